@@ -1,0 +1,30 @@
+# looplm_layer(NAME DEPENDS ... LIBRARIES ...): the static library looplm_NAME from this folder's sources, and a test program
+# NAME_test from its *_test.cc files.
+#   DEPENDS    layers below this one
+#   LIBRARIES  external libraries
+function(looplm_layer name)
+  cmake_parse_arguments(LAYER "" "" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  foreach(pattern ${LAYER_EXCLUDE})
+    list(FILTER sources EXCLUDE REGEX ${pattern})
+  endforeach()
+
+  add_library(looplm_${name} STATIC ${sources})
+  target_include_directories(looplm_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include
+                                                   ${PROJECT_SOURCE_DIR}/src)
+  foreach(dependency ${LAYER_DEPENDS})
+    target_link_libraries(looplm_${name} PUBLIC looplm_${dependency})
+  endforeach()
+  target_link_libraries(looplm_${name} PUBLIC ${LAYER_LIBRARIES})
+
+  if(LOOPLM_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE looplm_${name} looplm_test_support GTest::gmock
+                                               GTest::gtest GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+  endif()
+endfunction()

@@ -1,0 +1,89 @@
+// The shape of a looped language model, as its config.json states it.
+//
+// Sources: the fields of Ouro's config.json (arXiv:2510.25741, Hugging Face checkpoints
+// ByteDance/Ouro-*). The loop structure is data: a plain transformer is a model with one loop and
+// norms before the sub-layers only.
+#ifndef LOOPLM_CONFIG_H_
+#define LOOPLM_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+// Where a block normalises: before each sub-layer (Llama), or before it and again on its output
+// (Ouro's "sandwich").
+enum class NormPlacement { kPre, kSandwich };
+
+struct ModelConfig {
+  // Sizes. All positive; heads is a multiple of kv_heads; head_dim is even and at most 256.
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t layers = 0;  // layers in the stack; each runs `loops` times
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t intermediate_size = 0;
+  int64_t max_positions = 0;
+
+  double rope_theta = 10000.0;
+  double rms_norm_eps = 1e-6;
+  double initializer_range = 0.02;
+  bool tie_embeddings = false;
+
+  // The loop.
+  int64_t loops =
+      1;  // "total_ut_steps": loops the model was trained for; requests may run fewer or more
+  NormPlacement norm_placement = NormPlacement::kSandwich;
+  // The final norm ends every loop and its output enters the next one (Ouro). If off, the un-normed
+  // state goes on and the norm is applied only for the read-out and the gate.
+  bool norm_between_loops = true;
+  bool exit_gate = true;
+  double early_exit_threshold = 1.0;  // q-exit's default threshold; 1 means that every loop runs
+
+  std::string model_type = "ouro";
+  std::string dtype = "bfloat16";  // as config.json spells it: bfloat16, float16 or float32
+  int64_t bos_token_id = -1;       // -1: none
+  int64_t pad_token_id = -1;
+  std::vector<int64_t> eos_token_ids;  // generation stops at any of these
+
+  // The width of the query projection, heads * head_dim, and of the key and value projections.
+  int64_t query_size() const { return heads * head_dim; }
+  int64_t kv_size() const { return kv_heads * head_dim; }
+  // All parameters, counting a tied head once.
+  int64_t parameter_count() const;
+};
+
+// Upper bounds that keep every size computation inside 64 bits and refuse absurd files early.
+inline constexpr int64_t kMaxVocabSize = int64_t{1} << 24;
+inline constexpr int64_t kMaxHiddenSize = int64_t{1} << 16;
+inline constexpr int64_t kMaxLayers = 1024;
+inline constexpr int64_t kMaxHeads = 1024;
+inline constexpr int64_t kMaxHeadDim = 256;
+inline constexpr int64_t kMaxIntermediateSize = int64_t{1} << 18;
+inline constexpr int64_t kMaxPositions = int64_t{1} << 24;
+inline constexpr int64_t kMaxLoops = 256;
+
+// Reads config.json's text; `what` names the source in messages. Unknown keys are ignored;
+// impossible values, and structures that looplm does not run (biases, sliding windows, RoPE
+// scaling, another activation), are errors that name the key.
+Result<ModelConfig> parse_model_config(const std::string& json_text, const std::string& what);
+Result<ModelConfig> read_model_config(const std::string& directory);
+
+// config.json as Hugging Face's Ouro code reads it; looplm's own keys are added only where they
+// differ from Ouro's structure.
+std::string model_config_json(const ModelConfig& config);
+
+// Checks sizes and their relations; every config that the functions above return has passed it.
+Status validate(const ModelConfig& config);
+
+// "ouro-1.4b", "ouro-2.6b" and a few small shapes for tests and quick trials.
+Result<ModelConfig> model_preset(const std::string& name);
+std::vector<std::string> model_preset_names();
+
+}  // namespace looplm
+
+#endif  // LOOPLM_CONFIG_H_

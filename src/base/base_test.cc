@@ -1,0 +1,140 @@
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+
+#include "base/bf16.h"
+#include "base/check.h"
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "base/thread_pool.h"
+#include "support/status_matchers.h"
+#include "support/temp_dir.h"
+
+namespace looplm {
+namespace {
+
+TEST(Bf16, RoundsToNearestEvenAndKeepsSpecials) {
+  EXPECT_EQ(to_bf16(1.0f).bits, 0x3f80);
+  EXPECT_EQ(to_bf16(1.00390625f).bits, 0x3f80);  // half way, down to even
+  EXPECT_EQ(to_bf16(1.01171875f).bits, 0x3f82);  // half way, up to even
+  EXPECT_EQ(to_bf16(3.4e38f).bits, 0x7f80);      // rounds over the largest finite value
+  EXPECT_TRUE(std::isnan(to_float(to_bf16(std::numeric_limits<float>::quiet_NaN()))));
+  EXPECT_TRUE(std::isnan(to_float(to_bf16(std::bit_cast<float>(0x7f800001u)))));
+  EXPECT_EQ(half_to_float(0x3c00), 1.0f);
+  EXPECT_EQ(half_to_float(0xc000), -2.0f);
+  EXPECT_EQ(half_to_float(0x0001), 0x1p-24f);
+  EXPECT_EQ(half_to_float(0x7bff), 65504.0f);
+  EXPECT_TRUE(std::isinf(half_to_float(0x7c00)));
+}
+
+// Known answers from Random123's kat_vectors (philox4x32, 10 rounds).
+TEST(Philox, KnownAnswers) {
+  EXPECT_EQ(philox(0, 0, 0), (PhiloxBlock{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  const uint64_t ones = ~uint64_t{0};
+  EXPECT_EQ(philox(ones, ones, ones),
+            (PhiloxBlock{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(philox(0x299f31d0a4093822ull, 0x0370734413198a2eull, 0x85a308d3243f6a88ull),
+            (PhiloxBlock{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+}
+
+TEST(Rng, BelowIsUniformAndNormalHasUnitVariance) {
+  Rng rng(1);
+  std::array<int, 7> counts{};
+  for (int i = 0; i < 70000; ++i) ++counts[rng.below(7)];
+  for (int count : counts) EXPECT_NEAR(count, 10000, 500);
+  double sum = 0, squares = 0;
+  for (int i = 0; i < 100000; ++i) {
+    const double x = rng.normal();
+    sum += x;
+    squares += x * x;
+  }
+  EXPECT_NEAR(sum / 1e5, 0, 0.02);
+  EXPECT_NEAR(squares / 1e5, 1, 0.02);
+}
+
+TEST(ThreadPool, RunsEveryTaskOnceAndCanBeReused) {
+  ThreadPool pool(4);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::atomic<int>> hits(round);
+    pool.parallel_for(round, [&](int64_t i, int thread) {
+      EXPECT_GE(thread, 0);
+      EXPECT_LT(thread, 4);
+      ++hits[i];
+    });
+    for (auto& hit : hits) EXPECT_EQ(hit.load(), 1);
+  }
+}
+
+TEST(ThreadPool, RethrowsATasksException) {
+  ThreadPool pool(3);
+  EXPECT_THROW(pool.parallel_for(100,
+                                 [](int64_t i, int) {
+                                   if (i == 57) throw std::runtime_error("task 57");
+                                 }),
+               std::runtime_error);
+  int sum = 0;
+  pool.parallel_for(1, [&](int64_t, int) { ++sum; });
+  EXPECT_EQ(sum, 1);
+}
+
+TEST(Json, RefusesRepeatedKeysDeepNestingAndTrailingText) {
+  EXPECT_OK(parse_json(R"({"a": [1, {"b": 2}], "c": {"b": 1}})", "x"));
+  EXPECT_ERROR_SAYS(parse_json(R"({"a": 1, "a": 2})", "config.json"), "config.json", "'a'",
+                    "twice");
+  EXPECT_ERROR_SAYS(parse_json(std::string(100000, '['), "x"), "nested deeper");
+  EXPECT_ERROR_SAYS(parse_json("{} x", "x"), "not valid JSON");
+  EXPECT_ERROR_SAYS(parse_json("", "x"), "not valid JSON");
+}
+
+TEST(Json, TypedLookUpsNameKeyValueAndExpectation) {
+  const Json object = parse_json(R"({"n": 7, "big": 18446744073709551615, "s": "x"})", "x").value();
+  EXPECT_EQ(json_int(object, "n", 0, 1, 10).value(), 7);
+  EXPECT_EQ(json_int(object, "absent", 3, 1, 10).value(), 3);
+  EXPECT_ERROR_SAYS(json_int(object, "n", 0, 8, 10), "'n'", "7", "from 8 to 10");
+  EXPECT_ERROR_SAYS(json_int(object, "big", 0, 0, 10), "'big'");
+  EXPECT_ERROR_SAYS(json_int(object, "s", 0, 0, 10), "'s'", "\"x\"", "integer");
+}
+
+TEST(File, AtomicWriterLeavesNothingWithoutCommit) {
+  const TempDir dir;
+  {
+    auto writer = AtomicFileWriter::create(dir.file("out"));
+    ASSERT_OK(writer);
+    ASSERT_OK(writer->write("half"));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+  ASSERT_OK(write_text_file(dir.file("out"), "whole"));
+  EXPECT_EQ(read_text_file(dir.file("out")).value(), "whole");
+  EXPECT_ERROR_SAYS(read_text_file(dir.file("absent")), "absent", "No such file");
+  EXPECT_ERROR_SAYS(MappedFile::open(dir.path()), "not a regular file");
+}
+
+TEST(Cpu, ForcedIsaMustExist) {
+  const char* before = std::getenv("LOOPLM_ISA");
+  const std::string saved = before == nullptr ? "" : before;
+  ASSERT_EQ(setenv("LOOPLM_ISA", "portable", 1), 0);
+  EXPECT_EQ(choose_isa().value(), Isa::kPortable);
+  ASSERT_EQ(setenv("LOOPLM_ISA", "neon", 1), 0);
+  EXPECT_ERROR_SAYS(choose_isa(), "LOOPLM_ISA", "neon", "portable");
+  ASSERT_EQ(setenv("LOOPLM_ISA", saved.c_str(), 1), 0);  // empty means unset
+  EXPECT_ERROR_SAYS(choose_thread_count(-1), "-1", "1 to 1024");
+}
+
+TEST(Check, ThrowsWithValues) {
+  const int x = 3;
+  try {
+    LOOPLM_CHECK(x == 4, "x is {}", x);
+    FAIL();
+  } catch (const CheckError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("x == 4: x is 3"));
+  }
+}
+
+}  // namespace
+}  // namespace looplm

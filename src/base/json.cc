@@ -1,0 +1,134 @@
+#include "base/json.h"
+
+#include <set>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+
+namespace looplm {
+namespace {
+
+constexpr size_t kMaxDepth = 64;
+
+// Builds the value through nlohmann's own DOM builder while watching nesting and repeated keys.
+class StrictBuilder : public nlohmann::json_sax<Json> {
+ public:
+  explicit StrictBuilder(Json& root) : builder_(root, /*allow_exceptions=*/false) {}
+
+  bool null() override { return builder_.null(); }
+  bool boolean(bool v) override { return builder_.boolean(v); }
+  bool number_integer(number_integer_t v) override { return builder_.number_integer(v); }
+  bool number_unsigned(number_unsigned_t v) override { return builder_.number_unsigned(v); }
+  bool number_float(number_float_t v, const string_t& s) override {
+    return builder_.number_float(v, s);
+  }
+  bool string(string_t& v) override { return builder_.string(v); }
+  bool binary(binary_t& v) override { return builder_.binary(v); }
+  bool start_object(size_t elements) override {
+    keys_.emplace_back();
+    return depth_ok() && builder_.start_object(elements);
+  }
+  bool key(string_t& k) override {
+    if (!keys_.back().insert(k).second) {
+      error = fmt::format("key '{}' is given twice in one object", k.substr(0, 100));
+      return false;
+    }
+    return builder_.key(k);
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return builder_.end_object();
+  }
+  bool start_array(size_t elements) override {
+    keys_.emplace_back();
+    return depth_ok() && builder_.start_array(elements);
+  }
+  bool end_array() override {
+    keys_.pop_back();
+    return builder_.end_array();
+  }
+  bool parse_error(size_t position, const std::string& token,
+                   const nlohmann::detail::exception&) override {
+    error = fmt::format("not valid JSON at byte {} near '{}'", position,
+                        token.substr(token.size() > 20 ? token.size() - 20 : 0));
+    return false;
+  }
+
+  std::string error;
+
+ private:
+  bool depth_ok() {
+    if (keys_.size() <= kMaxDepth) return true;
+    error = fmt::format("nested deeper than {} levels", kMaxDepth);
+    return false;
+  }
+
+  nlohmann::detail::json_sax_dom_parser<Json> builder_;
+  std::vector<std::set<std::string>> keys_;
+};
+
+Status wrong_value(const char* key, const Json& value, const std::string& expected) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 60) + "...";
+  return invalid_argument(fmt::format("'{}' is {}; expected {}", key, text, expected));
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, const std::string& what) {
+  Json root;
+  StrictBuilder builder(root);
+  if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
+    return invalid_argument(
+        fmt::format("{}: {}", what, builder.error.empty() ? "not valid JSON" : builder.error));
+  }
+  return root;
+}
+
+Result<Json> read_json_file(const std::string& path) {
+  LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  return parse_json(file.text(), path);
+}
+
+Result<int64_t> json_int(const Json& object, const char* key, int64_t fallback, int64_t min,
+                         int64_t max) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return fallback;
+  const std::string expected = fmt::format("an integer from {} to {}", min, max);
+  if (!found->is_number_integer()) return wrong_value(key, *found, expected);
+  if (found->is_number_unsigned() && found->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
+    return wrong_value(key, *found, expected);
+  }
+  const auto value = found->get<int64_t>();
+  if (value < min || value > max) return wrong_value(key, *found, expected);
+  return value;
+}
+
+Result<double> json_number(const Json& object, const char* key, double fallback, double min,
+                           double max) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return fallback;
+  const std::string expected = fmt::format("a number from {} to {}", min, max);
+  if (!found->is_number()) return wrong_value(key, *found, expected);
+  const auto value = found->get<double>();
+  if (!(value >= min && value <= max)) return wrong_value(key, *found, expected);
+  return value;
+}
+
+Result<bool> json_bool(const Json& object, const char* key, bool fallback) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return fallback;
+  if (!found->is_boolean()) return wrong_value(key, *found, "true or false");
+  return found->get<bool>();
+}
+
+Result<std::string> json_string(const Json& object, const char* key, const std::string& fallback) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return fallback;
+  if (!found->is_string()) return wrong_value(key, *found, "a string");
+  return found->get<std::string>();
+}
+
+}  // namespace looplm

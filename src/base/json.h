@@ -1,0 +1,36 @@
+// JSON through nlohmann, with errors as Status and typed look-ups that name the key, the value and
+// what was expected.
+#ifndef LOOPLM_BASE_JSON_H_
+#define LOOPLM_BASE_JSON_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;
+
+// Parses strict JSON; a key given twice in one object is an error, since readers disagree on which
+// value counts. Nesting deeper than 64 is refused. `what` names the source in messages
+// ("config.json").
+Result<Json> parse_json(std::string_view text, const std::string& what);
+Result<Json> read_json_file(const std::string& path);
+
+// Look-ups in an object. A missing key yields `fallback`; a value of another type or out of range
+// is an error.
+Result<int64_t> json_int(const Json& object, const char* key, int64_t fallback, int64_t min,
+                         int64_t max);
+Result<double> json_number(const Json& object, const char* key, double fallback, double min,
+                           double max);
+Result<bool> json_bool(const Json& object, const char* key, bool fallback);
+Result<std::string> json_string(const Json& object, const char* key, const std::string& fallback);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_BASE_JSON_H_

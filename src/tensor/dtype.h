@@ -1,0 +1,37 @@
+// Element types of stored tensors.
+#ifndef LOOPLM_TENSOR_DTYPE_H_
+#define LOOPLM_TENSOR_DTYPE_H_
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace looplm {
+
+enum class DType { kF32, kBf16, kF16 };
+
+constexpr size_t dtype_size(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+
+// The names that safetensors headers use.
+constexpr const char* dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "F32";
+    case DType::kBf16:
+      return "BF16";
+    case DType::kF16:
+      return "F16";
+  }
+  return "?";
+}
+
+constexpr std::optional<DType> dtype_from_name(std::string_view name) {
+  for (DType dtype : {DType::kF32, DType::kBf16, DType::kF16}) {
+    if (name == dtype_name(dtype)) return dtype;
+  }
+  return std::nullopt;
+}
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TENSOR_DTYPE_H_

@@ -12,6 +12,9 @@ function(looplm_layer name)
     list(FILTER sources EXCLUDE REGEX ${pattern})
   endforeach()
 
+  if(NOT sources)
+    return()
+  endif()
   add_library(looplm_${name} STATIC ${sources})
   target_include_directories(looplm_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include
                                                    ${PROJECT_SOURCE_DIR}/src)

@@ -7,15 +7,9 @@
 
 #include "looplm/status.h"
 
-namespace looplm {
+#include "base/isa.h"
 
-// Instruction sets that kernels are compiled for, weakest first.
-enum class Isa {
-  kPortable,    // what every x86-64 (or other) processor has
-  kAvx2,        // AVX2, FMA, F16C
-  kAvx512,      // AVX-512 F, BW, DQ, VL, VNNI
-  kAvx512Bf16,  // the same with AVX512_BF16 dot products
-};
+namespace looplm {
 
 const char* isa_name(Isa isa);
 

@@ -1,0 +1,18 @@
+// Instruction sets that kernels are compiled for. Apart from cpu.h so that code compiled for one of
+// them need include nothing else.
+#ifndef LOOPLM_BASE_ISA_H_
+#define LOOPLM_BASE_ISA_H_
+
+namespace looplm {
+
+// Weakest first.
+enum class Isa {
+  kPortable,    // what every x86-64 (or other) processor has
+  kAvx2,        // AVX2, FMA, F16C
+  kAvx512,      // AVX-512 F, BW, DQ, VL, VNNI
+  kAvx512Bf16,  // the same with AVX512_BF16 dot products
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_BASE_ISA_H_

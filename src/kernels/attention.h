@@ -1,0 +1,94 @@
+// Causal attention: softmax(scale q k^T) v over earlier positions, without ever holding the scores
+// (Dao et al., 2022: online softmax).
+//
+// Both forms below walk the keys in blocks of 32 that start at position 0 of the document, with the
+// same arithmetic per query. A query gets the same bits whether it came through a training batch, a
+// prompt chunk or alone against the cache.
+#ifndef LOOPLM_KERNELS_ATTENTION_H_
+#define LOOPLM_KERNELS_ATTENTION_H_
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/device.h"
+
+namespace looplm {
+
+// ---- Packed documents (training)
+// ----------------------------------------------------------------------------------------------------
+
+struct AttentionParams {
+  const float* q = nullptr;  // (rows, heads, head_dim), rotated
+  const float* k = nullptr;  // (rows, kv_heads, head_dim), rotated
+  const float* v = nullptr;
+  int64_t qkv_stride = 0;  // elements between rows of q, k and v
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;  // at most 256
+  float scale = 0;       // usually head_dim^-1/2
+  // Document d is rows [starts[d], starts[d + 1]); rows attend within their document only.
+  std::span<const int64_t> document_starts;
+  float* out = nullptr;  // (rows, heads, head_dim), contiguous
+  float* log_sum =
+      nullptr;  // (rows, heads): log of the softmax's denominator, for the backward pass
+};
+void attention_forward(const AttentionParams& params, Device& device);
+
+struct AttentionBackwardParams {
+  AttentionParams forward;      // with the results of attention_forward
+  const float* dout = nullptr;  // (rows, heads, head_dim), contiguous
+  float* dq = nullptr;          // overwritten
+  float* dk = nullptr;
+  float* dv = nullptr;
+  int64_t gradient_stride = 0;  // elements between rows of dq, dk and dv
+};
+void attention_backward(const AttentionBackwardParams& params, Device& device);
+
+// ---- Cached keys and values (inference)
+// ---------------------------------------------------------------------------------------------
+
+inline constexpr int64_t kPagePositions = 32;  // positions per page: one block of keys
+
+// A page holds 32 consecutive positions of one (loop, layer) for all key-value heads:
+//   keys   (kv_heads, head_dim, 32)            transposed, as the score product reads them
+//   values (kv_heads, head_dim / 32, 32, 32)   panels of 32 dimensions, as the output product reads
+//   them
+struct KvLayout {
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+
+  int64_t key_tile() const { return head_dim * kPagePositions; }
+  int64_t value_panels() const { return (head_dim + cpu::kPanel - 1) / cpu::kPanel; }
+  int64_t value_tile() const { return value_panels() * cpu::kPanel * kPagePositions; }
+  int64_t page_floats() const { return kv_heads * (key_tile() + value_tile()); }
+  int64_t value_offset(int64_t head) const { return kv_heads * key_tile() + head * value_tile(); }
+};
+
+// Writes one position's k and v, each (kv_heads, head_dim), into slot `position % 32` of its page.
+void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t position,
+              float* page);
+// Reads them back.
+void load_kv(const KvLayout& layout, const float* page, int64_t position, float* k, float* v);
+
+// Consecutive positions of one sequence that attend to the same pages.
+struct CachedQueries {
+  int64_t first_row = 0;  // row of q and out
+  int64_t rows = 0;
+  int64_t first_position = 0;           // row r attends to positions 0 .. first_position + r
+  const float* const* pages = nullptr;  // page i holds positions 32 i .. 32 i + 31
+};
+
+struct CachedAttentionParams {
+  KvLayout layout;
+  const float* q = nullptr;  // (rows, heads, head_dim)
+  int64_t q_stride = 0;
+  int64_t heads = 0;
+  float scale = 0;
+  std::span<const CachedQueries> queries;
+  float* out = nullptr;  // (rows, heads, head_dim), contiguous
+};
+void cached_attention(const CachedAttentionParams& params, Device& device);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_KERNELS_ATTENTION_H_

@@ -1,0 +1,64 @@
+#include "kernels/attention_block.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace looplm::attention {
+namespace {
+
+void multiply_tiles(const BlockProduct& p, void (*tile)(const cpu::TileArgs&), int64_t tile_rows,
+                    int64_t row_slots) {
+  cpu::TileArgs t;
+  t.a_term_stride = kStride;
+  t.b = p.panels;
+  t.b_panel_bytes = p.panel_floats * static_cast<int64_t>(sizeof(float));
+  t.terms = p.terms;
+  t.columns = p.columns;
+  t.c_row_stride = p.c_stride;
+  t.accumulate = p.accumulate;
+  for (int64_t m = 0; m < p.rows; m += tile_rows) {
+    t.rows = std::min(tile_rows, p.rows - m);
+    t.a = p.a + m * row_slots;
+    t.c = p.c + m * p.c_stride;
+    tile(t);
+  }
+}
+
+}  // namespace
+
+void multiply(const BlockProduct& product, const cpu::KernelTable& kernels) {
+  multiply_tiles(product, kernels.tile_f32, kernels.tile_rows, kStride);
+}
+
+void multiply_transposed(const BlockProduct& product, const cpu::KernelTable& kernels) {
+  multiply_tiles(product, kernels.tile_f32_interleaved, kernels.tile_rows, 1);
+}
+
+int64_t query_tile_floats(int64_t rows) { return rows * (3 * kStride + kBlock + 1); }
+
+QueryTile make_query_tile(int64_t rows, int64_t head_dim, float* scratch) {
+  QueryTile tile;
+  tile.rows = rows;
+  tile.head_dim = head_dim;
+  tile.queries = scratch;
+  tile.scores = scratch + rows * kStride;
+  tile.out = tile.scores + rows * kStride;
+  tile.sums = tile.out + rows * kStride;
+  tile.maximum = tile.sums + rows * kBlock;
+  for (int64_t r = 0; r < rows; ++r) {
+    std::fill(tile.out + r * kStride, tile.out + r * kStride + head_dim, 0.0f);
+  }
+  std::fill(tile.sums, tile.sums + rows * kBlock, 0.0f);
+  std::fill(tile.maximum, tile.maximum + rows, -std::numeric_limits<float>::infinity());
+  return tile;
+}
+
+float finish_row(const QueryTile& tile, int64_t row, float* to, const cpu::KernelTable& kernels) {
+  const float denominator = kernels.sum_panel(tile.sums + row * kBlock);
+  const float* out = tile.out + row * kStride;
+  for (int64_t i = 0; i < tile.head_dim; ++i) to[i] = out[i] / denominator;
+  return tile.maximum[row] + std::log(denominator);
+}
+
+}  // namespace looplm::attention

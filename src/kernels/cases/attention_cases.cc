@@ -1,0 +1,198 @@
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "kernels/attention.h"
+#include "kernels/cases/op_case.h"
+#include "kernels/ref/reference.h"
+
+namespace looplm {
+namespace {
+
+class AttentionCaseBase : public OpCase {
+ public:
+  explicit AttentionCaseBase(ref::AttentionSize size) : size_(std::move(size)) {
+    size_.scale = 1 / std::sqrt(static_cast<double>(size_.head_dim));
+  }
+  std::vector<OpInput> inputs() const override {
+    return {{"q", query_count(), 0, 2}, {"k", kv_count()}, {"v", kv_count()}};
+  }
+  std::vector<int64_t> output_counts() const override { return {query_count()}; }
+  void forward_reference(const Doubles& in, Doubles& out) const override {
+    ref::attention(in[0].data(), in[1].data(), in[2].data(), size_, out[0].data());
+  }
+  // Scores of spread 2 err by about 2^-24 * head_dim^1/2 roundings, which the exponential turns
+  // into relative errors.
+  double tolerance() const override { return 200 * 0x1p-24; }
+  OpWork work(OpDirection direction) const override {
+    double pairs = 0;  // (query, key) pairs
+    for (size_t d = 0; d + 1 < size_.document_starts.size(); ++d) {
+      const auto n = static_cast<double>(size_.document_starts[d + 1] - size_.document_starts[d]);
+      pairs += n * (n + 1) / 2;
+    }
+    const double products = 4 * pairs * static_cast<double>(size_.heads * size_.head_dim);
+    const double bytes = 4.0 * static_cast<double>(2 * query_count() + 2 * kv_count());
+    return direction == OpDirection::kForward ? OpWork{products, bytes}
+                                              : OpWork{2.5 * products, 2 * bytes};
+  }
+
+ protected:
+  int64_t rows() const { return size_.document_starts.back(); }
+  int64_t query_count() const { return rows() * size_.heads * size_.head_dim; }
+  int64_t kv_count() const { return rows() * size_.kv_heads * size_.head_dim; }
+
+  ref::AttentionSize size_;
+};
+
+class PackedAttentionCase : public AttentionCaseBase {
+ public:
+  using AttentionCaseBase::AttentionCaseBase;
+  std::string op() const override { return "attention"; }
+  std::string shape() const override {
+    return fmt::format("documents={} rows={} heads={} kv_heads={} head_dim={}",
+                       size_.document_starts.size() - 1, rows(), size_.heads, size_.kv_heads,
+                       size_.head_dim);
+  }
+  void backward_reference(const Doubles& in, const Doubles& dout, Doubles& din) const override {
+    ref::attention_backward(in[0].data(), in[1].data(), in[2].data(), dout[0].data(), size_,
+                            din[0].data(), din[1].data(), din[2].data());
+  }
+  // q, k and v side by side in each row, as the fused projection leaves them.
+  void prepare(const Floats& in, Device&) override {
+    const int64_t q = size_.heads * size_.head_dim;
+    const int64_t kv = size_.kv_heads * size_.head_dim;
+    stride_ = q + 2 * kv;
+    qkv_.resize(static_cast<size_t>(rows() * stride_));
+    for (int64_t r = 0; r < rows(); ++r) {
+      float* row = qkv_.data() + r * stride_;
+      std::copy_n(in[0].begin() + r * q, q, row);
+      std::copy_n(in[1].begin() + r * kv, kv, row + q);
+      std::copy_n(in[2].begin() + r * kv, kv, row + q + kv);
+    }
+    dqkv_.resize(qkv_.size());
+    log_sum_.resize(static_cast<size_t>(rows() * size_.heads));
+  }
+  void forward(const Floats&, Floats& out, Device& device) override {
+    params_ = {qkv_.data(),
+               qkv_.data() + size_.heads * size_.head_dim,
+               qkv_.data() + (size_.heads + size_.kv_heads) * size_.head_dim,
+               stride_,
+               size_.heads,
+               size_.kv_heads,
+               size_.head_dim,
+               static_cast<float>(size_.scale),
+               size_.document_starts,
+               out[0].data(),
+               log_sum_.data()};
+    attention_forward(params_, device);
+  }
+  void backward(const Floats&, const Floats& dout, Floats& din, Device& device) override {
+    const int64_t q = size_.heads * size_.head_dim;
+    const int64_t kv = size_.kv_heads * size_.head_dim;
+    attention_backward(
+        {params_, dout[0].data(), dqkv_.data(), dqkv_.data() + q, dqkv_.data() + q + kv, stride_},
+        device);
+    for (int64_t r = 0; r < rows(); ++r) {
+      const float* row = dqkv_.data() + r * stride_;
+      std::copy_n(row, q, din[0].begin() + r * q);
+      std::copy_n(row + q, kv, din[1].begin() + r * kv);
+      std::copy_n(row + q + kv, kv, din[2].begin() + r * kv);
+    }
+  }
+
+ private:
+  int64_t stride_ = 0;
+  std::vector<float> qkv_;
+  std::vector<float> dqkv_;
+  std::vector<float> log_sum_;
+  AttentionParams params_;
+};
+
+// One sequence against its cache: the last `queries` rows attend to everything before them. Timed
+// with one query, tested with chunks.
+class CachedAttentionCase : public AttentionCaseBase {
+ public:
+  CachedAttentionCase(ref::AttentionSize size, int64_t chunk)
+      : AttentionCaseBase(std::move(size)), chunk_(chunk) {}
+  std::string op() const override { return "cached_attention"; }
+  std::string shape() const override {
+    return fmt::format("context={} chunk={} heads={} kv_heads={} head_dim={}", rows(), chunk_,
+                       size_.heads, size_.kv_heads, size_.head_dim);
+  }
+  bool has_backward() const override { return false; }
+  void prepare(const Floats& in, Device&) override {
+    const KvLayout layout = {size_.kv_heads, size_.head_dim};
+    const int64_t pages = (rows() + kPagePositions - 1) / kPagePositions;
+    memory_.assign(static_cast<size_t>(pages * layout.page_floats()),
+                   NAN);  // unwritten slots must not matter
+    pages_.clear();
+    for (int64_t i = 0; i < pages; ++i) pages_.push_back(memory_.data() + i * layout.page_floats());
+    const int64_t kv = size_.kv_heads * size_.head_dim;
+    for (int64_t r = 0; r < rows(); ++r) {
+      store_kv(layout, in[1].data() + r * kv, in[2].data() + r * kv, r,
+               memory_.data() + r / kPagePositions * layout.page_floats());
+    }
+  }
+  void forward(const Floats& in, Floats& out, Device& device) override {
+    const int64_t first = only_last_ ? rows() - chunk_ : 0;
+    for (int64_t at = first; at < rows(); at += chunk_) {
+      const std::vector<CachedQueries> queries = {
+          {at, std::min(chunk_, rows() - at), at, pages_.data()}};
+      CachedAttentionParams p;
+      p.layout = {size_.kv_heads, size_.head_dim};
+      p.q = in[0].data();
+      p.q_stride = size_.heads * size_.head_dim;
+      p.heads = size_.heads;
+      p.scale = static_cast<float>(size_.scale);
+      p.queries = queries;
+      p.out = out[0].data();
+      cached_attention(p, device);
+    }
+  }
+  OpWork work(OpDirection) const override {
+    const auto keys = static_cast<double>(rows() * chunk_);
+    return {4 * keys * static_cast<double>(size_.heads * size_.head_dim),
+            8.0 * static_cast<double>(kv_count())};
+  }
+  // For timing: only the last chunk, not the whole sequence chunk by chunk.
+  void time_last_chunk_only() { only_last_ = true; }
+
+ private:
+  int64_t chunk_;
+  bool only_last_ = false;
+  std::vector<float> memory_;
+  std::vector<const float*> pages_;
+};
+
+}  // namespace
+
+void add_attention_cases(bool perf, OpCases& cases) {
+  if (perf) {
+    cases.push_back(
+        std::make_unique<PackedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 1024}}));
+    cases.push_back(
+        std::make_unique<PackedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 4096}}));
+    auto decode =
+        std::make_unique<CachedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 4096}}, 1);
+    decode->time_last_chunk_only();
+    cases.push_back(std::move(decode));
+    return;
+  }
+  const std::vector<ref::AttentionSize> sizes = {
+      {1, 1, 2, 0, {0, 1}},        {2, 1, 10, 0, {0, 5, 6, 40}}, {4, 2, 16, 0, {0, 33, 64, 129}},
+      {3, 3, 33, 0, {0, 70}},      {6, 2, 64, 0, {0, 31, 63}},   {1, 1, 128, 0, {0, 97, 97, 100}},
+      {2, 2, 256, 0, {0, 50, 83}},
+  };
+  for (const ref::AttentionSize& size : sizes) {
+    cases.push_back(std::make_unique<PackedAttentionCase>(size));
+  }
+  for (int64_t chunk : {1, 7, 32, 100}) {
+    cases.push_back(
+        std::make_unique<CachedAttentionCase>(ref::AttentionSize{4, 2, 16, 0, {0, 75}}, chunk));
+    cases.push_back(
+        std::make_unique<CachedAttentionCase>(ref::AttentionSize{3, 3, 33, 0, {0, 66}}, chunk));
+  }
+}
+
+}  // namespace looplm

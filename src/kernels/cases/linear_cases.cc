@@ -1,0 +1,207 @@
+#include <array>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/bf16.h"
+#include "base/rng.h"
+#include "kernels/cases/op_case.h"
+#include "kernels/kernels.h"
+#include "kernels/ref/reference.h"
+
+namespace looplm {
+namespace {
+
+class LinearCase : public OpCase {
+ public:
+  // `copies` weights are cycled through when timing, so that their sum exceeds the last-level cache
+  // as a model's does.
+  LinearCase(ref::MatmulSize size, DType dtype, int copies = 1)
+      : size_(size), dtype_(dtype), copies_(copies) {}
+
+  std::string op() const override { return dtype_ == DType::kF32 ? "linear_f32" : "linear_bf16"; }
+  std::string shape() const override {
+    return fmt::format("rows={} in={} out={}", size_.rows, size_.in, size_.out);
+  }
+  std::vector<OpInput> inputs() const override {
+    return {{"x", size_.rows * size_.in, 0, 1, dtype_},
+            {"w", size_.out * size_.in, 0, 0.1f, dtype_}};
+  }
+  std::vector<int64_t> output_counts() const override { return {size_.rows * size_.out}; }
+
+  void forward_reference(const Doubles& in, Doubles& out) const override {
+    ref::linear(in[0].data(), in[1].data(), size_, out[0].data());
+  }
+  void backward_reference(const Doubles& in, const Doubles& dout, Doubles& din) const override {
+    Doubles rounded = dout;  // the bf16 products round dy as they round x
+    if (dtype_ == DType::kBf16) {
+      for (double& d : rounded[0]) d = static_cast<double>(round_to_bf16(static_cast<float>(d)));
+    }
+    ref::linear_backward(in[0].data(), in[1].data(), rounded[0].data(), size_, din[0].data(),
+                         din[1].data());
+  }
+
+  void prepare(const Floats& in, Device& device) override {
+    const std::array<MatrixSource, 1> source = {
+        {{in[1].data(), DType::kF32, size_.out, size_.in, size_.in}}};
+    for (int i = 0; i < copies_; ++i) {
+      forward_.emplace_back(size_.in, size_.out, dtype_);
+      pack_rows(source, forward_.back(), device);
+    }
+    backward_ = PackedMatrix(size_.out, size_.in, dtype_);
+    pack_columns(source, backward_, device);
+  }
+  void forward(const Floats& in, Floats& out, Device& device) override {
+    MatmulParams p;
+    p.a = in[0].data();
+    p.a_row_stride = size_.in;
+    p.rows = size_.rows;
+    p.b = &forward_[next_++ % forward_.size()];
+    p.c = out[0].data();
+    p.c_row_stride = size_.out;
+    matmul(p, device);
+  }
+  void backward(const Floats& in, const Floats& dout, Floats& din, Device& device) override {
+    MatmulParams p;
+    p.a = dout[0].data();
+    p.a_row_stride = size_.out;
+    p.rows = size_.rows;
+    p.b = &backward_;
+    p.c = din[0].data();
+    p.c_row_stride = size_.in;
+    matmul(p, device);
+    LinearWeightGradientParams g;
+    g.dy = dout[0].data();
+    g.dy_stride = size_.out;
+    g.x = in[0].data();
+    g.x_stride = size_.in;
+    g.rows = size_.rows;
+    g.out = size_.out;
+    g.in = size_.in;
+    g.dtype = dtype_;
+    g.weight_gradient = din[1].data();
+    linear_weight_gradient(g, device);
+  }
+
+  // A chunk of 256 terms errs by about sqrt(256) / 2 roundings of its size, an element is
+  // sqrt(terms) terms large, chunks add like a random walk: 2^-24 * 16 relative to the result's
+  // root mean square, times 6 for the largest of many.
+  double tolerance() const override { return 100 * 0x1p-24; }
+
+  OpWork work(OpDirection direction) const override {
+    const double products =
+        2.0 * static_cast<double>(size_.rows * size_.in) * static_cast<double>(size_.out);
+    const double weight = static_cast<double>(size_.in * size_.out);
+    const auto element = static_cast<double>(dtype_size(dtype_));
+    if (direction == OpDirection::kForward) return {products, weight * element};
+    return {2 * products, weight * (element + 8)};
+  }
+  DType arithmetic() const override { return dtype_; }
+
+ private:
+  ref::MatmulSize size_;
+  DType dtype_;
+  int copies_;
+  std::vector<PackedMatrix> forward_;
+  PackedMatrix backward_;
+  size_t next_ = 0;
+};
+
+class EmbeddingCase : public OpCase {
+ public:
+  EmbeddingCase(int64_t rows, int64_t width, int64_t vocabulary, DType dtype)
+      : rows_(rows), width_(width), vocabulary_(vocabulary), dtype_(dtype) {
+    Rng rng(7);
+    for (int64_t r = 0; r < rows; ++r) {
+      ids_.push_back(static_cast<int32_t>(rng.below(static_cast<uint32_t>(vocabulary))));
+    }
+  }
+
+  std::string op() const override {
+    return dtype_ == DType::kF32 ? "embedding_f32" : "embedding_bf16";
+  }
+  std::string shape() const override {
+    return fmt::format("rows={} width={} vocabulary={}", rows_, width_, vocabulary_);
+  }
+  std::vector<OpInput> inputs() const override {
+    return {{"table", vocabulary_ * width_, 0, 1, dtype_}};
+  }
+  std::vector<int64_t> output_counts() const override { return {rows_ * width_}; }
+  void forward_reference(const Doubles& in, Doubles& out) const override {
+    for (int64_t r = 0; r < rows_; ++r) {
+      for (int64_t i = 0; i < width_; ++i) {
+        out[0][static_cast<size_t>(r * width_ + i)] =
+            in[0][static_cast<size_t>(ids_[static_cast<size_t>(r)] * width_ + i)];
+      }
+    }
+  }
+  void backward_reference(const Doubles&, const Doubles& dout, Doubles& din) const override {
+    for (int64_t r = 0; r < rows_; ++r) {
+      for (int64_t i = 0; i < width_; ++i) {
+        din[0][static_cast<size_t>(ids_[static_cast<size_t>(r)] * width_ + i)] +=
+            dout[0][static_cast<size_t>(r * width_ + i)];
+      }
+    }
+  }
+  void prepare(const Floats& in, Device&) override {
+    table_.clear();
+    if (dtype_ == DType::kBf16) {
+      for (float value : in[0]) table_.push_back(to_bf16(value));
+    }
+  }
+  void forward(const Floats& in, Floats& out, Device& device) override {
+    EmbeddingParams p;
+    p.ids = ids_.data();
+    p.rows = rows_;
+    p.width = width_;
+    p.table = dtype_ == DType::kBf16 ? static_cast<const void*>(table_.data()) : in[0].data();
+    p.table_dtype = dtype_;
+    p.out = out[0].data();
+    embedding_forward(p, device);
+  }
+  void backward(const Floats&, const Floats& dout, Floats& din, Device& device) override {
+    embedding_backward({ids_.data(), rows_, width_, dout[0].data(), din[0].data()}, device);
+  }
+  double tolerance() const override { return 8 * 0x1p-24; }  // sums of a few terms
+  OpWork work(OpDirection direction) const override {
+    const auto elements = static_cast<double>(rows_ * width_);
+    if (direction == OpDirection::kBackward) return {elements, 12 * elements};
+    return {0, elements * static_cast<double>(4 + dtype_size(dtype_))};
+  }
+
+ private:
+  int64_t rows_;
+  int64_t width_;
+  int64_t vocabulary_;
+  DType dtype_;
+  std::vector<int32_t> ids_;
+  std::vector<Bf16> table_;
+};
+
+}  // namespace
+
+void add_linear_cases(bool perf, OpCases& cases) {
+  for (DType dtype : {DType::kF32, DType::kBf16}) {
+    if (perf) {
+      const int copies = dtype == DType::kF32 ? 8 : 16;  // 369 MB
+      cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{1, 2048, 5632}, dtype, copies));
+      cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{4, 2048, 5632}, dtype, copies));
+      cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{16, 2048, 5632}, dtype, copies));
+      cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{256, 2048, 2048}, dtype));
+      cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{256, 2048, 5632}, dtype));
+      cases.push_back(std::make_unique<EmbeddingCase>(512, 2048, 49152, dtype));
+      continue;
+    }
+    for (int64_t rows : {1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 24, 25, 61, 400}) {
+      cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{rows, 40, 72}, dtype));
+    }
+    // One column, odd terms, more than one chunk, several panels with a short last one.
+    cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{3, 17, 1}, dtype));
+    cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{1, 257, 161}, dtype));
+    cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{37, 513, 95}, dtype));
+    cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{200, 768, 608}, dtype));
+    cases.push_back(std::make_unique<EmbeddingCase>(50, 37, 11, dtype));
+  }
+}
+
+}  // namespace looplm

@@ -1,0 +1,310 @@
+// Register tiles of matrix products: up to tile_rows rows by one panel of 32 columns, or several
+// panels when rows are few.
+#include "kernels/cpu/isa/isa_kernels.h"
+#include "kernels/cpu/isa/vec.h"
+
+namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
+namespace {
+
+constexpr int kVectorsPerPanel = static_cast<int>(kPanel) / kLanes;
+#if defined(__AVX512F__)
+constexpr int kTileRows =
+    12;  // 12 x 2 accumulators of 32 registers; the rest holds B and one broadcast
+#else
+constexpr int kTileRows = 6;  // 6 x 2 accumulators of 16 registers
+#endif
+static_assert(kTileRows <= kMaxTileRows);
+
+// How many vectors of a panel a pass over the terms covers, and how many panels at once. Few rows
+// take more columns, because independent sums must hide the latency of the multiply-add (4 cycles x
+// 2 per cycle).
+constexpr int vectors_at_once(int rows) {
+  if (kVectorsPerPanel == 2) return 2;
+  return rows == 1 ? kVectorsPerPanel : rows <= 3 ? 4 : 2;
+}
+constexpr int panels_at_once(int rows) {
+  if (kVectorsPerPanel == 2) return rows <= 2 ? 4 : rows <= 4 ? 2 : 1;
+  return kVectorsPerPanel == 4 && rows == 1 ? 2 : 1;
+}
+
+#if defined(__AVX512BF16__) || defined(LOOPLM_EMULATE_BF16_DOT)
+constexpr bool kBf16Dot = true;
+#else
+constexpr bool kBf16Dot = false;
+#endif
+
+// Both halves of 32-bit pairs of bf16, as floats.
+LOOPLM_INLINE V upper_of_pairs(VI pairs) {
+  const VI bits = pairs & static_cast<int32_t>(0xffff0000u);
+  V v;
+  memcpy(&v, &bits, sizeof(v));
+  return v;
+}
+LOOPLM_INLINE V lower_of_pairs(VI pairs) {
+  const VI bits = pairs << 16;
+  V v;
+  memcpy(&v, &bits, sizeof(v));
+  return v;
+}
+LOOPLM_INLINE VI load_pairs(const uint32_t* p) {
+  VI v;
+  memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+// sum + a.odd * b.odd, then + a.even * b.even: what VDPBF16PS does.
+LOOPLM_INLINE V dot_pairs([[maybe_unused]] uint32_t a, VI b, V sum) {
+#if defined(__AVX512BF16__)
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))),
+                          reinterpret_cast<__m512bh>(b));
+#else
+  const VI pair = static_cast<int32_t>(a) - VI{};
+  sum = fma(upper_of_pairs(pair), upper_of_pairs(b), sum);
+  return fma(lower_of_pairs(pair), lower_of_pairs(b), sum);
+#endif
+}
+
+template <bool kInterleaved>
+LOOPLM_INLINE int64_t slot(int row, int64_t term, int64_t term_stride) {
+  return kInterleaved ? term * term_stride + row : row * kRowStride + term;
+}
+
+// Sums over one chunk of terms for kRows rows and kVectors vectors of each of kPanels panels,
+// starting `vector` vectors into the panel.
+template <int kRows, int kPanels, int kVectors, bool kBf16, bool kInterleaved>
+LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
+                              V (&sum)[kRows][kPanels][kVectors]) {
+  const int64_t stride = t.a_term_stride;
+  if constexpr (!kBf16) {
+    const float* a = static_cast<const float*>(t.a);
+    const char* column = b + vector * kVectorBytes;
+    for (int64_t i = 0; i < t.terms; ++i, column += kPanel * sizeof(float)) {
+      V bv[kPanels][kVectors];
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+        for (int g = 0; g < kVectors; ++g) {
+          bv[p][g] =
+              load(reinterpret_cast<const float*>(column + p * t.b_panel_bytes) + g * kLanes);
+        }
+      }
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; ++m) {
+        const V av = set1(a[slot<kInterleaved>(m, i, stride)]);
+#pragma GCC unroll 16
+        for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+          for (int g = 0; g < kVectors; ++g) sum[m][p][g] = fma(av, bv[p][g], sum[m][p][g]);
+        }
+      }
+    }
+  } else {
+    const int64_t pairs = t.terms / 2;
+    const char* column = b + vector * kVectorBytes;
+    for (int64_t j = 0; j < pairs; ++j, column += kPanel * sizeof(uint32_t)) {
+      VI bv[kPanels][kVectors];
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+        for (int g = 0; g < kVectors; ++g) {
+          bv[p][g] = load_pairs(reinterpret_cast<const uint32_t*>(column + p * t.b_panel_bytes) +
+                                g * kLanes);
+        }
+      }
+      if constexpr (kBf16Dot) {
+        const uint32_t* a = static_cast<const uint32_t*>(t.a);
+#pragma GCC unroll 16
+        for (int m = 0; m < kRows; ++m) {
+          const uint32_t pair = a[slot<kInterleaved>(m, j, stride)];
+#pragma GCC unroll 16
+          for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+            for (int g = 0; g < kVectors; ++g)
+              sum[m][p][g] = dot_pairs(pair, bv[p][g], sum[m][p][g]);
+          }
+        }
+      } else {
+        const float* a = static_cast<const float*>(t.a);  // the odd term of each pair comes first
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+          V wide[kPanels][kVectors];
+#pragma GCC unroll 16
+          for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+            for (int g = 0; g < kVectors; ++g) {
+              wide[p][g] = half == 0 ? upper_of_pairs(bv[p][g]) : lower_of_pairs(bv[p][g]);
+            }
+          }
+#pragma GCC unroll 16
+          for (int m = 0; m < kRows; ++m) {
+            const V av = set1(a[slot<kInterleaved>(m, 2 * j + half, stride)]);
+#pragma GCC unroll 16
+            for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+              for (int g = 0; g < kVectors; ++g) sum[m][p][g] = fma(av, wide[p][g], sum[m][p][g]);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+LOOPLM_INLINE void finish(V sum, float* c, int64_t columns, bool accumulate_into) {
+  if (columns <= 0) return;
+  const int64_t n = columns < kLanes ? columns : kLanes;
+  if (accumulate_into) sum = load_some(c, n) + sum;
+  store_some(c, sum, n);
+}
+
+template <int kRows, int kPanels, bool kBf16, bool kInterleaved>
+void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
+  constexpr int kVectors = vectors_at_once(kRows);
+  for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
+    V sum[kRows][kPanels][kVectors] = {};
+    accumulate<kRows, kPanels, kVectors, kBf16, kInterleaved>(t, b, vector, sum);
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+        for (int g = 0; g < kVectors; ++g) {
+          const int64_t column = first_column + p * kPanel + (vector + g) * kLanes;
+          finish(sum[m][p][g], t.c + m * t.c_row_stride + column, t.columns - column, t.accumulate);
+        }
+      }
+    }
+  }
+}
+
+template <int kRows, bool kBf16, bool kInterleaved>
+void rows_of_tile(const TileArgs& t) {
+  constexpr int kPanels = panels_at_once(kRows);
+  const char* b = static_cast<const char*>(t.b);
+  int64_t column = 0;
+  if constexpr (kPanels > 1) {
+    for (; column + (kPanels - 1) * kPanel < t.columns; column += kPanels * kPanel) {
+      panels_of_tile<kRows, kPanels, kBf16, kInterleaved>(t, b, column);
+      b += kPanels * t.b_panel_bytes;
+    }
+  }
+  for (; column < t.columns; column += kPanel, b += t.b_panel_bytes) {
+    panels_of_tile<kRows, 1, kBf16, kInterleaved>(t, b, column);
+  }
+}
+
+template <bool kBf16, bool kInterleaved>
+void tile(const TileArgs& t) {
+  switch (t.rows) {
+    case 1:
+      return rows_of_tile<1, kBf16, kInterleaved>(t);
+    case 2:
+      return rows_of_tile<2, kBf16, kInterleaved>(t);
+    case 3:
+      return rows_of_tile<3, kBf16, kInterleaved>(t);
+    case 4:
+      return rows_of_tile<4, kBf16, kInterleaved>(t);
+    case 5:
+      return rows_of_tile<5, kBf16, kInterleaved>(t);
+    case 6:
+      return rows_of_tile<6, kBf16, kInterleaved>(t);
+#if defined(__AVX512F__)
+    case 7:
+      return rows_of_tile<7, kBf16, kInterleaved>(t);
+    case 8:
+      return rows_of_tile<8, kBf16, kInterleaved>(t);
+    case 9:
+      return rows_of_tile<9, kBf16, kInterleaved>(t);
+    case 10:
+      return rows_of_tile<10, kBf16, kInterleaved>(t);
+    case 11:
+      return rows_of_tile<11, kBf16, kInterleaved>(t);
+    case 12:
+      return rows_of_tile<12, kBf16, kInterleaved>(t);
+#endif
+    default:
+      __builtin_trap();  // the caller splits rows by tile_rows
+  }
+}
+
+// Rounds to bf16, ties to even. Rows come from normalised or activated states, where NaN is a fault
+// that shows up anyway, but it must not turn into infinity silently.
+LOOPLM_INLINE uint32_t bf16_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof(bits));
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return (bits >> 16) | 0x40u;
+  return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}
+
+void prepare_rows_f32(const PrepareRowsArgs& p) {
+  for (int64_t m = 0; m < p.rows; ++m) {
+    const float* source = p.source + m * p.row_stride;
+    float* out = static_cast<float*>(p.out) + m * kRowStride;
+    if (p.term_stride == 1) {
+      memcpy(out, source, static_cast<size_t>(p.terms) * sizeof(float));
+    } else {
+      for (int64_t i = 0; i < p.terms; ++i) out[i] = source[i * p.term_stride];
+    }
+  }
+}
+
+void prepare_interleaved_f32(const PrepareRowsArgs& p) {
+  float* out = static_cast<float*>(p.out);
+  for (int64_t i = 0; i < p.terms; ++i, out += p.rows) {
+    const float* source = p.source + i * p.term_stride;
+    for (int64_t m = 0; m < p.rows; ++m) out[m] = source[m * p.row_stride];
+  }
+}
+
+// An odd last term is paired with zero.
+LOOPLM_INLINE uint32_t pair_bits(const float* source, int64_t i, int64_t terms, int64_t stride) {
+  const uint32_t even = bf16_bits(source[i * stride]);
+  const uint32_t odd = i + 1 < terms ? bf16_bits(source[(i + 1) * stride]) : 0;
+  return even | (odd << 16);
+}
+LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_slot,
+                              int64_t even_term_slot, uint32_t pair) {
+  if constexpr (kBf16Dot) {
+    static_cast<uint32_t*>(out)[even_slot] = pair;
+  } else {
+    static_cast<uint32_t*>(out)[odd_first_slot] = pair & 0xffff0000u;
+    static_cast<uint32_t*>(out)[even_term_slot] = pair << 16;
+  }
+}
+
+void prepare_rows_bf16(const PrepareRowsArgs& p) {
+  for (int64_t m = 0; m < p.rows; ++m) {
+    const float* source = p.source + m * p.row_stride;
+    const int64_t base = m * kRowStride;
+    for (int64_t i = 0; i < p.terms; i += 2) {
+      store_pair(p.out, base + i / 2, base + i, base + i + 1,
+                 pair_bits(source, i, p.terms, p.term_stride));
+    }
+  }
+}
+
+void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
+  for (int64_t i = 0; i < p.terms; i += 2) {
+    for (int64_t m = 0; m < p.rows; ++m) {
+      store_pair(p.out, i / 2 * p.rows + m, i * p.rows + m, (i + 1) * p.rows + m,
+                 pair_bits(p.source + m * p.row_stride, i, p.terms, p.term_stride));
+    }
+  }
+}
+
+}  // namespace
+
+void add_tile_kernels(KernelTable& table) {
+  table.tile_rows = kTileRows;
+  table.bf16_dot = kBf16Dot;
+  table.prepare_rows_f32 = prepare_rows_f32;
+  table.prepare_rows_bf16 = prepare_rows_bf16;
+  table.prepare_interleaved_f32 = prepare_interleaved_f32;
+  table.prepare_interleaved_bf16 = prepare_interleaved_bf16;
+  table.tile_f32 = tile<false, false>;
+  table.tile_bf16 = tile<true, false>;
+  table.tile_f32_interleaved = tile<false, true>;
+  table.tile_bf16_interleaved = tile<true, true>;
+}
+
+}  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE

@@ -1,0 +1,166 @@
+// The vector type that per-instruction-set kernels are written in: GCC vector extensions of the
+// width the set offers, plus the few operations that plain operators lack.
+//
+// Files in this folder are compiled once per instruction set with other flags. They must not
+// instantiate or inline anything from the standard library: the linker keeps one copy of such a
+// function, and it could be one that an older processor cannot run.
+#ifndef LOOPLM_KERNELS_CPU_ISA_VEC_H_
+#define LOOPLM_KERNELS_CPU_ISA_VEC_H_
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#ifndef LOOPLM_ISA_NAMESPACE
+#error "compile this file through the instruction-set libraries of src/kernels/CMakeLists.txt"
+#endif
+
+// Everything here has internal linkage, so that each instruction set keeps its own copy.
+namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+constexpr int kLanes = kVectorBytes / 4;
+
+typedef float V __attribute__((vector_size(kVectorBytes)));
+typedef int32_t VI __attribute__((vector_size(kVectorBytes)));
+typedef float UnalignedV __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+
+#define LOOPLM_INLINE inline __attribute__((always_inline))
+
+LOOPLM_INLINE V load(const float* p) { return *reinterpret_cast<const UnalignedV*>(p); }
+LOOPLM_INLINE void store(float* p, V v) { *reinterpret_cast<UnalignedV*>(p) = v; }
+LOOPLM_INLINE V set1(float x) { return x - V{}; }
+
+// The first n lanes (0 < n < kLanes); the others are zero.
+LOOPLM_INLINE V load_n(const float* p, int64_t n) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+#else
+  V v = {};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+LOOPLM_INLINE void store_n(float* p, V v, int64_t n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#else
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+// a * b + c, rounded once where the instruction set can.
+LOOPLM_INLINE V fma(V a, V b, V c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+LOOPLM_INLINE V maximum(V a, V b) {
+#if defined(__AVX512F__)
+  return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+LOOPLM_INLINE V square_root(V a) {
+#if defined(__AVX512F__)
+  return _mm512_sqrt_ps(a);
+#elif defined(__AVX2__)
+  return _mm256_sqrt_ps(a);
+#else
+  V r;
+  for (int i = 0; i < kLanes; ++i) r[i] = __builtin_sqrtf(a[i]);
+  return r;
+#endif
+}
+
+// Horizontal reductions, in one fixed order: lane i with lane i + half, then halves again.
+LOOPLM_INLINE float sum_lanes(V v) {
+  float x[kLanes];
+  memcpy(x, &v, sizeof(x));
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) x[i] += x[i + half];
+  }
+  return x[0];
+}
+LOOPLM_INLINE float max_lanes(V v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps(v);
+#else
+  float m = v[0];
+  for (int i = 1; i < kLanes; ++i) m = v[i] > m ? v[i] : m;
+  return m;
+#endif
+}
+
+// e^x by range reduction to [-ln2/2, ln2/2] and a degree-6 polynomial (Cephes expf); relative error
+// under 2e-7. Below -87.3 the result is 0, above 88.3 it is clamped to about 2.2e38; NaN stays NaN.
+LOOPLM_INLINE V exponential(V x) {
+  const V low = set1(-87.3f);
+  const V high = set1(88.3f);
+  const V clamped = x > high ? high : x;
+  const V shift = set1(0x1.8p23f);  // adding it rounds to an integer in the low mantissa bits
+  const V rounded = fma(clamped, set1(1.44269504088896341f), shift);
+  const V n = rounded - shift;
+  V r = fma(n, set1(-0.693359375f), clamped);
+  r = fma(n, set1(2.12194440e-4f), r);
+  V p = set1(1.9875691500e-4f);
+  p = fma(p, r, set1(1.3981999507e-3f));
+  p = fma(p, r, set1(8.3334519073e-3f));
+  p = fma(p, r, set1(4.1665795894e-2f));
+  p = fma(p, r, set1(1.6666665459e-1f));
+  p = fma(p, r, set1(5.0000001201e-1f));
+  p = fma(p, r * r, r) + set1(1.0f);
+  VI bits;
+  memcpy(&bits, &rounded, sizeof(bits));
+  bits = (bits + 127) << 23;
+  V scale;
+  memcpy(&scale, &bits, sizeof(scale));
+  const V result = p * scale;
+  return x < low ? V{} : result;
+}
+
+// 1 / (1 + e^-x)
+LOOPLM_INLINE V sigmoid(V x) { return set1(1.0f) / (set1(1.0f) + exponential(-x)); }
+
+// Calls body(offset, lanes) over [0, n) in whole vectors and one partial tail; body must treat
+// lanes < kLanes as a tail.
+template <typename Body>
+LOOPLM_INLINE void for_vectors(int64_t n, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, static_cast<int64_t>(kLanes));
+  if (i < n) body(i, n - i);
+}
+LOOPLM_INLINE V load_some(const float* p, int64_t n) {
+  return n == kLanes ? load(p) : load_n(p, n);
+}
+LOOPLM_INLINE void store_some(float* p, V v, int64_t n) {
+  if (n == kLanes) {
+    store(p, v);
+  } else {
+    store_n(p, v, n);
+  }
+}
+
+}  // namespace
+}  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE
+
+#endif  // LOOPLM_KERNELS_CPU_ISA_VEC_H_

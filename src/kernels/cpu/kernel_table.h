@@ -1,0 +1,152 @@
+// The kernels of one instruction set, as a table of functions; and the tile arithmetic that they
+// share.
+//
+// These functions do a piece of one thread's work. What is split over threads, and how, is decided
+// above them (src/kernels/*.cc).
+//
+// Numbers: matrix products sum over k in a fixed order: chunks of kChunk terms, each summed in
+// sequence from zero by fused multiply-add, the chunk sums added in sequence. bf16 products take
+// the terms of each pair (2j, 2j+1) odd one first, the order of the processor's own bf16 dot
+// product. Neither the number of rows nor the split over threads enters, so a row's result is the
+// same alone and in a batch.
+#ifndef LOOPLM_KERNELS_CPU_KERNEL_TABLE_H_
+#define LOOPLM_KERNELS_CPU_KERNEL_TABLE_H_
+
+#include <stdint.h>
+
+#include "base/isa.h"
+
+namespace looplm::cpu {
+
+inline constexpr int64_t kPanel = 32;   // columns (outputs) of a packed panel
+inline constexpr int64_t kChunk = 256;  // terms summed before a partial sum is added up; even
+// Distance between rows of a chunk of A, in 4-byte slots: the chunk and one cache line, so that
+// rows fall into different cache sets.
+inline constexpr int64_t kRowStride = kChunk + 16;
+inline constexpr int kMaxTileRows = 12;
+
+// Rows of A, converted for the tiles: fp32 as they are, or rounded to bf16 and laid out the way
+// tile_bf16 wants them.
+struct PrepareRowsArgs {
+  const float* source = nullptr;
+  int64_t row_stride = 0;  // distance between rows of A in the source
+  int64_t term_stride =
+      1;  // distance between terms: 1, or the row length when A is a transposed matrix
+  int64_t rows = 0;
+  int64_t terms = 0;    // at most kChunk
+  void* out = nullptr;  // row-major: row m starts at slot m * kRowStride; interleaved: term i
+                        // starts at slot i * rows
+};
+
+// C[0..rows) x [panels * kPanel columns) (+)= A * B over one chunk of terms.
+struct TileArgs {
+  const void* a = nullptr;
+  int64_t a_term_stride = 0;  // interleaved A: slots between terms; unused for row-major A
+  const void* b = nullptr;    // panel: (terms, kPanel) fp32, or (terms / 2, kPanel, 2) bf16
+  int64_t b_panel_bytes = 0;  // distance between panels
+  int64_t terms = 0;          // at most kChunk; even for bf16
+  int64_t rows = 0;           // 1..tile_rows
+  int64_t columns = 0;        // positive; the last panel may be partly used
+  float* c = nullptr;
+  int64_t c_row_stride = 0;
+  bool accumulate = false;  // add to C, or overwrite it
+};
+
+struct AdamWArgs {
+  float* parameter = nullptr;
+  float* first_moment = nullptr;
+  float* second_moment = nullptr;
+  const float* gradient = nullptr;
+  int64_t count = 0;
+  float gradient_scale = 1;
+  float learning_rate = 0;
+  float one_minus_beta1 = 0;
+  float beta2 = 0;
+  float one_minus_beta2 = 0;
+  float epsilon = 0;
+  float weight_decay = 0;
+  float bias_correction1 = 1;       // 1 - beta1^step
+  float bias_correction2_root = 1;  // sqrt(1 - beta2^step)
+};
+
+struct KernelTable {
+  Isa isa = Isa::kPortable;
+  const char* name = "";
+  int tile_rows = 0;  // most rows that a tile call takes
+  bool bf16_dot =
+      false;  // tile_bf16 uses the processor's bf16 dot product, on rows rounded to bf16 pairs
+
+  // Matrix products. "interleaved" variants take A with the rows of one term side by side.
+  void (*prepare_rows_f32)(const PrepareRowsArgs&) = nullptr;
+  void (*prepare_rows_bf16)(const PrepareRowsArgs&) = nullptr;
+  void (*prepare_interleaved_f32)(const PrepareRowsArgs&) = nullptr;
+  void (*prepare_interleaved_bf16)(const PrepareRowsArgs&) = nullptr;
+  void (*tile_f32)(const TileArgs&) = nullptr;
+  void (*tile_bf16)(const TileArgs&) = nullptr;
+  void (*tile_f32_interleaved)(const TileArgs&) = nullptr;
+  void (*tile_bf16_interleaved)(const TileArgs&) = nullptr;
+
+  // One row of n values each.
+  void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t n, float* y,
+                       float* inverse_rms) = nullptr;
+  // dx (+)= ...; weight_gradient += dy * x * inverse_rms
+  void (*rms_norm_backward_row)(const float* dy, const float* x, const float* weight,
+                                float inverse_rms, int64_t n, bool accumulate, float* dx,
+                                float* weight_gradient) = nullptr;
+  void (*add_rms_norm_row)(const float* y, const float* weight, float eps, int64_t n, float* x,
+                           float* inverse_rms) = nullptr;
+  void (*rotate_row)(const float* cosine, const float* sine, int64_t heads, int64_t head_dim,
+                     float direction, float* x) = nullptr;
+  void (*swiglu_row)(const float* gate, const float* up, int64_t n, float* out) = nullptr;
+  void (*swiglu_backward_row)(const float* dout, const float* gate, const float* up, int64_t n,
+                              float* dgate, float* dup) = nullptr;
+  float (*dot)(const float* a, const float* b, int64_t n) = nullptr;
+  void (*add_scaled)(const float* x, float scale, int64_t n, float* y) = nullptr;  // y += scale * x
+  void (*scale)(float factor, int64_t n, float* x) = nullptr;
+  void (*add_bf16_row)(const uint16_t* x, int64_t n, float* y) = nullptr;
+  double (*sum_of_squares)(const float* x, int64_t n) = nullptr;
+  void (*adamw)(const AdamWArgs&) = nullptr;
+
+  // Softmax over a row of logits. Forward: maximum, log of the sum of exponentials, entropy in
+  // nats.
+  void (*softmax_statistics)(const float* logits, int64_t n, float* log_sum,
+                             float* entropy) = nullptr;
+  // logits <- scale * (softmax(logits) - onehot(target))
+  void (*softmax_gradient)(float* logits, int64_t n, float log_sum, float scale,
+                           int64_t target) = nullptr;
+
+  // One block of keys of an online softmax, one query row. On entry scores[0..valid) hold raw
+  // products; on exit scores[0..kPanel) hold exp(scale * s - new maximum), zero beyond `valid`.
+  // Updates the running maximum and the kPanel partial sums; returns the factor by which what was
+  // accumulated before must be multiplied.
+  float (*softmax_block)(float* scores, int64_t valid, float scale, float* maximum,
+                         float* sums) = nullptr;
+  // The total of the partial sums, in a fixed order.
+  float (*sum_panel)(const float* sums) = nullptr;
+  // scores <- exp(scale * s - log_sum) for the valid keys, zero beyond: probabilities again, for
+  // the backward pass.
+  void (*softmax_block_again)(float* scores, int64_t valid, float scale, float log_sum) = nullptr;
+  // ds <- p * (dp - delta) * scale, in place of dp
+  void (*softmax_block_backward)(const float* p, float* dp, float delta, float scale) = nullptr;
+};
+
+// Null when this build has no kernels for that instruction set.
+const KernelTable* kernel_table(Isa isa);
+
+// One per instruction set, each in its own library.
+namespace portable {
+const KernelTable& table();
+}
+namespace avx2 {
+const KernelTable& table();
+}
+namespace avx512 {
+const KernelTable& table();
+}
+namespace avx512_bf16 {
+const KernelTable& table();
+}
+
+}  // namespace looplm::cpu
+
+#endif  // LOOPLM_KERNELS_CPU_KERNEL_TABLE_H_

@@ -1,0 +1,170 @@
+// Contracts that the engine stands on: a row's result does not depend on the company it is computed
+// in.
+#include <array>
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "base/cpu.h"
+#include "base/rng.h"
+#include "kernels/attention.h"
+#include "kernels/kernels.h"
+
+namespace looplm {
+namespace {
+
+std::vector<float> random_values(size_t count, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> values(count);
+  for (float& x : values) x = rng.normal();
+  return values;
+}
+
+PackedMatrix packed_weight(const std::vector<float>& w, int64_t out, int64_t in, DType dtype,
+                           Device& device) {
+  PackedMatrix packed(in, out, dtype);
+  const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, out, in, in}}};
+  pack_rows(source, packed, device);
+  return packed;
+}
+
+std::vector<float> product(const std::vector<float>& x, int64_t first, int64_t rows, int64_t in,
+                           const PackedMatrix& w, Device& device) {
+  std::vector<float> y(static_cast<size_t>(rows * w.columns()));
+  MatmulParams p;
+  p.a = x.data() + first * in;
+  p.a_row_stride = in;
+  p.rows = rows;
+  p.b = &w;
+  p.c = y.data();
+  p.c_row_stride = w.columns();
+  matmul(p, device);
+  return y;
+}
+
+class EveryIsa : public testing::TestWithParam<Isa> {};
+
+TEST_P(EveryIsa, LinearRowsAreTheSameAloneAndInAnyBatch) {
+  Device device(3, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kIn = 700, kOut = 170, kRows = 300;
+  const std::vector<float> x = random_values(kRows * kIn, 1);
+  const std::vector<float> w = random_values(kOut * kIn, 2);
+  for (DType dtype : {DType::kF32, DType::kBf16}) {
+    const PackedMatrix packed = packed_weight(w, kOut, kIn, dtype, device);
+    const std::vector<float> whole = product(x, 0, kRows, kIn, packed, device);
+    for (int64_t batch : {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 25, 100}) {
+      for (int64_t first = 0; first + batch <= kRows; first += 41) {
+        const std::vector<float> part = product(x, first, batch, kIn, packed, device);
+        const auto begin = whole.begin() + first * kOut;
+        ASSERT_TRUE(std::equal(part.begin(), part.end(), begin))
+            << dtype_name(dtype) << " batch " << batch << " at row " << first;
+      }
+    }
+  }
+}
+
+TEST_P(EveryIsa, StackedProjectionsEqualSeparateOnes) {
+  Device device(2, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kIn = 48;
+  const std::vector<float> x = random_values(5 * kIn, 1);
+  const std::vector<float> a = random_values(20 * kIn, 2), b = random_values(45 * kIn, 3);
+  const std::array<MatrixSource, 2> sources = {
+      {{a.data(), DType::kF32, 20, kIn, kIn}, {b.data(), DType::kF32, 45, kIn, kIn}}};
+  PackedMatrix both(kIn, 65, DType::kF32);
+  pack_rows(sources, both, device);
+  const std::vector<float> ya =
+      product(x, 0, 5, kIn, packed_weight(a, 20, kIn, DType::kF32, device), device);
+  const std::vector<float> yb =
+      product(x, 0, 5, kIn, packed_weight(b, 45, kIn, DType::kF32, device), device);
+  const std::vector<float> y = product(x, 0, 5, kIn, both, device);
+  for (int64_t r = 0; r < 5; ++r) {
+    for (int64_t c = 0; c < 65; ++c) {
+      EXPECT_EQ(y[static_cast<size_t>(r * 65 + c)], c < 20
+                                                        ? ya[static_cast<size_t>(r * 20 + c)]
+                                                        : yb[static_cast<size_t>(r * 45 + c - 20)]);
+    }
+  }
+}
+
+// Training attention over a packed batch, prompt chunks of every size, and single queries give a
+// position the same bits.
+TEST_P(EveryIsa, AttentionIsTheSamePackedChunkedAndCached) {
+  Device device(2, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kHeads = 4, kKvHeads = 2, kDim = 48, kRows = 140, kBefore = 37;
+  constexpr int64_t kQ = kHeads * kDim, kKv = kKvHeads * kDim;
+  const std::vector<float> q = random_values((kBefore + kRows) * kQ, 1);
+  const std::vector<float> k = random_values((kBefore + kRows) * kKv, 2);
+  const std::vector<float> v = random_values((kBefore + kRows) * kKv, 3);
+
+  // The sequence as the second document of a batch. q, k and v share a stride in the packed form.
+  constexpr int64_t kStride = kQ + 2 * kKv;
+  std::vector<float> qkv((kBefore + kRows) * kStride);
+  for (int64_t r = 0; r < kBefore + kRows; ++r) {
+    std::copy_n(q.begin() + r * kQ, kQ, qkv.begin() + r * kStride);
+    std::copy_n(k.begin() + r * kKv, kKv, qkv.begin() + r * kStride + kQ);
+    std::copy_n(v.begin() + r * kKv, kKv, qkv.begin() + r * kStride + kQ + kKv);
+  }
+  const std::array<int64_t, 3> starts = {0, kBefore, kBefore + kRows};
+  std::vector<float> out((kBefore + kRows) * kQ);
+  const float scale = 1 / std::sqrt(static_cast<float>(kDim));
+  attention_forward({qkv.data(), qkv.data() + kQ, qkv.data() + kQ + kKv, kStride, kHeads, kKvHeads,
+                     kDim, scale, starts, out.data(), nullptr},
+                    device);
+  const std::vector<float> expected(out.begin() + kBefore * kQ, out.end());
+
+  const KvLayout layout = {kKvHeads, kDim};
+  std::vector<std::vector<float>> memory;
+  std::vector<const float*> pages;
+  for (int64_t r = 0; r < kRows; ++r) {
+    if (r % kPagePositions == 0) {
+      memory.emplace_back(static_cast<size_t>(layout.page_floats()), NAN);
+      pages.push_back(memory.back().data());
+    }
+    store_kv(layout, k.data() + (kBefore + r) * kKv, v.data() + (kBefore + r) * kKv, r,
+             memory.back().data());
+  }
+  std::vector<float> key(kKv), value(kKv);
+  load_kv(layout, pages[2], 70, key.data(), value.data());
+  EXPECT_TRUE(std::equal(key.begin(), key.end(), k.begin() + (kBefore + 70) * kKv));
+  EXPECT_TRUE(std::equal(value.begin(), value.end(), v.begin() + (kBefore + 70) * kKv));
+
+  for (int64_t chunk : {1, 2, 5, 31, 32, 33, 64, 140}) {
+    std::vector<float> cached(kRows * kQ);
+    for (int64_t at = 0; at < kRows; at += chunk) {
+      const std::array<CachedQueries, 1> queries = {
+          {{at, std::min(chunk, kRows - at), at, pages.data()}}};
+      cached_attention({layout, q.data() + kBefore * kQ, kQ, kHeads, scale, queries, cached.data()},
+                       device);
+    }
+    EXPECT_EQ(cached, expected) << "chunk " << chunk;
+  }
+}
+
+std::string isa_parameter_name(const testing::TestParamInfo<Isa>& info) {
+  return isa_name(info.param);
+}
+INSTANTIATE_TEST_SUITE_P(Isa, EveryIsa, testing::ValuesIn(available_isas()), isa_parameter_name);
+
+// Not needed by any contract between machines, but what the fixed order gives for free where the
+// processor fuses multiply and add.
+TEST(Linear, Avx2AndAvx512AgreeBitForBit) {
+  if (available_isas().back() < Isa::kAvx512) GTEST_SKIP() << "needs AVX-512";
+  Device avx2(2, *cpu::kernel_table(Isa::kAvx2));
+  Device avx512(2, *cpu::kernel_table(Isa::kAvx512));
+  const std::vector<float> x = random_values(30 * 600, 1);
+  const std::vector<float> w = random_values(130 * 600, 2);
+  for (DType dtype : {DType::kF32, DType::kBf16}) {
+    const PackedMatrix packed = packed_weight(w, 130, 600, dtype, avx2);
+    EXPECT_EQ(product(x, 0, 30, 600, packed, avx2), product(x, 0, 30, 600, packed, avx512));
+  }
+}
+
+TEST(Linear, NoRowsIsFine) {
+  Device device(2, *cpu::kernel_table(Isa::kPortable));
+  const std::vector<float> w = random_values(64, 2);
+  const PackedMatrix packed = packed_weight(w, 8, 8, DType::kF32, device);
+  EXPECT_TRUE(product({}, 0, 0, 8, packed, device).empty());
+}
+
+}  // namespace
+}  // namespace looplm

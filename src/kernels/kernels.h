@@ -1,0 +1,251 @@
+// The kernels, one params struct and one function per operation and direction.
+//
+// Matrices are row-major and fp32 unless said otherwise; strides count elements between rows.
+// Gradients are fp32. "+=" marks outputs that are added to. Every result element is reduced in one
+// fixed order: it does not depend on how many other rows are in the call, nor on the number of
+// threads.
+#ifndef LOOPLM_KERNELS_KERNELS_H_
+#define LOOPLM_KERNELS_KERNELS_H_
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/device.h"
+#include "kernels/packed_matrix.h"
+
+namespace looplm {
+
+// ---- Embedding
+// ----------------------------------------------------------------------------------------------------------------
+
+struct EmbeddingParams {
+  const int32_t* ids = nullptr;  // (rows), each in [0, vocabulary)
+  int64_t rows = 0;
+  int64_t width = 0;
+  const void* table = nullptr;  // (vocabulary, width) of table_dtype, any alignment
+  DType table_dtype = DType::kF32;
+  float* out = nullptr;  // (rows, width)
+};
+void embedding_forward(const EmbeddingParams& params, Device& device);
+
+struct EmbeddingBackwardParams {
+  const int32_t* ids = nullptr;
+  int64_t rows = 0;
+  int64_t width = 0;
+  const float* dout = nullptr;      // (rows, width)
+  float* table_gradient = nullptr;  // (vocabulary, width) +=
+};
+void embedding_backward(const EmbeddingBackwardParams& params, Device& device);
+
+// ---- RMSNorm: y = w x / sqrt(mean(x^2) + eps)  (Zhang and Sennrich, 2019)
+// -------------------------------------------------------
+
+struct RmsNormParams {
+  const float* x = nullptr;       // (rows, width)
+  const float* weight = nullptr;  // (width)
+  float eps = 0;
+  int64_t rows = 0;
+  int64_t width = 0;
+  float* y = nullptr;            // (rows, width); may be x
+  float* inverse_rms = nullptr;  // (rows), for the backward pass; may be null
+};
+void rms_norm_forward(const RmsNormParams& params, Device& device);
+
+struct RmsNormBackwardParams {
+  const float* dy = nullptr;  // (rows, width)
+  const float* x = nullptr;   // (rows, width): the forward input
+  const float* weight = nullptr;
+  const float* inverse_rms = nullptr;  // (rows)
+  int64_t rows = 0;
+  int64_t width = 0;
+  float* dx = nullptr;               // (rows, width); may be dy
+  bool accumulate = false;           // dx += instead of =
+  float* weight_gradient = nullptr;  // (width) +=
+};
+void rms_norm_backward(const RmsNormBackwardParams& params, Device& device);
+
+// x += rms_norm(y): a residual with the sandwich's second norm. The backward pass is
+// rms_norm_backward with dy = the gradient of x.
+struct ResidualNormParams {
+  const float* y = nullptr;  // (rows, width): a sub-layer's output
+  const float* weight = nullptr;
+  float eps = 0;
+  int64_t rows = 0;
+  int64_t width = 0;
+  float* x = nullptr;            // (rows, width) +=
+  float* inverse_rms = nullptr;  // (rows); may be null
+};
+void residual_norm_forward(const ResidualNormParams& params, Device& device);
+
+// y += x over `count` elements.
+void add(const float* x, int64_t count, float* y, Device& device);
+
+// ---- Matrix products
+// ------------------------------------------------------------------------------------------------------------
+
+// C (+)= A B. With a bf16 B, A is rounded to bf16 too; sums are fp32.
+struct MatmulParams {
+  const float* a = nullptr;  // element (m, k) at a[m * a_row_stride + k * a_term_stride]; one of
+                             // the strides is 1
+  int64_t a_row_stride = 0;
+  int64_t a_term_stride = 1;
+  int64_t rows = 0;
+  const PackedMatrix* b = nullptr;  // (terms, columns)
+  float* c = nullptr;               // (rows, columns)
+  int64_t c_row_stride = 0;
+  bool accumulate = false;
+};
+void matmul(const MatmulParams& params, Device& device);
+
+// dW += dy^T x, the product over tokens; with kBf16 both are rounded to bf16 first.
+struct LinearWeightGradientParams {
+  const float* dy = nullptr;  // (rows, out)
+  int64_t dy_stride = 0;
+  const float* x = nullptr;  // (rows, in)
+  int64_t x_stride = 0;
+  int64_t rows = 0;
+  int64_t out = 0;
+  int64_t in = 0;
+  DType dtype = DType::kF32;
+  float* weight_gradient = nullptr;  // (out, in) +=
+};
+void linear_weight_gradient(const LinearWeightGradientParams& params, Device& device);
+
+// ---- Rotary embedding, half-split layout (Su et al., 2021; the pairing of Llama's rotate_half)
+// -------------------------------------
+
+// Cosines and sines of position * base^(-2i / head_dim), i < head_dim / 2. Frequencies and angles
+// are rounded to fp32 as the published model code does, so that long positions agree with what the
+// weights were trained on.
+class RotaryTable {
+ public:
+  RotaryTable() = default;
+  RotaryTable(int64_t positions, int64_t head_dim, double base);
+
+  int64_t positions() const { return positions_; }
+  const float* cosine(int64_t position) const { return cosine_.data() + position * half_; }
+  const float* sine(int64_t position) const { return sine_.data() + position * half_; }
+
+ private:
+  int64_t positions_ = 0;
+  int64_t half_ = 0;
+  Buffer<float> cosine_;
+  Buffer<float> sine_;
+};
+
+struct RotaryParams {
+  const RotaryTable* table = nullptr;
+  const int32_t* positions = nullptr;  // (rows), each below table->positions()
+  int64_t rows = 0;
+  int64_t heads = 0;
+  int64_t head_dim = 0;
+  float* x = nullptr;  // (rows, heads, head_dim) in place
+  int64_t row_stride = 0;
+};
+void rotary_forward(const RotaryParams& params, Device& device);
+void rotary_backward(const RotaryParams& params,
+                     Device& device);  // x is the gradient, rotated back
+
+// ---- SwiGLU: silu(gate) * up (Shazeer, 2020)
+// ---------------------------------------------------------------------------------------
+
+struct SwigluParams {
+  const float* gate = nullptr;  // (rows, width)
+  const float* up = nullptr;    // (rows, width)
+  int64_t in_stride = 0;        // of gate and up
+  int64_t rows = 0;
+  int64_t width = 0;
+  float* out = nullptr;  // (rows, width), contiguous
+};
+void swiglu_forward(const SwigluParams& params, Device& device);
+
+struct SwigluBackwardParams {
+  const float* dout = nullptr;  // (rows, width), contiguous
+  const float* gate = nullptr;
+  const float* up = nullptr;
+  int64_t in_stride = 0;
+  int64_t rows = 0;
+  int64_t width = 0;
+  float* dgate = nullptr;  // (rows, width)
+  float* dup = nullptr;
+  int64_t grad_stride = 0;  // of dgate and dup
+};
+void swiglu_backward(const SwigluBackwardParams& params, Device& device);
+
+// ---- Exit gate: z = w h + b, before the sigmoid
+// -------------------------------------------------------------------------------------
+
+struct GateParams {
+  const float* h = nullptr;       // (rows, width)
+  const float* weight = nullptr;  // (width)
+  float bias = 0;
+  int64_t rows = 0;
+  int64_t width = 0;
+  float* z = nullptr;  // (rows)
+};
+void gate_forward(const GateParams& params, Device& device);
+
+struct GateBackwardParams {
+  const float* dz = nullptr;  // (rows)
+  const float* h = nullptr;
+  const float* weight = nullptr;
+  int64_t rows = 0;
+  int64_t width = 0;
+  float* dh = nullptr;               // (rows, width) +=; null when the trunk is frozen
+  float* weight_gradient = nullptr;  // (width) +=
+  float* bias_gradient = nullptr;    // (1) +=
+};
+void gate_backward(const GateBackwardParams& params, Device& device);
+
+// ---- Cross-entropy over rows of logits
+// ----------------------------------------------------------------------------------------------
+
+inline constexpr int32_t kIgnoredTarget = -1;
+
+struct CrossEntropyParams {
+  const float* logits = nullptr;     // (rows, vocabulary)
+  const int32_t* targets = nullptr;  // (rows); kIgnoredTarget gives nll 0
+  int64_t rows = 0;
+  int64_t vocabulary = 0;
+  float* nll = nullptr;      // (rows): -log softmax(logits)[target], nats
+  float* entropy = nullptr;  // (rows): entropy of softmax(logits), nats; may be null
+  float* log_sum = nullptr;  // (rows): log sum exp, for the backward pass
+};
+void cross_entropy_forward(const CrossEntropyParams& params, Device& device);
+
+struct CrossEntropyBackwardParams {
+  float* logits =
+      nullptr;  // (rows, vocabulary), overwritten by their gradient scale * (softmax - onehot)
+  const int32_t* targets = nullptr;  // rows with kIgnoredTarget get gradient zero
+  const float* log_sum = nullptr;
+  const float* scale = nullptr;  // (rows): d loss / d nll
+  int64_t rows = 0;
+  int64_t vocabulary = 0;
+};
+void cross_entropy_backward(const CrossEntropyBackwardParams& params, Device& device);
+
+// ---- Optimiser
+// ------------------------------------------------------------------------------------------------------------------------
+
+struct AdamWParams {
+  float* parameter = nullptr;
+  float* first_moment = nullptr;
+  float* second_moment = nullptr;
+  const float* gradient = nullptr;
+  int64_t count = 0;
+  float gradient_scale = 1;  // the clip factor over the gradient's divisor
+  double learning_rate = 0;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  int64_t step = 1;  // counts from 1
+};
+void adamw(const AdamWParams& params, Device& device);
+
+// The sum of squares over all elements, in blocks of fixed size.
+double sum_of_squares(const float* x, int64_t count, Device& device);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_KERNELS_KERNELS_H_

@@ -1,0 +1,200 @@
+#include "kernels/packed_matrix.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/bf16.h"
+#include "base/check.h"
+
+namespace looplm {
+namespace {
+
+using cpu::kPanel;
+
+int64_t panel_bytes_of(int64_t terms, DType dtype) {
+  return (dtype == DType::kBf16 ? (terms + 1) / 2 * 2 : terms) * kPanel *
+         static_cast<int64_t>(dtype_size(dtype));
+}
+
+// Element types as they lie in memory; a mapped file promises no alignment, hence memcpy.
+struct F32Element {
+  static constexpr size_t kBytes = 4;
+  static float load(const std::byte* p) {
+    float value;
+    std::memcpy(&value, p, sizeof(value));
+    return value;
+  }
+};
+struct Bf16Element {
+  static constexpr size_t kBytes = 2;
+  static float load(const std::byte* p) {
+    Bf16 value;
+    std::memcpy(&value, p, sizeof(value));
+    return to_float(value);
+  }
+};
+struct F16Element {
+  static constexpr size_t kBytes = 2;
+  static float load(const std::byte* p) {
+    uint16_t value;
+    std::memcpy(&value, p, sizeof(value));
+    return half_to_float(value);
+  }
+};
+
+template <typename Body>
+void with_element(DType dtype, Body body) {
+  switch (dtype) {
+    case DType::kF32:
+      return body(F32Element());
+    case DType::kBf16:
+      return body(Bf16Element());
+    case DType::kF16:
+      return body(F16Element());
+  }
+}
+
+const std::byte* row_of(const MatrixSource& source, int64_t row) {
+  return static_cast<const std::byte*>(source.data) +
+         row * source.row_stride * static_cast<int64_t>(dtype_size(source.dtype));
+}
+
+// out[term * kPanel + column] or its bf16 pair form, for terms [first, first + count) of one column
+// whose elements lie `stride` bytes apart.
+template <typename Element>
+void pack_column(const std::byte* source, int64_t stride, int64_t first, int64_t count,
+                 int64_t column, DType dtype, std::byte* panel) {
+  if (dtype == DType::kF32) {
+    float* out = reinterpret_cast<float*>(panel) + first * kPanel + column;
+    for (int64_t i = 0; i < count; ++i, out += kPanel) *out = Element::load(source + i * stride);
+  } else {
+    Bf16* out = reinterpret_cast<Bf16*>(panel);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t term = first + i;
+      out[(term / 2 * kPanel + column) * 2 + term % 2] =
+          to_bf16(Element::load(source + i * stride));
+    }
+  }
+}
+
+// bf16 rows into bf16 panels: whole pairs move as 32-bit words, twice as fast as element by
+// element.
+void pack_bf16_rows(const std::array<const std::byte*, kPanel>& rows, int64_t columns,
+                    int64_t terms, std::byte* panel) {
+  uint32_t* out = reinterpret_cast<uint32_t*>(panel);
+  for (int64_t j = 0; j + 1 < terms; j += 2, out += kPanel) {
+    for (int64_t c = 0; c < columns; ++c) std::memcpy(out + c, rows[c] + j * 2, sizeof(uint32_t));
+  }
+  if (terms % 2 != 0) {
+    for (int64_t c = 0; c < columns; ++c) std::memcpy(out + c, rows[c] + (terms - 1) * 2, 2);
+  }
+}
+
+}  // namespace
+
+size_t PackedMatrix::packed_bytes(int64_t terms, int64_t columns, DType dtype) {
+  return static_cast<size_t>((columns + kPanel - 1) / kPanel * panel_bytes_of(terms, dtype));
+}
+
+PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, DType dtype)
+    : PackedMatrix(terms, columns, dtype, nullptr) {
+  owned_ = Buffer<std::byte>(bytes());
+  data_ = owned_.data();
+}
+
+PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, DType dtype, std::byte* memory)
+    : terms_(terms),
+      columns_(columns),
+      dtype_(dtype),
+      panel_bytes_(panel_bytes_of(terms, dtype)),
+      data_(memory) {
+  LOOPLM_CHECK(dtype == DType::kF32 || dtype == DType::kBf16, "cannot pack to {}",
+               dtype_name(dtype));
+  LOOPLM_CHECK(terms > 0 && columns > 0, "packing {} x {}", terms, columns);
+}
+
+void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device) {
+  int64_t rows = 0;
+  bool all_bf16 = true;
+  for (const MatrixSource& source : sources) {
+    LOOPLM_CHECK(source.columns == out.terms(), "{} terms into {}", source.columns, out.terms());
+    rows += source.rows;
+    all_bf16 = all_bf16 && source.dtype == DType::kBf16;
+  }
+  LOOPLM_CHECK(rows == out.columns(), "{} rows into {} columns", rows, out.columns());
+  device.pool().parallel_for(out.panels(), [&](int64_t p, int) {
+    std::byte* panel = out.panel(p);
+    const int64_t columns = std::min(kPanel, out.columns() - p * kPanel);
+    if (columns < kPanel || (out.dtype() == DType::kBf16 && out.terms() % 2 != 0)) {
+      std::memset(panel, 0, static_cast<size_t>(out.panel_bytes()));
+    }
+    std::array<const std::byte*, kPanel> row_data{};
+    std::array<DType, kPanel> row_dtype{};
+    size_t source = 0;
+    int64_t row = p * kPanel;
+    while (row >= sources[source].rows) row -= sources[source++].rows;
+    for (int64_t c = 0; c < columns; ++c) {
+      row_data[c] = row_of(sources[source], row);
+      row_dtype[c] = sources[source].dtype;
+      if (++row == sources[source].rows) {
+        row = 0;
+        ++source;
+      }
+    }
+    if (all_bf16 && out.dtype() == DType::kBf16) {
+      return pack_bf16_rows(row_data, columns, out.terms(), panel);
+    }
+    // Blocks of terms, so that the 32 source rows and the destination stay in the first cache.
+    constexpr int64_t kBlock = 64;
+    for (int64_t first = 0; first < out.terms(); first += kBlock) {
+      const int64_t count = std::min(kBlock, out.terms() - first);
+      for (int64_t c = 0; c < columns; ++c) {
+        with_element(row_dtype[c], [&](auto element) {
+          using Element = decltype(element);
+          constexpr auto kBytes = static_cast<int64_t>(Element::kBytes);
+          pack_column<Element>(row_data[c] + first * kBytes, kBytes, first, count, c, out.dtype(),
+                               panel);
+        });
+      }
+    }
+  });
+}
+
+void pack_columns(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device) {
+  int64_t rows = 0;
+  for (const MatrixSource& source : sources) {
+    LOOPLM_CHECK(source.columns == out.columns(), "{} columns into {}", source.columns,
+                 out.columns());
+    rows += source.rows;
+  }
+  LOOPLM_CHECK(rows == out.terms(), "{} rows into {} terms", rows, out.terms());
+  device.pool().parallel_for(out.panels(), [&](int64_t p, int) {
+    std::byte* panel = out.panel(p);
+    const int64_t columns = std::min(kPanel, out.columns() - p * kPanel);
+    if (columns < kPanel || (out.dtype() == DType::kBf16 && out.terms() % 2 != 0)) {
+      std::memset(panel, 0, static_cast<size_t>(out.panel_bytes()));
+    }
+    int64_t term = 0;
+    for (const MatrixSource& source : sources) {
+      with_element(source.dtype, [&](auto element) {
+        using Element = decltype(element);
+        constexpr auto kBytes = static_cast<int64_t>(Element::kBytes);
+        for (int64_t r = 0; r < source.rows; ++r, ++term) {
+          const std::byte* data = row_of(source, r) + p * kPanel * kBytes;
+          if (out.dtype() == DType::kF32) {
+            float* to = reinterpret_cast<float*>(panel) + term * kPanel;
+            for (int64_t c = 0; c < columns; ++c) to[c] = Element::load(data + c * kBytes);
+          } else {
+            Bf16* to = reinterpret_cast<Bf16*>(panel) + term / 2 * kPanel * 2 + term % 2;
+            for (int64_t c = 0; c < columns; ++c) {
+              to[2 * c] = to_bf16(Element::load(data + c * kBytes));
+            }
+          }
+        }
+      });
+    }
+  });
+}
+
+}  // namespace looplm

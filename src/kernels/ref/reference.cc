@@ -1,0 +1,217 @@
+#include "kernels/ref/reference.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace looplm::ref {
+
+void rms_norm(const double* x, const double* w, double eps, Size2 size, double* y) {
+  for (int64_t r = 0; r < size.rows; ++r, x += size.width, y += size.width) {
+    double squares = 0;
+    for (int64_t i = 0; i < size.width; ++i) squares += x[i] * x[i];
+    const double inverse = 1 / std::sqrt(squares / static_cast<double>(size.width) + eps);
+    for (int64_t i = 0; i < size.width; ++i) y[i] = w[i] * x[i] * inverse;
+  }
+}
+
+void rms_norm_backward(const double* x, const double* w, double eps, const double* dy, Size2 size,
+                       double* dx, double* dw) {
+  std::fill(dw, dw + size.width, 0.0);
+  const auto n = static_cast<double>(size.width);
+  for (int64_t r = 0; r < size.rows; ++r, x += size.width, dy += size.width, dx += size.width) {
+    double squares = 0, projection = 0;
+    for (int64_t i = 0; i < size.width; ++i) {
+      squares += x[i] * x[i];
+      projection += w[i] * dy[i] * x[i];
+    }
+    const double inverse = 1 / std::sqrt(squares / n + eps);
+    for (int64_t i = 0; i < size.width; ++i) {
+      dx[i] = inverse * w[i] * dy[i] - x[i] * inverse * inverse * inverse * projection / n;
+      dw[i] += dy[i] * x[i] * inverse;
+    }
+  }
+}
+
+void linear(const double* x, const double* w, MatmulSize size, double* y) {
+  for (int64_t r = 0; r < size.rows; ++r) {
+    for (int64_t o = 0; o < size.out; ++o) {
+      double sum = 0;
+      for (int64_t i = 0; i < size.in; ++i) sum += x[r * size.in + i] * w[o * size.in + i];
+      y[r * size.out + o] = sum;
+    }
+  }
+}
+
+void linear_backward(const double* x, const double* w, const double* dy, MatmulSize size,
+                     double* dx, double* dw) {
+  std::fill(dx, dx + size.rows * size.in, 0.0);
+  std::fill(dw, dw + size.out * size.in, 0.0);
+  for (int64_t r = 0; r < size.rows; ++r) {
+    for (int64_t o = 0; o < size.out; ++o) {
+      const double d = dy[r * size.out + o];
+      for (int64_t i = 0; i < size.in; ++i) {
+        dx[r * size.in + i] += d * w[o * size.in + i];
+        dw[o * size.in + i] += d * x[r * size.in + i];
+      }
+    }
+  }
+}
+
+void rotary(const double* x, const int32_t* positions, int64_t rows, int64_t heads,
+            int64_t head_dim, double base, double direction, double* y) {
+  const int64_t half = head_dim / 2;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t h = 0; h < heads; ++h, x += head_dim, y += head_dim) {
+      for (int64_t i = 0; i < half; ++i) {
+        const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_dim);
+        const double angle = direction * positions[r] / std::pow(base, exponent);
+        const double a = x[i], b = x[i + half];
+        y[i] = a * std::cos(angle) - b * std::sin(angle);
+        y[i + half] = b * std::cos(angle) + a * std::sin(angle);
+      }
+    }
+  }
+}
+
+void swiglu(const double* gate, const double* up, int64_t count, double* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
+}
+
+void swiglu_backward(const double* gate, const double* up, const double* dout, int64_t count,
+                     double* dgate, double* dup) {
+  for (int64_t i = 0; i < count; ++i) {
+    const double s = 1 / (1 + std::exp(-gate[i]));
+    dgate[i] = dout[i] * up[i] * s * (1 + gate[i] * (1 - s));
+    dup[i] = dout[i] * gate[i] * s;
+  }
+}
+
+namespace {
+
+// The probabilities of row `row` (of the whole batch) of head `head` over keys first..row.
+std::vector<double> probabilities(const double* q, const double* k, const AttentionSize& s,
+                                  int64_t first, int64_t row, int64_t head) {
+  const int64_t kv_head = head / (s.heads / s.kv_heads);
+  std::vector<double> p(static_cast<size_t>(row - first + 1));
+  double most = -INFINITY, total = 0;
+  for (int64_t j = first; j <= row; ++j) {
+    double dot = 0;
+    for (int64_t i = 0; i < s.head_dim; ++i) {
+      dot += q[(row * s.heads + head) * s.head_dim + i] *
+             k[(j * s.kv_heads + kv_head) * s.head_dim + i];
+    }
+    p[static_cast<size_t>(j - first)] = dot * s.scale;
+    most = std::max(most, dot * s.scale);
+  }
+  for (double& x : p) total += x = std::exp(x - most);
+  for (double& x : p) x /= total;
+  return p;
+}
+
+}  // namespace
+
+void attention(const double* q, const double* k, const double* v, const AttentionSize& s,
+               double* out) {
+  const int64_t d = s.head_dim;
+  for (size_t doc = 0; doc + 1 < s.document_starts.size(); ++doc) {
+    const int64_t first = s.document_starts[doc];
+    for (int64_t row = first; row < s.document_starts[doc + 1]; ++row) {
+      for (int64_t h = 0; h < s.heads; ++h) {
+        const int64_t kv_head = h / (s.heads / s.kv_heads);
+        const std::vector<double> p = probabilities(q, k, s, first, row, h);
+        double* o = out + (row * s.heads + h) * d;
+        std::fill(o, o + d, 0.0);
+        for (int64_t j = first; j <= row; ++j) {
+          for (int64_t i = 0; i < d; ++i) {
+            o[i] += p[static_cast<size_t>(j - first)] * v[(j * s.kv_heads + kv_head) * d + i];
+          }
+        }
+      }
+    }
+  }
+}
+
+void attention_backward(const double* q, const double* k, const double* v, const double* dout,
+                        const AttentionSize& s, double* dq, double* dk, double* dv) {
+  const int64_t d = s.head_dim;
+  const int64_t rows = s.document_starts.back();
+  std::fill(dq, dq + rows * s.heads * d, 0.0);
+  std::fill(dk, dk + rows * s.kv_heads * d, 0.0);
+  std::fill(dv, dv + rows * s.kv_heads * d, 0.0);
+  for (size_t doc = 0; doc + 1 < s.document_starts.size(); ++doc) {
+    const int64_t first = s.document_starts[doc];
+    for (int64_t row = first; row < s.document_starts[doc + 1]; ++row) {
+      for (int64_t h = 0; h < s.heads; ++h) {
+        const int64_t kv_head = h / (s.heads / s.kv_heads);
+        const std::vector<double> p = probabilities(q, k, s, first, row, h);
+        const double* g = dout + (row * s.heads + h) * d;
+        std::vector<double> dp(p.size());
+        double delta = 0;
+        for (int64_t j = first; j <= row; ++j) {
+          const int64_t at = (j * s.kv_heads + kv_head) * d;
+          const auto c = static_cast<size_t>(j - first);
+          for (int64_t i = 0; i < d; ++i) {
+            dp[c] += g[i] * v[at + i];
+            dv[at + i] += p[c] * g[i];
+          }
+          delta += p[c] * dp[c];
+        }
+        for (int64_t j = first; j <= row; ++j) {
+          const int64_t at = (j * s.kv_heads + kv_head) * d;
+          const auto c = static_cast<size_t>(j - first);
+          const double ds = p[c] * (dp[c] - delta) * s.scale;
+          for (int64_t i = 0; i < d; ++i) {
+            dq[(row * s.heads + h) * d + i] += ds * k[at + i];
+            dk[at + i] += ds * q[(row * s.heads + h) * d + i];
+          }
+        }
+      }
+    }
+  }
+}
+
+void cross_entropy(const double* logits, const int32_t* targets, Size2 size, double* nll,
+                   double* entropy) {
+  for (int64_t r = 0; r < size.rows; ++r, logits += size.width) {
+    const double most = *std::max_element(logits, logits + size.width);
+    double total = 0, weighted = 0;
+    for (int64_t i = 0; i < size.width; ++i) {
+      const double e = std::exp(logits[i] - most);
+      total += e;
+      weighted += e * (logits[i] - most);
+    }
+    const double log_sum = most + std::log(total);
+    nll[r] = targets[r] < 0 ? 0 : log_sum - logits[targets[r]];
+    entropy[r] = std::log(total) - weighted / total;
+  }
+}
+
+void cross_entropy_backward(const double* logits, const int32_t* targets, const double* scale,
+                            Size2 size, double* dlogits) {
+  for (int64_t r = 0; r < size.rows; ++r, logits += size.width, dlogits += size.width) {
+    const double most = *std::max_element(logits, logits + size.width);
+    double total = 0;
+    for (int64_t i = 0; i < size.width; ++i) total += std::exp(logits[i] - most);
+    for (int64_t i = 0; i < size.width; ++i) {
+      const double softmax = std::exp(logits[i] - most) / total;
+      dlogits[i] = targets[r] < 0 ? 0 : scale[r] * (softmax - (i == targets[r] ? 1 : 0));
+    }
+  }
+}
+
+void adamw(double* parameter, double* first_moment, double* second_moment, const double* gradient,
+           int64_t count, const AdamWSettings& s) {
+  const auto t = static_cast<double>(s.step);
+  const double correction1 = 1 - std::pow(s.beta1, t);
+  const double correction2 = 1 - std::pow(s.beta2, t);
+  for (int64_t i = 0; i < count; ++i) {
+    const double g = gradient[i] * s.gradient_scale;
+    parameter[i] *= 1 - s.learning_rate * s.weight_decay;
+    first_moment[i] = s.beta1 * first_moment[i] + (1 - s.beta1) * g;
+    second_moment[i] = s.beta2 * second_moment[i] + (1 - s.beta2) * g * g;
+    parameter[i] -= s.learning_rate / correction1 * first_moment[i] /
+                    (std::sqrt(second_moment[i]) / std::sqrt(correction2) + s.epsilon);
+  }
+}
+
+}  // namespace looplm::ref

@@ -1,0 +1,257 @@
+// Operations that treat every row alone: embedding, norms, rotary embedding, SwiGLU, gate,
+// cross-entropy.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/bf16.h"
+#include "base/check.h"
+#include "kernels/kernels.h"
+
+namespace looplm {
+namespace {
+
+// Work per task, in elements: some tens of microseconds, so that handing out tasks costs nothing.
+constexpr int64_t kTaskElements = int64_t{1} << 14;
+// Rows that share one partial sum of a weight's gradient. Fixed, so that sums do not depend on the
+// number of threads.
+constexpr int64_t kPartialRows = 64;
+
+int64_t rows_per_task(int64_t width) { return std::max<int64_t>(1, kTaskElements / width); }
+
+// total[i] += the sum over partials of partial[i], in order; `partials` rows of `width`.
+void add_partials(const float* partials, int64_t count, int64_t width, float* total,
+                  Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(width, 512, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = 0; i < count; ++i) {
+      k.add_scaled(partials + i * width + begin, 1.0f, end - begin, total + begin);
+    }
+  });
+}
+
+}  // namespace
+
+void embedding_forward(const EmbeddingParams& p, Device& device) {
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* out = p.out + r * p.width;
+      const auto* row =
+          static_cast<const std::byte*>(p.table) +
+          int64_t{p.ids[r]} * p.width * static_cast<int64_t>(dtype_size(p.table_dtype));
+      if (p.table_dtype == DType::kF32) {
+        std::memcpy(out, row, static_cast<size_t>(p.width) * sizeof(float));
+        continue;
+      }
+      for (int64_t i = 0; i < p.width; ++i) {
+        uint16_t bits;
+        std::memcpy(&bits, row + i * 2, sizeof(bits));
+        out[i] = p.table_dtype == DType::kBf16 ? to_float(Bf16{bits}) : half_to_float(bits);
+      }
+    }
+  });
+}
+
+void embedding_backward(const EmbeddingBackwardParams& p, Device& device) {
+  // Tokens repeat, so threads split the columns: every table element is summed by one thread in row
+  // order.
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.width, 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = 0; r < p.rows; ++r) {
+      k.add_scaled(p.dout + r * p.width + begin, 1.0f, end - begin,
+                   p.table_gradient + int64_t{p.ids[r]} * p.width + begin);
+    }
+  });
+}
+
+void rms_norm_forward(const RmsNormParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      k.rms_norm_row(p.x + r * p.width, p.weight, p.eps, p.width, p.y + r * p.width,
+                     p.inverse_rms == nullptr ? nullptr : p.inverse_rms + r);
+    }
+  });
+}
+
+void rms_norm_backward(const RmsNormBackwardParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  const int64_t pieces = (p.rows + kPartialRows - 1) / kPartialRows;
+  float* partials = nullptr;
+  if (p.weight_gradient != nullptr) {
+    partials = device.shared_scratch(static_cast<size_t>(pieces * p.width));
+    std::fill(partials, partials + pieces * p.width, 0.0f);
+  }
+  device.for_pieces(p.rows, kPartialRows, [&](int64_t begin, int64_t end, int) {
+    float* partial = partials == nullptr ? nullptr : partials + begin / kPartialRows * p.width;
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t at = r * p.width;
+      k.rms_norm_backward_row(p.dy + at, p.x + at, p.weight, p.inverse_rms[r], p.width,
+                              p.accumulate, p.dx + at, partial);
+    }
+  });
+  if (partials != nullptr) add_partials(partials, pieces, p.width, p.weight_gradient, device);
+}
+
+void residual_norm_forward(const ResidualNormParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      k.add_rms_norm_row(p.y + r * p.width, p.weight, p.eps, p.width, p.x + r * p.width,
+                         p.inverse_rms == nullptr ? nullptr : p.inverse_rms + r);
+    }
+  });
+}
+
+void add(const float* x, int64_t count, float* y, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(count, kTaskElements, [&](int64_t begin, int64_t end, int) {
+    k.add_scaled(x + begin, 1.0f, end - begin, y + begin);
+  });
+}
+
+RotaryTable::RotaryTable(int64_t positions, int64_t head_dim, double base)
+    : positions_(positions),
+      half_(head_dim / 2),
+      cosine_(static_cast<size_t>(positions * half_)),
+      sine_(static_cast<size_t>(positions * half_)) {
+  for (int64_t i = 0; i < half_; ++i) {
+    const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_dim);
+    const auto frequency = static_cast<float>(1.0 / std::pow(base, exponent));
+    for (int64_t p = 0; p < positions; ++p) {
+      const float angle = static_cast<float>(p) * frequency;
+      const auto at = static_cast<size_t>(p * half_ + i);
+      cosine_[at] = static_cast<float>(std::cos(static_cast<double>(angle)));
+      sine_[at] = static_cast<float>(std::sin(static_cast<double>(angle)));
+    }
+  }
+}
+
+namespace {
+
+void rotate(const RotaryParams& p, float direction, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.heads * p.head_dim),
+                    [&](int64_t begin, int64_t end, int) {
+                      for (int64_t r = begin; r < end; ++r) {
+                        const int64_t position = p.positions[r];
+                        k.rotate_row(p.table->cosine(position), p.table->sine(position), p.heads,
+                                     p.head_dim, direction, p.x + r * p.row_stride);
+                      }
+                    });
+}
+
+}  // namespace
+
+void rotary_forward(const RotaryParams& params, Device& device) { rotate(params, 1.0f, device); }
+void rotary_backward(const RotaryParams& params, Device& device) { rotate(params, -1.0f, device); }
+
+void swiglu_forward(const SwigluParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      k.swiglu_row(p.gate + r * p.in_stride, p.up + r * p.in_stride, p.width, p.out + r * p.width);
+    }
+  });
+}
+
+void swiglu_backward(const SwigluBackwardParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      k.swiglu_backward_row(p.dout + r * p.width, p.gate + r * p.in_stride, p.up + r * p.in_stride,
+                            p.width, p.dgate + r * p.grad_stride, p.dup + r * p.grad_stride);
+    }
+  });
+}
+
+void gate_forward(const GateParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      p.z[r] = k.dot(p.h + r * p.width, p.weight, p.width) + p.bias;
+    }
+  });
+}
+
+void gate_backward(const GateBackwardParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  const int64_t pieces = (p.rows + kPartialRows - 1) / kPartialRows;
+  float* partials = device.shared_scratch(static_cast<size_t>(pieces * p.width));
+  std::fill(partials, partials + pieces * p.width, 0.0f);
+  device.for_pieces(p.rows, kPartialRows, [&](int64_t begin, int64_t end, int) {
+    float* partial = partials + begin / kPartialRows * p.width;
+    for (int64_t r = begin; r < end; ++r) {
+      k.add_scaled(p.h + r * p.width, p.dz[r], p.width, partial);
+      if (p.dh != nullptr) k.add_scaled(p.weight, p.dz[r], p.width, p.dh + r * p.width);
+    }
+  });
+  add_partials(partials, pieces, p.width, p.weight_gradient, device);
+  double bias = 0;
+  for (int64_t r = 0; r < p.rows; ++r) bias += static_cast<double>(p.dz[r]);
+  *p.bias_gradient += static_cast<float>(bias);
+}
+
+void cross_entropy_forward(const CrossEntropyParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.vocabulary), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float* logits = p.logits + r * p.vocabulary;
+      k.softmax_statistics(logits, p.vocabulary, p.log_sum + r,
+                           p.entropy == nullptr ? nullptr : p.entropy + r);
+      const int32_t target = p.targets[r];
+      p.nll[r] = target == kIgnoredTarget ? 0.0f : p.log_sum[r] - logits[target];
+    }
+  });
+}
+
+void cross_entropy_backward(const CrossEntropyBackwardParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.vocabulary), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* logits = p.logits + r * p.vocabulary;
+      if (p.targets[r] == kIgnoredTarget || p.scale[r] == 0.0f) {
+        std::fill(logits, logits + p.vocabulary, 0.0f);
+      } else {
+        k.softmax_gradient(logits, p.vocabulary, p.log_sum[r], p.scale[r], p.targets[r]);
+      }
+    }
+  });
+}
+
+void adamw(const AdamWParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  cpu::AdamWArgs args;
+  args.gradient_scale = p.gradient_scale;
+  args.learning_rate = static_cast<float>(p.learning_rate);
+  args.one_minus_beta1 = static_cast<float>(1.0 - p.beta1);
+  args.beta2 = static_cast<float>(p.beta2);
+  args.one_minus_beta2 = static_cast<float>(1.0 - p.beta2);
+  args.epsilon = static_cast<float>(p.epsilon);
+  args.weight_decay = static_cast<float>(p.weight_decay);
+  const auto step = static_cast<double>(p.step);
+  args.bias_correction1 = static_cast<float>(1.0 - std::pow(p.beta1, step));
+  args.bias_correction2_root = static_cast<float>(std::sqrt(1.0 - std::pow(p.beta2, step)));
+  device.for_pieces(p.count, kTaskElements, [&](int64_t begin, int64_t end, int) {
+    cpu::AdamWArgs piece = args;
+    piece.parameter = p.parameter + begin;
+    piece.first_moment = p.first_moment + begin;
+    piece.second_moment = p.second_moment + begin;
+    piece.gradient = p.gradient + begin;
+    piece.count = end - begin;
+    k.adamw(piece);
+  });
+}
+
+double sum_of_squares(const float* x, int64_t count, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  std::vector<double> sums(static_cast<size_t>((count + kTaskElements - 1) / kTaskElements));
+  device.for_pieces(count, kTaskElements, [&](int64_t begin, int64_t end, int) {
+    sums[static_cast<size_t>(begin / kTaskElements)] = k.sum_of_squares(x + begin, end - begin);
+  });
+  double total = 0;
+  for (double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace looplm

@@ -22,9 +22,11 @@ inline int64_t element_count(const Shape& shape) {
   return count;
 }
 
-// "[49152, 2048]"
+// "[49152, 2048]". Without fmt::join, whose inlined parser GCC 12 warns about at -O3.
 inline std::string shape_text(const Shape& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
+  std::string text = "[";
+  for (const int64_t size : shape) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", size);
+  return text + "]";
 }
 
 // Memory that somebody else owns (a mapped file, a buffer) seen as a tensor.

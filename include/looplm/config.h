@@ -55,6 +55,8 @@ struct ModelConfig {
   int64_t kv_size() const { return kv_heads * head_dim; }
   // All parameters, counting a tied head once.
   int64_t parameter_count() const;
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // Upper bounds that keep every size computation inside 64 bits and refuse absurd files early.
@@ -67,20 +69,28 @@ inline constexpr int64_t kMaxIntermediateSize = int64_t{1} << 18;
 inline constexpr int64_t kMaxPositions = int64_t{1} << 24;
 inline constexpr int64_t kMaxLoops = 256;
 
-// Reads config.json's text; `what` names the source in messages. Unknown keys are ignored;
-// impossible values, and structures that looplm does not run (biases, sliding windows, RoPE
-// scaling, another activation), are errors that name the key.
+// Reads config.json's text; `what` names the source in messages. Model types: ouro, llama,
+// nanbeige, and qwen2 where it says "attention_bias": false. Sizes must be stated; head_dim and
+// num_key_value_heads follow from them as in Hugging Face's code. The structure follows from the
+// model type (llama: one loop, norms before the sub-layers, no gate) unless looplm's own keys say
+// otherwise: "norm_placement" ("sandwich" or "pre"), "norm_between_loops" and "exit_gate".
+//
+// Unknown keys are ignored; impossible values, and structures that looplm does not run (biases,
+// sliding windows, RoPE scaling, another activation), are errors that name the key.
 Result<ModelConfig> parse_model_config(const std::string& json_text, const std::string& what);
 Result<ModelConfig> read_model_config(const std::string& directory);
 
-// config.json as Hugging Face's Ouro code reads it; looplm's own keys are added only where they
-// differ from Ouro's structure.
+// config.json as Hugging Face's code for the model type reads it; parse_model_config returns the
+// same config again. looplm's own keys are added only where the structure is not the model type's
+// own, and "architectures" and "auto_map" are then left out, so that other programs refuse the
+// model instead of running another one.
 std::string model_config_json(const ModelConfig& config);
 
 // Checks sizes and their relations; every config that the functions above return has passed it.
 Status validate(const ModelConfig& config);
 
-// "ouro-1.4b", "ouro-2.6b" and a few small shapes for tests and quick trials.
+// "ouro-1.4b", "ouro-2.6b" and a few small shapes for tests and quick trials; an unknown name is an
+// error that lists them.
 Result<ModelConfig> model_preset(const std::string& name);
 std::vector<std::string> model_preset_names();
 

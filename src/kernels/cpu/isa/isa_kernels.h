@@ -10,6 +10,7 @@ void add_tile_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_softmax_kernels(KernelTable& table);
 void add_optimizer_kernels(KernelTable& table);
+void add_peak_loops(KernelTable& table);
 
 }  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE
 

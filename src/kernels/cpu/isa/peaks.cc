@@ -1,0 +1,101 @@
+// Loops that do nothing but one thing at full speed: what the machine can do, to state other speeds
+// against.
+#include "kernels/cpu/isa/isa_kernels.h"
+#include "kernels/cpu/isa/vec.h"
+
+namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kChains = 24;
+#else
+constexpr int kChains =
+    12;  // enough to hide 4 cycles of latency at 2 per cycle, within 16 registers
+#endif
+
+// Keeps the compiler from dropping or shortening a computation.
+template <typename T>
+LOOPLM_INLINE void keep(T& value) {
+  asm volatile("" : "+m"(value));
+}
+
+uint64_t read_bytes(const void* data, int64_t bytes) {
+  typedef uint64_t Word __attribute__((vector_size(kVectorBytes)));
+  const char* p = static_cast<const char*>(data);
+  constexpr int kAtOnce = 8;
+  Word sum[kAtOnce] = {};
+  for (int64_t i = 0; i + kAtOnce * kVectorBytes <= bytes; i += kAtOnce * kVectorBytes) {
+#pragma GCC unroll 8
+    for (int k = 0; k < kAtOnce; ++k) {
+      Word word;
+      memcpy(&word, p + i + k * kVectorBytes, sizeof(word));
+      sum[k] ^= word;
+    }
+  }
+  uint64_t total = 0;
+  for (int k = 0; k < kAtOnce; ++k) {
+    for (int i = 0; i < kVectorBytes / 8; ++i) total ^= sum[k][i];
+  }
+  return total;
+}
+
+double multiply_adds(int64_t rounds) {
+  V sum[kChains];
+  for (int i = 0; i < kChains; ++i) sum[i] = set1(static_cast<float>(i));
+  V a = set1(0.999f);
+  V b = set1(0.001f);
+  keep(a);
+  keep(b);
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kChains; ++i) sum[i] = fma(sum[i], a, b);
+  }
+  for (int i = 0; i < kChains; ++i) keep(sum[i]);
+  return 2.0 * kLanes * kChains * static_cast<double>(rounds);
+}
+
+#if defined(__AVX512BF16__)
+double bf16_dots(int64_t rounds) {
+  V sum[kChains];
+  for (int i = 0; i < kChains; ++i) sum[i] = V{};
+  __m512i bits = _mm512_set1_epi32(0x3c003c00);
+  keep(bits);
+  const __m512bh a = reinterpret_cast<__m512bh>(bits);
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kChains; ++i) sum[i] = _mm512_dpbf16_ps(sum[i], a, a);
+  }
+  for (int i = 0; i < kChains; ++i) keep(sum[i]);
+  return 4.0 * kLanes * kChains * static_cast<double>(rounds);
+}
+#endif
+
+#if defined(__AVX512VNNI__)
+double int8_dots(int64_t rounds) {
+  __m512i sum[kChains];
+  for (int i = 0; i < kChains; ++i) sum[i] = _mm512_setzero_si512();
+  __m512i a = _mm512_set1_epi8(3);
+  keep(a);
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kChains; ++i) sum[i] = _mm512_dpbusd_epi32(sum[i], a, a);
+  }
+  for (int i = 0; i < kChains; ++i) keep(sum[i]);
+  return 8.0 * kLanes * kChains * static_cast<double>(rounds);
+}
+#endif
+
+}  // namespace
+
+void add_peak_loops(KernelTable& table) {
+  table.read_bytes = read_bytes;
+  table.multiply_adds = multiply_adds;
+#if defined(__AVX512BF16__)
+  table.bf16_dots = bf16_dots;
+#endif
+#if defined(__AVX512VNNI__)
+  table.int8_dots = int8_dots;
+#endif
+}
+
+}  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE

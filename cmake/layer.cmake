@@ -19,7 +19,9 @@ function(looplm_layer name)
   target_include_directories(looplm_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include
                                                    ${PROJECT_SOURCE_DIR}/src)
   foreach(dependency ${LAYER_DEPENDS})
-    target_link_libraries(looplm_${name} PUBLIC looplm_${dependency})
+    if(TARGET looplm_${dependency})
+      target_link_libraries(looplm_${name} PUBLIC looplm_${dependency})
+    endif()
   endforeach()
   target_link_libraries(looplm_${name} PUBLIC ${LAYER_LIBRARIES})
 

@@ -1,0 +1,118 @@
+// One transformer block: forward, and backward from its saved or recomputed intermediates. Each
+// direction is a list of kernel calls.
+//
+//   y = attention(norm(x)) output;  x' = x + [norm] y;  m = down(silu(gate(norm(x')))
+//   up(norm(x')));  x'' = x' + [norm] m
+//
+// The bracketed norms are the sandwich's (Ouro); without them it is Llama's block.
+#ifndef LOOPLM_MODEL_BLOCK_H_
+#define LOOPLM_MODEL_BLOCK_H_
+
+#include <cstdint>
+
+#include "kernels/attention.h"
+#include "kernels/kernels.h"
+#include "model/weights.h"
+
+namespace looplm {
+
+// Intermediates of a block for R rows. The forward pass fills them all; the backward pass reads
+// them.
+struct BlockActivations {
+  int64_t rows = 0;
+  float* attention_input = nullptr;   // (R, E): norm(x)
+  float* qkv = nullptr;               // (R, Q + 2 KV): rotated queries and keys, values
+  float* attention = nullptr;         // (R, Q)
+  float* attention_output = nullptr;  // (R, E): y
+  float* middle = nullptr;            // (R, E): x'; may be the block's input x when nothing is kept
+  float* mlp_input = nullptr;         // (R, E): norm(x')
+  float* gate_up = nullptr;           // (R, 2 F)
+  float* activated = nullptr;         // (R, F)
+  float* mlp_output = nullptr;        // (R, E): m
+  // For the backward pass only; may be null in inference.
+  float* attention_log_sum = nullptr;  // (R, heads)
+  float* inverse_rms = nullptr;        // (4, R): the norms in the order of the formula above
+
+  float* norm_scale(int index) const {
+    return inverse_rms == nullptr ? nullptr : inverse_rms + index * rows;
+  }
+  // Floats of all intermediates; `assign` lays them out in memory of that size.
+  static int64_t floats(const ModelConfig& config, int64_t rows);
+  static BlockActivations assign(const ModelConfig& config, int64_t rows, float* memory);
+};
+
+// Gradients of a block's intermediates: scratch of the backward pass.
+struct BlockGradients {
+  float* hidden = nullptr;     // (R, E)
+  float* qkv = nullptr;        // (R, Q + 2 KV)
+  float* attention = nullptr;  // (R, Q)
+  float* gate_up = nullptr;    // (R, 2 F)
+  float* activated = nullptr;  // (R, F)
+
+  static int64_t floats(const ModelConfig& config, int64_t rows);
+  static BlockGradients assign(const ModelConfig& config, int64_t rows, float* memory);
+};
+
+// Where a block's weight gradients go; offsets into a ParameterSet's buffer. All +=.
+struct BlockWeightGradients {
+  float* qkv = nullptr;      // (Q + 2 KV, E)
+  float* output = nullptr;   // (E, Q)
+  float* gate_up = nullptr;  // (2 F, E)
+  float* down = nullptr;     // (E, F)
+  float* attention_norm = nullptr;
+  float* attention_output_norm = nullptr;
+  float* mlp_norm = nullptr;
+  float* mlp_output_norm = nullptr;
+
+  static BlockWeightGradients of(ParameterSet& gradients, const ModelConfig& config, int64_t layer);
+};
+
+// Which positions rows stand at, and how they attend.
+class BlockAttention {
+ public:
+  virtual ~BlockAttention() = default;
+  virtual const RotaryTable& rotary() const = 0;
+  virtual const int32_t* positions() const = 0;  // (R)
+  // qkv (R, Q + 2 KV), rotated, to out (R, Q). log_sum may be null.
+  virtual void forward(int64_t layer, const float* qkv, float* out, float* log_sum,
+                       Device& device) = 0;
+};
+
+// x (R, E) to out (R, E); out may be x.
+void block_forward(const ModelConfig& config, const BlockWeights& weights, int64_t layer,
+                   const float* x, const BlockActivations& a, BlockAttention& attention, float* out,
+                   Device& device);
+
+// Documents of a training batch: rows [starts[d], starts[d + 1]) with positions from 0 in each.
+class PackedAttention : public BlockAttention {
+ public:
+  PackedAttention(const ModelConfig& config, const RotaryTable& rotary);
+  void set_documents(std::span<const int64_t> starts);
+
+  const RotaryTable& rotary() const override { return rotary_; }
+  const int32_t* positions() const override { return positions_.data(); }
+  void forward(int64_t layer, const float* qkv, float* out, float* log_sum,
+               Device& device) override;
+  void backward(const float* qkv, const float* out, const float* log_sum, const float* dout,
+                float* dqkv, Device& device) const;
+
+ private:
+  AttentionParams params(const float* qkv, float* out, float* log_sum) const;
+
+  const ModelConfig& config_;
+  const RotaryTable& rotary_;
+  std::vector<int64_t> starts_;
+  std::vector<int32_t> positions_;
+};
+
+// gradient (R, E) is d loss / d out on entry and d loss / d x on exit. `a` holds the intermediates
+// of the forward pass from x.
+void block_backward(const ModelConfig& config, const BlockWeights& weights,
+                    const BlockBackwardWeights& backward_weights, const float* x,
+                    const BlockActivations& a, const PackedAttention& attention,
+                    const BlockGradients& scratch, const BlockWeightGradients& weight_gradients,
+                    float* gradient, Device& device);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_BLOCK_H_

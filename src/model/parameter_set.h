@@ -1,0 +1,58 @@
+// All parameters of a model in one fp32 buffer, in the order of parameter_specs: what training
+// updates, and the layout that gradients and optimiser moments share.
+//
+// Nothing lies between neighbours, so the query, key and value matrices of a block form one matrix,
+// as do its gate and up projections.
+#ifndef LOOPLM_MODEL_PARAMETER_SET_H_
+#define LOOPLM_MODEL_PARAMETER_SET_H_
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "looplm/config.h"
+#include "looplm/status.h"
+
+#include "model/parameters.h"
+#include "tensor/buffer.h"
+
+namespace looplm {
+
+// Finds a parameter by its checkpoint name.
+using ParameterSource = std::function<Result<TensorView>(const std::string& name)>;
+
+class ParameterSet {
+ public:
+  // All zero.
+  explicit ParameterSet(const ModelConfig& config);
+
+  const std::vector<ParameterSpec>& specs() const { return specs_; }
+  int64_t size() const { return static_cast<int64_t>(values_.size()); }
+  float* data() { return values_.data(); }
+  const float* data() const { return values_.data(); }
+  std::span<float> values() { return values_.span(); }
+
+  // Where parameter `index` of specs() starts.
+  int64_t offset(size_t index) const { return offsets_[index]; }
+  // The parameter of that name; it must exist.
+  float* find(const std::string& name);
+  const float* find(const std::string& name) const;
+  bool contains(const std::string& name) const { return index_.contains(name); }
+
+  TensorView view(size_t index) const;
+  // Views of this set by name, valid while it lives.
+  ParameterSource source() const;
+  // Copies every parameter from `source`, converting to fp32.
+  Status load(const ParameterSource& source);
+
+ private:
+  std::vector<ParameterSpec> specs_;
+  std::vector<int64_t> offsets_;
+  std::unordered_map<std::string, size_t> index_;
+  Buffer<float> values_;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_PARAMETER_SET_H_

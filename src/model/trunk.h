@@ -1,0 +1,86 @@
+// The looped stack on a training batch: forward through T loops, backward with recomputation.
+//
+//   h_0 = embedding(ids);  x_{t,0} = h_{t-1};  x_{t,l+1} = block_l(x_{t,l});  h_t = norm(x_{t,L})
+//
+// (Without norm_between_loops the next loop starts from x_{t,L} instead of h_t.) The normed states
+// h_t feed head and gate after every loop. What is kept between forward and backward is a policy;
+// results are the same bits under every policy.
+#ifndef LOOPLM_MODEL_TRUNK_H_
+#define LOOPLM_MODEL_TRUNK_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/block.h"
+#include "model/weights.h"
+#include "tensor/memory_plan.h"
+
+namespace looplm {
+
+enum class MemoryPolicy {
+  kKeepAll,      // every intermediate of every (loop, block): no recomputation
+  kBlockInputs,  // the input of every (loop, block); each block is computed again once
+  kLoopInputs,   // the input of every loop; blocks are computed again twice
+};
+
+const char* memory_policy_name(MemoryPolicy policy);
+std::optional<MemoryPolicy> memory_policy_from_name(const std::string& name);
+
+struct TrunkShape {
+  int64_t rows = 0;  // tokens of a batch
+  int64_t loops = 0;
+  int64_t max_document = 0;  // longest document, for the rotary table
+  MemoryPolicy policy = MemoryPolicy::kBlockInputs;
+  bool backward = true;  // false: forward only, nothing is kept but the states
+};
+
+class Trunk {
+ public:
+  Trunk(const ModelConfig& config, const TrunkShape& shape);
+
+  // The named buffers and their sizes, without allocating them.
+  static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
+
+  // ids (rows), each in [0, vocab_size). starts: first row of each document, then the row count.
+  void forward(const ModelWeights& weights, std::span<const int32_t> ids,
+               std::span<const int64_t> document_starts, Device& device);
+
+  int64_t rows() const { return shape_.rows; }
+  int64_t loops() const { return shape_.loops; }
+  // (rows, E): h_{loop+1}, the normed state after loop `loop` (from 0).
+  const float* state(int64_t loop) const { return states_.data() + (loop + 1) * state_floats_; }
+  // (rows, E): d loss / d state(loop), filled in by the caller before backward().
+  float* state_gradient(int64_t loop) { return state_gradients_.data() + loop * state_floats_; }
+
+  // Adds to every gradient of the trunk: embedding, blocks, final norm.
+  void backward(const ModelWeights& weights, const BackwardWeights& backward_weights,
+                ParameterSet& gradients, Device& device);
+
+ private:
+  // x_{t,l} for l in 0..L.
+  float* block_input(int64_t loop, int64_t layer);
+  BlockActivations activations(int64_t loop, int64_t layer);
+  void run_loop(const ModelWeights& weights, int64_t loop, Device& device);
+
+  ModelConfig config_;
+  TrunkShape shape_;
+  int64_t state_floats_;
+  RotaryTable rotary_;
+  PackedAttention attention_;
+  std::vector<int32_t> ids_;
+
+  Buffer<float> states_;           // (T + 1, rows, E): h_0 .. h_T
+  Buffer<float> block_inputs_;     // see block_input
+  Buffer<float> activations_;      // of all blocks (kKeepAll) or of one
+  Buffer<float> inverse_rms_;      // (T, rows): the final norm
+  Buffer<float> state_gradients_;  // (T, rows, E)
+  Buffer<float> gradient_;         // (rows, E): what flows back along the residual stream
+  Buffer<float> scratch_;          // BlockGradients
+  int64_t activation_floats_ = 0;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_TRUNK_H_

@@ -1,0 +1,231 @@
+#include "model/weights.h"
+
+#include <array>
+
+#include "base/check.h"
+#include "model/tensor_read.h"
+
+namespace looplm {
+namespace {
+
+MatrixSource matrix(const TensorView& view) {
+  return {view.data, view.dtype, view.shape[0], view.shape[1], view.shape[1]};
+}
+
+// Looks tensors up by name and remembers the first failure, so that a list of look-ups reads as
+// one.
+class Finder {
+ public:
+  Finder(const ModelConfig& config, const ParameterSource& source) : source_(source) {
+    for (ParameterSpec& spec : parameter_specs(config)) {
+      shapes_.emplace(std::move(spec.name), std::move(spec.shape));
+    }
+  }
+
+  TensorView find(const std::string& name) {
+    Result<TensorView> found = source_(name);
+    if (!found.ok()) {
+      fail(found.status());
+      return {};
+    }
+    const Shape& expected = shapes_.at(name);
+    if (found->shape != expected) {
+      fail(invalid_argument(fmt::format("tensor '{}' has shape {}; the config expects {}", name,
+                                        shape_text(found->shape), shape_text(expected))));
+      return {};
+    }
+    return *found;
+  }
+  TensorView find(int64_t layer, const char* name) {
+    return find(layer_parameter_name(layer, name));
+  }
+  const Status& status() const { return status_; }
+
+ private:
+  void fail(Status status) {
+    if (status_.ok()) status_ = std::move(status);
+  }
+
+  const ParameterSource& source_;
+  std::unordered_map<std::string, Shape> shapes_;
+  Status status_;
+};
+
+// The matrices of one block, in the stacks that the forward pass multiplies by.
+struct BlockTensors {
+  std::array<TensorView, 3> qkv;
+  std::array<TensorView, 1> output;
+  std::array<TensorView, 2> gate_up;
+  std::array<TensorView, 1> down;
+};
+
+BlockTensors find_block(Finder& finder, int64_t layer) {
+  return {{finder.find(layer, kQueryName), finder.find(layer, kKeyName),
+           finder.find(layer, kValueName)},
+          {finder.find(layer, kOutputName)},
+          {finder.find(layer, kGateProjectionName), finder.find(layer, kUpProjectionName)},
+          {finder.find(layer, kDownProjectionName)}};
+}
+
+using PackFunction = void (*)(std::span<const MatrixSource>, PackedMatrix&, Device&);
+
+template <size_t kCount>
+void pack_stack(const std::array<TensorView, kCount>& tensors, PackFunction pack, PackedMatrix& out,
+                Device& device) {
+  std::array<MatrixSource, kCount> sources;
+  for (size_t i = 0; i < kCount; ++i) sources[i] = matrix(tensors[i]);
+  pack(sources, out, device);
+}
+
+template <typename Packed>
+void pack_block(const BlockTensors& tensors, PackFunction pack, Packed& out, Device& device) {
+  pack_stack(tensors.qkv, pack, out.qkv, device);
+  pack_stack(tensors.output, pack, out.output, device);
+  pack_stack(tensors.gate_up, pack, out.gate_up, device);
+  pack_stack(tensors.down, pack, out.down, device);
+}
+
+const char* head_name(const ModelConfig& config) {
+  return config.tie_embeddings ? kEmbeddingName : kHeadName;
+}
+
+std::vector<std::string> vector_names(const ModelConfig& config) {
+  std::vector<std::string> names;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    if (spec.role == ParameterRole::kNorm || spec.role == ParameterRole::kGateWeight ||
+        spec.role == ParameterRole::kGateBias) {
+      names.push_back(spec.name);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+void ModelWeights::allocate() {
+  const ModelConfig& c = config_;
+  const int64_t qkv = c.query_size() + 2 * c.kv_size();
+  blocks_.resize(static_cast<size_t>(c.layers));
+  for (BlockWeights& block : blocks_) {
+    block.qkv = PackedMatrix(c.hidden_size, qkv, dtype_);
+    block.output = PackedMatrix(c.query_size(), c.hidden_size, dtype_);
+    block.gate_up = PackedMatrix(c.hidden_size, 2 * c.intermediate_size, dtype_);
+    block.down = PackedMatrix(c.intermediate_size, c.hidden_size, dtype_);
+  }
+  head_ = PackedMatrix(c.hidden_size, c.vocab_size, dtype_);
+}
+
+Status ModelWeights::pack(const ParameterSource& source, Device& device) {
+  Finder finder(config_, source);
+  embedding_ = finder.find(kEmbeddingName);
+  const TensorView head = finder.find(head_name(config_));
+  LOOPLM_RETURN_IF_ERROR(finder.status());
+  pack_rows(std::array<MatrixSource, 1>{matrix(head)}, head_, device);
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    const BlockTensors tensors = find_block(finder, layer);
+    LOOPLM_RETURN_IF_ERROR(finder.status());
+    pack_block(tensors, pack_rows, blocks_[static_cast<size_t>(layer)], device);
+  }
+  return {};
+}
+
+namespace {
+
+// Points the norms and the gate at wherever `find` says they are.
+template <typename Find>
+void bind_vectors(const ModelConfig& config, Find find, std::vector<BlockWeights>& blocks,
+                  const float*& final_norm, const float*& gate_weight, const float*& gate_bias) {
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    BlockWeights& block = blocks[static_cast<size_t>(layer)];
+    const auto of = [&](const char* name) { return find(layer_parameter_name(layer, name)); };
+    block.attention_norm = of(kAttentionNormName);
+    block.mlp_norm = of(kMlpNormName);
+    if (config.norm_placement == NormPlacement::kSandwich) {
+      block.attention_output_norm = of(kAttentionOutputNormName);
+      block.mlp_output_norm = of(kMlpOutputNormName);
+    }
+  }
+  final_norm = find(kFinalNormName);
+  if (config.exit_gate) {
+    gate_weight = find(kGateWeightName);
+    gate_bias = find(kGateBiasName);
+  }
+}
+
+}  // namespace
+
+Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const ParameterSource& source,
+                                        DType dtype, Device& device) {
+  ModelWeights weights(config, dtype);
+  Finder finder(config, source);
+  std::unordered_map<std::string, size_t> offsets;
+  size_t total = 0;
+  for (const ParameterSpec& spec : parameter_specs(config)) finder.find(spec.name);
+  LOOPLM_RETURN_IF_ERROR(finder.status());
+  const std::vector<std::string> names = vector_names(config);
+  for (const std::string& name : names) {
+    offsets[name] = total;
+    total += static_cast<size_t>(finder.find(name).count());
+  }
+  weights.vectors_ = Buffer<float>(total);
+  for (const std::string& name : names) {
+    const TensorView view = finder.find(name);
+    read_as_float(view,
+                  {weights.vectors_.data() + offsets[name], static_cast<size_t>(view.count())});
+  }
+  weights.allocate();
+  bind_vectors(
+      config, [&](const std::string& name) { return weights.vectors_.data() + offsets.at(name); },
+      weights.blocks_, weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
+  LOOPLM_RETURN_IF_ERROR(weights.pack(source, device));
+  return weights;
+}
+
+ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const ModelConfig& config,
+                                        DType dtype, Device& device) {
+  ModelWeights weights(config, dtype);
+  weights.allocate();
+  bind_vectors(
+      config, [&](const std::string& name) { return parameters.find(name); }, weights.blocks_,
+      weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
+  weights.repack(parameters, device);
+  return weights;
+}
+
+void ModelWeights::repack(const ParameterSet& parameters, Device& device) {
+  const Status status = pack(parameters.source(), device);
+  LOOPLM_CHECK(status.ok(), "{}", status.message());
+}
+
+uint64_t ModelWeights::packed_bytes() const {
+  uint64_t bytes = head_.bytes() + vectors_.bytes();
+  for (const BlockWeights& b : blocks_) {
+    bytes += b.qkv.bytes() + b.output.bytes() + b.gate_up.bytes() + b.down.bytes();
+  }
+  return bytes;
+}
+
+BackwardWeights::BackwardWeights(const ModelConfig& config, DType dtype) : config_(config) {
+  const ModelConfig& c = config;
+  blocks_.resize(static_cast<size_t>(c.layers));
+  for (BlockBackwardWeights& block : blocks_) {
+    block.qkv = PackedMatrix(c.query_size() + 2 * c.kv_size(), c.hidden_size, dtype);
+    block.output = PackedMatrix(c.hidden_size, c.query_size(), dtype);
+    block.gate_up = PackedMatrix(2 * c.intermediate_size, c.hidden_size, dtype);
+    block.down = PackedMatrix(c.hidden_size, c.intermediate_size, dtype);
+  }
+  head_ = PackedMatrix(c.vocab_size, c.hidden_size, dtype);
+}
+
+void BackwardWeights::repack(const ParameterSet& parameters, Device& device) {
+  const ParameterSource source = parameters.source();
+  Finder finder(config_, source);
+  pack_columns(std::array<MatrixSource, 1>{matrix(finder.find(head_name(config_)))}, head_, device);
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    pack_block(find_block(finder, layer), pack_columns, blocks_[static_cast<size_t>(layer)],
+               device);
+  }
+  LOOPLM_CHECK(finder.status().ok(), "{}", finder.status().message());
+}
+
+}  // namespace looplm

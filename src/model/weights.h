@@ -1,0 +1,96 @@
+// A model's weights in the form that the forward pass reads: matrices packed for the kernels,
+// vectors in fp32.
+#ifndef LOOPLM_MODEL_WEIGHTS_H_
+#define LOOPLM_MODEL_WEIGHTS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "looplm/config.h"
+#include "looplm/status.h"
+
+#include "kernels/kernels.h"
+#include "model/parameter_set.h"
+
+namespace looplm {
+
+// E hidden, Q = heads * head_dim, KV = kv_heads * head_dim, F feed-forward.
+struct BlockWeights {
+  const float* attention_norm = nullptr;         // (E)
+  const float* attention_output_norm = nullptr;  // (E); null without sandwich norms
+  const float* mlp_norm = nullptr;               // (E)
+  const float* mlp_output_norm = nullptr;        // (E); null without sandwich norms
+  PackedMatrix qkv;                              // terms E, columns Q + KV + KV
+  PackedMatrix output;                           // terms Q, columns E
+  PackedMatrix gate_up;                          // terms E, columns F + F
+  PackedMatrix down;                             // terms F, columns E
+};
+
+// The same matrices with terms and columns exchanged, for gradients of inputs.
+struct BlockBackwardWeights {
+  PackedMatrix qkv;      // terms Q + KV + KV, columns E
+  PackedMatrix output;   // terms E, columns Q
+  PackedMatrix gate_up;  // terms F + F, columns E
+  PackedMatrix down;     // terms E, columns F
+};
+
+class ModelWeights {
+ public:
+  // Reads every parameter from `source` and packs matrices as `dtype` (kF32 or kBf16). The
+  // embedding table is not copied: its view must stay valid as long as the weights do. Fails on a
+  // missing tensor, a wrong shape, or a value that is not finite.
+  static Result<ModelWeights> load(const ModelConfig& config, const ParameterSource& source,
+                                   DType dtype, Device& device);
+
+  // Packs again from a set whose values have changed. The norms and the gate are read from the set
+  // directly.
+  static ModelWeights for_training(const ParameterSet& parameters, const ModelConfig& config,
+                                   DType dtype, Device& device);
+  void repack(const ParameterSet& parameters, Device& device);
+
+  const ModelConfig& config() const { return config_; }
+  DType dtype() const { return dtype_; }
+  const BlockWeights& block(int64_t layer) const { return blocks_[static_cast<size_t>(layer)]; }
+  const float* final_norm() const { return final_norm_; }
+  const float* gate_weight() const { return gate_weight_; }  // null without a gate
+  float gate_bias() const { return gate_bias_ == nullptr ? 0.0f : *gate_bias_; }
+  const PackedMatrix& head() const { return head_; }          // terms E, columns V
+  const TensorView& embedding() const { return embedding_; }  // (V, E)
+  uint64_t packed_bytes() const;
+
+ private:
+  ModelWeights(const ModelConfig& config, DType dtype) : config_(config), dtype_(dtype) {}
+  void allocate();
+  Status pack(const ParameterSource& source, Device& device);
+
+  ModelConfig config_;
+  DType dtype_;
+  std::vector<BlockWeights> blocks_;
+  Buffer<float> vectors_;  // norms and gate of a loaded model
+  const float* final_norm_ = nullptr;
+  const float* gate_weight_ = nullptr;
+  const float* gate_bias_ = nullptr;
+  PackedMatrix head_;
+  TensorView embedding_;
+};
+
+// What the backward pass needs besides.
+class BackwardWeights {
+ public:
+  BackwardWeights(const ModelConfig& config, DType dtype);
+  void repack(const ParameterSet& parameters, Device& device);
+
+  const BlockBackwardWeights& block(int64_t layer) const {
+    return blocks_[static_cast<size_t>(layer)];
+  }
+  const PackedMatrix& head() const { return head_; }  // terms V, columns E
+
+ private:
+  ModelConfig config_;
+  std::vector<BlockBackwardWeights> blocks_;
+  PackedMatrix head_;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_WEIGHTS_H_

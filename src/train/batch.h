@@ -1,0 +1,83 @@
+// One micro-batch of tokens, and its trip through trunk, gate, head, objective and back.
+#ifndef LOOPLM_TRAIN_BATCH_H_
+#define LOOPLM_TRAIN_BATCH_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "model/trunk.h"
+#include "train/objective.h"
+
+namespace looplm {
+
+struct Batch {
+  std::vector<int32_t> ids;              // (rows)
+  std::vector<int32_t> targets;          // (rows): the next token, or kIgnoredTarget
+  std::vector<int64_t> document_starts;  // first row of each document, then the row count
+
+  int64_t rows() const { return static_cast<int64_t>(ids.size()); }
+  int64_t target_count() const;
+};
+
+// Sums over target tokens; divide by `tokens`.
+struct BatchMetrics {
+  int64_t tokens = 0;           // targets counted
+  double loss = 0;              // of the objective
+  std::vector<double> nll;      // (T), nats
+  std::vector<double> entropy;  // (T): of the next-token distributions, nats
+  std::vector<double> exit;     // (T): mass of the exit distribution
+  double exit_entropy = 0;      // nats
+  int64_t first_loop = 0;       // entries of nll and entropy below it were not computed
+
+  double mean_exit() const;  // mean loop (from 1) of the exit distribution
+  void add(const BatchMetrics& other);
+};
+
+class BatchPass {
+ public:
+  BatchPass(const ModelConfig& config, const TrunkShape& shape);
+
+  static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
+
+  // Forward only.
+  BatchMetrics evaluate(const ModelWeights& weights, const Batch& batch, const Objective& objective,
+                        Device& device);
+
+  // Forward and backward; adds scale * d(sum of token losses) to the gradients. When the objective
+  // does not train the trunk, only the gate's gradients change and `backward_weights` is not read.
+  BatchMetrics train(const ModelWeights& weights, const BackwardWeights& backward_weights,
+                     const Batch& batch, const Objective& objective, double scale,
+                     ParameterSet& gradients, Device& device);
+
+ private:
+  struct Backward {
+    const BackwardWeights* weights;
+    double scale;
+    ParameterSet* gradients;
+    bool trunk;
+  };
+
+  BatchMetrics run(const ModelWeights& weights, const Batch& batch, const Objective& objective,
+                   const Backward* backward, Device& device);
+  void run_gate(const ModelWeights& weights, Device& device);
+  void run_head_chunk(const ModelWeights& weights, const Batch& batch, const Objective& objective,
+                      const std::vector<int64_t>& targets, size_t begin, size_t end,
+                      const Backward* backward, BatchMetrics& metrics, Device& device);
+
+  ModelConfig config_;
+  Trunk trunk_;
+  int64_t chunk_tokens_;            // tokens per head chunk; each brings a row per loop
+  std::vector<float> gate_logits_;  // (T, rows)
+  std::vector<float> gate_gradients_;
+  // A head chunk: rows ordered (loop, token).
+  Buffer<float> chunk_states_;     // (rows, E)
+  Buffer<float> chunk_gradients_;  // (rows, E)
+  Buffer<float> logits_;           // (rows, V)
+  std::vector<int32_t> chunk_targets_;
+  std::vector<float> nll_, entropy_, log_sum_, scale_;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_BATCH_H_

@@ -1,0 +1,107 @@
+// Training objectives as functions of a few scalars per token.
+//
+// An objective sees, for one token and its T loops, nll[t] = -log p_t(target) and the gate logit
+// z[t] (before the sigmoid), and returns the token's loss with its derivatives. Everything else
+// (head, gate, trunk, optimiser) is the same for all objectives. Formulas are in double; p, lambda
+// and S are the exit distribution of model/exit_distribution.h.
+#ifndef LOOPLM_TRAIN_OBJECTIVE_H_
+#define LOOPLM_TRAIN_OBJECTIVE_H_
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+struct TokenLoss {
+  std::span<const float> nll;         // (T), nats; entries below first_loop() are not filled in
+  std::span<const float> gate_logit;  // (T); zeros for a model without a gate
+  std::span<float> dnll;              // (T), out: d loss / d nll
+  std::span<float> dgate;             // (T), out: d loss / d gate_logit
+};
+
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  virtual std::string name() const = 0;
+  // The token's loss; fills both derivatives.
+  virtual double evaluate(const TokenLoss& token) const = 0;
+  // False when only the gate learns: then dnll is zero and the trunk's backward pass is skipped.
+  virtual bool trains_trunk() const { return true; }
+  virtual bool needs_gate() const { return true; }
+  // The first loop (from 0) whose read-out the loss looks at, out of `loops`.
+  virtual int64_t first_loop(int64_t loops) const {
+    (void)loops;
+    return 0;
+  }
+};
+
+// What Stage I pulls the exit distribution towards.
+struct ExitPrior {
+  enum class Kind {
+    kEntropy,    // reward the entropy: -beta H(p), as the paper prints it (equation 4)
+    kUniform,    // beta KL(p || uniform) = -beta H(p) + beta log T
+    kGeometric,  // beta KL(p || prior), prior_t proportional to (1 - parameter)^(t-1) parameter
+    kPoissonLognormal,  // prior of t = 1 + Poisson(e^tau), tau ~ N(log(mean) - sigma^2 / 2, sigma)
+  };
+  Kind kind = Kind::kEntropy;
+  double parameter = 0.5;  // geometric: the probability of stopping, in (0, 1)
+  double mean = 3;         // Poisson-lognormal: the mean of t - 1 before truncation; positive
+  double sigma = 0.5;      // Poisson-lognormal: spread of tau; not negative
+
+  // log prior_t for t = 1..T, truncated to T and renormalised; zeros for kEntropy.
+  std::vector<double> log_probabilities(int64_t loops) const;
+};
+
+Result<ExitPrior::Kind> exit_prior_kind(const std::string& name);
+
+// Stage I (arXiv:2510.25741 equation 4): sum_t p_t nll_t - beta H(p), or with KL to a prior in
+// place of the entropy. Trains everything.
+class StageOneObjective : public Objective {
+ public:
+  // beta >= 0
+  StageOneObjective(double beta, ExitPrior prior, int64_t loops);
+  std::string name() const override { return "stage1"; }
+  double evaluate(const TokenLoss& token) const override;
+
+ private:
+  double beta_;
+  std::vector<double> log_prior_;
+};
+
+// Stage II (section 3.4, equations 5 and 6): only the gate learns. With I_t = max(0, nll_{t-1} -
+// nll_t) and the target of going on w_t = sigmoid(k (I_t - gamma)), the loss is (1/T) sum_{t=2..T}
+// BCE(1 - lambda_t; w_t). The divisor is T, as printed.
+class StageTwoObjective : public Objective {
+ public:
+  struct Settings {
+    double k = 50.0;
+    double gamma = 0.005;
+    // Teach lambda_t with the gain of the *next* loop, t -> t+1, for t = 1..T-1: an ablation, not
+    // the paper's rule.
+    bool forward_looking = false;
+  };
+  explicit StageTwoObjective(Settings settings) : settings_(settings) {}
+  std::string name() const override { return "stage2"; }
+  double evaluate(const TokenLoss& token) const override;
+  bool trains_trunk() const override { return false; }
+
+ private:
+  Settings settings_;
+};
+
+// nll of the last loop alone; the gate gets no gradient.
+class LastLoopObjective : public Objective {
+ public:
+  std::string name() const override { return "last_loop"; }
+  double evaluate(const TokenLoss& token) const override;
+  bool needs_gate() const override { return false; }
+  int64_t first_loop(int64_t loops) const override { return loops - 1; }
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_OBJECTIVE_H_

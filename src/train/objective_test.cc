@@ -1,0 +1,148 @@
+#include "train/objective.h"
+
+#include <cmath>
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+#include "model/exit_distribution.h"
+#include "support/status_matchers.h"
+
+namespace looplm {
+namespace {
+
+struct Token {
+  explicit Token(size_t loops) : nll(loops), z(loops), dnll(loops), dz(loops) {}
+  TokenLoss view() { return {nll, z, dnll, dz}; }
+  std::vector<float> nll, z, dnll, dz;
+};
+
+Token random_token(size_t loops, uint64_t seed) {
+  Token token(loops);
+  Rng rng(seed);
+  for (size_t t = 0; t < loops; ++t) {
+    token.nll[t] = 2 + rng.normal();
+    token.z[t] = 2 * rng.normal();
+  }
+  return token;
+}
+
+std::vector<std::pair<std::string, std::unique_ptr<Objective>>> objectives(int64_t loops) {
+  std::vector<std::pair<std::string, std::unique_ptr<Objective>>> all;
+  ExitPrior geometric{ExitPrior::Kind::kGeometric, 0.3};
+  ExitPrior poisson{ExitPrior::Kind::kPoissonLognormal};
+  all.emplace_back("entropy", std::make_unique<StageOneObjective>(0.1, ExitPrior{}, loops));
+  all.emplace_back("no entropy", std::make_unique<StageOneObjective>(0.0, ExitPrior{}, loops));
+  all.emplace_back("geometric", std::make_unique<StageOneObjective>(0.2, geometric, loops));
+  all.emplace_back("poisson", std::make_unique<StageOneObjective>(0.2, poisson, loops));
+  all.emplace_back("last", std::make_unique<LastLoopObjective>());
+  return all;
+}
+
+double step_in(Token token, const Objective& objective, std::vector<float> Token::*field, size_t t,
+               float step) {
+  (token.*field)[t] += step;
+  const double up = objective.evaluate(token.view());
+  const auto above = static_cast<double>((token.*field)[t]);
+  (token.*field)[t] -= 2 * step;
+  const double down = objective.evaluate(token.view());
+  return (up - down) / (above - static_cast<double>((token.*field)[t]));
+}
+
+TEST(Objectives, DerivativesAgreeWithFiniteDifferences) {
+  for (size_t loops : {1, 2, 4, 8}) {
+    for (const auto& [name, objective] : objectives(static_cast<int64_t>(loops))) {
+      for (uint64_t seed = 0; seed < 5; ++seed) {
+        Token token = random_token(loops, seed);
+        objective->evaluate(token.view());
+        for (size_t t = 0; t < loops; ++t) {
+          SCOPED_TRACE(name + " T=" + std::to_string(loops) + " t=" + std::to_string(t));
+          EXPECT_NEAR(static_cast<double>(token.dnll[t]),
+                      step_in(token, *objective, &Token::nll, t, 1e-2f), 1e-4);
+          EXPECT_NEAR(static_cast<double>(token.dz[t]),
+                      step_in(token, *objective, &Token::z, t, 1e-2f), 1e-4);
+        }
+      }
+    }
+  }
+}
+
+// Stage II treats its labels as constants, so only z is differentiated.
+TEST(Objectives, StageTwoDerivativesAgreeWithFiniteDifferences) {
+  for (bool forward_looking : {false, true}) {
+    const StageTwoObjective objective({50, 0.005, forward_looking});
+    for (uint64_t seed = 0; seed < 5; ++seed) {
+      Token token = random_token(4, seed);
+      objective.evaluate(token.view());
+      for (size_t t = 0; t < 4; ++t) {
+        EXPECT_EQ(token.dnll[t], 0.0f);
+        EXPECT_NEAR(static_cast<double>(token.dz[t]),
+                    step_in(token, objective, &Token::z, t, 1e-2f), 1e-4);
+      }
+    }
+  }
+}
+
+TEST(Objectives, StageTwoLabelsFollowThePaper) {
+  const StageTwoObjective objective({});
+  Token token(2);
+  // At the label's own value the gradient vanishes: 1 - lambda = w. Values from the label formula:
+  // no gain gives w = sigmoid(-0.25).
+  for (const auto& [gain, w] : std::vector<std::pair<float, double>>{
+           {-1.0f, 0.4378}, {0.0f, 0.4378}, {0.005f, 0.5}, {0.01f, 0.5622}, {0.05f, 0.9047}}) {
+    token.nll = {3.0f, 3.0f - gain};
+    token.z = {0.0f, static_cast<float>(std::log((1 - w) / w))};
+    objective.evaluate(token.view());
+    EXPECT_NEAR(token.dz[1], 0.0f, 2e-4) << gain;
+    EXPECT_EQ(token.dz[0], 0.0f);
+  }
+}
+
+TEST(Objectives, UniformPriorIsEntropyUpToAConstant) {
+  Token token = random_token(4, 3);
+  const StageOneObjective entropy(0.1, ExitPrior{}, 4);
+  const StageOneObjective uniform(0.1, ExitPrior{ExitPrior::Kind::kUniform}, 4);
+  const double a = entropy.evaluate(token.view());
+  const std::vector<float> dz = token.dz;
+  const double b = uniform.evaluate(token.view());
+  EXPECT_NEAR(b - a, 0.1 * std::log(4.0), 1e-12);
+  for (size_t t = 0; t < 4; ++t) EXPECT_NEAR(token.dz[t], dz[t], 1e-6);
+}
+
+TEST(ExitDistribution, SumsToOneAlsoWhenSaturated) {
+  for (float size : {1.0f, 30.0f, 500.0f}) {
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      Token token = random_token(6, seed);
+      for (float& z : token.z) z *= size;
+      std::vector<double> log_p(6);
+      exit_log_probabilities(token.z, log_p);
+      double total = 0;
+      for (double l : log_p) {
+        EXPECT_LE(l, 0.0);
+        total += std::exp(l);
+      }
+      EXPECT_NEAR(total, 1, 1e-12);
+    }
+  }
+}
+
+TEST(ExitPriors, AreNormalisedAndShapedAsNamed) {
+  ExitPrior geometric{ExitPrior::Kind::kGeometric, 0.25};
+  const std::vector<double> g = geometric.log_probabilities(5);
+  for (size_t t = 1; t < 5; ++t) EXPECT_NEAR(g[t] - g[t - 1], std::log(0.75), 1e-12);
+  // Without spread the Poisson-lognormal is a Poisson.
+  ExitPrior poisson{ExitPrior::Kind::kPoissonLognormal, 0, 3.0, 0.0};
+  const std::vector<double> p = poisson.log_probabilities(4);
+  EXPECT_NEAR(p[1] - p[0], std::log(3.0), 1e-9);
+  EXPECT_NEAR(p[3] - p[2], std::log(1.0), 1e-9);
+  for (const auto& log_p : {g, p}) {
+    double total = 0;
+    for (double l : log_p) total += std::exp(l);
+    EXPECT_NEAR(total, 1, 1e-12);
+  }
+  EXPECT_ERROR_SAYS(exit_prior_kind("normal"), "normal", "geometric");
+}
+
+}  // namespace
+}  // namespace looplm

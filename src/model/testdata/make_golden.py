@@ -22,10 +22,13 @@ def make(folder: pathlib.Path) -> None:
         "scalar": torch.tensor(42.0),
         "empty": torch.zeros(0, 5),
     }
-    save_file(tensors, folder / "python.safetensors", metadata={"format": "pt", "note": "gänse"})
+    save_file(tensors, folder / "python.safetensors", metadata={"note": "gänse"})
     np.save(folder / "numpy_matrix.npy", np.arange(6, dtype=np.float32).reshape(2, 3) / 4)
     np.save(folder / "numpy_vector.npy", np.array([0.5, -1, 2], dtype=np.float32))
     np.save(folder / "numpy_cube.npy", np.arange(24, dtype=np.float32).reshape(2, 3, 4))
+    np.save(folder / "numpy_scalar.npy", np.array(3, dtype=np.float32))
+    # A header of exactly 128 bytes before padding.
+    np.save(folder / "numpy_boundary.npy", np.ones((1,) * 13 + (100,), dtype=np.float32))
 
 
 def check(directory: pathlib.Path) -> None:

@@ -1,0 +1,55 @@
+// Which keys and values are kept for earlier positions (arXiv:2510.25741, section 5.4.2, and
+// docs/architecture.md). Prompts are always read with a plane per loop: sharing there costs more
+// than ten points on GSM8K.
+#ifndef LOOPLM_MODEL_KV_POLICY_H_
+#define LOOPLM_MODEL_KV_POLICY_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace looplm {
+
+enum class KvPolicy {
+  kFull,        // a plane per loop: exact
+  kLast,        // while decoding one plane, the last loop's
+  kMean,        // while decoding one plane, the mean of all loops
+  kFirst,       // while decoding one plane, the first loop's: the paper's negative control
+  kLastExited,  // a plane per loop; those beyond a position's exit repeat its exit loop's
+};
+
+inline constexpr std::array<KvPolicy, 5> kKvPolicies = {
+    KvPolicy::kFull, KvPolicy::kLast, KvPolicy::kMean, KvPolicy::kFirst, KvPolicy::kLastExited};
+
+constexpr const char* kv_policy_name(KvPolicy policy) {
+  switch (policy) {
+    case KvPolicy::kFull:
+      return "full";
+    case KvPolicy::kLast:
+      return "last";
+    case KvPolicy::kMean:
+      return "mean";
+    case KvPolicy::kFirst:
+      return "first";
+    case KvPolicy::kLastExited:
+      return "last-exited";
+  }
+  return "?";
+}
+
+constexpr std::optional<KvPolicy> kv_policy_from_name(std::string_view name) {
+  for (const KvPolicy policy : kKvPolicies) {
+    if (name == kv_policy_name(policy)) return policy;
+  }
+  return std::nullopt;
+}
+
+// Planes kept while decoding.
+constexpr int64_t kv_planes(KvPolicy policy, int64_t loops) {
+  return policy == KvPolicy::kFull || policy == KvPolicy::kLastExited ? loops : 1;
+}
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_KV_POLICY_H_

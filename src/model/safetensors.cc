@@ -57,16 +57,19 @@ Result<Safetensors> Safetensors::open_sharded(const std::string& directory) {
   LOOPLM_ASSIGN_OR_RETURN(const WeightMap map, parse_safetensors_index(text, index));
   Safetensors result;
   result.path_ = directory;
+  const auto path_of = [&](const std::string& file) {
+    return fmt::format("{}/{}", directory, file);
+  };
   std::set<std::string> files;
   for (const auto& [name, file] : map) files.insert(file);
   for (const std::string& file : files) {
-    LOOPLM_ASSIGN_OR_RETURN(Shard shard, open_shard(directory + "/" + file));
+    LOOPLM_ASSIGN_OR_RETURN(Shard shard, open_shard(path_of(file)));
     LOOPLM_RETURN_IF_ERROR(result.add(std::move(shard)).with_context(index));
   }
   for (const auto& [name, file] : map) {
     const auto place = result.places_.find(name);
     if (place == result.places_.end() ||
-        result.shards_[place->second.shard].file.path() != directory + "/" + file) {
+        result.shards_[place->second.shard].file.path() != path_of(file)) {
       return not_found(fmt::format("{}: tensor '{}' is not in '{}'", index, name, file));
     }
   }

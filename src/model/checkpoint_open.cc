@@ -1,0 +1,137 @@
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <set>
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include "model/checkpoint.h"
+#include "model/tensor_read.h"
+
+namespace looplm {
+namespace {
+
+// Identifies a directory whatever its name; two zeros when there is none.
+struct DirectoryIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  bool operator==(const DirectoryIdentity&) const = default;
+};
+
+DirectoryIdentity identity_of(const std::string& directory) {
+  struct stat info {};
+  if (::stat(directory.c_str(), &info) != 0) return {};
+  return {info.st_dev, info.st_ino};
+}
+
+Status check_tied_head(const Checkpoint& checkpoint) {
+  LOOPLM_ASSIGN_OR_RETURN(const TensorView head, checkpoint.weights.find(kHeadName));
+  LOOPLM_ASSIGN_OR_RETURN(const TensorView embedding, checkpoint.weights.find(kEmbeddingName));
+  if (head.dtype == embedding.dtype && head.shape == embedding.shape &&
+      std::memcmp(head.data, embedding.data, head.bytes()) == 0) {
+    return {};
+  }
+  return invalid_argument(
+      fmt::format("'{}' differs from '{}', but config.json says 'tie_word_embeddings'", kHeadName,
+                  kEmbeddingName));
+}
+
+Status check_unexpected(const Checkpoint& checkpoint) {
+  std::set<std::string> expected;
+  for (const ParameterSpec& spec : checkpoint.specs) expected.insert(spec.name);
+  for (const std::string& name : checkpoint.weights.names()) {
+    if (expected.contains(name) || name.ends_with("rotary_emb.inv_freq")) continue;
+    if (name == kHeadName) {
+      LOOPLM_RETURN_IF_ERROR(check_tied_head(checkpoint));
+      continue;
+    }
+    return invalid_argument(
+        fmt::format("unexpected tensor '{}'; a model with this config.json has {} tensors and none "
+                    "of that name",
+                    name, checkpoint.specs.size()));
+  }
+  return {};
+}
+
+Status find_parameters(Checkpoint& checkpoint) {
+  for (const ParameterSpec& spec : checkpoint.specs) {
+    LOOPLM_ASSIGN_OR_RETURN(TensorView view, checkpoint.weights.find(spec.name));
+    if (view.shape != spec.shape) {
+      return invalid_argument(fmt::format("tensor '{}' is {}; expected {} from config.json",
+                                          spec.name, shape_text(view.shape),
+                                          shape_text(spec.shape)));
+    }
+    checkpoint.tensors.push_back(std::move(view));
+  }
+  return {};
+}
+
+Result<Checkpoint> open_once(const std::string& directory) {
+  Checkpoint checkpoint;
+  checkpoint.directory = directory;
+  LOOPLM_ASSIGN_OR_RETURN(checkpoint.config, read_model_config(directory));
+  LOOPLM_ASSIGN_OR_RETURN(checkpoint.weights, Safetensors::open(directory));
+  checkpoint.specs = parameter_specs(checkpoint.config);
+  LOOPLM_RETURN_IF_ERROR(find_parameters(checkpoint).with_context(directory));
+  LOOPLM_RETURN_IF_ERROR(check_unexpected(checkpoint).with_context(directory));
+  return checkpoint;
+}
+
+// A part of one tensor, small enough to spread a large tensor over threads.
+struct Chunk {
+  size_t tensor;
+  int64_t first;
+  int64_t count;
+};
+
+std::vector<Chunk> chunks_of(const std::vector<TensorView>& tensors) {
+  constexpr int64_t kElements = int64_t{1} << 22;
+  std::vector<Chunk> chunks;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    for (int64_t first = 0; first < tensors[i].count(); first += kElements) {
+      chunks.push_back({i, first, std::min(kElements, tensors[i].count() - first)});
+    }
+  }
+  return chunks;
+}
+
+}  // namespace
+
+Result<Checkpoint> open_checkpoint(const std::string& directory) {
+  constexpr int kAttempts = 10;
+  for (int attempt = 1;; ++attempt) {
+    const DirectoryIdentity before = identity_of(directory);
+    Result<Checkpoint> checkpoint = open_once(directory);
+    // A training run may have put a newer checkpoint here between our opening of two files.
+    if (identity_of(directory) == before || attempt == kAttempts) return checkpoint;
+  }
+}
+
+Status check_finite(const Checkpoint& checkpoint, ThreadPool& pool) {
+  const std::vector<Chunk> chunks = chunks_of(checkpoint.tensors);
+  // The earliest chunk with a bad value, so that the message does not depend on the threads.
+  // Relaxed: parallel_for's end orders it before the read below.
+  std::atomic<int64_t> worst{static_cast<int64_t>(chunks.size())};
+  pool.parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i, int /*thread*/) {
+    const Chunk& chunk = chunks[static_cast<size_t>(i)];
+    if (i > worst.load(std::memory_order_relaxed)) return;
+    if (find_not_finite(checkpoint.tensors[chunk.tensor], chunk.first, chunk.count) < 0) return;
+    int64_t seen = worst.load(std::memory_order_relaxed);
+    while (i < seen && !worst.compare_exchange_weak(seen, i, std::memory_order_relaxed)) {
+    }
+  });
+  const auto found = static_cast<size_t>(worst.load(std::memory_order_relaxed));
+  if (found == chunks.size()) return {};
+  const size_t tensor = chunks[found].tensor;
+  return check_finite(checkpoint.specs[tensor].name, checkpoint.tensors[tensor])
+      .with_context(checkpoint.directory);
+}
+
+ParameterFill checkpoint_fill(const Checkpoint& checkpoint) {
+  return [&checkpoint](int64_t parameter, int64_t first, std::span<float> out) {
+    read_as_float(checkpoint.tensors[static_cast<size_t>(parameter)], first, out);
+  };
+}
+
+}  // namespace looplm

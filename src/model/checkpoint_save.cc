@@ -1,0 +1,136 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/bf16.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "model/atomic_directory.h"
+#include "model/checkpoint.h"
+#include "tensor/buffer.h"
+
+namespace looplm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
+                                                    "tokenizer_config.json",
+                                                    "special_tokens_map.json",
+                                                    "added_tokens.json",
+                                                    "vocab.json",
+                                                    "merges.txt",
+                                                    "tokenizer.model",
+                                                    "chat_template.jinja",
+                                                    "generation_config.json"};
+
+bool is_companion(const std::string& name) {
+  const bool python = (name.starts_with("configuration_") || name.starts_with("modeling_")) &&
+                      name.ends_with(".py");
+  return python || std::find(kCompanions.begin(), kCompanions.end(), name) != kCompanions.end();
+}
+
+Status copy_companions(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::directory_iterator entries(from, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const std::string name = entries->path().filename().string();
+    if (!is_companion(name)) continue;
+    LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(entries->path().string()));
+    LOOPLM_RETURN_IF_ERROR(write_text_file(fmt::format("{}/{}", to, name), file.text()));
+  }
+  if (error) return io_error(fmt::format("cannot list '{}': {}", from, error.message()));
+  return {};
+}
+
+// Turns the given floats into the file's bytes, a chunk at a time.
+class ChunkEncoder {
+ public:
+  ChunkEncoder(const ParameterFill& fill, DType dtype, ThreadPool& pool)
+      : fill_(fill), pool_(pool), floats_(kChunk), bf16_(dtype == DType::kBf16 ? kChunk : 0) {}
+
+  Status write_parameter(int64_t parameter, int64_t count, WeightFilesWriter& writer) {
+    for (int64_t first = 0; first < count; first += kChunk) {
+      const int64_t size = std::min(kChunk, count - first);
+      encode(parameter, first, size);
+      const auto elements = static_cast<size_t>(size);
+      LOOPLM_RETURN_IF_ERROR(writer.write(bf16_.empty()
+                                              ? std::as_bytes(floats_.span().first(elements))
+                                              : std::as_bytes(bf16_.span().first(elements))));
+    }
+    return {};
+  }
+
+ private:
+  // 16 MiB of floats: the file is written in large pieces, and memory stays small.
+  static constexpr int64_t kChunk = int64_t{1} << 22;
+  // A thread's share at a time, which stays in its L2 cache between filling and rounding.
+  static constexpr int64_t kTask = int64_t{1} << 15;
+
+  void encode(int64_t parameter, int64_t first, int64_t size) {
+    pool_.parallel_for((size + kTask - 1) / kTask, [&](int64_t task, int /*thread*/) {
+      const int64_t begin = task * kTask;
+      const int64_t end = std::min(size, begin + kTask);
+      const std::span<float> out(floats_.data() + begin, static_cast<size_t>(end - begin));
+      fill_(parameter, first + begin, out);
+      if (bf16_.empty()) return;
+      for (int64_t i = begin; i < end; ++i) {
+        bf16_[static_cast<size_t>(i)] = to_bf16(floats_[static_cast<size_t>(i)]);
+      }
+    });
+  }
+
+  const ParameterFill& fill_;
+  ThreadPool& pool_;
+  Buffer<float> floats_;
+  Buffer<Bf16> bf16_;
+};
+
+}  // namespace
+
+bool is_checkpoint_file(const std::string& name) {
+  return name == "config.json" || name == kWeightsIndexFile || name == kWeightsFile ||
+         (name.starts_with("model-") && name.ends_with(".safetensors")) || is_companion(name);
+}
+
+Status write_checkpoint_files(const std::string& directory, const ModelConfig& config,
+                              const ParameterFill& fill, const SaveOptions& options,
+                              ThreadPool& pool) {
+  LOOPLM_CHECK(options.dtype != DType::kF16, "checkpoints are written as F32 or BF16");
+  LOOPLM_RETURN_IF_ERROR(validate(config));
+  if (!options.companions_from.empty()) {
+    LOOPLM_RETURN_IF_ERROR(copy_companions(options.companions_from, directory));
+  }
+  ModelConfig saved = config;
+  saved.dtype = options.dtype == DType::kBf16 ? "bfloat16" : "float32";
+  LOOPLM_RETURN_IF_ERROR(write_text_file(directory + "/config.json", model_config_json(saved)));
+
+  const std::vector<ParameterSpec> specs = parameter_specs(config);
+  std::vector<TensorDeclaration> declarations;
+  declarations.reserve(specs.size());
+  for (const ParameterSpec& spec : specs) {
+    declarations.push_back({spec.name, options.dtype, spec.shape});
+  }
+  LOOPLM_ASSIGN_OR_RETURN(
+      WeightFilesWriter writer,
+      WeightFilesWriter::create(directory, std::move(declarations), options.max_shard_bytes));
+  ChunkEncoder encoder(fill, options.dtype, pool);
+  for (size_t i = 0; i < specs.size(); ++i) {
+    LOOPLM_RETURN_IF_ERROR(
+        encoder.write_parameter(static_cast<int64_t>(i), specs[i].count(), writer));
+  }
+  return writer.commit();
+}
+
+Status save_checkpoint(const std::string& directory, const ModelConfig& config,
+                       const ParameterFill& fill, const SaveOptions& options, ThreadPool& pool) {
+  LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory fresh,
+                          AtomicDirectory::create(directory, is_checkpoint_file));
+  LOOPLM_RETURN_IF_ERROR(write_checkpoint_files(fresh.path(), config, fill, options, pool));
+  return fresh.commit();
+}
+
+}  // namespace looplm

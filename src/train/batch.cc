@@ -51,8 +51,8 @@ BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape)
   gate_logits_.resize(all);
   chunk_states_ = Buffer<float>(rows * static_cast<size_t>(config.hidden_size));
   logits_ = Buffer<float>(rows * static_cast<size_t>(config.vocab_size));
+  gate_gradients_.resize(all);
   if (shape.backward) {
-    gate_gradients_.resize(all);
     chunk_gradients_ = Buffer<float>(rows * static_cast<size_t>(config.hidden_size));
   }
   chunk_targets_.resize(rows);
@@ -73,10 +73,10 @@ BatchMetrics BatchPass::evaluate(const ModelWeights& weights, const Batch& batch
   return run(weights, batch, objective, nullptr, device);
 }
 
-BatchMetrics BatchPass::train(const ModelWeights& weights, const BackwardWeights& backward_weights,
+BatchMetrics BatchPass::train(const ModelWeights& weights, const BackwardWeights* backward_weights,
                               const Batch& batch, const Objective& objective, double scale,
                               ParameterSet& gradients, Device& device) {
-  const Backward backward = {&backward_weights, scale, &gradients, objective.trains_trunk()};
+  const Backward backward = {backward_weights, scale, &gradients, objective.trains_trunk()};
   return run(weights, batch, objective, &backward, device);
 }
 

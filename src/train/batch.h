@@ -45,8 +45,8 @@ class BatchPass {
                         Device& device);
 
   // Forward and backward; adds scale * d(sum of token losses) to the gradients. When the objective
-  // does not train the trunk, only the gate's gradients change and `backward_weights` is not read.
-  BatchMetrics train(const ModelWeights& weights, const BackwardWeights& backward_weights,
+  // does not train the trunk, only the gate's gradients change, and `backward_weights` may be null.
+  BatchMetrics train(const ModelWeights& weights, const BackwardWeights* backward_weights,
                      const Batch& batch, const Objective& objective, double scale,
                      ParameterSet& gradients, Device& device);
 

@@ -1,0 +1,112 @@
+// Generating text with a looped model: how deep to think about each token, what to keep, how to
+// choose, when to stop.
+#ifndef LOOPLM_GENERATE_H_
+#define LOOPLM_GENERATE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "looplm/kv_policy.h"
+#include "looplm/model.h"
+#include "looplm/status.h"
+
+namespace looplm {
+
+// When a position stops looping. Formulas: arXiv:2510.25741 sections 3.2 and 5.4.1.
+enum class ExitKind {
+  kFixed,  // always max_loops
+  kGate,  // q-exit: the first loop m with 1 - prod_{j<=m} (1 - lambda_j) >= threshold; threshold in
+          // [0, 1], and 1 never exits before max_loops
+  kHiddenDifference,    // |h_t - h_{t-1}| < threshold, t >= 2; h the normed state, Euclidean norm;
+                        // threshold >= 0
+  kRelativeDifference,  // |h_t - h_{t-1}| / |h_t| < threshold, t >= 2; threshold >= 0
+  kMargin,   // p(best) - p(second) >= threshold for the read-out's softmax; threshold in [0, 1]
+  kEntropy,  // entropy of the read-out's softmax <= threshold nats; threshold >= 0
+};
+
+struct ExitOptions {
+  ExitKind kind = ExitKind::kFixed;
+  double threshold = 1.0;
+  int64_t min_loops = 1;  // no exit before; 1 .. max_loops
+  int64_t max_loops =
+      0;  // loops to run at most; 0: as many as the model was trained for. May exceed that number.
+};
+
+// Which logits choose the token.
+enum class ReadOut {
+  kSelected,  // those of the exit loop
+  kWeighted,  // sum_t p_t logits_t over all max_loops, p the gate's exit distribution; runs every
+              // loop
+};
+
+struct SamplingOptions {
+  double temperature = 0;  // 0: the most likely token (ties to the lowest id); otherwise positive
+  int64_t top_k = 0;       // keep the k most likely; 0: all
+  double top_p = 1;        // keep the smallest set of at least this probability; (0, 1]
+  double min_p = 0;        // drop tokens below this share of the best one's probability; [0, 1]
+  double repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens seen
+                                  // in prompt or output; positive
+  double presence_penalty = 0;    // subtracted once for tokens in the output
+  double frequency_penalty = 0;   // subtracted per occurrence in the output
+  std::map<int32_t, double> logit_bias;  // added
+  // The choice at a position is argmax(logits / temperature + g), g Gumbel noise drawn from (seed,
+  // position) alone: the same request and seed give the same tokens whatever else runs.
+  uint64_t seed = 0;
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  ExitOptions exit;
+  ReadOut read_out = ReadOut::kSelected;
+  KvPolicy kv = KvPolicy::kFull;
+  SamplingOptions sampling;
+  std::vector<int32_t> stop_ids;          // besides the model's end-of-text ids
+  std::vector<std::string> stop_strings;  // not part of the output; need a tokenizer
+  bool ignore_eos = false;                // go on past the model's end-of-text ids
+  int64_t prompt_chunk = 256;             // prompt positions per pass; results do not depend on it
+};
+
+struct GeneratedToken {
+  int32_t id = 0;
+  int64_t loops = 0;  // the loop whose read-out chose it (max_loops for the weighted read-out)
+  float log_probability = 0;  // log softmax of the raw logits at this id
+  std::string text;  // text that became complete with this token; empty without a tokenizer
+};
+
+enum class FinishReason { kStop, kLength, kCancelled };
+const char* finish_reason_name(FinishReason reason);
+
+struct GenerateStatistics {
+  int64_t prompt_tokens = 0;
+  double prompt_seconds = 0;
+  double decode_seconds = 0;  // for all tokens after the first
+  int64_t decode_passes = 0;  // trips through the stack for them
+  uint64_t kv_bytes = 0;      // at the end
+};
+
+struct Generation {
+  std::vector<GeneratedToken> tokens;  // a stopping id is the last one; its text is empty
+  std::string text;                    // all text, cut before a stop string
+  FinishReason finish_reason = FinishReason::kLength;
+  GenerateStatistics statistics;
+
+  double mean_loops() const;
+};
+
+// Called for every token as it is decided; return false to stop.
+using TokenCallback = std::function<bool(const GeneratedToken& token)>;
+
+// The prompt must hold at least one id, all below the vocabulary's size, and leave room below
+// max_positions. A full KV policy gives the tokens of the reference: all max_loops run, and the
+// exit rule picks a read-out afterwards. The other policies skip the loops after the exit, which
+// changes results slightly.
+Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
+                            const GenerateOptions& options, const TokenCallback& callback = {});
+
+}  // namespace looplm
+
+#endif  // LOOPLM_GENERATE_H_

@@ -1,0 +1,51 @@
+// A model that is ready to run.
+#ifndef LOOPLM_MODEL_H_
+#define LOOPLM_MODEL_H_
+
+#include <memory>
+#include <string>
+
+#include "looplm/config.h"
+#include "looplm/status.h"
+#include "looplm/tokenizer.h"
+
+namespace looplm {
+
+// How weights are held in memory while running. Sums are fp32 in both.
+enum class WeightType {
+  kAsStored,  // F32 checkpoints run in fp32, BF16 and F16 ones in bf16
+  kF32,
+  kBf16,  // weights and the inputs of matrix products are rounded to bf16
+};
+
+struct ModelOptions {
+  int threads = 0;  // 0: LOOPLM_THREADS, or all processors
+  WeightType weights = WeightType::kAsStored;
+};
+
+// Not for use by several threads at once.
+class Model {
+ public:
+  // `directory` holds config.json and safetensors; tokenizer.json if text is wanted. Fails on
+  // missing or misshapen tensors and on values that are not finite.
+  static Result<std::unique_ptr<Model>> load(const std::string& directory,
+                                             const ModelOptions& options = {});
+  ~Model();
+
+  const ModelConfig& config() const;
+  // Null when the directory has no tokenizer.json.
+  const Tokenizer* tokenizer() const;
+  const std::string& directory() const;
+
+  // looplm's own view of the model.
+  struct Parts;
+  Parts& parts() { return *parts_; }
+
+ private:
+  explicit Model(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_H_

@@ -1,0 +1,83 @@
+// Training a looped model from a run file (TOML): see docs/training.md for its keys.
+#ifndef LOOPLM_TRAIN_H_
+#define LOOPLM_TRAIN_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+// A named buffer of the run and its size, as planned before anything is allocated.
+struct PlannedMemory {
+  std::string name;
+  uint64_t bytes = 0;
+  std::string note;
+};
+
+struct TrainStart {
+  int64_t parameters = 0;
+  int64_t trained_parameters = 0;
+  int64_t first_step = 1;  // above 1 after a resume
+  int64_t steps = 0;
+  int64_t tokens_per_step = 0;  // rows, also those without a target
+  int64_t data_tokens = 0;      // in the training sets
+  std::string machine;          // processor, threads, instruction set
+  double peak_flops = 0;        // measured arithmetic rate in the run's precision
+  std::vector<PlannedMemory> memory;
+};
+
+struct StepReport {
+  int64_t step = 0;
+  int64_t steps = 0;
+  double loss = 0;  // the objective's, mean per target token, nats
+  std::vector<double>
+      nll;               // per loop, nats per target token; NaN where the objective does not look
+  double mean_exit = 0;  // of the gate's exit distribution, in loops
+  double exit_entropy = 0;   // nats
+  double gradient_norm = 0;  // before clipping
+  double learning_rate = 0;
+  double seconds = 0;  // of this step
+  double tokens_per_second = 0;
+  double peak_share = 0;    // model arithmetic per second over the measured peak
+  double seconds_left = 0;  // estimate for the rest of the run
+};
+
+struct ValidationReport {
+  int64_t step = 0;
+  int64_t tokens = 0;  // targets
+  double loss = 0;
+  std::vector<double> nll;  // per loop
+  double mean_exit = 0;
+  double exit_entropy = 0;
+};
+
+// Hears of a run as it goes. All calls come from the thread that called train().
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void on_start(const TrainStart&) {}
+  virtual void on_step(const StepReport&) {}
+  virtual void on_validation(const ValidationReport&) {}
+  virtual void on_checkpoint(const std::string& /*directory*/) {}
+};
+
+struct TrainOptions {
+  std::string run_file;  // TOML; relative paths in it are relative to the working directory
+  bool resume = false;   // go on from the newest checkpoint of the run's directory
+  int threads = 0;       // 0: the run file's, else LOOPLM_THREADS, else all processors
+  std::vector<std::string> overrides;  // "batch.sequences=4": dotted key and TOML value
+  const std::atomic<bool>* stop =
+      nullptr;  // when it turns true, the run saves a checkpoint and returns kCancelled
+};
+
+// Runs to the end, or until stopped. A run that was killed at any moment resumes from its last
+// checkpoint and then gives the same bits as one that was not. The final model stands in OUT/model.
+Status train(const TrainOptions& options, TrainObserver& observer);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_H_

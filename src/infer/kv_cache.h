@@ -1,0 +1,89 @@
+// Keys and values of earlier positions: pages of 32 positions, a list of pages per plane, a plane
+// per (loop, layer).
+#ifndef LOOPLM_INFER_KV_CACHE_H_
+#define LOOPLM_INFER_KV_CACHE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "model/kv_policy.h"
+#include "tensor/buffer.h"
+
+namespace looplm {
+
+// Pages of one layout, handed out and taken back. Grows in slabs; freed pages are used again.
+class PagePool {
+ public:
+  explicit PagePool(KvLayout layout) : layout_(layout) {}
+  PagePool(const PagePool&) = delete;
+  PagePool& operator=(const PagePool&) = delete;
+
+  const KvLayout& layout() const { return layout_; }
+  float* allocate();
+  void release(float* page) { free_.push_back(page); }
+  int64_t pages_in_use() const { return total_ - static_cast<int64_t>(free_.size()); }
+  uint64_t page_bytes() const {
+    return static_cast<uint64_t>(layout_.page_floats()) * sizeof(float);
+  }
+
+ private:
+  KvLayout layout_;
+  std::vector<Buffer<float>> slabs_;
+  std::vector<float*> free_;
+  int64_t total_ = 0;
+};
+
+// The pages of one (loop, layer) of one sequence.
+struct KvPlane {
+  std::vector<float*> pages;
+  int64_t filled = 0;  // positions 0 .. filled - 1 have been computed
+};
+
+// All planes of one sequence.
+class SequenceCache {
+ public:
+  SequenceCache(PagePool& pool, int64_t layers, int64_t loops);
+  SequenceCache(const SequenceCache&) = delete;
+  SequenceCache& operator=(const SequenceCache&) = delete;
+  ~SequenceCache();
+
+  int64_t layers() const { return layers_; }
+  int64_t loops() const { return loops_; }
+  // How many planes each layer has now: `loops`, or 1 after sharing.
+  int64_t planes() const { return shared_ ? 1 : loops_; }
+  bool shared() const { return shared_; }
+
+  // The plane that loop `loop` (from 0) of `layer` reads and writes.
+  KvPlane& plane(int64_t loop, int64_t layer) {
+    return planes_[static_cast<size_t>((shared_ ? 0 : loop) * layers_ + layer)];
+  }
+
+  // Writes one position's k and v. The plane must be filled up to `position` at least: no hole can
+  // arise.
+  void store(int64_t loop, int64_t layer, int64_t position, const float* k, const float* v);
+  void load(int64_t loop, int64_t layer, int64_t position, float* k, float* v);
+
+  // Gives every position `from` and later of `plane` back.
+  void truncate(int64_t positions);
+
+  // Replaces the planes of all loops by one per layer: the last loop's, the first's, or the mean
+  // over loops. For use after the prompt; all planes must be filled equally. kFull and kLastExited
+  // change nothing.
+  void share_planes(KvPolicy policy);
+
+  uint64_t bytes() const;
+
+ private:
+  void average_planes(int64_t layer);
+
+  PagePool& pool_;
+  int64_t layers_;
+  int64_t loops_;
+  bool shared_ = false;
+  std::vector<KvPlane> planes_;  // (loops, layers)
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_INFER_KV_CACHE_H_

@@ -1,0 +1,63 @@
+#include "looplm/model.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "infer/parts.h"
+
+namespace looplm {
+namespace {
+
+DType packed_type(WeightType wanted, const Checkpoint& checkpoint) {
+  if (wanted == WeightType::kF32) return DType::kF32;
+  if (wanted == WeightType::kBf16) return DType::kBf16;
+  const bool any_f32 =
+      std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(),
+                  [](const TensorView& tensor) { return tensor.dtype == DType::kF32; });
+  return any_f32 ? DType::kF32 : DType::kBf16;
+}
+
+ParameterSource source_of(const Checkpoint& checkpoint) {
+  return [&checkpoint](const std::string& name) -> Result<TensorView> {
+    for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+      if (checkpoint.specs[i].name == name) return checkpoint.tensors[i];
+    }
+    return not_found(fmt::format("no tensor '{}' in '{}'", name, checkpoint.directory));
+  };
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Model::load(const std::string& directory,
+                                           const ModelOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(Checkpoint checkpoint, open_checkpoint(directory));
+  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::create(options.threads));
+  LOOPLM_RETURN_IF_ERROR(check_finite(checkpoint, device->pool()));
+  const DType dtype = packed_type(options.weights, checkpoint);
+  LOOPLM_ASSIGN_OR_RETURN(
+      ModelWeights weights,
+      ModelWeights::load(checkpoint.config, source_of(checkpoint), dtype, *device));
+  std::optional<Tokenizer> tokenizer;
+  if (file_exists(directory + "/tokenizer.json")) {
+    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
+  }
+  const KvLayout layout = {checkpoint.config.kv_heads, checkpoint.config.head_dim};
+  std::unique_ptr<Parts> parts(new Parts{std::move(checkpoint), std::move(device),
+                                         std::move(weights), std::move(tokenizer), nullptr,
+                                         PagePool(layout)});
+  parts->runner = std::make_unique<PassRunner>(parts->weights, *parts->device);
+  return std::unique_ptr<Model>(new Model(std::move(parts)));
+}
+
+Model::Model(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Model::~Model() = default;
+
+const ModelConfig& Model::config() const { return parts_->config(); }
+const Tokenizer* Model::tokenizer() const {
+  return parts_->tokenizer.has_value() ? &*parts_->tokenizer : nullptr;
+}
+const std::string& Model::directory() const { return parts_->checkpoint.directory; }
+
+}  // namespace looplm

@@ -1,0 +1,70 @@
+// The unit of work of inference: one trip through the stack with a set of lanes.
+//
+// A lane is one loop of one position of one sequence. Lanes of any sequence, position and loop may
+// share a pass, since they read the same weights. The rule: lane (position i, loop t) may enter
+// when (i, t-1) ended in an earlier pass, and every (j, t) with j < i ran in an earlier pass or
+// runs in this one. Each layer writes all lanes' keys and values before it attends, and the cache
+// refuses a position that would leave a hole, so a lane cannot read a key that has not been
+// computed.
+#ifndef LOOPLM_INFER_PASS_H_
+#define LOOPLM_INFER_PASS_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "infer/kv_cache.h"
+#include "model/block.h"
+#include "model/weights.h"
+
+namespace looplm {
+
+struct Lane {
+  SequenceCache* cache = nullptr;
+  int64_t position = 0;
+  int64_t loop = 0;  // from 0
+  float* state =
+      nullptr;  // (E): in, what loop `loop` starts from; out, what the next loop starts from
+  float* normed = nullptr;  // (E): out, the normed state that head and gate read; may be `state`
+  float gate_logit = 0;     // out; 0 for a model without a gate
+};
+
+// Runs passes. Holds the buffers that a pass needs, grown to the largest pass seen.
+class PassRunner {
+ public:
+  PassRunner(const ModelWeights& weights, Device& device);
+  ~PassRunner();
+  PassRunner(const PassRunner&) = delete;
+  PassRunner& operator=(const PassRunner&) = delete;
+
+  // Lanes of one sequence and loop must come in ascending order of position; neighbours share reads
+  // of the cache.
+  void run(std::span<Lane> lanes);
+
+  // out (rows, E): embeddings of ids, each in [0, vocab_size).
+  void embed(std::span<const int32_t> ids, float* out);
+  // logits (rows, V) of normed states (rows, E).
+  void read_out(const float* normed, int64_t rows, float* logits);
+
+  const ModelWeights& weights() const { return weights_; }
+  Device& device() { return device_; }
+  int64_t passes() const { return passes_; }
+  int64_t lanes_run() const { return lanes_run_; }
+
+ private:
+  class Attention;
+
+  const ModelWeights& weights_;
+  Device& device_;
+  std::unique_ptr<Attention> attention_;
+  Buffer<float> x_;       // (lanes, E)
+  Buffer<float> normed_;  // (lanes, E)
+  Buffer<float> activations_;
+  std::vector<float> gate_logits_;
+  int64_t passes_ = 0;
+  int64_t lanes_run_ = 0;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_INFER_PASS_H_

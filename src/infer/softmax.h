@@ -1,0 +1,50 @@
+// Probabilities of a row of logits, in double: exit rules and samplers look at one row at a time,
+// where accuracy costs nothing.
+#ifndef LOOPLM_INFER_SOFTMAX_H_
+#define LOOPLM_INFER_SOFTMAX_H_
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+namespace looplm {
+
+// log sum exp
+inline double log_sum_exp(std::span<const float> logits) {
+  const auto most = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
+  double sum = 0;
+  for (float logit : logits) sum += std::exp(static_cast<double>(logit) - most);
+  return most + std::log(sum);
+}
+
+// Entropy of the softmax, nats.
+inline double softmax_entropy(std::span<const float> logits) {
+  const double log_sum = log_sum_exp(logits);
+  double entropy = 0;
+  for (float logit : logits) {
+    const double log_p = static_cast<double>(logit) - log_sum;
+    entropy -= std::exp(log_p) * log_p;
+  }
+  return entropy;
+}
+
+// Difference of the two largest probabilities; 1 for a vocabulary of one.
+inline double softmax_margin(std::span<const float> logits) {
+  if (logits.size() < 2) return 1;
+  float best = -INFINITY, second = -INFINITY;
+  for (float logit : logits) {
+    if (logit > best) {
+      second = best;
+      best = logit;
+    } else if (logit > second) {
+      second = logit;
+    }
+  }
+  const double log_sum = log_sum_exp(logits);
+  return std::exp(static_cast<double>(best) - log_sum) -
+         std::exp(static_cast<double>(second) - log_sum);
+}
+
+}  // namespace looplm
+
+#endif  // LOOPLM_INFER_SOFTMAX_H_

@@ -1,0 +1,33 @@
+// Watches streamed text for stop strings and holds back what might be the beginning of one.
+#ifndef LOOPLM_INFER_STOP_STRINGS_H_
+#define LOOPLM_INFER_STOP_STRINGS_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace looplm {
+
+class StopStrings {
+ public:
+  // Empty strings are ignored.
+  explicit StopStrings(std::vector<std::string> stops);
+
+  // Adds text and returns what can be shown: everything that is neither part of a stop string nor
+  // may become one. After a stop string has been seen, stopped() is true and nothing more is
+  // returned; of several that match, the one that begins first counts.
+  std::string push(std::string_view text);
+  // What was held back, when no more text will come.
+  std::string finish();
+
+  bool stopped() const { return stopped_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_INFER_STOP_STRINGS_H_

@@ -1,0 +1,193 @@
+#include "train/data_loader.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/rng.h"
+
+namespace looplm {
+namespace {
+
+// Shuffles of different datasets and epochs use different streams of the seed.
+constexpr uint64_t kShuffleStream = 0x5348;
+
+}  // namespace
+
+Result<TokenDataset> TokenDataset::open(const std::string& path) {
+  std::vector<std::string> files;
+  if (is_directory(path)) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+      if (entry.path().extension() == ".tokens") files.push_back(entry.path().string());
+    }
+    if (error) return io_error(fmt::format("cannot list '{}': {}", path, error.message()));
+    std::sort(files.begin(), files.end());
+    if (files.empty()) return not_found(fmt::format("'{}' holds no .tokens files", path));
+  } else {
+    files.push_back(path);
+  }
+  TokenDataset dataset;
+  dataset.path_ = path;
+  for (const std::string& file : files) {
+    LOOPLM_ASSIGN_OR_RETURN(TokenShard shard, TokenShard::open(file));
+    if (!dataset.shards_.empty() && shard.vocab_size() != dataset.vocab_size()) {
+      return invalid_argument(fmt::format("'{}' has a vocabulary of {}, '{}' one of {}", file,
+                                          shard.vocab_size(), dataset.shards_.front().path(),
+                                          dataset.vocab_size()));
+    }
+    dataset.first_document_.push_back(dataset.documents_);
+    dataset.documents_ += shard.documents();
+    dataset.tokens_ += shard.tokens();
+    dataset.shards_.push_back(std::move(shard));
+  }
+  if (dataset.tokens_ <= dataset.documents_) {
+    return invalid_argument(
+        fmt::format("'{}' has {} tokens in {} documents; expected a document of two or more", path,
+                    dataset.tokens_, dataset.documents_));
+  }
+  if (dataset.documents_ > int64_t{UINT32_MAX}) {
+    return unsupported(fmt::format("'{}' has {} documents; at most {} are supported", path,
+                                   dataset.documents_, UINT32_MAX));
+  }
+  return dataset;
+}
+
+uint64_t TokenDataset::hash() const {
+  uint64_t hash = 0;
+  for (const TokenShard& shard : shards_) hash = hash * 0x9E3779B97F4A7C15u + shard.hash();
+  return hash;
+}
+
+TokenDataset::Document TokenDataset::document(int64_t index) const {
+  const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), index);
+  const auto shard = static_cast<size_t>(after - first_document_.begin()) - 1;
+  return {&shards_[shard], index - first_document_[shard]};
+}
+
+Result<DataLoader> DataLoader::create(std::vector<Source> sources, const LoaderOptions& options) {
+  if (sources.empty()) return invalid_argument("no datasets given");
+  for (const Source& source : sources) {
+    if (!(source.weight > 0)) {
+      return invalid_argument(fmt::format("dataset '{}' has weight {}; expected a positive number",
+                                          source.dataset.path(), source.weight));
+    }
+    if (source.dataset.vocab_size() != sources.front().dataset.vocab_size()) {
+      return invalid_argument(fmt::format("dataset '{}' has a vocabulary of {}, '{}' one of {}",
+                                          source.dataset.path(), source.dataset.vocab_size(),
+                                          sources.front().dataset.path(),
+                                          sources.front().dataset.vocab_size()));
+    }
+  }
+  return DataLoader(std::move(sources), options);
+}
+
+DataLoader::DataLoader(std::vector<Source> sources, const LoaderOptions& options)
+    : sources_(std::move(sources)), options_(options), order_(sources_.size()) {
+  LOOPLM_CHECK(options.sequence_length > 0 && options.sequences > 0);
+  state_.cursors.resize(sources_.size());
+  for (size_t i = 0; i < sources_.size(); ++i) shuffle(i);
+}
+
+void DataLoader::shuffle(size_t source) {
+  std::vector<uint32_t>& order = order_[source];
+  order.resize(static_cast<size_t>(sources_[source].dataset.documents()));
+  std::iota(order.begin(), order.end(), 0u);
+  if (!options_.shuffle) return;
+  const auto epoch = static_cast<uint64_t>(state_.cursors[source].epoch);
+  Rng rng(options_.seed, (kShuffleStream << 48) + (static_cast<uint64_t>(source) << 32) + epoch);
+  for (size_t i = order.size(); i > 1; --i) {
+    std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
+  }
+}
+
+size_t DataLoader::next_source() const {
+  size_t best = 0;
+  for (size_t i = 1; i < sources_.size(); ++i) {
+    const double behind = static_cast<double>(state_.cursors[i].tokens) / sources_[i].weight;
+    const double least = static_cast<double>(state_.cursors[best].tokens) / sources_[best].weight;
+    if (behind < least) best = i;
+  }
+  return best;
+}
+
+Status DataLoader::fill_sequence(Batch& batch) {
+  int64_t room = options_.sequence_length;
+  while (room > 0) {
+    const size_t source = next_source();
+    LoaderState::Cursor& cursor = state_.cursors[source];
+    const TokenDataset::Document document =
+        sources_[source].dataset.document(order_[source][static_cast<size_t>(cursor.document)]);
+    const int64_t length = document.shard->document_length(document.index);
+    // The last token is only a target, so a document of n tokens fills n - 1 rows.
+    const int64_t rows_left = length - 1 - cursor.offset;
+    if (!options_.split_documents && rows_left > room && cursor.offset == 0 &&
+        room < options_.sequence_length) {
+      break;
+    }
+    const int64_t rows = std::min(rows_left, room);
+    if (rows > 0) {
+      tokens_.resize(static_cast<size_t>(rows + 1));
+      LOOPLM_RETURN_IF_ERROR(document.shard->read(document.index, cursor.offset, tokens_));
+      const int64_t prompt = document.shard->prompt_length(document.index);
+      batch.document_starts.push_back(batch.rows());
+      for (int64_t r = 0; r < rows; ++r) {
+        batch.ids.push_back(tokens_[static_cast<size_t>(r)]);
+        const bool is_target = cursor.offset + r + 1 >= prompt;
+        batch.targets.push_back(is_target ? tokens_[static_cast<size_t>(r + 1)] : kIgnoredTarget);
+      }
+      room -= rows;
+      cursor.tokens += rows;
+    }
+    if (rows == rows_left) {
+      cursor.offset = 0;
+      if (++cursor.document == sources_[source].dataset.documents()) {
+        cursor.document = 0;
+        ++cursor.epoch;
+        shuffle(source);
+      }
+    } else {
+      cursor.offset += rows;
+    }
+    if (rows <= 0)
+      cursor.tokens += 1;  // a document of one token: no row, but the mixture must move on
+  }
+  // What is left empty: rows of token 0 without a target, one document of their own.
+  if (room > 0) {
+    batch.document_starts.push_back(batch.rows());
+    batch.ids.insert(batch.ids.end(), static_cast<size_t>(room), 0);
+    batch.targets.insert(batch.targets.end(), static_cast<size_t>(room), kIgnoredTarget);
+  }
+  return {};
+}
+
+Result<Batch> DataLoader::next() {
+  Batch batch;
+  for (int64_t s = 0; s < options_.sequences; ++s) LOOPLM_RETURN_IF_ERROR(fill_sequence(batch));
+  batch.document_starts.push_back(batch.rows());
+  return batch;
+}
+
+Status DataLoader::restore(const LoaderState& state) {
+  if (state.cursors.size() != sources_.size()) {
+    return invalid_argument(fmt::format("the saved data position is for {} datasets; there are {}",
+                                        state.cursors.size(), sources_.size()));
+  }
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    const LoaderState::Cursor& c = state.cursors[i];
+    if (c.epoch < 0 || c.document < 0 || c.document >= sources_[i].dataset.documents() ||
+        c.offset < 0) {
+      return invalid_argument(
+          fmt::format("the saved position in '{}' (document {} of {}) is impossible",
+                      sources_[i].dataset.path(), c.document, sources_[i].dataset.documents()));
+    }
+  }
+  state_ = state;
+  for (size_t i = 0; i < sources_.size(); ++i) shuffle(i);
+  return {};
+}
+
+}  // namespace looplm

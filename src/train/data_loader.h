@@ -1,0 +1,103 @@
+// Batches of packed documents from token shards, in an order that depends on the seed alone and can
+// be taken up again anywhere.
+#ifndef LOOPLM_TRAIN_DATA_LOADER_H_
+#define LOOPLM_TRAIN_DATA_LOADER_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+#include "train/batch.h"
+#include "train/token_shard.h"
+
+namespace looplm {
+
+// Shards that are shuffled together.
+class TokenDataset {
+ public:
+  // `path` is a shard or a directory of *.tokens files (taken in the order of their names). At
+  // least one document.
+  static Result<TokenDataset> open(const std::string& path);
+
+  int64_t documents() const { return documents_; }
+  int64_t tokens() const { return tokens_; }
+  int64_t vocab_size() const { return shards_.front().vocab_size(); }
+  const std::string& path() const { return path_; }
+  // Identifies the contents: a hash over the shards' hashes.
+  uint64_t hash() const;
+
+  struct Document {
+    const TokenShard* shard;
+    int64_t index;
+  };
+  Document document(int64_t index) const;
+
+ private:
+  std::string path_;
+  std::vector<TokenShard> shards_;
+  std::vector<int64_t> first_document_;  // of each shard
+  int64_t documents_ = 0;
+  int64_t tokens_ = 0;
+};
+
+struct LoaderOptions {
+  int64_t sequence_length = 512;  // documents longer than this are cut into pieces
+  int64_t sequences = 8;          // per batch; rows = sequences * sequence_length
+  uint64_t seed = 0;
+  // A document that would be cut at the end of a sequence: cut it and go on in the next one, or
+  // leave the rest of the sequence empty.
+  bool split_documents = true;
+  bool shuffle = true;  // off: in the order of the files (validation)
+};
+
+// Where a loader stands: everything needed to go on with the next batch.
+struct LoaderState {
+  struct Cursor {
+    int64_t epoch = 0;
+    int64_t document = 0;  // in the epoch's order
+    int64_t offset = 0;    // tokens of it already used
+    int64_t tokens = 0;    // tokens drawn in all, for the mixture
+  };
+  std::vector<Cursor> cursors;  // one per dataset
+};
+
+// Mixes datasets by weight: the next document comes from the dataset that is furthest behind its
+// share of tokens.
+class DataLoader {
+ public:
+  struct Source {
+    TokenDataset dataset;
+    double weight = 1;  // positive
+  };
+
+  // Weights must be positive and all vocabularies the same.
+  static Result<DataLoader> create(std::vector<Source> sources, const LoaderOptions& options);
+
+  Result<Batch> next();
+
+  const LoaderState& state() const { return state_; }
+  // Fails when the state is for other datasets.
+  Status restore(const LoaderState& state);
+  // Epochs completed by the first dataset.
+  int64_t epochs() const { return state_.cursors.front().epoch; }
+  int64_t rows() const { return options_.sequences * options_.sequence_length; }
+  const std::vector<Source>& sources() const { return sources_; }
+
+ private:
+  DataLoader(std::vector<Source> sources, const LoaderOptions& options);
+  void shuffle(size_t source);
+  size_t next_source() const;
+  Status fill_sequence(Batch& batch);
+
+  std::vector<Source> sources_;
+  LoaderOptions options_;
+  LoaderState state_;
+  std::vector<std::vector<uint32_t>> order_;  // documents of the current epoch, per source
+  std::vector<int32_t> tokens_;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_DATA_LOADER_H_

@@ -1,0 +1,48 @@
+// AdamW over a ParameterSet, with global-norm clipping.
+#ifndef LOOPLM_TRAIN_OPTIMIZER_H_
+#define LOOPLM_TRAIN_OPTIMIZER_H_
+
+#include <cstdint>
+
+#include "kernels/kernels.h"
+#include "model/parameter_set.h"
+
+namespace looplm {
+
+struct OptimizerSettings {
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double weight_decay =
+      0.1;  // on matrices: projections, embedding, head, gate weight; not on norms and biases
+  double clip = 1.0;  // largest global gradient norm; 0: no clipping
+};
+
+class Optimizer {
+ public:
+  // `gate_only` leaves every other parameter as it is, bit for bit.
+  Optimizer(const ModelConfig& config, const OptimizerSettings& settings, bool gate_only);
+
+  // One step with gradients that are sums already scaled to the mean. Returns the norm before
+  // clipping, over the trained parameters.
+  double step(ParameterSet& parameters, const ParameterSet& gradients, double learning_rate,
+              Device& device);
+
+  int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+  ParameterSet& first_moments() { return first_moments_; }
+  ParameterSet& second_moments() { return second_moments_; }
+
+ private:
+  bool trained(const ParameterSpec& spec) const;
+
+  OptimizerSettings settings_;
+  bool gate_only_;
+  ParameterSet first_moments_;
+  ParameterSet second_moments_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_OPTIMIZER_H_

@@ -1,0 +1,175 @@
+#include "train/token_shard.h"
+
+#include <bit>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+
+namespace looplm {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "shards are little-endian");
+
+constexpr char kMagic[8] = {'L', 'P', 'T', 'O', 'K', 'E', 'N', 'S'};
+constexpr uint32_t kVersion = 1;
+constexpr size_t kHeaderBytes = 64;
+
+struct Header {
+  char magic[8] = {};
+  uint32_t version = 0;
+  uint32_t token_bytes = 0;
+  uint64_t tokens = 0;
+  uint64_t documents = 0;
+  uint64_t vocab_size = 0;
+  uint64_t hash = 0;
+  uint64_t zeros[2] = {};
+};
+static_assert(sizeof(Header) == kHeaderBytes);
+
+uint64_t fnv1a(uint64_t hash, std::span<const std::byte> bytes) {
+  for (std::byte b : bytes) hash = (hash ^ static_cast<uint64_t>(b)) * 0x100000001b3u;
+  return hash;
+}
+constexpr uint64_t kFnvStart = 0xcbf29ce484222325u;
+
+size_t prompts_at(uint64_t documents) { return kHeaderBytes + (documents + 1) * 8; }
+size_t tokens_at(uint64_t documents) { return (prompts_at(documents) + documents * 4 + 7) / 8 * 8; }
+
+template <typename T>
+T load(std::span<const std::byte> bytes, size_t at) {
+  T value;
+  std::memcpy(&value, bytes.data() + at, sizeof(value));
+  return value;
+}
+
+}  // namespace
+
+Result<TokenShard> TokenShard::open(const std::string& path) {
+  LOOPLM_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  const auto wrong = [&path](const std::string& what) {
+    return invalid_argument(fmt::format("token shard '{}': {}", path, what));
+  };
+  if (file.size() < kHeaderBytes) {
+    return wrong(fmt::format("{} bytes; expected at least {}", file.size(), kHeaderBytes));
+  }
+  const auto header = load<Header>(file.bytes(), 0);
+  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) {
+    return wrong("does not begin with LPTOKENS; expected a file made by looplm data");
+  }
+  if (header.version != kVersion) {
+    return wrong(fmt::format("version {}; expected {}", header.version, kVersion));
+  }
+  if (header.token_bytes != 2 && header.token_bytes != 4) {
+    return wrong(fmt::format("{} bytes per token; expected 2 or 4", header.token_bytes));
+  }
+  // Bounds first, so that the sums below cannot overflow.
+  if (header.documents > file.size() || header.tokens > file.size()) {
+    return wrong(fmt::format("claims {} documents and {} tokens in {} bytes", header.documents,
+                             header.tokens, file.size()));
+  }
+  const uint64_t expected = tokens_at(header.documents) + header.tokens * header.token_bytes;
+  if (file.size() != expected) {
+    return wrong(fmt::format("{} bytes; its header describes {}", file.size(), expected));
+  }
+  if (header.vocab_size == 0 || header.vocab_size > uint64_t{1} << 31) {
+    return wrong(fmt::format("vocabulary size {}", header.vocab_size));
+  }
+  TokenShard shard;
+  shard.file_ = std::move(file);
+  shard.token_bytes_ = header.token_bytes;
+  shard.tokens_ = static_cast<int64_t>(header.tokens);
+  shard.documents_ = static_cast<int64_t>(header.documents);
+  shard.vocab_size_ = static_cast<int64_t>(header.vocab_size);
+  shard.hash_ = header.hash;
+  shard.prompts_at_ = prompts_at(header.documents);
+  shard.tokens_at_ = tokens_at(header.documents);
+  int64_t before = 0;
+  for (int64_t d = 0; d <= shard.documents_; ++d) {
+    const int64_t at = shard.offset(d);
+    const bool empty = d > 0 && at == before;
+    if (at < before || at > shard.tokens_ || empty || (d == 0 && at != 0)) {
+      return wrong(fmt::format("document {} starts at token {} after {}", d, at, before));
+    }
+    before = at;
+  }
+  if (before != shard.tokens_) {
+    return wrong(fmt::format("its documents hold {} of {} tokens", before, shard.tokens_));
+  }
+  return shard;
+}
+
+int64_t TokenShard::offset(int64_t document) const {
+  const auto value =
+      load<uint64_t>(file_.bytes(), kHeaderBytes + static_cast<size_t>(document) * 8);
+  return value > static_cast<uint64_t>(tokens_) ? tokens_ + 1 : static_cast<int64_t>(value);
+}
+
+int64_t TokenShard::prompt_length(int64_t document) const {
+  return load<uint32_t>(file_.bytes(), prompts_at_ + static_cast<size_t>(document) * 4);
+}
+
+Status TokenShard::read(int64_t document, int64_t first, std::span<int32_t> out) const {
+  LOOPLM_CHECK(first >= 0 && first + static_cast<int64_t>(out.size()) <= document_length(document));
+  const auto start = static_cast<size_t>(offset(document) + first);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const size_t at = tokens_at_ + (start + i) * static_cast<size_t>(token_bytes_);
+    const uint32_t token =
+        token_bytes_ == 2 ? load<uint16_t>(file_.bytes(), at) : load<uint32_t>(file_.bytes(), at);
+    if (token >= static_cast<uint64_t>(vocab_size_)) {
+      return invalid_argument(fmt::format("token shard '{}': token {} is {}; the vocabulary has {}",
+                                          path(), start + i, token, vocab_size_));
+    }
+    out[i] = static_cast<int32_t>(token);
+  }
+  return {};
+}
+
+Status TokenShard::verify() const {
+  const uint64_t actual = fnv1a(kFnvStart, file_.bytes().subspan(kHeaderBytes));
+  if (actual == hash_) return {};
+  return invalid_argument(fmt::format(
+      "token shard '{}': contents hash to {:016x}, header says {:016x}", path(), actual, hash_));
+}
+
+void TokenShardWriter::add(std::span<const int32_t> tokens, int64_t prompt_length) {
+  if (tokens.empty()) return;
+  LOOPLM_CHECK(prompt_length >= 0 && prompt_length <= static_cast<int64_t>(tokens.size()));
+  for (int32_t token : tokens) {
+    LOOPLM_CHECK(token >= 0 && token < vocab_size_, "token {} of {}", token, vocab_size_);
+    tokens_.push_back(static_cast<uint32_t>(token));
+  }
+  offsets_.push_back(tokens_.size());
+  prompts_.push_back(static_cast<uint32_t>(prompt_length));
+}
+
+Status TokenShardWriter::write(const std::string& path) {
+  const size_t token_bytes = vocab_size_ <= 65536 ? 2 : 4;
+  std::vector<std::byte> body(tokens_at(prompts_.size()) - kHeaderBytes +
+                              tokens_.size() * token_bytes);
+  std::memcpy(body.data(), offsets_.data(), offsets_.size() * 8);
+  std::memcpy(body.data() + prompts_at(prompts_.size()) - kHeaderBytes, prompts_.data(),
+              prompts_.size() * 4);
+  std::byte* out = body.data() + tokens_at(prompts_.size()) - kHeaderBytes;
+  for (uint32_t token : tokens_) {
+    std::memcpy(out, &token, token_bytes);
+    out += token_bytes;
+  }
+  Header header;
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.version = kVersion;
+  header.token_bytes = static_cast<uint32_t>(token_bytes);
+  header.tokens = tokens_.size();
+  header.documents = prompts_.size();
+  header.vocab_size = static_cast<uint64_t>(vocab_size_);
+  header.hash = fnv1a(kFnvStart, body);
+  LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(path));
+  LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(&header, 1))));
+  LOOPLM_RETURN_IF_ERROR(writer.write(body));
+  LOOPLM_RETURN_IF_ERROR(writer.commit());
+  *this = TokenShardWriter(vocab_size_);
+  return {};
+}
+
+}  // namespace looplm

@@ -1,0 +1,85 @@
+// Token shards: files of tokenised documents, memory-mapped for training.
+//
+// Layout, little-endian:
+//   0   char[8]  "LPTOKENS"
+//   8   u32      version, 1
+//   12  u32      bytes per token, 2 or 4
+//   16  u64      tokens
+//   24  u64      documents
+//   32  u64      vocabulary size: every token is below it
+//   40  u64      FNV-1a hash of the three arrays
+//   48  zeros up to byte 64
+//   64  u64[documents + 1]  first token of each document, then the token count
+//       u32[documents]      tokens at the document's start that are no targets (a prompt)
+//       zeros up to a multiple of 8
+//       tokens
+#ifndef LOOPLM_TRAIN_TOKEN_SHARD_H_
+#define LOOPLM_TRAIN_TOKEN_SHARD_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+#include "base/file.h"
+
+namespace looplm {
+
+class TokenShard {
+ public:
+  // Checks the header, the index and the sizes, not the hash (see verify).
+  static Result<TokenShard> open(const std::string& path);
+
+  int64_t documents() const { return documents_; }
+  int64_t tokens() const { return tokens_; }
+  int64_t vocab_size() const { return vocab_size_; }
+  int64_t document_length(int64_t document) const {
+    return offset(document + 1) - offset(document);
+  }
+  int64_t prompt_length(int64_t document) const;
+  // Copies tokens [first, first + out.size()) of a document. Fails on a token outside the
+  // vocabulary.
+  Status read(int64_t document, int64_t first, std::span<int32_t> out) const;
+  // Reads everything and compares the hash.
+  Status verify() const;
+  uint64_t hash() const { return hash_; }
+  const std::string& path() const { return file_.path(); }
+
+ private:
+  int64_t offset(int64_t document) const;
+
+  MappedFile file_;
+  int64_t token_bytes_ = 0;
+  int64_t tokens_ = 0;
+  int64_t documents_ = 0;
+  int64_t vocab_size_ = 0;
+  uint64_t hash_ = 0;
+  size_t prompts_at_ = 0;  // byte offsets in the file
+  size_t tokens_at_ = 0;
+};
+
+// Collects documents and writes them as one shard.
+class TokenShardWriter {
+ public:
+  explicit TokenShardWriter(int64_t vocab_size) : vocab_size_(vocab_size) {}
+
+  // Tokens must be below the vocabulary size; prompt_length at most the document's length. Empty
+  // documents are dropped.
+  void add(std::span<const int32_t> tokens, int64_t prompt_length = 0);
+  int64_t tokens() const { return static_cast<int64_t>(tokens_.size()); }
+  int64_t documents() const { return static_cast<int64_t>(prompts_.size()); }
+  // Writes the file and starts over empty.
+  Status write(const std::string& path);
+
+ private:
+  int64_t vocab_size_;
+  std::vector<uint64_t> offsets_ = {0};
+  std::vector<uint32_t> prompts_;
+  std::vector<uint32_t> tokens_;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_TOKEN_SHARD_H_

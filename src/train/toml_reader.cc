@@ -1,0 +1,112 @@
+#include "train/toml_reader.h"
+
+#include <sstream>
+
+#include <fmt/format.h>
+
+namespace looplm {
+
+Result<toml::table> parse_toml(const std::string& text, const std::string& what) {
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    const toml::source_position at = error.source().begin;
+    return invalid_argument(
+        fmt::format("{} line {} column {}: {}", what, at.line, at.column, error.description()));
+  }
+}
+
+void TomlReader::fail(const std::string& message) {
+  if (status_.ok()) status_ = invalid_argument(message);
+}
+
+void TomlReader::wrong(const char* key, const toml::node& node, const std::string& expected) {
+  std::ostringstream text;
+  node.visit([&text](const auto& value) { text << value; });
+  std::string shown = text.str().substr(0, 60);
+  fail(fmt::format("{} is {}; expected {}", full_name(key), shown, expected));
+}
+
+const toml::node* TomlReader::node(const char* key) {
+  asked_.insert(key);
+  return table_ == nullptr ? nullptr : table_->get(key);
+}
+
+void TomlReader::read(const char* key, int64_t& value, int64_t least, int64_t most) {
+  const toml::node* found = node(key);
+  if (found == nullptr) return;
+  const std::string expected = fmt::format("an integer from {} to {}", least, most);
+  const auto* integer = found->as_integer();
+  if (integer == nullptr || integer->get() < least || integer->get() > most) {
+    return wrong(key, *found, expected);
+  }
+  value = integer->get();
+}
+
+void TomlReader::read(const char* key, int& value, int least, int most) {
+  int64_t wide = value;
+  read(key, wide, least, most);
+  value = static_cast<int>(wide);
+}
+
+void TomlReader::read(const char* key, uint64_t& value) {
+  auto wide = static_cast<int64_t>(value);
+  read(key, wide, 0, INT64_MAX);
+  value = static_cast<uint64_t>(wide);
+}
+
+void TomlReader::read(const char* key, double& value, double least, double most) {
+  const toml::node* found = node(key);
+  if (found == nullptr) return;
+  double number = 0;
+  if (const auto* floating = found->as_floating_point()) {
+    number = floating->get();
+  } else if (const auto* integer = found->as_integer()) {
+    number = static_cast<double>(integer->get());
+  } else {
+    return wrong(key, *found, "a number");
+  }
+  if (!(number >= least && number <= most)) {
+    return wrong(key, *found, fmt::format("a number from {} to {}", least, most));
+  }
+  value = number;
+}
+
+void TomlReader::read(const char* key, bool& value) {
+  const toml::node* found = node(key);
+  if (found == nullptr) return;
+  const auto* boolean = found->as_boolean();
+  if (boolean == nullptr) return wrong(key, *found, "true or false");
+  value = boolean->get();
+}
+
+void TomlReader::read(const char* key, std::string& value) {
+  const toml::node* found = node(key);
+  if (found == nullptr) return;
+  const auto* text = found->as_string();
+  if (text == nullptr) return wrong(key, *found, "a string");
+  value = text->get();
+}
+
+void TomlReader::require(const char* key) {
+  if (!has(key)) fail(fmt::format("{} is missing", full_name(key)));
+}
+
+TomlReader TomlReader::child(const char* key) {
+  const toml::node* found = node(key);
+  if (found != nullptr && !found->is_table()) wrong(key, *found, "a table");
+  return {found == nullptr ? nullptr : found->as_table(), full_name(key), status_};
+}
+
+void TomlReader::finish() {
+  if (table_ == nullptr) return;
+  for (const auto& [key, value] : *table_) {
+    const std::string name(key.str());
+    if (asked_.contains(name)) continue;
+    std::string known;
+    for (const std::string& asked : asked_) known += (known.empty() ? "" : ", ") + asked;
+    return fail(fmt::format("{} is not a known key; expected one of {}", full_name(name), known));
+  }
+}
+
+}  // namespace looplm

@@ -1,0 +1,58 @@
+// Typed look-ups in a TOML table that remember what was asked for, so that unknown keys can be
+// reported.
+#ifndef LOOPLM_TRAIN_TOML_READER_H_
+#define LOOPLM_TRAIN_TOML_READER_H_
+
+#include <cstdint>
+#include <set>
+#include <string>
+
+#include <toml++/toml.h>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+// Reads values of one table. The first error is kept in status(); later look-ups then do nothing.
+class TomlReader {
+ public:
+  // `name` is the table's dotted name, "" for the root. A null table is an empty one.
+  TomlReader(const toml::table* table, std::string name, Status& status)
+      : table_(table), name_(std::move(name)), status_(status) {}
+
+  bool has(const char* key) const { return table_ != nullptr && table_->contains(key); }
+
+  void read(const char* key, int64_t& value, int64_t least, int64_t most);
+  void read(const char* key, int& value, int least, int most);
+  void read(const char* key, uint64_t& value);  // 0 .. 2^63 - 1
+  void read(const char* key, double& value, double least, double most);
+  void read(const char* key, bool& value);
+  void read(const char* key, std::string& value);
+  void require(const char* key);
+
+  // A child table; missing is fine. A key that holds something else is an error.
+  TomlReader child(const char* key);
+  const toml::node* node(const char* key);
+
+  // Reports keys that were never asked for.
+  void finish();
+  void fail(const std::string& message);
+  std::string full_name(const std::string& key) const {
+    return name_.empty() ? key : name_ + "." + key;
+  }
+
+ private:
+  void wrong(const char* key, const toml::node& node, const std::string& expected);
+
+  const toml::table* table_;
+  std::string name_;
+  Status& status_;
+  std::set<std::string> asked_;
+};
+
+// Parses TOML text; syntax errors name line and column.
+Result<toml::table> parse_toml(const std::string& text, const std::string& what);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_TOML_READER_H_

@@ -1,0 +1,173 @@
+#include "train/train_state.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/json.h"
+#include "model/atomic_directory.h"
+#include "model/checkpoint.h"
+#include "model/safetensors.h"
+#include "model/safetensors_writer.h"
+#include "model/tensor_read.h"
+
+namespace looplm {
+namespace {
+
+constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr const char* kStateFile = "train_state.json";
+constexpr const char* kFirstMoment = "first_moment";
+constexpr const char* kSecondMoment = "second_moment";
+constexpr const char* kStepPrefix = "step-";
+
+bool is_train_file(const std::string& name) {
+  return is_checkpoint_file(name) || name == kOptimizerFile || name == kStateFile;
+}
+
+std::string checkpoints_directory(const std::string& run) { return run + "/checkpoints"; }
+
+Status write_optimizer(const std::string& path, Optimizer& optimizer) {
+  ParameterSet& m = optimizer.first_moments();
+  ParameterSet& v = optimizer.second_moments();
+  LOOPLM_ASSIGN_OR_RETURN(
+      SafetensorsWriter writer,
+      SafetensorsWriter::create(path, {{kFirstMoment, DType::kF32, {m.size()}},
+                                       {kSecondMoment, DType::kF32, {v.size()}}}));
+  LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(m.values())));
+  LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(v.values())));
+  return writer.commit();
+}
+
+Status read_moment(const Safetensors& file, const char* name, ParameterSet& to) {
+  LOOPLM_ASSIGN_OR_RETURN(const TensorView view, file.find(name));
+  if (view.dtype != DType::kF32 || view.count() != to.size()) {
+    return invalid_argument(fmt::format("'{}' is {} {}; expected F32 [{}]", name,
+                                        dtype_name(view.dtype), shape_text(view.shape), to.size()));
+  }
+  read_as_float(view, to.values());
+  return {};
+}
+
+std::string state_json(const TrainState& state, int64_t optimizer_steps) {
+  OrderedJson json;
+  json["format"] = 1;
+  json["step"] = state.step;
+  json["optimizer_steps"] = optimizer_steps;
+  json["fingerprint"] = state.fingerprint;
+  json["data_hashes"] = state.data_hashes;
+  json["cursors"] = OrderedJson::array();
+  for (const LoaderState::Cursor& c : state.loader.cursors) {
+    json["cursors"].push_back(
+        {{"epoch", c.epoch}, {"document", c.document}, {"offset", c.offset}, {"tokens", c.tokens}});
+  }
+  return json.dump(1) + "\n";
+}
+
+Result<TrainState> parse_state(const Json& json, Optimizer& optimizer) {
+  constexpr int64_t kMost = INT64_MAX;
+  TrainState state;
+  if (!json.is_object()) return invalid_argument("expected an object");
+  LOOPLM_ASSIGN_OR_RETURN(const int64_t format, json_int(json, "format", 0, 1, 1));
+  if (format != 1) return invalid_argument("'format' is missing");
+  LOOPLM_ASSIGN_OR_RETURN(state.step, json_int(json, "step", -1, 0, kMost));
+  LOOPLM_ASSIGN_OR_RETURN(const int64_t steps, json_int(json, "optimizer_steps", -1, 0, kMost));
+  LOOPLM_ASSIGN_OR_RETURN(state.fingerprint, json_string(json, "fingerprint", ""));
+  const auto hashes = json.find("data_hashes");
+  const auto cursors = json.find("cursors");
+  if (state.step < 0 || steps < 0 || hashes == json.end() || !hashes->is_array() ||
+      cursors == json.end() || !cursors->is_array()) {
+    return invalid_argument("'step', 'optimizer_steps', 'data_hashes' or 'cursors' is missing");
+  }
+  for (const Json& hash : *hashes) {
+    if (!hash.is_number_unsigned()) return invalid_argument("'data_hashes' must hold numbers");
+    state.data_hashes.push_back(hash.get<uint64_t>());
+  }
+  for (const Json& cursor : *cursors) {
+    if (!cursor.is_object()) return invalid_argument("'cursors' must hold objects");
+    LoaderState::Cursor c;
+    LOOPLM_ASSIGN_OR_RETURN(c.epoch, json_int(cursor, "epoch", 0, 0, kMost));
+    LOOPLM_ASSIGN_OR_RETURN(c.document, json_int(cursor, "document", 0, 0, kMost));
+    LOOPLM_ASSIGN_OR_RETURN(c.offset, json_int(cursor, "offset", 0, 0, kMost));
+    LOOPLM_ASSIGN_OR_RETURN(c.tokens, json_int(cursor, "tokens", 0, 0, kMost));
+    state.loader.cursors.push_back(c);
+  }
+  optimizer.set_steps(steps);
+  return state;
+}
+
+}  // namespace
+
+ParameterFill parameter_fill(const ParameterSet& parameters) {
+  return [&parameters](int64_t parameter, int64_t first, std::span<float> out) {
+    const float* from = parameters.data() + parameters.offset(static_cast<size_t>(parameter));
+    std::copy_n(from + first, out.size(), out.begin());
+  };
+}
+
+Status save_train_checkpoint(const std::string& directory, const ModelConfig& config,
+                             const ParameterSet& parameters, Optimizer& optimizer,
+                             const TrainState& state, const std::string& tokenizer_from,
+                             Device& device) {
+  LOOPLM_RETURN_IF_ERROR(make_directories(std::filesystem::path(directory).parent_path().string()));
+  LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory target,
+                          AtomicDirectory::create(directory, is_train_file));
+  SaveOptions options;
+  options.dtype = DType::kF32;
+  options.companions_from = tokenizer_from;
+  LOOPLM_RETURN_IF_ERROR(write_checkpoint_files(target.path(), config, parameter_fill(parameters),
+                                                options, device.pool()));
+  LOOPLM_RETURN_IF_ERROR(write_optimizer(target.path() + "/" + kOptimizerFile, optimizer));
+  LOOPLM_RETURN_IF_ERROR(
+      write_text_file(target.path() + "/" + kStateFile, state_json(state, optimizer.steps())));
+  return target.commit();
+}
+
+Result<TrainState> load_train_checkpoint(const std::string& directory, const ModelConfig& config,
+                                         ParameterSet& parameters, Optimizer& optimizer) {
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(directory));
+  if (model_config_json(checkpoint.config) != model_config_json(config)) {
+    return invalid_argument(
+        fmt::format("'{}' holds a model of another shape than the run's", directory));
+  }
+  const ParameterFill fill = checkpoint_fill(checkpoint);
+  for (size_t i = 0; i < parameters.specs().size(); ++i) {
+    fill(static_cast<int64_t>(i), 0,
+         {parameters.data() + parameters.offset(i),
+          static_cast<size_t>(parameters.specs()[i].count())});
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const Safetensors moments,
+                          Safetensors::open(directory + "/" + kOptimizerFile));
+  LOOPLM_RETURN_IF_ERROR(read_moment(moments, kFirstMoment, optimizer.first_moments()));
+  LOOPLM_RETURN_IF_ERROR(read_moment(moments, kSecondMoment, optimizer.second_moments()));
+  const std::string path = directory + "/" + kStateFile;
+  LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
+  Result<TrainState> state = parse_state(json, optimizer);
+  if (!state.ok()) return state.status().with_context(path);
+  return state;
+}
+
+std::string train_checkpoint_path(const std::string& run_directory, int64_t step) {
+  return fmt::format("{}/{}{:08}", checkpoints_directory(run_directory), kStepPrefix, step);
+}
+
+std::vector<int64_t> list_train_checkpoints(const std::string& run_directory) {
+  std::vector<int64_t> steps;
+  std::error_code error;
+  std::filesystem::directory_iterator entries(checkpoints_directory(run_directory), error);
+  if (error) return steps;
+  for (const auto& entry : entries) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kStepPrefix)) continue;
+    const char* begin = name.data() + std::string_view(kStepPrefix).size();
+    const char* end = name.data() + name.size();
+    int64_t step = 0;
+    const auto parsed = std::from_chars(begin, end, step);
+    if (parsed.ec == std::errc() && parsed.ptr == end) steps.push_back(step);
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+}  // namespace looplm

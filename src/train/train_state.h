@@ -1,0 +1,48 @@
+// What a run saves besides the model, so that it can go on bit for bit.
+#ifndef LOOPLM_TRAIN_TRAIN_STATE_H_
+#define LOOPLM_TRAIN_TRAIN_STATE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+#include "kernels/device.h"
+#include "model/checkpoint.h"
+#include "model/parameter_set.h"
+#include "train/data_loader.h"
+#include "train/optimizer.h"
+
+namespace looplm {
+
+struct TrainState {
+  int64_t step = 0;  // steps done
+  LoaderState loader;
+  std::string fingerprint;  // of the run's configuration
+  std::vector<uint64_t> data_hashes;
+};
+
+// Writes DIRECTORY with config.json and model.safetensors in fp32 (a model like any other),
+// optimizer.safetensors and train_state.json. It appears whole or not at all. tokenizer_from: whose
+// tokenizer files to copy; empty: none.
+Status save_train_checkpoint(const std::string& directory, const ModelConfig& config,
+                             const ParameterSet& parameters, Optimizer& optimizer,
+                             const TrainState& state, const std::string& tokenizer_from,
+                             Device& device);
+
+// Reads such a directory into a set and optimiser of the same config.
+Result<TrainState> load_train_checkpoint(const std::string& directory, const ModelConfig& config,
+                                         ParameterSet& parameters, Optimizer& optimizer);
+
+// RUN/checkpoints/step-00000100
+std::string train_checkpoint_path(const std::string& run_directory, int64_t step);
+// The steps of the complete checkpoints of a run, ascending; empty when there are none.
+std::vector<int64_t> list_train_checkpoints(const std::string& run_directory);
+
+// The parameters of a set for save_checkpoint.
+ParameterFill parameter_fill(const ParameterSet& parameters);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_TRAIN_STATE_H_

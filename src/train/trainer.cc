@@ -248,7 +248,8 @@ void Run::announce() {
   start.machine = fmt::format("{}, {} threads, {}", processor_name(), device_->pool().size(),
                               isa_name(device_->kernels().isa));
   start.peak_flops = peak_flops_;
-  for (const MemoryItem& item : memory_plan().items()) {
+  const MemoryPlan plan = memory_plan();
+  for (const MemoryItem& item : plan.items()) {
     start.memory.push_back({item.name, item.bytes, item.note});
   }
   observer_.on_start(start);

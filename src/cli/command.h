@@ -31,6 +31,13 @@ class Program {
   std::function<Status()> action_;
 };
 
+void add_run_command(Program& program);
+void add_trace_command(Program& program);
+void add_info_command(Program& program);
+void add_init_command(Program& program);
+void add_data_command(Program& program);
+void add_tokenizer_command(Program& program);
+void add_train_command(Program& program);
 void add_bench_command(Program& program);
 
 }  // namespace looplm::cli

@@ -23,6 +23,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   looplm::cli::Program program(app);
+  looplm::cli::add_info_command(program);
+  looplm::cli::add_init_command(program);
+  looplm::cli::add_train_command(program);
   looplm::cli::add_bench_command(program);
   try {
     CLI11_PARSE(app, argc, argv);

@@ -1,0 +1,145 @@
+#include "train/run_config.h"
+
+#include <gtest/gtest.h>
+
+#include "support/status_matchers.h"
+#include "train/schedule.h"
+
+namespace looplm {
+namespace {
+
+constexpr const char* kRun = R"(
+[model]
+vocab_size = 256
+hidden_size = 64
+layers = 2
+heads = 4
+intermediate_size = 96
+loops = 4
+[data]
+train = ["a", { path = "b", weight = 2.5 }]
+validation = "v"
+sequence_length = 32
+[batch]
+sequences = 4
+[objective]
+kind = "stage1"
+beta = 0.05
+prior = "geometric"
+geometric_parameter = 0.3
+[optimizer]
+learning_rate = 1e-3
+[schedule]
+kind = "wsd"
+warmup = 5
+decay = 10
+[run]
+steps = 100
+out = "runs/x"
+[compute]
+dtype = "bf16"
+memory = "loop_inputs"
+)";
+
+Result<RunConfig> parse(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return parse_run_config(text, "run.toml", overrides);
+}
+Result<RunConfig> parse_with(const std::vector<std::string>& overrides) {
+  return parse(kRun, overrides);
+}
+
+TEST(RunConfig, ReadsEveryTable) {
+  auto run = parse(kRun);
+  ASSERT_OK(run);
+  EXPECT_EQ(run->config.hidden_size, 64);
+  EXPECT_EQ(run->config.head_dim, 16);
+  EXPECT_EQ(run->config.kv_heads, 4);
+  ASSERT_EQ(run->data.size(), 2u);
+  EXPECT_EQ(run->data[1].path, "b");
+  EXPECT_EQ(run->data[1].weight, 2.5);
+  EXPECT_EQ(run->prior.kind, ExitPrior::Kind::kGeometric);
+  EXPECT_EQ(run->schedule.peak, 1e-3);
+  EXPECT_EQ(run->schedule.total_steps, 100);
+  EXPECT_EQ(run->dtype, DType::kBf16);
+  EXPECT_EQ(run->memory, MemoryPolicy::kLoopInputs);
+}
+
+TEST(RunConfig, OverridesReplaceAndAddKeys) {
+  auto run = parse_with(
+      {"batch.sequences=9", "run.out=\"other\"", "optimizer.clip=0.5", "data.train=\"one\""});
+  ASSERT_OK(run);
+  EXPECT_EQ(run->sequences, 9);
+  EXPECT_EQ(run->out, "other");
+  EXPECT_EQ(run->optimizer.clip, 0.5);
+  EXPECT_EQ(run->data.size(), 1u);
+  EXPECT_ERROR_SAYS(parse_with({"batch.sequences"}), "key=value");
+  EXPECT_ERROR_SAYS(parse_with({"batch.sequences=]"}), "override");
+}
+
+TEST(RunConfig, ErrorsNameKeyValueAndExpectation) {
+  EXPECT_ERROR_SAYS(parse("[run\n"), "run.toml line 1");
+  EXPECT_ERROR_SAYS(parse("x = 1\nx = 2"), "run.toml line 2");
+  EXPECT_ERROR_SAYS(parse_with({"batch.sequencess=1"}), "batch.sequencess", "not a known key",
+                    "accumulate");
+  EXPECT_ERROR_SAYS(parse_with({"typo.x=1"}), "typo", "not a known key");
+  EXPECT_ERROR_SAYS(parse_with({"batch.sequences=0"}), "batch.sequences is 0", "from 1");
+  EXPECT_ERROR_SAYS(parse_with({"batch.sequences=\"many\""}), "batch.sequences is", "many");
+  EXPECT_ERROR_SAYS(parse_with({"batch=3"}), "batch is 3", "table");
+  EXPECT_ERROR_SAYS(parse_with({"optimizer.learning_rate=nan"}), "optimizer.learning_rate is nan");
+  EXPECT_ERROR_SAYS(parse_with({"optimizer.learning_rate=-1"}), "optimizer.learning_rate");
+  EXPECT_ERROR_SAYS(parse_with({"schedule.final_learning_rate=1.0"}), "at most", "0.001");
+  EXPECT_ERROR_SAYS(parse_with({"schedule.kind=\"linear\""}), "linear", "cosine");
+  EXPECT_ERROR_SAYS(parse_with({"schedule.warmup=95"}), "105 steps", "run.steps is 100");
+  EXPECT_ERROR_SAYS(parse_with({"objective.kind=\"rl\""}), "objective.kind is 'rl'", "last_loop");
+  EXPECT_ERROR_SAYS(parse_with({"objective.prior=\"beta\""}), "objective.prior", "geometric");
+  EXPECT_ERROR_SAYS(parse_with({"compute.dtype=\"f16\""}), "compute.dtype", "f16", "bf16");
+  EXPECT_ERROR_SAYS(parse_with({"compute.memory=\"none\""}), "compute.memory", "loop_inputs");
+  EXPECT_ERROR_SAYS(parse_with({"model.heads=3"}), "model");
+  EXPECT_ERROR_SAYS(parse_with({"model.preset=\"big\""}), "model.preset", "big");
+  EXPECT_ERROR_SAYS(parse_with({"model.from=\"m\""}), "not a known key");
+  EXPECT_ERROR_SAYS(parse_with({"data.train=3"}), "data.train");
+  EXPECT_ERROR_SAYS(parse_with({"data.train=[{weight=1}]"}), "data.train.path is missing");
+  EXPECT_ERROR_SAYS(parse_with({"data.train=[]"}), "data.train");
+  EXPECT_ERROR_SAYS(parse_with({"batch.sequences=1099511627776", "data.sequence_length=16777216"}),
+                    "batch.sequences");
+  EXPECT_ERROR_SAYS(parse("[model]\nhidden_size = 8"), "model.vocab_size is missing");
+  EXPECT_ERROR_SAYS(parse(""), "missing");
+}
+
+TEST(RunConfig, FingerprintSeesWhatChangesNumbersAndNothingElse) {
+  const std::string base = run_fingerprint(parse(kRun).value());
+  EXPECT_EQ(run_fingerprint(parse_with({"run.log_every=3", "compute.memory=\"keep_all\"",
+                                        "compute.threads=1", "run.out=\"y\"", "run.keep=9"})
+                                .value()),
+            base);
+  for (const char* change :
+       {"model.hidden_size=32", "model.seed=2", "data.sequence_length=16", "batch.sequences=5",
+        "batch.accumulate=2", "objective.beta=0.2", "objective.loops=3", "optimizer.beta2=0.99",
+        "optimizer.learning_rate=2e-3", "schedule.warmup=6", "run.seed=2",
+        "compute.dtype=\"f32\""}) {
+    EXPECT_NE(run_fingerprint(parse_with({change}).value()), base) << change;
+  }
+}
+
+TEST(Schedule, Shapes) {
+  Schedule s;
+  s.peak = 1;
+  s.final = 0.1;
+  s.warmup_steps = 10;
+  s.total_steps = 110;
+  EXPECT_DOUBLE_EQ(s.at(1), 0.1);
+  EXPECT_DOUBLE_EQ(s.at(10), 1);
+  EXPECT_DOUBLE_EQ(s.at(110), 1);
+  s.kind = Schedule::Kind::kCosine;
+  EXPECT_DOUBLE_EQ(s.at(10), 1);
+  EXPECT_DOUBLE_EQ(s.at(60), 0.55);
+  EXPECT_DOUBLE_EQ(s.at(110), 0.1);
+  s.kind = Schedule::Kind::kWarmupStableDecay;
+  s.decay_steps = 20;
+  EXPECT_DOUBLE_EQ(s.at(90), 1);
+  EXPECT_DOUBLE_EQ(s.at(100), 0.55);
+  EXPECT_DOUBLE_EQ(s.at(110), 0.1);
+}
+
+}  // namespace
+}  // namespace looplm

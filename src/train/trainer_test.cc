@@ -1,0 +1,223 @@
+// Whole runs on tiny models: what must not change a single bit, and what must.
+#include <atomic>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "looplm/train.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "model/safetensors.h"
+#include "support/status_matchers.h"
+#include "support/temp_dir.h"
+#include "train/token_shard.h"
+
+namespace looplm {
+namespace {
+
+void write_data(const std::string& path, uint64_t seed, int documents) {
+  TokenShardWriter writer(64);
+  Rng rng(seed);
+  for (int d = 0; d < documents; ++d) {
+    std::vector<int32_t> tokens;
+    const uint32_t start = rng.below(60), stride = 1 + rng.below(4), length = 3 + rng.below(30);
+    for (uint32_t i = 0; i < length; ++i) {
+      tokens.push_back(static_cast<int32_t>((start + i * stride) % 61));
+    }
+    writer.add(tokens, d % 3);
+  }
+  ASSERT_OK(writer.write(path));
+}
+
+struct Recorder : TrainObserver {
+  void on_start(const TrainStart& s) override { start = s; }
+  void on_step(const StepReport& r) override {
+    steps.push_back(r);
+    if (stop_after > 0 && r.step == stop_after) stop = true;
+  }
+  void on_validation(const ValidationReport& r) override { validations.push_back(r); }
+  void on_checkpoint(const std::string& d) override { checkpoints.push_back(d); }
+
+  TrainStart start;
+  std::vector<StepReport> steps;
+  std::vector<ValidationReport> validations;
+  std::vector<std::string> checkpoints;
+  int64_t stop_after = 0;
+  std::atomic<bool> stop{false};
+};
+
+class TrainerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_data(dir_.file("train.tokens"), 1, 300);
+    write_data(dir_.file("val.tokens"), 2, 40);
+    run_file_ = dir_.file("run.toml");
+    ASSERT_OK(write_text_file(run_file_, R"(
+[model]
+vocab_size = 64
+hidden_size = 32
+layers = 2
+heads = 4
+kv_heads = 2
+intermediate_size = 48
+loops = 3
+[data]
+train = ")" + dir_.file("train.tokens") + R"("
+validation = ")" + dir_.file("val.tokens") + R"("
+sequence_length = 24
+[batch]
+sequences = 3
+accumulate = 2
+[optimizer]
+learning_rate = 5e-3
+[schedule]
+kind = "cosine"
+warmup = 3
+[run]
+steps = 12
+out = ")" + dir_.file("run") + R"("
+log_every = 1
+checkpoint_every = 4
+)"));
+  }
+
+  std::string out(const std::string& name) const { return "run.out=\"" + dir_.file(name) + "\""; }
+
+  Status run(const std::string& name, std::vector<std::string> overrides, Recorder& recorder,
+             bool resume = false, int threads = 2) {
+    overrides.push_back(out(name));
+    TrainOptions options;
+    options.run_file = run_file_;
+    options.overrides = overrides;
+    options.resume = resume;
+    options.threads = threads;
+    options.stop = &recorder.stop;
+    return train(options, recorder);
+  }
+  // Runs and returns the final fp32 weights' bytes.
+  std::string final_weights(const std::string& name, const std::vector<std::string>& overrides,
+                            int threads = 2) {
+    Recorder recorder;
+    const Status status = run(name, overrides, recorder, false, threads);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return weights_of(name);
+  }
+  std::string weights_of(const std::string& name) const {
+    return read_text_file(dir_.file(name) + "/checkpoints/step-00000012/model.safetensors").value();
+  }
+
+  TempDir dir_;
+  std::string run_file_;
+};
+
+TEST_F(TrainerTest, LearnsLogsValidatesAndSaves) {
+  Recorder r;
+  ASSERT_OK(run("a", {"run.steps=60", "run.checkpoint_every=20", "run.validate_every=30"}, r));
+  ASSERT_EQ(r.steps.size(), 60u);
+  EXPECT_LT(r.steps.back().nll.back(), 0.85 * r.steps.front().nll.back());
+  ASSERT_EQ(r.validations.size(), 2u);
+  EXPECT_LT(r.validations[1].nll[2], r.validations[0].nll[2]);
+  EXPECT_EQ(r.validations[1].nll.size(), 3u);
+  EXPECT_GT(r.start.memory.size(), 5u);
+  // keep = 2 checkpoints, the newest.
+  EXPECT_FALSE(is_directory(dir_.file("a/checkpoints/step-00000020")));
+  EXPECT_TRUE(is_directory(dir_.file("a/checkpoints/step-00000040")));
+  EXPECT_TRUE(file_exists(dir_.file("a/model/config.json")));
+  std::ifstream log(dir_.file("a/log.jsonl"));
+  int lines = 0;
+  for (std::string line; std::getline(log, line); ++lines) EXPECT_OK(parse_json(line, "log"));
+  EXPECT_EQ(lines, 62);
+}
+
+TEST_F(TrainerTest, ResultsDoNotDependOnMemoryPolicyOrThreads) {
+  const std::string expected = final_weights("base", {});
+  EXPECT_EQ(final_weights("all", {"compute.memory=\"keep_all\""}), expected);
+  EXPECT_EQ(final_weights("loop", {"compute.memory=\"loop_inputs\""}), expected);
+  EXPECT_EQ(final_weights("one", {}, 1), expected);
+  EXPECT_EQ(final_weights("five", {}, 5), expected);
+  EXPECT_NE(final_weights("seed", {"run.seed=9"}), expected);
+  EXPECT_NE(final_weights("bf16", {"compute.dtype=\"bf16\""}), expected);
+}
+
+TEST_F(TrainerTest, AStoppedRunResumesBitForBit) {
+  const std::string expected = final_weights("straight", {});
+  Recorder first;
+  first.stop_after = 7;
+  const Status stopped = run("stopped", {}, first);
+  EXPECT_EQ(stopped.code(), StatusCode::kCancelled);
+  EXPECT_ERROR_SAYS(stopped, "step 7 of 12", "--resume");
+  Recorder refused;
+  EXPECT_ERROR_SAYS(run("stopped", {}, refused), "already holds a run", "--resume");
+  EXPECT_ERROR_SAYS(run("stopped", {"objective.beta=0.3"}, refused, true), "other settings");
+  Recorder second;
+  ASSERT_OK(run("stopped", {}, second, true));
+  EXPECT_EQ(second.start.first_step, 8);
+  EXPECT_EQ(weights_of("stopped"), expected);
+}
+
+TEST_F(TrainerTest, AKilledRunLosesOnlyWhatFollowedItsLastCheckpoint) {
+  const std::string expected = final_weights("straight", {});
+  Recorder recorder;
+  ASSERT_OK(run("killed", {}, recorder));
+  // As if the process had died after step 9: the checkpoint of step 8 stands, later files and half
+  // a checkpoint lie around.
+  std::filesystem::remove_all(dir_.file("killed/checkpoints/step-00000012"));
+  std::filesystem::remove_all(dir_.file("killed/model"));
+  std::filesystem::create_directories(dir_.file("killed/checkpoints/step-00000012.99.1.tmp"));
+  ASSERT_OK(
+      write_text_file(dir_.file("killed/checkpoints/step-00000012.99.1.tmp/config.json"), "{"));
+  Recorder resumed;
+  ASSERT_OK(run("killed", {}, resumed, true));
+  EXPECT_EQ(resumed.start.first_step, 9);
+  EXPECT_EQ(weights_of("killed"), expected);
+  // The log holds every step once.
+  std::ifstream log(dir_.file("killed/log.jsonl"));
+  std::vector<int64_t> steps;
+  for (std::string line; std::getline(log, line);) {
+    const Json json = parse_json(line, "log").value();
+    if (!json.contains("validation")) steps.push_back(json["step"].get<int64_t>());
+  }
+  ASSERT_EQ(steps.size(), 12u);
+  for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i], static_cast<int64_t>(i) + 1);
+}
+
+TEST_F(TrainerTest, StageTwoChangesTheGateAlone) {
+  Recorder one;
+  ASSERT_OK(run("stage1", {"compute.save_dtype=\"f32\""}, one));
+  const std::string toml = read_text_file(run_file_).value();
+  const size_t model = toml.find("[model]"), data = toml.find("[data]");
+  ASSERT_OK(write_text_file(
+      run_file_, toml.substr(0, model) + "[model]\nfrom = \"" + dir_.file("stage1/model") +
+                     "\"\n[objective]\nkind = \"stage2\"\n" + toml.substr(data)));
+  Recorder two;
+  ASSERT_OK(run("stage2", {"compute.save_dtype=\"f32\""}, two));
+  EXPECT_EQ(two.start.trained_parameters, 33);
+  EXPECT_LT(two.steps.back().loss, two.steps.front().loss);
+  const Safetensors before = std::move(Safetensors::open(dir_.file("stage1/model")).value());
+  const Safetensors after = std::move(Safetensors::open(dir_.file("stage2/model")).value());
+  for (const std::string& name : before.names()) {
+    const TensorView x = before.find(name).value(), y = after.find(name).value();
+    const bool same = std::equal(x.data, x.data + x.bytes(), y.data);
+    EXPECT_EQ(same, name.find("early_exit_gate") == std::string::npos) << name;
+  }
+}
+
+TEST_F(TrainerTest, BadRunsSayWhatIsWrong) {
+  Recorder r;
+  EXPECT_ERROR_SAYS(run("x", {"data.train=\"nowhere\""}, r), "nowhere");
+  EXPECT_ERROR_SAYS(run("x", {"model.vocab_size=60"}, r), "vocabulary of 64", "60");
+  EXPECT_ERROR_SAYS(run("x", {"model.exit_gate=false"}, r), "exit gate");
+  EXPECT_ERROR_SAYS(run("x", {"data.sequence_length=4096"}, r), "4096", "2048 positions");
+  EXPECT_ERROR_SAYS(run("x",
+                        {"optimizer.learning_rate=1e3", "optimizer.clip=0", "schedule.warmup=0",
+                         "schedule.kind=\"constant\"", "optimizer.weight_decay=1000"},
+                        r),
+                    "step", "learning rate");
+  ASSERT_OK(write_text_file(dir_.file("file"), "x"));
+  EXPECT_ERROR_SAYS(run("file", {}, r), "file");
+}
+
+}  // namespace
+}  // namespace looplm

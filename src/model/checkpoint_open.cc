@@ -1,10 +1,11 @@
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <set>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "model/checkpoint.h"
 #include "model/tensor_read.h"
@@ -12,18 +13,29 @@
 namespace looplm {
 namespace {
 
-// Identifies a directory whatever its name; two zeros when there is none.
-struct DirectoryIdentity {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  bool operator==(const DirectoryIdentity&) const = default;
-};
+// A directory held open, so that its inode number cannot be given to another one meanwhile.
+class HeldDirectory {
+ public:
+  explicit HeldDirectory(const std::string& path)
+      : descriptor_(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+  HeldDirectory(const HeldDirectory&) = delete;
+  HeldDirectory& operator=(const HeldDirectory&) = delete;
+  ~HeldDirectory() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
 
-DirectoryIdentity identity_of(const std::string& directory) {
-  struct stat info {};
-  if (::stat(directory.c_str(), &info) != 0) return {};
-  return {info.st_dev, info.st_ino};
-}
+  // Whether the path still leads to it.
+  bool is_at(const std::string& path) const {
+    struct stat held {};
+    struct stat now {};
+    return descriptor_ >= 0 && ::fstat(descriptor_, &held) == 0 &&
+           ::stat(path.c_str(), &now) == 0 && held.st_dev == now.st_dev &&
+           held.st_ino == now.st_ino;
+  }
+
+ private:
+  int descriptor_;
+};
 
 Status check_tied_head(const Checkpoint& checkpoint) {
   LOOPLM_ASSIGN_OR_RETURN(const TensorView head, checkpoint.weights.find(kHeadName));
@@ -101,29 +113,25 @@ std::vector<Chunk> chunks_of(const std::vector<TensorView>& tensors) {
 Result<Checkpoint> open_checkpoint(const std::string& directory) {
   constexpr int kAttempts = 10;
   for (int attempt = 1;; ++attempt) {
-    const DirectoryIdentity before = identity_of(directory);
+    const HeldDirectory held(directory);
     Result<Checkpoint> checkpoint = open_once(directory);
     // A training run may have put a newer checkpoint here between our opening of two files.
-    if (identity_of(directory) == before || attempt == kAttempts) return checkpoint;
+    if (held.is_at(directory) || attempt == kAttempts) return checkpoint;
   }
 }
 
 Status check_finite(const Checkpoint& checkpoint, ThreadPool& pool) {
   const std::vector<Chunk> chunks = chunks_of(checkpoint.tensors);
-  // The earliest chunk with a bad value, so that the message does not depend on the threads.
-  // Relaxed: parallel_for's end orders it before the read below.
-  std::atomic<int64_t> worst{static_cast<int64_t>(chunks.size())};
+  // A slot per chunk, so that the message does not depend on which thread finds something first.
+  std::vector<char> is_bad(chunks.size(), 0);
   pool.parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i, int /*thread*/) {
     const Chunk& chunk = chunks[static_cast<size_t>(i)];
-    if (i > worst.load(std::memory_order_relaxed)) return;
-    if (find_not_finite(checkpoint.tensors[chunk.tensor], chunk.first, chunk.count) < 0) return;
-    int64_t seen = worst.load(std::memory_order_relaxed);
-    while (i < seen && !worst.compare_exchange_weak(seen, i, std::memory_order_relaxed)) {
-    }
+    const TensorView& tensor = checkpoint.tensors[chunk.tensor];
+    is_bad[static_cast<size_t>(i)] = find_not_finite(tensor, chunk.first, chunk.count) >= 0;
   });
-  const auto found = static_cast<size_t>(worst.load(std::memory_order_relaxed));
-  if (found == chunks.size()) return {};
-  const size_t tensor = chunks[found].tensor;
+  const auto found = std::find(is_bad.begin(), is_bad.end(), 1);
+  if (found == is_bad.end()) return {};
+  const size_t tensor = chunks[static_cast<size_t>(found - is_bad.begin())].tensor;
   return check_finite(checkpoint.specs[tensor].name, checkpoint.tensors[tensor])
       .with_context(checkpoint.directory);
 }

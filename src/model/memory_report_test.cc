@@ -49,6 +49,7 @@ TEST(MemoryReport, ThePlanAddsUp) {
                                   .kv_policy = KvPolicy::kMean};
       EXPECT_EQ(model_memory_plan(config, request).total(),
                 weight_bytes(config, DType::kF32) + kv_need(config, request).peak_bytes());
+      EXPECT_EQ(model_memory_plan(config, request).items().size(), tied ? 4 : 5);
     }
   }
 }

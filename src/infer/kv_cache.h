@@ -6,8 +6,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "looplm/kv_policy.h"
+
 #include "kernels/attention.h"
-#include "model/kv_policy.h"
 #include "tensor/buffer.h"
 
 namespace looplm {

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "looplm/config.h"
+#include "looplm/kv_policy.h"
 
-#include "model/kv_policy.h"
 #include "tensor/dtype.h"
 #include "tensor/memory_plan.h"
 

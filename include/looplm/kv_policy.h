@@ -1,8 +1,8 @@
 // Which keys and values are kept for earlier positions (arXiv:2510.25741, section 5.4.2, and
 // docs/architecture.md). Prompts are always read with a plane per loop: sharing there costs more
 // than ten points on GSM8K.
-#ifndef LOOPLM_MODEL_KV_POLICY_H_
-#define LOOPLM_MODEL_KV_POLICY_H_
+#ifndef LOOPLM_KV_POLICY_H_
+#define LOOPLM_KV_POLICY_H_
 
 #include <array>
 #include <cstdint>
@@ -52,4 +52,4 @@ constexpr int64_t kv_planes(KvPolicy policy, int64_t loops) {
 
 }  // namespace looplm
 
-#endif  // LOOPLM_MODEL_KV_POLICY_H_
+#endif  // LOOPLM_KV_POLICY_H_

@@ -29,6 +29,8 @@ function(looplm_layer name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE looplm_${name} looplm_test_support GTest::gmock
                                                GTest::gtest GTest::gtest_main)
+    target_compile_definitions(${name}_test
+                               PRIVATE LOOPLM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES TIMEOUT 600)
   endif()

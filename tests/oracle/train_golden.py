@@ -247,6 +247,7 @@ def write_curve(directory: pathlib.Path) -> None:
     draw = np.random.Generator(np.random.PCG64(1024))
     batches = [counting_batch(draw, config.vocab_size) for _ in range(CURVE_STEPS)]
 
+    save_checkpoint(config, stored, directory)  # first: training works in place, and a float32 copy may be no copy
     p = as_dtype(stored, torch.float64)
     steps = curve(config, p, batches, settings)
     single = as_dtype(stored, torch.float32)
@@ -260,7 +261,6 @@ def write_curve(directory: pathlib.Path) -> None:
     print(f"train_curve: gradient norms {[round(n, 3) for n in norms]}")
     print(f"train_curve: float32 off by {off:.1e} in loss, {drift:.1e} in final parameters")
 
-    save_checkpoint(config, stored, directory)
     save_expected(p, directory / "final.safetensors")
     golden = {
         "why": "ten steps of AdamW with warm-up, weight decay and a clip that acts on some steps",

@@ -39,7 +39,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& directory,
   LOOPLM_ASSIGN_OR_RETURN(
       ModelWeights weights,
       ModelWeights::load(checkpoint.config, source_of(checkpoint), dtype, *device));
-  std::optional<Tokenizer> tokenizer;
+  std::unique_ptr<Tokenizer> tokenizer;
   if (file_exists(directory + "/tokenizer.json")) {
     LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
   }
@@ -56,7 +56,7 @@ Model::~Model() = default;
 
 const ModelConfig& Model::config() const { return parts_->config(); }
 const Tokenizer* Model::tokenizer() const {
-  return parts_->tokenizer.has_value() ? &*parts_->tokenizer : nullptr;
+  return parts_->tokenizer.get();
 }
 const std::string& Model::directory() const { return parts_->checkpoint.directory; }
 

@@ -3,7 +3,6 @@
 #define LOOPLM_INFER_PARTS_H_
 
 #include <memory>
-#include <optional>
 
 #include "looplm/model.h"
 
@@ -18,7 +17,7 @@ struct Model::Parts {
   Checkpoint checkpoint;  // keeps the embedding table's mapping alive
   std::unique_ptr<Device> device;
   ModelWeights weights;
-  std::optional<Tokenizer> tokenizer;
+  std::unique_ptr<Tokenizer> tokenizer;  // null when the directory has none
   std::unique_ptr<PassRunner> runner;
   PagePool pages;
 

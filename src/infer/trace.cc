@@ -86,28 +86,28 @@ Result<Trace> trace(Model& model, std::span<const int32_t> ids, const TraceOptio
   const int64_t width = config.hidden_size;
   std::vector<float> previous;
   std::vector<float> logits(static_cast<size_t>(kReadOutRows * config.vocab_size));
-  LOOPLM_RETURN_IF_ERROR(
-      sequence.read_prompt(ids, options.prompt_chunk, [&](const Sequence::ChunkLoop& c) -> Status {
-        for (int64_t i = 0; i < c.count; ++i) {
-          const float* h = c.normed + i * width;
-          if (i % kReadOutRows == 0) {
-            runner.read_out(h, std::min(kReadOutRows, c.count - i), logits.data());
-          }
-          const std::span<const float> row = {logits.data() + i % kReadOutRows * config.vocab_size,
-                                              static_cast<size_t>(config.vocab_size)};
-          TracedLoop& to = cell(c.loop, c.first + i);
-          to.gate_logit = c.lanes[static_cast<size_t>(i)].gate_logit;
-          to.hidden_norm = norm(h, width);
-          if (c.loop > 0) to.hidden_difference = distance(h, previous.data() + i * width, width);
-          to.entropy = softmax_entropy(row);
-          if (options.top > 0) to.top = top_tokens(row, options.top, log_sum_exp(row));
-          if (options.on_logits) {
-            LOOPLM_RETURN_IF_ERROR(options.on_logits(c.loop, c.first + i, row));
-          }
-        }
-        previous.assign(c.normed, c.normed + c.count * width);
-        return {};
-      }));
+  const auto observe = [&](const Sequence::ChunkLoop& c) -> Status {
+    for (int64_t i = 0; i < c.count; ++i) {
+      const float* h = c.normed + i * width;
+      if (i % kReadOutRows == 0) {
+        runner.read_out(h, std::min(kReadOutRows, c.count - i), logits.data());
+      }
+      const std::span<const float> row = {logits.data() + i % kReadOutRows * config.vocab_size,
+                                          static_cast<size_t>(config.vocab_size)};
+      TracedLoop& to = cell(c.loop, c.first + i);
+      to.gate_logit = c.lanes[static_cast<size_t>(i)].gate_logit;
+      to.hidden_norm = norm(h, width);
+      if (c.loop > 0) to.hidden_difference = distance(h, previous.data() + i * width, width);
+      to.entropy = softmax_entropy(row);
+      if (options.top > 0) to.top = top_tokens(row, options.top, log_sum_exp(row));
+      if (options.on_logits) {
+        LOOPLM_RETURN_IF_ERROR(options.on_logits(c.loop, c.first + i, row));
+      }
+    }
+    previous.assign(c.normed, c.normed + c.count * width);
+    return {};
+  };
+  LOOPLM_RETURN_IF_ERROR(sequence.read_prompt(ids, options.prompt_chunk, observe));
 
   std::vector<float> gate(static_cast<size_t>(loops));
   std::vector<double> log_p(gate.size());

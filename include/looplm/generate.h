@@ -89,7 +89,9 @@ struct GenerateStatistics {
 };
 
 struct Generation {
-  std::vector<GeneratedToken> tokens;  // a stopping id is the last one; its text is empty
+  // A stopping id is the last one; its own text is left out, and what earlier tokens held back
+  // stands there.
+  std::vector<GeneratedToken> tokens;
   std::string text;                    // all text, cut before a stop string
   FinishReason finish_reason = FinishReason::kLength;
   GenerateStatistics statistics;

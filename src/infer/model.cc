@@ -55,9 +55,7 @@ Model::Model(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Model::~Model() = default;
 
 const ModelConfig& Model::config() const { return parts_->config(); }
-const Tokenizer* Model::tokenizer() const {
-  return parts_->tokenizer.get();
-}
+const Tokenizer* Model::tokenizer() const { return parts_->tokenizer.get(); }
 const std::string& Model::directory() const { return parts_->checkpoint.directory; }
 
 }  // namespace looplm

@@ -114,7 +114,7 @@ void PassRunner::run(std::span<Lane> lanes) {
   for (int64_t r = 0; r < rows; ++r) {
     Lane& lane = lanes[static_cast<size_t>(r)];
     std::memcpy(lane.state, carried + r * width, row_bytes);
-    if (lane.normed != lane.state) std::memcpy(lane.normed, normed_.data() + r * width, row_bytes);
+    std::memcpy(lane.normed, normed_.data() + r * width, row_bytes);
     lane.gate_logit = config.exit_gate ? gate_logits_[static_cast<size_t>(r)] : 0.0f;
   }
   ++passes_;

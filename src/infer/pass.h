@@ -25,7 +25,7 @@ struct Lane {
   int64_t loop = 0;  // from 0
   float* state =
       nullptr;  // (E): in, what loop `loop` starts from; out, what the next loop starts from
-  float* normed = nullptr;  // (E): out, the normed state that head and gate read; may be `state`
+  float* normed = nullptr;  // (E): out, the normed state that head and gate read
   float gate_logit = 0;     // out; 0 for a model without a gate
 };
 

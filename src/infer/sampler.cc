@@ -11,6 +11,9 @@
 namespace looplm {
 namespace {
 
+// More than -log(-log(1 - 2^-33)) = 22.9, the largest noise there is.
+constexpr double kMostNoise = 23;
+
 Status out_of_range(const char* name, double value, const char* expected) {
   return invalid_argument(fmt::format("{} is {}; expected {}", name, value, expected));
 }
@@ -46,7 +49,8 @@ Status check_sampling(const SamplingOptions& o, int64_t vocabulary) {
 double gumbel_noise(uint64_t seed, int64_t position, int32_t token) {
   const auto id = static_cast<uint32_t>(token);
   const PhiloxBlock block = philox(seed, static_cast<uint64_t>(position), id / 4);
-  return -std::log(-std::log(static_cast<double>(uniform_from_bits(block[id % 4]))));
+  // All 32 bits: with the 23 of a float, no token could be more than 16.6 ahead of its logit.
+  return -std::log(-std::log((static_cast<double>(block[id % 4]) + 0.5) * 0x1p-32));
 }
 
 Sampler::Sampler(const SamplingOptions& options, std::span<const int32_t> prompt)
@@ -135,8 +139,10 @@ int32_t Sampler::sample(int64_t position) {
   double best_value = -INFINITY;
   for (int32_t token : candidates_) {
     if (options_.min_p > 0 && weight(token) < options_.min_p) continue;
-    const double value = static_cast<double>(logits_[static_cast<size_t>(token)]) +
-                         gumbel_noise(options_.seed, position, token);
+    const auto logit = static_cast<double>(logits_[static_cast<size_t>(token)]);
+    // Noise costs far more than this comparison, and most of a large vocabulary cannot win.
+    if (logit + kMostNoise < best_value) continue;
+    const double value = logit + gumbel_noise(options_.seed, position, token);
     if (value > best_value) {
       best_value = value;
       chosen = token;

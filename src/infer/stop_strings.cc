@@ -12,8 +12,16 @@ StopStrings::StopStrings(std::vector<std::string> stops) : stops_(std::move(stop
 std::string StopStrings::push(std::string_view text) {
   if (stopped_) return {};
   held_ += text;
-  size_t stop_at = std::string::npos;
-  for (const std::string& stop : stops_) stop_at = std::min(stop_at, held_.find(stop));
+  size_t stop_at = std::string::npos, stop_end = std::string::npos;
+  for (const std::string& stop : stops_) {
+    const size_t at = held_.find(stop);
+    if (at == std::string::npos) continue;
+    const size_t end = at + stop.size();
+    if (end < stop_end || (end == stop_end && at < stop_at)) {
+      stop_at = at;
+      stop_end = end;
+    }
+  }
   if (stop_at != std::string::npos) {
     stopped_ = true;
     held_.resize(stop_at);

@@ -15,7 +15,8 @@ class StopStrings {
 
   // Adds text and returns what can be shown: everything that is neither part of a stop string nor
   // may become one. After a stop string has been seen, stopped() is true and nothing more is
-  // returned; of several that match, the one that begins first counts.
+  // returned. The stop string that is complete first counts, and of those that end together the
+  // longest: so the cut does not depend on how the text is divided into pushes.
   std::string push(std::string_view text);
   // What was held back, when no more text will come.
   std::string finish();

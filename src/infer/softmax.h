@@ -23,7 +23,8 @@ inline double softmax_entropy(std::span<const float> logits) {
   double entropy = 0;
   for (float logit : logits) {
     const double log_p = static_cast<double>(logit) - log_sum;
-    entropy -= std::exp(log_p) * log_p;
+    const double p = std::exp(log_p);
+    if (p > 0) entropy -= p * log_p;  // 0 log 0 is 0, and log 0 may be -infinity
   }
   return entropy;
 }

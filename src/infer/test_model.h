@@ -141,6 +141,19 @@ inline std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary, uint64
   return ids;
 }
 
+// A directory with this model, for Model::load.
+inline void write_test_checkpoint(const std::string& directory, const ParameterSet& parameters,
+                                  const ModelConfig& config) {
+  ThreadPool pool(1);
+  SaveOptions options;
+  options.dtype = DType::kF32;
+  const ParameterFill fill = [&](int64_t parameter, int64_t first, std::span<float> out) {
+    std::copy_n(parameters.data() + parameters.offset(static_cast<size_t>(parameter)) + first,
+                out.size(), out.data());
+  };
+  ASSERT_OK(save_checkpoint(directory, config, fill, options, pool));
+}
+
 // Everything that reading a prompt gives.
 struct PromptResult {
   std::vector<float> normed;  // (loops, tokens, E)

@@ -69,8 +69,12 @@ Result<Trace> trace(Model& model, std::span<const int32_t> ids, const TraceOptio
   if (loops < 1 || loops > kMaxLoops) {
     return invalid_argument(fmt::format("loops is {}; expected 1 to {}", loops, kMaxLoops));
   }
-  if (options.top < 0 || options.prompt_chunk < 1) {
-    return invalid_argument("top must be 0 or more and prompt_chunk 1 or more");
+  if (options.top < 0) {
+    return invalid_argument(fmt::format("top is {}; expected 0 or more", options.top));
+  }
+  if (options.prompt_chunk < 1) {
+    return invalid_argument(
+        fmt::format("prompt_chunk is {}; expected 1 or more", options.prompt_chunk));
   }
 
   Trace result;

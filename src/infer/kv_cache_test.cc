@@ -1,0 +1,122 @@
+#include "infer/kv_cache.h"
+
+#include <gtest/gtest.h>
+
+#include "base/check.h"
+
+namespace looplm {
+namespace {
+
+constexpr KvLayout kLayout = {2, 6};
+constexpr int64_t kLayers = 2;
+constexpr int64_t kLoops = 3;
+constexpr int64_t kPositions = 40;  // two pages
+
+// A value that says where it belongs.
+std::vector<float> value_of(int64_t loop, int64_t layer, int64_t position, float sign) {
+  std::vector<float> x(static_cast<size_t>(kLayout.kv_heads * kLayout.head_dim));
+  for (size_t i = 0; i < x.size(); ++i) {
+    x[i] = sign * static_cast<float>(1 + static_cast<int64_t>(i) + 16 * position + 1024 * layer +
+                                     4096 * loop * (loop + 1));
+  }
+  return x;
+}
+
+void fill(SequenceCache& cache, int64_t positions = kPositions) {
+  for (int64_t loop = 0; loop < kLoops; ++loop) {
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      for (int64_t i = 0; i < positions; ++i) {
+        cache.store(loop, layer, i, value_of(loop, layer, i, 1).data(),
+                    value_of(loop, layer, i, -1).data());
+      }
+    }
+  }
+}
+
+struct KeyAndValue {
+  std::vector<float> k, v;
+};
+
+KeyAndValue load(SequenceCache& cache, int64_t loop, int64_t layer, int64_t position) {
+  KeyAndValue x = {value_of(0, 0, 0, 1), value_of(0, 0, 0, 1)};
+  cache.load(loop, layer, position, x.k.data(), x.v.data());
+  return x;
+}
+
+TEST(KvCache, EveryPlaneKeepsItsOwn) {
+  PagePool pool(kLayout);
+  SequenceCache cache(pool, kLayers, kLoops);
+  fill(cache);
+  for (int64_t loop = 0; loop < kLoops; ++loop) {
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      for (int64_t i = 0; i < kPositions; ++i) {
+        const KeyAndValue x = load(cache, loop, layer, i);
+        ASSERT_EQ(x.k, value_of(loop, layer, i, 1));
+        ASSERT_EQ(x.v, value_of(loop, layer, i, -1));
+      }
+    }
+  }
+  EXPECT_EQ(cache.bytes(), static_cast<uint64_t>(2 * kLayers * kLoops) * pool.page_bytes());
+}
+
+TEST(KvCache, PagesComeBack) {
+  PagePool pool(kLayout);
+  {
+    SequenceCache cache(pool, kLayers, kLoops);
+    fill(cache);
+    EXPECT_EQ(pool.pages_in_use(), 2 * kLayers * kLoops);
+    cache.truncate(33);
+    EXPECT_EQ(pool.pages_in_use(), 2 * kLayers * kLoops);
+    cache.truncate(32);
+    EXPECT_EQ(pool.pages_in_use(), kLayers * kLoops);
+    EXPECT_EQ(load(cache, 2, 1, 31).k, value_of(2, 1, 31, 1));
+    EXPECT_THROW(load(cache, 2, 1, 32), CheckError);
+    fill(cache);
+    EXPECT_EQ(load(cache, 1, 1, 39).v, value_of(1, 1, 39, -1));
+  }
+  EXPECT_EQ(pool.pages_in_use(), 0);
+}
+
+TEST(KvCache, NoHoleCanArise) {
+  PagePool pool(kLayout);
+  SequenceCache cache(pool, kLayers, kLoops);
+  const std::vector<float> x = value_of(0, 0, 0, 1);
+  EXPECT_THROW(cache.store(0, 0, 1, x.data(), x.data()), CheckError);
+  cache.store(0, 0, 0, x.data(), x.data());
+  cache.store(0, 0, 1, x.data(), x.data());
+  EXPECT_THROW(cache.store(1, 0, 1, x.data(), x.data()), CheckError);
+}
+
+TEST(KvCache, SharingKeepsWhatThePolicySays) {
+  for (KvPolicy policy : kKvPolicies) {
+    SCOPED_TRACE(kv_policy_name(policy));
+    PagePool pool(kLayout);
+    SequenceCache cache(pool, kLayers, kLoops);
+    fill(cache);
+    cache.share_planes(policy);
+    const int64_t planes = kv_planes(policy, kLoops);
+    EXPECT_EQ(cache.planes(), planes);
+    EXPECT_EQ(pool.pages_in_use(), 2 * kLayers * planes);
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      for (int64_t i : {int64_t{0}, int64_t{31}, kPositions - 1}) {
+        const KeyAndValue x = load(cache, 1, layer, i);
+        if (policy == KvPolicy::kMean) {
+          for (size_t j = 0; j < x.k.size(); ++j) {
+            const float mean = (value_of(0, layer, i, 1)[j] + value_of(1, layer, i, 1)[j] +
+                                value_of(2, layer, i, 1)[j]) /
+                               3;
+            ASSERT_NEAR(x.k[j], mean, 1e-6f * mean);
+            ASSERT_EQ(x.v[j], -x.k[j]);
+          }
+          continue;
+        }
+        const int64_t loop = policy == KvPolicy::kFirst ? 0 : policy == KvPolicy::kLast ? 2 : 1;
+        ASSERT_EQ(x.k, value_of(loop, layer, i, 1));
+        ASSERT_EQ(x.v, value_of(loop, layer, i, -1));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace looplm

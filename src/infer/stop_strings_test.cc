@@ -1,0 +1,108 @@
+#include "infer/stop_strings.h"
+
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+
+namespace looplm {
+namespace {
+
+struct Shown {
+  std::string text;
+  bool stopped = false;
+};
+
+Shown feed(const std::vector<std::string>& stops, const std::vector<std::string>& pieces) {
+  StopStrings watch(stops);
+  Shown shown;
+  for (const std::string& piece : pieces) shown.text += watch.push(piece);
+  if (!watch.stopped()) shown.text += watch.finish();
+  shown.stopped = watch.stopped();
+  return shown;
+}
+
+TEST(StopStrings, CutsBeforeTheStopWhereverPiecesEnd) {
+  for (const auto& pieces : std::vector<std::vector<std::string>>{{"one END two"},
+                                                                  {"one E", "ND two"},
+                                                                  {"one ", "E", "N", "D", " two"},
+                                                                  {"one", " END"}}) {
+    const Shown shown = feed({"END"}, pieces);
+    EXPECT_EQ(shown.text, "one ");
+    EXPECT_TRUE(shown.stopped);
+  }
+}
+
+TEST(StopStrings, ShowsTextAsSoonAsItCannotBelongToAStop) {
+  StopStrings watch({"END"});
+  EXPECT_EQ(watch.push("a E"), "a ");
+  EXPECT_EQ(watch.push("N"), "");
+  EXPECT_EQ(watch.push("E"), "EN");  // the second E may begin a stop
+  EXPECT_EQ(watch.push("x"), "Ex");
+  EXPECT_EQ(watch.push("EN"), "");
+  EXPECT_FALSE(watch.stopped());
+  EXPECT_EQ(watch.finish(), "EN");
+}
+
+TEST(StopStrings, StopsWithinTheirOwnRepetitions) {
+  EXPECT_EQ(feed({"aab"}, {"a", "a", "a", "b"}).text, "a");
+  EXPECT_EQ(feed({"abac"}, {"ab", "ab", "ac"}).text, "ab");
+}
+
+TEST(StopStrings, TheFirstToBeCompleteCounts) {
+  EXPECT_EQ(feed({"late", "soon"}, {"xx soon late"}).text, "xx ");
+  EXPECT_EQ(feed({"soon", "late"}, {"xx late soon"}).text, "xx ");
+  EXPECT_EQ(feed({"bc", "abcd"}, {"abcd"}).text, "a");  // "bc" ends first
+  EXPECT_EQ(feed({"c", "abc"}, {"xabc"}).text, "x");    // end together: the longest
+}
+
+TEST(StopStrings, NothingComesAfterAStop) {
+  StopStrings watch({"\n"});
+  EXPECT_EQ(watch.push("a\nb"), "a");
+  EXPECT_EQ(watch.push("c"), "");
+  EXPECT_EQ(watch.finish(), "");
+}
+
+TEST(StopStrings, EmptyStopsAreIgnored) {
+  const Shown shown = feed({"", ""}, {"a", "b"});
+  EXPECT_EQ(shown.text, "ab");
+  EXPECT_FALSE(shown.stopped);
+}
+
+// The law: however the text is divided, the same text is shown.
+TEST(StopStrings, AnyDivisionGivesTheSameCut) {
+  Rng rng(5);
+  int stopped = 0;
+  for (int round = 0; round < 2000; ++round) {
+    std::string text;
+    for (uint32_t i = 0, n = rng.below(14); i < n; ++i) {
+      text += static_cast<char>('a' + static_cast<int>(rng.below(3)));
+    }
+    std::vector<std::string> stops(1 + rng.below(3));
+    for (std::string& stop : stops) {
+      for (uint32_t i = 0, n = 1 + rng.below(4); i < n; ++i) {
+        stop += static_cast<char>('a' + static_cast<int>(rng.below(3)));
+      }
+    }
+    const Shown whole = feed(stops, {text});
+    stopped += whole.stopped;
+    std::vector<std::string> pieces;
+    for (size_t at = 0; at < text.size();) {
+      const size_t n = 1 + rng.below(4);
+      pieces.push_back(text.substr(at, n));
+      at += n;
+    }
+    const Shown parts = feed(stops, pieces);
+    ASSERT_EQ(parts.text, whole.text) << text << " with " << stops[0];
+    ASSERT_EQ(parts.stopped, whole.stopped);
+    for (const std::string& stop : stops) {
+      ASSERT_EQ(whole.text.find(stop), std::string::npos);
+    }
+    if (!whole.stopped) {
+      ASSERT_EQ(whole.text, text);
+    }
+  }
+  EXPECT_GT(stopped, 500);
+}
+
+}  // namespace
+}  // namespace looplm

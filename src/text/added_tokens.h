@@ -1,0 +1,60 @@
+// Tokens that are found in the raw text before anything else: the "added_tokens" of a
+// tokenizer.json.
+#ifndef LOOPLM_TEXT_ADDED_TOKENS_H_
+#define LOOPLM_TEXT_ADDED_TOKENS_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "looplm/status.h"
+
+#include "base/json.h"
+
+namespace looplm {
+
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;
+  bool single_word = false;  // not as a part of a longer word
+  bool lstrip = false;       // takes the white space to its left
+  bool rstrip = false;       // and to its right
+  bool normalized = false;   // looked for after normalisation
+  bool special = false;
+};
+
+Result<std::vector<AddedToken>> read_added_tokens(const Json& file);
+
+// Finds tokens in text: leftmost, and of those that start together the longest.
+class AddedTokenMatcher {
+ public:
+  struct Entry {
+    std::string pattern;  // what to look for; not empty
+    AddedToken token;
+  };
+  explicit AddedTokenMatcher(std::vector<Entry> entries);
+
+  struct Piece {
+    std::string_view text;
+    int32_t id;  // of the token that this is; -1: text between tokens
+  };
+  // Cuts `text`, valid UTF-8, into pieces; appends them.
+  void split(std::string_view text, bool parse_special, std::vector<Piece>& pieces) const;
+
+ private:
+  struct Node {
+    int32_t entry = -1;
+    std::vector<std::pair<unsigned char, uint32_t>> children;
+  };
+  const Entry* longest_at(std::string_view text) const;
+
+  std::vector<Entry> entries_;
+  std::vector<Node> nodes_;
+  std::array<bool, 256> starts_{};
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TEXT_ADDED_TOKENS_H_

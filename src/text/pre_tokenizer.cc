@@ -117,7 +117,8 @@ void PreTokenizer::Cutter::run_step(size_t index) {
   if (step.add_prefix_space) {
     prefixed_.reserve(words_.size());  // views into its strings must stay good
     for (std::string_view& word : words_) {
-      if (word.front() != ' ') word = prefixed_.emplace_back(" " + std::string(word));
+      if (word.front() == ' ') continue;
+      word = prefixed_.emplace_back(fmt::format(" {}", word));
     }
   }
   if (step.kind == PreTokenizerStep::Kind::kByteLevel && !step.regex) return;

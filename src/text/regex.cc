@@ -17,7 +17,7 @@ constexpr size_t kLongestPattern = 64 << 10;
 constexpr const char* kSpaces =
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"
     "\\x{205f}\\x{3000}";
-constexpr const char* kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Pc}";
+constexpr const char* kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
 
 std::string error_text(int code) {
   char text[256] = "unknown error";
@@ -80,6 +80,15 @@ Result<std::string> translate_pattern(const std::string& p) {
           return refused(fmt::format("\\{}", next), p);
         case '\0':
           return refused("a backslash at the end", p);
+        case 'p':
+        case 'P':
+        case 'x': {  // with its braces, which are no repetition
+          const size_t close = i + 1 < p.size() && p[i + 1] == '{' ? p.find('}', i) : i;
+          if (close == std::string::npos) return refused("an open '{'", p);
+          out += p.substr(i - 1, close + 2 - i);
+          i = close;
+          break;
+        }
         default:
           out += {'\\', next};
       }
@@ -144,7 +153,7 @@ Result<Regex> Regex::build(const std::string& pattern, uint32_t options, const s
   auto code = std::make_unique<Code>();
   code->shown = shown;
   code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                             options | PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &at, nullptr);
+                             options | PCRE2_UTF, &error, &at, nullptr);
   if (code->code == nullptr) {
     return invalid_argument(fmt::format("regular expression '{}': {} at byte {}", shown,
                                         error_text(error), at));

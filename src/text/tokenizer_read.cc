@@ -76,15 +76,14 @@ Result<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::read(const Json& fil
       return invalid_argument(fmt::format(
           "added token '{}' has id {}, and {} in the vocabulary", token.content, token.id, *known));
     }
-    parts->added_bytes[token.id] = alphabet.bytes_of(token.content).value_or(token.content);
+    const std::string found_as =
+        token.normalized ? normalize(parts->normalization, token.content) : token.content;
+    if (found_as.empty()) return invalid_argument("an added token that normalisation empties");
+    parts->added_bytes[token.id] = alphabet.bytes_of(found_as).value_or(found_as);
     parts->added_ids.emplace(token.content, token.id);
     parts->vocab_size = std::max(parts->vocab_size, int64_t{token.id} + 1);
     if (token.special) parts->special.insert(token.id);
-    if (token.normalized) {
-      normalized.push_back({normalize(parts->normalization, token.content), token});
-    } else {
-      raw.push_back({token.content, token});
-    }
+    (token.normalized ? normalized : raw).push_back({found_as, token});
   }
   for (const auto& ids : {parts->post_processor.before, parts->post_processor.after}) {
     for (int32_t id : ids) {

@@ -23,6 +23,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   looplm::cli::Program program(app);
+  looplm::cli::add_run_command(program);
+  looplm::cli::add_trace_command(program);
   looplm::cli::add_info_command(program);
   looplm::cli::add_init_command(program);
   looplm::cli::add_train_command(program);

@@ -1,0 +1,33 @@
+// Tokens coloured by how many loops they took.
+#ifndef LOOPLM_CLI_LOOP_COLORS_H_
+#define LOOPLM_CLI_LOOP_COLORS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace looplm::cli {
+
+// "always", "never", or "auto": when standard output is a terminal and NO_COLOR (no-color.org) is
+// unset or empty.
+bool use_colors(std::string_view when);
+
+// A ramp from blue (one loop) over green and yellow to red (max_loops).
+class LoopColors {
+ public:
+  LoopColors(int64_t max_loops, bool enabled) : max_loops_(max_loops), enabled_(enabled) {}
+
+  // `text` in the colour of `loops`; line breaks stay outside, so that a pager keeps its colours
+  // apart. Unchanged when colours are off.
+  std::string paint(std::string_view text, int64_t loops) const;
+  // "loops: 1 2 3 4", each in its colour.
+  std::string legend() const;
+
+ private:
+  int64_t max_loops_;
+  bool enabled_;
+};
+
+}  // namespace looplm::cli
+
+#endif  // LOOPLM_CLI_LOOP_COLORS_H_

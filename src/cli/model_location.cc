@@ -1,0 +1,51 @@
+#include "cli/model_location.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+
+namespace looplm::cli {
+namespace {
+
+// Empty where the system does not tell.
+std::string program_directory() {
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? std::string() : program.parent_path().string();
+}
+
+std::vector<std::string> bundled_places() {
+  std::vector<std::string> places;
+  const std::string here = program_directory();
+  const auto add = [&](const std::string& path) {
+    places.push_back(std::filesystem::path(path).lexically_normal().string());
+  };
+  if (!here.empty()) add(here + "/../../models/nested");
+  add("models/nested");
+  if (!here.empty()) add(here + "/../share/looplm/models/nested");
+  return places;
+}
+
+}  // namespace
+
+Result<std::string> locate_model(const std::string& given) {
+  if (!given.empty()) return given;
+  if (const char* chosen = std::getenv("LOOPLM_MODEL"); chosen != nullptr && *chosen != '\0') {
+    return std::string(chosen);
+  }
+  std::string tried;
+  for (const std::string& place : bundled_places()) {
+    if (file_exists(place + "/config.json")) return place;
+    tried += (tried.empty() ? "" : ", ") + place;
+  }
+  return not_found(
+      fmt::format("no model named and no bundled one found (looked in {}); name a directory that "
+                  "holds config.json and safetensors, or set LOOPLM_MODEL to one",
+                  tried));
+}
+
+}  // namespace looplm::cli

@@ -1,0 +1,74 @@
+#include "cli/token_text.h"
+
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "text/utf8.h"
+
+namespace looplm::cli {
+
+Result<std::vector<int32_t>> parse_ids(const std::string& option, const std::string& text) {
+  std::vector<int32_t> ids;
+  size_t at = 0;
+  while (true) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    size_t begin = at, end = comma;
+    while (begin < end && text[begin] == ' ') ++begin;
+    while (end > begin && text[end - 1] == ' ') --end;
+    int32_t id = 0;
+    const char* last = text.data() + end;
+    const auto [stopped, error] = std::from_chars(text.data() + begin, last, id);
+    if (error != std::errc() || stopped != last || id < 0) {
+      return invalid_argument(fmt::format("{} holds '{}'; expected token ids such as 1,2,3", option,
+                                          text.substr(at, comma - at)));
+    }
+    ids.push_back(id);
+    if (comma == text.size()) return ids;
+    at = comma + 1;
+  }
+}
+
+Result<std::vector<int32_t>> encode_prompt(const Model& model, const std::string& text) {
+  if (model.tokenizer() == nullptr) {
+    return invalid_argument(
+        fmt::format("'{}' has no tokenizer.json to read text with; give token ids with --ids 1,2,3",
+                    model.directory()));
+  }
+  return model.tokenizer()->encode(text);
+}
+
+std::string quoted(std::string_view bytes) {
+  std::string out = "\"";
+  while (!bytes.empty()) {
+    const Utf8Step step = utf8_step(bytes);
+    const std::string_view part = bytes.substr(0, step.size);
+    const bool whole = step.kind == Utf8Step::Kind::kCharacter;
+    const auto first = static_cast<unsigned char>(part[0]);
+    // C1 controls (U+0080 to U+009F) move some terminals' cursors too.
+    const bool control = whole && (first < 0x20 || first == 0x7f ||
+                                   (first == 0xc2 && static_cast<unsigned char>(part[1]) < 0xa0));
+    if (part == "\n") {
+      out += "\\n";
+    } else if (part == "\t") {
+      out += "\\t";
+    } else if (part == "\r") {
+      out += "\\r";
+    } else if (part == "\"" || part == "\\") {
+      out += '\\';
+      out += part;
+    } else if (whole && !control) {
+      out += part;
+    } else {
+      for (char c : part) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+    bytes.remove_prefix(step.size);
+  }
+  return out + '"';
+}
+
+std::string json_line(const OrderedJson& json) {
+  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
+}  // namespace looplm::cli

@@ -92,7 +92,7 @@ struct Generation {
   // A stopping id is the last one; its own text is left out, and what earlier tokens held back
   // stands there.
   std::vector<GeneratedToken> tokens;
-  std::string text;                    // all text, cut before a stop string
+  std::string text;  // all text, cut before a stop string
   FinishReason finish_reason = FinishReason::kLength;
   GenerateStatistics statistics;
 

@@ -15,7 +15,7 @@
 
 #include "cli/command.h"
 #include "cli/loop_colors.h"
-#include "cli/model_location.h"
+#include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "tensor/memory_plan.h"
 
@@ -24,7 +24,7 @@ namespace {
 
 // As the command line says it; empty and nullopt where it says nothing.
 struct RunOptions {
-  std::string directory;
+  ModelChoice model;
   std::optional<std::string> prompt;
   std::optional<std::string> ids;
   std::optional<int64_t> max_tokens;
@@ -32,11 +32,9 @@ struct RunOptions {
   std::optional<double> threshold;
   std::string read_out = "selected";
   std::string kv = "full";
-  std::string dtype = "auto";
   std::string color = "auto";
   std::vector<std::string> logit_bias;
   std::vector<std::string> stop_ids;
-  int threads = 0;
   bool show_loops = false;
   bool json = false;
   bool quiet = false;
@@ -276,16 +274,11 @@ Status run(const RunOptions& options) {
   if (options.ids.has_value()) {
     LOOPLM_ASSIGN_OR_RETURN(prompt, parse_ids("--ids", *options.ids));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(options.directory));
-  ModelOptions model_options;
-  model_options.threads = options.threads;
-  model_options.weights = options.dtype == "f32"    ? WeightType::kF32
-                          : options.dtype == "bf16" ? WeightType::kBf16
-                                                    : WeightType::kAsStored;
+  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(options.model.directory));
   // Options are checked against the config before gigabytes of weights are read.
   LOOPLM_ASSIGN_OR_RETURN(const ModelConfig config, read_model_config(directory));
   LOOPLM_ASSIGN_OR_RETURN(const GenerateOptions request, resolve(options, config));
-  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(directory, model_options));
+  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(directory, options.model.options()));
   if (options.ids.has_value()) return answer(*model, options, prompt, request);
   if (!options.prompt.has_value()) return answer_lines(*model, options, request);
   LOOPLM_ASSIGN_OR_RETURN(prompt, encode_prompt(*model, *options.prompt));
@@ -293,19 +286,12 @@ Status run(const RunOptions& options) {
 }
 
 void add_model_options(CLI::App& command, RunOptions& o) {
-  command.add_option("DIR", o.directory,
+  command.add_option("DIR", o.model.directory,
                      "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
   command.add_option("-p,--prompt", o.prompt,
                      "Text to continue; without it, each line of standard input is a request");
   command.add_option("--ids", o.ids, "Token ids to continue, such as 1,2,3; needs no tokenizer");
-  command
-      .add_option("--dtype", o.dtype,
-                  "Weights in memory: f32, bf16, or auto (as the checkpoint stores them)")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
-      ->capture_default_str();
-  command.add_option("--threads", o.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_weight_options(command, o.model);
 }
 
 void add_loop_options(CLI::App& command, RunOptions& o) {

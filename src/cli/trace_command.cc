@@ -9,6 +9,7 @@
 #include "looplm/trace.h"
 
 #include "cli/command.h"
+#include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "model/exit_distribution.h"
 #include "model/npy.h"
@@ -17,14 +18,12 @@ namespace looplm::cli {
 namespace {
 
 struct TraceCommandOptions {
-  std::string directory;
+  ModelChoice model;
   std::optional<std::string> prompt;
   std::optional<std::string> ids;
-  std::string dtype = "auto";
   std::string logits_path;
   int64_t loops = 0;
   int64_t top = 5;
-  int threads = 0;
   bool json = false;
 };
 
@@ -111,12 +110,8 @@ Status run_trace(const TraceCommandOptions& options) {
   if (options.ids.has_value()) {
     LOOPLM_ASSIGN_OR_RETURN(ids, parse_ids("--ids", *options.ids));
   }
-  ModelOptions model_options;
-  model_options.threads = options.threads;
-  model_options.weights = options.dtype == "f32"    ? WeightType::kF32
-                          : options.dtype == "bf16" ? WeightType::kBf16
-                                                    : WeightType::kAsStored;
-  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(options.directory, model_options));
+  LOOPLM_ASSIGN_OR_RETURN(const auto model,
+                          Model::load(options.model.directory, options.model.options()));
   if (options.prompt.has_value()) {
     LOOPLM_ASSIGN_OR_RETURN(ids, encode_prompt(*model, *options.prompt));
   }
@@ -157,7 +152,7 @@ void add_trace_command(Program& program) {
   auto options = std::make_shared<TraceCommandOptions>();
   CLI::App* command = program.app().add_subcommand(
       "trace", "Show what every loop says about every token of a text");
-  command->add_option("DIR", options->directory, "Model directory")->required();
+  command->add_option("DIR", options->model.directory, "Model directory")->required();
   command->add_option("-p,--prompt", options->prompt, "Text to read");
   command->add_option("--ids", options->ids, "Token ids to read, such as 1,2,3");
   command
@@ -165,20 +160,12 @@ void add_trace_command(Program& program) {
                    "Loops to run (0: as many as the model was trained for)")
       ->check(CLI::Range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
-  command
-      ->add_option("--dtype", options->dtype,
-                   "Weights in memory: f32, bf16, or auto (as the checkpoint stores them)")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
-      ->capture_default_str();
+  add_weight_options(*command, options->model);
   command->add_option("--top", options->top, "Likely next tokens to list per loop")
       ->check(CLI::Range(int64_t{0}, kMaxVocabSize))
       ->capture_default_str();
   command->add_option("--logits", options->logits_path,
                       "Write all logits to this .npy file: float32 (loops, tokens, vocabulary)");
-  command
-      ->add_option("--threads", options->threads, "Threads (0: LOOPLM_THREADS, or all processors)")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
   command->add_flag("--json", options->json,
                     "Print one JSON object: loops, ids, tokens, and arrays [loop][token] of "
                     "gate_logit, exit_probability, hidden_difference, hidden_norm, entropy, top");

@@ -1,4 +1,4 @@
-#include "cli/model_location.h"
+#include "cli/model_choice.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -31,6 +31,25 @@ std::vector<std::string> bundled_places() {
 }
 
 }  // namespace
+
+ModelOptions ModelChoice::options() const {
+  ModelOptions o;
+  o.threads = threads;
+  if (dtype == "f32") o.weights = WeightType::kF32;
+  if (dtype == "bf16") o.weights = WeightType::kBf16;
+  return o;
+}
+
+void add_weight_options(CLI::App& command, ModelChoice& choice) {
+  command
+      .add_option("--dtype", choice.dtype,
+                  "Weights in memory: f32, bf16, or auto (as the checkpoint stores them)")
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+      ->capture_default_str();
+  command.add_option("--threads", choice.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+}
 
 Result<std::string> locate_model(const std::string& given) {
   if (!given.empty()) return given;

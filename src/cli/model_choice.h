@@ -1,0 +1,31 @@
+// Which model a command runs, and how its weights are held.
+#ifndef LOOPLM_CLI_MODEL_CHOICE_H_
+#define LOOPLM_CLI_MODEL_CHOICE_H_
+
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "looplm/model.h"
+#include "looplm/status.h"
+
+namespace looplm::cli {
+
+struct ModelChoice {
+  std::string directory;
+  std::string dtype = "auto";
+  int threads = 0;
+
+  ModelOptions options() const;
+};
+
+// --dtype and --threads.
+void add_weight_options(CLI::App& command, ModelChoice& choice);
+
+// `given` if not empty, else $LOOPLM_MODEL, else the bundled model: models/nested beside the build
+// directory that holds this program, in the working directory, or in the installed share directory.
+Result<std::string> locate_model(const std::string& given);
+
+}  // namespace looplm::cli
+
+#endif  // LOOPLM_CLI_MODEL_CHOICE_H_

@@ -1,4 +1,5 @@
-// Text to token ids and back: byte-level BPE as written in tokenizer.json by Hugging Face tokenizers.
+// Text to token ids and back: byte-level BPE as written in tokenizer.json by Hugging Face
+// tokenizers.
 #ifndef LOOPLM_TOKENIZER_H_
 #define LOOPLM_TOKENIZER_H_
 

@@ -21,8 +21,8 @@ struct TokenizerTrainerOptions {
   std::vector<std::string> special_tokens = {"<|endoftext|>"};
 };
 
-// Counts the words of texts, then merges the most frequent pair again and again; ties go to the pair
-// with the lower ids, so that the same text gives the same file.
+// Counts the words of texts, then merges the most frequent pair again and again; ties go to the
+// pair with the lower ids, so that the same text gives the same file.
 class TokenizerTrainer {
  public:
   static Result<TokenizerTrainer> create(const TokenizerTrainerOptions& options);

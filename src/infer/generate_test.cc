@@ -162,6 +162,106 @@ TEST_F(Generate, StopsAtEndOfTextAndStopIds) {
   EXPECT_EQ(ids_of(generate(*with_eos, prompt_, o).value()), ids_of(stopped));
 }
 
+class GenerateText : public Generate {
+ protected:
+  GenerateText() {
+    config_.vocab_size = 270;
+    config_.eos_token_ids = {0};
+    parameters_ = random_parameters(config_, 51);
+    make_model();
+  }
+
+  void make_model() {
+    write_test_checkpoint(directory_.file("model"), parameters_, config_);
+    write_byte_tokenizer(directory_.file("model"), 13);
+    ModelOptions options;
+    options.threads = 1;
+    model_ = std::move(Model::load(directory_.file("model"), options)).value();
+  }
+
+  // Letters and spaces are likely, other bytes come in between.
+  GenerateOptions request(int64_t tokens, uint64_t seed) const {
+    GenerateOptions o = Generate::request(tokens);
+    o.sampling.temperature = 1;
+    o.sampling.seed = seed;
+    for (int32_t id = 0; id < 270; ++id) {
+      const std::string_view bytes = model_->tokenizer()->bytes(id);
+      const bool word = !bytes.empty() && bytes.find_first_not_of("abcdeht ") == bytes.npos;
+      o.sampling.logit_bias[id] = word ? 6 : 0;
+    }
+    return o;
+  }
+
+  std::unique_ptr<Model> model_;
+  std::vector<int32_t> text_prompt_ = {80, 90, 100};
+};
+
+std::string joined(const Generation& g) {
+  std::string text;
+  for (const GeneratedToken& token : g.tokens) text += token.text;
+  return text;
+}
+
+TEST_F(GenerateText, PiecesJoinToTheDecodedTokens) {
+  int held = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    GenerateOptions o = request(60, seed);
+    if (seed % 2 == 0) o.sampling.logit_bias.clear();  // mostly broken characters
+    std::string streamed;
+    const Generation g = generate(*model_, text_prompt_, o, [&](const GeneratedToken& token) {
+                           streamed += token.text;
+                           held += token.text.empty();
+                           return true;
+                         }).value();
+    EXPECT_EQ(g.text, model_->tokenizer()->decode(ids_of(g)));
+    EXPECT_EQ(joined(g), g.text);
+    EXPECT_EQ(streamed, g.text);
+  }
+  EXPECT_GT(held, 10) << "no token ever waited for the rest of its character";
+}
+
+TEST_F(GenerateText, StopStringsCutWhereverTokensEnd) {
+  int across = 0;
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    GenerateOptions o = request(60, seed);
+    const Generation all = generate(*model_, text_prompt_, o).value();
+    for (size_t at = 5; at + 3 <= all.text.size(); at += 7) {
+      const std::string stop = all.text.substr(at, 3);
+      if (stop.find_first_not_of("abcdeht ") != stop.npos) continue;
+      o.stop_strings = {"never seen", stop};
+      const Generation g = generate(*model_, text_prompt_, o).value();
+      const std::string expected = all.text.substr(0, all.text.find(stop));
+      EXPECT_EQ(g.text, expected);
+      EXPECT_EQ(joined(g), expected);
+      EXPECT_EQ(g.finish_reason, FinishReason::kStop);
+      // It ended with the token that made the stop string complete.
+      ASSERT_LE(g.tokens.size(), all.tokens.size());
+      const std::vector<int32_t> ids = ids_of(g);
+      EXPECT_TRUE(std::equal(ids.begin(), ids.end(), ids_of(all).begin()));
+      EXPECT_NE(model_->tokenizer()->decode(ids).find(stop), std::string::npos);
+      EXPECT_EQ(model_->tokenizer()->decode({ids.data(), ids.size() - 1}).find(stop),
+                std::string::npos);
+      across += model_->tokenizer()->bytes(ids.back()).size() < stop.size();
+    }
+  }
+  EXPECT_GT(across, 20) << "no stop string lay across tokens";
+}
+
+TEST_F(GenerateText, AStoppingIdHasNoTextOfItsOwn) {
+  GenerateOptions o = request(60, 3);
+  const Generation all = generate(*model_, text_prompt_, o).value();
+  o.stop_ids = {all.tokens[30].id};
+  const Generation g = generate(*model_, text_prompt_, o).value();
+  std::vector<int32_t> before = ids_of(g);
+  ASSERT_EQ(before.back(), all.tokens[30].id);
+  before.pop_back();
+  EXPECT_EQ(g.text, model_->tokenizer()->decode(before));
+  ASSERT_FALSE(g.text.empty());
+  // The last character could begin this stop string, so it waits until the stopping id has come.
+  o.stop_strings = {g.text.substr(g.text.size() - 1) + "never seen"};
+  EXPECT_EQ(generate(*model_, text_prompt_, o).value().text, g.text);
+}
+
 TEST_F(Generate, TheCallbackSeesEveryTokenAndCanStop) {
   const auto model = load();
   std::vector<int32_t> seen;

@@ -10,7 +10,10 @@
 
 #include <gtest/gtest.h>
 
+#include "looplm/tokenizer_trainer.h"
+
 #include "base/cpu.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "infer/parts.h"
@@ -152,6 +155,18 @@ inline void write_test_checkpoint(const std::string& directory, const ParameterS
                 out.size(), out.data());
   };
   ASSERT_OK(save_checkpoint(directory, config, fill, options, pool));
+}
+
+// A tokenizer of the 256 bytes, one special token and `merges` learned pairs, for a model of random
+// weights: its text breaks characters wherever it can.
+inline void write_byte_tokenizer(const std::string& directory, int64_t merges) {
+  TokenizerTrainerOptions options;
+  options.vocab_size = 257 + merges;
+  options.min_frequency = 1;
+  TokenizerTrainer trainer = std::move(TokenizerTrainer::create(options)).value();
+  trainer.add("the theme of these three threads: the loop, the gate and the exit");
+  const std::string json = trainer.train().value();
+  ASSERT_OK(write_text_file(directory + "/tokenizer.json", json));
 }
 
 // Everything that reading a prompt gives.

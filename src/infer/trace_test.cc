@@ -12,7 +12,9 @@ class TraceTest : public testing::Test {
  protected:
   void SetUp() override {
     write_test_checkpoint(directory_.file("model"), parameters_, config_);
-    model_ = std::move(Model::load(directory_.file("model"))).value();
+    ModelOptions options;
+    options.threads = 1;
+    model_ = std::move(Model::load(directory_.file("model"), options)).value();
   }
 
   TempDir directory_;

@@ -97,8 +97,7 @@ void BytePairEncoder::merge_long(Scratch& scratch) const {
   // Entries whose pair has changed since are skipped when they come up.
   const auto offer = [&](uint32_t left) {
     if (left == kNone || symbols[left].next == kNone) return;
-    const MergeTable::Merge* merge =
-        merges_.find(symbols[left].id, symbols[symbols[left].next].id);
+    const MergeTable::Merge* merge = merges_.find(symbols[left].id, symbols[symbols[left].next].id);
     if (merge == nullptr) return;
     heap.push_back({merge->rank, left, static_cast<uint32_t>(merge->id)});
     std::push_heap(heap.begin(), heap.end(), std::greater<>());

@@ -46,8 +46,8 @@ Status read_pair(const Json& entry, std::string& left, std::string& right) {
       return {};
     }
   }
-  return invalid_argument(fmt::format(
-      "{} is not a pair of tokens", entry.dump(-1, ' ', false, Json::error_handler_t::replace)));
+  return invalid_argument(fmt::format("{} is not a pair of tokens",
+                                      entry.dump(-1, ' ', false, Json::error_handler_t::replace)));
 }
 
 }  // namespace
@@ -65,8 +65,8 @@ Result<std::unique_ptr<BytePairEncoder>> BytePairEncoder::read(const Json& node)
   if (unknown != node.end() && unknown->is_string()) {
     const auto id = encoder->id_of(unknown->get<std::string>());
     if (!id) {
-      return invalid_argument(
-          fmt::format("model: unk_token '{}' is not in the vocabulary", unknown->get<std::string>()));
+      return invalid_argument(fmt::format("model: unk_token '{}' is not in the vocabulary",
+                                          unknown->get<std::string>()));
     }
     encoder->unknown_id_ = *id;
   }
@@ -91,7 +91,8 @@ Status BytePairEncoder::read_vocabulary(const Json& node) {
     const auto id = value.get<int32_t>();
     if (static_cast<size_t>(id) >= taken.size()) taken.resize(static_cast<size_t>(id) + 1);
     if (taken[static_cast<size_t>(id)]) {
-      return invalid_argument(fmt::format("id {} belongs to two tokens, one of them '{}'", id, text));
+      return invalid_argument(
+          fmt::format("id {} belongs to two tokens, one of them '{}'", id, text));
     }
     taken[static_cast<size_t>(id)] = true;
     ids_.emplace(text, id);
@@ -123,8 +124,8 @@ Status BytePairEncoder::read_merges(const Json& node) {
     const auto left_id = id_of(left);
     const auto right_id = id_of(right);
     const auto merged = id_of(left + right);
-    for (const auto& [id, text] : {std::pair(left_id, left), std::pair(right_id, right),
-                                   std::pair(merged, left + right)}) {
+    for (const auto& [id, text] :
+         {std::pair(left_id, left), std::pair(right_id, right), std::pair(merged, left + right)}) {
       if (!id) {
         return invalid_argument(
             fmt::format("{}: token '{}' is not in the vocabulary", where(), text));

@@ -5,7 +5,8 @@
 namespace looplm {
 namespace {
 
-// {"id": "<s>", "ids": [1], "tokens": ["<s>"]} in special_tokens, by the id that the template names.
+// {"id": "<s>", "ids": [1], "tokens": ["<s>"]} in special_tokens, by the id that the template
+// names.
 Status add_special(const Json& node, const std::string& name, std::vector<int32_t>& out) {
   const auto table = node.find("special_tokens");
   if (table == node.end() || !table->is_object() || !table->contains(name)) {
@@ -39,8 +40,8 @@ Status read_template(const Json& node, PostProcessor& out) {
     }
     if (!piece.is_object() || !piece.contains("SpecialToken") ||
         !piece["SpecialToken"].is_object()) {
-      return invalid_argument(fmt::format(
-          "template piece {}; expected a Sequence or a SpecialToken", piece.dump()));
+      return invalid_argument(
+          fmt::format("template piece {}; expected a Sequence or a SpecialToken", piece.dump()));
     }
     LOOPLM_ASSIGN_OR_RETURN(const std::string name, json_string(piece["SpecialToken"], "id", ""));
     LOOPLM_RETURN_IF_ERROR(add_special(node, name, after_text ? added.after : added.before));

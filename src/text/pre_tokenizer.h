@@ -18,8 +18,8 @@ namespace looplm {
 // What becomes of the parts that match.
 enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
-// One step of the sequence. Every step cuts the pieces of the step before, each by itself: a regular
-// expression cannot look beyond its piece.
+// One step of the sequence. Every step cuts the pieces of the step before, each by itself: a
+// regular expression cannot look beyond its piece.
 struct PreTokenizerStep {
   enum class Kind { kDigits, kSplit, kByteLevel };
   Kind kind = Kind::kByteLevel;

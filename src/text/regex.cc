@@ -155,8 +155,8 @@ Result<Regex> Regex::build(const std::string& pattern, uint32_t options, const s
   code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
                              options | PCRE2_UTF, &error, &at, nullptr);
   if (code->code == nullptr) {
-    return invalid_argument(fmt::format("regular expression '{}': {} at byte {}", shown,
-                                        error_text(error), at));
+    return invalid_argument(
+        fmt::format("regular expression '{}': {} at byte {}", shown, error_text(error), at));
   }
   code->jit = pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE) == 0;
   return Regex(std::move(code));
@@ -194,10 +194,10 @@ bool Regex::Matcher::find(std::string_view text, size_t from, size_t* begin, siz
   State& s = *state_;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data() == nullptr ? "" : text.data());
   const auto match = [&] {
-    return s.code->jit ? pcre2_jit_match(s.code->code, subject, text.size(), from, 0, s.data,
-                                         s.context)
-                       : pcre2_match(s.code->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
-                                     s.data, s.context);
+    return s.code->jit
+               ? pcre2_jit_match(s.code->code, subject, text.size(), from, 0, s.data, s.context)
+               : pcre2_match(s.code->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, s.data,
+                             s.context);
   };
   int found = match();
   if (found == PCRE2_ERROR_JIT_STACKLIMIT && s.stack == nullptr) {

@@ -45,7 +45,8 @@ class Regex {
  private:
   struct Code;
   explicit Regex(std::unique_ptr<Code> code);
-  static Result<Regex> build(const std::string& pattern, uint32_t options, const std::string& shown);
+  static Result<Regex> build(const std::string& pattern, uint32_t options,
+                             const std::string& shown);
   std::unique_ptr<Code> code_;
 };
 

@@ -27,8 +27,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::parse(std::string_view json,
 }
 
 void Tokenizer::Parts::encode_piece(std::string_view text, const EncodeOptions& options,
-                                    PreTokenizer::Cutter& cutter,
-                                    BytePairEncoder::Scratch& scratch,
+                                    PreTokenizer::Cutter& cutter, BytePairEncoder::Scratch& scratch,
                                     std::vector<int32_t>& ids) const {
   std::string normal;
   if (!is_normalized(normalization, text)) {

@@ -1,5 +1,5 @@
-// 100,000 lines in seven styles of tokenizer.json, against Hugging Face tokenizers: the same ids and
-// the same text again. tests/oracle/tokenizer_golden.py makes the expected hashes.
+// 100,000 lines in seven styles of tokenizer.json, against Hugging Face tokenizers: the same ids
+// and the same text again. tests/oracle/tokenizer_golden.py makes the expected hashes.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -27,15 +27,15 @@ class Tokenizer::Parts {
                     PreTokenizer::Cutter& cutter, BytePairEncoder::Scratch& scratch,
                     std::vector<int32_t>& ids) const;
 
-  AddedTokenMatcher raw_added{{}};         // found in the text as it is
+  AddedTokenMatcher raw_added{{}};  // found in the text as it is
   Normalization normalization = Normalization::kNone;
   AddedTokenMatcher normalized_added{{}};  // found after normalisation
   PreTokenizer pre_tokenizer;
   std::unique_ptr<BytePairEncoder> encoder;
   PostProcessor post_processor;
 
-  std::unordered_map<int32_t, std::string> added_bytes;   // what decoding an added token gives
-  std::unordered_map<std::string, int32_t> added_ids;     // by content
+  std::unordered_map<int32_t, std::string> added_bytes;  // what decoding an added token gives
+  std::unordered_map<std::string, int32_t> added_ids;    // by content
   std::unordered_set<int32_t> special;
   int64_t vocab_size = 0;
 };

@@ -36,8 +36,7 @@ Status read_normalizer(const Json& node, Normalization& out) {
       return {};
     }
   }
-  return unsupported(
-      fmt::format("normalizer '{}'; looplm knows NFC, NFD, NFKC and NFKD", type));
+  return unsupported(fmt::format("normalizer '{}'; looplm knows NFC, NFD, NFKC and NFKD", type));
 }
 
 Status check_decoder(const Json& node) {
@@ -73,8 +72,8 @@ Result<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::read(const Json& fil
   for (const AddedToken& token : added) {
     const auto known = parts->encoder->id_of(token.content);
     if (known && *known != token.id) {
-      return invalid_argument(fmt::format(
-          "added token '{}' has id {}, and {} in the vocabulary", token.content, token.id, *known));
+      return invalid_argument(fmt::format("added token '{}' has id {}, and {} in the vocabulary",
+                                          token.content, token.id, *known));
     }
     const std::string found_as =
         token.normalized ? normalize(parts->normalization, token.content) : token.content;

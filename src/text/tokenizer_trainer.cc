@@ -40,8 +40,8 @@ struct PairHash {
   }
 };
 
-// Merges the most frequent pair of neighbours, as in Sennrich et al. (arXiv:1508.07909), with counts
-// brought up to date only in the words that a merge touches.
+// Merges the most frequent pair of neighbours, as in Sennrich et al. (arXiv:1508.07909), with
+// counts brought up to date only in the words that a merge touches.
 class MergeLearner {
  public:
   void add_word(std::vector<int32_t> symbols, int64_t count) {

@@ -12,8 +12,8 @@ namespace looplm {
 // What starts at the front of a non-empty text.
 struct Utf8Step {
   enum class Kind {
-    kCharacter,   // a whole character of `size` bytes
-    kBroken,      // `size` bytes that no continuation can save: one maximal subpart (Unicode 3.9, D93b)
+    kCharacter,  // a whole character of `size` bytes
+    kBroken,  // `size` bytes that no continuation can save: one maximal subpart (Unicode 3.9, D93b)
     kIncomplete,  // all `size` bytes left are the beginning of a character
   };
   Kind kind;

@@ -139,8 +139,10 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
         device.thread_scratch(thread, static_cast<size_t>(product.prepared_floats(block_rows)));
     for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
       product.prepare(first_row, rows, chunk, prepared);
-      for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-        product.run(prepared, first_row, rows, panel, 1, chunk);
+      for (int64_t m = 0; m < rows; m += product.tile_rows()) {
+        product.run(prepared + m * kRowStride, first_row + m,
+                    std::min(product.tile_rows(), rows - m), first_panel, last_panel - first_panel,
+                    chunk);
       }
     }
   });

@@ -223,16 +223,15 @@ TEST(BytePairMerging, ALongWordMergesLikeAShortOne) {
 }
 
 TEST(BytePairMerging, AMegabyteOfSpacesTakesNoTime) {
-  auto tokenizer =
-      Tokenizer::parse(small_file([](Json& file) {
-                         std::string token = "\u0120";
-                         for (int32_t id = 258; id < 266; ++id) {
-                           file["model"]["merges"].push_back(token + " " + token);
-                           token += token;
-                           file["model"]["vocab"][token] = id;
-                         }
-                       }),
-                       "small");
+  auto tokenizer = Tokenizer::parse(small_file([](Json& file) {
+                                      std::string token = "\u0120";
+                                      for (int32_t id = 258; id < 266; ++id) {
+                                        file["model"]["merges"].push_back(token + " " + token);
+                                        token += token;
+                                        file["model"]["vocab"][token] = id;
+                                      }
+                                    }),
+                                    "small");
   ASSERT_OK(tokenizer.status());
   const std::string text(1 << 20, ' ');
   const auto ids = (*tokenizer)->encode(text);

@@ -129,8 +129,8 @@ struct KernelTable {
   // ds <- p * (dp - delta) * scale, in place of dp
   void (*softmax_block_backward)(const float* p, float* dp, float delta, float scale) = nullptr;
 
-  // Loops at the machine's limits. The dot loops return the operations done (a multiply and an add count two); null where the
-  // instruction set has no such instruction.
+  // Loops at the machine's limits. The dot loops return the operations done (a multiply and an add
+  // count two); null where the instruction set has no such instruction.
   uint64_t (*read_bytes)(const void* data, int64_t bytes) = nullptr;
   double (*multiply_adds)(int64_t rounds) = nullptr;
   double (*bf16_dots)(int64_t rounds) = nullptr;

@@ -69,6 +69,13 @@ LOOPLM_INLINE int64_t slot(int row, int64_t term, int64_t term_stride) {
   return kInterleaved ? term * term_stride + row : row * kRowStride + term;
 }
 
+// A tall tile does enough arithmetic per term to hide the panel's way from L2, if told in time.
+LOOPLM_INLINE void prefetch_column(const char* column) {
+  constexpr int kAhead = 1024;  // bytes: eight terms
+  __builtin_prefetch(column + kAhead);
+  __builtin_prefetch(column + kAhead + 64);
+}
+
 // Sums over one chunk of terms for kRows rows and kVectors vectors of each of kPanels panels,
 // starting `vector` vectors into the panel.
 template <int kRows, int kPanels, int kVectors, bool kBf16, bool kInterleaved>
@@ -79,6 +86,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
     const float* a = static_cast<const float*>(t.a);
     const char* column = b + vector * kVectorBytes;
     for (int64_t i = 0; i < t.terms; ++i, column += kPanel * sizeof(float)) {
+      if constexpr (kRows > 4) prefetch_column(column);
       V bv[kPanels][kVectors];
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
@@ -102,6 +110,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
     const int64_t pairs = t.terms / 2;
     const char* column = b + vector * kVectorBytes;
     for (int64_t j = 0; j < pairs; ++j, column += kPanel * sizeof(uint32_t)) {
+      if constexpr (kRows > 4) prefetch_column(column);
       VI bv[kPanels][kVectors];
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
@@ -160,6 +169,13 @@ LOOPLM_INLINE void finish(V sum, float* c, int64_t columns, bool accumulate_into
 template <int kRows, int kPanels, bool kBf16, bool kInterleaved>
 void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
   constexpr int kVectors = vectors_at_once(kRows);
+  if constexpr (kRows > 4) {  // C comes from far away, and is needed only when the sums are done
+    for (int m = 0; m < kRows; ++m) {
+      const float* row = t.c + m * t.c_row_stride + first_column;
+      __builtin_prefetch(row, 1);
+      __builtin_prefetch(row + 16, 1);
+    }
+  }
   for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
     V sum[kRows][kPanels][kVectors] = {};
     accumulate<kRows, kPanels, kVectors, kBf16, kInterleaved>(t, b, vector, sum);

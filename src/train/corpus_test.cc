@@ -1,0 +1,188 @@
+#include "train/corpus.h"
+
+#include <fstream>
+#include <vector>
+
+#include <gmock/gmock.h>
+
+#include "looplm/tokenizer_trainer.h"
+
+#include "support/status_matchers.h"
+#include "support/temp_dir.h"
+#include "train/data_loader.h"
+#include "train/shard_builder.h"
+
+namespace looplm {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class CorpusTest : public testing::Test {
+ protected:
+  std::string write(const std::string& name, const std::string& text) {
+    std::ofstream(dir_.file(name), std::ios::binary) << text;
+    return dir_.file(name);
+  }
+  std::vector<std::string> documents(const std::string& path, TextSplit split) {
+    std::vector<std::string> out;
+    status_ = read_corpus(path, split, [&](const CorpusDocument& d) {
+      out.push_back(d.prompt.empty() ? std::string(d.text)
+                                     : std::string(d.prompt) + "|" + std::string(d.text));
+      return Status();
+    });
+    return out;
+  }
+
+  TempDir dir_;
+  Status status_;
+};
+
+TEST_F(CorpusTest, CutsPlainTextAsAsked) {
+  const std::string path = write("a.txt", "\none\r\ntwo\n \t\n\nthree\n");
+  EXPECT_THAT(documents(path, TextSplit::kParagraph), ElementsAre("one\r\ntwo", "three"));
+  EXPECT_THAT(documents(path, TextSplit::kLine), ElementsAre("one", "two", "three"));
+  EXPECT_THAT(documents(path, TextSplit::kFile), ElementsAre("\none\r\ntwo\n \t\n\nthree\n"));
+  EXPECT_THAT(documents(write("b.txt", "no end"), TextSplit::kParagraph), ElementsAre("no end"));
+  EXPECT_THAT(documents(write("c.txt", " \n\n"), TextSplit::kFile), ElementsAre());
+  EXPECT_TRUE(status_.ok());
+}
+
+TEST_F(CorpusTest, ReadsJsonLines) {
+  const std::string path = write("a.jsonl",
+                                 "{\"text\": \"x\\ny\", \"id\": 3}\n\n"
+                                 "{\"prompt\": \"p\", \"completion\": \"c\"}\n"
+                                 "{\"text\": \"\"}\n");
+  EXPECT_THAT(documents(path, TextSplit::kLine), ElementsAre("x\ny", "p|c"));
+  EXPECT_TRUE(status_.ok());
+}
+
+TEST_F(CorpusTest, ErrorsNameFileLineAndField) {
+  const auto error = [&](const std::string& text) {
+    documents(write("bad.jsonl", "{\"text\": \"fine\"}\n" + text), TextSplit::kLine);
+    EXPECT_FALSE(status_.ok()) << text;
+    EXPECT_THAT(status_.message(), HasSubstr("bad.jsonl:2"));
+    return status_.message();
+  };
+  EXPECT_THAT(error("{\"txt\": 1}"), HasSubstr("'text'"));
+  EXPECT_THAT(error("{\"text\": 1}"), HasSubstr("is 1; expected a string"));
+  EXPECT_THAT(error("{\"prompt\": \"p\"}"), HasSubstr("'completion'"));
+  EXPECT_THAT(error("{\"prompt\": \"p\", \"completion\": \"c\", \"text\": \"t\"}"),
+              HasSubstr("one of the two"));
+  EXPECT_THAT(error("[1]"), HasSubstr("JSON object"));
+  EXPECT_THAT(error("{\"text\": \"cut"), HasSubstr("not valid JSON"));
+  documents(dir_.file("missing.txt"), TextSplit::kLine);
+  EXPECT_THAT(status_.message(), HasSubstr("missing.txt"));
+}
+
+class ShardBuilderTest : public CorpusTest {
+ protected:
+  void SetUp() override {
+    TokenizerTrainerOptions options;
+    options.vocab_size = 270;
+    auto trainer = std::move(TokenizerTrainer::create(options).value());
+    for (int i = 0; i < 20; ++i) trainer.add("the cat and the dog and the hen");
+    tokenizer_ = Tokenizer::parse(trainer.train().value(), "test").value();
+    std::string text;
+    for (int i = 0; i < 500; ++i) text += "the cat " + std::to_string(i) + " and <|endoftext|>\n";
+    file_ = write("text.txt", text);
+    options_.split = TextSplit::kLine;
+    options_.end_token = 0;
+  }
+
+  Result<ShardBuildSummary> build(int threads, const std::string& out) {
+    ThreadPool pool(threads);
+    return build_shards({file_}, *tokenizer_, options_, dir_.file(out), dir_.file("held.tokens"),
+                        pool);
+  }
+
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::string file_;
+  ShardBuildOptions options_;
+};
+
+TEST_F(ShardBuilderTest, DocumentsReadBackAsTheirTextAndAnEnd) {
+  const ShardBuildSummary s = build(2, "one.tokens").value();
+  EXPECT_EQ(s.documents, 500);
+  const TokenShard shard = std::move(TokenShard::open(dir_.file("one.tokens")).value());
+  EXPECT_TRUE(shard.verify().ok());
+  EXPECT_EQ(shard.tokens(), s.tokens);
+  EXPECT_EQ(s.targets, s.tokens - 500);
+  std::vector<int32_t> ids(static_cast<size_t>(shard.document_length(41)));
+  ASSERT_TRUE(shard.read(41, 0, ids).ok());
+  EXPECT_EQ(ids.back(), 0);
+  ids.pop_back();
+  // The special token in the text is text: strangers cannot end a document.
+  EXPECT_EQ(tokenizer_->decode(ids, true), "the cat 41 and <|endoftext|>");
+}
+
+TEST_F(ShardBuilderTest, PromptsAreNoTargets) {
+  file_ = write("pairs.jsonl", R"({"prompt": "the cat", "completion": " and the dog"})");
+  const ShardBuildSummary s = build(1, "pairs.tokens").value();
+  const TokenShard shard = std::move(TokenShard::open(dir_.file("pairs.tokens")).value());
+  const auto prompt = static_cast<int64_t>(tokenizer_->encode("the cat", {false, false}).size());
+  EXPECT_EQ(shard.prompt_length(0), prompt);
+  EXPECT_EQ(s.targets, s.tokens - prompt);
+}
+
+TEST_F(ShardBuilderTest, ThreadsAndShardSizesDoNotChangeTheTokens) {
+  (void)build(1, "one.tokens").value();
+  (void)build(3, "three.tokens").value();
+  EXPECT_EQ(TokenShard::open(dir_.file("one.tokens")).value().hash(),
+            TokenShard::open(dir_.file("three.tokens")).value().hash());
+
+  options_.shard_tokens = 1000;
+  for (int round = 0; round < 2; ++round) {  // the second replaces the first
+    const ShardBuildSummary s = build(2, "many").value();
+    EXPECT_GT(s.shards.size(), 3u);
+    const TokenDataset many = std::move(TokenDataset::open(dir_.file("many")).value());
+    const TokenDataset one = std::move(TokenDataset::open(dir_.file("one.tokens")).value());
+    ASSERT_EQ(many.documents(), one.documents());
+    EXPECT_EQ(many.tokens(), one.tokens());
+    for (int64_t d : {0, 77, 499}) {
+      const auto a = many.document(d);
+      const auto b = one.document(d);
+      std::vector<int32_t> x(static_cast<size_t>(a.shard->document_length(a.index)));
+      std::vector<int32_t> y(static_cast<size_t>(b.shard->document_length(b.index)));
+      ASSERT_TRUE(a.shard->read(a.index, 0, x).ok());
+      ASSERT_TRUE(b.shard->read(b.index, 0, y).ok());
+      EXPECT_EQ(x, y) << d;
+    }
+  }
+}
+
+TEST_F(ShardBuilderTest, HoldsOutEveryNthDocument) {
+  options_.hold_out_every = 50;
+  const ShardBuildSummary s = build(2, "train.tokens").value();
+  EXPECT_EQ(s.documents, 490);
+  EXPECT_EQ(s.held_out_documents, 10);
+  const TokenShard held = std::move(TokenShard::open(dir_.file("held.tokens")).value());
+  std::vector<int32_t> ids(static_cast<size_t>(held.document_length(1)));
+  ASSERT_TRUE(held.read(1, 0, ids).ok());
+  EXPECT_THAT(tokenizer_->decode(ids), HasSubstr("the cat 99 and"));
+}
+
+TEST_F(ShardBuilderTest, AFailureLeavesNothing) {
+  file_ = write("bad.jsonl", "{\"text\": \"fine\"}\n{\"text\": 1}\n");
+  options_.shard_tokens = 1;
+  EXPECT_FALSE(build(1, "many").ok());
+  EXPECT_FALSE(is_directory(dir_.file("many")));
+  file_ = write("empty.txt", "\n\n");
+  const auto empty = build(1, "none");
+  EXPECT_THAT(empty.status().message(), HasSubstr("no documents"));
+}
+
+TEST_F(ShardBuilderTest, FindsTheEndTokenOfATokenizer) {
+  const std::string name = "tokenizer_config.json";
+  const std::string directory = dir_.file(name).substr(0, dir_.file(name).size() - name.size() - 1);
+  EXPECT_FALSE(end_token_of(directory, *tokenizer_).value().has_value());
+  write(name, R"({"eos_token": "<|endoftext|>"})");
+  EXPECT_EQ(end_token_of(directory, *tokenizer_).value(), 0);
+  write(name, R"({"eos_token": {"content": "<|endoftext|>"}})");
+  EXPECT_EQ(end_token_of(directory, *tokenizer_).value(), 0);
+  write(name, R"({"eos_token": "</s>"})");
+  EXPECT_THAT(end_token_of(directory, *tokenizer_).status().message(), HasSubstr("</s>"));
+}
+
+}  // namespace
+}  // namespace looplm

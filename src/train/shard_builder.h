@@ -1,0 +1,56 @@
+// Corpus files to token shards.
+#ifndef LOOPLM_TRAIN_SHARD_BUILDER_H_
+#define LOOPLM_TRAIN_SHARD_BUILDER_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+#include "looplm/tokenizer.h"
+
+#include "base/thread_pool.h"
+#include "train/corpus.h"
+
+namespace looplm {
+
+struct ShardBuildOptions {
+  TextSplit split = TextSplit::kParagraph;
+  std::optional<int32_t> end_token;  // put after each document
+  // Tokens after which a new shard begins; 0: one shard. Documents stay whole.
+  int64_t shard_tokens = 0;
+  // Write every n-th document to the held-out shard instead; 0: none.
+  int64_t hold_out_every = 0;
+};
+
+struct ShardBuildSummary {
+  int64_t documents = 0;
+  int64_t tokens = 0;
+  int64_t targets = 0;  // tokens that are learnt: prompts and first tokens are not
+  int64_t bytes = 0;    // of text
+  std::vector<std::string> shards;
+  int64_t held_out_documents = 0;
+  int64_t held_out_tokens = 0;
+};
+
+// Tokenises the files' documents, prompt and text apart and without special tokens, and writes
+// `out`: a shard, or with shard_tokens a directory of shards 00000.tokens, 00001.tokens, ..., which
+// appears whole or not at all and replaces an earlier one. The result does not depend on the number
+// of threads. `held_out` is written when hold_out_every is set. A corpus without documents is an
+// error. `progress` is called now and then with the bytes of text so far.
+Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
+                                       const Tokenizer& tokenizer, const ShardBuildOptions& options,
+                                       const std::string& out, const std::string& held_out,
+                                       ThreadPool& pool,
+                                       const std::function<void(int64_t bytes)>& progress = {});
+
+// The id that ends a document according to `directory`/tokenizer_config.json (eos_token), none
+// when the file or the entry is missing.
+Result<std::optional<int32_t>> end_token_of(const std::string& directory,
+                                            const Tokenizer& tokenizer);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_SHARD_BUILDER_H_

@@ -116,19 +116,16 @@ Status show(const ShowOptions& options) {
   for (int64_t d = options.first; d < last; ++d) {
     std::vector<int32_t> ids(static_cast<size_t>(shard.document_length(d)));
     LOOPLM_RETURN_IF_ERROR(shard.read(d, 0, ids));
-    const int64_t prompt = shard.prompt_length(d);
-    fmt::print("document {}: {} tokens, {} of them prompt\n", d, ids.size(), prompt);
-    if (!tokenizer) {
-      fmt::print("  ids {}\n", json_line(OrderedJson(ids)));
-      continue;
+    fmt::print("document {}: {} tokens\n", d, ids.size());
+    // Stretches that are learnt, or only read.
+    for (size_t first = 0, end = 0; first < ids.size(); first = end) {
+      const bool learnt = shard.is_learnt(d, static_cast<int64_t>(first));
+      while (end < ids.size() && shard.is_learnt(d, static_cast<int64_t>(end)) == learnt) ++end;
+      const std::vector<int32_t> part(ids.data() + first, ids.data() + end);
+      fmt::print(
+          "  {}  {}\n", learnt ? "learn" : "read ",
+          tokenizer ? cli::quoted(tokenizer->decode(part, false)) : json_line(OrderedJson(part)));
     }
-    const auto middle = ids.begin() + static_cast<std::ptrdiff_t>(prompt);
-    if (prompt > 0) {
-      fmt::print("  prompt {}\n",
-                 cli::quoted(tokenizer->decode(std::vector(ids.begin(), middle), false)));
-    }
-    fmt::print("  text   {}\n",
-               cli::quoted(tokenizer->decode(std::vector(middle, ids.end()), false)));
   }
   return {};
 }
@@ -147,9 +144,15 @@ Status chains(ChainsOptions options) {
   for (int64_t i = 0; i < options.examples; ++i) {
     const ChainExample example = chain_example(options.task, static_cast<uint64_t>(i));
     OrderedJson json;
-    json["prompt"] = example.prompt;
-    json["completion"] = example.completion;
-    json["hops"] = example.hops;
+    if (options.task.ask_all) {
+      for (const ChainQuestion& q : example.questions) {
+        json["turns"].push_back({{"prompt", q.prompt}, {"completion", q.completion}});
+      }
+    } else {
+      json["prompt"] = example.questions[0].prompt;
+      json["completion"] = example.questions[0].completion;
+      json["hops"] = example.questions[0].hops;
+    }
     LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
   }
   LOOPLM_RETURN_IF_ERROR(writer.commit());
@@ -209,22 +212,24 @@ void add_chains(Program& program, CLI::App& data) {
   auto o = std::make_shared<ChainsOptions>();
   CLI::App* command = data.add_subcommand(
       "chains",
-      "Generate chains of named sums ('3=q;q+4=b;b=' asks for 7), whose answers take a known "
+      "Generate chains of named numbers ('3=q;q+4=b;b=' asks for 7), whose answers take a known "
       "number of steps");
   command->add_option("--out", o->out, "The .jsonl file to write")->required();
   command->add_option("--examples", o->examples, "Number of examples")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
-  command->add_option("--min-hops", o->task.min_hops, "Fewest operations on the way to an answer")
-      ->capture_default_str();
-  command->add_option("--max-hops", o->task.max_hops, "Most operations on the way to an answer")
+  command
+      ->add_option("--min-hops", o->task.min_hops,
+                   "Fewest statements between an answer and its digit")
       ->capture_default_str();
   command
-      ->add_option("--distractors", o->task.max_distractors,
-                   "Most statements that the answer does not depend on")
+      ->add_option("--max-hops", o->task.max_hops,
+                   "Most statements between an answer and its digit")
       ->capture_default_str();
-  command->add_flag("--all-queries", o->task.all_queries,
-                    "Also ask for every name on the way, the last first");
+  command->add_option("--chains", o->task.max_chains, "Most chains in a prompt, interleaved")
+      ->capture_default_str();
+  command->add_flag("--ask-all", o->task.ask_all,
+                    "Ask for the last name of every chain, not of one only");
   command->add_option("--split", o->split, "train, or held-out: a sixteenth of all prompts by hash")
       ->check(CLI::IsMember({"train", "held-out"}))
       ->capture_default_str();

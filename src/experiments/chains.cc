@@ -1,6 +1,7 @@
 #include "experiments/chains.h"
 
 #include <array>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -15,75 +16,75 @@ constexpr int kNames = 26;
 constexpr int kModulus = 10;
 constexpr uint64_t kHeldOutShare = 16;  // one in so many
 
-struct Statement {
-  std::string text;  // "q+4=b"
-  char name;
+struct Chain {
+  std::vector<std::string> statements;  // "q+4=b;"
+  char last;
   int value;
 };
 
-int combine(int left, char operation, int right) {
-  switch (operation) {
-    case '+':
-      return (left + right) % kModulus;
-    case '-':
-      return (left - right + kModulus) % kModulus;
-    default:
-      return left * right % kModulus;
-  }
-}
-
 // Statements that build on one another, the first one a digit.
-std::vector<Statement> chain(Rng& rng, const char* names, int statements) {
-  std::vector<Statement> chain;
-  for (int i = 0; i < statements; ++i) {
-    const int digit = static_cast<int>(rng.below(kModulus));
-    if (i == 0) {
-      chain.push_back({fmt::format("{}={}", digit, names[i]), names[i], digit});
-      continue;
-    }
-    const char operation = "+-*"[rng.below(3)];
-    const Statement& before = chain.back();
-    chain.push_back({fmt::format("{}{}{}={}", before.name, operation, digit, names[i]), names[i],
-                     combine(before.value, operation, digit)});
+Chain make_chain(Rng& rng, const char* names, int hops) {
+  const auto digit = [&] { return static_cast<int>(rng.below(kModulus)); };
+  Chain chain = {{}, names[0], digit()};
+  chain.statements.push_back(fmt::format("{}={};", chain.value, chain.last));
+  for (int i = 1; i <= hops; ++i) {
+    const uint32_t kind = rng.below(3);
+    const int right = kind == 0 ? 0 : digit();
+    const std::string operation =
+        kind == 0 ? "" : fmt::format("{}{}", kind == 1 ? '+' : '-', right);
+    chain.statements.push_back(fmt::format("{}{}={};", chain.last, operation, names[i]));
+    chain.last = names[i];
+    chain.value = (chain.value + (kind == 1 ? right : kModulus - right)) % kModulus;
   }
   return chain;
 }
 
-// Both chains in their own order, every interleaving equally likely.
-std::string interleave(Rng& rng, const std::vector<Statement>& a, const std::vector<Statement>& b) {
+// Each chain in its own order, every interleaving equally likely.
+std::string interleave(Rng& rng, const std::vector<Chain>& chains) {
+  std::vector<uint32_t> left;
+  for (const Chain& chain : chains) left.push_back(static_cast<uint32_t>(chain.statements.size()));
   std::string text;
-  size_t i = 0;
-  size_t j = 0;
-  while (i < a.size() || j < b.size()) {
-    const auto left_a = static_cast<uint32_t>(a.size() - i);
-    const auto left_b = static_cast<uint32_t>(b.size() - j);
-    const bool from_a = rng.below(left_a + left_b) < left_a;
-    text += (from_a ? a[i++] : b[j++]).text;
-    text += ';';
+  for (uint32_t all = std::accumulate(left.begin(), left.end(), 0u); all > 0; --all) {
+    uint32_t drawn = rng.below(all);
+    size_t from = 0;
+    while (drawn >= left[from]) drawn -= left[from++];
+    const std::vector<std::string>& statements = chains[from].statements;
+    text += statements[statements.size() - left[from]--];
   }
   return text;
+}
+
+template <typename T>
+void shuffle(Rng& rng, T& items) {
+  for (size_t i = items.size() - 1; i > 0; --i) {
+    std::swap(items[i], items[rng.below(static_cast<uint32_t>(i) + 1)]);
+  }
 }
 
 ChainExample draw(const ChainOptions& options, Rng& rng) {
   const auto between = [&](int low, int high) {
     return low + static_cast<int>(rng.below(static_cast<uint32_t>(high - low + 1)));
   };
-  ChainExample example;
-  example.hops = between(options.min_hops, options.max_hops);
-  const int distractors = between(0, options.max_distractors);
-
   std::array<char, kNames> names;
-  for (int i = 0; i < kNames; ++i) names[i] = static_cast<char>('a' + i);
-  for (uint32_t i = kNames - 1; i > 0; --i) std::swap(names[i], names[rng.below(i + 1)]);
+  std::iota(names.begin(), names.end(), 'a');
+  shuffle(rng, names);
 
-  const std::vector<Statement> asked = chain(rng, names.data(), example.hops + 1);
-  const std::vector<Statement> other = chain(rng, names.data() + asked.size(), distractors);
-  example.prompt = interleave(rng, asked, other) + asked.back().name + '=';
-  example.completion = std::to_string(asked.back().value);
-  if (options.all_queries) {
-    for (size_t i = asked.size() - 1; i-- > 0;) {
-      example.completion += fmt::format(";{}={}", asked[i].name, asked[i].value);
-    }
+  std::vector<Chain> chains;
+  const char* unused = names.data();
+  for (int n = between(1, options.max_chains); n > 0; --n) {
+    const int hops = between(options.min_hops, options.max_hops);
+    chains.push_back(make_chain(rng, unused, hops));
+    unused += hops + 1;
+  }
+  std::string before = interleave(rng, chains);
+  shuffle(rng, chains);
+  if (!options.ask_all) chains.erase(chains.begin() + 1, chains.end());
+  ChainExample example;
+  for (const Chain& chain : chains) {
+    example.questions.push_back({fmt::format("{}{}=", before, chain.last),
+                                 std::to_string(chain.value),
+                                 static_cast<int>(chain.statements.size()) - 1});
+    before.assign(1, ';');
   }
   return example;
 }
@@ -95,14 +96,14 @@ Status check(const ChainOptions& o) {
     return invalid_argument(
         fmt::format("hops {}..{}: expected a range of numbers from 0 up", o.min_hops, o.max_hops));
   }
-  if (o.max_distractors < 0) {
-    return invalid_argument(
-        fmt::format("distractors {}: expected a number from 0 up", o.max_distractors));
+  if (o.max_chains < 1) {
+    return invalid_argument(fmt::format("{} chains; expected at least 1", o.max_chains));
   }
-  if (o.max_hops + 1 + o.max_distractors > kNames) {
+  const int64_t names = int64_t{o.max_chains} * (int64_t{o.max_hops} + 1);
+  if (names > kNames) {
     return invalid_argument(
-        fmt::format("{} hops and {} distractors need {} names; expected at most {}, one per letter",
-                    o.max_hops, o.max_distractors, o.max_hops + 1 + o.max_distractors, kNames));
+        fmt::format("{} chains of {} hops need {} names; expected at most {}, one per letter",
+                    o.max_chains, o.max_hops, names, kNames));
   }
   return {};
 }
@@ -117,7 +118,7 @@ ChainSplit chain_split(const std::string& prompt) {
 ChainExample chain_example(const ChainOptions& options, uint64_t index) {
   Rng rng(options.seed, index);
   ChainExample example = draw(options, rng);
-  while (chain_split(example.prompt) != options.split) example = draw(options, rng);
+  while (chain_split(example.questions[0].prompt) != options.split) example = draw(options, rng);
   return example;
 }
 

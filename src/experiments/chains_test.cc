@@ -29,16 +29,17 @@ class Reader {
   size_t statements() const { return definition_.size(); }
   int hops(char name) const {
     const std::string& d = definition_.at(name);
-    return d.size() == 1 ? 0 : 1 + hops(d[0]);
+    return d[0] <= '9' ? 0 : 1 + hops(d[0]);
   }
   int value(char name) const {
     const std::string& d = definition_.at(name);
-    if (d.size() == 1) return d[0] - '0';
+    if (d.size() == 1) return d[0] <= '9' ? d[0] - '0' : value(d[0]);
     const int digit = d[2] - '0';
-    const int left = value(d[0]);
-    if (d[1] == '+') return (left + digit) % 10;
-    if (d[1] == '-') return (left + 10 - digit) % 10;
-    return left * digit % 10;
+    return (value(d[0]) + (d[1] == '+' ? digit : 10 - digit)) % 10;
+  }
+  char root(char name) const {  // where its chain begins
+    const char first = definition_.at(name)[0];
+    return first <= '9' ? name : root(first);
   }
 
  private:
@@ -48,37 +49,53 @@ class Reader {
 
 TEST(Chains, AnswersAndHopsAreWhatAReaderOfTheTextFinds) {
   ChainOptions options;
-  options.all_queries = true;
-  std::map<int, int> seen;
+  options.ask_all = true;
+  std::map<int, int> hops_seen;
+  std::map<size_t, int> chains_seen;
+  std::map<char, int> digits_seen;
   for (uint64_t i = 0; i < 2000; ++i) {
     const ChainExample e = chain_example(options, i);
-    const Reader reader(e.prompt);
-    EXPECT_EQ(reader.hops(reader.asked()), e.hops) << e.prompt;
-    // "4;b=7;q=3": the asked name's value, then each name with fewer hops.
-    std::istringstream in(fmt::format("{}={}", reader.asked(), e.completion));
-    int hops = e.hops;
-    for (std::string answer; std::getline(in, answer, ';'); --hops) {
-      ASSERT_EQ(answer.size(), 3u) << e.completion;
-      EXPECT_EQ(reader.hops(answer[0]), hops) << e.prompt << e.completion;
-      EXPECT_EQ(reader.value(answer[0]), answer[2] - '0') << e.prompt << e.completion;
+    const std::string& text = e.questions[0].prompt;
+    const Reader reader(text);
+    std::set<char> roots;
+    size_t statements = 0;
+    for (const ChainQuestion& q : e.questions) {
+      const char name = q.prompt[q.prompt.size() - 2];
+      if (!roots.empty()) EXPECT_EQ(q.prompt, fmt::format(";{}=", name));
+      EXPECT_EQ(reader.hops(name), q.hops) << text;
+      EXPECT_EQ(std::to_string(reader.value(name)), q.completion) << text << name;
+      EXPECT_TRUE(roots.insert(reader.root(name)).second) << "one chain asked twice";
+      statements += static_cast<size_t>(q.hops) + 1;
     }
-    EXPECT_EQ(hops, -1);
-    EXPECT_LE(reader.statements(), static_cast<size_t>(e.hops + 1 + options.max_distractors));
-    ++seen[e.hops];
+    EXPECT_EQ(statements, reader.statements()) << "a chain was not asked, or not to its end";
+    ++hops_seen[e.questions[0].hops];
+    ++chains_seen[roots.size()];
+    ++digits_seen[e.questions[0].completion[0]];
   }
-  ASSERT_EQ(seen.size(), 7u);
-  for (const auto& [hops, count] : seen) EXPECT_NEAR(count, 2000 / 7, 85) << hops;  // 5 sigma
+  ASSERT_EQ(hops_seen.size(), 5u);
+  ASSERT_EQ(chains_seen.size(), 4u);
+  ASSERT_EQ(digits_seen.size(), 10u);
+  for (const auto& [hops, count] : hops_seen) EXPECT_NEAR(count, 400, 90) << hops;  // 5 sigma
+  for (const auto& [chains, count] : chains_seen) EXPECT_NEAR(count, 500, 97) << chains;
+  for (const auto& [digit, count] : digits_seen) EXPECT_NEAR(count, 200, 67) << digit;
+}
+
+TEST(Chains, OneQuestionHasOneDigitForAnAnswer) {
+  const ChainExample e = chain_example({}, 3);
+  ASSERT_EQ(e.questions.size(), 1u);
+  EXPECT_THAT(e.questions[0].completion, testing::MatchesRegex("[0-9]"));
 }
 
 TEST(Chains, SplitsShareNoPromptAndHoldOutASixteenth) {
   ChainOptions options;
   options.max_hops = 1;  // few prompts, so that an overlap would show
-  options.max_distractors = 0;
+  options.max_chains = 1;
   std::set<std::string> train;
-  for (uint64_t i = 0; i < 3000; ++i) train.insert(chain_example(options, i).prompt);
+  for (uint64_t i = 0; i < 3000; ++i) train.insert(chain_example(options, i).questions[0].prompt);
   options.split = ChainSplit::kHeldOut;
   std::set<std::string> held_out;
-  for (uint64_t i = 0; i < 3000; ++i) held_out.insert(chain_example(options, i).prompt);
+  for (uint64_t i = 0; i < 3000; ++i)
+    held_out.insert(chain_example(options, i).questions[0].prompt);
   for (const std::string& prompt : held_out) EXPECT_FALSE(train.contains(prompt)) << prompt;
   EXPECT_GT(held_out.size(), 100u);
 
@@ -89,22 +106,25 @@ TEST(Chains, SplitsShareNoPromptAndHoldOutASixteenth) {
 
 TEST(Chains, AnExampleDependsOnSeedAndIndexAlone) {
   ChainOptions options;
-  const ChainExample e = chain_example(options, 7);
-  EXPECT_EQ(chain_example(options, 7).prompt, e.prompt);
-  EXPECT_NE(chain_example(options, 8).prompt, e.prompt);
+  const auto prompt = [&](uint64_t index) {
+    return chain_example(options, index).questions[0].prompt;
+  };
+  const std::string first = prompt(7);
+  EXPECT_EQ(prompt(7), first);
+  EXPECT_NE(prompt(8), first);
   options.seed = 2;
-  EXPECT_NE(chain_example(options, 7).prompt, e.prompt);
+  EXPECT_NE(prompt(7), first);
 }
 
 TEST(Chains, RangesAreChecked) {
   ChainOptions options;
   EXPECT_TRUE(check(options).ok());
   options.min_hops = 7;
-  EXPECT_THAT(check(options).message(), testing::HasSubstr("7..6"));
-  options = {.max_hops = 20, .max_distractors = 6};
+  EXPECT_THAT(check(options).message(), testing::HasSubstr("7..4"));
+  options = {.max_hops = 8, .max_chains = 3};
   EXPECT_THAT(check(options).message(), testing::HasSubstr("27 names"));
-  options = {.max_distractors = -1};
-  EXPECT_THAT(check(options).message(), testing::HasSubstr("-1"));
+  options = {.max_chains = 0};
+  EXPECT_THAT(check(options).message(), testing::HasSubstr("0 chains"));
 }
 
 }  // namespace

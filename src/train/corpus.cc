@@ -8,7 +8,9 @@
 namespace looplm {
 namespace {
 
-using Visit = std::function<Status(const CorpusDocument&)>;
+using Visit = std::function<Status(CorpusDocument)>;
+
+CorpusDocument plain(std::string_view text) { return {{std::string(text), true}}; }
 
 // Takes the next line, without its end, off the front of `rest`.
 std::string_view take_line(std::string_view& rest) {
@@ -27,7 +29,7 @@ Result<std::string> string_field(const Json& object, const char* name, const std
   const auto field = object.find(name);
   if (field == object.end()) {
     return invalid_argument(fmt::format(
-        "{}: no field '{}'; expected 'text', or 'prompt' and 'completion'", where, name));
+        "{}: no field '{}'; expected 'text', 'prompt' and 'completion', or 'turns'", where, name));
   }
   if (!field->is_string()) {
     return invalid_argument(
@@ -36,31 +38,55 @@ Result<std::string> string_field(const Json& object, const char* name, const std
   return field->get<std::string>();
 }
 
-Status visit_object(std::string_view line, const std::string& where, const Visit& visit) {
+Status add_turn(const Json& turn, const std::string& where, CorpusDocument& document) {
+  if (!turn.is_object()) {
+    return invalid_argument(fmt::format("{}: {}; expected a JSON object", where, turn.dump()));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(std::string prompt, string_field(turn, "prompt", where));
+  LOOPLM_ASSIGN_OR_RETURN(std::string completion, string_field(turn, "completion", where));
+  document.push_back({std::move(prompt), false});
+  document.push_back({std::move(completion), true});
+  return {};
+}
+
+Result<CorpusDocument> document_of(std::string_view line, const std::string& where) {
   LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
   if (!object.is_object()) {
     return invalid_argument(fmt::format("{}: expected a JSON object", where));
   }
   const bool pair = object.contains("prompt") || object.contains("completion");
-  if (pair && object.contains("text")) {
-    return invalid_argument(fmt::format(
-        "{}: has 'text' and also 'prompt' or 'completion'; expected one of the two", where));
+  const bool turns = object.contains("turns");
+  if (pair + turns + object.contains("text") > 1) {
+    return invalid_argument(
+        fmt::format("{}: expected one of 'text', 'prompt' and 'completion', or 'turns'", where));
   }
-  std::string prompt;
-  if (pair) {
-    LOOPLM_ASSIGN_OR_RETURN(prompt, string_field(object, "prompt", where));
+  CorpusDocument document;
+  if (turns) {
+    const Json& list = object["turns"];
+    if (!list.is_array()) {
+      return invalid_argument(
+          fmt::format("{}: field 'turns' is {}; expected an array", where, list.dump()));
+    }
+    for (size_t i = 0; i < list.size(); ++i) {
+      LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i), document));
+    }
+  } else if (pair) {
+    LOOPLM_RETURN_IF_ERROR(add_turn(object, where, document));
+  } else {
+    LOOPLM_ASSIGN_OR_RETURN(std::string text, string_field(object, "text", where));
+    document.push_back({std::move(text), true});
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::string text,
-                          string_field(object, pair ? "completion" : "text", where));
-  if (prompt.empty() && text.empty()) return {};
-  return visit({prompt, text});
+  return document;
 }
 
 Status read_json_lines(std::string_view rest, const std::string& path, const Visit& visit) {
   for (int64_t number = 1; !rest.empty(); ++number) {
     const std::string_view line = take_line(rest);
     if (is_blank(line)) continue;
-    LOOPLM_RETURN_IF_ERROR(visit_object(line, fmt::format("{}:{}", path, number), visit));
+    LOOPLM_ASSIGN_OR_RETURN(CorpusDocument document,
+                            document_of(line, fmt::format("{}:{}", path, number)));
+    std::erase_if(document, [](const CorpusSegment& s) { return s.text.empty(); });
+    if (!document.empty()) LOOPLM_RETURN_IF_ERROR(visit(std::move(document)));
   }
   return {};
 }
@@ -72,7 +98,7 @@ Status read_paragraphs(std::string_view rest, const Visit& visit) {
   while (!rest.empty()) {
     const std::string_view line = take_line(rest);
     if (is_blank(line)) {
-      if (open) LOOPLM_RETURN_IF_ERROR(visit({{}, std::string_view(start, end)}));
+      if (open) LOOPLM_RETURN_IF_ERROR(visit(plain({start, end})));
       open = false;
       continue;
     }
@@ -80,13 +106,13 @@ Status read_paragraphs(std::string_view rest, const Visit& visit) {
     open = true;
     end = line.data() + line.size();
   }
-  return open ? visit({{}, std::string_view(start, end)}) : Status();
+  return open ? visit(plain({start, end})) : Status();
 }
 
 Status read_lines(std::string_view rest, const Visit& visit) {
   while (!rest.empty()) {
     const std::string_view line = take_line(rest);
-    if (!is_blank(line)) LOOPLM_RETURN_IF_ERROR(visit({{}, line}));
+    if (!is_blank(line)) LOOPLM_RETURN_IF_ERROR(visit(plain(line)));
   }
   return {};
 }
@@ -105,7 +131,7 @@ Status read_corpus(const std::string& path, TextSplit split, const Visit& visit)
       status = read_lines(file.text(), visit);
       break;
     case TextSplit::kFile:
-      if (!is_blank(file.text())) status = visit({{}, file.text()});
+      if (!is_blank(file.text())) status = visit(plain(file.text()));
       break;
   }
   return status.with_context(path);

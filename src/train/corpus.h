@@ -1,14 +1,16 @@
 // Documents from files of text, one at a time.
 //
-//   *.jsonl    one object per line: {"text": ...}, or {"prompt": ..., "completion": ...}; other
-//              fields are ignored
+//   *.jsonl    one object per line; other fields are ignored:
+//                {"text": ...}
+//                {"prompt": ..., "completion": ...}
+//                {"turns": [{"prompt": ..., "completion": ...}, ...]}
 //   otherwise  plain UTF-8 text, cut as asked
 #ifndef LOOPLM_TRAIN_CORPUS_H_
 #define LOOPLM_TRAIN_CORPUS_H_
 
 #include <functional>
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include "looplm/status.h"
 
@@ -21,15 +23,17 @@ enum class TextSplit {
   kFile,
 };
 
-struct CorpusDocument {
-  std::string_view prompt;  // read, but not learnt; empty in plain text
-  std::string_view text;
+// Part of a document: prompts are only read, the rest is learnt.
+struct CorpusSegment {
+  std::string text;
+  bool learnt = true;
 };
+using CorpusDocument = std::vector<CorpusSegment>;
 
-// Calls `visit` with each document that is not empty, in the file's order; the views last until it
-// returns. Stops at the first error, of the file or of `visit`; errors name the file and the line.
+// Calls `visit` with each document that is not empty, in the file's order. Stops at the first
+// error, of the file or of `visit`; errors name the file and the line.
 Status read_corpus(const std::string& path, TextSplit split,
-                   const std::function<Status(const CorpusDocument&)>& visit);
+                   const std::function<Status(CorpusDocument)>& visit);
 
 }  // namespace looplm
 

@@ -26,9 +26,9 @@ class CorpusTest : public testing::Test {
   }
   std::vector<std::string> documents(const std::string& path, TextSplit split) {
     std::vector<std::string> out;
-    status_ = read_corpus(path, split, [&](const CorpusDocument& d) {
-      out.push_back(d.prompt.empty() ? std::string(d.text)
-                                     : std::string(d.prompt) + "|" + std::string(d.text));
+    status_ = read_corpus(path, split, [&](const CorpusDocument& document) {
+      out.emplace_back();
+      for (const CorpusSegment& s : document) out.back() += s.learnt ? s.text : s.text + "|";
       return Status();
     });
     return out;
@@ -52,8 +52,10 @@ TEST_F(CorpusTest, ReadsJsonLines) {
   const std::string path = write("a.jsonl",
                                  "{\"text\": \"x\\ny\", \"id\": 3}\n\n"
                                  "{\"prompt\": \"p\", \"completion\": \"c\"}\n"
+                                 "{\"turns\": [{\"prompt\": \"p\", \"completion\": \"c\"}, "
+                                 "{\"prompt\": \"q\", \"completion\": \"\"}]}\n"
                                  "{\"text\": \"\"}\n");
-  EXPECT_THAT(documents(path, TextSplit::kLine), ElementsAre("x\ny", "p|c"));
+  EXPECT_THAT(documents(path, TextSplit::kLine), ElementsAre("x\ny", "p|c", "p|cq|"));
   EXPECT_TRUE(status_.ok());
 }
 
@@ -68,7 +70,9 @@ TEST_F(CorpusTest, ErrorsNameFileLineAndField) {
   EXPECT_THAT(error("{\"text\": 1}"), HasSubstr("is 1; expected a string"));
   EXPECT_THAT(error("{\"prompt\": \"p\"}"), HasSubstr("'completion'"));
   EXPECT_THAT(error("{\"prompt\": \"p\", \"completion\": \"c\", \"text\": \"t\"}"),
-              HasSubstr("one of the two"));
+              HasSubstr("expected one of"));
+  EXPECT_THAT(error("{\"turns\": 3}"), HasSubstr("'turns' is 3"));
+  EXPECT_THAT(error("{\"turns\": [{\"prompt\": \"p\"}]}"), HasSubstr("turn 0"));
   EXPECT_THAT(error("[1]"), HasSubstr("JSON object"));
   EXPECT_THAT(error("{\"text\": \"cut"), HasSubstr("not valid JSON"));
   documents(dir_.file("missing.txt"), TextSplit::kLine);
@@ -121,7 +125,9 @@ TEST_F(ShardBuilderTest, PromptsAreNoTargets) {
   const ShardBuildSummary s = build(1, "pairs.tokens").value();
   const TokenShard shard = std::move(TokenShard::open(dir_.file("pairs.tokens")).value());
   const auto prompt = static_cast<int64_t>(tokenizer_->encode("the cat", {false, false}).size());
-  EXPECT_EQ(shard.prompt_length(0), prompt);
+  for (int64_t i = 0; i < shard.document_length(0); ++i) {
+    EXPECT_EQ(shard.is_learnt(0, i), i >= prompt) << i;
+  }
   EXPECT_EQ(s.targets, s.tokens - prompt);
 }
 

@@ -132,11 +132,10 @@ Status DataLoader::fill_sequence(Batch& batch) {
     if (rows > 0) {
       tokens_.resize(static_cast<size_t>(rows + 1));
       LOOPLM_RETURN_IF_ERROR(document.shard->read(document.index, cursor.offset, tokens_));
-      const int64_t prompt = document.shard->prompt_length(document.index);
       batch.document_starts.push_back(batch.rows());
       for (int64_t r = 0; r < rows; ++r) {
         batch.ids.push_back(tokens_[static_cast<size_t>(r)]);
-        const bool is_target = cursor.offset + r + 1 >= prompt;
+        const bool is_target = document.shard->is_learnt(document.index, cursor.offset + r + 1);
         batch.targets.push_back(is_target ? tokens_[static_cast<size_t>(r + 1)] : kIgnoredTarget);
       }
       room -= rows;

@@ -38,9 +38,12 @@ class Builder {
     return {};
   }
 
-  Status add(const CorpusDocument& document) {
-    batch_.push_back({std::string(document.prompt), std::string(document.text), {}, 0});
-    const auto bytes = static_cast<int64_t>(document.prompt.size() + document.text.size());
+  Status add(CorpusDocument document) {
+    int64_t bytes = 0;
+    for (const CorpusSegment& segment : document) {
+      bytes += static_cast<int64_t>(segment.text.size());
+    }
+    batch_.push_back({std::move(document), {}, {}});
     batch_bytes_ += bytes;
     summary_.bytes += bytes;
     return batch_bytes_ < kBatchBytes ? Status() : flush();
@@ -66,20 +69,23 @@ class Builder {
 
  private:
   struct Pending {
-    std::string prompt;
-    std::string text;
+    CorpusDocument document;
     std::vector<int32_t> ids;
-    int64_t prompt_length;
+    std::vector<bool> learnt;
   };
 
   Status flush() {
     pool_.parallel_for(static_cast<int64_t>(batch_.size()), [&](int64_t i, int) {
       Pending& d = batch_[static_cast<size_t>(i)];
-      d.ids = tokenizer_.encode(d.prompt, kPlain);
-      d.prompt_length = static_cast<int64_t>(d.ids.size());
-      const std::vector<int32_t> text = tokenizer_.encode(d.text, kPlain);
-      d.ids.insert(d.ids.end(), text.begin(), text.end());
-      if (options_.end_token) d.ids.push_back(*options_.end_token);
+      for (const CorpusSegment& segment : d.document) {
+        const std::vector<int32_t> ids = tokenizer_.encode(segment.text, kPlain);
+        d.ids.insert(d.ids.end(), ids.begin(), ids.end());
+        d.learnt.insert(d.learnt.end(), ids.size(), segment.learnt);
+      }
+      if (options_.end_token) {
+        d.ids.push_back(*options_.end_token);
+        d.learnt.push_back(true);
+      }
     });
     for (const Pending& d : batch_) LOOPLM_RETURN_IF_ERROR(place(d));
     batch_.clear();
@@ -93,7 +99,7 @@ class Builder {
     const auto tokens = static_cast<int64_t>(d.ids.size());
     ++seen_;
     if (options_.hold_out_every > 0 && seen_ % options_.hold_out_every == 0) {
-      held_out_.add(d.ids, d.prompt_length);
+      held_out_.add(d.ids, d.learnt);
       ++summary_.held_out_documents;
       summary_.held_out_tokens += tokens;
       return {};
@@ -102,10 +108,10 @@ class Builder {
         shard_.tokens() + tokens > options_.shard_tokens) {
       LOOPLM_RETURN_IF_ERROR(write_shard());
     }
-    shard_.add(d.ids, d.prompt_length);
+    shard_.add(d.ids, d.learnt);
     ++summary_.documents;
     summary_.tokens += tokens;
-    summary_.targets += tokens - std::max<int64_t>(d.prompt_length, 1);
+    summary_.targets += std::count(d.learnt.begin() + 1, d.learnt.end(), true);
     return {};
   }
 

@@ -35,7 +35,7 @@ struct ShardBuildSummary {
   int64_t held_out_tokens = 0;
 };
 
-// Tokenises the files' documents, prompt and text apart and without special tokens, and writes
+// Tokenises the files' documents, each segment apart and without special tokens, and writes
 // `out`: a shard, or with shard_tokens a directory of shards 00000.tokens, 00001.tokens, ..., which
 // appears whole or not at all and replaces an earlier one. The result does not depend on the number
 // of threads. `held_out` is written when hold_out_every is set. A corpus without documents is an

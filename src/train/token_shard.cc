@@ -1,5 +1,6 @@
 #include "train/token_shard.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -13,7 +14,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "shards are little-endian");
 
 constexpr char kMagic[8] = {'L', 'P', 'T', 'O', 'K', 'E', 'N', 'S'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHeaderBytes = 64;
 
 struct Header {
@@ -34,8 +35,10 @@ uint64_t fnv1a(uint64_t hash, std::span<const std::byte> bytes) {
 }
 constexpr uint64_t kFnvStart = 0xcbf29ce484222325u;
 
-size_t prompts_at(uint64_t documents) { return kHeaderBytes + (documents + 1) * 8; }
-size_t tokens_at(uint64_t documents) { return (prompts_at(documents) + documents * 4 + 7) / 8 * 8; }
+size_t learnt_at(uint64_t documents) { return kHeaderBytes + (documents + 1) * 8; }
+size_t tokens_at(uint64_t documents, uint64_t tokens) {
+  return (learnt_at(documents) + (tokens + 7) / 8 + 7) / 8 * 8;
+}
 
 template <typename T>
 T load(std::span<const std::byte> bytes, size_t at) {
@@ -69,7 +72,8 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
     return wrong(fmt::format("claims {} documents and {} tokens in {} bytes", header.documents,
                              header.tokens, file.size()));
   }
-  const uint64_t expected = tokens_at(header.documents) + header.tokens * header.token_bytes;
+  const uint64_t expected =
+      tokens_at(header.documents, header.tokens) + header.tokens * header.token_bytes;
   if (file.size() != expected) {
     return wrong(fmt::format("{} bytes; its header describes {}", file.size(), expected));
   }
@@ -83,8 +87,8 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   shard.documents_ = static_cast<int64_t>(header.documents);
   shard.vocab_size_ = static_cast<int64_t>(header.vocab_size);
   shard.hash_ = header.hash;
-  shard.prompts_at_ = prompts_at(header.documents);
-  shard.tokens_at_ = tokens_at(header.documents);
+  shard.learnt_at_ = learnt_at(header.documents);
+  shard.tokens_at_ = tokens_at(header.documents, header.tokens);
   int64_t before = 0;
   for (int64_t d = 0; d <= shard.documents_; ++d) {
     const int64_t at = shard.offset(d);
@@ -106,8 +110,10 @@ int64_t TokenShard::offset(int64_t document) const {
   return value > static_cast<uint64_t>(tokens_) ? tokens_ + 1 : static_cast<int64_t>(value);
 }
 
-int64_t TokenShard::prompt_length(int64_t document) const {
-  return load<uint32_t>(file_.bytes(), prompts_at_ + static_cast<size_t>(document) * 4);
+bool TokenShard::is_learnt(int64_t document, int64_t token) const {
+  LOOPLM_CHECK(token >= 0 && token < document_length(document));
+  const auto bit = static_cast<size_t>(offset(document) + token);
+  return (load<uint8_t>(file_.bytes(), learnt_at_ + bit / 8) >> (bit % 8) & 1) != 0;
 }
 
 Status TokenShard::read(int64_t document, int64_t first, std::span<int32_t> out) const {
@@ -134,24 +140,34 @@ Status TokenShard::verify() const {
 }
 
 void TokenShardWriter::add(std::span<const int32_t> tokens, int64_t prompt_length) {
-  if (tokens.empty()) return;
   LOOPLM_CHECK(prompt_length >= 0 && prompt_length <= static_cast<int64_t>(tokens.size()));
+  std::vector<bool> learnt(tokens.size(), true);
+  std::fill_n(learnt.begin(), prompt_length, false);
+  add(tokens, learnt);
+}
+
+void TokenShardWriter::add(std::span<const int32_t> tokens, const std::vector<bool>& learnt) {
+  LOOPLM_CHECK(learnt.size() == tokens.size());
+  if (tokens.empty()) return;
   for (int32_t token : tokens) {
     LOOPLM_CHECK(token >= 0 && token < vocab_size_, "token {} of {}", token, vocab_size_);
     tokens_.push_back(static_cast<uint32_t>(token));
   }
+  learnt_.insert(learnt_.end(), learnt.begin(), learnt.end());
   offsets_.push_back(tokens_.size());
-  prompts_.push_back(static_cast<uint32_t>(prompt_length));
 }
 
 Status TokenShardWriter::write(const std::string& path) {
   const size_t token_bytes = vocab_size_ <= 65536 ? 2 : 4;
-  std::vector<std::byte> body(tokens_at(prompts_.size()) - kHeaderBytes +
-                              tokens_.size() * token_bytes);
+  const auto count = static_cast<uint64_t>(documents());
+  const size_t tokens_start = tokens_at(count, tokens_.size()) - kHeaderBytes;
+  std::vector<std::byte> body(tokens_start + tokens_.size() * token_bytes);
   std::memcpy(body.data(), offsets_.data(), offsets_.size() * 8);
-  std::memcpy(body.data() + prompts_at(prompts_.size()) - kHeaderBytes, prompts_.data(),
-              prompts_.size() * 4);
-  std::byte* out = body.data() + tokens_at(prompts_.size()) - kHeaderBytes;
+  std::byte* const bits = body.data() + learnt_at(count) - kHeaderBytes;
+  for (size_t i = 0; i < learnt_.size(); ++i) {
+    if (learnt_[i]) bits[i / 8] |= std::byte{1} << (i % 8);
+  }
+  std::byte* out = body.data() + tokens_start;
   for (uint32_t token : tokens_) {
     std::memcpy(out, &token, token_bytes);
     out += token_bytes;
@@ -161,7 +177,7 @@ Status TokenShardWriter::write(const std::string& path) {
   header.version = kVersion;
   header.token_bytes = static_cast<uint32_t>(token_bytes);
   header.tokens = tokens_.size();
-  header.documents = prompts_.size();
+  header.documents = count;
   header.vocab_size = static_cast<uint64_t>(vocab_size_);
   header.hash = fnv1a(kFnvStart, body);
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(path));

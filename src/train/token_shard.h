@@ -2,7 +2,7 @@
 //
 // Layout, little-endian:
 //   0   char[8]  "LPTOKENS"
-//   8   u32      version, 1
+//   8   u32      version, 2
 //   12  u32      bytes per token, 2 or 4
 //   16  u64      tokens
 //   24  u64      documents
@@ -10,9 +10,8 @@
 //   40  u64      FNV-1a hash of the three arrays
 //   48  zeros up to byte 64
 //   64  u64[documents + 1]  first token of each document, then the token count
-//       u32[documents]      tokens at the document's start that are no targets (a prompt)
-//       zeros up to a multiple of 8
-//       tokens
+//       u8[]                one bit per token, the lowest first: 1 is learnt, 0 only read (a
+//       prompt) zeros up to a multiple of 8 tokens
 #ifndef LOOPLM_TRAIN_TOKEN_SHARD_H_
 #define LOOPLM_TRAIN_TOKEN_SHARD_H_
 
@@ -38,7 +37,9 @@ class TokenShard {
   int64_t document_length(int64_t document) const {
     return offset(document + 1) - offset(document);
   }
-  int64_t prompt_length(int64_t document) const;
+  // Whether the token is one to predict in training. A document's first token never is one, since
+  // nothing comes before it, whatever this says.
+  bool is_learnt(int64_t document, int64_t token) const;
   // Copies tokens [first, first + out.size()) of a document. Fails on a token outside the
   // vocabulary.
   Status read(int64_t document, int64_t first, std::span<int32_t> out) const;
@@ -56,7 +57,7 @@ class TokenShard {
   int64_t documents_ = 0;
   int64_t vocab_size_ = 0;
   uint64_t hash_ = 0;
-  size_t prompts_at_ = 0;  // byte offsets in the file
+  size_t learnt_at_ = 0;  // byte offsets in the file
   size_t tokens_at_ = 0;
 };
 
@@ -65,18 +66,20 @@ class TokenShardWriter {
  public:
   explicit TokenShardWriter(int64_t vocab_size) : vocab_size_(vocab_size) {}
 
-  // Tokens must be below the vocabulary size; prompt_length at most the document's length. Empty
-  // documents are dropped.
+  // Tokens must be below the vocabulary size. The first prompt_length of them, at most all, are
+  // only read. Empty documents are dropped.
   void add(std::span<const int32_t> tokens, int64_t prompt_length = 0);
+  // `learnt` says of each token whether it is.
+  void add(std::span<const int32_t> tokens, const std::vector<bool>& learnt);
   int64_t tokens() const { return static_cast<int64_t>(tokens_.size()); }
-  int64_t documents() const { return static_cast<int64_t>(prompts_.size()); }
+  int64_t documents() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   // Writes the file and starts over empty.
   Status write(const std::string& path);
 
  private:
   int64_t vocab_size_;
   std::vector<uint64_t> offsets_ = {0};
-  std::vector<uint32_t> prompts_;
+  std::vector<bool> learnt_;
   std::vector<uint32_t> tokens_;
 };
 

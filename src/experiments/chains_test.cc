@@ -61,7 +61,9 @@ TEST(Chains, AnswersAndHopsAreWhatAReaderOfTheTextFinds) {
     size_t statements = 0;
     for (const ChainQuestion& q : e.questions) {
       const char name = q.prompt[q.prompt.size() - 2];
-      if (!roots.empty()) EXPECT_EQ(q.prompt, fmt::format(";{}=", name));
+      if (!roots.empty()) {
+        EXPECT_EQ(q.prompt, fmt::format(";{}=", name));
+      }
       EXPECT_EQ(reader.hops(name), q.hops) << text;
       EXPECT_EQ(std::to_string(reader.value(name)), q.completion) << text << name;
       EXPECT_TRUE(roots.insert(reader.root(name)).second) << "one chain asked twice";

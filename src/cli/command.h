@@ -38,6 +38,7 @@ void add_init_command(Program& program);
 void add_data_command(Program& program);
 void add_tokenizer_command(Program& program);
 void add_train_command(Program& program);
+void add_eval_command(Program& program);
 void add_bench_command(Program& program);
 
 }  // namespace looplm::cli

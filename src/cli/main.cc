@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   looplm::cli::add_data_command(program);
   looplm::cli::add_tokenizer_command(program);
   looplm::cli::add_train_command(program);
+  looplm::cli::add_eval_command(program);
   looplm::cli::add_bench_command(program);
   try {
     CLI11_PARSE(app, argc, argv);

@@ -24,9 +24,9 @@ std::vector<std::string> bundled_places() {
   const auto add = [&](const std::string& path) {
     places.push_back(std::filesystem::path(path).lexically_normal().string());
   };
-  if (!here.empty()) add(here + "/../../models/nested");
-  add("models/nested");
-  if (!here.empty()) add(here + "/../share/looplm/models/nested");
+  if (!here.empty()) add(here + "/../../models/small");
+  add("models/small");
+  if (!here.empty()) add(here + "/../share/looplm/models/small");
   return places;
 }
 

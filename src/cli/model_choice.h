@@ -22,7 +22,7 @@ struct ModelChoice {
 // --dtype and --threads.
 void add_weight_options(CLI::App& command, ModelChoice& choice);
 
-// `given` if not empty, else $LOOPLM_MODEL, else the bundled model: models/nested beside the build
+// `given` if not empty, else $LOOPLM_MODEL, else the bundled model: models/small beside the build
 // directory that holds this program, in the working directory, or in the installed share directory.
 Result<std::string> locate_model(const std::string& given);
 

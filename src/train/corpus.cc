@@ -49,42 +49,13 @@ Status add_turn(const Json& turn, const std::string& where, CorpusDocument& docu
   return {};
 }
 
-Result<CorpusDocument> document_of(std::string_view line, const std::string& where) {
-  LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
-  if (!object.is_object()) {
-    return invalid_argument(fmt::format("{}: expected a JSON object", where));
-  }
-  const bool pair = object.contains("prompt") || object.contains("completion");
-  const bool turns = object.contains("turns");
-  if (pair + turns + object.contains("text") > 1) {
-    return invalid_argument(
-        fmt::format("{}: expected one of 'text', 'prompt' and 'completion', or 'turns'", where));
-  }
-  CorpusDocument document;
-  if (turns) {
-    const Json& list = object["turns"];
-    if (!list.is_array()) {
-      return invalid_argument(
-          fmt::format("{}: field 'turns' is {}; expected an array", where, list.dump()));
-    }
-    for (size_t i = 0; i < list.size(); ++i) {
-      LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i), document));
-    }
-  } else if (pair) {
-    LOOPLM_RETURN_IF_ERROR(add_turn(object, where, document));
-  } else {
-    LOOPLM_ASSIGN_OR_RETURN(std::string text, string_field(object, "text", where));
-    document.push_back({std::move(text), true});
-  }
-  return document;
-}
-
 Status read_json_lines(std::string_view rest, const std::string& path, const Visit& visit) {
   for (int64_t number = 1; !rest.empty(); ++number) {
     const std::string_view line = take_line(rest);
     if (is_blank(line)) continue;
-    LOOPLM_ASSIGN_OR_RETURN(CorpusDocument document,
-                            document_of(line, fmt::format("{}:{}", path, number)));
+    const std::string where = fmt::format("{}:{}", path, number);
+    LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
+    LOOPLM_ASSIGN_OR_RETURN(CorpusDocument document, corpus_document(object, where));
     std::erase_if(document, [](const CorpusSegment& s) { return s.text.empty(); });
     if (!document.empty()) LOOPLM_RETURN_IF_ERROR(visit(std::move(document)));
   }
@@ -118,6 +89,35 @@ Status read_lines(std::string_view rest, const Visit& visit) {
 }
 
 }  // namespace
+
+Result<CorpusDocument> corpus_document(const Json& object, const std::string& where) {
+  if (!object.is_object()) {
+    return invalid_argument(fmt::format("{}: expected a JSON object", where));
+  }
+  const bool pair = object.contains("prompt") || object.contains("completion");
+  const bool turns = object.contains("turns");
+  if (pair + turns + object.contains("text") > 1) {
+    return invalid_argument(
+        fmt::format("{}: expected one of 'text', 'prompt' and 'completion', or 'turns'", where));
+  }
+  CorpusDocument document;
+  if (turns) {
+    const Json& list = object["turns"];
+    if (!list.is_array()) {
+      return invalid_argument(
+          fmt::format("{}: field 'turns' is {}; expected an array", where, list.dump()));
+    }
+    for (size_t i = 0; i < list.size(); ++i) {
+      LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i), document));
+    }
+  } else if (pair) {
+    LOOPLM_RETURN_IF_ERROR(add_turn(object, where, document));
+  } else {
+    LOOPLM_ASSIGN_OR_RETURN(std::string text, string_field(object, "text", where));
+    document.push_back({std::move(text), true});
+  }
+  return document;
+}
 
 Status read_corpus(const std::string& path, TextSplit split, const Visit& visit) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));

@@ -14,6 +14,8 @@
 
 #include "looplm/status.h"
 
+#include "base/json.h"
+
 namespace looplm {
 
 // What is one document of a plain text file.
@@ -34,6 +36,9 @@ using CorpusDocument = std::vector<CorpusSegment>;
 // error, of the file or of `visit`; errors name the file and the line.
 Status read_corpus(const std::string& path, TextSplit split,
                    const std::function<Status(CorpusDocument)>& visit);
+
+// The document of one line's object, empty segments included; `where` names it in messages.
+Result<CorpusDocument> corpus_document(const Json& object, const std::string& where);
 
 }  // namespace looplm
 

@@ -1,0 +1,167 @@
+// looplm eval: quality at every depth, and at the gate's.
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/model_choice.h"
+#include "cli/token_text.h"
+#include "eval/depth_scores.h"
+#include "eval/depth_table.h"
+#include "eval/examples.h"
+#include "eval/report.h"
+
+namespace looplm::cli {
+namespace {
+
+struct EvalOptions {
+  ModelChoice model;
+  std::string data;
+  int64_t loops = 0;
+  std::vector<double> thresholds = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
+  std::string by;
+  int64_t limit = 0;
+  int64_t resamples = 1000;
+  bool json = false;
+  bool markdown = false;
+};
+
+Result<std::vector<DepthScores>> score_all(Model& model, const std::vector<EvalExample>& examples,
+                                           int64_t loops) {
+  const bool show = isatty(STDERR_FILENO) != 0;
+  std::vector<DepthScores> scores;
+  for (const EvalExample& example : examples) {
+    LOOPLM_ASSIGN_OR_RETURN(DepthScores one, score_depths(model, example, loops));
+    scores.push_back(std::move(one));
+    if (show && scores.size() % 100 == 0) {
+      fmt::print(stderr, "\r{} of {} examples", scores.size(), examples.size());
+    }
+  }
+  if (show) fmt::print(stderr, "\r\x1b[K");
+  return scores;
+}
+
+// A field's value as the name of its group; numbers in their order.
+struct GroupKey {
+  double number = 0;
+  std::string text;
+  auto operator<=>(const GroupKey&) const = default;
+};
+
+Result<std::vector<EvalGroup>> group(const std::string& field,
+                                     const std::vector<EvalExample>& examples,
+                                     const std::vector<DepthScores>& scores,
+                                     const DepthTableOptions& options) {
+  std::map<GroupKey, std::vector<DepthScores>> members;
+  for (size_t i = 0; i < examples.size(); ++i) {
+    const auto value = examples[i].fields.find(field);
+    if (value == examples[i].fields.end() || !(value->is_number() || value->is_string())) {
+      return invalid_argument(
+          fmt::format("--by {}: example {} has no number or string of this name", field, i + 1));
+    }
+    members[{value->is_number() ? value->get<double>() : 0.0,
+             value->is_string() ? value->get<std::string>() : value->dump()}]
+        .push_back(scores[i]);
+  }
+  std::vector<EvalGroup> groups;
+  for (const auto& [key, list] : members) groups.push_back({key.text, depth_table(list, options)});
+  return groups;
+}
+
+void print(const EvalOptions& options, const Model& model, const DepthTable& table,
+           const std::vector<EvalGroup>& groups) {
+  if (options.json) {
+    OrderedJson json;
+    json["model"] = model.directory();
+    json["data"] = options.data;
+    json.update(depth_table_json(table));
+    if (!groups.empty()) {
+      json["by"] = options.by;
+      for (const EvalGroup& g : groups) json["groups"][g.value] = depth_table_json(g.table);
+    }
+    fmt::print("{}\n", json_line(json));
+    return;
+  }
+  fmt::print("{} on {}: {} examples, {} scored tokens; 95% intervals in brackets\n\n",
+             model.directory(), options.data, table.examples, table.tokens);
+  fmt::print("{}", options.markdown ? depth_table_markdown(table) : depth_table_text(table));
+  if (table.rows.back().threshold) {
+    fmt::print(
+        "\nq: exit at the first loop where the exit probabilities sum to the threshold. Gain: over "
+        "a "
+        "fixed depth of the same\nmean cost, linearly between whole loops; above 0 is better.\n");
+  }
+  if (!groups.empty()) {
+    fmt::print("\nAccuracy after each loop, by {}:\n\n{}", options.by,
+               group_table_text(options.by, groups, options.markdown));
+  }
+}
+
+Status eval(EvalOptions options) {
+  LOOPLM_ASSIGN_OR_RETURN(options.model.directory, locate_model(options.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                          Model::load(options.model.directory, options.model.options()));
+  const ModelConfig& config = model->config();
+  const int64_t loops = options.loops == 0 ? std::min(2 * config.loops, kMaxLoops) : options.loops;
+  ExampleLimits limits;
+  limits.vocab_size = config.vocab_size;
+  limits.max_positions = config.max_positions;
+  limits.examples = options.limit;
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<EvalExample> examples,
+                          read_examples(options.data, model->tokenizer(), limits));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
+                          score_all(*model, examples, std::max(loops, config.loops)));
+  DepthTableOptions settings;
+  settings.trained_loops = config.loops;
+  settings.resamples = options.resamples;
+  if (config.exit_gate && config.loops > 1) settings.thresholds = options.thresholds;
+  std::vector<EvalGroup> groups;
+  if (!options.by.empty()) {
+    DepthTableOptions of_group = settings;
+    of_group.resamples = options.json ? options.resamples : 0;
+    LOOPLM_ASSIGN_OR_RETURN(groups, group(options.by, examples, scores, of_group));
+  }
+  print(options, *model, depth_table(scores, settings), groups);
+  return {};
+}
+
+}  // namespace
+
+void add_eval_command(Program& program) {
+  auto o = std::make_shared<EvalOptions>();
+  CLI::App* command = program.app().add_subcommand(
+      "eval",
+      "Measure loss and accuracy after every loop, and where the gate exits, in one forward");
+  command->add_option("DIR", o->model.directory,
+                      "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
+  command
+      ->add_option("--data", o->data,
+                   "A .jsonl file of 'text', 'prompt' and 'completion', 'turns' of these, or "
+                   "'prompt_ids' and 'completion_ids'; prompts are not scored")
+      ->required();
+  command
+      ->add_option("--loops", o->loops,
+                   "Loops to run (0: twice as many as the model was trained for)")
+      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->capture_default_str();
+  command->add_option("--thresholds", o->thresholds, "Thresholds of q-exit, 0 to 1, with commas")
+      ->delimiter(',')
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--by", o->by, "Also show accuracy for each value of this field");
+  command->add_option("--limit", o->limit, "Read so many examples at most (0: all)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--resamples", o->resamples, "Bootstrap resamples for the 95% intervals")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
+  add_weight_options(*command, o->model);
+  CLI::Option* json = command->add_flag("--json", o->json, "Print one JSON object");
+  command->add_flag("--markdown", o->markdown, "Print Markdown tables")->excludes(json);
+  program.on(command, [o] { return eval(*o); });
+}
+
+}  // namespace looplm::cli

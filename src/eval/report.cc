@@ -1,0 +1,137 @@
+#include "eval/report.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace looplm {
+namespace {
+
+using Cells = std::vector<std::vector<std::string>>;
+
+// The first row holds the titles; all columns but the first are right-aligned.
+std::string layout(const Cells& rows, bool markdown) {
+  std::vector<size_t> width(rows.front().size());
+  for (const auto& row : rows) {
+    for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
+  }
+  std::string text;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    std::string line = markdown ? "|" : "";
+    for (size_t c = 0; c < rows[r].size(); ++c) {
+      const std::string pad(width[c] - rows[r][c].size(), ' ');
+      const std::string cell = c == 0 ? rows[r][c] + pad : pad + rows[r][c];
+      line += markdown ? " " + cell + " |" : (c == 0 ? "" : "  ") + cell;
+    }
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    if (markdown && r == 0) {
+      text += "|";
+      for (size_t c = 0; c < width.size(); ++c) text += c == 0 ? "---|" : "---:|";
+      text += "\n";
+    }
+  }
+  return text;
+}
+
+std::string number(const Estimate& e, int digits) {
+  return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", e.value, digits, e.low, digits, e.high, digits);
+}
+std::string percent(const Estimate& e) {
+  return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
+}
+std::string points(const Estimate& e) {
+  return fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
+}
+
+std::string row_name(const DepthTable& table, size_t index) {
+  const DepthRow& row = table.rows[index];
+  if (row.threshold) return fmt::format("q {:.2f}", *row.threshold);
+  const auto loops = static_cast<int64_t>(index) + 1;
+  const char* const mark = loops == table.trained_loops ? ", as trained" : "";
+  return fmt::format("{} loop{}{}", loops, loops == 1 ? "" : "s", mark);
+}
+
+// Whether texts hold several tokens each, so that exact match says more than accuracy.
+bool is_long(const DepthTable& table) { return table.tokens > table.examples; }
+
+Cells cells_of(const DepthTable& table) {
+  const bool thresholds = table.rows.back().threshold.has_value();
+  std::vector<std::string> titles = {"exit", "mean loops", "nll (nats)", "accuracy"};
+  if (is_long(table)) titles.push_back("exact match");
+  if (thresholds) {
+    titles.push_back("nll gain");
+    titles.push_back("accuracy gain (points)");
+  }
+  Cells rows = {titles};
+  for (size_t i = 0; i < table.rows.size(); ++i) {
+    const DepthRow& row = table.rows[i];
+    std::vector<std::string> cells = {row_name(table, i), fmt::format("{:.2f}", row.mean_loops),
+                                      number(row.nll, 3), percent(row.accuracy)};
+    if (is_long(table)) cells.push_back(percent(row.exact));
+    if (thresholds) {
+      cells.push_back(row.nll_gain ? number(*row.nll_gain, 3) : "");
+      cells.push_back(row.accuracy_gain ? points(*row.accuracy_gain) : "");
+    }
+    rows.push_back(cells);
+  }
+  return rows;
+}
+
+OrderedJson to_json(const Estimate& e) {
+  return {{"value", e.value}, {"low", e.low}, {"high", e.high}};
+}
+
+}  // namespace
+
+std::string depth_table_text(const DepthTable& table) { return layout(cells_of(table), false); }
+std::string depth_table_markdown(const DepthTable& table) { return layout(cells_of(table), true); }
+
+OrderedJson depth_table_json(const DepthTable& table) {
+  OrderedJson json;
+  json["examples"] = table.examples;
+  json["tokens"] = table.tokens;
+  json["trained_loops"] = table.trained_loops;
+  json["rows"] = OrderedJson::array();
+  for (size_t i = 0; i < table.rows.size(); ++i) {
+    const DepthRow& row = table.rows[i];
+    OrderedJson entry;
+    if (row.threshold) {
+      entry["exit"] = "q";
+      entry["threshold"] = *row.threshold;
+    } else {
+      entry["exit"] = "fixed";
+      entry["loops"] = i + 1;
+    }
+    entry["mean_loops"] = row.mean_loops;
+    entry["nll"] = to_json(row.nll);
+    entry["accuracy"] = to_json(row.accuracy);
+    entry["exact_match"] = to_json(row.exact);
+    if (row.nll_gain) entry["nll_gain"] = to_json(*row.nll_gain);
+    if (row.accuracy_gain) entry["accuracy_gain"] = to_json(*row.accuracy_gain);
+    json["rows"].push_back(entry);
+  }
+  return json;
+}
+
+std::string group_table_text(const std::string& field, const std::vector<EvalGroup>& groups,
+                             bool markdown) {
+  std::vector<std::string> titles = {field, "examples"};
+  const DepthTable& first = groups.front().table;
+  for (size_t i = 0; i < first.rows.size(); ++i) {
+    const DepthRow& row = first.rows[i];
+    titles.push_back(row.threshold ? fmt::format("mean loops, q {:.2f}", *row.threshold)
+                                   : fmt::format("{}", i + 1));
+  }
+  Cells rows = {titles};
+  for (const EvalGroup& group : groups) {
+    std::vector<std::string> cells = {group.value, std::to_string(group.table.examples)};
+    for (const DepthRow& row : group.table.rows) {
+      cells.push_back(row.threshold ? fmt::format("{:.2f}", row.mean_loops)
+                                    : fmt::format("{:.1f}%", 100 * row.accuracy.value));
+    }
+    rows.push_back(cells);
+  }
+  return layout(rows, markdown);
+}
+
+}  // namespace looplm

@@ -32,6 +32,10 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
+  // Of fresh embeddings; 0: initializer_range. A sandwich-normed sublayer adds a vector of about
+  // unit size per element, beside which an embedding of 0.02 is lost until training has raised it;
+  // with 1 a small model learns from the first steps.
+  double embedding_initializer_range = 0;
   bool tie_embeddings = false;
 
   // The loop.

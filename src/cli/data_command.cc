@@ -10,7 +10,7 @@
 #include "base/timer.h"
 #include "cli/command.h"
 #include "cli/token_text.h"
-#include "experiments/chains.h"
+#include "experiments/arithmetic.h"
 #include "tensor/memory_plan.h"
 #include "train/shard_builder.h"
 #include "train/token_shard.h"
@@ -130,29 +130,25 @@ Status show(const ShowOptions& options) {
   return {};
 }
 
-struct ChainsOptions {
-  ChainOptions task;
+struct ArithmeticFileOptions {
+  ArithmeticOptions task;
   std::string out;
   std::string split = "train";
   int64_t examples = 1000;
 };
 
-Status chains(ChainsOptions options) {
-  options.task.split = options.split == "train" ? ChainSplit::kTrain : ChainSplit::kHeldOut;
+Status arithmetic(ArithmeticFileOptions options) {
+  options.task.split =
+      options.split == "train" ? ArithmeticSplit::kTrain : ArithmeticSplit::kHeldOut;
   LOOPLM_RETURN_IF_ERROR(check(options.task));
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(options.out));
   for (int64_t i = 0; i < options.examples; ++i) {
-    const ChainExample example = chain_example(options.task, static_cast<uint64_t>(i));
+    const ArithmeticExample example = arithmetic_example(options.task, static_cast<uint64_t>(i));
     OrderedJson json;
-    if (options.task.ask_all) {
-      for (const ChainQuestion& q : example.questions) {
-        json["turns"].push_back({{"prompt", q.prompt}, {"completion", q.completion}});
-      }
-    } else {
-      json["prompt"] = example.questions[0].prompt;
-      json["completion"] = example.questions[0].completion;
-      json["hops"] = example.questions[0].hops;
-    }
+    json["prompt"] = example.prompt;
+    json["completion"] = example.completion;
+    json["operations"] = example.operations;
+    json["steps_needed"] = example.steps_needed;
     LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
   }
   LOOPLM_RETURN_IF_ERROR(writer.commit());
@@ -208,33 +204,25 @@ void add_show(Program& program, CLI::App& data) {
   program.on(command, [o] { return show(*o); });
 }
 
-void add_chains(Program& program, CLI::App& data) {
-  auto o = std::make_shared<ChainsOptions>();
+void add_arithmetic(Program& program, CLI::App& data) {
+  auto o = std::make_shared<ArithmeticFileOptions>();
   CLI::App* command = data.add_subcommand(
-      "chains",
-      "Generate chains of named numbers ('3=q;q+4=b;b=' asks for 7), whose answers take a known "
-      "number of steps");
+      "arithmetic",
+      "Generate arithmetic from left to right, last digit only ('7-2*3+8=' asks for 3), whose "
+      "answers take a known number of steps");
   command->add_option("--out", o->out, "The .jsonl file to write")->required();
   command->add_option("--examples", o->examples, "Number of examples")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
-  command
-      ->add_option("--min-hops", o->task.min_hops,
-                   "Fewest statements between an answer and its digit")
+  command->add_option("--min-operations", o->task.min_operations, "Fewest operations")
       ->capture_default_str();
-  command
-      ->add_option("--max-hops", o->task.max_hops,
-                   "Most statements between an answer and its digit")
+  command->add_option("--max-operations", o->task.max_operations, "Most operations")
       ->capture_default_str();
-  command->add_option("--chains", o->task.max_chains, "Most chains in a prompt, interleaved")
-      ->capture_default_str();
-  command->add_flag("--ask-all", o->task.ask_all,
-                    "Ask for the last name of every chain, not of one only");
   command->add_option("--split", o->split, "train, or held-out: a sixteenth of all prompts by hash")
       ->check(CLI::IsMember({"train", "held-out"}))
       ->capture_default_str();
   command->add_option("--seed", o->task.seed, "Seed")->capture_default_str();
-  program.on(command, [o] { return chains(*o); });
+  program.on(command, [o] { return arithmetic(*o); });
 }
 
 }  // namespace
@@ -244,7 +232,7 @@ void add_data_command(Program& program) {
   data->require_subcommand(1);
   add_build(program, *data);
   add_show(program, *data);
-  add_chains(program, *data);
+  add_arithmetic(program, *data);
 }
 
 }  // namespace looplm::cli

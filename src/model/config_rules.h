@@ -35,10 +35,11 @@ struct NumberRule {
   double min;
   double max;
 };
-inline constexpr std::array<NumberRule, 4> kNumberRules = {{
+inline constexpr std::array<NumberRule, 5> kNumberRules = {{
     {"rope_theta", &ModelConfig::rope_theta, 1.0, 1e12},
     {"rms_norm_eps", &ModelConfig::rms_norm_eps, 1e-12, 0.1},
     {"initializer_range", &ModelConfig::initializer_range, 0.0, 10.0},
+    {"embedding_initializer_range", &ModelConfig::embedding_initializer_range, 0.0, 10.0},
     // Above 1 means the same as 1, all loops; such values exist to switch the exit off.
     {"early_exit_threshold", &ModelConfig::early_exit_threshold, 0.0, 1000.0},
 }};

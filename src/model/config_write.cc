@@ -77,6 +77,9 @@ std::string model_config_json(const ModelConfig& config) {
   json["mlp_bias"] = false;
   json["rms_norm_eps"] = config.rms_norm_eps;
   json["initializer_range"] = config.initializer_range;
+  if (config.embedding_initializer_range > 0) {
+    json["embedding_initializer_range"] = config.embedding_initializer_range;
+  }
   json["rope_theta"] = config.rope_theta;
   json["rope_scaling"] = nullptr;
   json["tie_word_embeddings"] = config.tie_embeddings;

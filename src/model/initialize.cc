@@ -27,7 +27,10 @@ void fill_initial(const ModelConfig& config, const ParameterSpec& spec, int64_t 
     case ParameterRole::kLinear:
     case ParameterRole::kGateWeight:
       fill_normal(seed, kInitializeStream + static_cast<uint64_t>(index), first, out);
-      const auto deviation = static_cast<float>(config.initializer_range);
+      const bool own =
+          spec.role == ParameterRole::kEmbedding && config.embedding_initializer_range > 0;
+      const auto deviation =
+          static_cast<float>(own ? config.embedding_initializer_range : config.initializer_range);
       for (float& value : out) value *= deviation;
       return;
   }

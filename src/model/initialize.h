@@ -19,7 +19,7 @@ namespace looplm {
 // Element first + i of a parameter into out[i]: normal with mean 0 and deviation initializer_range
 // for embedding, head, projections and the gate's weight, 1 for norm scales, 0 for the gate's bias,
 // as Hugging Face's Ouro code initialises (which also zeroes the padding token's embedding; looplm
-// does not).
+// does not). The embedding has a deviation of its own when embedding_initializer_range is set.
 //
 // `index` is the parameter's place in parameter_specs(config). A value depends on the seed, that
 // index and the element alone, so threads, chunks and shards do not matter. With a deviation of

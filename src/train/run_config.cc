@@ -92,6 +92,7 @@ void read_model(TomlReader model, RunConfig& run) {
   model.read("rope_theta", c.rope_theta, 1, kHuge);
   model.read("rms_norm_eps", c.rms_norm_eps, 0, 1);
   model.read("initializer_range", c.initializer_range, 0, 10);
+  model.read("embedding_initializer_range", c.embedding_initializer_range, 0, 10);
   model.read("tie_embeddings", c.tie_embeddings);
   model.read("loops", c.loops, 1, kMaxLoops);
   read_name(model, "norm_placement", c.norm_placement, norm_placement);

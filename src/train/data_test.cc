@@ -76,7 +76,7 @@ TEST(TokenShard, RefusesDamagedFiles) {
     return TokenShard::open(dir.file("bad.tokens"));
   };
   EXPECT_ERROR_SAYS(damaged(0, "X"), "bad.tokens", "LPTOKENS");
-  EXPECT_ERROR_SAYS(damaged(8, "\x07"), "version 7", "expected 1");
+  EXPECT_ERROR_SAYS(damaged(8, "\x07"), "version 7", "expected 2");
   EXPECT_ERROR_SAYS(damaged(12, "\x03"), "3 bytes per token");
   EXPECT_ERROR_SAYS(damaged(16, "\x0b"), "header describes");
   EXPECT_ERROR_SAYS(damaged(16, std::string(8, '\xff')), "claims");

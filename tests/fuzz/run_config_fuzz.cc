@@ -1,0 +1,22 @@
+// A training run's TOML file: read, or refused with words.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/check.h"
+#include "train/run_config.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace looplm;
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  Result<RunConfig> config = parse_run_config(text, "input", {});
+  if (!config.ok()) {
+    LOOPLM_CHECK(config.status().message().find("input") != std::string::npos, "{}",
+                 config.status().message());
+    return 0;
+  }
+  LOOPLM_CHECK(config->steps > 0 && config->sequences > 0 && config->sequence_length > 0);
+  LOOPLM_CHECK(!config->data.empty() && !config->out.empty());
+  LOOPLM_CHECK(!run_fingerprint(*config).empty());
+  return 0;
+}

@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "base/json.h"
 #include "base/timer.h"
+#include "cli/bench.h"
 #include "cli/command.h"
 #include "kernels/cases/op_case.h"
 #include "kernels/peaks.h"
@@ -198,6 +199,7 @@ void add_bench_command(Program& program) {
   common(kernels);
   kernels->add_option("--filter", options->filter, "Only cases whose name contains this text");
   program.on(kernels, [options] { return bench_kernels(*options); });
+  add_bench_tokenizer(program, *bench);
 }
 
 }  // namespace looplm::cli

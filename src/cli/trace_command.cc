@@ -24,6 +24,7 @@ struct TraceCommandOptions {
   std::string logits_path;
   int64_t loops = 0;
   int64_t top = 5;
+  bool last = false;
   bool json = false;
 };
 
@@ -75,12 +76,12 @@ std::string named_token(const Model& model, int32_t id) {
   return model.tokenizer() == nullptr ? fmt::format("#{}", id) : quoted(token_bytes(model, id));
 }
 
-void print_trace(const Model& model, const Trace& trace) {
+void print_trace(const Model& model, const Trace& trace, bool last) {
   const bool gate = model.config().exit_gate;
   fmt::print(
       "gate: probability of exiting if this loop is reached; exit: of exiting here;\n"
       "moved: |h - h of the loop before|; entropy of the next token in nats\n");
-  for (size_t i = 0; i < trace.ids.size(); ++i) {
+  for (size_t i = last ? trace.ids.size() - 1 : 0; i < trace.ids.size(); ++i) {
     const int32_t id = trace.ids[i];
     const std::string text =
         model.tokenizer() == nullptr ? std::string() : "  " + named_token(model, id);
@@ -110,8 +111,8 @@ Status run_trace(const TraceCommandOptions& options) {
   if (options.ids.has_value()) {
     LOOPLM_ASSIGN_OR_RETURN(ids, parse_ids("--ids", *options.ids));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const auto model,
-                          Model::load(options.model.directory, options.model.options()));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(options.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(directory, options.model.options()));
   if (options.prompt.has_value()) {
     LOOPLM_ASSIGN_OR_RETURN(ids, encode_prompt(*model, *options.prompt));
   }
@@ -138,7 +139,7 @@ Status run_trace(const TraceCommandOptions& options) {
   if (options.json) {
     fmt::print("{}\n", json_line(trace_json(*model, result)));
   } else {
-    print_trace(*model, result);
+    print_trace(*model, result, options.last);
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     return io_error("cannot write to standard output");
@@ -152,7 +153,8 @@ void add_trace_command(Program& program) {
   auto options = std::make_shared<TraceCommandOptions>();
   CLI::App* command = program.app().add_subcommand(
       "trace", "Show what every loop says about every token of a text");
-  command->add_option("DIR", options->model.directory, "Model directory")->required();
+  command->add_option("DIR", options->model.directory,
+                      "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
   command->add_option("-p,--prompt", options->prompt, "Text to read");
   command->add_option("--ids", options->ids, "Token ids to read, such as 1,2,3");
   command
@@ -166,6 +168,7 @@ void add_trace_command(Program& program) {
       ->capture_default_str();
   command->add_option("--logits", options->logits_path,
                       "Write all logits to this .npy file: float32 (loops, tokens, vocabulary)");
+  command->add_flag("--last", options->last, "Print only the last token: what comes next");
   command->add_flag("--json", options->json,
                     "Print one JSON object: loops, ids, tokens, and arrays [loop][token] of "
                     "gate_logit, exit_probability, hidden_difference, hidden_norm, entropy, top");

@@ -1,0 +1,13 @@
+// Subcommands of looplm bench that live in files of their own.
+#ifndef LOOPLM_CLI_BENCH_H_
+#define LOOPLM_CLI_BENCH_H_
+
+#include "cli/command.h"
+
+namespace looplm::cli {
+
+void add_bench_tokenizer(Program& program, CLI::App& bench);
+
+}  // namespace looplm::cli
+
+#endif  // LOOPLM_CLI_BENCH_H_

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "cli/command.h"
 
@@ -38,6 +39,8 @@ int main(int argc, char** argv) {
     if (!status.ok()) return report(status.message());
   } catch (const std::bad_alloc&) {
     return report("out of memory");
+  } catch (const std::system_error& error) {  // fmt::print on a full disk or a closed pipe
+    return report(std::string("standard output: ") + error.what());
   } catch (const std::exception& error) {
     return report(std::string("internal error: ") + error.what());
   }

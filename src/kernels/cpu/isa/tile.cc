@@ -53,7 +53,7 @@ LOOPLM_INLINE VI load_pairs(const uint32_t* p) {
 }
 
 // sum + a.odd * b.odd, then + a.even * b.even: what VDPBF16PS does.
-LOOPLM_INLINE V dot_pairs([[maybe_unused]] uint32_t a, VI b, V sum) {
+[[maybe_unused]] LOOPLM_INLINE V dot_pairs([[maybe_unused]] uint32_t a, VI b, V sum) {
 #if defined(__AVX512BF16__)
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))),
                           reinterpret_cast<__m512bh>(b));

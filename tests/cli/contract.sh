@@ -1,0 +1,133 @@
+#!/bin/sh
+# What scripts rely on: commands that are given ids need no tokenizer file, JSON has the promised keys, the same request gives the
+# same tokens, and wrong input ends with a non-zero status and a message that names it.
+#
+#   contract.sh LOOPLM
+set -u
+looplm=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+fail() {
+  echo "FAILED: $*" >&2
+  failures=$((failures + 1))
+}
+# expect NAME PATTERN FILE: the file matches the extended regular expression.
+expect() { grep -Eq -- "$2" "$3" || { fail "$1: nothing matches $2 in:"; head -c 600 "$3" >&2; }; }
+# refuses NAME PATTERN COMMAND...: exits with 1..125, says PATTERN on standard error.
+refuses() {
+  name=$1 pattern=$2
+  shift 2
+  "$@" >out 2>err </dev/null
+  status=$?
+  { [ $status -gt 0 ] && [ $status -lt 126 ]; } || fail "$name: status $status"
+  expect "$name" "$pattern" err
+}
+
+mkdir shape
+cat >shape/config.json <<'JSON'
+{"model_type": "ouro", "vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+ "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 64, "rms_norm_eps": 1e-06,
+ "rope_theta": 10000.0, "total_ut_steps": 4, "initializer_range": 0.2, "tie_word_embeddings": false, "eos_token_id": 0}
+JSON
+"$looplm" init --config shape --seed 1 --dtype f32 --out model >/dev/null || fail "init"
+
+# --- trace
+"$looplm" trace model --ids 1,2,3 --loops 4 --dtype f32 --logits f.npy --json >trace.json || fail "trace"
+expect "npy shape" "'shape': \(4, 3, 300\)" f.npy
+expect "npy type" "'descr': '<f4'" f.npy
+[ "$(tail -c +129 f.npy | wc -c)" = $((4 * 3 * 300 * 4)) ] || fail "npy size"
+expect "trace" '"gate_logit":\[\[[^]]*\],\[[^]]*\],\[[^]]*\],\[[^]]*\]\]' trace.json
+expect "trace" '"exit_probability":\[\[' trace.json
+[ "$(wc -l <trace.json)" = 1 ] || fail "trace: more than one line"
+
+# --- run
+"$looplm" run model --ids 1,2,3 -n 16 --temp 0 --ignore-eos --json >a.json 2>/dev/null || fail "run"
+expect "run" '"ids":\[([0-9]+,){15}[0-9]+\]' a.json
+expect "run" '"loops":\[(4,){15}4\]' a.json
+for option in "--threads 1" "--threads 2" "--threads 5"; do
+  # shellcheck disable=SC2086
+  "$looplm" run model --ids 1,2,3 -n 16 --temp 0 --ignore-eos --json $option 2>/dev/null >b.json
+  [ "$(grep -o '"ids":[^]]*' a.json)" = "$(grep -o '"ids":[^]]*' b.json)" ] || fail "run $option: other ids"
+done
+"$looplm" run model --ids 1,2,3 -n 16 --exit q --threshold 0.5 --ignore-eos --json 2>/dev/null >q.json || fail "run --exit q"
+expect "run --exit q" '"loops":\[([1-4],){15}[1-4]\]' q.json
+for seed in 7 8; do
+  for try in 1 2; do
+    "$looplm" run model --ids 1,2,3 -n 16 --temp 1 --seed $seed --ignore-eos --json 2>/dev/null |
+      grep -o '"ids":[^]]*' >"s$seed.$try"
+  done
+  cmp -s s$seed.1 s$seed.2 || fail "seed $seed: other ids the second time"
+done
+cmp -s s7.1 s8.1 && fail "another seed, the same ids"
+
+# --- data, tokenizer, train, eval: from text to a measured model
+"$looplm" data arithmetic --examples 200 --out a.jsonl >/dev/null || fail "data arithmetic"
+"$looplm" tokenizer train a.jsonl --vocab-size 300 --min-frequency 1 --out tok >/dev/null || fail "tokenizer train"
+"$looplm" tokenizer encode tok -p "7-2*3=" >ids || fail "tokenizer encode"
+"$looplm" tokenizer decode tok <ids >text || fail "tokenizer decode"
+[ "$(cat text)" = "7-2*3=" ] || fail "tokenizer: $(cat text)"
+"$looplm" data build a.jsonl --tokenizer tok --out a.tokens --json >build.json || fail "data build"
+expect "data build" '"documents":200' build.json
+"$looplm" data show a.tokens --tokenizer tok -n 1 >show || fail "data show"
+expect "data show" 'read +"[0-9*+-]+="' show
+cat >run.toml <<'TOML'
+[model]
+from = "model"
+tokenizer = "tok"
+[data]
+train = "a.tokens"
+sequence_length = 32
+[batch]
+sequences = 2
+[run]
+steps = 6
+out = "run"
+TOML
+"$looplm" train run.toml >/dev/null || fail "train"
+"$looplm" eval run/model --data a.jsonl --limit 20 --loops 6 --by operations --json >eval.json 2>/dev/null || fail "eval"
+expect "eval" '"trained_loops":4' eval.json
+expect "eval" '"loops":6' eval.json
+"$looplm" run run/model -p "7-2*3=" -n 2 >text 2>/dev/null || fail "run -p"
+"$looplm" info run/model >/dev/null || fail "info"
+
+# --- help
+for command in run trace info init data "data build" tokenizer "tokenizer train" train eval bench "bench kernels"; do
+  # shellcheck disable=SC2086
+  "$looplm" $command --help >help 2>&1 || fail "$command --help"
+  expect "$command --help" "Usage" help
+done
+
+# --- wrong input
+refuses "no directory" "absent" "$looplm" run absent --ids 1
+refuses "no tokenizer" "tokenizer.json" "$looplm" run model -p hello
+refuses "id" "300" "$looplm" run model --ids 300
+refuses "ids" "one" "$looplm" run model --ids 1,one
+refuses "option" "no-such" "$looplm" run model --no-such
+refuses "threshold" "1.5" "$looplm" run model --ids 1 --exit q --threshold 1.5
+refuses "run file" "stepz" "$looplm" train run.toml --set run.stepz=3
+refuses "empty corpus" "no " sh -c ": >empty.txt; '$looplm' data build empty.txt --tokenizer tok --out e.tokens"
+[ ! -e e.tokens ] || fail "an empty corpus left a shard"
+
+mkdir cut nan
+cp model/* cut
+size=$(wc -c <cut/model.safetensors)
+head -c $((size / 2)) model/model.safetensors >cut/model.safetensors
+refuses "truncated weights" "model.safetensors" "$looplm" info cut
+cp model/* nan
+printf '\377\377\377\377' | dd of=nan/model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
+refuses "NaN weights" "finite|nan|NaN" "$looplm" run nan --ids 1
+
+# --- a full disk
+if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=64k tmpfs full 2>/dev/null; then
+  refuses "full disk: init" "full" "$looplm" init --config shape --out full/model
+  refuses "full disk: data" "full" "$looplm" data arithmetic --examples 100000 --out full/a.jsonl
+  [ -z "$(ls full)" ] || fail "a full disk keeps $(ls full)"
+  umount full
+fi
+refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
+
+[ $failures = 0 ] || { echo "$failures failed" >&2; exit 1; }
+echo "the contract holds"

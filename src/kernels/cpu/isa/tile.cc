@@ -34,13 +34,13 @@ constexpr bool kBf16Dot = false;
 #endif
 
 // Both halves of 32-bit pairs of bf16, as floats.
-LOOPLM_INLINE V upper_of_pairs(VI pairs) {
+[[maybe_unused]] LOOPLM_INLINE V upper_of_pairs(VI pairs) {
   const VI bits = pairs & static_cast<int32_t>(0xffff0000u);
   V v;
   memcpy(&v, &bits, sizeof(v));
   return v;
 }
-LOOPLM_INLINE V lower_of_pairs(VI pairs) {
+[[maybe_unused]] LOOPLM_INLINE V lower_of_pairs(VI pairs) {
   const VI bits = pairs << 16;
   V v;
   memcpy(&v, &bits, sizeof(v));

@@ -12,16 +12,11 @@ function(looplm_layer name)
     list(FILTER sources EXCLUDE REGEX ${pattern})
   endforeach()
 
-  if(NOT sources)
-    return()
-  endif()
   add_library(looplm_${name} STATIC ${sources})
   target_include_directories(looplm_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include
                                                    ${PROJECT_SOURCE_DIR}/src)
   foreach(dependency ${LAYER_DEPENDS})
-    if(TARGET looplm_${dependency})
-      target_link_libraries(looplm_${name} PUBLIC looplm_${dependency})
-    endif()
+    target_link_libraries(looplm_${name} PUBLIC looplm_${dependency})
   endforeach()
   target_link_libraries(looplm_${name} PUBLIC ${LAYER_LIBRARIES})
 

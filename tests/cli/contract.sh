@@ -93,6 +93,24 @@ expect "eval" '"loops":6' eval.json
 "$looplm" run run/model -p "7-2*3=" -n 2 >text 2>/dev/null || fail "run -p"
 "$looplm" info run/model >/dev/null || fail "info"
 
+# --- a run that is killed and resumed gives the bits of one that was not
+"$looplm" train run.toml --set run.steps=60 --set run.checkpoint_every=5 --set 'run.out="whole"' >/dev/null || fail "train whole"
+"$looplm" train run.toml --set run.steps=60 --set run.checkpoint_every=5 --set 'run.out="killed"' >/dev/null 2>&1 &
+training=$!
+tries=0
+while [ ! -e killed/checkpoints/step-00000010 ] && [ $tries -lt 600 ]; do
+  sleep 0.02
+  tries=$((tries + 1))
+done
+kill -9 $training
+wait $training 2>/dev/null
+[ ! -e killed/model ] || echo "note: the run ended before it was killed"
+"$looplm" train run.toml --set run.steps=60 --set run.checkpoint_every=5 --set 'run.out="killed"' --resume >/dev/null ||
+  fail "train --resume"
+for file in config.json model.safetensors; do
+  cmp whole/model/$file killed/model/$file || fail "resumed run: another $file"
+done
+
 # --- help
 for command in run trace info init data "data build" tokenizer "tokenizer train" train eval bench "bench kernels"; do
   # shellcheck disable=SC2086

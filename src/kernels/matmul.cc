@@ -14,9 +14,9 @@ using cpu::kRowStride;
 using cpu::PrepareRowsArgs;
 using cpu::TileArgs;
 
-// Rows of a block of A whose chunk (rows x 272 floats) stays in a second-level cache of 512 KiB and
-// more.
-constexpr int64_t kBlockRows = 192;
+// Rows of a block of A: its chunk (rows x 272 floats) and a task's chunk of B fill most of a
+// second-level cache of 1 MiB. The more rows, the fewer times B is read from memory.
+constexpr int64_t kBlockRows = 264;
 // Panels per task: enough that preparing the block of A is a small part of the work.
 constexpr int64_t kMostTaskPanels = 16;
 constexpr int64_t kLeastTaskPanels = 4;
@@ -73,8 +73,10 @@ class Product {
   }
 
   // C[first_row .., panels [first_panel, first_panel + panels)) over one chunk.
+  // Being the `call`th of `calls` over the same panels and chunk, it fetches its share of the
+  // panels' next chunk; `calls` 0: fetches nothing.
   void run(const float* prepared, int64_t first_row, int64_t rows, int64_t first_panel,
-           int64_t panels, int64_t chunk) const {
+           int64_t panels, int64_t chunk, int64_t call = 0, int64_t calls = 0) const {
     const PackedMatrix& b = *p_.b;
     TileArgs t;
     t.terms = std::min(kChunk, b.terms() - chunk * kChunk);
@@ -85,6 +87,14 @@ class Product {
     t.columns = std::min(panels * kPanel, b.columns() - first_panel * kPanel);
     t.c_row_stride = p_.c_row_stride;
     t.accumulate = p_.accumulate || chunk > 0;
+    if (calls > 0 && chunk + 1 < chunks_) {
+      const int64_t line_bytes = kPanel * static_cast<int64_t>(dtype_size(b.dtype()));  // one term
+      const int64_t chunk_bytes = kChunk * line_bytes;
+      const int64_t next_bytes = std::min(kChunk, b.terms() - (chunk + 1) * kChunk) * line_bytes;
+      const int64_t share = round_up((next_bytes + calls - 1) / calls, 64);
+      t.ahead = chunk_bytes + call * share;
+      t.ahead_bytes = std::clamp<int64_t>(next_bytes - call * share, 0, share);
+    }
     for (int64_t m = 0; m < rows; m += kernels_.tile_rows) {
       t.rows = std::min(kernels_.tile_rows, rows - m);
       t.a = prepared + m * kRowStride;
@@ -139,10 +149,12 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
         device.thread_scratch(thread, static_cast<size_t>(product.prepared_floats(block_rows)));
     for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
       product.prepare(first_row, rows, chunk, prepared);
-      for (int64_t m = 0; m < rows; m += product.tile_rows()) {
+      const int64_t tiles = (rows + product.tile_rows() - 1) / product.tile_rows();
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t m = i * product.tile_rows();
         product.run(prepared + m * kRowStride, first_row + m,
                     std::min(product.tile_rows(), rows - m), first_panel, last_panel - first_panel,
-                    chunk);
+                    chunk, i, tiles);
       }
     }
   });

@@ -50,6 +50,9 @@ struct TileArgs {
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;  // add to C, or overwrite it
+  // Bytes of each panel that a later call will read: fetched into the second-level cache meanwhile.
+  int64_t ahead = 0;        // distance from the panel's start in this call
+  int64_t ahead_bytes = 0;  // how many; 0: none
 };
 
 struct AdamWArgs {

@@ -175,6 +175,7 @@ void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
       __builtin_prefetch(row, 1);
       __builtin_prefetch(row + 16, 1);
     }
+    for (int64_t i = 0; i < t.ahead_bytes; i += 64) __builtin_prefetch(b + t.ahead + i, 0, 2);
   }
   for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
     V sum[kRows][kPanels][kVectors] = {};
@@ -288,11 +289,39 @@ LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_sl
   }
 }
 
+// Whole vectors of consecutive terms: the same slots as store_pair fills. Returns the terms done.
+LOOPLM_INLINE int64_t prepare_vectors(const float* source, int64_t terms, uint32_t* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= terms; i += kLanes) {
+    VI x;
+    memcpy(&x, source + i, sizeof(x));
+    const VI nan = (x & 0x7fffffff) > 0x7f800000;
+    const VI rounded = x + 0x7fff + ((x >> 16) & 1);
+    const VI high = ((nan & (x | 0x400000)) | (~nan & rounded)) & static_cast<int32_t>(0xffff0000u);
+    if constexpr (kBf16Dot) {
+      typedef uint64_t VU64 __attribute__((vector_size(kVectorBytes)));
+      typedef uint32_t Pairs __attribute__((vector_size(kVectorBytes / 2)));
+      const VU64 both = reinterpret_cast<VU64>(high);
+      const Pairs pairs =
+          __builtin_convertvector((both >> 16 & 0xffffu) | (both >> 32 & 0xffff0000u), Pairs);
+      memcpy(out + i / 2, &pairs, sizeof(pairs));
+    } else {
+      VI swapped;
+      for (int lane = 0; lane < kLanes; ++lane) swapped[lane] = high[lane ^ 1];
+      memcpy(out + i, &swapped, sizeof(swapped));
+    }
+  }
+  return i;
+}
+
 void prepare_rows_bf16(const PrepareRowsArgs& p) {
   for (int64_t m = 0; m < p.rows; ++m) {
     const float* source = p.source + m * p.row_stride;
     const int64_t base = m * kRowStride;
-    for (int64_t i = 0; i < p.terms; i += 2) {
+    int64_t done = 0;
+    if (p.term_stride == 1)
+      done = prepare_vectors(source, p.terms, static_cast<uint32_t*>(p.out) + base);
+    for (int64_t i = done; i < p.terms; i += 2) {
       store_pair(p.out, base + i / 2, base + i, base + i + 1,
                  pair_bits(source, i, p.terms, p.term_stride));
     }

@@ -113,11 +113,12 @@ TEST_P(EveryIsa, AttentionIsTheSamePackedChunkedAndCached) {
   const std::vector<float> expected(out.begin() + kBefore * kQ, out.end());
 
   const KvLayout layout = {kKvHeads, kDim};
-  std::vector<std::vector<float>> memory;
-  std::vector<const float*> pages;
+  std::vector<Buffer<std::byte>> memory;
+  std::vector<std::byte*> pages;
   for (int64_t r = 0; r < kRows; ++r) {
     if (r % kPagePositions == 0) {
-      memory.emplace_back(static_cast<size_t>(layout.page_floats()), NAN);
+      memory.emplace_back(static_cast<size_t>(layout.page_bytes()));
+      std::fill_n(memory.back().data(), memory.back().size(), std::byte{0xff});  // NaN
       pages.push_back(memory.back().data());
     }
     store_kv(layout, k.data() + (kBefore + r) * kKv, v.data() + (kBefore + r) * kKv, r,

@@ -124,6 +124,12 @@ struct KernelTable {
   // accumulated before must be multiplied.
   float (*softmax_block)(float* scores, int64_t valid, float scale, float* maximum,
                          float* sums) = nullptr;
+  // Stored keys and values to fp32: n elements (a multiple of kPanel); or `rows` rows of kPanel,
+  // with a scale per column, or per row.
+  void (*widen_bf16)(const uint16_t* x, int64_t n, float* y) = nullptr;
+  void (*widen_int8_columns)(const int8_t* x, int64_t rows, const float* scales,
+                             float* y) = nullptr;
+  void (*widen_int8_rows)(const int8_t* x, int64_t rows, const float* scales, float* y) = nullptr;
   // The total of the partial sums, in a fixed order.
   float (*sum_panel)(const float* sums) = nullptr;
   // scores <- exp(scale * s - log_sum) for the valid keys, zero beyond: probabilities again, for

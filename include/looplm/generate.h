@@ -99,9 +99,9 @@ const char* finish_reason_name(FinishReason reason);
 struct GenerateStatistics {
   int64_t prompt_tokens = 0;
   double prompt_seconds = 0;
-  double decode_seconds = 0;  // for all tokens after the first
-  int64_t decode_passes = 0;  // passes with a lane of a generated position
-  int64_t decode_lanes = 0;   // lanes of generated positions, those taken back too
+  double decode_seconds = 0;         // for all tokens after the first
+  int64_t decode_passes = 0;         // for them: passes with a lane of a generated position
+  int64_t decode_lanes = 0;          // lanes of generated positions, those taken back too
   int64_t cached_prompt_tokens = 0;  // prompt positions whose keys and values were there already
   uint64_t kv_bytes = 0;             // at the end
   int64_t provisional_tokens = 0;    // committed before their final loop

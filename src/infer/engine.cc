@@ -92,9 +92,7 @@ class Engine::Impl {
     std::unique_ptr<Wavefront> wavefront;
   };
 
-  int64_t capacity() const {
-    return static_cast<int64_t>(options_.kv_bytes / pages_.page_bytes());
-  }
+  int64_t capacity() const { return static_cast<int64_t>(options_.kv_bytes / pages_.page_bytes()); }
 
   // At most: a prompt has a plane per loop under every policy.
   int64_t pages_needed(const Request& r, int64_t loops) const {
@@ -137,10 +135,9 @@ class Engine::Impl {
     const std::vector<const PrefixCache::Node*> chain =
         prefixes_.find({prompt.data(), prompt.size() - 1}, w.max_loops());
     if (chain.empty()) return;
-    w.adopt_prefix(static_cast<int64_t>(chain.size()),
-                   [&](int64_t loop, int64_t layer, int64_t i) {
-                     return chain[static_cast<size_t>(i)]->page(loop, layer, prefixes_.layers());
-                   });
+    w.adopt_prefix(static_cast<int64_t>(chain.size()), [&](int64_t loop, int64_t layer, int64_t i) {
+      return chain[static_cast<size_t>(i)]->page(loop, layer, prefixes_.layers());
+    });
     statistics_.cached_prompt_tokens += static_cast<int64_t>(chain.size()) * kPagePositions;
   }
 

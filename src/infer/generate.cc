@@ -29,6 +29,7 @@ Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
   EngineOptions alone;
   alone.share_prefixes = false;
   alone.prompt_lanes = options.prompt_chunk;
+  alone.lane_budget = kMaxLoops;  // never in the way of one request's speculation
   Engine engine(model, alone);
   Generation generation;
   bool done = false;

@@ -18,8 +18,7 @@ int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) /
 std::byte* PagePool::allocate() {
   if (free_.empty()) {
     const int64_t bytes = (layout_.page_bytes() + 63) / 64 * 64 + kHeader;
-    const auto pages =
-        std::max<int64_t>(1, static_cast<int64_t>(kSlabBytes) / bytes);
+    const auto pages = std::max<int64_t>(1, static_cast<int64_t>(kSlabBytes) / bytes);
     slabs_.emplace_back(static_cast<size_t>(pages * bytes));
     // Handed out from the front of the slab, so that a plane's pages lie one after the other.
     for (int64_t i = pages - 1; i >= 0; --i) {

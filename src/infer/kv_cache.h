@@ -54,6 +54,7 @@ class SequenceCache {
   SequenceCache& operator=(const SequenceCache&) = delete;
   ~SequenceCache();
 
+  const KvLayout& layout() const { return pool_.layout(); }
   int64_t layers() const { return layers_; }
   int64_t loops() const { return loops_; }
   // How many planes each layer has now: `loops`, or 1 after sharing.

@@ -21,7 +21,7 @@ class PrefixCache {
   PrefixCache& operator=(const PrefixCache&) = delete;
 
   struct Node {
-    int64_t loops = 0;  // planes kept; a request with fewer loops may use them too
+    int64_t loops = 0;              // planes kept; a request with fewer loops may use them too
     std::vector<std::byte*> pages;  // (loops, layers)
     std::byte* page(int64_t loop, int64_t layer, int64_t layers) const {
       return pages[static_cast<size_t>(loop * layers + layer)];

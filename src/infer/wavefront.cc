@@ -98,8 +98,8 @@ int64_t Wavefront::prompt_positions_in_flight() const { return prompt_flying_; }
 
 void Wavefront::add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes) {
   if (flight_.empty() && prompt_started_ < prompt_size()) {
-    begin_chunk(std::min({request_.options.prompt_chunk, prompt_quota,
-                          prompt_size() - prompt_started_}));
+    begin_chunk(
+        std::min({request_.options.prompt_chunk, prompt_quota, prompt_size() - prompt_started_}));
   } else if (started_ < emitted_ && (keeps_all_loops() || flight_.empty())) {
     if (!keeps_all_loops() && started_ == 0) cache_.share_planes(request_.options.kv);
     ++started_;
@@ -108,12 +108,11 @@ void Wavefront::add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes) {
   bool decoding = false;
   for (const std::unique_ptr<Position>& p : flight_) {
     p->lane = static_cast<int64_t>(lanes.size());
-    lanes.push_back(
-        {&cache_, p->index, p->loops, p->state.data(), p->state.data() + width_, 0.0f});
+    lanes.push_back({&cache_, p->index, p->loops, p->state.data(), p->state.data() + width_, 0.0f});
     decoding = decoding || p->index >= prompt_size();
     statistics_.decode_lanes += p->index >= prompt_size();
   }
-  statistics_.decode_passes += decoding;
+  statistics_.decode_passes += decoding && first_seen_;
 }
 
 bool Wavefront::add_speculative_lane(std::vector<Lane>& lanes) {
@@ -123,7 +122,7 @@ bool Wavefront::add_speculative_lane(std::vector<Lane>& lanes) {
   const int32_t token = tokens_[static_cast<size_t>(started_)];
   if (output_.is_stop_id(token)) return false;
   const bool decoding = !flight_.empty() && flight_.back()->index >= prompt_size();
-  statistics_.decode_passes += !decoding;
+  statistics_.decode_passes += !decoding && first_seen_;
   ++statistics_.decode_lanes;
   ++statistics_.provisional_tokens;
   ++started_;

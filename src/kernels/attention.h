@@ -62,9 +62,7 @@ struct KvLayout {
   int64_t head_dim = 0;
   KvType type = KvType::kF32;
 
-  int64_t element_bytes() const {
-    return type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1;
-  }
+  int64_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1; }
   // Elements.
   int64_t key_tile() const { return head_dim * kPagePositions; }
   int64_t value_panels() const { return (head_dim + cpu::kPanel - 1) / cpu::kPanel; }

@@ -51,9 +51,7 @@ HeadTiles head_tiles(const KvLayout& layout, const std::byte* page, int64_t head
     }
     return {scratch, wide_values};
   }
-  const auto scales = [&](int64_t offset) {
-    return reinterpret_cast<const float*>(page + offset);
-  };
+  const auto scales = [&](int64_t offset) { return reinterpret_cast<const float*>(page + offset); };
   kernels.widen_int8_columns(reinterpret_cast<const int8_t*>(keys), layout.head_dim,
                              scales(layout.key_scale_offset(head)), scratch);
   for (int64_t p = 0; p < layout.value_panels(); ++p) {
@@ -116,9 +114,8 @@ void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, fl
   for_tiles(layout, [&](int64_t head, int64_t tile, int64_t scales, bool key) {
     float* x = (key ? k : v) + head * layout.head_dim;
     const std::byte* from = page + tile;
-    const float scale = layout.type == KvType::kInt8
-                            ? reinterpret_cast<const float*>(page + scales)[slot]
-                            : 1.0f;
+    const float scale =
+        layout.type == KvType::kInt8 ? reinterpret_cast<const float*>(page + scales)[slot] : 1.0f;
     for (int64_t i = 0; i < layout.head_dim; ++i) {
       const int64_t at = key ? key_slot(slot, i) : value_slot(slot, i);
       switch (layout.type) {
@@ -174,7 +171,8 @@ void cached_attention(const CachedAttentionParams& p, Device& device) {
           head_tiles(layout, task.queries->pages[block], task.kv_head,
                      std::min(kBlock, keys - block * kBlock), wide, device.kernels());
       attention::add_block(
-          tile, tiles.keys, tiles.values, p.scale, [&](int64_t r) { return first_position + r / group + 1 - block * kBlock; },
+          tile, tiles.keys, tiles.values, p.scale,
+          [&](int64_t r) { return first_position + r / group + 1 - block * kBlock; },
           device.kernels());
     }
     for (int64_t r = 0; r < rows; ++r) {

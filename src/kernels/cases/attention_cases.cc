@@ -124,8 +124,9 @@ class CachedAttentionCase : public AttentionCaseBase {
   }
   std::vector<OpInput> inputs() const override {
     const DType storage = layout_.type == KvType::kBf16 ? DType::kBf16 : DType::kF32;
-    return {
-        {"q", query_count(), 0, 2}, {"k", kv_count(), 0, 1, storage}, {"v", kv_count(), 0, 1, storage}};
+    return {{"q", query_count(), 0, 2},
+            {"k", kv_count(), 0, 1, storage},
+            {"v", kv_count(), 0, 1, storage}};
   }
   void forward_reference(const Doubles& in, Doubles& out) const override {
     Doubles stored = in;
@@ -188,8 +189,8 @@ class CachedAttentionCase : public AttentionCaseBase {
       }
       const float inverse = most > 0 ? 127.0f / most : 0.0f;
       for (size_t i = at; i < at + n; ++i) {
-        x[i] = std::nearbyint(static_cast<float>(x[i]) * inverse) *
-               static_cast<double>(most / 127.0f);
+        x[i] =
+            std::nearbyint(static_cast<float>(x[i]) * inverse) * static_cast<double>(most / 127.0f);
       }
     }
   }

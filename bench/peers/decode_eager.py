@@ -30,7 +30,8 @@ def load(directory: pathlib.Path, dtype: torch.dtype) -> LoopedModel:
         model = LoopedModel(Config.read(directory / "config.json"))
     tensors = {}
     for path in sorted(directory.glob("model*.safetensors")):
-        tensors |= {name: tensor.to(dtype) for name, tensor in load_file(path).items()}
+        # Copied: in the mapped file weights start anywhere in a cache line, and one-row products take 1.16 times as long.
+        tensors |= {name: tensor.to(dtype, copy=True) for name, tensor in load_file(path).items()}
     if model.config.tie_embeddings:
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
     model.load_state_dict(tensors, assign=True)

@@ -16,7 +16,7 @@ import statistics
 import time
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from eager_model import Cache, Config, LoopedModel, initialize
 
@@ -30,8 +30,13 @@ def load(directory: pathlib.Path, dtype: torch.dtype) -> LoopedModel:
         model = LoopedModel(Config.read(directory / "config.json"))
     tensors = {}
     for path in sorted(directory.glob("model*.safetensors")):
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
         # Copied: in the mapped file weights start anywhere in a cache line, and one-row products take 1.16 times as long.
-        tensors |= {name: tensor.to(dtype, copy=True) for name, tensor in load_file(path).items()}
+        # Opened anew for each: a mapping's pages count as resident memory until it is closed.
+        for name in names:
+            with safe_open(path, "pt") as file:
+                tensors[name] = file.get_tensor(name).to(dtype, copy=True)
     if model.config.tie_embeddings:
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
     model.load_state_dict(tensors, assign=True)

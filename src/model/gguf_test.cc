@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/gguf_reader.h"
 #include "model/gguf_test_file.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
@@ -105,6 +106,18 @@ TEST(Gguf, RefusesTruncationAtEveryLength) {
 std::string with_u64(std::string file, size_t place, uint64_t value) {
   std::memcpy(file.data() + place, &value, sizeof(value));
   return file;
+}
+
+TEST(GgufReader, StopsAtTheLastByte) {
+  const std::string four = "abcd";
+  for (const uint64_t count : {uint64_t{5}, uint64_t{6}, UINT64_MAX}) {
+    GgufReader reader(std::as_bytes(std::span(four)));
+    EXPECT_ERROR_SAYS(reader.bytes(count), "at byte 0, but only 4 follow");
+    EXPECT_OK(reader.bytes(4));
+    EXPECT_EQ(reader.left(), 0u);
+    EXPECT_ERROR_SAYS(reader.bytes(1), "at byte 4, but only 0 follow");
+    EXPECT_OK(reader.bytes(0));
+  }
 }
 
 TEST(Gguf, RefusesHostileCountsBeforeUsingThem) {

@@ -23,7 +23,7 @@ struct ModelOptions {
   WeightType weights = WeightType::kAsStored;
   // Safetensors with the exit gate of a GGUF model, whose converter leaves it out. Empty: the file
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
-  std::string gate_file;
+  std::string gate_file{};
 };
 
 // Not for use by several threads at once.

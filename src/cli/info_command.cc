@@ -47,6 +47,7 @@ std::string stored_text(const Checkpoint& checkpoint) {
     elements[checkpoint.stored_types[i]] += checkpoint.specs[i].count();
   }
   std::vector<std::pair<int64_t, std::string>> types;
+  types.reserve(elements.size());
   for (const auto& [type, count] : elements) types.emplace_back(-count, type);
   std::sort(types.begin(), types.end());
   std::string text;

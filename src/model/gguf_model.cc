@@ -1,47 +1,18 @@
 #include "model/gguf_model.h"
 
-#include <algorithm>
-#include <array>
-#include <cstring>
+#include <optional>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
-#include "base/bf16.h"
-#include "base/check.h"
 #include "model/config_rules.h"
+#include "model/gguf_convert.h"
 
 namespace looplm {
 namespace {
-
-struct NamePair {
-  const char* ours;
-  const char* gguf;
-};
-// Where Hugging Face's Ouro says "post_attention_layernorm" it means the norm before the
-// feed-forward part; the norms of what the two parts return have the suffix _2.
-constexpr std::array<NamePair, 11> kBlockNames = {{
-    {kAttentionNormName, "attn_norm.weight"},
-    {kQueryName, "attn_q.weight"},
-    {kKeyName, "attn_k.weight"},
-    {kValueName, "attn_v.weight"},
-    {kOutputName, "attn_output.weight"},
-    {kAttentionOutputNormName, "post_attention_norm.weight"},
-    {kMlpNormName, "ffn_norm.weight"},
-    {kGateProjectionName, "ffn_gate.weight"},
-    {kUpProjectionName, "ffn_up.weight"},
-    {kDownProjectionName, "ffn_down.weight"},
-    {kMlpOutputNormName, "post_ffw_norm.weight"},
-}};
-constexpr std::array<NamePair, 5> kModelNames = {{
-    {kEmbeddingName, "token_embd.weight"},
-    {kFinalNormName, "output_norm.weight"},
-    {kGateWeightName, kGgufGateWeightName},
-    {kGateBiasName, kGgufGateBiasName},
-    {kHeadName, "output.weight"},
-}};
-
-constexpr std::string_view kLayerPrefix = "model.layers.";
 
 bool is_gate(const ParameterSpec& spec) {
   return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
@@ -49,70 +20,6 @@ bool is_gate(const ParameterSpec& spec) {
 
 bool is_reordered(const std::string& parameter) {
   return parameter.ends_with(kQueryName) || parameter.ends_with(kKeyName);
-}
-
-// A tensor whose values must be changed into `to`.
-struct Conversion {
-  const GgufTensor* from;
-  DType dtype;       // of `to`; blocks become bf16
-  int64_t head_dim;  // rows are reordered within heads of this size; 0: not
-  int64_t rows;
-  int64_t columns;
-  std::byte* to;
-};
-
-// The row of the file that is row `row` of the model. In a head of size D the file has row i of
-// the first half at 2i and row i of the second half at 2i + 1.
-int64_t stored_row(const Conversion& conversion, int64_t row) {
-  const int64_t size = conversion.head_dim;
-  if (size == 0) return row;
-  const int64_t in_head = row % size;
-  const int64_t half = size / 2;
-  return row - in_head + in_head % half * 2 + in_head / half;
-}
-
-void convert_rows(const Conversion& c, const std::byte* data, int64_t first, int64_t last) {
-  const GgmlBlock block = ggml_block(c.from->type);
-  const int64_t stored_bytes = c.columns / block.elements * block.bytes;
-  const bool plain = plain_dtype(c.from->type).has_value();
-  std::vector<float> floats(plain ? 0 : static_cast<size_t>(c.columns));
-  for (int64_t row = first; row < last; ++row) {
-    const std::byte* from = data + stored_row(c, row) * stored_bytes;
-    std::byte* to = c.to + row * c.columns * static_cast<int64_t>(dtype_size(c.dtype));
-    if (plain) {
-      std::memcpy(to, from, static_cast<size_t>(stored_bytes));
-      continue;
-    }
-    read_ggml_blocks(c.from->type, from, floats);
-    auto* rounded = reinterpret_cast<Bf16*>(to);
-    for (size_t i = 0; i < floats.size(); ++i) rounded[i] = to_bf16(floats[i]);
-  }
-}
-
-struct RowRange {
-  size_t conversion;
-  int64_t first;
-  int64_t last;
-};
-
-void convert(const GgufFile& file, const std::vector<Conversion>& conversions, ThreadPool* pool) {
-  constexpr int64_t kElements = int64_t{1} << 18;
-  std::vector<RowRange> ranges;
-  for (size_t i = 0; i < conversions.size(); ++i) {
-    const Conversion& c = conversions[i];
-    const int64_t step = std::max<int64_t>(1, kElements / c.columns);
-    for (int64_t first = 0; first < c.rows; first += step) {
-      ranges.push_back({i, first, std::min(c.rows, first + step)});
-    }
-  }
-  const auto run = [&](int64_t index, int /*thread*/) {
-    const RowRange& range = ranges[static_cast<size_t>(index)];
-    const Conversion& c = conversions[range.conversion];
-    convert_rows(c, file.data(*c.from), range.first, range.last);
-  };
-  const auto count = static_cast<int64_t>(ranges.size());
-  if (pool != nullptr) return pool->parallel_for(count, run);
-  for (int64_t i = 0; i < count; ++i) run(i, 0);
 }
 
 // "models/ouro.gguf" to "models/ouro.gate.safetensors".
@@ -160,7 +67,7 @@ Status add_gate_tensor(const ParameterSpec& spec, Checkpoint& checkpoint) {
 }
 
 Status add_tensor(const ParameterSpec& spec, Checkpoint& checkpoint,
-                  std::vector<Conversion>& conversions) {
+                  std::vector<GgufConversion>& conversions) {
   const std::string name = gguf_tensor_name(spec.name);
   const GgufTensor* tensor = checkpoint.gguf->find(name);
   if (tensor == nullptr) return not_found(fmt::format("no tensor '{}'", name));
@@ -198,7 +105,7 @@ Status check_unexpected(const Checkpoint& checkpoint) {
 }
 
 // Buffers for what must be converted, and the views into them.
-void allocate(Checkpoint& checkpoint, std::vector<Conversion>& conversions) {
+void allocate(Checkpoint& checkpoint, std::vector<GgufConversion>& conversions) {
   size_t next = 0;
   for (TensorView& view : checkpoint.tensors) {
     if (view.data != nullptr) continue;
@@ -212,7 +119,7 @@ Status fill(const std::string& path, const CheckpointOptions& options, Checkpoin
   LOOPLM_ASSIGN_OR_RETURN(checkpoint.config, gguf_model_config(*checkpoint.gguf));
   LOOPLM_RETURN_IF_ERROR(find_gate(path, options, checkpoint));
   checkpoint.specs = parameter_specs(checkpoint.config);
-  std::vector<Conversion> conversions;
+  std::vector<GgufConversion> conversions;
   for (const ParameterSpec& spec : checkpoint.specs) {
     const bool beside = is_gate(spec) && !checkpoint.weights.files().empty();
     LOOPLM_RETURN_IF_ERROR(beside ? add_gate_tensor(spec, checkpoint)
@@ -221,26 +128,11 @@ Status fill(const std::string& path, const CheckpointOptions& options, Checkpoin
   LOOPLM_RETURN_IF_ERROR(check_unexpected(checkpoint));
   if (options.shapes_only) return {};
   allocate(checkpoint, conversions);
-  convert(*checkpoint.gguf, conversions, options.pool);
+  convert_gguf_tensors(*checkpoint.gguf, conversions, options.pool);
   return {};
 }
 
 }  // namespace
-
-std::string gguf_tensor_name(const std::string& parameter) {
-  for (const NamePair& pair : kModelNames) {
-    if (parameter == pair.ours) return pair.gguf;
-  }
-  const size_t dot = parameter.find('.', kLayerPrefix.size());
-  LOOPLM_CHECK(parameter.starts_with(kLayerPrefix) && dot != std::string::npos, "{}", parameter);
-  for (const NamePair& pair : kBlockNames) {
-    if (parameter.substr(dot + 1) == pair.ours) {
-      return fmt::format(
-          "blk.{}.{}", parameter.substr(kLayerPrefix.size(), dot - kLayerPrefix.size()), pair.gguf);
-    }
-  }
-  LOOPLM_CHECK(false, "{}", parameter);
-}
 
 Result<Checkpoint> open_gguf_checkpoint(const std::string& path, const CheckpointOptions& options) {
   Checkpoint checkpoint;

@@ -135,8 +135,9 @@ void add_eval_command(Program& program) {
   CLI::App* command = program.app().add_subcommand(
       "eval",
       "Measure loss and accuracy after every loop, and where the gate exits, in one forward");
-  command->add_option("DIR", o->model.directory,
-                      "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
+  command->add_option(
+      "DIR", o->model.directory,
+      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
   command
       ->add_option("--data", o->data,
                    "A .jsonl file of 'text', 'prompt' and 'completion', 'turns' of these, or "

@@ -1,5 +1,10 @@
 // looplm info: what a model is made of and what it needs to run.
+#include <algorithm>
+#include <map>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -15,6 +20,7 @@ namespace {
 
 struct InfoOptions {
   std::string directory;
+  std::string gate_file;
   int64_t context = 0;
   bool tensors = false;
   bool json = false;
@@ -33,14 +39,33 @@ KvNeed need_of(const ModelConfig& config, KvPolicy policy, DType dtype, int64_t 
   return kv_need(config, request);
 }
 
+// "bfloat16", or "Q4_K, Q6_K and F32" of a GGUF file, types of more elements first.
+std::string stored_text(const Checkpoint& checkpoint) {
+  if (!checkpoint.gguf.has_value()) return checkpoint.config.dtype;
+  std::map<std::string, int64_t> elements;
+  for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+    elements[checkpoint.stored_types[i]] += checkpoint.specs[i].count();
+  }
+  std::vector<std::pair<int64_t, std::string>> types;
+  types.reserve(elements.size());
+  for (const auto& [type, count] : elements) types.emplace_back(-count, type);
+  std::sort(types.begin(), types.end());
+  std::string text;
+  for (size_t i = 0; i < types.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 < types.size() ? ", " : " and ") + types[i].second;
+  }
+  return text;
+}
+
 void print_config(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config;
   std::string files;
-  for (const std::string& file : checkpoint.weights.files()) {
+  for (const std::string& file : checkpoint.files()) {
     files += (files.empty() ? "" : ", ") + file.substr(file.rfind('/') + 1);
   }
   fmt::print("{}\n", checkpoint.directory);
-  fmt::print("  type             {}, stored as {} in {}\n", c.model_type, c.dtype, files);
+  fmt::print("  type             {}, stored as {} in {}\n", c.model_type, stored_text(checkpoint),
+             files);
   fmt::print("  parameters       {} in {} tensors\n", c.parameter_count(), checkpoint.specs.size());
   fmt::print("  loops            {} trained; norm between loops {}; exit gate {}\n", c.loops,
              c.norm_between_loops ? "on" : "off", c.exit_gate ? "yes" : "no");
@@ -50,6 +75,7 @@ void print_config(const Checkpoint& checkpoint) {
              c.head_dim);
   fmt::print("  vocabulary       {}{}\n", c.vocab_size, c.tie_embeddings ? ", tied head" : "");
   fmt::print("  positions        {}, RoPE base {}\n", c.max_positions, c.rope_theta);
+  for (const std::string& note : checkpoint.notes) fmt::print("  note             {}\n", note);
 }
 
 void print_memory(const ModelConfig& config, int64_t context) {
@@ -79,8 +105,9 @@ OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
   for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
     json["tensors"].push_back({{"name", checkpoint.specs[i].name},
                                {"shape", checkpoint.specs[i].shape},
-                               {"dtype", dtype_name(checkpoint.tensors[i].dtype)}});
+                               {"dtype", checkpoint.stored_types[i]}});
   }
+  json["notes"] = checkpoint.notes;
   json["weight_bytes"] = {{"bf16", weight_bytes(c, DType::kBf16)},
                           {"f32", weight_bytes(c, DType::kF32)}};
   json["context"] = context;
@@ -97,7 +124,9 @@ OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
 }
 
 Status info(const InfoOptions& options) {
-  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(options.directory));
+  LOOPLM_ASSIGN_OR_RETURN(
+      const Checkpoint checkpoint,
+      open_checkpoint(options.directory, {.gate_file = options.gate_file, .shapes_only = true}));
   const int64_t context = options.context == 0
                               ? std::min<int64_t>(4096, checkpoint.config.max_positions)
                               : options.context;
@@ -114,8 +143,8 @@ Status info(const InfoOptions& options) {
   if (options.tensors) {
     fmt::print("tensors\n");
     for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
-      fmt::print("  {:<52} {:<5} {}\n", checkpoint.specs[i].name,
-                 dtype_name(checkpoint.tensors[i].dtype), shape_text(checkpoint.specs[i].shape));
+      fmt::print("  {:<52} {:<5} {}\n", checkpoint.specs[i].name, checkpoint.stored_types[i],
+                 shape_text(checkpoint.specs[i].shape));
     }
   }
   return {};
@@ -127,7 +156,10 @@ void add_info_command(Program& program) {
   auto options = std::make_shared<InfoOptions>();
   CLI::App* command =
       program.app().add_subcommand("info", "Show a model's shape, tensors and memory needs");
-  command->add_option("DIR", options->directory, "Model directory")->required();
+  command->add_option("DIR", options->directory, "Model directory or GGUF file")->required();
+  command->add_option("--gate", options->gate_file,
+                      "Safetensors with the exit gate of a GGUF model (default: "
+                      "NAME.gate.safetensors beside NAME.gguf, if there)");
   command
       ->add_option("--context", options->context,
                    "Context length in tokens for the memory table (0: 4096 or the model's)")

@@ -35,6 +35,7 @@ std::vector<std::string> bundled_places() {
 ModelOptions ModelChoice::options() const {
   ModelOptions o;
   o.threads = threads;
+  o.gate_file = gate_file;
   if (dtype == "f32") o.weights = WeightType::kF32;
   if (dtype == "bf16") o.weights = WeightType::kBf16;
   return o;
@@ -49,6 +50,9 @@ void add_weight_options(CLI::App& command, ModelChoice& choice) {
   command.add_option("--threads", choice.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  command.add_option("--gate", choice.gate_file,
+                     "Safetensors with the exit gate of a GGUF model (default: "
+                     "NAME.gate.safetensors beside NAME.gguf, if there)");
 }
 
 Result<std::string> locate_model(const std::string& given) {
@@ -63,7 +67,7 @@ Result<std::string> locate_model(const std::string& given) {
   }
   return not_found(
       fmt::format("no model named and no bundled one found (looked in {}); name a directory that "
-                  "holds config.json and safetensors, or set LOOPLM_MODEL to one",
+                  "holds config.json and safetensors, or a GGUF file, or set LOOPLM_MODEL to one",
                   tried));
 }
 

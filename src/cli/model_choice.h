@@ -15,11 +15,12 @@ struct ModelChoice {
   std::string directory;
   std::string dtype = "auto";
   int threads = 0;
+  std::string gate_file;
 
   ModelOptions options() const;
 };
 
-// --dtype and --threads.
+// --dtype, --threads and --gate.
 void add_weight_options(CLI::App& command, ModelChoice& choice);
 
 // `given` if not empty, else $LOOPLM_MODEL, else the bundled model: models/small beside the build

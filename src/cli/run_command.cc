@@ -17,6 +17,7 @@
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
+#include "model/checkpoint.h"
 #include "tensor/memory_plan.h"
 
 namespace looplm::cli {
@@ -274,11 +275,12 @@ Status run(const RunOptions& options) {
   if (options.ids.has_value()) {
     LOOPLM_ASSIGN_OR_RETURN(prompt, parse_ids("--ids", *options.ids));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(options.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(options.model.directory));
   // Options are checked against the config before gigabytes of weights are read.
-  LOOPLM_ASSIGN_OR_RETURN(const ModelConfig config, read_model_config(directory));
+  LOOPLM_ASSIGN_OR_RETURN(const ModelConfig config,
+                          read_checkpoint_config(path, {.gate_file = options.model.gate_file}));
   LOOPLM_ASSIGN_OR_RETURN(const GenerateOptions request, resolve(options, config));
-  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(directory, options.model.options()));
+  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(path, options.model.options()));
   if (options.ids.has_value()) return answer(*model, options, prompt, request);
   if (!options.prompt.has_value()) return answer_lines(*model, options, request);
   LOOPLM_ASSIGN_OR_RETURN(prompt, encode_prompt(*model, *options.prompt));
@@ -287,7 +289,7 @@ Status run(const RunOptions& options) {
 
 void add_model_options(CLI::App& command, RunOptions& o) {
   command.add_option("DIR", o.model.directory,
-                     "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
+                     "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
   command.add_option("-p,--prompt", o.prompt,
                      "Text to continue; without it, each line of standard input is a request");
   command.add_option("--ids", o.ids, "Token ids to continue, such as 1,2,3; needs no tokenizer");

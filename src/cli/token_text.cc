@@ -31,9 +31,9 @@ Result<std::vector<int32_t>> parse_ids(const std::string& option, const std::str
 
 Result<std::vector<int32_t>> encode_prompt(const Model& model, const std::string& text) {
   if (model.tokenizer() == nullptr) {
-    return invalid_argument(
-        fmt::format("'{}' has no tokenizer.json to read text with; give token ids with --ids 1,2,3",
-                    model.directory()));
+    return invalid_argument(fmt::format(
+        "'{}' has no tokenizer.json with it to read text by; give token ids with --ids 1,2,3",
+        model.directory()));
   }
   return model.tokenizer()->encode(text);
 }

@@ -153,8 +153,9 @@ void add_trace_command(Program& program) {
   auto options = std::make_shared<TraceCommandOptions>();
   CLI::App* command = program.app().add_subcommand(
       "trace", "Show what every loop says about every token of a text");
-  command->add_option("DIR", options->model.directory,
-                      "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
+  command->add_option(
+      "DIR", options->model.directory,
+      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
   command->add_option("-p,--prompt", options->prompt, "Text to read");
   command->add_option("--ids", options->ids, "Token ids to read, such as 1,2,3");
   command

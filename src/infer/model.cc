@@ -1,7 +1,5 @@
 #include "looplm/model.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
 #include "base/file.h"
@@ -13,10 +11,14 @@ namespace {
 DType packed_type(WeightType wanted, const Checkpoint& checkpoint) {
   if (wanted == WeightType::kF32) return DType::kF32;
   if (wanted == WeightType::kBf16) return DType::kBf16;
-  const bool any_f32 =
-      std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(),
-                  [](const TensorView& tensor) { return tensor.dtype == DType::kF32; });
-  return any_f32 ? DType::kF32 : DType::kBf16;
+  // Norms and the gate are fp32 in memory anyhow, and in the GGUF files of every type.
+  for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+    const ParameterRole role = checkpoint.specs[i].role;
+    const bool matrix = role == ParameterRole::kEmbedding || role == ParameterRole::kHead ||
+                        role == ParameterRole::kLinear;
+    if (matrix && checkpoint.tensors[i].dtype == DType::kF32) return DType::kF32;
+  }
+  return DType::kBf16;
 }
 
 ParameterSource source_of(const Checkpoint& checkpoint) {
@@ -30,16 +32,19 @@ ParameterSource source_of(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> Model::load(const std::string& directory,
-                                           const ModelOptions& options) {
-  LOOPLM_ASSIGN_OR_RETURN(Checkpoint checkpoint, open_checkpoint(directory));
+Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::create(options.threads));
+  CheckpointOptions opening;
+  opening.gate_file = options.gate_file;
+  opening.pool = &device->pool();
+  LOOPLM_ASSIGN_OR_RETURN(Checkpoint checkpoint, open_checkpoint(path, opening));
   LOOPLM_RETURN_IF_ERROR(check_finite(checkpoint, device->pool()));
   const DType dtype = packed_type(options.weights, checkpoint);
   LOOPLM_ASSIGN_OR_RETURN(
       ModelWeights weights,
       ModelWeights::load(checkpoint.config, source_of(checkpoint), dtype, *device));
   std::unique_ptr<Tokenizer> tokenizer;
+  const std::string directory = companion_directory(path);
   if (file_exists(directory + "/tokenizer.json")) {
     LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
   }

@@ -1,9 +1,11 @@
-// Checkpoint directories: config.json, the weights in safetensors, and tokenizer files.
+// Checkpoints: directories with config.json, the weights in safetensors, and tokenizer files; and
+// GGUF files.
 #ifndef LOOPLM_MODEL_CHECKPOINT_H_
 #define LOOPLM_MODEL_CHECKPOINT_H_
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,29 +14,55 @@
 #include "looplm/status.h"
 
 #include "base/thread_pool.h"
+#include "model/gguf.h"
 #include "model/parameters.h"
 #include "model/safetensors.h"
 #include "model/safetensors_writer.h"
+#include "tensor/buffer.h"
 #include "tensor/tensor.h"
 
 namespace looplm {
 
 struct Checkpoint {
-  std::string directory;
+  std::string directory;  // or the GGUF file's path
   ModelConfig config;
-  std::vector<ParameterSpec> specs;  // parameter_specs(config)
-  std::vector<TensorView> tensors;   // of each spec, in `weights`; dtypes may differ
-  Safetensors weights;
+  std::vector<ParameterSpec> specs;       // parameter_specs(config)
+  std::vector<TensorView> tensors;        // of each spec; dtypes may differ
+  std::vector<std::string> stored_types;  // of each spec, as its file says: "BF16", "Q4_K"
+  std::vector<std::string> notes;         // what the files lack, in sentences for the user
+
+  Safetensors weights;  // of a GGUF model: the file with its gate, if there is one
+  std::optional<GgufFile> gguf;
+  std::vector<Buffer<std::byte>> converted;  // tensors that are not used as the GGUF file has them
+
+  // The paths of the files that hold the weights.
+  std::vector<std::string> files() const;
 };
 
-// Opens a directory and checks that its weights are exactly the parameters that its config.json
-// describes, each with that shape. Errors: a parameter that is missing, misshapen or of a dtype
-// looplm does not read, and any tensor that is no parameter, except
+struct CheckpointOptions {
+  // Safetensors (a file or a checkpoint directory) with the exit gate of a GGUF model. Empty: the
+  // model's own, else the one in NAME.gate.safetensors beside NAME.gguf, else none.
+  std::string gate_file{};
+  // Leaves tensors that would have to be converted without data.
+  bool shapes_only = false;
+  ThreadPool* pool = nullptr;  // for conversions; null: this thread alone
+};
+
+// Opens a directory or a GGUF file and checks that its weights are exactly the parameters that its
+// config describes, each with that shape. Errors: a parameter that is missing, misshapen or of a
+// type looplm does not read, and any tensor that is no parameter, except
 //   - "lm_head.weight" in a model with tied embeddings if it is a copy of the embedding (some
 //     programs write it; if it differed, dropping it would silently give another model),
-//   - "...rotary_emb.inv_freq", a constant that old programs stored.
+//   - "...rotary_emb.inv_freq", a constant that old programs stored, and its like in GGUF files.
 // Values are not looked at; see check_finite.
-Result<Checkpoint> open_checkpoint(const std::string& directory);
+Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOptions& options = {});
+
+// The config alone, at the cost of headers.
+Result<ModelConfig> read_checkpoint_config(const std::string& path,
+                                           const CheckpointOptions& options = {});
+
+// Where a model's tokenizer files are: the directory itself, or the one that its GGUF file is in.
+std::string companion_directory(const std::string& path);
 
 // An error that names the first tensor and index with a NaN or an infinity. Reads all weights, at
 // the speed of memory or, the first time, of the disk.

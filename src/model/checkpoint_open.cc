@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <set>
 
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "model/checkpoint.h"
+#include "model/gguf_model.h"
 #include "model/tensor_read.h"
 
 namespace looplm {
@@ -74,6 +76,7 @@ Status find_parameters(Checkpoint& checkpoint) {
                                           spec.name, shape_text(view.shape),
                                           shape_text(spec.shape)));
     }
+    checkpoint.stored_types.push_back(dtype_name(view.dtype));
     checkpoint.tensors.push_back(std::move(view));
   }
   return {};
@@ -108,9 +111,7 @@ std::vector<Chunk> chunks_of(const std::vector<TensorView>& tensors) {
   return chunks;
 }
 
-}  // namespace
-
-Result<Checkpoint> open_checkpoint(const std::string& directory) {
+Result<Checkpoint> open_directory(const std::string& directory) {
   constexpr int kAttempts = 10;
   for (int attempt = 1;; ++attempt) {
     const HeldDirectory held(directory);
@@ -118,6 +119,44 @@ Result<Checkpoint> open_checkpoint(const std::string& directory) {
     // A training run may have put a newer checkpoint here between our opening of two files.
     if (held.is_at(directory) || attempt == kAttempts) return checkpoint;
   }
+}
+
+bool is_gguf(const std::string& path) {
+  return file_exists(path) || (path.ends_with(".gguf") && !is_directory(path));
+}
+
+}  // namespace
+
+std::vector<std::string> Checkpoint::files() const {
+  std::vector<std::string> paths = weights.files();
+  if (gguf.has_value()) paths.insert(paths.begin(), gguf->path());
+  return paths;
+}
+
+Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOptions& options) {
+  if (is_gguf(path)) return open_gguf_checkpoint(path, options);
+  if (!options.gate_file.empty()) {
+    return invalid_argument(
+        fmt::format("a gate file '{}' is given, but '{}' is no GGUF file; a directory's weights "
+                    "hold the gate themselves",
+                    options.gate_file, path));
+  }
+  return open_directory(path);
+}
+
+Result<ModelConfig> read_checkpoint_config(const std::string& path,
+                                           const CheckpointOptions& options) {
+  if (!is_gguf(path)) return read_model_config(path);
+  CheckpointOptions of_header = options;
+  of_header.shapes_only = true;
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_gguf_checkpoint(path, of_header));
+  return checkpoint.config;
+}
+
+std::string companion_directory(const std::string& path) {
+  if (!is_gguf(path)) return path;
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
 }
 
 Status check_finite(const Checkpoint& checkpoint, ThreadPool& pool) {

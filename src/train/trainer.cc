@@ -70,7 +70,8 @@ class Run {
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   TrunkShape shape() const;
   std::string tokenizer_directory() const {
-    return config_.tokenizer.empty() ? config_.from : config_.tokenizer;
+    if (!config_.tokenizer.empty()) return config_.tokenizer;
+    return config_.from.empty() ? "" : companion_directory(config_.from);
   }
 
   RunConfig config_;
@@ -112,7 +113,7 @@ Status Run::load_model() {
   if (config_.from.empty()) {
     model_ = config_.config;
   } else {
-    LOOPLM_ASSIGN_OR_RETURN(checkpoint, open_checkpoint(config_.from));
+    LOOPLM_ASSIGN_OR_RETURN(checkpoint, open_checkpoint(config_.from, {.pool = &device_->pool()}));
     LOOPLM_RETURN_IF_ERROR(check_finite(*checkpoint, device_->pool()));
     model_ = checkpoint->config;
     config_.config = model_;

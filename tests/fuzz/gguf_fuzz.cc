@@ -1,0 +1,53 @@
+// A GGUF file: every tensor that is offered lies inside the file, apart from the others, and can be
+// turned into floats; metadata can be looked up as any type.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "model/gguf.h"
+
+namespace looplm {
+namespace {
+
+void look_up(const GgufHeader& header) {
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  for (const auto& [key, value] : header.metadata) {
+    LOOPLM_CHECK(!key.empty() && gguf_value_text(value).size() < 256);
+    const bool found = gguf_int(header.metadata, key, {}, -kMax, kMax).ok() ||
+                       gguf_number(header.metadata, key, {}, -1e300, 1e300).ok() ||
+                       gguf_bool(header.metadata, key, false).ok() ||
+                       gguf_string(header.metadata, key, {}).ok();
+    // Lists, NaN, infinities and the ends of the 64-bit range are none of these.
+    LOOPLM_CHECK(found || !std::holds_alternative<std::string_view>(value));
+  }
+}
+
+void run(std::span<const std::byte> file) {
+  const Result<GgufHeader> header = parse_gguf(file, "input");
+  if (!header.ok()) {
+    LOOPLM_CHECK(header.status().message().starts_with("input"));
+    return;
+  }
+  look_up(header.value());
+  uint64_t covered = 0;
+  for (const GgufTensor& tensor : header.value().tensors) {
+    LOOPLM_CHECK(tensor.begin >= covered && tensor.bytes <= file.size() - tensor.begin);
+    covered = tensor.begin + tensor.bytes;
+    // No larger than the file times the elements that the densest block has per byte.
+    std::vector<float> values(static_cast<size_t>(element_count(tensor.shape)));
+    LOOPLM_CHECK(values.size() <= 2 * file.size());
+    read_ggml_blocks(tensor.type, file.data() + tensor.begin, values);
+  }
+}
+
+}  // namespace
+}  // namespace looplm
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  looplm::run(std::as_bytes(std::span(data, size)));
+  return 0;
+}

@@ -29,6 +29,9 @@ struct Request {
   GenerateCallbacks callbacks;
   // Called once, with what was generated until the end, a stop or cancel().
   std::function<void(Generation)> done;
+  // For measurement: puts another token in place of the one that loop `loop` (from 1) chose for
+  // `index` of the output.
+  std::function<int32_t(int64_t index, int64_t loop, int32_t token)> replay{};
 };
 
 struct EngineStatistics {

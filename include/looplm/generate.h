@@ -91,6 +91,8 @@ struct GeneratedToken {
   int64_t loops = 0;  // the loop whose read-out chose it (max_loops for the weighted read-out)
   float log_probability = 0;  // log softmax of the raw logits at this id
   std::string text;  // text that became complete with this token; empty without a tokenizer
+  // While speculating: what each loop chose, -1 where none was read.
+  std::vector<int32_t> proposals{};
 };
 
 enum class FinishReason { kStop, kLength, kCancelled };
@@ -110,6 +112,10 @@ struct GenerateStatistics {
   // how many it chose the same token. Loops are read while speculating.
   std::vector<int64_t> loop_reads;
   std::vector<int64_t> loop_agreements;
+  uint64_t weight_bytes = 0;  // of matrices, read for the tokens after the first
+  double read_bytes_per_second() const {
+    return decode_seconds > 0 ? static_cast<double>(weight_bytes) / decode_seconds : 0;
+  }
 };
 
 struct Generation {

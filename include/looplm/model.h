@@ -12,11 +12,14 @@
 
 namespace looplm {
 
-// How weights are held in memory while running. Sums are fp32 in both.
+// How weights are held in memory while running. Sums are fp32 in all.
 enum class WeightType {
   kAsStored,  // F32 matrices run in fp32, all others in bf16
   kF32,
   kBf16,  // weights and the inputs of matrix products are rounded to bf16
+  kInt8,  // matrices in int8 with a scale per row; the inputs of products in int8 too, with a scale
+          // per 64 values
+  kInt4,  // blocks' matrices in int4 with a scale and a minimum per 64 weights, the head in int8
 };
 
 struct ModelOptions {

@@ -7,6 +7,8 @@
 namespace looplm::cli {
 
 void add_bench_tokenizer(Program& program, CLI::App& bench);
+void add_bench_decode(Program& program, CLI::App& bench);
+void add_bench_speculate(Program& program, CLI::App& bench);
 void add_bench_support(Program& program, CLI::App& bench);
 
 }  // namespace looplm::cli

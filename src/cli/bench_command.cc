@@ -200,6 +200,8 @@ void add_bench_command(Program& program) {
   common(kernels);
   kernels->add_option("--filter", options->filter, "Only cases whose name contains this text");
   program.on(kernels, [options] { return bench_kernels(*options); });
+  add_bench_decode(program, *bench);
+  add_bench_speculate(program, *bench);
   add_bench_support(program, *bench);
   add_bench_tokenizer(program, *bench);
 }

@@ -38,14 +38,24 @@ ModelOptions ModelChoice::options() const {
   o.gate_file = gate_file;
   if (dtype == "f32") o.weights = WeightType::kF32;
   if (dtype == "bf16") o.weights = WeightType::kBf16;
+  if (dtype == "int8") o.weights = WeightType::kInt8;
+  if (dtype == "int4") o.weights = WeightType::kInt4;
+  o.kv = kv_type_from_name(kv_type).value();
   return o;
 }
 
 void add_weight_options(CLI::App& command, ModelChoice& choice) {
   command
       .add_option("--dtype", choice.dtype,
-                  "Weights in memory: f32, bf16, or auto (as the checkpoint stores them)")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+                  "Weights in memory: f32, bf16, int8 (a scale per row), int4 (a scale and minimum "
+                  "per 64 weights), or auto (as the checkpoint stores them)")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
+      ->capture_default_str();
+  command
+      .add_option("--kv-type", choice.kv_type,
+                  "Keys and values of earlier positions: f32, bf16, or int8 (a scale per position "
+                  "and head)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command.add_option("--threads", choice.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
       ->check(CLI::Range(0, 1024))

@@ -14,6 +14,7 @@ namespace looplm::cli {
 struct ModelChoice {
   std::string directory;
   std::string dtype = "auto";
+  std::string kv_type = "f32";
   int threads = 0;
   std::string gate_file;
 

@@ -16,7 +16,10 @@
 #include "cli/command.h"
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
+#include "cli/provisional_text.h"
 #include "cli/token_text.h"
+#include "infer/parts.h"
+#include "kernels/peaks.h"
 #include "model/checkpoint.h"
 #include "tensor/memory_plan.h"
 
@@ -33,6 +36,7 @@ struct RunOptions {
   std::optional<double> threshold;
   std::string read_out = "selected";
   std::string kv = "full";
+  std::optional<std::string> speculate;
   std::string color = "auto";
   std::vector<std::string> logit_bias;
   std::vector<std::string> stop_ids;
@@ -81,6 +85,29 @@ Status resolve_exit(const RunOptions& options, const ModelConfig& config, ExitOp
   return {};
 }
 
+// "loop:1", "q:0.3", "margin:0.5", or the rule alone
+Status read_speculation(const std::string& text, SpeculateOptions& speculate) {
+  static const std::map<std::string, SpeculateOptions> kinds = {
+      {"loop", {CommitKind::kLoop, 1}},
+      {"q", {CommitKind::kGate, 0.3}},
+      {"margin", {CommitKind::kMargin, 0.3}}};
+  const size_t colon = std::min(text.find(':'), text.size());
+  const auto kind = kinds.find(text.substr(0, colon));
+  bool ok = kind != kinds.end();
+  if (ok) {
+    speculate = kind->second;
+    if (colon < text.size()) {
+      const char* end = text.data() + text.size();
+      const auto [stopped, error] =
+          std::from_chars(text.data() + colon + 1, end, speculate.threshold);
+      ok = error == std::errc() && stopped == end;
+    }
+  }
+  if (ok) return {};
+  return invalid_argument(
+      fmt::format("--speculate is '{}'; expected loop:N, q:THRESHOLD or margin:THRESHOLD", text));
+}
+
 // "15=-2.5"
 Status add_bias(const std::string& text, std::map<int32_t, double>& bias) {
   const size_t equals = text.find('=');
@@ -108,6 +135,9 @@ Result<GenerateOptions> resolve(const RunOptions& options, const ModelConfig& co
   LOOPLM_RETURN_IF_ERROR(resolve_exit(options, config, o.exit));
   o.read_out = options.read_out == "weighted" ? ReadOut::kWeighted : ReadOut::kSelected;
   o.kv = kv_policy_from_name(options.kv).value();
+  if (options.speculate.has_value()) {
+    LOOPLM_RETURN_IF_ERROR(read_speculation(*options.speculate, o.speculate));
+  }
   for (const std::string& text : options.logit_bias) {
     LOOPLM_RETURN_IF_ERROR(add_bias(text, o.sampling.logit_bias));
   }
@@ -149,7 +179,13 @@ OrderedJson generation_json(const Generation& g) {
                         {"tokens_per_second", tokens_per_second(g)},
                         {"passes_per_token", passes_per_token(g)},
                         {"mean_loops", g.mean_loops()},
-                        {"kv_bytes", g.statistics.kv_bytes}};
+                        {"kv_bytes", g.statistics.kv_bytes},
+                        {"decode_lanes", g.statistics.decode_lanes},
+                        {"read_bytes_per_second", g.statistics.read_bytes_per_second()},
+                        {"provisional_tokens", g.statistics.provisional_tokens},
+                        {"revised_tokens", g.statistics.revised_tokens},
+                        {"loop_reads", g.statistics.loop_reads},
+                        {"loop_agreements", g.statistics.loop_agreements}};
   return json;
 }
 
@@ -164,13 +200,31 @@ std::string loops_summary(const Generation& g) {
   return fmt::format("mean loops {:.2f} (tokens by loops {})", g.mean_loops(), parts);
 }
 
-void print_statistics(const Generation& g) {
+// A model that the caches hold is not bound by memory; 0 then.
+double peak_read(Model& model) {
+  if (model.parts().weights.block_bytes() < uint64_t{128} << 20) return 0;
+  return PeakMeter(*model.parts().device, size_t{256} << 20).measure_read(0.1);
+}
+
+// One line, after the text.
+void print_statistics(const Generation& g, double peak_read) {
   const GenerateStatistics& s = g.statistics;
-  fmt::print(stderr,
-             "{} tokens, {:.1f} tok/s; prompt of {} in {:.2f} s; mean loops {:.2f}; {:.2f} passes "
-             "per token; KV {}\n",
-             g.tokens.size(), tokens_per_second(g), s.prompt_tokens, s.prompt_seconds,
-             g.mean_loops(), passes_per_token(g), bytes_text(s.kv_bytes));
+  std::string line = fmt::format(
+      "{} tokens, {:.1f} tok/s; prompt of {} in {:.2f} s; mean loops {:.2f}; {:.2f} passes per "
+      "token",
+      g.tokens.size(), tokens_per_second(g), s.prompt_tokens, s.prompt_seconds, g.mean_loops(),
+      passes_per_token(g));
+  if (s.provisional_tokens > 0) {
+    line += fmt::format("; {} of {} provisional tokens taken back", s.revised_tokens,
+                        s.provisional_tokens);
+  }
+  if (s.read_bytes_per_second() > 0) {
+    line += fmt::format("; weights read at {:.1f} GB/s", s.read_bytes_per_second() / 1e9);
+    if (peak_read > 0) {
+      line += fmt::format(" ({:.0f}% of peak)", 100 * s.read_bytes_per_second() / peak_read);
+    }
+  }
+  fmt::print(stderr, "{}; KV {}\n", line, bytes_text(s.kv_bytes));
 }
 
 std::atomic<bool> interrupted{false};
@@ -217,11 +271,28 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
   const bool has_text = model.tokenizer() != nullptr;
   if (colors && !options.json) write_out(painter.legend() + "\n");
   bool first = true;
-  const auto show = [&](const GeneratedToken& token) {
+  // Revisions can be shown where the terminal moves its cursor.
+  std::optional<ProvisionalText> provisional;
+  if (colors && !options.json && has_text && ::isatty(STDOUT_FILENO) == 1) {
+    provisional.emplace(*model.tokenizer());
+  }
+  GenerateCallbacks callbacks;
+  if (provisional.has_value()) {
+    callbacks.screen = [&](const ProvisionalToken& token) {
+      if (!token.final) {
+        write_out(provisional->propose(token));
+        std::fflush(stdout);
+      }
+      return true;
+    };
+  }
+  callbacks.token = [&](const GeneratedToken& token) {
+    if (provisional.has_value()) write_out(provisional->confirm());
     if (!options.json) {
       const std::string text =
           has_text ? token.text : fmt::format("{}{}", first ? "" : " ", token.id);
       write_out(painter.paint(text, token.loops));
+      if (provisional.has_value()) write_out(provisional->redraw());
       std::fflush(stdout);
     }
     first = false;
@@ -229,7 +300,8 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
   };
 
   const CatchInterrupt guard;
-  LOOPLM_ASSIGN_OR_RETURN(const Generation g, generate(model, prompt, request, show));
+  LOOPLM_ASSIGN_OR_RETURN(const Generation g, generate(model, prompt, request, callbacks));
+  if (provisional.has_value()) write_out(provisional->erase());
   if (options.json) {
     write_out(json_line(generation_json(g)) + "\n");
   } else {
@@ -237,7 +309,7 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
     if (options.show_loops) write_out(loops_summary(g) + "\n");
   }
   LOOPLM_RETURN_IF_ERROR(flush_out());
-  if (!options.quiet) print_statistics(g);
+  if (!options.quiet) print_statistics(g, peak_read(model));
   if (g.finish_reason == FinishReason::kCancelled) {
     return Status(StatusCode::kCancelled, "interrupted");
   }
@@ -333,6 +405,14 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
                   "or first (one plane), last-exited (repeats the exit loop's)")
       ->check(CLI::IsMember(policies))
       ->capture_default_str()
+      ->group(group);
+  command
+      .add_option(
+          "--speculate", o.speculate,
+          "Go on from a token before its last loop has confirmed it, and take it back if a "
+          "loop disagrees; the text stays the same. When to: loop:N (after loop N), q:THRESHOLD "
+          "(the gate's exit probabilities), margin:THRESHOLD (best minus second "
+          "probability). Numbers when none is given: 1, 0.3, 0.3")
       ->group(group);
   command
       .add_flag("--show-loops", o.show_loops,

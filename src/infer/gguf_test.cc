@@ -63,12 +63,12 @@ class InferGgufTypes : public ::testing::Test {
 TEST_F(InferGgufTypes, NarrowTypesRunInBf16AndComeClose) {
   config_.initializer_range = 0.1;  // so that attention does not turn small errors into large ones
   const auto exact = load(write(GgmlType::kF32));
-  EXPECT_EQ(exact->parts().weights.dtype(), DType::kF32);
+  EXPECT_EQ(exact->parts().weights.format().dtype, DType::kF32);
   const PromptResult expected = read(*exact, ids_, config_.loops);
   for (const GgmlType type : {GgmlType::kF16, GgmlType::kBf16, GgmlType::kQ8_0}) {
     SCOPED_TRACE(ggml_block(type).name);
     const auto model = load(write(type));
-    EXPECT_EQ(model->parts().weights.dtype(), DType::kBf16);
+    EXPECT_EQ(model->parts().weights.format().dtype, DType::kBf16);
     const PromptResult actual = read(*model, ids_, config_.loops);
     // Weights off by 2e-3 (bf16) to 7e-3 (Q8_0) through 9 layers; 1.4 would be unrelated logits.
     EXPECT_LE(relative_error(actual.logits, expected.logits), 0.05);

@@ -21,6 +21,12 @@ DType packed_type(WeightType wanted, const Checkpoint& checkpoint) {
   return DType::kBf16;
 }
 
+MatrixFormat matrix_format(WeightType wanted, const Checkpoint& checkpoint) {
+  if (wanted == WeightType::kInt8) return {DType::kBf16, Quant::kInt8, Quant::kInt8};
+  if (wanted == WeightType::kInt4) return {DType::kBf16, Quant::kInt4, Quant::kInt8};
+  return {packed_type(wanted, checkpoint), Quant::kNone, Quant::kNone};
+}
+
 ParameterSource source_of(const Checkpoint& checkpoint) {
   return [&checkpoint](const std::string& name) -> Result<TensorView> {
     for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
@@ -39,10 +45,10 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   opening.pool = &device->pool();
   LOOPLM_ASSIGN_OR_RETURN(Checkpoint checkpoint, open_checkpoint(path, opening));
   LOOPLM_RETURN_IF_ERROR(check_finite(checkpoint, device->pool()));
-  const DType dtype = packed_type(options.weights, checkpoint);
+  const MatrixFormat format = matrix_format(options.weights, checkpoint);
   LOOPLM_ASSIGN_OR_RETURN(
       ModelWeights weights,
-      ModelWeights::load(checkpoint.config, source_of(checkpoint), dtype, *device));
+      ModelWeights::load(checkpoint.config, source_of(checkpoint), format, *device));
   std::unique_ptr<Tokenizer> tokenizer;
   const std::string directory = companion_directory(path);
   if (file_exists(directory + "/tokenizer.json")) {

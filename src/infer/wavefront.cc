@@ -150,6 +150,7 @@ bool Wavefront::wants_proposal(View& view, int64_t loop, float gate_logit) {
 }
 
 void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& rows) {
+  const size_t rows_before = rows.size();
   for (const std::unique_ptr<Position>& p : flight_) {
     LOOPLM_CHECK(p->lane >= 0, "position {} was not in the pass", p->index);
     const Lane& lane = lanes[static_cast<size_t>(p->lane)];
@@ -165,6 +166,7 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& 
     view.proposes = wants_proposal(view, p->loops, lane.gate_logit);
     if (view.judged || view.proposes) rows.push_back(p->state.data() + width_);
   }
+  read_outs_ += first_seen_ && rows.size() > rows_before;
 }
 
 // What a loop would put at `output`, given the tokens before it.
@@ -220,6 +222,7 @@ void Wavefront::decide(Position& position) {
   const std::vector<float>& logits = view.reader.logits();
   GeneratedToken token;
   token.id = choose(output, logits);
+  if (request_.replay) token.id = request_.replay(output, position.loops, token.id);
   token.loops = view.reader.loops();
   token.log_probability = static_cast<float>(
       static_cast<double>(logits[static_cast<size_t>(token.id)]) - log_sum_exp(logits));
@@ -229,6 +232,7 @@ void Wavefront::decide(Position& position) {
     ++statistics_.loop_reads[t];
     statistics_.loop_agreements[t] += view.proposed[t] == token.id;
   }
+  if (request_.options.speculate.kind != CommitKind::kNever) token.proposals = view.proposed;
   const auto at = static_cast<size_t>(output - emitted_);
   if (finals_.size() <= at) finals_.resize(at + 1);
   finals_[at] = std::move(token);
@@ -241,7 +245,8 @@ bool Wavefront::judge_position(Position& position, std::span<const float> logits
   if (view.proposes) {
     const int64_t output = output_index(position.index);
     const SpeculateOptions& s = request_.options.speculate;
-    const int32_t token = choose(output, logits);
+    int32_t token = choose(output, logits);
+    if (request_.replay) token = request_.replay(output, position.loops, token);
     view.proposed[static_cast<size_t>(position.loops - 1)] = token;
     if (s.kind == CommitKind::kMargin && softmax_margin(logits) >= s.threshold) {
       view.committed = true;
@@ -316,6 +321,10 @@ Generation Wavefront::take() {
     statistics_.prompt_seconds = timer_.seconds();
   }
   statistics_.kv_bytes = cache_.bytes();
+  const ModelWeights& weights = runner_.weights();
+  statistics_.weight_bytes =
+      static_cast<uint64_t>(statistics_.decode_passes) * weights.block_bytes() +
+      static_cast<uint64_t>(read_outs_) * weights.head_bytes();
   generation.statistics = std::move(statistics_);
   output_.move_into(generation);
   return generation;

@@ -117,6 +117,7 @@ class Wavefront {
   bool finished_ = false;
   Timer timer_;
   bool first_seen_ = false;
+  int64_t read_outs_ = 0;  // passes after the first token whose logits were needed
   GenerateStatistics statistics_;
 };
 

@@ -106,13 +106,17 @@ void ModelWeights::allocate() {
   const ModelConfig& c = config_;
   const int64_t qkv = c.query_size() + 2 * c.kv_size();
   blocks_.resize(static_cast<size_t>(c.layers));
+  const auto matrix_of = [&](int64_t terms, int64_t columns, Quant quant) {
+    return quant == Quant::kNone ? PackedMatrix(terms, columns, format_.dtype)
+                                 : PackedMatrix(terms, columns, quant);
+  };
   for (BlockWeights& block : blocks_) {
-    block.qkv = PackedMatrix(c.hidden_size, qkv, dtype_);
-    block.output = PackedMatrix(c.query_size(), c.hidden_size, dtype_);
-    block.gate_up = PackedMatrix(c.hidden_size, 2 * c.intermediate_size, dtype_);
-    block.down = PackedMatrix(c.intermediate_size, c.hidden_size, dtype_);
+    block.qkv = matrix_of(c.hidden_size, qkv, format_.blocks);
+    block.output = matrix_of(c.query_size(), c.hidden_size, format_.blocks);
+    block.gate_up = matrix_of(c.hidden_size, 2 * c.intermediate_size, format_.blocks);
+    block.down = matrix_of(c.intermediate_size, c.hidden_size, format_.blocks);
   }
-  head_ = PackedMatrix(c.hidden_size, c.vocab_size, dtype_);
+  head_ = matrix_of(c.hidden_size, c.vocab_size, format_.head);
 }
 
 Status ModelWeights::pack(const ParameterSource& source, Device& device) {
@@ -155,8 +159,8 @@ void bind_vectors(const ModelConfig& config, Find find, std::vector<BlockWeights
 }  // namespace
 
 Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const ParameterSource& source,
-                                        DType dtype, Device& device) {
-  ModelWeights weights(config, dtype);
+                                        const MatrixFormat& format, Device& device) {
+  ModelWeights weights(config, format);
   Finder finder(config, source);
   std::unordered_map<std::string, size_t> offsets;
   size_t total = 0;
@@ -183,7 +187,7 @@ Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const Paramet
 
 ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const ModelConfig& config,
                                         DType dtype, Device& device) {
-  ModelWeights weights(config, dtype);
+  ModelWeights weights(config, {dtype, Quant::kNone, Quant::kNone});
   weights.allocate();
   bind_vectors(
       config, [&](const std::string& name) { return parameters.find(name); }, weights.blocks_,
@@ -198,7 +202,11 @@ void ModelWeights::repack(const ParameterSet& parameters, Device& device) {
 }
 
 uint64_t ModelWeights::packed_bytes() const {
-  uint64_t bytes = head_.bytes() + vectors_.bytes();
+  return block_bytes() + head_.bytes() + vectors_.bytes();
+}
+
+uint64_t ModelWeights::block_bytes() const {
+  uint64_t bytes = 0;
   for (const BlockWeights& b : blocks_) {
     bytes += b.qkv.bytes() + b.output.bytes() + b.gate_up.bytes() + b.down.bytes();
   }

@@ -34,13 +34,20 @@ struct BlockBackwardWeights {
   PackedMatrix down;     // terms E, columns F
 };
 
+// How matrices are packed.
+struct MatrixFormat {
+  DType dtype = DType::kF32;  // kF32 or kBf16, where not quantised
+  Quant blocks = Quant::kNone;
+  Quant head = Quant::kNone;
+};
+
 class ModelWeights {
  public:
-  // Reads every parameter from `source` and packs matrices as `dtype` (kF32 or kBf16). The
+  // Reads every parameter from `source` and packs matrices as `format` says. The
   // embedding table is not copied: its view must stay valid as long as the weights do. Fails on a
   // missing tensor, a wrong shape, or a value that is not finite.
   static Result<ModelWeights> load(const ModelConfig& config, const ParameterSource& source,
-                                   DType dtype, Device& device);
+                                   const MatrixFormat& format, Device& device);
 
   // Packs again from a set whose values have changed. The norms and the gate are read from the set
   // directly.
@@ -49,7 +56,7 @@ class ModelWeights {
   void repack(const ParameterSet& parameters, Device& device);
 
   const ModelConfig& config() const { return config_; }
-  DType dtype() const { return dtype_; }
+  const MatrixFormat& format() const { return format_; }
   const BlockWeights& block(int64_t layer) const { return blocks_[static_cast<size_t>(layer)]; }
   const float* final_norm() const { return final_norm_; }
   const float* gate_weight() const { return gate_weight_; }  // null without a gate
@@ -57,14 +64,18 @@ class ModelWeights {
   const PackedMatrix& head() const { return head_; }          // terms E, columns V
   const TensorView& embedding() const { return embedding_; }  // (V, E)
   uint64_t packed_bytes() const;
+  // Bytes of matrices that one trip through the stack reads, and one read-out.
+  uint64_t block_bytes() const;
+  uint64_t head_bytes() const { return head_.bytes(); }
 
  private:
-  ModelWeights(const ModelConfig& config, DType dtype) : config_(config), dtype_(dtype) {}
+  ModelWeights(const ModelConfig& config, const MatrixFormat& format)
+      : config_(config), format_(format) {}
   void allocate();
   Status pack(const ParameterSource& source, Device& device);
 
   ModelConfig config_;
-  DType dtype_;
+  MatrixFormat format_;
   std::vector<BlockWeights> blocks_;
   Buffer<float> vectors_;  // norms and gate of a loaded model
   const float* final_norm_ = nullptr;

@@ -1,0 +1,126 @@
+#include "cli/bench_model.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "base/rng.h"
+#include "cli/model_choice.h"
+#include "tensor/memory_plan.h"
+
+namespace looplm::cli {
+
+void add_model_bench_options(CLI::App& command, ModelBenchOptions& o) {
+  command.add_option("DIR", o.directory,
+                     "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
+  command
+      .add_option("--dtype", o.formats,
+                  "Weight formats, measured in turns: f32, bf16, int8, int4; a list")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}))
+      ->capture_default_str();
+  command.add_option("--kv-type", o.kv_type, "Keys and values: f32, bf16 or int8")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->capture_default_str();
+  command.add_option("--threads", o.threads, "Threads (0: all processors)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--loops", o.loops, "Loops (0: as many as the model was trained for)")
+      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->capture_default_str();
+  command.add_option("--rounds", o.rounds, "Measurements of each kind; medians are printed")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->capture_default_str();
+  command.add_option("--format", o.output, "Output: table, csv or json (an object per line)")
+      ->check(CLI::IsMember({"table", "csv", "json"}))
+      ->capture_default_str();
+}
+
+Result<std::vector<BenchedModel>> load_benched(const ModelBenchOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(options.directory));
+  std::vector<BenchedModel> all;
+  for (const std::string& format : options.formats) {
+    ModelChoice choice;
+    choice.dtype = format;
+    choice.kv_type = options.kv_type;
+    choice.threads = options.threads;
+    LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(directory, choice.options()));
+    all.push_back({format, std::move(model)});
+  }
+  return all;
+}
+
+double median_of(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+std::vector<int32_t> bench_ids(int64_t count, int64_t vocabulary, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<int32_t> ids(static_cast<size_t>(count));
+  for (int32_t& id : ids) {
+    id = static_cast<int32_t>(rng.below(static_cast<uint32_t>(vocabulary)));
+  }
+  return ids;
+}
+
+std::string bench_title(const BenchedModel& benched, const ModelBenchOptions& options) {
+  const ModelConfig& c = benched.model->config();
+  Device& device = *benched.model->parts().device;
+  return fmt::format("{}, {} threads, {}; {} parameters, {} layers, {} loops, keys and values {}",
+                     processor_name(), device.pool().size(), isa_name(device.kernels().isa),
+                     c.parameter_count(), c.layers, options.loops == 0 ? c.loops : options.loops,
+                     options.kv_type);
+}
+
+void BenchTable::title(const std::string& text) const {
+  if (output_ == "table") fmt::print("{}\n", text);
+}
+
+namespace {
+
+std::string cell(const OrderedJson& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) {
+    const auto x = value.get<double>();
+    return std::abs(x) < 10 ? fmt::format("{:.2f}", x) : fmt::format("{:.1f}", x);
+  }
+  return value.dump();
+}
+
+}  // namespace
+
+void BenchTable::print() const {
+  if (output_ == "json") {
+    for (const OrderedJson& row : rows_) fmt::print("{}\n", row.dump());
+    return;
+  }
+  if (rows_.empty()) return;
+  std::vector<std::string> names;
+  for (const auto& item : rows_.front().items()) names.push_back(item.key());
+  std::vector<std::vector<std::string>> lines = {names};
+  for (const OrderedJson& row : rows_) {
+    lines.emplace_back();
+    for (const std::string& name : names) {
+      lines.back().push_back(row.contains(name) ? cell(row.at(name)) : "");
+    }
+  }
+  for (const std::vector<std::string>& line : lines) {
+    for (size_t i = 0; i < line.size(); ++i) {
+      if (output_ == "csv") {
+        fmt::print("{}{}", i == 0 ? "" : ",", line[i]);
+        continue;
+      }
+      size_t width = 0;
+      for (const std::vector<std::string>& other : lines) width = std::max(width, other[i].size());
+      fmt::print("{}{:>{}}", i == 0 ? "" : "  ", line[i], width);
+    }
+    fmt::print("\n");
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace looplm::cli

@@ -102,6 +102,7 @@ struct GenerateStatistics {
   int64_t prompt_tokens = 0;
   double prompt_seconds = 0;
   double decode_seconds = 0;         // for all tokens after the first
+  int64_t passes = 0;                // with a lane of this request
   int64_t decode_passes = 0;         // for them: passes with a lane of a generated position
   int64_t decode_lanes = 0;          // lanes of generated positions, those taken back too
   int64_t cached_prompt_tokens = 0;  // prompt positions whose keys and values were there already

@@ -18,6 +18,7 @@ struct SpeculateBenchOptions : ModelBenchOptions {
   std::string prompts;
   int64_t prompt_count = 32;
   std::string replay_on;
+  bool ignore_eos = false;
 };
 
 // A way of decoding: an exit rule, a speculation over it, or neither.
@@ -79,7 +80,7 @@ using Agreement = std::vector<std::vector<std::vector<bool>>>;
 struct ModeResult {
   std::vector<double> rates;
   double passes = 0;
-  double tokens = 0;  // after the first ones
+  double tokens = 0;
   double loops = 0;
   int64_t revised = 0;
   std::vector<int64_t> reads, agreements;
@@ -94,16 +95,17 @@ Status run_mode(Model& model, const std::vector<std::vector<int32_t>>& prompts, 
   double seconds = 0, tokens = 0;
   for (const std::vector<int32_t>& prompt : prompts) {
     GenerateOptions g;
-    g.max_tokens = o.tokens + 1;
-    g.ignore_eos = true;
+    g.max_tokens = o.tokens;
+    g.ignore_eos = o.ignore_eos;
+    g.prompt_chunk = 4096;
     g.exit = mode.exit;
     if (g.exit.kind == ExitKind::kFixed) g.exit.max_loops = o.loops;
     g.speculate = mode.speculate;
     LOOPLM_ASSIGN_OR_RETURN(const Generation got, generate(model, prompt, g));
-    seconds += got.statistics.decode_seconds;
-    tokens += static_cast<double>(got.tokens.size()) - 1;
+    seconds += got.statistics.prompt_seconds + got.statistics.decode_seconds;
+    tokens += static_cast<double>(got.tokens.size());
     if (!first) continue;
-    result.passes += static_cast<double>(got.statistics.decode_passes);
+    result.passes += static_cast<double>(got.statistics.passes);
     result.revised += got.statistics.revised_tokens;
     result.reads.resize(got.statistics.loop_reads.size());
     result.agreements.resize(result.reads.size());
@@ -137,7 +139,14 @@ Status replay(const SpeculateBenchOptions& o, const Agreement& agreement, int64_
     const auto vocabulary = static_cast<int32_t>(model.config().vocab_size);
     std::vector<double> plain, fast;
     double passes = 0, tokens = 0;
-    for (size_t p = 0; p < agreement.size() && p < static_cast<size_t>(o.rounds); ++p) {
+    for (size_t p = 0; p < static_cast<size_t>(o.rounds); ++p) {
+      // Several requests' tokens in a row, as one request.
+      std::vector<std::vector<bool>> record;
+      for (size_t i = p; i < agreement.size() && record.size() < static_cast<size_t>(o.tokens);
+           i += static_cast<size_t>(o.rounds)) {
+        record.insert(record.end(), agreement[i].begin(), agreement[i].end());
+      }
+      if (record.empty()) break;
       for (bool speculate : {false, true}) {
         EngineOptions alone;
         alone.share_prefixes = false;
@@ -145,24 +154,25 @@ Status replay(const SpeculateBenchOptions& o, const Agreement& agreement, int64_
         Engine engine(model, alone);
         Generation got;
         Request r;
-        r.prompt = bench_ids(16, vocabulary, p);
-        r.options.max_tokens = o.tokens + 1;
+        r.prompt = bench_ids(1, vocabulary, p);
+        r.options.max_tokens = static_cast<int64_t>(record.size());
         r.options.ignore_eos = true;
         r.options.exit.max_loops = loops;
         if (speculate) r.options.speculate = {CommitKind::kLoop, 1};
         r.replay = [&](int64_t index, int64_t loop, int32_t) {
           const auto base = static_cast<int32_t>(index * 7 % (vocabulary - kMaxLoops));
-          const std::vector<bool>& agrees = agreement[p][static_cast<size_t>(index)];
+          const std::vector<bool>& agrees = record[static_cast<size_t>(index)];
           return agrees[static_cast<size_t>(loop - 1)] ? base : base + static_cast<int32_t>(loop);
         };
         r.done = [&](Generation g) { got = std::move(g); };
         LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(r)).status());
         engine.run();
         (speculate ? fast : plain)
-            .push_back(static_cast<double>(o.tokens) / got.statistics.decode_seconds);
+            .push_back(static_cast<double>(record.size()) /
+                       (got.statistics.prompt_seconds + got.statistics.decode_seconds));
         if (speculate) {
-          passes += static_cast<double>(got.statistics.decode_passes);
-          tokens += static_cast<double>(o.tokens);
+          passes += static_cast<double>(got.statistics.passes);
+          tokens += static_cast<double>(record.size());
         }
       }
     }
@@ -209,7 +219,7 @@ Status bench_speculate(const SpeculateBenchOptions& o) {
                {"tok/s", median_of(r.rates)},
                {"over plain", median_of(r.rates) / plain},
                {"passes/token", r.passes / r.tokens},
-               {"mean loops", r.loops / (r.tokens + static_cast<double>(prompts.size()))},
+               {"mean loops", r.loops / r.tokens},
                {"tokens taken back", r.revised},
                {"tokens as plain", r.ids == results[0].ids ? "all"
                                    : speculates            ? "NO"
@@ -238,9 +248,10 @@ void add_bench_speculate(Program& program, CLI::App& bench) {
   command->add_option("--prompt-count", options->prompt_count, "Prompts to run")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  command->add_option("--tokens", options->tokens, "Tokens timed per prompt")
+  command->add_option("--tokens", options->tokens, "Tokens per prompt at most")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
+  command->add_flag("--ignore-eos", options->ignore_eos, "Go on past the model's end of text");
   command->add_option("--replay-on", options->replay_on,
                       "Also time this model with the agreement of DIR's loops in place of its own");
   program.on(command, [options] { return bench_speculate(*options); });

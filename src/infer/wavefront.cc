@@ -113,6 +113,7 @@ void Wavefront::add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes) {
     statistics_.decode_lanes += p->index >= prompt_size();
   }
   statistics_.decode_passes += decoding && first_seen_;
+  statistics_.passes += !flight_.empty();
 }
 
 bool Wavefront::add_speculative_lane(std::vector<Lane>& lanes) {

@@ -58,9 +58,25 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
+// When a token is committed provisionally, before its final loop: the next position starts at once,
+// each deeper loop checks the token again, and a loop that disagrees takes it back with all that
+// followed. Tokens are the same as without; passes are fewer where loops agree.
+enum class CommitKind {
+  kNever,   // no speculation
+  kLoop,    // after loop threshold: a whole number from 1
+  kGate,    // once the gate's exit probabilities sum to the threshold, [0, 1]
+  kMargin,  // once best minus second probability reaches the threshold, [0, 1]
+};
+
+struct SpeculateOptions {
+  CommitKind kind = CommitKind::kNever;
+  double threshold = 1;
+};
+
 struct GenerateOptions {
   int64_t max_tokens = 128;
   ExitOptions exit;
+  SpeculateOptions speculate;  // needs the full KV policy
   ReadOut read_out = ReadOut::kSelected;
   KvPolicy kv = KvPolicy::kFull;
   SamplingOptions sampling;
@@ -83,9 +99,17 @@ const char* finish_reason_name(FinishReason reason);
 struct GenerateStatistics {
   int64_t prompt_tokens = 0;
   double prompt_seconds = 0;
-  double decode_seconds = 0;  // for all tokens after the first
-  int64_t decode_passes = 0;  // trips through the stack for them
-  uint64_t kv_bytes = 0;      // at the end
+  double decode_seconds = 0;         // for all tokens after the first
+  int64_t decode_passes = 0;         // for them: passes with a lane of a generated position
+  int64_t decode_lanes = 0;          // lanes of generated positions, those taken back too
+  int64_t cached_prompt_tokens = 0;  // prompt positions whose keys and values were there already
+  uint64_t kv_bytes = 0;             // at the end
+  int64_t provisional_tokens = 0;    // committed before their final loop
+  int64_t revised_tokens = 0;        // of those, taken back
+  // Of the final tokens of generated positions, how many had a read-out after loop t + 1, and for
+  // how many it chose the same token. Loops are read while speculating.
+  std::vector<int64_t> loop_reads;
+  std::vector<int64_t> loop_agreements;
 };
 
 struct Generation {
@@ -99,15 +123,37 @@ struct Generation {
   double mean_loops() const;
 };
 
-// Called for every token as it is decided; return false to stop.
+// Called for every token once it is final, in order; return false to stop.
 using TokenCallback = std::function<bool(const GeneratedToken& token)>;
+
+// A token that a loop has proposed for place `index` of the output, before anything of it is final.
+// A later call with the same index replaces it, and drops what stood after it.
+struct ProvisionalToken {
+  int64_t index = 0;
+  int32_t id = 0;
+  int64_t loop = 0;       // that proposed it, from 1
+  bool revision = false;  // replaces an earlier proposal
+  bool final = false;     // this loop's word is the last: the token callback follows
+};
+
+// Screening: sees every proposal before it is committed; return false to stop the request, and the
+// token is neither committed nor reported.
+using ScreenCallback = std::function<bool(const ProvisionalToken& token)>;
+
+struct GenerateCallbacks {
+  TokenCallback token;
+  ScreenCallback screen;
+};
 
 // The prompt must hold at least one id, all below the vocabulary's size, and leave room below
 // max_positions. A full KV policy gives the tokens of the reference: all max_loops run, and the
-// exit rule picks a read-out afterwards. The other policies skip the loops after the exit, which
-// changes results slightly.
+// exit rule picks a read-out afterwards. An early exit still saves its passes: the position's other
+// loops run beside its successors. The other policies skip the loops after the exit, which changes
+// results slightly. Many requests at once: looplm/engine.h.
 Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
                             const GenerateOptions& options, const TokenCallback& callback = {});
+Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
+                            const GenerateOptions& options, const GenerateCallbacks& callbacks);
 
 }  // namespace looplm
 

@@ -50,6 +50,34 @@ constexpr int64_t kv_planes(KvPolicy policy, int64_t loops) {
   return policy == KvPolicy::kFull || policy == KvPolicy::kLastExited ? loops : 1;
 }
 
+// How keys and values are stored.
+enum class KvType {
+  kF32,
+  kBf16,  // rounded to nearest
+  kInt8,  // with a scale per position and head: the largest magnitude is 127
+};
+
+inline constexpr std::array<KvType, 3> kKvTypes = {KvType::kF32, KvType::kBf16, KvType::kInt8};
+
+constexpr const char* kv_type_name(KvType type) {
+  switch (type) {
+    case KvType::kF32:
+      return "f32";
+    case KvType::kBf16:
+      return "bf16";
+    case KvType::kInt8:
+      return "int8";
+  }
+  return "?";
+}
+
+constexpr std::optional<KvType> kv_type_from_name(std::string_view name) {
+  for (const KvType type : kKvTypes) {
+    if (name == kv_type_name(type)) return type;
+  }
+  return std::nullopt;
+}
+
 }  // namespace looplm
 
 #endif  // LOOPLM_KV_POLICY_H_

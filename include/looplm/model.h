@@ -6,6 +6,7 @@
 #include <string>
 
 #include "looplm/config.h"
+#include "looplm/kv_policy.h"
 #include "looplm/status.h"
 #include "looplm/tokenizer.h"
 
@@ -21,6 +22,7 @@ enum class WeightType {
 struct ModelOptions {
   int threads = 0;  // 0: LOOPLM_THREADS, or all processors
   WeightType weights = WeightType::kAsStored;
+  KvType kv = KvType::kF32;  // keys and values of earlier positions
   // Safetensors with the exit gate of a GGUF model, whose converter leaves it out. Empty: the file
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};

@@ -77,7 +77,8 @@ KernelResult time_case(OpCase& op, OpDirection direction, const Floats& in, doub
     for (int i = 0; i < per_round; ++i) call();
     times.push_back(timer.seconds() / per_round);
     reads.push_back(meter.measure_read(0));
-    dots.push_back(meter.measure_dots(op.arithmetic(), 0));
+    dots.push_back(op.int8_arithmetic() ? meter.measure_int8_dots(0)
+                                        : meter.measure_dots(op.arithmetic(), 0));
     if (times.size() >= 200) break;
   }
   KernelResult result;
@@ -137,7 +138,7 @@ Status bench_kernels(const BenchOptions& options) {
   PeakMeter meter(*device, size_t{256} << 20);
   if (!options.json) {
     fmt::print("{}\n", machine_text(*device, device->pool().size()));
-    fmt::print("{:<15} {:<44} {:<9} {:>10} {:>9} {:>8} {:>6}\n", "kernel", "shape", "direction",
+    fmt::print("{:<21} {:<44} {:<9} {:>10} {:>9} {:>8} {:>6}\n", "kernel", "shape", "direction",
                "median ms", "GFLOP/s", "GB/s", "share");
   }
   bool any = false;
@@ -166,7 +167,7 @@ Status bench_kernels(const BenchOptions& options) {
         json["bound"] = r.bound();
         fmt::print("{}\n", json.dump());
       } else {
-        fmt::print("{:<15} {:<44} {:<9} {:>10.3f} {:>9.1f} {:>8.1f} {:>4.0f}% of {}\n", r.op,
+        fmt::print("{:<21} {:<44} {:<9} {:>10.3f} {:>9.1f} {:>8.1f} {:>4.0f}% of {}\n", r.op,
                    r.shape, r.direction, r.median_seconds * 1e3, r.flops / 1e9, r.bytes / 1e9,
                    r.share() * 100, r.bound());
       }

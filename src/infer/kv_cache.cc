@@ -1,6 +1,7 @@
 #include "infer/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -14,18 +15,26 @@ int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) /
 
 }  // namespace
 
-float* PagePool::allocate() {
+std::byte* PagePool::allocate() {
   if (free_.empty()) {
-    const int64_t floats = layout_.page_floats();
-    const auto pages = static_cast<int64_t>(std::max<uint64_t>(1, kSlabBytes / page_bytes()));
-    slabs_.emplace_back(static_cast<size_t>(pages * floats));
+    const int64_t bytes = (layout_.page_bytes() + 63) / 64 * 64 + kHeader;
+    const auto pages = std::max<int64_t>(1, static_cast<int64_t>(kSlabBytes) / bytes);
+    slabs_.emplace_back(static_cast<size_t>(pages * bytes));
     // Handed out from the front of the slab, so that a plane's pages lie one after the other.
-    for (int64_t i = pages - 1; i >= 0; --i) free_.push_back(slabs_.back().data() + i * floats);
+    for (int64_t i = pages - 1; i >= 0; --i) {
+      free_.push_back(slabs_.back().data() + i * bytes + kHeader);
+    }
     total_ += pages;
   }
-  float* page = free_.back();
+  std::byte* page = free_.back();
   free_.pop_back();
+  owners(page) = 1;
   return page;
+}
+
+void PagePool::release(std::byte* page) {
+  LOOPLM_CHECK(owners(page) > 0);
+  if (--owners(page) == 0) free_.push_back(page);
 }
 
 SequenceCache::SequenceCache(PagePool& pool, int64_t layers, int64_t loops)
@@ -41,8 +50,9 @@ void SequenceCache::store(int64_t loop, int64_t layer, int64_t position, const f
   if (pages_for(position + 1) > static_cast<int64_t>(to.pages.size())) {
     to.pages.push_back(pool_.allocate());
   }
-  store_kv(pool_.layout(), k, v, position,
-           to.pages[static_cast<size_t>(position / kPagePositions)]);
+  std::byte*& page = to.pages[static_cast<size_t>(position / kPagePositions)];
+  own(page);
+  store_kv(pool_.layout(), k, v, position, page);
   to.filled = std::max(to.filled, position + 1);
 }
 
@@ -63,17 +73,36 @@ void SequenceCache::truncate(int64_t positions) {
   }
 }
 
+void SequenceCache::adopt(int64_t loop, int64_t layer, std::byte* page) {
+  KvPlane& to = plane(loop, layer);
+  LOOPLM_CHECK(to.filled == static_cast<int64_t>(to.pages.size()) * kPagePositions);
+  pool_.share(page);
+  to.pages.push_back(page);
+  to.filled += kPagePositions;
+}
+
+// A page that others own too is copied before it is written.
+void SequenceCache::own(std::byte*& page) {
+  if (!pool_.shared(page)) return;
+  std::byte* copy = pool_.allocate();
+  std::memcpy(copy, page, static_cast<size_t>(pool_.page_bytes()));
+  pool_.release(page);
+  page = copy;
+}
+
 void SequenceCache::average_planes(int64_t layer) {
-  const auto floats = static_cast<size_t>(pool_.layout().page_floats());
-  KvPlane& first = plane(0, layer);
+  const auto width = static_cast<size_t>(2 * pool_.layout().kv_heads * pool_.layout().head_dim);
+  std::vector<float> mean(width), other(width);
+  const auto half = static_cast<ptrdiff_t>(width / 2);
   const float share = 1.0f / static_cast<float>(loops_);
-  for (size_t page = 0; page < first.pages.size(); ++page) {
-    float* mean = first.pages[page];
+  for (int64_t position = 0; position < plane(0, layer).filled; ++position) {
+    load(0, layer, position, mean.data(), mean.data() + half);
     for (int64_t loop = 1; loop < loops_; ++loop) {
-      const float* other = plane(loop, layer).pages[page];
-      for (size_t i = 0; i < floats; ++i) mean[i] += other[i];
+      load(loop, layer, position, other.data(), other.data() + half);
+      for (size_t i = 0; i < width; ++i) mean[i] += other[i];
     }
-    for (size_t i = 0; i < floats; ++i) mean[i] *= share;
+    for (float& x : mean) x *= share;
+    store(0, layer, position, mean.data(), mean.data() + half);
   }
 }
 
@@ -86,17 +115,17 @@ void SequenceCache::share_planes(KvPolicy policy) {
     if (policy == KvPolicy::kMean) average_planes(layer);
     if (policy == KvPolicy::kLast) std::swap(plane(0, layer), plane(loops_ - 1, layer));
     for (int64_t loop = 1; loop < loops_; ++loop) {
-      for (float* page : plane(loop, layer).pages) pool_.release(page);
+      for (std::byte* page : plane(loop, layer).pages) pool_.release(page);
     }
   }
   planes_.resize(static_cast<size_t>(layers_));
   shared_ = true;
 }
 
-uint64_t SequenceCache::bytes() const {
-  uint64_t pages = 0;
-  for (const KvPlane& p : planes_) pages += p.pages.size();
-  return pages * pool_.page_bytes();
+int64_t SequenceCache::pages() const {
+  int64_t pages = 0;
+  for (const KvPlane& p : planes_) pages += static_cast<int64_t>(p.pages.size());
+  return pages;
 }
 
 }  // namespace looplm

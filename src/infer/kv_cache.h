@@ -13,7 +13,8 @@
 
 namespace looplm {
 
-// Pages of one layout, handed out and taken back. Grows in slabs; freed pages are used again.
+// Pages of one layout, handed out, shared by counting, and taken back. Grows in slabs; freed pages
+// are used again.
 class PagePool {
  public:
   explicit PagePool(KvLayout layout) : layout_(layout) {}
@@ -21,23 +22,27 @@ class PagePool {
   PagePool& operator=(const PagePool&) = delete;
 
   const KvLayout& layout() const { return layout_; }
-  float* allocate();
-  void release(float* page) { free_.push_back(page); }
+  std::byte* allocate();  // with one owner
+  void share(std::byte* page) { ++owners(page); }
+  void release(std::byte* page);
+  bool shared(std::byte* page) { return owners(page) > 1; }
   int64_t pages_in_use() const { return total_ - static_cast<int64_t>(free_.size()); }
-  uint64_t page_bytes() const {
-    return static_cast<uint64_t>(layout_.page_floats()) * sizeof(float);
-  }
+  uint64_t page_bytes() const { return static_cast<uint64_t>(layout_.page_bytes()); }
 
  private:
+  // The count of owners stands in the cache line before the page.
+  static constexpr int64_t kHeader = 64;
+  static int64_t& owners(std::byte* page) { return *reinterpret_cast<int64_t*>(page - kHeader); }
+
   KvLayout layout_;
-  std::vector<Buffer<float>> slabs_;
-  std::vector<float*> free_;
+  std::vector<Buffer<std::byte>> slabs_;
+  std::vector<std::byte*> free_;
   int64_t total_ = 0;
 };
 
 // The pages of one (loop, layer) of one sequence.
 struct KvPlane {
-  std::vector<float*> pages;
+  std::vector<std::byte*> pages;
   int64_t filled = 0;  // positions 0 .. filled - 1 have been computed
 };
 
@@ -49,6 +54,7 @@ class SequenceCache {
   SequenceCache& operator=(const SequenceCache&) = delete;
   ~SequenceCache();
 
+  const KvLayout& layout() const { return pool_.layout(); }
   int64_t layers() const { return layers_; }
   int64_t loops() const { return loops_; }
   // How many planes each layer has now: `loops`, or 1 after sharing.
@@ -65,18 +71,24 @@ class SequenceCache {
   void store(int64_t loop, int64_t layer, int64_t position, const float* k, const float* v);
   void load(int64_t loop, int64_t layer, int64_t position, float* k, float* v);
 
-  // Gives every position `from` and later of `plane` back.
+  // Gives every position from `positions` on back, in all planes.
   void truncate(int64_t positions);
+
+  // Appends a full page of computed positions to a plane that has whole pages only, and becomes one
+  // more owner of it.
+  void adopt(int64_t loop, int64_t layer, std::byte* page);
 
   // Replaces the planes of all loops by one per layer: the last loop's, the first's, or the mean
   // over loops. For use after the prompt; all planes must be filled equally. kFull and kLastExited
   // change nothing.
   void share_planes(KvPolicy policy);
 
-  uint64_t bytes() const;
+  int64_t pages() const;
+  uint64_t bytes() const { return static_cast<uint64_t>(pages()) * pool_.page_bytes(); }
 
  private:
   void average_planes(int64_t layer);
+  void own(std::byte*& page);
 
   PagePool& pool_;
   int64_t layers_;

@@ -77,6 +77,48 @@ TEST(KvCache, PagesComeBack) {
   EXPECT_EQ(pool.pages_in_use(), 0);
 }
 
+TEST(KvCache, SharedPagesAreCopiedBeforeTheyAreWritten) {
+  PagePool pool(kLayout);
+  SequenceCache one(pool, kLayers, kLoops), two(pool, kLayers, kLoops);
+  fill(one);
+  for (int64_t loop = 0; loop < kLoops; ++loop) {
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      two.adopt(loop, layer, one.plane(loop, layer).pages[0]);
+    }
+  }
+  EXPECT_EQ(pool.pages_in_use(), 2 * kLayers * kLoops) << "a shared page is stored twice";
+  EXPECT_EQ(load(two, 1, 1, 31).k, value_of(1, 1, 31, 1));
+  const std::vector<float> x = value_of(0, 0, 3, 5);
+  two.store(1, 1, 31, x.data(), x.data());
+  EXPECT_EQ(load(two, 1, 1, 31).k, x);
+  EXPECT_EQ(load(two, 1, 1, 30).k, value_of(1, 1, 30, 1));
+  EXPECT_EQ(load(one, 1, 1, 31).k, value_of(1, 1, 31, 1));
+  EXPECT_EQ(pool.pages_in_use(), 2 * kLayers * kLoops + 1);
+  one.truncate(0);
+  EXPECT_EQ(load(two, 0, 0, 5).k, value_of(0, 0, 5, 1)) << "a page went with one of its owners";
+  two.truncate(0);
+  EXPECT_EQ(pool.pages_in_use(), 0);
+}
+
+TEST(KvCache, SmallerTypesKeepWhatTheyCan) {
+  for (KvType type : kKvTypes) {
+    SCOPED_TRACE(kv_type_name(type));
+    const KvLayout layout = {2, 6, type};
+    PagePool pool(layout);
+    SequenceCache cache(pool, kLayers, kLoops);
+    fill(cache);
+    const double step = type == KvType::kF32 ? 0 : type == KvType::kBf16 ? 1.0 / 256 : 1.0 / 254;
+    for (int64_t i : {0, 31, 39}) {
+      const KeyAndValue x = load(cache, 2, 1, i);
+      const std::vector<float> expected = value_of(2, 1, i, 1);
+      for (size_t j = 0; j < x.k.size(); ++j) {
+        ASSERT_NEAR(x.k[j], expected[j], step * expected.back() * 1.01);
+        ASSERT_NEAR(x.v[j], -expected[j], step * expected.back() * 1.01);
+      }
+    }
+  }
+}
+
 TEST(KvCache, NoHoleCanArise) {
   PagePool pool(kLayout);
   SequenceCache cache(pool, kLayers, kLoops);

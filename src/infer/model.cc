@@ -48,7 +48,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   if (file_exists(directory + "/tokenizer.json")) {
     LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
   }
-  const KvLayout layout = {checkpoint.config.kv_heads, checkpoint.config.head_dim};
+  const KvLayout layout = {checkpoint.config.kv_heads, checkpoint.config.head_dim, options.kv};
   std::unique_ptr<Parts> parts(new Parts{std::move(checkpoint), std::move(device),
                                          std::move(weights), std::move(tokenizer), nullptr,
                                          PagePool(layout)});

@@ -48,7 +48,7 @@ class PassRunner::Attention : public BlockAttention {
       }
     }
     CachedAttentionParams p;
-    p.layout = {config_.kv_heads, config_.head_dim};
+    p.layout = lanes_.front().cache->layout();
     p.q = qkv;
     p.q_stride = stride;
     p.heads = config_.heads;

@@ -7,57 +7,71 @@
 
 namespace looplm {
 
-PositionReader::PositionReader(PassRunner& runner, ExitRule& rule, ReadOut read_out,
+PositionReader::PositionReader(const ModelConfig& config, ExitRule& rule, ReadOut read_out,
                                int64_t min_loops, int64_t max_loops)
-    : runner_(runner),
-      rule_(rule),
+    : rule_(rule),
       read_out_(read_out),
       min_loops_(min_loops),
       max_loops_(max_loops),
-      logits_(static_cast<size_t>(runner.weights().config().vocab_size)) {}
+      width_(static_cast<size_t>(config.hidden_size)),
+      logits_(static_cast<size_t>(config.vocab_size)) {}
 
 void PositionReader::begin() {
   decided_loop_ = 0;
   log_survival_ = 0;
-  previous_.clear();
+  normed_.clear();
   mixture_.assign(read_out_ == ReadOut::kWeighted ? logits_.size() : 0, 0.0);
   rule_.reset();
 }
 
-bool PositionReader::feed(int64_t loop, const float* normed, float gate_logit) {
-  if (decided()) return true;
-  const auto width = static_cast<size_t>(runner_.weights().config().hidden_size);
-  const bool last = loop == max_loops_;
-  if (read_out_ == ReadOut::kWeighted) {
-    runner_.read_out(normed, 1, logits_.data());
-    add_weighted(loop, gate_logit);
-    if (!last) return false;
-    for (size_t i = 0; i < logits_.size(); ++i) logits_[i] = static_cast<float>(mixture_[i]);
-    decided_loop_ = loop;
-    return true;
-  }
-  const bool judged_by_logits = rule_.needs_logits();
-  if (judged_by_logits) runner_.read_out(normed, 1, logits_.data());
-  LoopObservation seen;
-  seen.loop = loop;
-  seen.normed = {normed, width};
-  seen.previous_normed = previous_;
-  seen.gate_logit = gate_logit;
-  if (judged_by_logits) seen.logits = logits_;
-  const bool enough = rule_.enough(seen);  // also before min_loops: rules follow every loop
-  previous_.assign(normed, normed + width);
-  if (!last && !(enough && loop >= min_loops_)) return false;
-  if (!judged_by_logits) runner_.read_out(normed, 1, logits_.data());
-  decided_loop_ = loop;
-  return true;
+bool PositionReader::observe(int64_t loop, const float* normed, float gate_logit) {
+  if (decided()) return false;
+  std::swap(previous_, normed_);
+  if (loop == 1) previous_.clear();
+  normed_.assign(normed, normed + width_);
+  seen_ = {};
+  seen_.loop = loop;
+  seen_.normed = normed_;
+  seen_.previous_normed = previous_;
+  seen_.gate_logit = gate_logit;
+  if (read_out_ == ReadOut::kWeighted || rule_.needs_logits()) return true;
+  enough_ = rule_.enough(seen_);  // also before min_loops: rules follow every loop
+  return loop == max_loops_ || (enough_ && loop >= min_loops_);
 }
 
-void PositionReader::add_weighted(int64_t loop, float gate_logit) {
-  const auto z = static_cast<double>(gate_logit);
-  const double log_p = loop == max_loops_ ? log_survival_ : log_survival_ + log_sigmoid(z);
+void PositionReader::judge(std::span<const float> logits) {
+  const bool last = seen_.loop == max_loops_;
+  if (read_out_ == ReadOut::kWeighted) {
+    add_weighted(logits);
+    if (!last) return;
+    for (size_t i = 0; i < logits_.size(); ++i) logits_[i] = static_cast<float>(mixture_[i]);
+    decided_loop_ = seen_.loop;
+    return;
+  }
+  if (rule_.needs_logits()) {
+    seen_.logits = logits;
+    enough_ = rule_.enough(seen_);
+  }
+  if (!last && !(enough_ && seen_.loop >= min_loops_)) return;
+  std::copy(logits.begin(), logits.end(), logits_.begin());
+  decided_loop_ = seen_.loop;
+}
+
+bool PositionReader::feed(PassRunner& runner, int64_t loop, const float* normed, float gate_logit) {
+  if (observe(loop, normed, gate_logit)) {
+    std::vector<float> logits(logits_.size());
+    runner.read_out(normed, 1, logits.data());
+    judge(logits);
+  }
+  return decided();
+}
+
+void PositionReader::add_weighted(std::span<const float> logits) {
+  const auto z = static_cast<double>(seen_.gate_logit);
+  const double log_p = seen_.loop == max_loops_ ? log_survival_ : log_survival_ + log_sigmoid(z);
   log_survival_ -= softplus(z);
   const double p = std::exp(log_p);
-  for (size_t i = 0; i < logits_.size(); ++i) mixture_[i] += p * static_cast<double>(logits_[i]);
+  for (size_t i = 0; i < logits.size(); ++i) mixture_[i] += p * static_cast<double>(logits[i]);
 }
 
 PositionKv::PositionKv(KvPolicy policy, SequenceCache& cache, const ModelConfig& config)

@@ -13,33 +13,44 @@
 
 namespace looplm {
 
-// Feeds loops to the exit rule and keeps the logits that will choose the token.
+// Feeds loops to the exit rule and keeps the logits that will choose the token. In two steps per
+// loop, so that the read-outs of a whole pass are one product: observe() says whether this loop's
+// logits are needed, judge() takes them.
 class PositionReader {
  public:
-  PositionReader(PassRunner& runner, ExitRule& rule, ReadOut read_out, int64_t min_loops,
+  PositionReader(const ModelConfig& config, ExitRule& rule, ReadOut read_out, int64_t min_loops,
                  int64_t max_loops);
 
   void begin();
-  // The normed state (E) and gate logit after loop `loop` (from 1). Returns true once the token can
-  // be chosen; later calls are ignored.
-  bool feed(int64_t loop, const float* normed, float gate_logit);
+
+  // The normed state (E) and gate logit after loop `loop` (from 1; in order). Returns true when
+  // judge() must follow. False once decided.
+  bool observe(int64_t loop, const float* normed, float gate_logit);
+  // The logits (V) of the loop just observed.
+  void judge(std::span<const float> logits);
+
+  // Both steps for one position alone. Returns true once the token can be chosen.
+  bool feed(PassRunner& runner, int64_t loop, const float* normed, float gate_logit);
 
   bool decided() const { return decided_loop_ > 0; }
   int64_t loops() const { return decided_loop_; }  // the loop that was read out
   const std::vector<float>& logits() const { return logits_; }
 
  private:
-  void add_weighted(int64_t loop, float gate_logit);
+  void add_weighted(std::span<const float> logits);
 
-  PassRunner& runner_;
   ExitRule& rule_;
   ReadOut read_out_;
   int64_t min_loops_;
   int64_t max_loops_;
+  size_t width_;
+  LoopObservation seen_;  // of the loop just observed
+  bool enough_ = false;   // the rule, where it needs no logits
   int64_t decided_loop_ = 0;
   std::vector<float> logits_;
   std::vector<double> mixture_;
   double log_survival_ = 0;
+  std::vector<float> normed_;
   std::vector<float> previous_;
 };
 

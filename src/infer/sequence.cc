@@ -54,7 +54,8 @@ void Sequence::extend(int32_t token, PositionReader& reader) {
     ++loops_run;
     // Under the full policy a position that has exited goes on: later positions need its keys and
     // values at every loop.
-    if (reader.feed(loops_run, normed_.data(), lane.gate_logit) && policy_ != KvPolicy::kFull) {
+    if (reader.feed(runner_, loops_run, normed_.data(), lane.gate_logit) &&
+        policy_ != KvPolicy::kFull) {
       break;
     }
   }

@@ -7,8 +7,11 @@
 #ifndef LOOPLM_KERNELS_ATTENTION_H_
 #define LOOPLM_KERNELS_ATTENTION_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+
+#include "looplm/kv_policy.h"
 
 #include "kernels/device.h"
 
@@ -53,29 +56,44 @@ inline constexpr int64_t kPagePositions = 32;  // positions per page: one block 
 //   keys   (kv_heads, head_dim, 32)            transposed, as the score product reads them
 //   values (kv_heads, head_dim / 32, 32, 32)   panels of 32 dimensions, as the output product reads
 //   them
+//   int8 only: scales of keys (kv_heads, 32) and of values (kv_heads, 32), fp32
 struct KvLayout {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
+  KvType type = KvType::kF32;
 
+  int64_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1; }
+  // Elements.
   int64_t key_tile() const { return head_dim * kPagePositions; }
   int64_t value_panels() const { return (head_dim + cpu::kPanel - 1) / cpu::kPanel; }
   int64_t value_tile() const { return value_panels() * cpu::kPanel * kPagePositions; }
-  int64_t page_floats() const { return kv_heads * (key_tile() + value_tile()); }
-  int64_t value_offset(int64_t head) const { return kv_heads * key_tile() + head * value_tile(); }
+  int64_t page_bytes() const {
+    const int64_t scales = type == KvType::kInt8 ? 2 * kv_heads * kPagePositions * 4 : 0;
+    return kv_heads * (key_tile() + value_tile()) * element_bytes() + scales;
+  }
+  // Bytes from the start of a page.
+  int64_t key_offset(int64_t head) const { return head * key_tile() * element_bytes(); }
+  int64_t value_offset(int64_t head) const {
+    return (kv_heads * key_tile() + head * value_tile()) * element_bytes();
+  }
+  int64_t key_scale_offset(int64_t head) const {
+    return value_offset(kv_heads) + head * kPagePositions * 4;
+  }
+  int64_t value_scale_offset(int64_t head) const { return key_scale_offset(kv_heads + head); }
 };
 
 // Writes one position's k and v, each (kv_heads, head_dim), into slot `position % 32` of its page.
 void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t position,
-              float* page);
-// Reads them back.
-void load_kv(const KvLayout& layout, const float* page, int64_t position, float* k, float* v);
+              std::byte* page);
+// Reads them back, as they were rounded.
+void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, float* k, float* v);
 
 // Consecutive positions of one sequence that attend to the same pages.
 struct CachedQueries {
   int64_t first_row = 0;  // row of q and out
   int64_t rows = 0;
-  int64_t first_position = 0;           // row r attends to positions 0 .. first_position + r
-  const float* const* pages = nullptr;  // page i holds positions 32 i .. 32 i + 31
+  int64_t first_position = 0;         // row r attends to positions 0 .. first_position + r
+  std::byte* const* pages = nullptr;  // page i holds positions 32 i .. 32 i + 31
 };
 
 struct CachedAttentionParams {

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "base/bf16.h"
 #include "base/check.h"
 #include "kernels/attention.h"
 #include "kernels/attention_block.h"
@@ -26,36 +28,109 @@ struct Task {
   int64_t rows;
 };
 
-}  // namespace
+// A head's keys and values of one page in fp32: where they lie, or widened into scratch.
+struct HeadTiles {
+  const float* keys;
+  const float* values;
+};
 
-void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t position,
-              float* page) {
-  const int64_t slot = position % kPagePositions;
-  for (int64_t h = 0; h < layout.kv_heads; ++h) {
-    float* keys = page + h * layout.key_tile() + slot;
-    float* values = page + layout.value_offset(h) + slot * cpu::kPanel;
-    const float* key = k + h * layout.head_dim;
-    const float* value = v + h * layout.head_dim;
-    for (int64_t i = 0; i < layout.head_dim; ++i) keys[i * kPagePositions] = key[i];
-    for (int64_t i = 0; i < layout.head_dim; i += cpu::kPanel) {
-      const int64_t count = std::min(cpu::kPanel, layout.head_dim - i);
-      std::memcpy(values + i * kPagePositions, value + i,
-                  static_cast<size_t>(count) * sizeof(float));
+HeadTiles head_tiles(const KvLayout& layout, const std::byte* page, int64_t head, int64_t positions,
+                     float* scratch, const cpu::KernelTable& kernels) {
+  const std::byte* keys = page + layout.key_offset(head);
+  const std::byte* values = page + layout.value_offset(head);
+  if (layout.type == KvType::kF32) {
+    return {reinterpret_cast<const float*>(keys), reinterpret_cast<const float*>(values)};
+  }
+  float* wide_values = scratch + layout.key_tile();
+  if (layout.type == KvType::kBf16) {
+    kernels.widen_bf16(reinterpret_cast<const uint16_t*>(keys), layout.key_tile(), scratch);
+    for (int64_t p = 0; p < layout.value_panels(); ++p) {
+      const int64_t panel = p * cpu::kPanel * kPagePositions;
+      kernels.widen_bf16(reinterpret_cast<const uint16_t*>(values) + panel, positions * cpu::kPanel,
+                         wide_values + panel);
     }
+    return {scratch, wide_values};
+  }
+  const auto scales = [&](int64_t offset) { return reinterpret_cast<const float*>(page + offset); };
+  kernels.widen_int8_columns(reinterpret_cast<const int8_t*>(keys), layout.head_dim,
+                             scales(layout.key_scale_offset(head)), scratch);
+  for (int64_t p = 0; p < layout.value_panels(); ++p) {
+    const int64_t panel = p * cpu::kPanel * kPagePositions;
+    kernels.widen_int8_rows(reinterpret_cast<const int8_t*>(values) + panel, positions,
+                            scales(layout.value_scale_offset(head)), wide_values + panel);
+  }
+  return {scratch, wide_values};
+}
+
+// Where element i of a head's key and value lies, in elements from the head's tiles.
+int64_t key_slot(int64_t slot, int64_t i) { return i * kPagePositions + slot; }
+int64_t value_slot(int64_t slot, int64_t i) {
+  return (i / cpu::kPanel * kPagePositions + slot) * cpu::kPanel + i % cpu::kPanel;
+}
+
+// Calls use(head, offset of the head's tile, offset of its scales, elements, slot function).
+template <typename Use>
+void for_tiles(const KvLayout& layout, Use use) {
+  for (int64_t head = 0; head < layout.kv_heads; ++head) {
+    use(head, layout.key_offset(head), layout.key_scale_offset(head), true);
+    use(head, layout.value_offset(head), layout.value_scale_offset(head), false);
   }
 }
 
-void load_kv(const KvLayout& layout, const float* page, int64_t position, float* k, float* v) {
+float largest_magnitude(const float* x, int64_t n) {
+  float most = 0;
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, std::abs(x[i]));
+  return most;
+}
+
+}  // namespace
+
+void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t position,
+              std::byte* page) {
   const int64_t slot = position % kPagePositions;
-  for (int64_t h = 0; h < layout.kv_heads; ++h) {
-    const float* keys = page + h * layout.key_tile() + slot;
-    const float* values = page + layout.value_offset(h) + slot * cpu::kPanel;
-    for (int64_t i = 0; i < layout.head_dim; ++i) {
-      k[h * layout.head_dim + i] = keys[i * kPagePositions];
-      v[h * layout.head_dim + i] =
-          values[i / cpu::kPanel * cpu::kPanel * kPagePositions + i % cpu::kPanel];
+  for_tiles(layout, [&](int64_t head, int64_t tile, int64_t scales, bool key) {
+    const float* x = (key ? k : v) + head * layout.head_dim;
+    const auto at = [&](int64_t i) { return key ? key_slot(slot, i) : value_slot(slot, i); };
+    std::byte* to = page + tile;
+    if (layout.type == KvType::kF32) {
+      for (int64_t i = 0; i < layout.head_dim; ++i) reinterpret_cast<float*>(to)[at(i)] = x[i];
+    } else if (layout.type == KvType::kBf16) {
+      for (int64_t i = 0; i < layout.head_dim; ++i) {
+        reinterpret_cast<Bf16*>(to)[at(i)] = to_bf16(x[i]);
+      }
+    } else {
+      const float most = largest_magnitude(x, layout.head_dim);
+      reinterpret_cast<float*>(page + scales)[slot] = most / 127.0f;
+      const float inverse = most > 0 ? 127.0f / most : 0.0f;
+      for (int64_t i = 0; i < layout.head_dim; ++i) {
+        reinterpret_cast<int8_t*>(to)[at(i)] = static_cast<int8_t>(std::lrint(x[i] * inverse));
+      }
     }
-  }
+  });
+}
+
+void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, float* k, float* v) {
+  const int64_t slot = position % kPagePositions;
+  for_tiles(layout, [&](int64_t head, int64_t tile, int64_t scales, bool key) {
+    float* x = (key ? k : v) + head * layout.head_dim;
+    const std::byte* from = page + tile;
+    const float scale =
+        layout.type == KvType::kInt8 ? reinterpret_cast<const float*>(page + scales)[slot] : 1.0f;
+    for (int64_t i = 0; i < layout.head_dim; ++i) {
+      const int64_t at = key ? key_slot(slot, i) : value_slot(slot, i);
+      switch (layout.type) {
+        case KvType::kF32:
+          x[i] = reinterpret_cast<const float*>(from)[at];
+          break;
+        case KvType::kBf16:
+          x[i] = to_float(reinterpret_cast<const Bf16*>(from)[at]);
+          break;
+        case KvType::kInt8:
+          x[i] = static_cast<float>(reinterpret_cast<const int8_t*>(from)[at]) * scale;
+          break;
+      }
+    }
+  });
 }
 
 void cached_attention(const CachedAttentionParams& p, Device& device) {
@@ -77,8 +152,11 @@ void cached_attention(const CachedAttentionParams& p, Device& device) {
   device.pool().parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t index, int thread) {
     const Task& task = tasks[static_cast<size_t>(index)];
     const int64_t rows = task.rows * group;  // tile row = row * group + head within the group
-    float* scratch =
-        device.thread_scratch(thread, static_cast<size_t>(attention::query_tile_floats(rows)));
+    const int64_t tile_floats = (attention::query_tile_floats(rows) + 15) / 16 * 16;
+    const int64_t wide_floats =
+        layout.type == KvType::kF32 ? 0 : layout.key_tile() + layout.value_tile();
+    float* scratch = device.thread_scratch(thread, static_cast<size_t>(tile_floats + wide_floats));
+    float* wide = scratch + tile_floats;
     const attention::QueryTile tile = attention::make_query_tile(rows, head_dim, scratch);
     const int64_t first_row = task.queries->first_row + task.first;
     for (int64_t r = 0; r < rows; ++r) {
@@ -89,10 +167,12 @@ void cached_attention(const CachedAttentionParams& p, Device& device) {
     const int64_t first_position = task.queries->first_position + task.first;
     const int64_t keys = first_position + task.rows;  // of the last row
     for (int64_t block = 0; block * kBlock < keys; ++block) {
-      const float* page = task.queries->pages[block];
+      const HeadTiles tiles =
+          head_tiles(layout, task.queries->pages[block], task.kv_head,
+                     std::min(kBlock, keys - block * kBlock), wide, device.kernels());
       attention::add_block(
-          tile, page + task.kv_head * layout.key_tile(), page + layout.value_offset(task.kv_head),
-          p.scale, [&](int64_t r) { return first_position + r / group + 1 - block * kBlock; },
+          tile, tiles.keys, tiles.values, p.scale,
+          [&](int64_t r) { return first_position + r / group + 1 - block * kBlock; },
           device.kernels());
     }
     for (int64_t r = 0; r < rows; ++r) {

@@ -63,6 +63,62 @@ TEST_P(EveryIsa, LinearRowsAreTheSameAloneAndInAnyBatch) {
   }
 }
 
+TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
+  Device device(3, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kIn = 700, kOut = 170, kRows = 61;
+  const std::vector<float> x = random_values(kRows * kIn, 1);
+  const std::vector<float> w = random_values(kOut * kIn, 2);
+  const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, kOut, kIn, kIn}}};
+  for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+    PackedMatrix packed(kIn, kOut, quant);
+    pack_rows(source, packed, device);
+    const std::vector<float> whole = product(x, 0, kRows, kIn, packed, device);
+    for (int64_t batch : {1, 2, 3, 5, 6, 7, 16}) {
+      for (int64_t first = 0; first + batch <= kRows; first += 9) {
+        const std::vector<float> part = product(x, first, batch, kIn, packed, device);
+        ASSERT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + first * kOut))
+            << "batch " << batch << " at row " << first;
+      }
+    }
+    // Far from the unrounded product, it would be quantised wrongly.
+    std::vector<float> plain =
+        product(x, 0, kRows, kIn, packed_weight(w, kOut, kIn, DType::kF32, device), device);
+    double error = 0, size = 0;
+    for (size_t i = 0; i < plain.size(); ++i) {
+      const double d = static_cast<double>(plain[i] - whole[i]);
+      error += d * d;
+      size += static_cast<double>(plain[i]) * static_cast<double>(plain[i]);
+    }
+    EXPECT_LT(std::sqrt(error / size), quant == Quant::kInt8 ? 0.015 : 0.12);
+  }
+}
+
+TEST(Quantized, RowsStandForTheNearestLevels) {
+  const std::vector<float> w = random_values(200, 5);
+  for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+    QuantizedRow row, again;
+    quantize_row(quant, w, row);
+    std::vector<float> back(w.size());
+    dequantize_row(quant, row, back);
+    for (size_t i = 0; i < w.size(); ++i) {
+      const float step = quant == Quant::kInt8 ? row.scales[0] : row.scales[i / kQuantGroup];
+      // fp16 minimums and scales move the ends of a group by up to 2^-11 of their size.
+      EXPECT_LE(std::abs(back[i] - w[i]), step * (quant == Quant::kInt8 ? 0.501f : 0.53f));
+    }
+  }
+  // All equal, all zero.
+  for (float value : {0.0f, -3.0f}) {
+    for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+      const std::vector<float> flat(70, value);
+      QuantizedRow row;
+      quantize_row(quant, flat, row);
+      std::vector<float> back(flat.size());
+      dequantize_row(quant, row, back);
+      EXPECT_EQ(back, flat);
+    }
+  }
+}
+
 TEST_P(EveryIsa, StackedProjectionsEqualSeparateOnes) {
   Device device(2, *cpu::kernel_table(GetParam()));
   constexpr int64_t kIn = 48;
@@ -113,11 +169,12 @@ TEST_P(EveryIsa, AttentionIsTheSamePackedChunkedAndCached) {
   const std::vector<float> expected(out.begin() + kBefore * kQ, out.end());
 
   const KvLayout layout = {kKvHeads, kDim};
-  std::vector<std::vector<float>> memory;
-  std::vector<const float*> pages;
+  std::vector<Buffer<std::byte>> memory;
+  std::vector<std::byte*> pages;
   for (int64_t r = 0; r < kRows; ++r) {
     if (r % kPagePositions == 0) {
-      memory.emplace_back(static_cast<size_t>(layout.page_floats()), NAN);
+      memory.emplace_back(static_cast<size_t>(layout.page_bytes()));
+      std::fill_n(memory.back().data(), memory.back().size(), std::byte{0xff});  // NaN
       pages.push_back(memory.back().data());
     }
     store_kv(layout, k.data() + (kBefore + r) * kKv, v.data() + (kBefore + r) * kKv, r,

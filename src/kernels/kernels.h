@@ -83,7 +83,8 @@ void add(const float* x, int64_t count, float* y, Device& device);
 // ---- Matrix products
 // ------------------------------------------------------------------------------------------------------------
 
-// C (+)= A B. With a bf16 B, A is rounded to bf16 too; sums are fp32.
+// C (+)= A B. With a bf16 B, A is rounded to bf16 too; with a quantised one, to int8 in groups of
+// 64 terms (kernels/quantized.h), and A must be row-major. Sums are fp32.
 struct MatmulParams {
   const float* a = nullptr;  // element (m, k) at a[m * a_row_stride + k * a_term_stride]; one of
                              // the strides is 1

@@ -167,6 +167,7 @@ void matmul(const MatmulParams& params, Device& device) {
   LOOPLM_CHECK(params.a_term_stride == 1 || params.a_row_stride == 1, "strides {} and {}",
                params.a_row_stride, params.a_term_stride);
   if (params.rows <= 0) return;
+  if (params.b->quant() != Quant::kNone) return matmul_quantized(params, device);
   const Product product(params, device.kernels());
   if (params.rows <= 2 * product.tile_rows()) {
     matmul_few_rows(params, product, device);

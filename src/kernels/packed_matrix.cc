@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #include "base/bf16.h"
 #include "base/check.h"
@@ -114,6 +115,38 @@ PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, DType dtype, std::byt
   LOOPLM_CHECK(terms > 0 && columns > 0, "packing {} x {}", terms, columns);
 }
 
+PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, Quant quant)
+    : terms_(terms),
+      columns_(columns),
+      quant_(quant),
+      panel_bytes_(quantized_panel_bytes(quant, terms)) {
+  LOOPLM_CHECK(terms > 0 && columns > 0, "packing {} x {}", terms, columns);
+  owned_ = Buffer<std::byte>(bytes());
+  data_ = owned_.data();
+}
+
+namespace {
+
+// Rounds the rows of a quantised panel.
+void pack_quantized(const std::array<const std::byte*, kPanel>& rows,
+                    const std::array<DType, kPanel>& dtypes, int64_t columns, PackedMatrix& out,
+                    std::byte* panel) {
+  std::vector<float> weights(static_cast<size_t>(out.terms()));
+  QuantizedRow row;
+  for (int64_t c = 0; c < columns; ++c) {
+    with_element(dtypes[static_cast<size_t>(c)], [&](auto element) {
+      using Element = decltype(element);
+      for (size_t i = 0; i < weights.size(); ++i) {
+        weights[i] = Element::load(rows[static_cast<size_t>(c)] + i * Element::kBytes);
+      }
+    });
+    quantize_row(out.quant(), weights, row);
+    place_row(out.quant(), row, c, panel);
+  }
+}
+
+}  // namespace
+
 void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device) {
   int64_t rows = 0;
   bool all_bf16 = true;
@@ -141,6 +174,9 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
         row = 0;
         ++source;
       }
+    }
+    if (out.quant() != Quant::kNone) {
+      return pack_quantized(row_data, row_dtype, columns, out, panel);
     }
     if (all_bf16 && out.dtype() == DType::kBf16) {
       return pack_bf16_rows(row_data, columns, out.terms(), panel);

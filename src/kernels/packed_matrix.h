@@ -13,6 +13,7 @@
 #include <span>
 
 #include "kernels/device.h"
+#include "kernels/quantized.h"
 #include "tensor/buffer.h"
 #include "tensor/dtype.h"
 
@@ -36,11 +37,15 @@ class PackedMatrix {
   // The same layout in memory that the caller keeps; at least packed_bytes(...) long.
   PackedMatrix(int64_t terms, int64_t columns, DType dtype, std::byte* memory);
 
+  // In small integers; dtype() is then without meaning.
+  PackedMatrix(int64_t terms, int64_t columns, Quant quant);
+
   static size_t packed_bytes(int64_t terms, int64_t columns, DType dtype);
 
   int64_t terms() const { return terms_; }
   int64_t columns() const { return columns_; }
   DType dtype() const { return dtype_; }
+  Quant quant() const { return quant_; }
   int64_t panels() const { return (columns_ + cpu::kPanel - 1) / cpu::kPanel; }
   int64_t panel_bytes() const { return panel_bytes_; }
   size_t bytes() const { return static_cast<size_t>(panels() * panel_bytes_); }
@@ -52,6 +57,7 @@ class PackedMatrix {
   int64_t terms_ = 0;
   int64_t columns_ = 0;
   DType dtype_ = DType::kF32;
+  Quant quant_ = Quant::kNone;
   int64_t panel_bytes_ = 0;
   Buffer<std::byte> owned_;
   std::byte* data_ = nullptr;
@@ -59,7 +65,7 @@ class PackedMatrix {
 
 // For y = x W^T with W (out, in): terms run over `in`, columns over `out`. Several sources are
 // stacked, so that projections of the same input become one product; their rows must sum to
-// out.columns() and their columns equal out.terms().
+// out.columns() and their columns equal out.terms(). A quantised matrix is rounded here.
 void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device);
 
 // For dx = dy W (terms over `out`, columns over `in`), and for weight gradients, where the terms

@@ -55,6 +55,11 @@ double PeakMeter::measure_dots(DType dtype, double seconds) {
   return measure_loop(instruction ? k.bf16_dots : k.multiply_adds, seconds);
 }
 
+double PeakMeter::measure_int8_dots(double seconds) {
+  const cpu::KernelTable& k = device_.kernels();
+  return measure_loop(k.int8_dots != nullptr ? k.int8_dots : k.multiply_adds, seconds);
+}
+
 Peaks PeakMeter::measure(double seconds) {
   const cpu::KernelTable& k = device_.kernels();
   const double each = std::max(0.05, seconds) / 4;

@@ -29,6 +29,7 @@ class PeakMeter {
   // The limits for a short piece of work, measured right now.
   double measure_read(double seconds);
   double measure_dots(DType dtype, double seconds);
+  double measure_int8_dots(double seconds);  // the fp32 rate where there is no such instruction
 
  private:
   double measure_loop(double (*loop)(int64_t), double seconds);

@@ -92,20 +92,6 @@ class GgufTestFile {
   std::vector<GgufTestTensor> tensors_;
 };
 
-// To nearest, for magnitudes below 65504.
-inline uint16_t float_to_half(float value) {
-  const uint32_t sign = std::signbit(value) ? 0x8000u : 0u;
-  if (std::fabs(value) < 0x1p-14f) {
-    return static_cast<uint16_t>(sign |
-                                 static_cast<uint32_t>(std::lround(std::fabs(value) * 0x1p24f)));
-  }
-  int exponent = 0;
-  const float mantissa = std::frexp(std::fabs(value), &exponent);  // in [0.5, 1)
-  const auto bits = static_cast<uint32_t>(std::lround(mantissa * 2048)) +
-                    (static_cast<uint32_t>(exponent + 13) << 10);
-  return static_cast<uint16_t>(bits | sign);
-}
-
 // Floats in one of the types that a test can write simply.
 inline std::string encode_ggml(GgmlType type, std::span<const float> values) {
   std::string out;

@@ -113,25 +113,45 @@ class PackedAttentionCase : public AttentionCaseBase {
 // with one query, tested with chunks.
 class CachedAttentionCase : public AttentionCaseBase {
  public:
-  CachedAttentionCase(ref::AttentionSize size, int64_t chunk)
-      : AttentionCaseBase(std::move(size)), chunk_(chunk) {}
-  std::string op() const override { return "cached_attention"; }
+  CachedAttentionCase(ref::AttentionSize size, int64_t chunk, KvType type = KvType::kF32)
+      : AttentionCaseBase(std::move(size)),
+        chunk_(chunk),
+        layout_{size_.kv_heads, size_.head_dim, type} {}
+  std::string op() const override {
+    return layout_.type == KvType::kF32
+               ? "cached_attention"
+               : fmt::format("cached_attention_{}", kv_type_name(layout_.type));
+  }
+  std::vector<OpInput> inputs() const override {
+    const DType storage = layout_.type == KvType::kBf16 ? DType::kBf16 : DType::kF32;
+    return {{"q", query_count(), 0, 2},
+            {"k", kv_count(), 0, 1, storage},
+            {"v", kv_count(), 0, 1, storage}};
+  }
+  void forward_reference(const Doubles& in, Doubles& out) const override {
+    Doubles stored = in;
+    if (layout_.type == KvType::kInt8) {
+      round_to_int8(stored[1]);
+      round_to_int8(stored[2]);
+    }
+    AttentionCaseBase::forward_reference(stored, out);
+  }
   std::string shape() const override {
     return fmt::format("context={} chunk={} heads={} kv_heads={} head_dim={}", rows(), chunk_,
                        size_.heads, size_.kv_heads, size_.head_dim);
   }
   bool has_backward() const override { return false; }
   void prepare(const Floats& in, Device&) override {
-    const KvLayout layout = {size_.kv_heads, size_.head_dim};
     const int64_t pages = (rows() + kPagePositions - 1) / kPagePositions;
-    memory_.assign(static_cast<size_t>(pages * layout.page_floats()),
-                   NAN);  // unwritten slots must not matter
+    memory_ = Buffer<std::byte>(static_cast<size_t>(pages * layout_.page_bytes()));
+    // All bits set is NaN in every type: unwritten slots must not matter.
+    std::fill(memory_.data(), memory_.data() + memory_.size(), std::byte{0xff});
     pages_.clear();
-    for (int64_t i = 0; i < pages; ++i) pages_.push_back(memory_.data() + i * layout.page_floats());
+    for (int64_t i = 0; i < pages; ++i) pages_.push_back(memory_.data() + i * layout_.page_bytes());
     const int64_t kv = size_.kv_heads * size_.head_dim;
     for (int64_t r = 0; r < rows(); ++r) {
-      store_kv(layout, in[1].data() + r * kv, in[2].data() + r * kv, r,
-               memory_.data() + r / kPagePositions * layout.page_floats());
+      store_kv(layout_, in[1].data() + r * kv, in[2].data() + r * kv, r,
+               pages_[static_cast<size_t>(r / kPagePositions)]);
     }
   }
   void forward(const Floats& in, Floats& out, Device& device) override {
@@ -140,7 +160,7 @@ class CachedAttentionCase : public AttentionCaseBase {
       const std::vector<CachedQueries> queries = {
           {at, std::min(chunk_, rows() - at), at, pages_.data()}};
       CachedAttentionParams p;
-      p.layout = {size_.kv_heads, size_.head_dim};
+      p.layout = layout_;
       p.q = in[0].data();
       p.q_stride = size_.heads * size_.head_dim;
       p.heads = size_.heads;
@@ -153,16 +173,33 @@ class CachedAttentionCase : public AttentionCaseBase {
   OpWork work(OpDirection) const override {
     const auto keys = static_cast<double>(rows() * chunk_);
     return {4 * keys * static_cast<double>(size_.heads * size_.head_dim),
-            8.0 * static_cast<double>(kv_count())};
+            static_cast<double>(2 * layout_.element_bytes() * kv_count())};
   }
   // For timing: only the last chunk, not the whole sequence chunk by chunk.
   void time_last_chunk_only() { only_last_ = true; }
 
  private:
+  // Each head's vector to whole numbers of 1/127 of its largest magnitude.
+  void round_to_int8(std::vector<double>& x) const {
+    const auto n = static_cast<size_t>(size_.head_dim);
+    for (size_t at = 0; at < x.size(); at += n) {
+      float most = 0;
+      for (size_t i = at; i < at + n; ++i) {
+        most = std::max(most, std::abs(static_cast<float>(x[i])));
+      }
+      const float inverse = most > 0 ? 127.0f / most : 0.0f;
+      for (size_t i = at; i < at + n; ++i) {
+        x[i] =
+            std::nearbyint(static_cast<float>(x[i]) * inverse) * static_cast<double>(most / 127.0f);
+      }
+    }
+  }
+
   int64_t chunk_;
+  KvLayout layout_;
   bool only_last_ = false;
-  std::vector<float> memory_;
-  std::vector<const float*> pages_;
+  Buffer<std::byte> memory_;
+  std::vector<std::byte*> pages_;
 };
 
 }  // namespace
@@ -173,10 +210,12 @@ void add_attention_cases(bool perf, OpCases& cases) {
         std::make_unique<PackedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 1024}}));
     cases.push_back(
         std::make_unique<PackedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 4096}}));
-    auto decode =
-        std::make_unique<CachedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 4096}}, 1);
-    decode->time_last_chunk_only();
-    cases.push_back(std::move(decode));
+    for (KvType type : kKvTypes) {
+      auto decode = std::make_unique<CachedAttentionCase>(
+          ref::AttentionSize{16, 16, 128, 0, {0, 4096}}, 1, type);
+      decode->time_last_chunk_only();
+      cases.push_back(std::move(decode));
+    }
     return;
   }
   const std::vector<ref::AttentionSize> sizes = {
@@ -188,10 +227,12 @@ void add_attention_cases(bool perf, OpCases& cases) {
     cases.push_back(std::make_unique<PackedAttentionCase>(size));
   }
   for (int64_t chunk : {1, 7, 32, 100}) {
-    cases.push_back(
-        std::make_unique<CachedAttentionCase>(ref::AttentionSize{4, 2, 16, 0, {0, 75}}, chunk));
-    cases.push_back(
-        std::make_unique<CachedAttentionCase>(ref::AttentionSize{3, 3, 33, 0, {0, 66}}, chunk));
+    for (KvType type : kKvTypes) {
+      cases.push_back(std::make_unique<CachedAttentionCase>(
+          ref::AttentionSize{4, 2, 16, 0, {0, 75}}, chunk, type));
+      cases.push_back(std::make_unique<CachedAttentionCase>(
+          ref::AttentionSize{3, 3, 33, 0, {0, 66}}, chunk, type));
+    }
   }
 }
 

@@ -107,6 +107,91 @@ class LinearCase : public OpCase {
   size_t next_ = 0;
 };
 
+// A weight in small integers. The reference computes with what the integers stand for, on both
+// sides.
+class QuantizedLinearCase : public OpCase {
+ public:
+  QuantizedLinearCase(ref::MatmulSize size, Quant quant, int copies = 1)
+      : size_(size), quant_(quant), copies_(copies) {}
+
+  std::string op() const override { return quant_ == Quant::kInt8 ? "linear_int8" : "linear_int4"; }
+  std::string shape() const override {
+    return fmt::format("rows={} in={} out={}", size_.rows, size_.in, size_.out);
+  }
+  std::vector<OpInput> inputs() const override {
+    return {{"x", size_.rows * size_.in}, {"w", size_.out * size_.in, 0.02f, 0.1f}};
+  }
+  std::vector<int64_t> output_counts() const override { return {size_.rows * size_.out}; }
+  bool has_backward() const override { return false; }
+
+  void forward_reference(const Doubles& in, Doubles& out) const override {
+    std::vector<double> x = in[0], w = in[1];
+    const auto n = static_cast<size_t>(size_.in);
+    for (size_t row = 0; row < x.size(); row += n) {
+      for (size_t at = 0; at < n; at += kQuantGroup) {
+        const size_t end = std::min(n, at + kQuantGroup);
+        float most = 0;
+        for (size_t i = at; i < end; ++i) {
+          most = std::max(most, std::abs(static_cast<float>(x[row + i])));
+        }
+        const float inverse = most > 0 ? 127.0f / most : 0.0f;
+        for (size_t i = at; i < end; ++i) {
+          x[row + i] = std::nearbyint(static_cast<float>(x[row + i]) * inverse) *
+                       static_cast<double>(most / 127.0f);
+        }
+      }
+    }
+    std::vector<float> weights(n);
+    QuantizedRow quantized;
+    for (size_t row = 0; row < w.size(); row += n) {
+      for (size_t i = 0; i < n; ++i) weights[i] = static_cast<float>(w[row + i]);
+      quantize_row(quant_, weights, quantized);
+      for (size_t i = 0; i < n; ++i) {
+        const double level = quantized.levels[i];
+        w[row + i] = quant_ == Quant::kInt8
+                         ? (level - 128) * static_cast<double>(quantized.scales[0])
+                         : static_cast<double>(quantized.minimums[i / kQuantGroup]) +
+                               level * static_cast<double>(quantized.scales[i / kQuantGroup]);
+      }
+    }
+    ref::linear(x.data(), w.data(), size_, out[0].data());
+  }
+
+  void prepare(const Floats& in, Device& device) override {
+    const std::array<MatrixSource, 1> source = {
+        {{in[1].data(), DType::kF32, size_.out, size_.in, size_.in}}};
+    for (int i = 0; i < copies_; ++i) {
+      weights_.emplace_back(size_.in, size_.out, quant_);
+      pack_rows(source, weights_.back(), device);
+    }
+  }
+  void forward(const Floats& in, Floats& out, Device& device) override {
+    MatmulParams p;
+    p.a = in[0].data();
+    p.a_row_stride = size_.in;
+    p.rows = size_.rows;
+    p.b = &weights_[next_++ % weights_.size()];
+    p.c = out[0].data();
+    p.c_row_stride = size_.out;
+    matmul(p, device);
+  }
+  // Groups add like the chunks of LinearCase; int4's minimums add terms of a few times the result.
+  double tolerance() const override { return 200 * 0x1p-24; }
+  OpWork work(OpDirection) const override {
+    const double products =
+        2.0 * static_cast<double>(size_.rows * size_.in) * static_cast<double>(size_.out);
+    return {products, static_cast<double>(weights_.empty() ? 0 : weights_[0].bytes())};
+  }
+  bool int8_arithmetic() const override { return true; }
+
+ private:
+  ref::MatmulSize size_;
+  Quant quant_;
+  int copies_;
+  std::vector<PackedMatrix> weights_;
+  size_t next_ = 0;
+};
+
 class EmbeddingCase : public OpCase {
  public:
   EmbeddingCase(int64_t rows, int64_t width, int64_t vocabulary, DType dtype)
@@ -181,6 +266,21 @@ class EmbeddingCase : public OpCase {
 }  // namespace
 
 void add_linear_cases(bool perf, OpCases& cases) {
+  for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+    const auto add = [&](int64_t rows, int64_t in, int64_t out, int copies = 1) {
+      cases.push_back(
+          std::make_unique<QuantizedLinearCase>(ref::MatmulSize{rows, in, out}, quant, copies));
+    };
+    if (perf) {
+      for (int64_t rows : {1, 2, 4, 8, 16}) add(rows, 2048, 5632, quant == Quant::kInt8 ? 32 : 56);
+      add(256, 2048, 5632);
+      continue;
+    }
+    for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 13, 61}) add(rows, 64, 72);
+    add(3, 17, 1);
+    add(1, 257, 161);
+    add(37, 513, 95);
+  }
   for (DType dtype : {DType::kF32, DType::kBf16}) {
     if (perf) {
       const int copies = dtype == DType::kF32 ? 8 : 16;  // 369 MB

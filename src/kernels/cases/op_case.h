@@ -59,6 +59,8 @@ class OpCase {
   virtual OpWork work(OpDirection direction) const = 0;
   // The type whose dot-product rate bounds this case.
   virtual DType arithmetic() const { return DType::kF32; }
+  // Bounded by the int8 dot rate instead.
+  virtual bool int8_arithmetic() const { return false; }
 };
 
 using OpCases = std::vector<std::unique_ptr<OpCase>>;

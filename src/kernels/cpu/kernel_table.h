@@ -24,6 +24,8 @@ inline constexpr int64_t kChunk = 256;  // terms summed before a partial sum is 
 // rows fall into different cache sets.
 inline constexpr int64_t kRowStride = kChunk + 16;
 inline constexpr int kMaxTileRows = 12;
+inline constexpr int64_t kQuantGroup =
+    64;  // terms that share a scale in products of small integers
 
 // Rows of A, converted for the tiles: fp32 as they are, or rounded to bf16 and laid out the way
 // tile_bf16 wants them.
@@ -53,6 +55,22 @@ struct TileArgs {
   // Bytes of each panel that a later call will read: fetched into the second-level cache meanwhile.
   int64_t ahead = 0;        // distance from the panel's start in this call
   int64_t ahead_bytes = 0;  // how many; 0: none
+};
+
+// C[0..rows) x [32 columns) (+)= A * B in small integers, over all terms; layouts in
+// kernels/quantized.h.
+struct QuantTileArgs {
+  const int8_t* a = nullptr;  // (rows, groups * 64)
+  int64_t a_row_stride = 0;
+  const float* a_scales = nullptr;  // (rows, groups)
+  const int32_t* a_sums = nullptr;  // (rows, groups): sums of a
+  const void* b = nullptr;          // one panel
+  int64_t groups = 0;
+  int64_t rows = 0;     // 1..quant_tile_rows
+  int64_t columns = 0;  // 1..32
+  float* c = nullptr;
+  int64_t c_row_stride = 0;
+  bool accumulate = false;
 };
 
 struct AdamWArgs {
@@ -89,6 +107,14 @@ struct KernelTable {
   void (*tile_f32_interleaved)(const TileArgs&) = nullptr;
   void (*tile_bf16_interleaved)(const TileArgs&) = nullptr;
 
+  int quant_tile_rows = 0;
+  void (*tile_int8)(const QuantTileArgs&) = nullptr;
+  void (*tile_int4)(const QuantTileArgs&) = nullptr;
+  // A row of `terms` values in groups of 64: levels (padded with zeros to whole groups), scales
+  // and sums of levels per group.
+  void (*quantize_groups)(const float* x, int64_t terms, int8_t* levels, float* scales,
+                          int32_t* sums) = nullptr;
+
   // One row of n values each.
   void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t n, float* y,
                        float* inverse_rms) = nullptr;
@@ -124,6 +150,12 @@ struct KernelTable {
   // accumulated before must be multiplied.
   float (*softmax_block)(float* scores, int64_t valid, float scale, float* maximum,
                          float* sums) = nullptr;
+  // Stored keys and values to fp32: n elements (a multiple of kPanel); or `rows` rows of kPanel,
+  // with a scale per column, or per row.
+  void (*widen_bf16)(const uint16_t* x, int64_t n, float* y) = nullptr;
+  void (*widen_int8_columns)(const int8_t* x, int64_t rows, const float* scales,
+                             float* y) = nullptr;
+  void (*widen_int8_rows)(const int8_t* x, int64_t rows, const float* scales, float* y) = nullptr;
   // The total of the partial sums, in a fixed order.
   float (*sum_panel)(const float* sums) = nullptr;
   // scores <- exp(scale * s - log_sum) for the valid keys, zero beyond: probabilities again, for

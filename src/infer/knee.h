@@ -1,0 +1,16 @@
+// How many lanes a pass may have before it costs more than one lane's.
+#ifndef LOOPLM_INFER_KNEE_H_
+#define LOOPLM_INFER_KNEE_H_
+
+#include "model/weights.h"
+
+namespace looplm {
+
+// The most lanes, up to 64, whose matrix products take at most 1.25 times as long as one lane's:
+// measured on the model's own matrices, which takes about as long as twenty passes over at most
+// 256 MiB of them. At least 1.
+int64_t measure_knee(const ModelWeights& weights, Device& device);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_INFER_KNEE_H_

@@ -1,0 +1,49 @@
+#include "infer/output.h"
+
+#include <algorithm>
+
+namespace looplm {
+
+Output::Output(const GenerateOptions& options, const Model& model, const TokenCallback& callback)
+    : options_(options), callback_(callback), stops_(options.stop_strings) {
+  stop_ids_ = options.stop_ids;
+  if (!options.ignore_eos) {
+    for (int64_t id : model.config().eos_token_ids) stop_ids_.push_back(static_cast<int32_t>(id));
+  }
+  if (model.tokenizer() != nullptr) detokenizer_.emplace(*model.tokenizer());
+}
+
+bool Output::is_stop_id(int32_t id) const {
+  return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end();
+}
+
+bool Output::add(GeneratedToken token) {
+  const bool stop_id = is_stop_id(token.id);
+  const bool last = stop_id || size() + 1 == options_.max_tokens;
+  if (detokenizer_.has_value()) {
+    if (!stop_id) token.text = stops_.push(detokenizer_->push(token.id));
+    if (last && !stops_.stopped()) {
+      token.text += stops_.push(detokenizer_->finish());
+      token.text += stops_.finish();
+    }
+    text_ += token.text;
+  }
+  tokens_.push_back(std::move(token));
+  const bool go_on = !callback_ || callback_(tokens_.back());
+  if (stop_id || stops_.stopped()) {
+    reason_ = FinishReason::kStop;
+  } else if (!go_on) {
+    reason_ = FinishReason::kCancelled;
+  } else {
+    return last;
+  }
+  return true;
+}
+
+void Output::move_into(Generation& generation) {
+  generation.tokens = std::move(tokens_);
+  generation.text = std::move(text_);
+  generation.finish_reason = reason_;
+}
+
+}  // namespace looplm

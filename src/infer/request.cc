@@ -1,0 +1,91 @@
+#include "infer/request.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "infer/exit_rule.h"
+#include "infer/sampler.h"
+
+namespace looplm {
+namespace {
+
+Status check_range(const char* name, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return {};
+  return invalid_argument(fmt::format("{} is {}; expected {} to {}", name, value, least, most));
+}
+
+Status check_prompt(std::span<const int32_t> prompt, const ModelConfig& config) {
+  if (prompt.empty()) return invalid_argument("the prompt is empty; expected at least one token");
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] < 0 || prompt[i] >= config.vocab_size) {
+      return invalid_argument(fmt::format("prompt token {} is {}; expected 0 to {}", i, prompt[i],
+                                          config.vocab_size - 1));
+    }
+  }
+  return {};
+}
+
+Status check_speculation(const GenerateOptions& o, int64_t max_loops, const ModelConfig& config) {
+  const double threshold = o.speculate.threshold;
+  switch (o.speculate.kind) {
+    case CommitKind::kNever:
+      return {};
+    case CommitKind::kLoop:
+      if (!(threshold >= 1 && threshold <= static_cast<double>(max_loops)) ||
+          threshold != std::floor(threshold)) {
+        return invalid_argument(
+            fmt::format("the loop to speculate from is {}; expected a whole number from 1 to {}",
+                        threshold, max_loops));
+      }
+      break;
+    case CommitKind::kGate:
+      if (!config.exit_gate) return unsupported("this model has no exit gate to speculate by");
+      [[fallthrough]];
+    case CommitKind::kMargin:
+      if (!(threshold >= 0 && threshold <= 1)) {
+        return invalid_argument(fmt::format(
+            "the threshold to speculate from is {}; expected between 0 and 1", threshold));
+      }
+      break;
+  }
+  if (o.kv != KvPolicy::kFull) {
+    return invalid_argument(
+        fmt::format("speculation needs every loop's keys and values, but the KV policy is {}; "
+                    "expected full",
+                    kv_policy_name(o.kv)));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOptions& o,
+                              const Model& model) {
+  const ModelConfig& config = model.config();
+  LOOPLM_RETURN_IF_ERROR(check_prompt(prompt, config));
+  const int64_t max_loops = o.exit.max_loops == 0 ? config.loops : o.exit.max_loops;
+  LOOPLM_RETURN_IF_ERROR(check_range("max_loops", max_loops, 1, kMaxLoops));
+  LOOPLM_RETURN_IF_ERROR(check_range("min_loops", o.exit.min_loops, 1, max_loops));
+  LOOPLM_RETURN_IF_ERROR(check_range("prompt_chunk", o.prompt_chunk, 1, kMaxPositions));
+  LOOPLM_RETURN_IF_ERROR(check_range("max_tokens", o.max_tokens, 0, kMaxPositions));
+  const auto room = config.max_positions - static_cast<int64_t>(prompt.size());
+  if (o.max_tokens > room) {
+    return invalid_argument(
+        fmt::format("a prompt of {} tokens and {} more exceed the model's {} positions",
+                    prompt.size(), o.max_tokens, config.max_positions));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_sampling(o.sampling, config.vocab_size));
+  if (o.read_out == ReadOut::kWeighted && !config.exit_gate) {
+    return unsupported("this model has no exit gate to weight loops by");
+  }
+  if (!o.stop_strings.empty() && model.tokenizer() == nullptr) {
+    return invalid_argument(
+        fmt::format("stop strings need a tokenizer; '{}' has none", model.directory()));
+  }
+  LOOPLM_RETURN_IF_ERROR(make_exit_rule(o.exit, config.exit_gate).status());
+  LOOPLM_RETURN_IF_ERROR(check_speculation(o, max_loops, config));
+  return max_loops;
+}
+
+}  // namespace looplm

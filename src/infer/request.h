@@ -1,0 +1,18 @@
+// A request that has been checked, with its defaults filled in.
+#ifndef LOOPLM_INFER_REQUEST_H_
+#define LOOPLM_INFER_REQUEST_H_
+
+#include <cstdint>
+#include <span>
+
+#include "looplm/generate.h"
+
+namespace looplm {
+
+// Fails on whatever generate() refuses. Returns the loops to run at most.
+Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOptions& options,
+                              const Model& model);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_INFER_REQUEST_H_

@@ -1,0 +1,324 @@
+#include "infer/wavefront.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "infer/softmax.h"
+#include "model/exit_distribution.h"
+
+namespace looplm {
+
+// How a position's token comes about. Only positions whose token is to be chosen have one: the
+// prompt's last and the generated ones.
+struct Wavefront::View {
+  View(const ModelConfig& config, std::unique_ptr<ExitRule> r, const GenerateOptions& o,
+       int64_t max_loops)
+      : rule(std::move(r)), reader(config, *rule, o.read_out, o.exit.min_loops, max_loops) {}
+
+  std::unique_ptr<ExitRule> rule;
+  PositionReader reader;
+  double log_survival = 0;        // of the gate, for speculation
+  bool committed = false;         // a token was proposed
+  bool judged = false;            // the reader needs this loop's logits
+  bool proposes = false;          // speculation does
+  std::vector<int32_t> proposed;  // each loop's token, -1 where it was not read
+};
+
+struct Wavefront::Position {
+  int64_t index = 0;
+  int64_t loops = 0;         // ended
+  int64_t lane = -1;         // in the pass that runs
+  std::vector<float> state;  // (2, E): carried to the next loop; normed
+  std::unique_ptr<View> view;
+};
+
+Wavefront::Wavefront(Model& model, PassRunner& runner, PagePool& pages, Request request,
+                     int64_t max_loops)
+    : model_(model),
+      runner_(runner),
+      request_(std::move(request)),
+      max_loops_(max_loops),
+      width_(model.config().hidden_size),
+      cache_(pages, model.config().layers, max_loops),
+      position_kv_(request_.options.kv, cache_, model.config()),
+      sampler_(request_.options.sampling, request_.prompt),
+      output_(request_.options, model, request_.callbacks.token) {
+  statistics_.prompt_tokens = prompt_size();
+  statistics_.loop_reads.assign(static_cast<size_t>(max_loops), 0);
+  statistics_.loop_agreements.assign(static_cast<size_t>(max_loops), 0);
+  finished_ = request_.options.max_tokens == 0;
+}
+
+Wavefront::~Wavefront() = default;
+
+std::unique_ptr<Wavefront::View> Wavefront::make_view() {
+  if (spare_views_.empty()) {
+    Result<std::unique_ptr<ExitRule>> rule =
+        make_exit_rule(request_.options.exit, model_.config().exit_gate);
+    LOOPLM_CHECK(rule.ok(), "{}", rule.status().message());  // check_request() has made one
+    spare_views_.push_back(std::make_unique<View>(model_.config(), std::move(rule).value(),
+                                                  request_.options, max_loops_));
+  }
+  std::unique_ptr<View> view = std::move(spare_views_.back());
+  spare_views_.pop_back();
+  view->reader.begin();
+  view->log_survival = 0;
+  view->committed = false;
+  view->proposed.assign(static_cast<size_t>(max_loops_), -1);
+  return view;
+}
+
+// ---- Lanes
+
+void Wavefront::start(int64_t index, int32_t token, std::vector<Lane>* lanes) {
+  auto p = std::make_unique<Position>();
+  p->index = index;
+  p->state.resize(static_cast<size_t>(2 * width_));
+  runner_.embed({&token, 1}, p->state.data());
+  if (index >= prompt_size() - 1) p->view = make_view();
+  if (index >= prompt_size()) position_kv_.begin(index);
+  flight_.push_back(std::move(p));
+  if (lanes != nullptr) {
+    Position& last = *flight_.back();
+    last.lane = static_cast<int64_t>(lanes->size());
+    lanes->push_back({&cache_, index, 0, last.state.data(), last.state.data() + width_, 0.0f});
+  }
+}
+
+void Wavefront::begin_chunk(int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    start(prompt_started_, request_.prompt[static_cast<size_t>(prompt_started_)], nullptr);
+    ++prompt_started_;
+    ++prompt_flying_;
+  }
+}
+
+int64_t Wavefront::prompt_positions_in_flight() const { return prompt_flying_; }
+
+void Wavefront::add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes) {
+  if (flight_.empty() && prompt_started_ < prompt_size()) {
+    begin_chunk(
+        std::min({request_.options.prompt_chunk, prompt_quota, prompt_size() - prompt_started_}));
+  } else if (started_ < emitted_ && (keeps_all_loops() || flight_.empty())) {
+    if (!keeps_all_loops() && started_ == 0) cache_.share_planes(request_.options.kv);
+    ++started_;
+    start(prompt_size() + started_ - 1, tokens_[static_cast<size_t>(started_ - 1)], nullptr);
+  }
+  bool decoding = false;
+  for (const std::unique_ptr<Position>& p : flight_) {
+    p->lane = static_cast<int64_t>(lanes.size());
+    lanes.push_back({&cache_, p->index, p->loops, p->state.data(), p->state.data() + width_, 0.0f});
+    decoding = decoding || p->index >= prompt_size();
+    statistics_.decode_lanes += p->index >= prompt_size();
+  }
+  statistics_.decode_passes += decoding && first_seen_;
+}
+
+bool Wavefront::add_speculative_lane(std::vector<Lane>& lanes) {
+  const auto proposed = static_cast<int64_t>(tokens_.size());
+  if (request_.options.speculate.kind == CommitKind::kNever || started_ >= proposed) return false;
+  if (started_ < emitted_ || started_ + 1 >= request_.options.max_tokens) return false;
+  const int32_t token = tokens_[static_cast<size_t>(started_)];
+  if (output_.is_stop_id(token)) return false;
+  const bool decoding = !flight_.empty() && flight_.back()->index >= prompt_size();
+  statistics_.decode_passes += !decoding && first_seen_;
+  ++statistics_.decode_lanes;
+  ++statistics_.provisional_tokens;
+  ++started_;
+  start(prompt_size() + started_ - 1, token, &lanes);
+  return true;
+}
+
+// ---- Results
+
+// Whether speculation looks at this loop's token.
+bool Wavefront::wants_proposal(View& view, int64_t loop, float gate_logit) {
+  const SpeculateOptions& s = request_.options.speculate;
+  view.log_survival -= softplus(static_cast<double>(gate_logit));
+  switch (s.kind) {
+    case CommitKind::kNever:
+      return false;
+    case CommitKind::kLoop:
+      return static_cast<double>(loop) >= s.threshold;
+    case CommitKind::kGate:
+      return view.committed || -std::expm1(view.log_survival) >= s.threshold;
+    case CommitKind::kMargin:
+      return true;
+  }
+  return false;
+}
+
+void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& rows) {
+  for (const std::unique_ptr<Position>& p : flight_) {
+    LOOPLM_CHECK(p->lane >= 0, "position {} was not in the pass", p->index);
+    const Lane& lane = lanes[static_cast<size_t>(p->lane)];
+    p->lane = -1;
+    ++p->loops;
+    if (p->index >= prompt_size()) position_kv_.after_loop(p->loops - 1);
+    if (p->view == nullptr) continue;
+    View& view = *p->view;
+    view.judged = false;
+    view.proposes = false;
+    if (view.reader.decided()) continue;
+    view.judged = view.reader.observe(p->loops, p->state.data() + width_, lane.gate_logit);
+    view.proposes = wants_proposal(view, p->loops, lane.gate_logit);
+    if (view.judged || view.proposes) rows.push_back(p->state.data() + width_);
+  }
+}
+
+// What a loop would put at `output`, given the tokens before it.
+int32_t Wavefront::choose(int64_t output, std::span<const float> logits) {
+  const auto first = static_cast<size_t>(output);
+  for (size_t i = first; i < tokens_.size(); ++i) sampler_.forget(tokens_[i]);
+  const int32_t token = sampler_.choose(logits, prompt_size() + output);
+  for (size_t i = first; i < tokens_.size(); ++i) sampler_.accept(tokens_[i]);
+  return token;
+}
+
+void Wavefront::take_back(int64_t output) {
+  const int64_t last_position = output + prompt_size() - 1;
+  while (static_cast<int64_t>(tokens_.size()) > output) {
+    sampler_.forget(tokens_.back());
+    tokens_.pop_back();
+  }
+  if (static_cast<int64_t>(finals_.size()) > output - emitted_) {
+    finals_.resize(static_cast<size_t>(output - emitted_));
+  }
+  if (started_ > output) {
+    statistics_.revised_tokens += started_ - output;
+    started_ = output;
+  }
+  while (flight_.back()->index > last_position) {
+    if (flight_.back()->view != nullptr) spare_views_.push_back(std::move(flight_.back()->view));
+    flight_.pop_back();
+  }
+  cache_.truncate(last_position + 1);
+}
+
+// Puts a token at `output`, in place of another if need be. False when the request's screening
+// stops it.
+bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final) {
+  const bool has = static_cast<int64_t>(tokens_.size()) > output;
+  const bool same = has && tokens_[static_cast<size_t>(output)] == token;
+  const bool revision = has && !same;
+  if (request_.callbacks.screen && (!same || final) &&
+      !request_.callbacks.screen({output, token, loop, revision, final})) {
+    screened_ = true;
+    return false;
+  }
+  if (same) return true;
+  if (revision) take_back(output);
+  tokens_.push_back(token);
+  sampler_.accept(token);
+  return true;
+}
+
+void Wavefront::decide(Position& position) {
+  View& view = *position.view;
+  const int64_t output = output_index(position.index);
+  const std::vector<float>& logits = view.reader.logits();
+  GeneratedToken token;
+  token.id = choose(output, logits);
+  token.loops = view.reader.loops();
+  token.log_probability = static_cast<float>(
+      static_cast<double>(logits[static_cast<size_t>(token.id)]) - log_sum_exp(logits));
+  if (!propose(output, token.id, position.loops, true)) return;
+  for (size_t t = 0; t < view.proposed.size(); ++t) {
+    if (view.proposed[t] < 0) continue;
+    ++statistics_.loop_reads[t];
+    statistics_.loop_agreements[t] += view.proposed[t] == token.id;
+  }
+  const auto at = static_cast<size_t>(output - emitted_);
+  if (finals_.size() <= at) finals_.resize(at + 1);
+  finals_[at] = std::move(token);
+}
+
+// Returns false when screening has ended the request.
+bool Wavefront::judge_position(Position& position, std::span<const float> logits) {
+  View& view = *position.view;
+  if (view.judged) view.reader.judge(logits);
+  if (view.proposes) {
+    const int64_t output = output_index(position.index);
+    const SpeculateOptions& s = request_.options.speculate;
+    const int32_t token = choose(output, logits);
+    view.proposed[static_cast<size_t>(position.loops - 1)] = token;
+    if (s.kind == CommitKind::kMargin && softmax_margin(logits) >= s.threshold) {
+      view.committed = true;
+    }
+    if (s.kind != CommitKind::kMargin) view.committed = true;
+    if (view.committed && !view.reader.decided() &&
+        !propose(output, token, position.loops, false)) {
+      return false;
+    }
+  }
+  if (view.reader.decided()) decide(position);
+  return !screened_;
+}
+
+void Wavefront::judge(const float* logits) {
+  const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
+  // A position that takes tokens back removes the ones after it: hence no iterators.
+  for (size_t i = 0; i < flight_.size(); ++i) {
+    Position& p = *flight_[i];
+    if (p.view == nullptr || !(p.view->judged || p.view->proposes)) continue;
+    if (!judge_position(p, {logits, vocabulary})) break;
+    logits += vocabulary;
+  }
+  emit();
+  if (screened_ && !finished_) cancel();
+  retire();
+}
+
+void Wavefront::emit() {
+  while (!finished_ && !finals_.empty() && finals_.front().has_value()) {
+    if (!first_seen_) {
+      first_seen_ = true;
+      statistics_.prompt_seconds = timer_.seconds();
+      timer_.restart();
+    }
+    ++emitted_;
+    finished_ = output_.add(*std::move(finals_.front()));
+    finals_.pop_front();
+  }
+}
+
+// Positions that will run no more loops leave.
+void Wavefront::retire() {
+  while (!flight_.empty()) {
+    Position& p = *flight_.front();
+    const bool generated = p.index >= prompt_size();
+    const bool enough = generated && !keeps_all_loops() && p.view->reader.decided();
+    if (p.loops < max_loops_ && !enough) return;
+    if (generated) position_kv_.finish(p.loops);
+    if (!generated) --prompt_flying_;
+    if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
+    flight_.pop_front();
+  }
+}
+
+bool Wavefront::take_prompt_end() {
+  if (prompt_end_taken_ || !prompt_ended()) return false;
+  prompt_end_taken_ = true;
+  return true;
+}
+
+void Wavefront::cancel() {
+  output_.cancel();
+  finished_ = true;
+}
+
+Generation Wavefront::take() {
+  Generation generation;
+  if (first_seen_) {
+    statistics_.decode_seconds = timer_.seconds();
+  } else {
+    statistics_.prompt_seconds = timer_.seconds();
+  }
+  statistics_.kv_bytes = cache_.bytes();
+  generation.statistics = std::move(statistics_);
+  output_.move_into(generation);
+  return generation;
+}
+
+}  // namespace looplm

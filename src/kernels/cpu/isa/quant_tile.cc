@@ -1,0 +1,247 @@
+// Register tiles of products of small integers: up to 6 rows by one panel of 32 columns.
+#include "kernels/cpu/isa/isa_kernels.h"
+#include "kernels/cpu/isa/vec.h"
+
+namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
+namespace {
+
+constexpr int kVectorsPerPanel = static_cast<int>(kPanel) / kLanes;
+#if defined(__AVX512F__)
+constexpr int kTileRows = 6;  // 6 x 2 integer and as many fp32 sums
+constexpr int kVectorsAtOnce = 2;
+#else
+constexpr int kTileRows = 4;
+constexpr int kVectorsAtOnce = 1;
+#endif
+constexpr int64_t kStepBytes = kPanel * 4;
+constexpr int64_t kInt8Header = kPanel * 4;
+constexpr int64_t kInt4Header = 2 * kPanel * 2;
+
+LOOPLM_INLINE VI load_bytes(const char* p) {
+  VI v;
+  memcpy(&v, p, sizeof(v));
+  return v;
+}
+LOOPLM_INLINE VI broadcast(int32_t x) { return x - VI{}; }
+LOOPLM_INLINE VI broadcast_four(const int8_t* p) {
+  int32_t four;
+  memcpy(&four, p, sizeof(four));
+  return broadcast(four);
+}
+
+// sum + the four products of unsigned w and signed a in each 32-bit lane.
+LOOPLM_INLINE VI dot4(VI sum, VI w, VI a) {
+#if defined(__AVX512VNNI__)
+  return reinterpret_cast<VI>(_mm512_dpbusd_epi32(
+      reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(w), reinterpret_cast<__m512i>(a)));
+#elif defined(__AVX2__)
+  // The instruction that multiplies bytes saturates; 16-bit products of the even and odd ones do
+  // not.
+  const __m256i wi = reinterpret_cast<__m256i>(w), ai = reinterpret_cast<__m256i>(a);
+  const __m256i w_even = _mm256_and_si256(wi, _mm256_set1_epi16(0xff));
+  const __m256i w_odd = _mm256_srli_epi16(wi, 8);
+  const __m256i a_even = _mm256_srai_epi16(_mm256_slli_epi16(ai, 8), 8);
+  const __m256i a_odd = _mm256_srai_epi16(ai, 8);
+  const __m256i even = _mm256_madd_epi16(w_even, a_even), odd = _mm256_madd_epi16(w_odd, a_odd);
+  return sum + reinterpret_cast<VI>(even) + reinterpret_cast<VI>(odd);
+#else
+  for (int k = 0; k < 4; ++k) sum += ((w >> (8 * k)) & 0xff) * ((a << (24 - 8 * k)) >> 24);
+  return sum;
+#endif
+}
+
+LOOPLM_INLINE V to_floats(VI x) { return __builtin_convertvector(x, V); }
+
+// kLanes halves to floats.
+LOOPLM_INLINE V load_halves(const char* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__AVX2__)
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  V v;
+  for (int i = 0; i < kLanes; ++i) {
+    uint16_t half;
+    memcpy(&half, p + 2 * i, sizeof(half));
+    const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
+    const uint32_t exponent = (half >> 10) & 0x1fu;
+    const uint32_t mantissa = half & 0x3ffu;
+    float value;
+    if (exponent != 0) {  // no infinities are stored
+      const uint32_t bits = sign | ((exponent + 112) << 23) | (mantissa << 13);
+      memcpy(&value, &bits, sizeof(value));
+    } else {
+      value = static_cast<float>(mantissa) * 0x1p-24f;
+      value = sign != 0 ? -value : value;
+    }
+    v[i] = value;
+  }
+  return v;
+#endif
+}
+
+template <int kRows, bool kInt4>
+LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, int vector) {
+  const int64_t offset = static_cast<int64_t>(vector) * kVectorBytes;
+  V sum[kRows][kVectorsAtOnce] = {};
+  const char* block = panel + (kInt4 ? 0 : kInt8Header);
+  for (int64_t g = 0; g < t.groups; ++g) {
+    const int8_t* a = t.a + g * kQuantGroup;
+    VI dots[kRows][kVectorsAtOnce] = {};
+    if constexpr (kInt4) {
+      const char* data = block + kInt4Header + offset;
+      for (int64_t s = 0; s < kQuantGroup; s += 8, data += kStepBytes) {
+        __builtin_prefetch(data + 2048);
+        __builtin_prefetch(data + 2048 + 64);
+        VI low[kVectorsAtOnce], high[kVectorsAtOnce];
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectorsAtOnce; ++v) {
+          const VI bytes = load_bytes(data + v * kVectorBytes);
+          low[v] = bytes & 0x0f0f0f0f;
+          high[v] = (bytes >> 4) & 0x0f0f0f0f;
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < kRows; ++m) {
+          const VI a_low = broadcast_four(a + m * t.a_row_stride + s);
+          const VI a_high = broadcast_four(a + m * t.a_row_stride + s + 4);
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectorsAtOnce; ++v) {
+            dots[m][v] = dot4(dot4(dots[m][v], low[v], a_low), high[v], a_high);
+          }
+        }
+      }
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectorsAtOnce; ++v) {
+        const char* halves = block + (vector + v) * kLanes * 2;
+        const V scale = load_halves(halves);
+        const V minimum = load_halves(halves + kPanel * 2);
+#pragma GCC unroll 8
+        for (int m = 0; m < kRows; ++m) {
+          const float a_scale = t.a_scales[m * t.groups + g];
+          const float a_sum = a_scale * static_cast<float>(t.a_sums[m * t.groups + g]);
+          sum[m][v] = fma(to_floats(dots[m][v]) * set1(a_scale), scale, sum[m][v]);
+          sum[m][v] = fma(set1(a_sum), minimum, sum[m][v]);
+        }
+      }
+      block += kInt4Header + kQuantGroup / 8 * kStepBytes;
+    } else {
+      const char* data = block + offset;
+      for (int64_t s = 0; s < kQuantGroup; s += 4, data += kStepBytes) {
+        __builtin_prefetch(data + 2048);
+        __builtin_prefetch(data + 2048 + 64);
+        VI w[kVectorsAtOnce];
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectorsAtOnce; ++v) w[v] = load_bytes(data + v * kVectorBytes);
+#pragma GCC unroll 8
+        for (int m = 0; m < kRows; ++m) {
+          const VI four = broadcast_four(a + m * t.a_row_stride + s);
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectorsAtOnce; ++v) dots[m][v] = dot4(dots[m][v], w[v], four);
+        }
+      }
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m) {
+        const V a_scale = set1(t.a_scales[m * t.groups + g]);
+        const VI centre = broadcast(128 * t.a_sums[m * t.groups + g]);  // levels are q + 128
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectorsAtOnce; ++v) {
+          sum[m][v] = fma(to_floats(dots[m][v] - centre), a_scale, sum[m][v]);
+        }
+      }
+      block += kQuantGroup / 4 * kStepBytes;
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectorsAtOnce; ++v) {
+      const int64_t column = (vector + v) * kLanes;
+      if (column >= t.columns) continue;
+      V result = sum[m][v];
+      if constexpr (!kInt4) {
+        result = result * load(reinterpret_cast<const float*>(panel) + column);
+      }
+      const int64_t left = t.columns - column;
+      const int64_t n = left < kLanes ? left : kLanes;
+      float* c = t.c + m * t.c_row_stride + column;
+      if (t.accumulate) result = load_some(c, n) + result;
+      store_some(c, result, n);
+    }
+  }
+}
+
+template <int kRows, bool kInt4>
+void rows_of_tile(const QuantTileArgs& t) {
+  const char* panel = static_cast<const char*>(t.b);
+  for (int vector = 0; vector < kVectorsPerPanel; vector += kVectorsAtOnce) {
+    columns_of_tile<kRows, kInt4>(t, panel, vector);
+  }
+}
+
+template <bool kInt4>
+void tile(const QuantTileArgs& t) {
+  switch (t.rows) {
+    case 1:
+      return rows_of_tile<1, kInt4>(t);
+    case 2:
+      return rows_of_tile<2, kInt4>(t);
+    case 3:
+      return rows_of_tile<3, kInt4>(t);
+    case 4:
+      return rows_of_tile<4, kInt4>(t);
+#if defined(__AVX512F__)
+    case 5:
+      return rows_of_tile<5, kInt4>(t);
+    case 6:
+      return rows_of_tile<6, kInt4>(t);
+#endif
+    default:
+      __builtin_trap();  // the caller splits rows by quant_tile_rows
+  }
+}
+
+// Rounds groups of a row to whole numbers of 1/127 of each group's largest magnitude.
+void quantize_groups(const float* x, int64_t terms, int8_t* levels, float* scales, int32_t* sums) {
+  typedef int8_t Narrow __attribute__((vector_size(kLanes)));
+  const V shift = set1(0x1.8p23f);  // adding it rounds to the nearest whole number, ties to even
+  for (int64_t g = 0; g * kQuantGroup < terms; ++g) {
+    const float* group = x + g * kQuantGroup;
+    const int64_t left = terms - g * kQuantGroup;
+    const int64_t count = left < kQuantGroup ? left : kQuantGroup;
+    float padded[kQuantGroup];
+    if (count < kQuantGroup) {
+      for (int64_t i = 0; i < kQuantGroup; ++i) padded[i] = i < count ? group[i] : 0.0f;
+      group = padded;
+    }
+    V most = {};
+    for (int64_t i = 0; i < kQuantGroup; i += kLanes) {
+      const V v = load(group + i);
+      most = maximum(most, maximum(v, -v));
+    }
+    const float largest = max_lanes(most);
+    scales[g] = largest / 127.0f;
+    const V inverse = set1(largest > 0 ? 127.0f / largest : 0.0f);
+    VI sum = {};
+    for (int64_t i = 0; i < kQuantGroup; i += kLanes) {
+      const V rounded = (load(group + i) * inverse + shift) - shift;
+      const VI whole = __builtin_convertvector(rounded, VI);
+      sum += whole;
+      const Narrow narrow = __builtin_convertvector(whole, Narrow);
+      memcpy(levels + g * kQuantGroup + i, &narrow, sizeof(narrow));
+    }
+    int32_t total = 0;
+    for (int i = 0; i < kLanes; ++i) total += sum[i];
+    sums[g] = total;
+  }
+}
+
+}  // namespace
+
+void add_quant_kernels(KernelTable& table) {
+  table.quant_tile_rows = kTileRows;
+  table.quantize_groups = quantize_groups;
+  table.tile_int8 = tile<false>;
+  table.tile_int4 = tile<true>;
+}
+
+}  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE

@@ -1,0 +1,161 @@
+#include "kernels/quantized.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/bf16.h"
+#include "base/check.h"
+#include "kernels/kernels.h"
+
+namespace looplm {
+namespace {
+
+using cpu::kPanel;
+
+constexpr int64_t kInt8Header = kPanel * 4;      // scales
+constexpr int64_t kStepBytes = kPanel * 4;       // 32 columns, 4 bytes each
+constexpr int64_t kInt4Header = 2 * kPanel * 2;  // scales, minimums
+constexpr int64_t kInt4Group = kInt4Header + kQuantGroup / 8 * kStepBytes;
+constexpr float kMostHalf = 65504.0f;
+
+void store_half(float value, std::byte* to) {
+  const uint16_t half = float_to_half(value);
+  std::memcpy(to, &half, sizeof(half));
+}
+
+float round_to_half(float value) {
+  return half_to_float(float_to_half(std::clamp(value, -kMostHalf, kMostHalf)));
+}
+
+void quantize_int8(std::span<const float> w, QuantizedRow& out) {
+  float most = 0;
+  for (float x : w) most = std::max(most, std::abs(x));
+  out.scales.assign(1, most / 127.0f);
+  out.minimums.clear();
+  const float inverse = most > 0 ? 127.0f / most : 0.0f;
+  std::fill(out.levels.begin(), out.levels.end(), uint8_t{128});
+  for (size_t i = 0; i < w.size(); ++i) {
+    out.levels[i] = static_cast<uint8_t>(128 + std::lrint(w[i] * inverse));
+  }
+}
+
+void quantize_int4(std::span<const float> w, QuantizedRow& out) {
+  const auto groups = static_cast<size_t>(quant_groups(static_cast<int64_t>(w.size())));
+  out.scales.resize(groups);
+  out.minimums.resize(groups);
+  std::fill(out.levels.begin(), out.levels.end(), uint8_t{0});
+  for (size_t g = 0; g < groups; ++g) {
+    const std::span<const float> part =
+        w.subspan(g * kQuantGroup, std::min<size_t>(kQuantGroup, w.size() - g * kQuantGroup));
+    const auto [least, most] = std::minmax_element(part.begin(), part.end());
+    const float minimum = round_to_half(*least);
+    const float scale = round_to_half((*most - minimum) / 15.0f);
+    out.minimums[g] = minimum;
+    out.scales[g] = scale;
+    const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    for (size_t i = 0; i < part.size(); ++i) {
+      const float level = std::nearbyint((part[i] - minimum) * inverse);
+      out.levels[g * kQuantGroup + i] = static_cast<uint8_t>(std::clamp(level, 0.0f, 15.0f));
+    }
+  }
+}
+
+}  // namespace
+
+void quantize_row(Quant quant, std::span<const float> weights, QuantizedRow& out) {
+  out.levels.resize(
+      static_cast<size_t>(quant_groups(static_cast<int64_t>(weights.size())) * kQuantGroup));
+  if (quant == Quant::kInt8) {
+    quantize_int8(weights, out);
+  } else {
+    quantize_int4(weights, out);
+  }
+}
+
+void dequantize_row(Quant quant, const QuantizedRow& row, std::span<float> weights) {
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto level = static_cast<float>(row.levels[i]);
+    weights[i] = quant == Quant::kInt8
+                     ? (level - 128.0f) * row.scales[0]
+                     : row.minimums[i / kQuantGroup] + level * row.scales[i / kQuantGroup];
+  }
+}
+
+int64_t quantized_panel_bytes(Quant quant, int64_t terms) {
+  return quant == Quant::kInt8 ? kInt8Header + quant_groups(terms) * kQuantGroup * kPanel
+                               : quant_groups(terms) * kInt4Group;
+}
+
+void place_row(Quant quant, const QuantizedRow& row, int64_t column, std::byte* panel) {
+  const auto terms = static_cast<int64_t>(row.levels.size());
+  const uint8_t* levels = row.levels.data();
+  if (quant == Quant::kInt8) {
+    std::memcpy(panel + column * 4, row.scales.data(), sizeof(float));
+    for (int64_t i = 0; i < terms; i += 4) {
+      std::memcpy(panel + kInt8Header + i / 4 * kStepBytes + column * 4, levels + i, 4);
+    }
+    return;
+  }
+  for (int64_t g = 0; g < terms / kQuantGroup; ++g) {
+    std::byte* group = panel + g * kInt4Group;
+    store_half(row.scales[static_cast<size_t>(g)], group + column * 2);
+    store_half(row.minimums[static_cast<size_t>(g)], group + kPanel * 2 + column * 2);
+    for (int64_t i = 0; i < kQuantGroup; i += 8) {
+      const uint8_t* eight = levels + g * kQuantGroup + i;
+      std::byte* to = group + kInt4Header + i / 8 * kStepBytes + column * 4;
+      for (int64_t j = 0; j < 4; ++j) to[j] = static_cast<std::byte>(eight[j] | eight[4 + j] << 4);
+    }
+  }
+}
+
+void matmul_quantized(const MatmulParams& p, Device& device) {
+  LOOPLM_CHECK(p.a_term_stride == 1, "a quantised product of a transposed matrix");
+  const PackedMatrix& b = *p.b;
+  const cpu::KernelTable& kernels = device.kernels();
+  const int64_t groups = quant_groups(b.terms());
+  const int64_t padded = groups * kQuantGroup;
+
+  // Rows in small integers: levels, then scales and sums of levels per group.
+  const auto levels_floats = static_cast<size_t>(p.rows * padded / 4);
+  const auto per_group = static_cast<size_t>(p.rows * groups);
+  float* scratch = device.shared_scratch(levels_floats + 2 * per_group);
+  auto* levels = reinterpret_cast<int8_t*>(scratch);
+  float* scales = scratch + levels_floats;
+  auto* sums = reinterpret_cast<int32_t*>(scales + per_group);
+  const auto prepare = [&](int64_t begin, int64_t end, int) {
+    for (int64_t m = begin; m < end; ++m) {
+      kernels.quantize_groups(p.a + m * p.a_row_stride, b.terms(), levels + m * padded,
+                              scales + m * groups, sums + m * groups);
+    }
+  };
+  if (p.rows <= 4) {
+    prepare(0, p.rows, 0);
+  } else {
+    device.for_pieces(p.rows, 4, prepare);
+  }
+
+  const int64_t panels = b.panels();
+  const int64_t task_panels = std::clamp<int64_t>(panels / (8 * device.pool().size()), 1, 4);
+  device.for_pieces(panels, task_panels, [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      cpu::QuantTileArgs t;
+      t.groups = groups;
+      t.a_row_stride = padded;
+      t.b = b.panel(panel);
+      t.columns = std::min(kPanel, b.columns() - panel * kPanel);
+      t.c_row_stride = p.c_row_stride;
+      t.accumulate = p.accumulate;
+      for (int64_t m = 0; m < p.rows; m += kernels.quant_tile_rows) {
+        t.rows = std::min<int64_t>(kernels.quant_tile_rows, p.rows - m);
+        t.a = levels + m * padded;
+        t.a_scales = scales + m * groups;
+        t.a_sums = sums + m * groups;
+        t.c = p.c + m * p.c_row_stride + panel * kPanel;
+        (b.quant() == Quant::kInt8 ? kernels.tile_int8 : kernels.tile_int4)(t);
+      }
+    }
+  });
+}
+
+}  // namespace looplm

@@ -59,6 +59,10 @@ enum class KvType {
 
 inline constexpr std::array<KvType, 3> kKvTypes = {KvType::kF32, KvType::kBf16, KvType::kInt8};
 
+constexpr int64_t kv_type_bytes(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1;
+}
+
 constexpr const char* kv_type_name(KvType type) {
   switch (type) {
     case KvType::kF32:

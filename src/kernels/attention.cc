@@ -111,9 +111,12 @@ void forward_head(const HeadOfDocument& head, float* scratch, const cpu::KernelT
                     static_cast<size_t>(p.head_dim) * sizeof(float));
       }
       for (int64_t block = 0; block * kBlock < first + rows; ++block) {
+        attention::BlockTiles tiles;
+        tiles.keys = keys + block * key_floats;
+        tiles.values = values + block * value_floats;
         attention::add_block(
-            tile, keys + block * key_floats, values + block * value_floats, p.scale,
-            [&](int64_t r) { return first + r + 1 - block * kBlock; }, kernels);
+            tile, tiles, p.scale, [&](int64_t r) { return first + r + 1 - block * kBlock; },
+            kernels);
       }
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = (head.first_row + first + r) * p.heads + query_head;
@@ -245,13 +248,13 @@ class BackwardHead {
   void product(const float* a, int64_t rows, int64_t terms, const float* panels,
                int64_t panel_floats, int64_t columns, float* c, int64_t c_stride,
                bool accumulate) const {
-    attention::multiply({a, rows, terms, panels, panel_floats, columns, c, c_stride, accumulate},
-                        kernels_);
+    attention::multiply(
+        {a, rows, terms, panels, panel_floats * 4, columns, c, c_stride, accumulate}, kernels_);
   }
   void transposed_product(const float* a, int64_t rows, int64_t terms, const float* panels,
                           float* c) const {
     attention::multiply_transposed(
-        {a, rows, terms, panels, kBlock * kPanel, p_.head_dim, c, width_, true}, kernels_);
+        {a, rows, terms, panels, kBlock * kPanel * 4, p_.head_dim, c, width_, true}, kernels_);
   }
 
   const AttentionBackwardParams& b_;

@@ -12,7 +12,7 @@ void multiply_tiles(const BlockProduct& p, void (*tile)(const cpu::TileArgs&), i
   cpu::TileArgs t;
   t.a_term_stride = kStride;
   t.b = p.panels;
-  t.b_panel_bytes = p.panel_floats * static_cast<int64_t>(sizeof(float));
+  t.b_panel_bytes = p.panel_bytes;
   t.terms = p.terms;
   t.columns = p.columns;
   t.c_row_stride = p.c_stride;
@@ -27,8 +27,11 @@ void multiply_tiles(const BlockProduct& p, void (*tile)(const cpu::TileArgs&), i
 
 }  // namespace
 
-void multiply(const BlockProduct& product, const cpu::KernelTable& kernels) {
-  multiply_tiles(product, kernels.tile_f32, kernels.tile_rows, kStride);
+void multiply(const BlockProduct& product, const cpu::KernelTable& kernels, KvType stored) {
+  const auto tile = stored == KvType::kF32    ? kernels.tile_f32
+                    : stored == KvType::kBf16 ? kernels.tile_f32_by_bf16
+                                              : kernels.tile_f32_by_int8;
+  multiply_tiles(product, tile, kernels.tile_rows, kStride);
 }
 
 void multiply_transposed(const BlockProduct& product, const cpu::KernelTable& kernels) {

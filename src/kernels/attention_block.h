@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "looplm/kv_policy.h"
+
 #include "kernels/cpu/kernel_table.h"
 
 namespace looplm::attention {
@@ -21,14 +23,15 @@ struct BlockProduct {
   const float* a = nullptr;
   int64_t rows = 0;
   int64_t terms = 0;
-  const float* panels = nullptr;
-  int64_t panel_floats = 0;
+  const void* panels = nullptr;
+  int64_t panel_bytes = 0;
   int64_t columns = 0;
   float* c = nullptr;
   int64_t c_stride = 0;
   bool accumulate = false;
 };
-void multiply(const BlockProduct& product, const cpu::KernelTable& kernels);
+void multiply(const BlockProduct& product, const cpu::KernelTable& kernels,
+              KvType stored = KvType::kF32);
 // The same with A transposed: element (row m, term i) at a[i * kStride + m].
 void multiply_transposed(const BlockProduct& product, const cpu::KernelTable& kernels);
 
@@ -49,40 +52,52 @@ int64_t query_tile_floats(int64_t rows);
 // the caller.
 QueryTile make_query_tile(int64_t rows, int64_t head_dim, float* scratch);
 
+// A block of 32 keys and values as a page stores them. int8 has a scale per key and per value.
+struct BlockTiles {
+  KvType type = KvType::kF32;
+  const void* keys = nullptr;    // (head_dim, 32)
+  const void* values = nullptr;  // (panels of head_dim, 32, 32)
+  const float* key_scales = nullptr;
+  const float* value_scales = nullptr;
+};
+
 // Adds a block of keys: scores = q k, one step of the online softmax, out += p v. Row r may see the
 // first valid(r) keys of the block (0 or less: none; more than 32: all). Keys beyond every row's
-// valid count are not read.
+// valid count may hold anything.
 template <typename Valid>
-void add_block(const QueryTile& tile, const float* key_tile, const float* value_panels, float scale,
-               Valid valid, const cpu::KernelTable& kernels) {
+void add_block(const QueryTile& tile, const BlockTiles& block, float scale, Valid valid,
+               const cpu::KernelTable& kernels) {
   BlockProduct product;
   product.a = tile.queries;
   product.rows = tile.rows;
   product.terms = tile.head_dim;
-  product.panels = key_tile;
+  product.panels = block.keys;
   product.columns = kBlock;
   product.c = tile.scores;
   product.c_stride = kStride;
-  multiply(product, kernels);
+  multiply(product, kernels, block.type);
 
   int64_t most_valid = 0;
   for (int64_t r = 0; r < tile.rows; ++r) {
+    float* scores = tile.scores + r * kStride;
     const int64_t count = valid(r) < kBlock ? valid(r) : kBlock;
     most_valid = count > most_valid ? count : most_valid;
-    const float correction = kernels.softmax_block(tile.scores + r * kStride, count, scale,
-                                                   tile.maximum + r, tile.sums + r * kBlock);
+    if (block.key_scales != nullptr) kernels.multiply(block.key_scales, kBlock, scores);
+    const float correction =
+        kernels.softmax_block(scores, count, scale, tile.maximum + r, tile.sums + r * kBlock);
     if (correction != 1.0f) kernels.scale(correction, tile.head_dim, tile.out + r * kStride);
+    if (block.value_scales != nullptr) kernels.multiply(block.value_scales, kBlock, scores);
   }
 
   product.a = tile.scores;
   product.terms = most_valid;
-  product.panels = value_panels;
-  product.panel_floats = kBlock * cpu::kPanel;
+  product.panels = block.values;
+  product.panel_bytes = kBlock * cpu::kPanel * kv_type_bytes(block.type);
   product.columns = tile.head_dim;
   product.c = tile.out;
   product.c_stride = kStride;
   product.accumulate = true;
-  multiply(product, kernels);
+  multiply(product, kernels, block.type);
 }
 
 // out[r] / denominator into `to`; returns the log of the denominator plus the maximum (log sum exp

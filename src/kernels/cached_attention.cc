@@ -28,38 +28,26 @@ struct Task {
   int64_t rows;
 };
 
-// A head's keys and values of one page in fp32: where they lie, or widened into scratch.
-struct HeadTiles {
-  const float* keys;
-  const float* values;
-};
+attention::BlockTiles tiles_of(const KvLayout& layout, const std::byte* page, int64_t head) {
+  attention::BlockTiles tiles;
+  tiles.type = layout.type;
+  tiles.keys = page + layout.key_offset(head);
+  tiles.values = page + layout.value_offset(head);
+  if (layout.type == KvType::kInt8) {
+    tiles.key_scales = reinterpret_cast<const float*>(page + layout.key_scale_offset(head));
+    tiles.value_scales = reinterpret_cast<const float*>(page + layout.value_scale_offset(head));
+  }
+  return tiles;
+}
 
-HeadTiles head_tiles(const KvLayout& layout, const std::byte* page, int64_t head, int64_t positions,
-                     float* scratch, const cpu::KernelTable& kernels) {
-  const std::byte* keys = page + layout.key_offset(head);
-  const std::byte* values = page + layout.value_offset(head);
-  if (layout.type == KvType::kF32) {
-    return {reinterpret_cast<const float*>(keys), reinterpret_cast<const float*>(values)};
-  }
-  float* wide_values = scratch + layout.key_tile();
-  if (layout.type == KvType::kBf16) {
-    kernels.widen_bf16(reinterpret_cast<const uint16_t*>(keys), layout.key_tile(), scratch);
-    for (int64_t p = 0; p < layout.value_panels(); ++p) {
-      const int64_t panel = p * cpu::kPanel * kPagePositions;
-      kernels.widen_bf16(reinterpret_cast<const uint16_t*>(values) + panel, positions * cpu::kPanel,
-                         wide_values + panel);
-    }
-    return {scratch, wide_values};
-  }
-  const auto scales = [&](int64_t offset) { return reinterpret_cast<const float*>(page + offset); };
-  kernels.widen_int8_columns(reinterpret_cast<const int8_t*>(keys), layout.head_dim,
-                             scales(layout.key_scale_offset(head)), scratch);
-  for (int64_t p = 0; p < layout.value_panels(); ++p) {
-    const int64_t panel = p * cpu::kPanel * kPagePositions;
-    kernels.widen_int8_rows(reinterpret_cast<const int8_t*>(values) + panel, positions,
-                            scales(layout.value_scale_offset(head)), wide_values + panel);
-  }
-  return {scratch, wide_values};
+// A page's tiles lie apart from the next page's, where the processor's own prefetch does not look.
+void prefetch_tiles(const KvLayout& layout, const std::byte* page, int64_t head) {
+  const auto fetch = [&](int64_t offset, int64_t elements) {
+    const int64_t bytes = elements * layout.element_bytes();
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(page + offset + i, 0, 2);
+  };
+  fetch(layout.key_offset(head), layout.key_tile());
+  fetch(layout.value_offset(head), layout.value_tile());
 }
 
 // Where element i of a head's key and value lies, in elements from the head's tiles.
@@ -152,11 +140,8 @@ void cached_attention(const CachedAttentionParams& p, Device& device) {
   device.pool().parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t index, int thread) {
     const Task& task = tasks[static_cast<size_t>(index)];
     const int64_t rows = task.rows * group;  // tile row = row * group + head within the group
-    const int64_t tile_floats = (attention::query_tile_floats(rows) + 15) / 16 * 16;
-    const int64_t wide_floats =
-        layout.type == KvType::kF32 ? 0 : layout.key_tile() + layout.value_tile();
-    float* scratch = device.thread_scratch(thread, static_cast<size_t>(tile_floats + wide_floats));
-    float* wide = scratch + tile_floats;
+    float* scratch =
+        device.thread_scratch(thread, static_cast<size_t>(attention::query_tile_floats(rows)));
     const attention::QueryTile tile = attention::make_query_tile(rows, head_dim, scratch);
     const int64_t first_row = task.queries->first_row + task.first;
     for (int64_t r = 0; r < rows; ++r) {
@@ -167,11 +152,10 @@ void cached_attention(const CachedAttentionParams& p, Device& device) {
     const int64_t first_position = task.queries->first_position + task.first;
     const int64_t keys = first_position + task.rows;  // of the last row
     for (int64_t block = 0; block * kBlock < keys; ++block) {
-      const HeadTiles tiles =
-          head_tiles(layout, task.queries->pages[block], task.kv_head,
-                     std::min(kBlock, keys - block * kBlock), wide, device.kernels());
+      std::byte* const* pages = task.queries->pages + block;
+      if ((block + 1) * kBlock < keys) prefetch_tiles(layout, pages[1], task.kv_head);
       attention::add_block(
-          tile, tiles.keys, tiles.values, p.scale,
+          tile, tiles_of(layout, pages[0], task.kv_head), p.scale,
           [&](int64_t r) { return first_position + r / group + 1 - block * kBlock; },
           device.kernels());
     }

@@ -104,6 +104,9 @@ struct KernelTable {
   void (*prepare_interleaved_bf16)(const PrepareRowsArgs&) = nullptr;
   void (*tile_f32)(const TileArgs&) = nullptr;
   void (*tile_bf16)(const TileArgs&) = nullptr;
+  // tile_f32 with B's panels in a smaller type: (terms, kPanel) of bf16 or int8.
+  void (*tile_f32_by_bf16)(const TileArgs&) = nullptr;
+  void (*tile_f32_by_int8)(const TileArgs&) = nullptr;
   void (*tile_f32_interleaved)(const TileArgs&) = nullptr;
   void (*tile_bf16_interleaved)(const TileArgs&) = nullptr;
 
@@ -150,12 +153,8 @@ struct KernelTable {
   // accumulated before must be multiplied.
   float (*softmax_block)(float* scores, int64_t valid, float scale, float* maximum,
                          float* sums) = nullptr;
-  // Stored keys and values to fp32: n elements (a multiple of kPanel); or `rows` rows of kPanel,
-  // with a scale per column, or per row.
-  void (*widen_bf16)(const uint16_t* x, int64_t n, float* y) = nullptr;
-  void (*widen_int8_columns)(const int8_t* x, int64_t rows, const float* scales,
-                             float* y) = nullptr;
-  void (*widen_int8_rows)(const int8_t* x, int64_t rows, const float* scales, float* y) = nullptr;
+  // x <- x * factors, n a multiple of kPanel
+  void (*multiply)(const float* factors, int64_t n, float* x) = nullptr;
   // The total of the partial sums, in a fixed order.
   float (*sum_panel)(const float* sums) = nullptr;
   // scores <- exp(scale * s - log_sum) for the valid keys, zero beyond: probabilities again, for

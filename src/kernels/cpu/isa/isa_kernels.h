@@ -10,7 +10,6 @@ void add_tile_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_softmax_kernels(KernelTable& table);
 void add_quant_kernels(KernelTable& table);
-void add_widen_kernels(KernelTable& table);
 void add_optimizer_kernels(KernelTable& table);
 void add_peak_loops(KernelTable& table);
 

@@ -132,6 +132,10 @@ double sum_of_squares(const float* x, int64_t n) {
   return total;
 }
 
+void multiply(const float* factors, int64_t n, float* x) {
+  for (int64_t i = 0; i < n; i += kLanes) store(x + i, load(x + i) * load(factors + i));
+}
+
 }  // namespace
 
 void add_row_kernels(KernelTable& table) {
@@ -144,6 +148,7 @@ void add_row_kernels(KernelTable& table) {
   table.swiglu_backward_row = swiglu_backward_row;
   table.add_scaled = add_scaled;
   table.scale = scale;
+  table.multiply = multiply;
   table.sum_of_squares = sum_of_squares;
 }
 

@@ -69,6 +69,24 @@ LOOPLM_INLINE int64_t slot(int row, int64_t term, int64_t term_stride) {
   return kInterleaved ? term * term_stride + row : row * kRowStride + term;
 }
 
+// How fp32 products find B: as it is, or stored in a smaller type and widened on the way (keys and
+// values).
+enum class Stored { kF32, kBf16, kInt8 };
+constexpr int64_t stored_bytes(Stored type) {
+  return type == Stored::kF32 ? 4 : type == Stored::kBf16 ? 2 : 1;
+}
+
+template <Stored kType>
+LOOPLM_INLINE V load_stored(const char* p) {
+  if constexpr (kType == Stored::kF32) {
+    return load(reinterpret_cast<const float*>(p));
+  } else if constexpr (kType == Stored::kBf16) {
+    return widen_bf16(reinterpret_cast<const uint16_t*>(p));
+  } else {
+    return widen_int8(reinterpret_cast<const int8_t*>(p));
+  }
+}
+
 // A tall tile does enough arithmetic per term to hide the panel's way from L2, if told in time.
 LOOPLM_INLINE void prefetch_column(const char* column) {
   constexpr int kAhead = 1024;  // bytes: eight terms
@@ -78,22 +96,22 @@ LOOPLM_INLINE void prefetch_column(const char* column) {
 
 // Sums over one chunk of terms for kRows rows and kVectors vectors of each of kPanels panels,
 // starting `vector` vectors into the panel.
-template <int kRows, int kPanels, int kVectors, bool kBf16, bool kInterleaved>
+template <int kRows, int kPanels, int kVectors, bool kBf16, bool kInterleaved, Stored kType>
 LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
                               V (&sum)[kRows][kPanels][kVectors]) {
   const int64_t stride = t.a_term_stride;
   if constexpr (!kBf16) {
     const float* a = static_cast<const float*>(t.a);
-    const char* column = b + vector * kVectorBytes;
-    for (int64_t i = 0; i < t.terms; ++i, column += kPanel * sizeof(float)) {
-      if constexpr (kRows > 4) prefetch_column(column);
+    constexpr int64_t kElement = stored_bytes(kType);
+    const char* column = b + vector * kLanes * kElement;
+    for (int64_t i = 0; i < t.terms; ++i, column += kPanel * kElement) {
+      if constexpr (kRows > 4 && kType == Stored::kF32) prefetch_column(column);
       V bv[kPanels][kVectors];
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
         for (int g = 0; g < kVectors; ++g) {
-          bv[p][g] =
-              load(reinterpret_cast<const float*>(column + p * t.b_panel_bytes) + g * kLanes);
+          bv[p][g] = load_stored<kType>(column + p * t.b_panel_bytes + g * kLanes * kElement);
         }
       }
 #pragma GCC unroll 16
@@ -166,7 +184,7 @@ LOOPLM_INLINE void finish(V sum, float* c, int64_t columns, bool accumulate_into
   store_some(c, sum, n);
 }
 
-template <int kRows, int kPanels, bool kBf16, bool kInterleaved>
+template <int kRows, int kPanels, bool kBf16, bool kInterleaved, Stored kType>
 void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
   constexpr int kVectors = vectors_at_once(kRows);
   if constexpr (kRows > 4) {  // C comes from far away, and is needed only when the sums are done
@@ -179,7 +197,7 @@ void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
   }
   for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
     V sum[kRows][kPanels][kVectors] = {};
-    accumulate<kRows, kPanels, kVectors, kBf16, kInterleaved>(t, b, vector, sum);
+    accumulate<kRows, kPanels, kVectors, kBf16, kInterleaved, kType>(t, b, vector, sum);
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) {
 #pragma GCC unroll 16
@@ -194,50 +212,50 @@ void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
   }
 }
 
-template <int kRows, bool kBf16, bool kInterleaved>
+template <int kRows, bool kBf16, bool kInterleaved, Stored kType>
 void rows_of_tile(const TileArgs& t) {
   constexpr int kPanels = panels_at_once(kRows);
   const char* b = static_cast<const char*>(t.b);
   int64_t column = 0;
   if constexpr (kPanels > 1) {
     for (; column + (kPanels - 1) * kPanel < t.columns; column += kPanels * kPanel) {
-      panels_of_tile<kRows, kPanels, kBf16, kInterleaved>(t, b, column);
+      panels_of_tile<kRows, kPanels, kBf16, kInterleaved, kType>(t, b, column);
       b += kPanels * t.b_panel_bytes;
     }
   }
   for (; column < t.columns; column += kPanel, b += t.b_panel_bytes) {
-    panels_of_tile<kRows, 1, kBf16, kInterleaved>(t, b, column);
+    panels_of_tile<kRows, 1, kBf16, kInterleaved, kType>(t, b, column);
   }
 }
 
-template <bool kBf16, bool kInterleaved>
+template <bool kBf16, bool kInterleaved, Stored kType = Stored::kF32>
 void tile(const TileArgs& t) {
   switch (t.rows) {
     case 1:
-      return rows_of_tile<1, kBf16, kInterleaved>(t);
+      return rows_of_tile<1, kBf16, kInterleaved, kType>(t);
     case 2:
-      return rows_of_tile<2, kBf16, kInterleaved>(t);
+      return rows_of_tile<2, kBf16, kInterleaved, kType>(t);
     case 3:
-      return rows_of_tile<3, kBf16, kInterleaved>(t);
+      return rows_of_tile<3, kBf16, kInterleaved, kType>(t);
     case 4:
-      return rows_of_tile<4, kBf16, kInterleaved>(t);
+      return rows_of_tile<4, kBf16, kInterleaved, kType>(t);
     case 5:
-      return rows_of_tile<5, kBf16, kInterleaved>(t);
+      return rows_of_tile<5, kBf16, kInterleaved, kType>(t);
     case 6:
-      return rows_of_tile<6, kBf16, kInterleaved>(t);
+      return rows_of_tile<6, kBf16, kInterleaved, kType>(t);
 #if defined(__AVX512F__)
     case 7:
-      return rows_of_tile<7, kBf16, kInterleaved>(t);
+      return rows_of_tile<7, kBf16, kInterleaved, kType>(t);
     case 8:
-      return rows_of_tile<8, kBf16, kInterleaved>(t);
+      return rows_of_tile<8, kBf16, kInterleaved, kType>(t);
     case 9:
-      return rows_of_tile<9, kBf16, kInterleaved>(t);
+      return rows_of_tile<9, kBf16, kInterleaved, kType>(t);
     case 10:
-      return rows_of_tile<10, kBf16, kInterleaved>(t);
+      return rows_of_tile<10, kBf16, kInterleaved, kType>(t);
     case 11:
-      return rows_of_tile<11, kBf16, kInterleaved>(t);
+      return rows_of_tile<11, kBf16, kInterleaved, kType>(t);
     case 12:
-      return rows_of_tile<12, kBf16, kInterleaved>(t);
+      return rows_of_tile<12, kBf16, kInterleaved, kType>(t);
 #endif
     default:
       __builtin_trap();  // the caller splits rows by tile_rows
@@ -348,6 +366,8 @@ void add_tile_kernels(KernelTable& table) {
   table.prepare_interleaved_bf16 = prepare_interleaved_bf16;
   table.tile_f32 = tile<false, false>;
   table.tile_bf16 = tile<true, false>;
+  table.tile_f32_by_bf16 = tile<false, false, Stored::kBf16>;
+  table.tile_f32_by_int8 = tile<false, false, Stored::kInt8>;
   table.tile_f32_interleaved = tile<false, true>;
   table.tile_bf16_interleaved = tile<true, true>;
 }

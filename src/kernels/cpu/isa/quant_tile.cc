@@ -91,8 +91,8 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
     if constexpr (kInt4) {
       const char* data = block + kInt4Header + offset;
       for (int64_t s = 0; s < kQuantGroup; s += 8, data += kStepBytes) {
-        __builtin_prefetch(data + 2048);
-        __builtin_prefetch(data + 2048 + 64);
+        __builtin_prefetch(data + 8192);
+        __builtin_prefetch(data + 8192 + 64);
         VI low[kVectorsAtOnce], high[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) {
@@ -127,8 +127,8 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
     } else {
       const char* data = block + offset;
       for (int64_t s = 0; s < kQuantGroup; s += 4, data += kStepBytes) {
-        __builtin_prefetch(data + 2048);
-        __builtin_prefetch(data + 2048 + 64);
+        __builtin_prefetch(data + 8192);
+        __builtin_prefetch(data + 8192 + 64);
         VI w[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) w[v] = load_bytes(data + v * kVectorBytes);

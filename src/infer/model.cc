@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "infer/parts.h"
+#include "model/quantized_checkpoint.h"
 
 namespace looplm {
 namespace {
@@ -24,7 +25,14 @@ DType packed_type(WeightType wanted, const Checkpoint& checkpoint) {
 MatrixFormat matrix_format(WeightType wanted, const Checkpoint& checkpoint) {
   if (wanted == WeightType::kInt8) return {DType::kBf16, Quant::kInt8, Quant::kInt8};
   if (wanted == WeightType::kInt4) return {DType::kBf16, Quant::kInt4, Quant::kInt8};
-  return {packed_type(wanted, checkpoint), Quant::kNone, Quant::kNone};
+  MatrixFormat format = {packed_type(wanted, checkpoint), Quant::kNone, Quant::kNone};
+  if (wanted != WeightType::kAsStored) return format;
+  for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+    const Quant stored = quant_of(checkpoint.tensors[i]);
+    if (checkpoint.specs[i].role == ParameterRole::kLinear) format.blocks = stored;
+    if (checkpoint.specs[i].role == ParameterRole::kHead) format.head = stored;
+  }
+  return format;
 }
 
 ParameterSource source_of(const Checkpoint& checkpoint) {

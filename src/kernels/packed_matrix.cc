@@ -53,6 +53,8 @@ void with_element(DType dtype, Body body) {
       return body(Bf16Element());
     case DType::kF16:
       return body(F16Element());
+    case DType::kU8:
+      LOOPLM_CHECK(false, "levels without their scales");
   }
 }
 
@@ -145,6 +147,23 @@ void pack_quantized(const std::array<const std::byte*, kPanel>& rows,
   }
 }
 
+// Rows that are in small integers already.
+void pack_levels(std::span<const MatrixSource> sources, int64_t p, int64_t columns,
+                 PackedMatrix& out, std::byte* panel) {
+  QuantizedRow row;
+  size_t source = 0;
+  int64_t index = p * kPanel;
+  while (index >= sources[source].rows) index -= sources[source++].rows;
+  for (int64_t c = 0; c < columns; ++c) {
+    sources[source].quantized_row(index, row);
+    place_row(out.quant(), row, c, panel);
+    if (++index == sources[source].rows) {
+      index = 0;
+      ++source;
+    }
+  }
+}
+
 }  // namespace
 
 void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device) {
@@ -161,6 +180,9 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
     const int64_t columns = std::min(kPanel, out.columns() - p * kPanel);
     if (columns < kPanel || (out.dtype() == DType::kBf16 && out.terms() % 2 != 0)) {
       std::memset(panel, 0, static_cast<size_t>(out.panel_bytes()));
+    }
+    if (out.quant() != Quant::kNone && sources[0].quantized_row) {
+      return pack_levels(sources, p, columns, out, panel);
     }
     std::array<const std::byte*, kPanel> row_data{};
     std::array<DType, kPanel> row_dtype{};

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "kernels/device.h"
@@ -27,6 +28,8 @@ struct MatrixSource {
   int64_t rows = 0;
   int64_t columns = 0;
   int64_t row_stride = 0;
+  // Instead of data: rows in small integers, for a matrix of the same kind.
+  std::function<void(int64_t row, QuantizedRow& out)> quantized_row{};
 };
 
 class PackedMatrix {

@@ -94,6 +94,9 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
                               const ParameterFill& fill, const SaveOptions& options,
                               ThreadPool& pool);
 
+// Copies the tokenizer's and Hugging Face's files of a model.
+Status copy_companions(const std::string& from, const std::string& to);
+
 // Whether save_checkpoint may have written a file of this name.
 bool is_checkpoint_file(const std::string& name);
 

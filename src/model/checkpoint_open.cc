@@ -10,6 +10,7 @@
 
 #include "model/checkpoint.h"
 #include "model/gguf_model.h"
+#include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
 
 namespace looplm {
@@ -54,8 +55,13 @@ Status check_tied_head(const Checkpoint& checkpoint) {
 Status check_unexpected(const Checkpoint& checkpoint) {
   std::set<std::string> expected;
   for (const ParameterSpec& spec : checkpoint.specs) expected.insert(spec.name);
+  std::set<std::string> quantized;
+  for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+    if (is_quantized(checkpoint.tensors[i])) quantized.insert(checkpoint.specs[i].name);
+  }
   for (const std::string& name : checkpoint.weights.names()) {
     if (expected.contains(name) || name.ends_with("rotary_emb.inv_freq")) continue;
+    if (is_quantization_part(name) && quantized.contains(name.substr(0, name.rfind('.')))) continue;
     if (name == kHeadName) {
       LOOPLM_RETURN_IF_ERROR(check_tied_head(checkpoint));
       continue;
@@ -71,12 +77,17 @@ Status check_unexpected(const Checkpoint& checkpoint) {
 Status find_parameters(Checkpoint& checkpoint) {
   for (const ParameterSpec& spec : checkpoint.specs) {
     LOOPLM_ASSIGN_OR_RETURN(TensorView view, checkpoint.weights.find(spec.name));
+    if (is_quantized(view)) {
+      LOOPLM_RETURN_IF_ERROR(bind_quantized(checkpoint.weights, spec, view));
+    }
     if (view.shape != spec.shape) {
       return invalid_argument(fmt::format("tensor '{}' is {}; expected {} from config.json",
                                           spec.name, shape_text(view.shape),
                                           shape_text(spec.shape)));
     }
-    checkpoint.stored_types.push_back(dtype_name(view.dtype));
+    checkpoint.stored_types.push_back(!is_quantized(view)              ? dtype_name(view.dtype)
+                                      : quant_of(view) == Quant::kInt4 ? "int4"
+                                                                       : "int8");
     checkpoint.tensors.push_back(std::move(view));
   }
   return {};

@@ -33,19 +33,6 @@ bool is_companion(const std::string& name) {
   return python || std::find(kCompanions.begin(), kCompanions.end(), name) != kCompanions.end();
 }
 
-Status copy_companions(const std::string& from, const std::string& to) {
-  std::error_code error;
-  fs::directory_iterator entries(from, error);
-  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-    const std::string name = entries->path().filename().string();
-    if (!is_companion(name)) continue;
-    LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(entries->path().string()));
-    LOOPLM_RETURN_IF_ERROR(write_text_file(fmt::format("{}/{}", to, name), file.text()));
-  }
-  if (error) return io_error(fmt::format("cannot list '{}': {}", from, error.message()));
-  return {};
-}
-
 // Turns the given floats into the file's bytes, a chunk at a time.
 class ChunkEncoder {
  public:
@@ -90,6 +77,19 @@ class ChunkEncoder {
 };
 
 }  // namespace
+
+Status copy_companions(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::directory_iterator entries(from, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const std::string name = entries->path().filename().string();
+    if (!is_companion(name)) continue;
+    LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(entries->path().string()));
+    LOOPLM_RETURN_IF_ERROR(write_text_file(fmt::format("{}/{}", to, name), file.text()));
+  }
+  if (error) return io_error(fmt::format("cannot list '{}': {}", from, error.message()));
+  return {};
+}
 
 bool is_checkpoint_file(const std::string& name) {
   return name == "config.json" || name == kWeightsIndexFile || name == kWeightsFile ||

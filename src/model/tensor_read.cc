@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "model/quantized_checkpoint.h"
 
 namespace looplm {
 namespace {
@@ -39,6 +41,21 @@ int64_t find_full_exponent(const std::byte* data, int64_t count, Word exponent) 
   return -1;
 }
 
+void read_quantized(const TensorView& view, int64_t first, std::span<float> out) {
+  const int64_t terms = view.shape[1];
+  std::vector<float> weights(static_cast<size_t>(terms));
+  QuantizedRow row;
+  for (size_t done = 0; done < out.size();) {
+    const int64_t at = first + static_cast<int64_t>(done);
+    read_quantized_row(view, at / terms, row);
+    dequantize_row(quant_of(view), row, weights);
+    const int64_t column = at % terms;
+    const auto count = std::min(out.size() - done, static_cast<size_t>(terms - column));
+    std::copy_n(weights.begin() + column, count, out.begin() + static_cast<ptrdiff_t>(done));
+    done += count;
+  }
+}
+
 }  // namespace
 
 void read_as_float(const TensorView& view, int64_t first, std::span<float> out) {
@@ -46,8 +63,11 @@ void read_as_float(const TensorView& view, int64_t first, std::span<float> out) 
   LOOPLM_CHECK(first >= 0 && count <= view.count() - first, "elements {} to {} of {}", first,
                first + count, view.count());
   if (count == 0) return;
+  if (is_quantized(view)) return read_quantized(view, first, out);
   const std::byte* data = view.data + first * static_cast<int64_t>(dtype_size(view.dtype));
   switch (view.dtype) {
+    case DType::kU8:
+      break;
     case DType::kF32:
       std::memcpy(out.data(), data, out.size_bytes());
       return;
@@ -70,6 +90,8 @@ int64_t find_not_finite(const TensorView& view, int64_t first, int64_t count) {
   const std::byte* data = view.data + first * static_cast<int64_t>(dtype_size(view.dtype));
   int64_t found = -1;
   switch (view.dtype) {
+    case DType::kU8:
+      return -1;  // levels are finite; bind_quantized() has looked at the scales
     case DType::kF32:
       found = find_full_exponent<uint32_t>(data, count, 0x7f800000u);
       break;

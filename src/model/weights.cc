@@ -3,14 +3,36 @@
 #include <array>
 
 #include "base/check.h"
+#include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
 
 namespace looplm {
 namespace {
 
 MatrixSource matrix(const TensorView& view) {
-  return {view.data, view.dtype, view.shape[0], view.shape[1], view.shape[1]};
+  MatrixSource source = {view.data, view.dtype, view.shape[0], view.shape[1], view.shape[1]};
+  if (is_quantized(view)) {
+    source.quantized_row = [&view](int64_t row, QuantizedRow& out) {
+      read_quantized_row(view, row, out);
+    };
+  }
+  return source;
 }
+
+// A matrix that is stored in other integers than it will be kept in goes through floats.
+class Widened {
+ public:
+  MatrixSource source(const TensorView& view, Quant wanted) {
+    if (!is_quantized(view) || quant_of(view) == wanted) return matrix(view);
+    Buffer<float> floats(static_cast<size_t>(view.count()));
+    read_as_float(view, floats.span());
+    buffers_.push_back(std::move(floats));
+    return {buffers_.back().data(), DType::kF32, view.shape[0], view.shape[1], view.shape[1]};
+  }
+
+ private:
+  std::vector<Buffer<float>> buffers_;
+};
 
 // Looks tensors up by name and remembers the first failure, so that a list of look-ups reads as
 // one.
@@ -73,7 +95,8 @@ template <size_t kCount>
 void pack_stack(const std::array<TensorView, kCount>& tensors, PackFunction pack, PackedMatrix& out,
                 Device& device) {
   std::array<MatrixSource, kCount> sources;
-  for (size_t i = 0; i < kCount; ++i) sources[i] = matrix(tensors[i]);
+  Widened widened;
+  for (size_t i = 0; i < kCount; ++i) sources[i] = widened.source(tensors[i], out.quant());
   pack(sources, out, device);
 }
 
@@ -124,7 +147,7 @@ Status ModelWeights::pack(const ParameterSource& source, Device& device) {
   embedding_ = finder.find(kEmbeddingName);
   const TensorView head = finder.find(head_name(config_));
   LOOPLM_RETURN_IF_ERROR(finder.status());
-  pack_rows(std::array<MatrixSource, 1>{matrix(head)}, head_, device);
+  pack_stack(std::array<TensorView, 1>{head}, pack_rows, head_, device);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     const BlockTensors tensors = find_block(finder, layer);
     LOOPLM_RETURN_IF_ERROR(finder.status());

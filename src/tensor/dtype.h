@@ -8,9 +8,11 @@
 
 namespace looplm {
 
-enum class DType { kF32, kBf16, kF16 };
+enum class DType { kF32, kBf16, kF16, kU8 };
 
-constexpr size_t dtype_size(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+constexpr size_t dtype_size(DType dtype) {
+  return dtype == DType::kF32 ? 4 : dtype == DType::kU8 ? 1 : 2;
+}
 
 // The names that safetensors headers use.
 constexpr const char* dtype_name(DType dtype) {
@@ -21,12 +23,14 @@ constexpr const char* dtype_name(DType dtype) {
       return "BF16";
     case DType::kF16:
       return "F16";
+    case DType::kU8:
+      return "U8";
   }
   return "?";
 }
 
 constexpr std::optional<DType> dtype_from_name(std::string_view name) {
-  for (DType dtype : {DType::kF32, DType::kBf16, DType::kF16}) {
+  for (DType dtype : {DType::kF32, DType::kBf16, DType::kF16, DType::kU8}) {
     if (name == dtype_name(dtype)) return dtype;
   }
   return std::nullopt;

@@ -34,6 +34,9 @@ struct TensorView {
   DType dtype = DType::kF32;
   Shape shape;
   const std::byte* data = nullptr;
+  // Of a matrix in small integers (U8; model/quantized_checkpoint.h), whose shape is the matrix's.
+  const std::byte* scales = nullptr;
+  const std::byte* minimums = nullptr;
 
   int64_t count() const { return element_count(shape); }
   size_t bytes() const { return static_cast<size_t>(count()) * dtype_size(dtype); }

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   looplm::cli::add_info_command(program);
   looplm::cli::add_init_command(program);
   looplm::cli::add_quantize_command(program);
+  looplm::cli::add_compare_command(program);
   looplm::cli::add_data_command(program);
   looplm::cli::add_tokenizer_command(program);
   looplm::cli::add_train_command(program);

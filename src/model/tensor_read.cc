@@ -63,11 +63,12 @@ void read_as_float(const TensorView& view, int64_t first, std::span<float> out) 
   LOOPLM_CHECK(first >= 0 && count <= view.count() - first, "elements {} to {} of {}", first,
                first + count, view.count());
   if (count == 0) return;
-  if (is_quantized(view)) return read_quantized(view, first, out);
+  if (view.scales != nullptr) return read_quantized(view, first, out);
   const std::byte* data = view.data + first * static_cast<int64_t>(dtype_size(view.dtype));
   switch (view.dtype) {
     case DType::kU8:
-      break;
+      for (int64_t i = 0; i < count; ++i) out[i] = static_cast<float>(load<uint8_t>(data, i));
+      return;
     case DType::kF32:
       std::memcpy(out.data(), data, out.size_bytes());
       return;

@@ -44,6 +44,10 @@ SequenceCache::~SequenceCache() { truncate(0); }
 
 void SequenceCache::store(int64_t loop, int64_t layer, int64_t position, const float* k,
                           const float* v) {
+  store_kv(pool_.layout(), k, v, position, reserve(loop, layer, position));
+}
+
+std::byte* SequenceCache::reserve(int64_t loop, int64_t layer, int64_t position) {
   KvPlane& to = plane(loop, layer);
   LOOPLM_CHECK(position <= to.filled, "position {} of loop {} while {} are filled", position, loop,
                to.filled);
@@ -52,8 +56,8 @@ void SequenceCache::store(int64_t loop, int64_t layer, int64_t position, const f
   }
   std::byte*& page = to.pages[static_cast<size_t>(position / kPagePositions)];
   own(page);
-  store_kv(pool_.layout(), k, v, position, page);
   to.filled = std::max(to.filled, position + 1);
+  return page;
 }
 
 void SequenceCache::load(int64_t loop, int64_t layer, int64_t position, float* k, float* v) {

@@ -69,6 +69,9 @@ class SequenceCache {
   // Writes one position's k and v. The plane must be filled up to `position` at least: no hole can
   // arise.
   void store(int64_t loop, int64_t layer, int64_t position, const float* k, const float* v);
+  // The same in two steps: the page to store_kv() into, for several threads to fill pages that one
+  // has reserved.
+  std::byte* reserve(int64_t loop, int64_t layer, int64_t position);
   void load(int64_t loop, int64_t layer, int64_t position, float* k, float* v);
 
   // Gives every position from `positions` on back, in all planes.

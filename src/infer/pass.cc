@@ -9,6 +9,8 @@ namespace looplm {
 
 // Attention of a pass: every lane against the pages of its own sequence and loop.
 class PassRunner::Attention : public BlockAttention {
+  static constexpr int64_t kStoreRows = 8;  // lanes per task
+
  public:
   explicit Attention(const ModelConfig& config) : config_(config) {}
 
@@ -32,11 +34,18 @@ class PassRunner::Attention : public BlockAttention {
   void forward(int64_t layer, const float* qkv, float* out, float*, Device& device) override {
     const int64_t stride = config_.query_size() + 2 * config_.kv_size();
     const auto rows = static_cast<int64_t>(lanes_.size());
-    for (int64_t r = 0; r < rows; ++r) {
-      const Lane& lane = lanes_[static_cast<size_t>(r)];
-      const float* k = qkv + r * stride + config_.query_size();
-      lane.cache->store(lane.loop, layer, lane.position, k, k + config_.kv_size());
+    pages_.clear();
+    for (const Lane& lane : lanes_) {
+      pages_.push_back(lane.cache->reserve(lane.loop, layer, lane.position));
     }
+    const KvLayout& layout = lanes_.front().cache->layout();
+    device.for_pieces(rows, kStoreRows, [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; ++r) {
+        const float* k = qkv + r * stride + config_.query_size();
+        store_kv(layout, k, k + config_.kv_size(), lanes_[static_cast<size_t>(r)].position,
+                 pages_[static_cast<size_t>(r)]);
+      }
+    });
     queries_.clear();
     for (int64_t r = 0; r < rows; ++r) {
       const Lane& lane = lanes_[static_cast<size_t>(r)];
@@ -48,7 +57,7 @@ class PassRunner::Attention : public BlockAttention {
       }
     }
     CachedAttentionParams p;
-    p.layout = lanes_.front().cache->layout();
+    p.layout = layout;
     p.q = qkv;
     p.q_stride = stride;
     p.heads = config_.heads;
@@ -69,6 +78,7 @@ class PassRunner::Attention : public BlockAttention {
   std::span<Lane> lanes_;
   std::vector<int32_t> positions_;
   std::vector<CachedQueries> queries_;
+  std::vector<std::byte*> pages_;  // of each lane
 };
 
 PassRunner::PassRunner(const ModelWeights& weights, Device& device)

@@ -100,10 +100,29 @@ TEST(Quantized, RowsStandForTheNearestLevels) {
     quantize_row(quant, w, row);
     std::vector<float> back(w.size());
     dequantize_row(quant, row, back);
+    double error = 0, plain = 0;
     for (size_t i = 0; i < w.size(); ++i) {
-      const float step = quant == Quant::kInt8 ? row.scales[0] : row.scales[i / kQuantGroup];
-      // fp16 minimums and scales move the ends of a group by up to 2^-11 of their size.
-      EXPECT_LE(std::abs(back[i] - w[i]), step * (quant == Quant::kInt8 ? 0.501f : 0.53f));
+      const size_t g = i / kQuantGroup;
+      const double d = static_cast<double>(back[i] - w[i]);
+      if (quant == Quant::kInt8) {
+        EXPECT_LE(std::abs(d), 0.501 * static_cast<double>(row.scales[0]));
+      } else {
+        // Within the levels' range half a step, and the ends may be cut off.
+        const float low = row.minimums[g], high = low + 15 * row.scales[g];
+        if (w[i] > low && w[i] < high) {
+          EXPECT_LE(std::abs(d), 0.501 * static_cast<double>(row.scales[g]));
+        }
+      }
+      error += d * d;
+      // Evenly spaced levels over a group's whole range: a twelfth of a step squared each.
+      const auto part = std::span(w).subspan(
+          g * kQuantGroup, std::min<size_t>(kQuantGroup, w.size() - g * kQuantGroup));
+      const auto [least, most] = std::minmax_element(part.begin(), part.end());
+      const double step = static_cast<double>(*most - *least) / 15;
+      plain += step * step / 12;
+    }
+    if (quant == Quant::kInt4) {
+      EXPECT_LT(error, plain) << "no better than plain rounding";
     }
   }
   // All equal, all zero.

@@ -112,11 +112,31 @@ for file in config.json model.safetensors; do
 done
 
 # --- help
-for command in run trace info init data "data build" tokenizer "tokenizer train" train eval bench "bench kernels"; do
+for command in run trace info init data "data build" tokenizer "tokenizer train" train eval bench "bench kernels" "bench decode" "bench speculate" quantize compare; do
   # shellcheck disable=SC2086
   "$looplm" $command --help >help 2>&1 || fail "$command --help"
   expect "$command --help" "Usage" help
 done
+
+# --- speculation and small integers
+"$looplm" run model --ids 1,2,3 -n 16 --temp 0 --ignore-eos --json -q >plain || fail "run"
+"$looplm" run model --ids 1,2,3 -n 16 --temp 0 --ignore-eos --json -q --speculate loop:1 >fast || fail "run --speculate"
+[ "$(sed 's/,"log_prob.*//' plain)" = "$(sed 's/,"log_prob.*//' fast)" ] || fail "speculation changed the tokens"
+for format in int8 int4; do
+  "$looplm" quantize model --to $format --out q-$format >/dev/null || fail "quantize --to $format"
+  "$looplm" run q-$format --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q >stored || fail "run q-$format"
+  "$looplm" run model --dtype $format --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q >rounded || fail "run --dtype $format"
+  [ "$(sed 's/,"text.*//' stored)" = "$(sed 's/,"text.*//' rounded)" ] || fail "$format: the file is another model"
+done
+refuses "quantised twice" "quantised already" "$looplm" quantize q-int8 --out twice
+[ ! -e twice ] || fail "a refused quantize left a directory"
+"$looplm" compare model --samples 1 --tokens 8 --dtype int8 --format json >compared || fail "compare"
+expect "compare" '"loop":2' compared
+refuses "speculation" "loop:N" "$looplm" run model --ids 1 --speculate often
+refuses "speculation loop" "is 9" "$looplm" run model --ids 1 --speculate loop:9
+refuses "speculation and policy" "full" "$looplm" run model --ids 1 --speculate loop:1 --kv last
+"$looplm" bench decode model --dtype f32 --rounds 1 --tokens 2 --context 2 --format json >benched || fail "bench decode"
+expect "bench decode" '"tok/s"' benched
 
 # --- wrong input
 refuses "no directory" "absent" "$looplm" run absent --ids 1

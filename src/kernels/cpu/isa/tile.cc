@@ -89,9 +89,12 @@ LOOPLM_INLINE V load_stored(const char* p) {
 
 // A tall tile does enough arithmetic per term to hide the panel's way from L2, if told in time.
 LOOPLM_INLINE void prefetch_column(const char* column) {
-  constexpr int kAhead = 4096;  // bytes: far enough for memory, too, when rows are a few tiles
-  __builtin_prefetch(column + kAhead);
-  __builtin_prefetch(column + kAhead + 64);
+  constexpr int kNear = 1024;  // bytes: eight terms, from the second cache
+  constexpr int kFar = 8192;   // from memory, when the rows are few tiles
+  __builtin_prefetch(column + kNear);
+  __builtin_prefetch(column + kNear + 64);
+  __builtin_prefetch(column + kFar, 0, 2);
+  __builtin_prefetch(column + kFar + 64, 0, 2);
 }
 
 // Sums over one chunk of terms for kRows rows and kVectors vectors of each of kPanels panels,

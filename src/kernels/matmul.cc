@@ -119,7 +119,10 @@ void matmul_few_rows(const MatmulParams& p, const Product& product, Device& devi
     product.prepare(0, p.rows, chunk, prepared + chunk * chunk_floats);
   }
   const int64_t panels = p.b->panels();
-  const int64_t group = std::clamp<int64_t>(panels / (4 * device.pool().size()), 1, 4);
+  // Several tiles of rows read a panel's chunk one after the other: it should stay in the first
+  // cache.
+  const int64_t most = p.rows > product.tile_rows() ? 1 : 4;
+  const int64_t group = std::clamp<int64_t>(panels / (4 * device.pool().size()), 1, most);
   device.for_pieces(panels, group, [&](int64_t begin, int64_t end, int) {
     for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
       product.run(prepared + chunk * chunk_floats, 0, p.rows, begin, end - begin, chunk);
@@ -169,7 +172,7 @@ void matmul(const MatmulParams& params, Device& device) {
   if (params.rows <= 0) return;
   if (params.b->quant() != Quant::kNone) return matmul_quantized(params, device);
   const Product product(params, device.kernels());
-  if (params.rows <= 2 * product.tile_rows()) {
+  if (params.rows <= 4 * product.tile_rows()) {
     matmul_few_rows(params, product, device);
   } else {
     matmul_many_rows(params, product, device);

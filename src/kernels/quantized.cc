@@ -187,27 +187,28 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
   }
 
   const int64_t panels = b.panels();
-  // X
-  device.for_pieces(panels, std::max<int64_t>(1, panels / (4 * device.pool().size())),
-                    [&](int64_t begin, int64_t end, int) {
-                      for (int64_t panel = begin; panel < end; ++panel) {
-                        cpu::QuantTileArgs t;
-                        t.groups = groups;
-                        t.a_row_stride = padded;
-                        t.b = b.panel(panel);
-                        t.columns = std::min(kPanel, b.columns() - panel * kPanel);
-                        t.c_row_stride = p.c_row_stride;
-                        t.accumulate = p.accumulate;
-                        for (int64_t m = 0; m < p.rows; m += kernels.quant_tile_rows) {
-                          t.rows = std::min<int64_t>(kernels.quant_tile_rows, p.rows - m);
-                          t.a = levels + m * padded;
-                          t.a_scales = scales + m * groups;
-                          t.a_sums = sums + m * groups;
-                          t.c = p.c + m * p.c_row_stride + panel * kPanel;
-                          (b.quant() == Quant::kInt8 ? kernels.tile_int8 : kernels.tile_int4)(t);
-                        }
-                      }
-                    });
+  // Long stretches: a thread's panels are fetched ahead, and another thread that took the next
+  // panel would fetch it again.
+  const int64_t task_panels = std::max<int64_t>(1, panels / (4 * device.pool().size()));
+  device.for_pieces(panels, task_panels, [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      cpu::QuantTileArgs t;
+      t.groups = groups;
+      t.a_row_stride = padded;
+      t.b = b.panel(panel);
+      t.columns = std::min(kPanel, b.columns() - panel * kPanel);
+      t.c_row_stride = p.c_row_stride;
+      t.accumulate = p.accumulate;
+      for (int64_t m = 0; m < p.rows; m += kernels.quant_tile_rows) {
+        t.rows = std::min<int64_t>(kernels.quant_tile_rows, p.rows - m);
+        t.a = levels + m * padded;
+        t.a_scales = scales + m * groups;
+        t.a_sums = sums + m * groups;
+        t.c = p.c + m * p.c_row_stride + panel * kPanel;
+        (b.quant() == Quant::kInt8 ? kernels.tile_int8 : kernels.tile_int4)(t);
+      }
+    }
+  });
 }
 
 }  // namespace looplm

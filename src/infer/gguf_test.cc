@@ -49,7 +49,7 @@ ModelConfig block_config() {
 class InferGgufTypes : public ::testing::Test {
  protected:
   std::string write(GgmlType type) const {
-    const std::string path = directory_.file("m.gguf");
+    std::string path = directory_.file("m.gguf");
     const GgufTestFile file = gguf_of_model(config_, initial_fill(config_, 5), type);
     EXPECT_OK(write_text_file(path, file.bytes()));
     return path;

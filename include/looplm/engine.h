@@ -21,6 +21,7 @@ struct EngineOptions {
   int64_t prompt_lanes = 256;  // prompt positions per pass, of all requests together
   uint64_t kv_bytes = 0;       // keys and values at most; requests wait for room. 0: no limit
   bool share_prefixes = true;  // keep prompts' keys and values for requests that begin alike
+  uint64_t prefix_bytes = uint64_t{1} << 30;  // of them at most; the least recently used go first
 };
 
 struct Request {

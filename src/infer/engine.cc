@@ -92,6 +92,9 @@ class Engine::Impl {
     std::unique_ptr<Wavefront> wavefront;
   };
 
+  int64_t most_prefix_pages() const {
+    return static_cast<int64_t>(options_.prefix_bytes / pages_.page_bytes());
+  }
   int64_t capacity() const { return static_cast<int64_t>(options_.kv_bytes / pages_.page_bytes()); }
 
   // At most: a prompt has a plane per loop under every policy.
@@ -147,6 +150,7 @@ class Engine::Impl {
     for (const Running& r : running_) prompt_quota -= r.wavefront->prompt_positions_in_flight();
     bool speculates = false;
     for (const Running& r : running_) {
+      if (r.wavefront->finished()) continue;
       const int64_t before = r.wavefront->prompt_positions_in_flight();
       r.wavefront->add_lanes(std::max<int64_t>(0, prompt_quota), lanes_);
       prompt_quota -= r.wavefront->prompt_positions_in_flight() - before;
@@ -156,7 +160,7 @@ class Engine::Impl {
     if (!speculates) return;
     for (const Running& r : running_) {
       if (static_cast<int64_t>(lanes_.size()) >= lane_budget()) return;
-      r.wavefront->add_speculative_lane(lanes_);
+      if (!r.wavefront->finished()) r.wavefront->add_speculative_lane(lanes_);
     }
   }
 
@@ -179,9 +183,12 @@ class Engine::Impl {
     }
     for (size_t i = 0; i < running_.size(); ++i) {
       Wavefront& w = *running_[i].wavefront;
+      if (w.finished()) continue;  // cancelled from another request's callback
       w.judge(logits_.data() + first_row_[i] * vocabulary);
       if (w.take_prompt_end() && options_.share_prefixes) {
         prefixes_.insert(w.request().prompt, w.cache(), w.max_loops());
+        while (prefixes_.pages() > most_prefix_pages() && prefixes_.evict()) {
+        }
       }
     }
   }

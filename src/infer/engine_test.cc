@@ -296,6 +296,45 @@ TEST_P(EngineTest, ASharedPrefixIsComputedAndStoredOnce) {
   }
 }
 
+TEST_P(EngineTest, KeptPrefixesStayWithinTheirBytes) {
+  const auto model = load(6);
+  EngineOptions options;
+  options.prefix_bytes = 2 * 9 * model->parts().pages.page_bytes();  // two pages per plane
+  Engine engine(*model, options);
+  for (uint64_t i = 0; i < 6; ++i) {
+    run_together(engine, {{random_ids(70, config_.vocab_size, i), request(3)}}, false);
+    EXPECT_LE(engine.statistics().kv_bytes, options.prefix_bytes);
+  }
+  EXPECT_GT(engine.statistics().kv_bytes, 0u);
+}
+
+TEST_P(EngineTest, CallbacksMaySubmitAndCancel) {
+  const auto model = load(6);
+  const std::vector<int32_t> prompt = random_ids(9, config_.vocab_size, 1);
+  const Answer whole = answer_of(generate(*model, prompt, request(10)).value());
+  Engine engine(*model);
+  Answer later;
+  Generation other;
+  int64_t victim = 0;
+  GenerateCallbacks callbacks;
+  callbacks.token = [&](const GeneratedToken&) {
+    engine.cancel(victim);
+    return true;
+  };
+  Request first = {prompt, request(10), callbacks, {}};
+  first.done = [&](Generation g) {
+    EXPECT_EQ(answer_of(g), whole);
+    EXPECT_OK(
+        engine.submit({prompt, request(10), {}, [&](Generation n) { later = answer_of(n); }}));
+  };
+  ASSERT_TRUE(engine.submit(std::move(first)).ok());
+  victim =
+      engine.submit({prompt, request(10), {}, [&](Generation g) { other = std::move(g); }}).value();
+  engine.run();
+  EXPECT_EQ(later, whole);
+  EXPECT_EQ(other.finish_reason, FinishReason::kCancelled);
+}
+
 TEST_P(EngineTest, RequestsWaitForRoomAndPrefixesMakeWay) {
   const auto model = load(6);
   const uint64_t page = model->parts().pages.page_bytes();

@@ -52,6 +52,7 @@ void PrefixCache::insert(std::span<const int32_t> ids, SequenceCache& cache, int
         std::byte* page = cache.plane(loop, layer).pages[static_cast<size_t>(i)];
         pool_.share(page);
         entry.node.pages.push_back(page);
+        ++pages_;
       }
     }
     entry.node.loops = loops;
@@ -66,6 +67,7 @@ bool PrefixCache::evict() {
   }
   if (oldest == entries_.end()) return false;
   for (std::byte* page : oldest->second.node.pages) pool_.release(page);
+  pages_ -= static_cast<int64_t>(oldest->second.node.pages.size());
   const int64_t parent = oldest->first.first;
   if (parent != 0) --entries_.at(keys_.at(parent)).children;
   keys_.erase(oldest->second.id);

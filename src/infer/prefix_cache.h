@@ -39,6 +39,7 @@ class PrefixCache {
   bool evict();
 
   int64_t layers() const { return layers_; }
+  int64_t pages() const { return pages_; }
 
  private:
   using Tokens = std::array<int32_t, kPagePositions>;
@@ -56,6 +57,7 @@ class PrefixCache {
   int64_t layers_;
   std::map<Key, Entry> entries_;
   std::map<int64_t, Key> keys_;  // by id
+  int64_t pages_ = 0;
   int64_t next_id_ = 1;
   uint64_t clock_ = 0;
 };

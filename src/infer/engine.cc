@@ -101,7 +101,13 @@ class Engine::Impl {
   int64_t pages_needed(const Request& r, int64_t loops) const {
     const auto positions =
         static_cast<int64_t>(r.prompt.size()) + std::max<int64_t>(0, r.options.max_tokens - 1);
-    return (positions + kPagePositions - 1) / kPagePositions * loops * model_.config().layers;
+    const int64_t layers = model_.config().layers;
+    int64_t pages = (positions + kPagePositions - 1) / kPagePositions * loops * layers;
+    // The mean is written over the first loop's pages, which the kept prefix owns too: copies.
+    if (options_.share_prefixes && r.options.kv == KvPolicy::kMean) {
+      pages += static_cast<int64_t>(r.prompt.size()) / kPagePositions * layers;
+    }
+    return pages;
   }
 
   // Whether `pages` more are free beside what those running may still take. Forgets prefixes to
@@ -119,6 +125,9 @@ class Engine::Impl {
   }
 
   void admit() {
+    // The cancelled need no room.
+    std::stable_partition(waiting_.begin(), waiting_.end(),
+                          [](const Waiting& w) { return w.cancelled; });
     while (!waiting_.empty()) {
       Waiting& next = waiting_.front();
       if (!next.cancelled && !make_room(next.pages)) return;
@@ -169,7 +178,7 @@ class Engine::Impl {
     first_row_.clear();
     for (const Running& r : running_) {
       first_row_.push_back(rows_.size());
-      r.wavefront->observe(lanes_, rows_);
+      if (!r.wavefront->finished()) r.wavefront->observe(lanes_, rows_);
     }
     const auto width = static_cast<size_t>(model_.config().hidden_size);
     const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);

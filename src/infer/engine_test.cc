@@ -335,6 +335,35 @@ TEST_P(EngineTest, CallbacksMaySubmitAndCancel) {
   EXPECT_EQ(other.finish_reason, FinishReason::kCancelled);
 }
 
+TEST_P(EngineTest, ARequestMayCancelItselfAndItsSiblings) {
+  const auto model = load(6);
+  const std::vector<int32_t> prompt = random_ids(9, config_.vocab_size, 1);
+  Engine engine(*model);
+  std::map<int, Generation> ended;
+  std::vector<int64_t> ids(4);
+  for (int i = 0; i < 4; ++i) {
+    Request r = {prompt, request(10), {}, {}};
+    if (i == 3) {
+      r.callbacks.token = [&](const GeneratedToken&) {
+        engine.cancel(ids[3]);
+        return true;
+      };
+    }
+    r.done = [&ended, &engine, &ids, i](Generation g) {
+      ended[i] = std::move(g);
+      if (i == 1) engine.cancel(ids[0]);
+    };
+    ids[static_cast<size_t>(i)] = engine.submit(std::move(r)).value();
+  }
+  for (int i = 0; i < 7; ++i) engine.step();
+  engine.cancel(ids[1]);
+  engine.run();
+  ASSERT_EQ(ended.size(), 4u);
+  EXPECT_EQ(ended[3].tokens.size(), 1u);
+  for (int i : {0, 1, 3}) EXPECT_EQ(ended[i].finish_reason, FinishReason::kCancelled) << i;
+  EXPECT_EQ(ended[2].tokens.size(), 10u);
+}
+
 TEST_P(EngineTest, RequestsWaitForRoomAndPrefixesMakeWay) {
   const auto model = load(6);
   const uint64_t page = model->parts().pages.page_bytes();

@@ -284,7 +284,8 @@ void Wavefront::emit() {
       timer_.restart();
     }
     ++emitted_;
-    finished_ = output_.add(*std::move(finals_.front()));
+    const bool over = output_.add(*std::move(finals_.front()));
+    finished_ = finished_ || over;  // the callback may have cancelled
     finals_.pop_front();
   }
 }
@@ -310,6 +311,7 @@ bool Wavefront::take_prompt_end() {
 }
 
 void Wavefront::cancel() {
+  if (finished_) return;
   output_.cancel();
   finished_ = true;
 }

@@ -58,6 +58,10 @@ Status check_shape(const std::string& name, const Shape& found, const Shape& exp
 
 Status add_gate_tensor(const ParameterSpec& spec, Checkpoint& checkpoint) {
   LOOPLM_ASSIGN_OR_RETURN(TensorView view, checkpoint.weights.find(spec.name));
+  if (view.dtype == DType::kU8) {
+    return invalid_argument(
+        fmt::format("gate tensor '{}' is U8; expected F32, BF16 or F16", spec.name));
+  }
   LOOPLM_RETURN_IF_ERROR(
       check_shape(spec.name, view.shape, spec.shape)
           .with_context(fmt::format("gate file '{}'", checkpoint.weights.files()[0])));

@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
@@ -96,7 +97,12 @@ void pack_stack(const std::array<TensorView, kCount>& tensors, PackFunction pack
                 Device& device) {
   std::array<MatrixSource, kCount> sources;
   Widened widened;
-  for (size_t i = 0; i < kCount; ++i) sources[i] = widened.source(tensors[i], out.quant());
+  const bool alike = std::all_of(tensors.begin(), tensors.end(), [&](const TensorView& tensor) {
+    return quant_of(tensor) == out.quant();
+  });
+  for (size_t i = 0; i < kCount; ++i) {
+    sources[i] = widened.source(tensors[i], alike ? out.quant() : Quant::kNone);
+  }
   pack(sources, out, device);
 }
 

@@ -15,6 +15,15 @@ class FixedRule : public ExitRule {
   bool enough(const LoopObservation&) override { return false; }
 };
 
+class LoopRule : public ExitRule {
+ public:
+  explicit LoopRule(double first) : first_(first) {}
+  bool enough(const LoopObservation& o) override { return static_cast<double>(o.loop) >= first_; }
+
+ private:
+  double first_;
+};
+
 class GateRule : public ExitRule {
  public:
   explicit GateRule(double threshold) : threshold_(threshold) {}
@@ -102,6 +111,34 @@ Result<std::unique_ptr<ExitRule>> make_exit_rule(const ExitOptions& options, boo
       return std::unique_ptr<ExitRule>(new EntropyRule(q));
   }
   return invalid_argument("unknown exit rule");
+}
+
+Result<std::unique_ptr<ExitRule>> make_commit_rule(const SpeculateOptions& options,
+                                                   bool model_has_gate, int64_t max_loops) {
+  const double threshold = options.threshold;
+  ExitOptions same;
+  same.threshold = threshold;
+  switch (options.kind) {
+    case CommitKind::kNever:
+      return std::unique_ptr<ExitRule>();
+    case CommitKind::kLoop:
+      if (!(threshold >= 1 && threshold <= static_cast<double>(max_loops)) ||
+          threshold != std::floor(threshold)) {
+        return invalid_argument(
+            fmt::format("the loop to speculate from is {}; expected a whole number from 1 to {}",
+                        threshold, max_loops));
+      }
+      return std::unique_ptr<ExitRule>(new LoopRule(threshold));
+    case CommitKind::kGate:
+      same.kind = ExitKind::kGate;
+      break;
+    case CommitKind::kMargin:
+      same.kind = ExitKind::kMargin;
+      break;
+  }
+  Result<std::unique_ptr<ExitRule>> rule = make_exit_rule(same, model_has_gate);
+  if (!rule.ok()) return rule.status().with_context("speculation");
+  return rule;
 }
 
 }  // namespace looplm

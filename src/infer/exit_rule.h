@@ -33,6 +33,11 @@ class ExitRule {
 // Fails on a threshold outside the rule's range, or a gate rule for a model without a gate.
 Result<std::unique_ptr<ExitRule>> make_exit_rule(const ExitOptions& options, bool model_has_gate);
 
+// When speculation may propose a token: the rules above, and a whole loop number from 1 to
+// max_loops. Null for kNever. Fails on a threshold out of range, or a gate that is not there.
+Result<std::unique_ptr<ExitRule>> make_commit_rule(const SpeculateOptions& options,
+                                                   bool model_has_gate, int64_t max_loops);
+
 }  // namespace looplm
 
 #endif  // LOOPLM_INFER_EXIT_RULE_H_

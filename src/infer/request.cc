@@ -1,7 +1,5 @@
 #include "infer/request.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
 
 #include "infer/exit_rule.h"
@@ -27,28 +25,8 @@ Status check_prompt(std::span<const int32_t> prompt, const ModelConfig& config) 
 }
 
 Status check_speculation(const GenerateOptions& o, int64_t max_loops, const ModelConfig& config) {
-  const double threshold = o.speculate.threshold;
-  switch (o.speculate.kind) {
-    case CommitKind::kNever:
-      return {};
-    case CommitKind::kLoop:
-      if (!(threshold >= 1 && threshold <= static_cast<double>(max_loops)) ||
-          threshold != std::floor(threshold)) {
-        return invalid_argument(
-            fmt::format("the loop to speculate from is {}; expected a whole number from 1 to {}",
-                        threshold, max_loops));
-      }
-      break;
-    case CommitKind::kGate:
-      if (!config.exit_gate) return unsupported("this model has no exit gate to speculate by");
-      [[fallthrough]];
-    case CommitKind::kMargin:
-      if (!(threshold >= 0 && threshold <= 1)) {
-        return invalid_argument(fmt::format(
-            "the threshold to speculate from is {}; expected between 0 and 1", threshold));
-      }
-      break;
-  }
+  if (o.speculate.kind == CommitKind::kNever) return {};
+  LOOPLM_RETURN_IF_ERROR(make_commit_rule(o.speculate, config.exit_gate, max_loops).status());
   if (o.kv != KvPolicy::kFull) {
     return invalid_argument(
         fmt::format("speculation needs every loop's keys and values, but the KV policy is {}; "

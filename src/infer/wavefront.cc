@@ -1,24 +1,24 @@
 #include "infer/wavefront.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 #include "infer/softmax.h"
-#include "model/exit_distribution.h"
 
 namespace looplm {
 
 // How a position's token comes about. Only positions whose token is to be chosen have one: the
 // prompt's last and the generated ones.
 struct Wavefront::View {
-  View(const ModelConfig& config, std::unique_ptr<ExitRule> r, const GenerateOptions& o,
-       int64_t max_loops)
-      : rule(std::move(r)), reader(config, *rule, o.read_out, o.exit.min_loops, max_loops) {}
+  View(const ModelConfig& config, std::unique_ptr<ExitRule> exit_rule,
+       std::unique_ptr<ExitRule> commit_rule, const GenerateOptions& o, int64_t max_loops)
+      : exit(std::move(exit_rule)),
+        commit(std::move(commit_rule)),
+        reader(config, *exit, o.read_out, o.exit.min_loops, max_loops) {}
 
-  std::unique_ptr<ExitRule> rule;
+  std::unique_ptr<ExitRule> exit;
+  std::unique_ptr<ExitRule> commit;  // null without speculation
   PositionReader reader;
-  double log_survival = 0;        // of the gate, for speculation
   bool committed = false;         // a token was proposed
   bool judged = false;            // the reader needs this loop's logits
   bool proposes = false;          // speculation does
@@ -54,16 +54,18 @@ Wavefront::~Wavefront() = default;
 
 std::unique_ptr<Wavefront::View> Wavefront::make_view() {
   if (spare_views_.empty()) {
-    Result<std::unique_ptr<ExitRule>> rule =
-        make_exit_rule(request_.options.exit, model_.config().exit_gate);
-    LOOPLM_CHECK(rule.ok(), "{}", rule.status().message());  // check_request() has made one
-    spare_views_.push_back(std::make_unique<View>(model_.config(), std::move(rule).value(),
-                                                  request_.options, max_loops_));
+    const GenerateOptions& o = request_.options;
+    const bool gate = model_.config().exit_gate;
+    auto exit = make_exit_rule(o.exit, gate);
+    auto commit = make_commit_rule(o.speculate, gate, max_loops_);
+    LOOPLM_CHECK(exit.ok() && commit.ok());  // check_request() has made them
+    spare_views_.push_back(std::make_unique<View>(model_.config(), std::move(exit).value(),
+                                                  std::move(commit).value(), o, max_loops_));
   }
   std::unique_ptr<View> view = std::move(spare_views_.back());
   spare_views_.pop_back();
   view->reader.begin();
-  view->log_survival = 0;
+  if (view->commit != nullptr) view->commit->reset();
   view->committed = false;
   view->proposed.assign(static_cast<size_t>(max_loops_), -1);
   return view;
@@ -71,7 +73,7 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view() {
 
 // ---- Lanes
 
-void Wavefront::start(int64_t index, int32_t token, std::vector<Lane>* lanes) {
+void Wavefront::start(int64_t index, int32_t token) {
   auto p = std::make_unique<Position>();
   p->index = index;
   p->state.resize(static_cast<size_t>(2 * width_));
@@ -79,16 +81,17 @@ void Wavefront::start(int64_t index, int32_t token, std::vector<Lane>* lanes) {
   if (index >= prompt_size() - 1) p->view = make_view();
   if (index >= prompt_size()) position_kv_.begin(index);
   flight_.push_back(std::move(p));
-  if (lanes != nullptr) {
-    Position& last = *flight_.back();
-    last.lane = static_cast<int64_t>(lanes->size());
-    lanes->push_back({&cache_, index, 0, last.state.data(), last.state.data() + width_, 0.0f});
-  }
+}
+
+void Wavefront::add_lane(Position& p, std::vector<Lane>& lanes) {
+  p.lane = static_cast<int64_t>(lanes.size());
+  lanes.push_back({&cache_, p.index, p.loops, p.state.data(), p.state.data() + width_, 0.0f});
+  statistics_.decode_lanes += p.index >= prompt_size();
 }
 
 void Wavefront::begin_chunk(int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
-    start(prompt_started_, request_.prompt[static_cast<size_t>(prompt_started_)], nullptr);
+    start(prompt_started_, request_.prompt[static_cast<size_t>(prompt_started_)]);
     ++prompt_started_;
     ++prompt_flying_;
   }
@@ -103,16 +106,11 @@ void Wavefront::add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes) {
   } else if (started_ < emitted_ && (keeps_all_loops() || flight_.empty())) {
     if (!keeps_all_loops() && started_ == 0) cache_.share_planes(request_.options.kv);
     ++started_;
-    start(prompt_size() + started_ - 1, tokens_[static_cast<size_t>(started_ - 1)], nullptr);
+    start(prompt_size() + started_ - 1, tokens_[static_cast<size_t>(started_ - 1)]);
   }
-  bool decoding = false;
-  for (const std::unique_ptr<Position>& p : flight_) {
-    p->lane = static_cast<int64_t>(lanes.size());
-    lanes.push_back({&cache_, p->index, p->loops, p->state.data(), p->state.data() + width_, 0.0f});
-    decoding = decoding || p->index >= prompt_size();
-    statistics_.decode_lanes += p->index >= prompt_size();
-  }
-  statistics_.decode_passes += decoding && first_seen_;
+  for (const std::unique_ptr<Position>& p : flight_) add_lane(*p, lanes);
+  const bool decoding = !flight_.empty() && flight_.back()->index >= prompt_size();
+  statistics_.decode_passes += decoding && emitted_ > 0;
   statistics_.passes += !flight_.empty();
 }
 
@@ -123,32 +121,16 @@ bool Wavefront::add_speculative_lane(std::vector<Lane>& lanes) {
   const int32_t token = tokens_[static_cast<size_t>(started_)];
   if (output_.is_stop_id(token)) return false;
   const bool decoding = !flight_.empty() && flight_.back()->index >= prompt_size();
-  statistics_.decode_passes += !decoding && first_seen_;
+  statistics_.decode_passes += !decoding && emitted_ > 0;
   ++statistics_.decode_lanes;
   ++statistics_.provisional_tokens;
   ++started_;
-  start(prompt_size() + started_ - 1, token, &lanes);
+  start(prompt_size() + started_ - 1, token);
+  add_lane(*flight_.back(), lanes);
   return true;
 }
 
 // ---- Results
-
-// Whether speculation looks at this loop's token.
-bool Wavefront::wants_proposal(View& view, int64_t loop, float gate_logit) {
-  const SpeculateOptions& s = request_.options.speculate;
-  view.log_survival -= softplus(static_cast<double>(gate_logit));
-  switch (s.kind) {
-    case CommitKind::kNever:
-      return false;
-    case CommitKind::kLoop:
-      return static_cast<double>(loop) >= s.threshold;
-    case CommitKind::kGate:
-      return view.committed || -std::expm1(view.log_survival) >= s.threshold;
-    case CommitKind::kMargin:
-      return true;
-  }
-  return false;
-}
 
 void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& rows) {
   const size_t rows_before = rows.size();
@@ -163,11 +145,17 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& 
     view.judged = false;
     view.proposes = false;
     if (view.reader.decided()) continue;
-    view.judged = view.reader.observe(p->loops, p->state.data() + width_, lane.gate_logit);
-    view.proposes = wants_proposal(view, p->loops, lane.gate_logit);
-    if (view.judged || view.proposes) rows.push_back(p->state.data() + width_);
+    const float* normed = p->state.data() + width_;
+    view.judged = view.reader.observe(p->loops, normed, lane.gate_logit);
+    if (view.commit != nullptr) {
+      LoopObservation seen;
+      seen.loop = p->loops;
+      seen.gate_logit = lane.gate_logit;
+      view.proposes = view.committed || view.commit->needs_logits() || view.commit->enough(seen);
+    }
+    if (view.judged || view.proposes) rows.push_back(normed);
   }
-  read_outs_ += first_seen_ && rows.size() > rows_before;
+  read_outs_ += emitted_ > 0 && rows.size() > rows_before;
 }
 
 // What a loop would put at `output`, given the tokens before it.
@@ -245,14 +233,17 @@ bool Wavefront::judge_position(Position& position, std::span<const float> logits
   if (view.judged) view.reader.judge(logits);
   if (view.proposes) {
     const int64_t output = output_index(position.index);
-    const SpeculateOptions& s = request_.options.speculate;
     int32_t token = choose(output, logits);
     if (request_.replay) token = request_.replay(output, position.loops, token);
     view.proposed[static_cast<size_t>(position.loops - 1)] = token;
-    if (s.kind == CommitKind::kMargin && softmax_margin(logits) >= s.threshold) {
+    if (!view.committed && view.commit->needs_logits()) {
+      LoopObservation seen;
+      seen.loop = position.loops;
+      seen.logits = logits;
+      view.committed = view.commit->enough(seen);
+    } else {
       view.committed = true;
     }
-    if (s.kind != CommitKind::kMargin) view.committed = true;
     if (view.committed && !view.reader.decided() &&
         !propose(output, token, position.loops, false)) {
       return false;
@@ -278,8 +269,7 @@ void Wavefront::judge(const float* logits) {
 
 void Wavefront::emit() {
   while (!finished_ && !finals_.empty() && finals_.front().has_value()) {
-    if (!first_seen_) {
-      first_seen_ = true;
+    if (emitted_ == 0) {
       statistics_.prompt_seconds = timer_.seconds();
       timer_.restart();
     }
@@ -318,7 +308,7 @@ void Wavefront::cancel() {
 
 Generation Wavefront::take() {
   Generation generation;
-  if (first_seen_) {
+  if (emitted_ > 0) {
     statistics_.decode_seconds = timer_.seconds();
   } else {
     statistics_.prompt_seconds = timer_.seconds();

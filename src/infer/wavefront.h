@@ -79,10 +79,10 @@ class Wavefront {
   bool keeps_all_loops() const { return request_.options.kv == KvPolicy::kFull; }
   bool prompt_ended() const { return prompt_started_ == prompt_size() && prompt_flying_ == 0; }
 
-  void start(int64_t index, int32_t token, std::vector<Lane>* lanes);
+  void start(int64_t index, int32_t token);
+  void add_lane(Position& position, std::vector<Lane>& lanes);
   std::unique_ptr<View> make_view();
   void begin_chunk(int64_t count);
-  bool wants_proposal(View& view, int64_t loop, float gate_logit);
   int32_t choose(int64_t output, std::span<const float> logits);
   bool propose(int64_t output, int32_t token, int64_t loop, bool final);
   void take_back(int64_t output);
@@ -105,7 +105,6 @@ class Wavefront {
   std::vector<std::unique_ptr<View>> spare_views_;
   int64_t prompt_started_ = 0;  // prompt positions that have started, or were there
   int64_t prompt_flying_ = 0;   // of those, still in flight
-  bool prompt_end_seen_ = false;
   bool prompt_end_taken_ = false;
 
   std::vector<int32_t> tokens_;  // the output, provisional tokens too
@@ -116,7 +115,6 @@ class Wavefront {
   bool screened_ = false;  // the screening callback wants no more
   bool finished_ = false;
   Timer timer_;
-  bool first_seen_ = false;
   int64_t read_outs_ = 0;  // passes after the first token whose logits were needed
   GenerateStatistics statistics_;
 };

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/timer.h"
 #include "cli/bench.h"
+#include "cli/bench_model.h"
 #include "cli/command.h"
 #include "kernels/cases/op_case.h"
 #include "kernels/peaks.h"
@@ -42,11 +43,6 @@ struct KernelResult {
   const char* bound() const { return flops / peak_flops > bytes / peak_bytes ? "dot" : "read"; }
 };
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 // Times one direction of a case. Rounds of the case alternate with rounds of the limit that bounds
 // it, so that a noisy neighbour slows both; the reported limit is the median of its rounds.
 KernelResult time_case(OpCase& op, OpDirection direction, const Floats& in, double seconds,
@@ -77,8 +73,7 @@ KernelResult time_case(OpCase& op, OpDirection direction, const Floats& in, doub
     for (int i = 0; i < per_round; ++i) call();
     times.push_back(timer.seconds() / per_round);
     reads.push_back(meter.measure_read(0));
-    dots.push_back(op.int8_arithmetic() ? meter.measure_int8_dots(0)
-                                        : meter.measure_dots(op.arithmetic(), 0));
+    dots.push_back(meter.measure_dots(op.arithmetic(), 0));
     if (times.size() >= 200) break;
   }
   KernelResult result;
@@ -86,11 +81,11 @@ KernelResult time_case(OpCase& op, OpDirection direction, const Floats& in, doub
   result.shape = op.shape();
   result.direction = direction == OpDirection::kForward ? "forward" : "backward";
   result.runs = static_cast<int>(times.size()) * per_round;
-  result.median_seconds = median(times);
+  result.median_seconds = median_of(times);
   result.flops = op.work(direction).flops / result.median_seconds;
   result.bytes = op.work(direction).bytes / result.median_seconds;
-  result.peak_flops = median(dots);
-  result.peak_bytes = median(reads);
+  result.peak_flops = median_of(dots);
+  result.peak_bytes = median_of(reads);
   return result;
 }
 

@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "base/check.h"
 #include "base/timer.h"
 #include "cli/bench.h"
 #include "cli/bench_model.h"
@@ -90,10 +89,7 @@ Status bench_prefill(const ModelBenchOptions& o) {
           const Generation result,
           generate(model, bench_ids(o.context, model.config().vocab_size, 1), g));
       times[i].push_back(result.statistics.prompt_seconds);
-      const bool small = models[i].format == "int8" || models[i].format == "int4";
-      dots[i].push_back(
-          small ? meter.measure_int8_dots(0.05)
-                : meter.measure_dots(models[i].format == "f32" ? DType::kF32 : DType::kBf16, 0.05));
+      dots[i].push_back(meter.measure_dots(arithmetic_of(models[i].format), 0.05));
     }
   }
   for (size_t i = 0; i < models.size(); ++i) {
@@ -169,13 +165,10 @@ Status bench_lanes(const ModelBenchOptions& o) {
     LaneBench bench(model, counts.back(), o.context);
     std::vector<std::vector<double>> times(counts.size());
     std::vector<double> reads, dots;
-    const bool small = benched.format == "int8" || benched.format == "int4";
     for (int64_t round = 0; round < o.rounds; ++round) {
       for (size_t i = 0; i < counts.size(); ++i) times[i].push_back(bench.time(counts[i]));
       reads.push_back(meter.measure_read(0));
-      dots.push_back(
-          small ? meter.measure_int8_dots(0)
-                : meter.measure_dots(benched.format == "f32" ? DType::kF32 : DType::kBf16, 0));
+      dots.push_back(meter.measure_dots(arithmetic_of(benched.format), 0));
     }
     const double one = median_of(times[0]);
     const auto bytes = static_cast<double>(model.parts().weights.block_bytes());

@@ -52,6 +52,11 @@ Result<std::vector<BenchedModel>> load_benched(const ModelBenchOptions& options)
   return all;
 }
 
+DType arithmetic_of(const std::string& format) {
+  if (format == "f32") return DType::kF32;
+  return format == "bf16" ? DType::kBf16 : DType::kU8;
+}
+
 double median_of(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());

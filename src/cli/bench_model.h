@@ -37,6 +37,9 @@ void add_model_bench_options(CLI::App& command, ModelBenchOptions& options);
 // Loads the model once per format.
 Result<std::vector<BenchedModel>> load_benched(const ModelBenchOptions& options);
 
+// The type whose dot rate bounds products with weights of this format.
+DType arithmetic_of(const std::string& format);
+
 double median_of(std::vector<double> values);
 std::vector<int32_t> bench_ids(int64_t count, int64_t vocabulary, uint64_t seed);
 

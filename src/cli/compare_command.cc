@@ -10,6 +10,7 @@
 #include "cli/bench_model.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
+#include "infer/softmax.h"
 
 namespace looplm::cli {
 namespace {
@@ -27,12 +28,10 @@ struct CompareOptions {
 };
 
 std::vector<double> log_softmax(std::span<const float> logits) {
-  double most = -INFINITY, sum = 0;
-  for (float x : logits) most = std::max(most, static_cast<double>(x));
-  for (float x : logits) sum += std::exp(static_cast<double>(x) - most);
+  const double log_sum = log_sum_exp(logits);
   std::vector<double> out;
   out.reserve(logits.size());
-  for (float x : logits) out.push_back(static_cast<double>(x) - most - std::log(sum));
+  for (float x : logits) out.push_back(static_cast<double>(x) - log_sum);
   return out;
 }
 

@@ -51,13 +51,10 @@ double PeakMeter::measure_loop(double (*loop)(int64_t), double seconds) {
 
 double PeakMeter::measure_dots(DType dtype, double seconds) {
   const cpu::KernelTable& k = device_.kernels();
-  const bool instruction = dtype == DType::kBf16 && k.bf16_dots != nullptr;
-  return measure_loop(instruction ? k.bf16_dots : k.multiply_adds, seconds);
-}
-
-double PeakMeter::measure_int8_dots(double seconds) {
-  const cpu::KernelTable& k = device_.kernels();
-  return measure_loop(k.int8_dots != nullptr ? k.int8_dots : k.multiply_adds, seconds);
+  double (*loop)(int64_t) = nullptr;
+  if (dtype == DType::kBf16) loop = k.bf16_dots;
+  if (dtype == DType::kU8) loop = k.int8_dots;
+  return measure_loop(loop != nullptr ? loop : k.multiply_adds, seconds);
 }
 
 Peaks PeakMeter::measure(double seconds) {
@@ -68,7 +65,7 @@ Peaks PeakMeter::measure(double seconds) {
   peaks.f32_flops = measure_dots(DType::kF32, each);
   peaks.bf16_instruction = k.bf16_dots != nullptr;
   peaks.bf16_flops = peaks.bf16_instruction ? measure_dots(DType::kBf16, each) : peaks.f32_flops;
-  if (k.int8_dots != nullptr) peaks.int8_ops = measure_loop(k.int8_dots, each);
+  if (k.int8_dots != nullptr) peaks.int8_ops = measure_dots(DType::kU8, each);
   return peaks;
 }
 

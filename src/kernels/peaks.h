@@ -28,8 +28,8 @@ class PeakMeter {
   Peaks measure(double seconds);
   // The limits for a short piece of work, measured right now.
   double measure_read(double seconds);
+  // kU8: products of small integers. The fp32 rate where the processor has no such instruction.
   double measure_dots(DType dtype, double seconds);
-  double measure_int8_dots(double seconds);  // the fp32 rate where there is no such instruction
 
  private:
   double measure_loop(double (*loop)(int64_t), double seconds);

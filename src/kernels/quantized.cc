@@ -12,12 +12,13 @@
 namespace looplm {
 namespace {
 
+using cpu::kInt4GroupBytes;
+using cpu::kInt4HeaderBytes;
+using cpu::kInt8GroupBytes;
+using cpu::kInt8HeaderBytes;
 using cpu::kPanel;
+using cpu::kQuantStepBytes;
 
-constexpr int64_t kInt8Header = kPanel * 4;      // scales
-constexpr int64_t kStepBytes = kPanel * 4;       // 32 columns, 4 bytes each
-constexpr int64_t kInt4Header = 2 * kPanel * 2;  // scales, minimums
-constexpr int64_t kInt4Group = kInt4Header + kQuantGroup / 8 * kStepBytes;
 constexpr float kMostHalf = 65504.0f;
 
 void store_half(float value, std::byte* to) {
@@ -134,8 +135,8 @@ void dequantize_row(Quant quant, const QuantizedRow& row, std::span<float> weigh
 }
 
 int64_t quantized_panel_bytes(Quant quant, int64_t terms) {
-  return quant == Quant::kInt8 ? kInt8Header + quant_groups(terms) * kQuantGroup * kPanel
-                               : quant_groups(terms) * kInt4Group;
+  return quant == Quant::kInt8 ? kInt8HeaderBytes + quant_groups(terms) * kInt8GroupBytes
+                               : quant_groups(terms) * kInt4GroupBytes;
 }
 
 void place_row(Quant quant, const QuantizedRow& row, int64_t column, std::byte* panel) {
@@ -144,17 +145,17 @@ void place_row(Quant quant, const QuantizedRow& row, int64_t column, std::byte* 
   if (quant == Quant::kInt8) {
     std::memcpy(panel + column * 4, row.scales.data(), sizeof(float));
     for (int64_t i = 0; i < terms; i += 4) {
-      std::memcpy(panel + kInt8Header + i / 4 * kStepBytes + column * 4, levels + i, 4);
+      std::memcpy(panel + kInt8HeaderBytes + i / 4 * kQuantStepBytes + column * 4, levels + i, 4);
     }
     return;
   }
   for (int64_t g = 0; g < terms / kQuantGroup; ++g) {
-    std::byte* group = panel + g * kInt4Group;
+    std::byte* group = panel + g * kInt4GroupBytes;
     store_half(row.scales[static_cast<size_t>(g)], group + column * 2);
     store_half(row.minimums[static_cast<size_t>(g)], group + kPanel * 2 + column * 2);
     for (int64_t i = 0; i < kQuantGroup; i += 8) {
       const uint8_t* eight = levels + g * kQuantGroup + i;
-      std::byte* to = group + kInt4Header + i / 8 * kStepBytes + column * 4;
+      std::byte* to = group + kInt4HeaderBytes + i / 8 * kQuantStepBytes + column * 4;
       for (int64_t j = 0; j < 4; ++j) to[j] = static_cast<std::byte>(eight[j] | eight[4 + j] << 4);
     }
   }

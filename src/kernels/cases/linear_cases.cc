@@ -182,7 +182,7 @@ class QuantizedLinearCase : public OpCase {
         2.0 * static_cast<double>(size_.rows * size_.in) * static_cast<double>(size_.out);
     return {products, static_cast<double>(weights_.empty() ? 0 : weights_[0].bytes())};
   }
-  bool int8_arithmetic() const override { return true; }
+  DType arithmetic() const override { return DType::kU8; }
 
  private:
   ref::MatmulSize size_;

@@ -57,10 +57,8 @@ class OpCase {
   virtual double tolerance() const = 0;
 
   virtual OpWork work(OpDirection direction) const = 0;
-  // The type whose dot-product rate bounds this case.
+  // The type whose dot-product rate bounds this case; kU8 for small integers.
   virtual DType arithmetic() const { return DType::kF32; }
-  // Bounded by the int8 dot rate instead.
-  virtual bool int8_arithmetic() const { return false; }
 };
 
 using OpCases = std::vector<std::unique_ptr<OpCase>>;

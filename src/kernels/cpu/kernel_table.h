@@ -57,6 +57,13 @@ struct TileArgs {
   int64_t ahead_bytes = 0;  // how many; 0: none
 };
 
+// Panels of small integers; layouts in kernels/quantized.h.
+inline constexpr int64_t kQuantStepBytes = kPanel * 4;       // 32 columns, four bytes each
+inline constexpr int64_t kInt8HeaderBytes = kPanel * 4;      // fp32 scales, before all steps
+inline constexpr int64_t kInt4HeaderBytes = 2 * kPanel * 2;  // fp16 scales, minimums: per group
+inline constexpr int64_t kInt8GroupBytes = kQuantGroup / 4 * kQuantStepBytes;
+inline constexpr int64_t kInt4GroupBytes = kInt4HeaderBytes + kQuantGroup / 8 * kQuantStepBytes;
+
 // C[0..rows) x [32 columns) (+)= A * B in small integers, over all terms; layouts in
 // kernels/quantized.h.
 struct QuantTileArgs {

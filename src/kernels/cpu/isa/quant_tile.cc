@@ -13,15 +13,7 @@ constexpr int kVectorsAtOnce = 2;
 constexpr int kTileRows = 4;
 constexpr int kVectorsAtOnce = 1;
 #endif
-constexpr int64_t kStepBytes = kPanel * 4;
-constexpr int64_t kInt8Header = kPanel * 4;
-constexpr int64_t kInt4Header = 2 * kPanel * 2;
 
-LOOPLM_INLINE VI load_bytes(const char* p) {
-  VI v;
-  memcpy(&v, p, sizeof(v));
-  return v;
-}
 LOOPLM_INLINE VI broadcast(int32_t x) { return x - VI{}; }
 LOOPLM_INLINE VI broadcast_four(const int8_t* p) {
   int32_t four;
@@ -84,19 +76,19 @@ template <int kRows, bool kInt4>
 LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, int vector) {
   const int64_t offset = static_cast<int64_t>(vector) * kVectorBytes;
   V sum[kRows][kVectorsAtOnce] = {};
-  const char* block = panel + (kInt4 ? 0 : kInt8Header);
+  const char* block = panel + (kInt4 ? 0 : kInt8HeaderBytes);
   for (int64_t g = 0; g < t.groups; ++g) {
     const int8_t* a = t.a + g * kQuantGroup;
     VI dots[kRows][kVectorsAtOnce] = {};
     if constexpr (kInt4) {
-      const char* data = block + kInt4Header + offset;
-      for (int64_t s = 0; s < kQuantGroup; s += 8, data += kStepBytes) {
+      const char* data = block + kInt4HeaderBytes + offset;
+      for (int64_t s = 0; s < kQuantGroup; s += 8, data += kQuantStepBytes) {
         __builtin_prefetch(data + 8192);
         __builtin_prefetch(data + 8192 + 64);
         VI low[kVectorsAtOnce], high[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) {
-          const VI bytes = load_bytes(data + v * kVectorBytes);
+          const VI bytes = load_words(data + v * kVectorBytes);
           low[v] = bytes & 0x0f0f0f0f;
           high[v] = (bytes >> 4) & 0x0f0f0f0f;
         }
@@ -123,15 +115,15 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
           sum[m][v] = fma(set1(a_sum), minimum, sum[m][v]);
         }
       }
-      block += kInt4Header + kQuantGroup / 8 * kStepBytes;
+      block += kInt4GroupBytes;
     } else {
       const char* data = block + offset;
-      for (int64_t s = 0; s < kQuantGroup; s += 4, data += kStepBytes) {
+      for (int64_t s = 0; s < kQuantGroup; s += 4, data += kQuantStepBytes) {
         __builtin_prefetch(data + 8192);
         __builtin_prefetch(data + 8192 + 64);
         VI w[kVectorsAtOnce];
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectorsAtOnce; ++v) w[v] = load_bytes(data + v * kVectorBytes);
+        for (int v = 0; v < kVectorsAtOnce; ++v) w[v] = load_words(data + v * kVectorBytes);
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
           const VI four = broadcast_four(a + m * t.a_row_stride + s);
@@ -148,7 +140,7 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
           sum[m][v] = fma(to_floats(dots[m][v] - centre), a_scale, sum[m][v]);
         }
       }
-      block += kQuantGroup / 4 * kStepBytes;
+      block += kInt8GroupBytes;
     }
   }
 #pragma GCC unroll 8

@@ -46,12 +46,6 @@ constexpr bool kBf16Dot = false;
   memcpy(&v, &bits, sizeof(v));
   return v;
 }
-LOOPLM_INLINE VI load_pairs(const uint32_t* p) {
-  VI v;
-  memcpy(&v, p, sizeof(v));
-  return v;
-}
-
 // sum + a.odd * b.odd, then + a.even * b.even: what VDPBF16PS does.
 [[maybe_unused]] LOOPLM_INLINE V dot_pairs([[maybe_unused]] uint32_t a, VI b, V sum) {
 #if defined(__AVX512BF16__)
@@ -137,8 +131,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
       for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
         for (int g = 0; g < kVectors; ++g) {
-          bv[p][g] = load_pairs(reinterpret_cast<const uint32_t*>(column + p * t.b_panel_bytes) +
-                                g * kLanes);
+          bv[p][g] = load_words(column + p * t.b_panel_bytes + g * kVectorBytes);
         }
       }
       if constexpr (kBf16Dot) {

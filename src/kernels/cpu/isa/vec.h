@@ -39,6 +39,11 @@ typedef float UnalignedV __attribute__((vector_size(kVectorBytes), aligned(4), m
 
 LOOPLM_INLINE V load(const float* p) { return *reinterpret_cast<const UnalignedV*>(p); }
 LOOPLM_INLINE void store(float* p, V v) { *reinterpret_cast<UnalignedV*>(p) = v; }
+LOOPLM_INLINE VI load_words(const char* p) {
+  VI v;
+  memcpy(&v, p, sizeof(v));
+  return v;
+}
 LOOPLM_INLINE V set1(float x) { return x - V{}; }
 
 // The first n lanes (0 < n < kLanes); the others are zero.

@@ -32,14 +32,11 @@ struct EvalOptions {
 Result<std::vector<DepthScores>> score_all(Model& model, const std::vector<EvalExample>& examples,
                                            int64_t loops) {
   const bool show = isatty(STDERR_FILENO) != 0;
-  std::vector<DepthScores> scores;
-  for (const EvalExample& example : examples) {
-    LOOPLM_ASSIGN_OR_RETURN(DepthScores one, score_depths(model, example, loops));
-    scores.push_back(std::move(one));
-    if (show && scores.size() % 100 == 0) {
-      fmt::print(stderr, "\r{} of {} examples", scores.size(), examples.size());
-    }
+  ScoreOptions options;
+  if (show) {
+    options.progress = [](double share) { fmt::print(stderr, "\r{:3.0f}%", 100 * share); };
   }
+  Result<std::vector<DepthScores>> scores = score_depths(model, examples, loops, options);
   if (show) fmt::print(stderr, "\r\x1b[K");
   return scores;
 }

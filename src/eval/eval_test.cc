@@ -1,4 +1,5 @@
 #include <fstream>
+#include <map>
 
 #include <gmock/gmock.h>
 
@@ -8,6 +9,7 @@
 #include "eval/depth_table.h"
 #include "eval/examples.h"
 #include "eval/report.h"
+#include "infer/position.h"
 #include "infer/softmax.h"
 #include "infer/test_model.h"
 #include "support/temp_dir.h"
@@ -74,6 +76,181 @@ TEST_F(EvalModel, ScoresAndExitsAreThoseOfTheTrace) {
     ++token;
   }
   EXPECT_EQ(token, s.tokens);
+}
+
+// Examples that share beginnings of every kind: nothing, all but the last token, a whole text, more
+// than a page; answers of several lengths.
+std::vector<EvalExample> alike(int64_t vocab_size) {
+  const std::vector<int32_t> stem = random_ids(70, vocab_size, 11);
+  std::vector<EvalExample> examples;
+  for (size_t shared : {70u, 70u, 31u, 70u, 0u, 69u, 32u, 33u, 1u, 70u}) {
+    EvalExample e;
+    e.ids.assign(stem.begin(), stem.begin() + static_cast<ptrdiff_t>(shared));
+    const std::vector<int32_t> own = random_ids(2 + static_cast<int64_t>(examples.size()) * 7,
+                                                vocab_size, shared + examples.size());
+    e.ids.insert(e.ids.end(), own.begin(), own.end());
+    e.scored.assign(e.ids.size(), false);
+    for (size_t i = std::max<size_t>(1, shared); i < e.ids.size(); i += 1 + examples.size() % 3) {
+      e.scored[i] = true;
+    }
+    examples.push_back(e);
+  }
+  EvalExample again = examples[3];
+  again.scored[10] = again.scored[60] = true;
+  examples.push_back(again);
+  again.ids.resize(40);
+  again.scored.resize(40);
+  examples.push_back(again);
+  return examples;
+}
+
+void expect_same(const DepthScores& a, const DepthScores& b) {
+  EXPECT_EQ(a.loops, b.loops);
+  EXPECT_EQ(a.tokens, b.tokens);
+  EXPECT_EQ(a.right, b.right);
+  EXPECT_EQ(a.best, b.best);
+  EXPECT_TRUE(same_bits(a.nll, b.nll));
+  EXPECT_TRUE(same_bits(a.gate, b.gate));
+  EXPECT_TRUE(same_bits(a.difference, b.difference));
+  EXPECT_TRUE(same_bits(a.norm, b.norm));
+  EXPECT_TRUE(same_bits(a.margin, b.margin));
+  EXPECT_TRUE(same_bits(a.entropy, b.entropy));
+}
+
+TEST_F(EvalModel, ManyTextsAtOnceScoreAsEachAlone) {
+  const std::vector<EvalExample> examples = alike(model_->config().vocab_size);
+  std::vector<DepthScores> alone;
+  for (const EvalExample& e : examples) alone.push_back(score_depths(*model_, e, 4).value());
+  const auto state = static_cast<uint64_t>(2 * model_->config().hidden_size) * sizeof(float);
+  for (const int64_t lanes : {1, 5, 64, 256}) {
+    for (const uint64_t states : {1, 100, 10000}) {
+      double share = 0;
+      ScoreOptions options;
+      options.pass_lanes = lanes;
+      options.state_bytes = states * state;
+      options.progress = [&](double now) {
+        EXPECT_GT(now, 0);
+        EXPECT_GE(now, share);
+        share = now;
+      };
+      const auto together = score_depths(*model_, examples, 4, options).value();
+      ASSERT_EQ(together.size(), examples.size());
+      for (size_t e = 0; e < examples.size(); ++e) {
+        SCOPED_TRACE(e);
+        expect_same(together[e], alone[e]);
+      }
+      EXPECT_EQ(share, 1);
+    }
+  }
+  EXPECT_EQ(model_->parts().pages.pages_in_use(), 0);
+}
+
+TEST_F(EvalModel, WhatTextsShareIsReadOnce) {
+  const std::vector<EvalExample> examples = alike(model_->config().vocab_size);
+  std::vector<std::vector<int32_t>> prefixes;
+  for (const EvalExample& e : examples) {
+    size_t last = e.ids.size();
+    while (!e.scored[last - 1]) --last;
+    for (size_t n = 1; n < last; ++n)
+      prefixes.emplace_back(e.ids.begin(), e.ids.begin() + static_cast<ptrdiff_t>(n));
+  }
+  std::sort(prefixes.begin(), prefixes.end());
+  prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
+  const PassRunner& runner = *model_->parts().runner;
+  const int64_t lanes = runner.lanes_run(), passes = runner.passes();
+  ASSERT_OK(score_depths(*model_, examples, 2));
+  EXPECT_EQ(runner.lanes_run() - lanes, 2 * static_cast<int64_t>(prefixes.size()));
+  EXPECT_LT(runner.passes() - passes, 2 * 12);
+}
+
+TEST_F(EvalModel, FiguresAreThoseOfTheTrace) {
+  const DepthScores s = score_depths(*model_, example_, 4).value();
+  TraceOptions options;
+  options.loops = 4;
+  std::vector<float> all;  // (chunk of all tokens: loops, tokens, V)
+  options.on_logits = [&](int64_t, int64_t, std::span<const float> logits) {
+    all.insert(all.end(), logits.begin(), logits.end());
+    return Status();
+  };
+  const Trace seen = trace(*model_, example_.ids, options).value();
+  const auto vocabulary = static_cast<size_t>(model_->config().vocab_size);
+  int64_t token = 0;
+  for (size_t i = 1; i < example_.ids.size(); ++i) {
+    if (!example_.scored[i]) continue;
+    for (int64_t t = 0; t < 4; ++t) {
+      const TracedLoop& cell = seen.at(t, static_cast<int64_t>(i) - 1);
+      const size_t row = static_cast<size_t>(t) * example_.ids.size() + i - 1;
+      const std::span<const float> logits(all.data() + row * vocabulary, vocabulary);
+      const size_t at = s.at(t, token);
+      EXPECT_EQ(s.gate[at], cell.gate_logit);
+      EXPECT_EQ(s.difference[at], static_cast<float>(cell.hidden_difference));
+      EXPECT_EQ(s.norm[at], static_cast<float>(cell.hidden_norm));
+      EXPECT_FLOAT_EQ(s.entropy[at], static_cast<float>(cell.entropy));
+      EXPECT_FLOAT_EQ(s.margin[at], static_cast<float>(softmax_margin(logits)));
+      EXPECT_EQ(s.best[at], cell.top[0].id);
+    }
+    ++token;
+  }
+}
+
+// The engine's own rules, fed with the states and logits of every loop.
+TEST_F(EvalModel, ExitsAreThoseOfDecoding) {
+  const int64_t loops = 5, trained = 3;
+  const DepthScores s = score_depths(*model_, example_, loops).value();
+  Model::Parts& parts = model_->parts();
+  const PromptResult read = read_prompt(*parts.runner, parts.pages, example_.ids, loops, 7);
+  const auto tokens = static_cast<int64_t>(example_.ids.size());
+  const int64_t width = model_->config().hidden_size, vocabulary = model_->config().vocab_size;
+  std::map<int64_t, int> seen;
+  for (const ExitKind kind :
+       {ExitKind::kFixed, ExitKind::kGate, ExitKind::kHiddenDifference,
+        ExitKind::kRelativeDifference, ExitKind::kMargin, ExitKind::kEntropy}) {
+    for (const double threshold :
+         {0.0, 0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0, 2.0, 3.5, 6.0, 9.0}) {
+      for (const int64_t min_loops : {1, 2}) {
+        for (const int64_t max_loops : {0, 5}) {
+          const ExitOptions exit = {kind, threshold, min_loops, max_loops};
+          auto rule = make_exit_rule(exit, true);
+          if (!rule.ok()) continue;  // a share above 1
+          const int64_t last = max_loops == 0 ? trained : max_loops;
+          PositionReader reader(model_->config(), **rule, ReadOut::kSelected, min_loops, last);
+          int64_t token = 0;
+          for (int64_t i = 0; i + 1 < tokens; ++i) {
+            if (!example_.scored[static_cast<size_t>(i) + 1]) continue;
+            reader.begin();
+            for (int64_t t = 0; t < last; ++t) {
+              const int64_t row = t * tokens + i;
+              if (reader.observe(t + 1, read.normed.data() + row * width,
+                                 read.gate[static_cast<size_t>(row)])) {
+                reader.judge(
+                    {read.logits.data() + row * vocabulary, static_cast<size_t>(vocabulary)});
+              }
+            }
+            EXPECT_EQ(s.exit_loop(token++, exit, trained), reader.loops());
+            ++seen[reader.loops()];
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(seen.size(), 5u);  // every depth occurs
+}
+
+TEST_F(EvalModel, ExamplesThatCannotBeScoredAreNamed) {
+  const auto error = [&](const EvalExample& bad) {
+    return score_depths(*model_, std::vector<EvalExample>{example_, bad}, 2).status().message();
+  };
+  EvalExample bad = example_;
+  bad.ids[4] = 61;
+  EXPECT_THAT(error(bad), HasSubstr("example 2: token id 61 is out of range"));
+  bad = example_;
+  bad.scored.assign(20, false);
+  EXPECT_THAT(error(bad), HasSubstr("expected a scored token"));
+  bad.ids = random_ids(300, 61, 1);
+  bad.scored.assign(300, true);
+  bad.scored[0] = false;
+  EXPECT_THAT(error(bad), HasSubstr("299 tokens exceed the model's 256"));
+  EXPECT_THAT(score_depths(*model_, example_, 0).status().message(), HasSubstr("loops is 0"));
 }
 
 // Two examples of two tokens; loop 1 is right once in four, loop 2 three times in four.

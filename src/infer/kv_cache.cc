@@ -85,6 +85,19 @@ void SequenceCache::adopt(int64_t loop, int64_t layer, std::byte* page) {
   to.filled += kPagePositions;
 }
 
+void SequenceCache::fork(SequenceCache& from, int64_t positions) {
+  LOOPLM_CHECK(&from.pool_ == &pool_ && from.planes_.size() == planes_.size());
+  for (size_t i = 0; i < planes_.size(); ++i) {
+    const KvPlane& other = from.planes_[i];
+    LOOPLM_CHECK(planes_[i].filled == 0 && positions <= other.filled);
+    for (int64_t page = 0; page < pages_for(positions); ++page) {
+      planes_[i].pages.push_back(other.pages[static_cast<size_t>(page)]);
+      pool_.share(planes_[i].pages.back());
+    }
+    planes_[i].filled = positions;
+  }
+}
+
 // A page that others own too is copied before it is written.
 void SequenceCache::own(std::byte*& page) {
   if (!pool_.shared(page)) return;

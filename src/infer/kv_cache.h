@@ -81,6 +81,11 @@ class SequenceCache {
   // more owner of it.
   void adopt(int64_t loop, int64_t layer, std::byte* page);
 
+  // Begins with the first `positions` positions of another cache of the same layout, layers and
+  // loops, which has computed them. This one must be empty. Pages are shared; whoever writes to one
+  // copies it first.
+  void fork(SequenceCache& from, int64_t positions);
+
   // Replaces the planes of all loops by one per layer: the last loop's, the first's, or the mean
   // over loops. For use after the prompt; all planes must be filled equally. kFull and kLastExited
   // change nothing.

@@ -1,5 +1,7 @@
 #include "infer/kv_cache.h"
 
+#include <memory>
+
 #include <gtest/gtest.h>
 
 #include "base/check.h"
@@ -98,6 +100,37 @@ TEST(KvCache, SharedPagesAreCopiedBeforeTheyAreWritten) {
   EXPECT_EQ(load(two, 0, 0, 5).k, value_of(0, 0, 5, 1)) << "a page went with one of its owners";
   two.truncate(0);
   EXPECT_EQ(pool.pages_in_use(), 0);
+}
+
+TEST(KvCache, AForkSharesWhatNobodyWrites) {
+  PagePool pool(kLayout);
+  auto stem = std::make_unique<SequenceCache>(pool, kLayers, kLoops);
+  fill(*stem);
+  const int64_t before = pool.pages_in_use();
+  SequenceCache left(pool, kLayers, kLoops), right(pool, kLayers, kLoops);
+  left.fork(*stem, 36);
+  right.fork(*stem, 36);
+  EXPECT_EQ(pool.pages_in_use(), before);
+  // Writing to the second page copies it, once per plane and owner but the last.
+  const std::vector<float> other = value_of(7, 0, 0, 1);
+  for (SequenceCache* cache : {&left, &right}) {
+    EXPECT_EQ(load(*cache, 2, 1, 35).k, value_of(2, 1, 35, 1));
+    for (int64_t loop = 0; loop < kLoops; ++loop) {
+      for (int64_t layer = 0; layer < kLayers; ++layer) {
+        cache->store(loop, layer, 36, other.data(), other.data());
+      }
+    }
+    EXPECT_EQ(load(*cache, 2, 1, 35).k, value_of(2, 1, 35, 1));
+    EXPECT_EQ(load(*cache, 2, 1, 36).k, other);
+    stem->truncate(36);
+  }
+  EXPECT_EQ(pool.pages_in_use(), before + 2 * kLayers * kLoops);
+  EXPECT_EQ(load(*stem, 1, 0, 35).v, value_of(1, 0, 35, -1));
+  stem = nullptr;
+  EXPECT_EQ(pool.pages_in_use(), before + kLayers * kLoops);
+  EXPECT_THROW(left.fork(right, 1), CheckError);  // not empty
+  SequenceCache far(pool, kLayers, kLoops);
+  EXPECT_THROW(far.fork(right, 38), CheckError);  // not computed
 }
 
 TEST(KvCache, SmallerTypesKeepWhatTheyCan) {

@@ -46,6 +46,39 @@ inline double softmax_margin(std::span<const float> logits) {
          std::exp(static_cast<double>(second) - log_sum);
 }
 
+// The figures above of one row, for little more than the cost of one of them.
+struct SoftmaxSummary {
+  double log_sum = 0;  // log sum exp
+  double entropy = 0;  // nats
+  double margin = 0;
+  size_t best = 0;  // the first of equals, as greedy decoding takes
+};
+
+inline SoftmaxSummary summarize_softmax(std::span<const float> logits) {
+  SoftmaxSummary s;
+  float second = -INFINITY;
+  for (size_t i = 1; i < logits.size(); ++i) {
+    if (logits[i] > logits[s.best]) {
+      second = logits[s.best];
+      s.best = i;
+    } else if (logits[i] > second) {
+      second = logits[i];
+    }
+  }
+  const auto most = static_cast<double>(logits[s.best]);
+  double sum = 0, weighted = 0;  // of e^d, and of d e^d; d the distance from the best, at most 0
+  for (float logit : logits) {
+    const double d = static_cast<double>(logit) - most;
+    const double e = std::exp(d);
+    sum += e;
+    if (e > 0) weighted += d * e;
+  }
+  s.log_sum = most + std::log(sum);
+  s.entropy = std::log(sum) - weighted / sum;
+  s.margin = (1 - std::exp(static_cast<double>(second) - most)) / sum;
+  return s;
+}
+
 }  // namespace looplm
 
 #endif  // LOOPLM_INFER_SOFTMAX_H_

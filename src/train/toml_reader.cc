@@ -88,6 +88,42 @@ void TomlReader::read(const char* key, std::string& value) {
   value = text->get();
 }
 
+template <typename T, typename... Range>
+void TomlReader::read_list(const char* key, std::vector<T>& values, Range... range) {
+  const toml::node* found = node(key);
+  if (found == nullptr) return;
+  const toml::array* list = found->as_array();
+  if (list == nullptr) {
+    values.resize(1);
+    return read(key, values.front(), range...);
+  }
+  if (list->empty()) return wrong(key, *found, "at least one value");
+  std::vector<T> read_values(list->size());
+  for (size_t i = 0; i < list->size(); ++i) {
+    const std::string name = fmt::format("{}[{}]", key, i);
+    toml::table one;
+    one.insert(name, *list->get(i));
+    TomlReader(&one, name_, status_).read(name.c_str(), read_values[i], range...);
+  }
+  values = std::move(read_values);
+}
+
+void TomlReader::read(const char* key, std::vector<int64_t>& values, int64_t least, int64_t most) {
+  read_list(key, values, least, most);
+}
+
+void TomlReader::read(const char* key, std::vector<int>& values, int least, int most) {
+  read_list(key, values, least, most);
+}
+
+void TomlReader::read(const char* key, std::vector<uint64_t>& values) { read_list(key, values); }
+
+void TomlReader::read(const char* key, std::vector<double>& values, double least, double most) {
+  read_list(key, values, least, most);
+}
+
+void TomlReader::read(const char* key, std::vector<std::string>& values) { read_list(key, values); }
+
 void TomlReader::require(const char* key) {
   if (!has(key)) fail(fmt::format("{} is missing", full_name(key)));
 }
@@ -96,6 +132,22 @@ TomlReader TomlReader::child(const char* key) {
   const toml::node* found = node(key);
   if (found != nullptr && !found->is_table()) wrong(key, *found, "a table");
   return {found == nullptr ? nullptr : found->as_table(), full_name(key), status_};
+}
+
+std::vector<TomlReader> TomlReader::tables(const char* key) {
+  const toml::node* found = node(key);
+  if (found == nullptr) return {};
+  const toml::array* list = found->as_array();
+  if (list == nullptr || list->empty() || !list->is_homogeneous<toml::table>()) {
+    wrong(key, *found, "a list of tables");
+    return {};
+  }
+  std::vector<TomlReader> readers;
+  for (size_t i = 0; i < list->size(); ++i) {
+    readers.emplace_back(list->get(i)->as_table(), full_name(fmt::format("{}[{}]", key, i)),
+                         status_);
+  }
+  return readers;
 }
 
 void TomlReader::finish() {

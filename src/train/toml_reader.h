@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <toml++/toml.h>
 
@@ -28,10 +29,19 @@ class TomlReader {
   void read(const char* key, double& value, double least, double most);
   void read(const char* key, bool& value);
   void read(const char* key, std::string& value);
+  // Lists of at least one value; a single value is a list of one.
+  void read(const char* key, std::vector<int64_t>& values, int64_t least, int64_t most);
+  void read(const char* key, std::vector<int>& values, int least, int most);
+  void read(const char* key, std::vector<uint64_t>& values);  // 0 .. 2^63 - 1
+  void read(const char* key, std::vector<double>& values, double least, double most);
+  void read(const char* key, std::vector<std::string>& values);
   void require(const char* key);
 
   // A child table; missing is fine. A key that holds something else is an error.
   TomlReader child(const char* key);
+  // The tables of an array of tables ([[key]]), in order, named key[0], key[1], ...; missing is
+  // none.
+  std::vector<TomlReader> tables(const char* key);
   const toml::node* node(const char* key);
 
   // Reports keys that were never asked for.
@@ -43,6 +53,9 @@ class TomlReader {
 
  private:
   void wrong(const char* key, const toml::node& node, const std::string& expected);
+  // Each value of a list through the reader of single ones, as key[0], key[1], ...
+  template <typename T, typename... Range>
+  void read_list(const char* key, std::vector<T>& values, Range... range);
 
   const toml::table* table_;
   std::string name_;

@@ -1,0 +1,45 @@
+#include "experiments/core/bootstrap.h"
+
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+
+namespace looplm {
+namespace {
+
+TEST(BootstrapMean, IntervalIsTheNormalOneOfManyValues) {
+  std::vector<double> values;
+  Rng rng(2);
+  double sum = 0, squares = 0;
+  for (int i = 0; i < 2000; ++i) {
+    values.push_back(5 + 2 * static_cast<double>(rng.normal()));
+    sum += values.back();
+    squares += values.back() * values.back();
+  }
+  const double mean = sum / 2000;
+  const double error = std::sqrt((squares / 2000 - mean * mean) / 2000);
+  const Estimate e = bootstrap_mean(values);
+  EXPECT_DOUBLE_EQ(e.value, mean);
+  EXPECT_NEAR(e.low, mean - 1.96 * error, 0.15 * error);
+  EXPECT_NEAR(e.high, mean + 1.96 * error, 0.15 * error);
+}
+
+TEST(BootstrapMean, OfEqualValuesAndOfNone) {
+  const std::vector<double> same(7, 3.0);
+  const Estimate e = bootstrap_mean(same);
+  EXPECT_EQ(e.low, 3);
+  EXPECT_EQ(e.high, 3);
+  EXPECT_TRUE(std::isnan(bootstrap_mean({}).value));
+}
+
+TEST(BootstrapMean, DependsOnTheSeedAlone) {
+  const std::vector<double> values = {1, 2, 4, 8, 16, 32, 64};
+  EXPECT_EQ(bootstrap_mean(values, 1).low, bootstrap_mean(values, 1).low);
+  EXPECT_NE(bootstrap_mean(values, 1, 50).high, bootstrap_mean(values, 2, 50).high);
+}
+
+}  // namespace
+}  // namespace looplm

@@ -1,0 +1,181 @@
+#include "experiments/core/http_client.h"
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
+#include <fmt/format.h>
+
+namespace looplm {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using boost::system::error_code;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+constexpr std::chrono::milliseconds kLook{100};  // between looks at `stop` and the deadline
+
+Status failed(const Url& url, const char* step, const error_code& error) {
+  return io_error(fmt::format("{} {}:{}: {}", step, url.host, url.port, error.message()));
+}
+
+bool is_token(const std::string& text) {
+  const std::string_view marks = "!#$%&'*+-.^_`|~";
+  for (char c : text) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!letter && marks.find(c) == std::string_view::npos) return false;
+  }
+  return !text.empty();
+}
+
+// A header that would end its line and begin another is refused, not sent.
+Status check_headers(const HttpRequest& request) {
+  if (!is_token(request.method)) {
+    return invalid_argument(fmt::format("HTTP method '{}'", request.method));
+  }
+  for (const auto& [name, value] : request.headers) {
+    if (!is_token(name)) return invalid_argument(fmt::format("HTTP header name '{}'", name));
+    for (char c : value) {
+      const auto byte = static_cast<unsigned char>(c);
+      if ((byte < 0x20 && c != '\t') || byte == 0x7f) {
+        // Not the value: it may be a key.
+        return invalid_argument(
+            fmt::format("the value of HTTP header '{}' holds a control character", name));
+      }
+    }
+  }
+  return {};
+}
+
+http::request<http::string_body> message_of(const HttpRequest& request, const Url& url) {
+  http::request<http::string_body> message;
+  message.version(11);
+  message.method_string(request.method);
+  message.target(url.target);
+  const bool v6 = url.host.find(':') != std::string::npos;
+  const bool usual = url.port == (url.tls ? "443" : "80");
+  message.set(http::field::host,
+              (v6 ? "[" + url.host + "]" : url.host) + (usual ? std::string() : ":" + url.port));
+  message.set(http::field::user_agent, "looplm");
+  message.set(http::field::connection, "close");
+  for (const auto& [name, value] : request.headers) message.insert(name, value);
+  message.body() = request.body;
+  message.prepare_payload();
+  return message;
+}
+
+template <typename Stream>
+asio::awaitable<Result<HttpResponse>> send_and_read(Stream& stream, const HttpRequest& request,
+                                                    const Url& url) {
+  http::request<http::string_body> message = message_of(request, url);
+  auto [write_error, sent] = co_await http::async_write(stream, message, kAwait);
+  if (write_error) co_return failed(url, "sending to", write_error);
+  beast::flat_buffer buffer;
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(request.response_limit);
+  auto [read_error, got] = co_await http::async_read(stream, buffer, parser, kAwait);
+  if (read_error == http::error::body_limit) {
+    co_return io_error(fmt::format("the answer of {}:{} has more than {} bytes", url.host, url.port,
+                                   request.response_limit));
+  }
+  if (read_error) co_return failed(url, "reading the answer of", read_error);
+  HttpResponse response;
+  response.status = parser.get().result_int();
+  for (const auto& field : parser.get()) {
+    response.headers.emplace_back(field.name_string(), field.value());
+  }
+  response.body = std::move(parser.get().body());
+  co_return response;
+}
+
+asio::awaitable<Result<HttpResponse>> exchange(asio::io_context& io, asio::ssl::context& tls,
+                                               const HttpRequest& request, const Url& url) {
+  asio::ip::tcp::resolver resolver(io);
+  auto [resolve_error, places] = co_await resolver.async_resolve(url.host, url.port, kAwait);
+  if (resolve_error) co_return failed(url, "looking up", resolve_error);
+  if (!url.tls) {
+    beast::tcp_stream stream(io);
+    stream.expires_after(request.connect_timeout);
+    auto [error, place] = co_await stream.async_connect(places, kAwait);
+    if (error) co_return failed(url, "connecting to", error);
+    stream.expires_never();  // the deadline is watched outside
+    co_return co_await send_and_read(stream, request, url);
+  }
+  beast::ssl_stream<beast::tcp_stream> stream(io, tls);
+  // SSL_set_tlsext_host_name() is a macro of C casts.
+  std::string name = url.host;
+  if (SSL_ctrl(stream.native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+               name.data()) != 1) {
+    co_return invalid_argument(fmt::format("'{}' cannot be named to a TLS server", url.host));
+  }
+  stream.set_verify_callback(asio::ssl::host_name_verification(url.host));
+  stream.next_layer().expires_after(request.connect_timeout);
+  auto [error, place] = co_await stream.next_layer().async_connect(places, kAwait);
+  if (error) co_return failed(url, "connecting to", error);
+  auto [shake_error] = co_await stream.async_handshake(asio::ssl::stream_base::client, kAwait);
+  if (shake_error) co_return failed(url, "TLS handshake with", shake_error);
+  stream.next_layer().expires_never();
+  co_return co_await send_and_read(stream, request, url);
+}
+
+}  // namespace
+
+std::string HttpResponse::header(const std::string& name) const {
+  for (const auto& [key, value] : headers) {
+    if (beast::iequals(key, name)) return value;
+  }
+  return "";
+}
+
+Result<HttpResponse> http_exchange(const HttpRequest& request) {
+  LOOPLM_ASSIGN_OR_RETURN(const Url url, parse_url(request.url));
+  LOOPLM_RETURN_IF_ERROR(check_headers(request));
+  const Clock::time_point deadline = Clock::now() + request.total_timeout;
+  try {
+    std::optional<Result<HttpResponse>> result;
+    asio::ssl::context tls(asio::ssl::context::tls_client);
+    if (url.tls) {
+      tls.set_default_verify_paths();
+      tls.set_verify_mode(asio::ssl::verify_peer);
+    }
+    asio::io_context io(1);  // goes first, and with it what was still under way
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+          result.emplace(co_await exchange(io, tls, request, url));
+        },
+        [](const std::exception_ptr& thrown) {
+          if (thrown) std::rethrow_exception(thrown);
+        });
+    while (!result.has_value()) {
+      if (request.stop != nullptr && request.stop->load()) {
+        return Status(StatusCode::kCancelled,
+                      fmt::format("stopped while waiting for {}:{}", url.host, url.port));
+      }
+      const Clock::time_point now = Clock::now();
+      if (now >= deadline) {
+        return io_error(fmt::format("no answer from {}:{} within {} ms", url.host, url.port,
+                                    request.total_timeout.count()));
+      }
+      io.run_one_until(std::min(deadline, now + kLook));
+    }
+    return *std::move(result);
+  } catch (const boost::system::system_error& error) {
+    return io_error(fmt::format("{}:{}: {}", url.host, url.port, error.what()));
+  }
+}
+
+}  // namespace looplm

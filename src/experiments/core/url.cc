@@ -1,0 +1,66 @@
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "experiments/core/http_client.h"
+
+namespace looplm {
+namespace {
+
+Status wrong(const std::string& url, const std::string& why) {
+  return invalid_argument(
+      fmt::format("URL '{}': {}; expected http://host[:port]/path or https://", url, why));
+}
+
+}  // namespace
+
+Result<Url> parse_url(const std::string& url) {
+  for (char c : url) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= 0x20 || byte >= 0x7f) return wrong(url, "holds a space or a byte beyond ASCII");
+  }
+  if (url.find('#') != std::string::npos) return wrong(url, "has a fragment");
+  Url parsed;
+  std::string rest;
+  if (url.starts_with("http://")) {
+    rest = url.substr(7);
+  } else if (url.starts_with("https://")) {
+    parsed.tls = true;
+    rest = url.substr(8);
+  } else {
+    return wrong(url, "has another scheme");
+  }
+  const size_t path = std::min(rest.find_first_of("/?"), rest.size());
+  std::string authority = rest.substr(0, path);
+  const bool rooted = path < rest.size() && rest[path] == '/';
+  parsed.target = fmt::format("{}{}", rooted ? "" : "/", rest.substr(path));
+  if (authority.find('@') != std::string::npos) return wrong(url, "names a user");
+
+  std::string port = parsed.tls ? "443" : "80";
+  size_t colon = std::string::npos;
+  if (authority.starts_with('[')) {
+    const size_t close = authority.find(']');
+    if (close == std::string::npos) return wrong(url, "has no closing bracket");
+    parsed.host = authority.substr(1, close - 1);
+    if (close + 1 < authority.size()) {
+      if (authority[close + 1] != ':') return wrong(url, "has text after the bracket");
+      colon = close + 1;
+    }
+  } else {
+    colon = authority.find(':');
+    parsed.host = authority.substr(0, colon);
+  }
+  if (colon != std::string::npos) port = authority.substr(colon + 1);
+  if (parsed.host.empty()) return wrong(url, "names no host");
+  uint32_t number = 0;
+  const char* end = port.data() + port.size();
+  const auto [stopped, error] = std::from_chars(port.data(), end, number);
+  if (error != std::errc() || stopped != end || number < 1 || number > 65535) {
+    return wrong(url, fmt::format("port '{}' is no number from 1 to 65535", port));
+  }
+  parsed.port = std::to_string(number);
+  return parsed;
+}
+
+}  // namespace looplm

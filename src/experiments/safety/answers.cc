@@ -1,0 +1,91 @@
+#include "experiments/safety/answers.h"
+
+#include <optional>
+
+#include <fmt/format.h>
+
+namespace looplm {
+
+Result<std::vector<int32_t>> ask_ids(const Tokenizer& tokenizer, const AskOptions& options,
+                                     const std::string& prompt) {
+  std::vector<int32_t> ids;
+  const auto add = [&](const std::string& text, bool special) {
+    const std::vector<int32_t> more =
+        tokenizer.encode(text, {.add_special_tokens = false, .parse_special = special});
+    ids.insert(ids.end(), more.begin(), more.end());
+  };
+  if (options.chat == ChatTemplate::kRaw) {
+    ids = tokenizer.encode(prompt, {.add_special_tokens = true, .parse_special = false});
+    if (!options.opening.empty()) add(options.opening, true);
+  } else {
+    const std::optional<int32_t> start = tokenizer.id_of("<|im_start|>");
+    const std::optional<int32_t> end = tokenizer.id_of("<|im_end|>");
+    if (!start.has_value() || !end.has_value()) {
+      return invalid_argument(
+          "the model's tokenizer has no <|im_start|> and <|im_end|>, which the template chatml "
+          "needs; expected template raw");
+    }
+    const auto turn = [&](const std::string& role, const std::string& text) {
+      ids.push_back(*start);
+      add(role + "\n" + text, false);
+      ids.push_back(*end);
+      add("\n", false);
+    };
+    if (!options.system.empty()) turn("system", options.system);
+    turn("user", prompt);
+    ids.push_back(*start);
+    add("assistant\n", false);
+    if (!options.opening.empty()) add(options.opening, true);
+  }
+  if (ids.empty()) return invalid_argument(fmt::format("prompt '{}' has no tokens", prompt));
+  return ids;
+}
+
+Status answer_all(Model& model, const std::vector<std::vector<int32_t>>& prompts,
+                  const std::vector<size_t>& which, const GenerateOptions& options,
+                  uint64_t kv_bytes, const std::atomic<bool>* stop,
+                  const std::function<Status(size_t index, const Answer&)>& done) {
+  EngineOptions engine_options;
+  engine_options.kv_bytes = kv_bytes;
+  Engine engine(model, engine_options);
+  Status failure;
+  for (size_t index : which) {
+    Request request;
+    request.prompt = prompts[index];
+    request.options = options;
+    request.options.sampling.seed += index;
+    request.done = [&, index](const Generation& g) {
+      if (!failure.ok()) return;
+      Answer answer;
+      answer.tokens = static_cast<int64_t>(g.tokens.size());
+      answer.ended = g.finish_reason == FinishReason::kStop;
+      std::vector<int32_t> ids;
+      for (const GeneratedToken& token : g.tokens) ids.push_back(token.id);
+      if (answer.ended) ids.pop_back();
+      answer.text = model.tokenizer()->decode(ids, /*skip_special=*/false);
+      failure = done(index, answer);
+    };
+    LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(request))
+                               .status()
+                               .with_context(fmt::format("prompt {}", index + 1)));
+  }
+  while (failure.ok()) {
+    if (stop != nullptr && stop->load()) return Status(StatusCode::kCancelled, "stopped");
+    if (!engine.step()) break;
+  }
+  return failure;
+}
+
+std::string final_answer(const std::string& text, const std::string& mark) {
+  size_t from = 0;
+  if (!mark.empty()) {
+    const size_t at = text.rfind(mark);
+    if (at != std::string::npos) from = at + mark.size();
+  }
+  const char* space = " \t\r\n";
+  const size_t begin = text.find_first_not_of(space, from);
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(space) + 1 - begin);
+}
+
+}  // namespace looplm

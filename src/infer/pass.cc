@@ -86,7 +86,7 @@ PassRunner::PassRunner(const ModelWeights& weights, Device& device)
 
 PassRunner::~PassRunner() = default;
 
-void PassRunner::run(std::span<Lane> lanes) {
+void PassRunner::run(std::span<Lane> lanes, BlockHook* hook) {
   if (lanes.empty()) return;
   const ModelConfig& config = weights_.config();
   const int64_t width = config.hidden_size;
@@ -111,6 +111,7 @@ void PassRunner::run(std::span<Lane> lanes) {
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     block_forward(config, weights_.block(layer), layer, x_.data(), a, *attention_, x_.data(),
                   device_);
+    if (hook != nullptr) hook->after_block(layer, lanes, x_.data());
   }
   rms_norm_forward({x_.data(), weights_.final_norm(), static_cast<float>(config.rms_norm_eps), rows,
                     width, normed_.data(), nullptr},

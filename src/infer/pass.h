@@ -29,6 +29,15 @@ struct Lane {
   float gate_logit = 0;     // out; 0 for a model without a gate
 };
 
+// Looks at the residual stream inside a pass, and may change it.
+class BlockHook {
+ public:
+  virtual ~BlockHook() = default;
+  // After block `layer` (from 0): states (lanes, E) in the order of the lanes, which the next
+  // block, or the final norm, reads as they are left here.
+  virtual void after_block(int64_t layer, std::span<const Lane> lanes, float* states) = 0;
+};
+
 // Runs passes. Holds the buffers that a pass needs, grown to the largest pass seen.
 class PassRunner {
  public:
@@ -39,7 +48,7 @@ class PassRunner {
 
   // Lanes of one sequence and loop must come in ascending order of position; neighbours share reads
   // of the cache.
-  void run(std::span<Lane> lanes);
+  void run(std::span<Lane> lanes, BlockHook* hook = nullptr);
 
   // out (rows, E): embeddings of ids, each in [0, vocab_size).
   void embed(std::span<const int32_t> ids, float* out);

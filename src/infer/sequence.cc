@@ -15,8 +15,8 @@ Sequence::Sequence(PassRunner& runner, PagePool& pages, int64_t loops, KvPolicy 
       position_kv_(policy, cache_, runner.weights().config()) {}
 
 Status Sequence::read_prompt(std::span<const int32_t> prompt, int64_t chunk,
-                             const ChunkObserver& observe) {
-  LOOPLM_CHECK(length_ == 0 && chunk > 0);
+                             const ChunkObserver& observe, BlockHook* hook) {
+  LOOPLM_CHECK(chunk > 0);
   const auto total = static_cast<int64_t>(prompt.size());
   for (int64_t first = 0; first < total; first += chunk) {
     const int64_t count = std::min(chunk, total - first);
@@ -26,17 +26,23 @@ Status Sequence::read_prompt(std::span<const int32_t> prompt, int64_t chunk,
                   states_.data());
     lanes_.clear();
     for (int64_t i = 0; i < count; ++i) {
-      lanes_.push_back(
-          {&cache_, first + i, 0, states_.data() + i * width_, normed_.data() + i * width_, 0.0f});
+      lanes_.push_back({&cache_, length_ + i, 0, states_.data() + i * width_,
+                        normed_.data() + i * width_, 0.0f});
     }
     for (int64_t loop = 0; loop < loops_; ++loop) {
       for (Lane& lane : lanes_) lane.loop = loop;
-      runner_.run(lanes_);
-      if (observe) LOOPLM_RETURN_IF_ERROR(observe({first, count, loop, normed_.data(), lanes_}));
+      runner_.run(lanes_, hook);
+      if (observe) LOOPLM_RETURN_IF_ERROR(observe({length_, count, loop, normed_.data(), lanes_}));
     }
+    length_ += count;
   }
-  length_ = total;
   return {};
+}
+
+void Sequence::rewind(int64_t length) {
+  LOOPLM_CHECK(length >= 0 && length <= length_);
+  cache_.truncate(length);
+  length_ = length;
 }
 
 void Sequence::extend(int32_t token, PositionReader& reader) {

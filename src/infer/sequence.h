@@ -27,9 +27,13 @@ class Sequence {
   };
   using ChunkObserver = std::function<Status(const ChunkLoop&)>;
 
-  // Runs all loops of the prompt's positions, `chunk` positions per pass. The sequence must be
-  // empty.
-  Status read_prompt(std::span<const int32_t> prompt, int64_t chunk, const ChunkObserver& observe);
+  // Runs all loops of the next prompt.size() positions, `chunk` positions per pass. `observe` and
+  // `hook` may be empty.
+  Status read_prompt(std::span<const int32_t> prompt, int64_t chunk, const ChunkObserver& observe,
+                     BlockHook* hook = nullptr);
+
+  // Forgets every position from `length` on.
+  void rewind(int64_t length);
 
   // Reduces the prompt's planes as the policy says; afterwards only extend() may be called.
   void end_prompt() { cache_.share_planes(policy_); }

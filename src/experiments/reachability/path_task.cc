@@ -1,0 +1,90 @@
+#include "experiments/reachability/path_task.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/rng.h"
+
+namespace looplm {
+namespace {
+
+constexpr uint64_t kHeldOutShare = 16;  // one in so many
+constexpr int kMost = 1000;
+
+template <typename T>
+void shuffle(std::vector<T>& items, Rng& rng) {
+  for (size_t i = items.size(); i > 1; --i) {
+    std::swap(items[i - 1], items[rng.below(static_cast<uint32_t>(i))]);
+  }
+}
+
+PathSplit split_of(const std::vector<std::pair<int, int>>& edges) {
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  for (const auto& [from, to] : edges) {
+    for (int node : {from, to}) hash = (hash ^ static_cast<uint64_t>(node)) * 0x100000001b3u;
+  }
+  hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the text alone
+  return hash % kHeldOutShare == 0 ? PathSplit::kHeldOut : PathSplit::kTrain;
+}
+
+PathDocument draw(const PathOptions& o, Rng& rng) {
+  const auto below = [&](int n) { return static_cast<int>(rng.below(static_cast<uint32_t>(n))); };
+  std::vector<int> names(static_cast<size_t>(o.nodes()));
+  std::iota(names.begin(), names.end(), 0);
+  shuffle(names, rng);
+  const auto node = [&](int path, int place) {
+    return names[static_cast<size_t>(path * (o.length + 1) + place)];
+  };
+  PathDocument document;
+  for (int path = 0; path < o.paths; ++path) {
+    for (int place = 0; place < o.length; ++place) {
+      document.edges.emplace_back(node(path, place), node(path, place + 1));
+    }
+  }
+  shuffle(document.edges, rng);
+  for (int i = 0; i < o.queries; ++i) {
+    const int path = below(o.paths);
+    const int distance = o.distance > 0 ? o.distance : 1 + below(o.length);
+    document.queries.push_back({node(path, o.length - distance), node(path, o.length), distance});
+  }
+  return document;
+}
+
+Status check_range(const char* what, int value, int least, int most) {
+  if (value >= least && value <= most) return {};
+  return invalid_argument(fmt::format("{} is {}; expected {} to {}", what, value, least, most));
+}
+
+}  // namespace
+
+Status check(const PathOptions& o) {
+  LOOPLM_RETURN_IF_ERROR(check_range("paths", o.paths, 2, kMost));
+  LOOPLM_RETURN_IF_ERROR(check_range("length", o.length, 1, kMost));
+  LOOPLM_RETURN_IF_ERROR(check_range("distance", o.distance, 0, o.length));
+  return check_range("queries", o.queries, 1, kMost);
+}
+
+std::vector<int32_t> PathDocument::ids(const PathOptions& options) const {
+  std::vector<int32_t> ids = {options.bos()};
+  for (const auto& [from, to] : edges) ids.insert(ids.end(), {from, to});
+  ids.push_back(options.query());
+  for (const PathQuery& q : queries) ids.insert(ids.end(), {q.from, q.end});
+  return ids;
+}
+
+PathDocument path_document(const PathOptions& options, uint64_t index) {
+  LOOPLM_CHECK(check(options).ok());
+  Rng rng(options.seed, index);
+  PathDocument document = draw(options, rng);
+  while (split_of(document.edges) != options.split) document = draw(options, rng);
+  return document;
+}
+
+size_t path_answer_place(const PathOptions& options, int query) {
+  return static_cast<size_t>(2 + 2 * options.edges() + 2 * query + 1);
+}
+
+}  // namespace looplm

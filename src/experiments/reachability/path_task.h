@@ -1,0 +1,65 @@
+// Reachability for a model that must learn it: a context graph as edges in the prompt, and queries.
+//
+//   bos  7 2  11 5  2 9  ...  query  7 9  11 4  ...
+//
+// The graph is a few directed paths of equal length; names of nodes are drawn anew for each
+// document, and edges come in a random order. A query is a node, and its answer the only end of a
+// path that can be reached from it. Distances to the end are drawn uniformly. All nodes before the
+// ends have one edge in (but the first of each path) and one out, so nothing but following the
+// edges tells one end from the others.
+#ifndef LOOPLM_EXPERIMENTS_REACHABILITY_PATH_TASK_H_
+#define LOOPLM_EXPERIMENTS_REACHABILITY_PATH_TASK_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+// A sixteenth of all graphs (with names and order of edges), chosen by a hash, is held out.
+enum class PathSplit { kTrain, kHeldOut };
+
+struct PathOptions {
+  int paths = 2;
+  int length = 8;    // edges of each path
+  int distance = 0;  // from the end, of all queries; 0: drawn from 1 .. length
+  int queries = 8;   // per document
+  PathSplit split = PathSplit::kTrain;
+  uint64_t seed = 1;
+
+  int edges() const { return paths * length; }
+  int nodes() const { return paths * (length + 1); }
+  // Ids: nodes are 0 .. nodes - 1.
+  int32_t bos() const { return nodes(); }
+  int32_t query() const { return nodes() + 1; }
+  int32_t vocab_size() const { return nodes() + 2; }
+  size_t document_length() const { return static_cast<size_t>(2 + 2 * edges() + 2 * queries); }
+  bool operator==(const PathOptions&) const = default;
+};
+
+Status check(const PathOptions& options);
+
+struct PathQuery {
+  int from = 0;
+  int end = 0;  // that can be reached from it
+  int distance = 0;
+};
+
+struct PathDocument {
+  std::vector<std::pair<int, int>> edges;  // in the order in which they are written
+  std::vector<PathQuery> queries;
+
+  std::vector<int32_t> ids(const PathOptions& options) const;
+};
+
+// The document with this index: a pure function of the options and the index.
+PathDocument path_document(const PathOptions& options, uint64_t index);
+
+// Place of a query's answer among a document's ids.
+size_t path_answer_place(const PathOptions& options, int query);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_REACHABILITY_PATH_TASK_H_

@@ -1,0 +1,99 @@
+#include "experiments/reachability/path_task.h"
+
+#include <map>
+#include <set>
+
+#include <gmock/gmock.h>
+
+namespace looplm {
+namespace {
+
+// Follows edges as they stand in the tokens; counts the steps.
+std::pair<int32_t, int> walk(const std::vector<int32_t>& ids, size_t edges, int32_t node) {
+  for (int steps = 0;; ++steps) {
+    int32_t next = -1;
+    for (size_t e = 0; e < edges; ++e) {
+      if (ids[1 + 2 * e] == node) next = ids[2 + 2 * e];
+    }
+    if (next < 0) return {node, steps};
+    node = next;
+  }
+}
+
+TEST(PathTask, AnswersAreWhatAReaderOfTheTokensFinds) {
+  const PathOptions options = {.paths = 3, .length = 5, .queries = 3};
+  std::map<int, int> seen;
+  for (uint64_t i = 0; i < 2000; ++i) {
+    const PathDocument d = path_document(options, i);
+    const std::vector<int32_t> ids = d.ids(options);
+    ASSERT_EQ(ids.size(), 1 + 2 * 15 + 1 + 2 * 3u);
+    ASSERT_EQ(ids.size(), options.document_length());
+    EXPECT_EQ(ids.front(), options.bos());
+    EXPECT_EQ(ids[31], options.query());
+    for (int q = 0; q < 3; ++q) {
+      const size_t place = path_answer_place(options, q);
+      const auto [end, steps] = walk(ids, 15, ids[place - 1]);
+      EXPECT_EQ(ids[place], end);
+      EXPECT_EQ(d.queries[static_cast<size_t>(q)].distance, steps);
+      ++seen[steps];
+    }
+  }
+  ASSERT_EQ(seen.size(), 5u);
+  for (const auto& [distance, count] : seen) EXPECT_NEAR(count, 1200, 130) << distance;
+}
+
+TEST(PathTask, EveryNodeIsInOnePathAndEveryPathIsAsked) {
+  const PathOptions options = {.paths = 2, .length = 4, .distance = 2, .queries = 1};
+  std::map<int, int> ends;
+  for (uint64_t i = 0; i < 3000; ++i) {
+    const PathDocument d = path_document(options, i);
+    std::set<int> from, to;
+    for (const auto& [u, v] : d.edges) {
+      EXPECT_TRUE(from.insert(u).second);
+      EXPECT_TRUE(to.insert(v).second);
+    }
+    EXPECT_EQ(from.size(), 8u);
+    EXPECT_EQ(to.size(), 8u);
+    EXPECT_EQ(d.queries[0].distance, 2);
+    ++ends[d.queries[0].end];
+  }
+  ASSERT_EQ(ends.size(), 10u);
+  for (const auto& [end, count] : ends) EXPECT_NEAR(count, 300, 70) << end;
+}
+
+TEST(PathTask, SplitsShareNoGraphAndHoldOutASixteenth) {
+  PathOptions options = {.length = 1, .queries = 1};  // few graphs: an overlap would show
+  const auto graphs = [&] {
+    std::set<std::vector<std::pair<int, int>>> found;
+    for (uint64_t i = 0; i < 3000; ++i) found.insert(path_document(options, i).edges);
+    return found;
+  };
+  const auto train = graphs();
+  options.split = PathSplit::kHeldOut;
+  const auto held_out = graphs();
+  for (const auto& graph : held_out) EXPECT_FALSE(train.contains(graph));
+  EXPECT_EQ(train.size() + held_out.size(), 24u);  // 4! names; the order is among them
+  EXPECT_GE(held_out.size(), 1u);
+  EXPECT_LE(held_out.size(), 5u);
+}
+
+TEST(PathTask, IsAFunctionOfOptionsAndIndex) {
+  PathOptions options;
+  const std::vector<int32_t> first = path_document(options, 9).ids(options);
+  EXPECT_EQ(path_document(options, 9).ids(options), first);
+  EXPECT_NE(path_document(options, 10).ids(options), first);
+  options.seed = 2;
+  EXPECT_NE(path_document(options, 9).ids(options), first);
+}
+
+TEST(PathTask, OptionsAreChecked) {
+  EXPECT_THAT(check({.paths = 1}).message(), testing::HasSubstr("paths is 1; expected 2"));
+  EXPECT_THAT(check({.length = 0}).message(), testing::HasSubstr("length is 0"));
+  EXPECT_THAT(check({.length = 4, .distance = 5}).message(),
+              testing::HasSubstr("distance is 5; expected 0 to 4"));
+  EXPECT_THAT(check({.queries = 0}).message(), testing::HasSubstr("queries is 0"));
+  EXPECT_TRUE(check(PathOptions()).ok());
+}
+
+}  // namespace
+}  // namespace looplm

@@ -1,0 +1,218 @@
+#include "experiments/capo/biography.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "experiments/capo/permutation.h"
+#include "experiments/capo/templates.h"
+
+namespace looplm {
+namespace {
+
+namespace words = biography_words;
+
+// Streams of random numbers of a world; a person's attributes are drawn from the one of the index
+// itself. biography_stream.cc has the third.
+constexpr uint64_t kNameStream = uint64_t{1} << 61;
+constexpr uint64_t kTemplateStream = uint64_t{2} << 61;
+
+// Where the values of a list lie in the grid of beginnings and endings: value i is beginning
+// `start + i % starts` with ending `end + i / starts`.
+struct Grid {
+  uint32_t values;
+  uint32_t start, starts;
+  uint32_t end;
+};
+constexpr Grid kFirstNameGrid = {kFirstNames, 0, 20, 0};
+constexpr Grid kMiddleNameGrid = {kMiddleNames, 20, 20, 0};
+constexpr Grid kLastNameGrid = {kLastNames, 0, 40, 0};
+constexpr Grid kCityGrid = {kCities, 0, 20, 15};
+constexpr Grid kUniversityGrid = {kUniversities, 10, 20, 10};
+constexpr Grid kMajorGrid = {kMajors, 20, 10, 0};
+constexpr Grid kEmployerGrid = {kEmployers, 20, 20, 8};
+
+constexpr bool fits(const Grid& grid) {
+  const uint32_t ends = (grid.values + grid.starts - 1) / grid.starts;
+  return grid.start + grid.starts <= words::kStarts.size() &&
+         grid.end + ends <= words::kEnds.size();
+}
+static_assert(fits(kFirstNameGrid) && fits(kMiddleNameGrid) && fits(kLastNameGrid) &&
+              fits(kCityGrid) && fits(kUniversityGrid) && fits(kMajorGrid) && fits(kEmployerGrid));
+
+constexpr uint32_t kFirstYear = 1900;
+
+}  // namespace
+
+Person person(uint64_t seed, uint64_t index) {
+  Person p;
+  uint64_t name =
+      permuted(seed, kNameStream, index, uint64_t{kFirstNames} * kMiddleNames * kLastNames);
+  p.first_name = static_cast<uint32_t>(name % kFirstNames);
+  name /= kFirstNames;
+  p.middle_name = static_cast<uint32_t>(name % kMiddleNames);
+  p.last_name = static_cast<uint32_t>(name / kMiddleNames);
+  Rng rng(seed, index);
+  p.gender = rng.below(kGenders);
+  p.month = rng.below(kMonths);
+  p.day = rng.below(kDays);
+  p.year = rng.below(kYears);
+  p.city = rng.below(kCities);
+  p.university = rng.below(kUniversities);
+  p.major = rng.below(kMajors);
+  p.employer = rng.below(kEmployers);
+  return p;
+}
+
+uint32_t employer_city(uint32_t employer) {
+  LOOPLM_CHECK(employer < kEmployers);
+  return Rng(kEmployers, employer).below(kCities);
+}
+
+int32_t BiographyWriter::add_token(std::string text, Join join) {
+  tokens_.push_back({std::move(text), join});
+  return vocab_size() - 1;
+}
+
+void BiographyWriter::add_words(const char* phrase, std::vector<int32_t>& ids) {
+  const std::string text = phrase;
+  for (size_t from = 0; from < text.size();) {
+    const size_t to = std::min(text.find(' ', from), text.size());
+    const std::string word = text.substr(from, to - from);
+    // Words stand after everything else, so that "May" and "may" could not be confused.
+    const auto known = std::find_if(tokens_.begin() + pronouns_, tokens_.end(),
+                                    [&](const Token& token) { return token.text == word; });
+    ids.push_back(known == tokens_.end() ? add_token(word, Join::kSpace)
+                                         : static_cast<int32_t>(known - tokens_.begin()));
+    from = to + 1;
+  }
+}
+
+BiographyWriter::BiographyWriter() {
+  add_token("", Join::kNone);  // id 0 begins every document
+  const auto add_all = [&](auto&& texts, Join join) {
+    const int32_t first = vocab_size();
+    for (const auto& text : texts) add_token(text, join);
+    return first;
+  };
+  const auto numbers = [](uint32_t first, uint32_t count) {
+    std::vector<std::string> texts;
+    for (uint32_t i = 0; i < count; ++i) texts.push_back(std::to_string(first + i));
+    return texts;
+  };
+  period_ = add_token(".", Join::kNone);
+  starts_ = add_all(words::kStarts, Join::kSpace);
+  ends_ = add_all(words::kEnds, Join::kNone);
+  months_ = add_all(words::kMonthNames, Join::kSpace);
+  days_ = add_all(numbers(1, kDays), Join::kSpace);
+  decades_ = add_all(numbers(kFirstYear / 10, kYears / 10), Join::kSpace);
+  digits_ = add_all(numbers(0, 10), Join::kNone);
+  pronouns_ = add_all(words::kPronouns, Join::kSpace);
+  for (size_t s = 0; s < words::kPhrases.size(); ++s) {
+    for (const char* phrase : words::kPhrases[s].openings) {
+      add_words(phrase, openings_[s].emplace_back());
+    }
+    for (const char* phrase : words::kPhrases[s].closings) {
+      add_words(phrase, closings_[s].emplace_back());
+    }
+    LOOPLM_CHECK(openings_[s].size() * closings_[s].size() == kTemplates);
+  }
+}
+
+std::vector<int32_t> BiographyWriter::opening(Sentence sentence, uint32_t template_index) const {
+  const auto& all = openings_[static_cast<size_t>(sentence)];
+  return all[template_index % all.size()];
+}
+
+std::vector<int32_t> BiographyWriter::closing(Sentence sentence, uint32_t template_index) const {
+  const auto& all = closings_[static_cast<size_t>(sentence)];
+  return all[template_index / openings_[static_cast<size_t>(sentence)].size()];
+}
+
+void BiographyWriter::add_value(Sentence sentence, const Person& p, Biography& biography) const {
+  const auto add = [&](int32_t id) {
+    biography.ids.push_back(id);
+    biography.roles.push_back(TokenRole::kAttribute);
+  };
+  const auto add_from = [&](const Grid& grid, uint32_t value) {
+    add(starts_ + static_cast<int32_t>(grid.start + value % grid.starts));
+    add(ends_ + static_cast<int32_t>(grid.end + value / grid.starts));
+  };
+  switch (sentence) {
+    case Sentence::kBirthDate:
+      add(months_ + static_cast<int32_t>(p.month));
+      add(days_ + static_cast<int32_t>(p.day));
+      add(decades_ + static_cast<int32_t>(p.year / 10));
+      add(digits_ + static_cast<int32_t>(p.year % 10));
+      break;
+    case Sentence::kBirthCity:
+      add_from(kCityGrid, p.city);
+      break;
+    case Sentence::kUniversity:
+      add_from(kUniversityGrid, p.university);
+      break;
+    case Sentence::kMajor:
+      add_from(kMajorGrid, p.major);
+      break;
+    case Sentence::kEmployerCity:
+      add_from(kCityGrid, employer_city(p.employer));
+      break;
+    case Sentence::kEmployer:
+      add_from(kEmployerGrid, p.employer);
+      break;
+  }
+}
+
+Biography BiographyWriter::write(const Person& p,
+                                 const std::array<uint32_t, kSentences>& templates) const {
+  Biography biography;
+  const auto add = [&](int32_t id, TokenRole role) {
+    biography.ids.push_back(id);
+    biography.roles.push_back(role);
+  };
+  const auto add_name = [&](const Grid& grid, uint32_t value) {
+    add(starts_ + static_cast<int32_t>(grid.start + value % grid.starts), TokenRole::kName);
+    add(ends_ + static_cast<int32_t>(grid.end + value / grid.starts), TokenRole::kName);
+  };
+  add(0, TokenRole::kText);
+  add_name(kFirstNameGrid, p.first_name);
+  add_name(kMiddleNameGrid, p.middle_name);
+  add_name(kLastNameGrid, p.last_name);
+  for (int i = 0; i < kSentences; ++i) {
+    const auto sentence = static_cast<Sentence>(i);
+    const uint32_t chosen = templates[static_cast<size_t>(i)];
+    LOOPLM_CHECK(chosen < kTemplates);
+    if (sentence != Sentence::kBirthDate) {
+      // Only the first pronoun tells something that was not said before.
+      add(pronouns_ + static_cast<int32_t>(p.gender),
+          sentence == Sentence::kBirthCity ? TokenRole::kAttribute : TokenRole::kText);
+    }
+    for (int32_t id : opening(sentence, chosen)) add(id, TokenRole::kText);
+    add_value(sentence, p, biography);
+    for (int32_t id : closing(sentence, chosen)) add(id, TokenRole::kText);
+    add(period_, TokenRole::kText);
+  }
+  return biography;
+}
+
+Biography BiographyWriter::write(uint64_t seed, uint64_t index, uint64_t exposure) const {
+  // A stream for each person; an exposure takes its own block of the stream's numbers.
+  std::array<uint32_t, kSentences> templates{};
+  for (size_t i = 0; i < templates.size(); ++i) {
+    const uint32_t bits = philox(seed, kTemplateStream + index, exposure * kSentences + i)[0];
+    templates[i] = static_cast<uint32_t>((uint64_t{bits} * kTemplates) >> 32);
+  }
+  return write(person(seed, index), templates);
+}
+
+std::string BiographyWriter::text(const std::vector<int32_t>& ids) const {
+  std::string text;
+  for (int32_t id : ids) {
+    const Token& token = tokens_.at(static_cast<size_t>(id));
+    if (token.join == Join::kSpace && !text.empty()) text += ' ';
+    text += token.text;
+  }
+  return text;
+}
+
+}  // namespace looplm

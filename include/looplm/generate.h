@@ -79,6 +79,7 @@ struct GenerateOptions {
   SpeculateOptions speculate;  // needs the full KV policy
   ReadOut read_out = ReadOut::kSelected;
   KvPolicy kv = KvPolicy::kFull;
+  PromptKv prompt_kv = PromptKv::kEveryLoop;  // kAsDecoded needs a policy that keeps one plane
   SamplingOptions sampling;
   std::vector<int32_t> stop_ids;          // besides the model's end-of-text ids
   std::vector<std::string> stop_strings;  // not part of the output; need a tokenizer

@@ -1,6 +1,5 @@
 // Which keys and values are kept for earlier positions (arXiv:2510.25741, section 5.4.2, and
-// docs/architecture.md). Prompts are always read with a plane per loop: sharing there costs more
-// than ten points on GSM8K.
+// docs/architecture.md).
 #ifndef LOOPLM_KV_POLICY_H_
 #define LOOPLM_KV_POLICY_H_
 
@@ -44,6 +43,14 @@ constexpr std::optional<KvPolicy> kv_policy_from_name(std::string_view name) {
   }
   return std::nullopt;
 }
+
+// How prompts are read under a policy that keeps one plane.
+enum class PromptKv {
+  kEveryLoop,  // with a plane per loop, which become one when the prompt has been read
+  kAsDecoded,  // as generated positions are, one after the other: each leaves what the policy says,
+               // and that is what its successors see at every loop. The paper's negative control:
+               // more than ten points on GSM8K; and a pass per position and loop
+};
 
 // Planes kept while decoding.
 constexpr int64_t kv_planes(KvPolicy policy, int64_t loops) {

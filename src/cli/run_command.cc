@@ -36,6 +36,7 @@ struct RunOptions {
   std::optional<double> threshold;
   std::string read_out = "selected";
   std::string kv = "full";
+  std::string prompt_kv = "every-loop";
   std::optional<std::string> speculate;
   std::string color = "auto";
   std::vector<std::string> logit_bias;
@@ -135,6 +136,7 @@ Result<GenerateOptions> resolve(const RunOptions& options, const ModelConfig& co
   LOOPLM_RETURN_IF_ERROR(resolve_exit(options, config, o.exit));
   o.read_out = options.read_out == "weighted" ? ReadOut::kWeighted : ReadOut::kSelected;
   o.kv = kv_policy_from_name(options.kv).value();
+  o.prompt_kv = options.prompt_kv == "as-decoded" ? PromptKv::kAsDecoded : PromptKv::kEveryLoop;
   if (options.speculate.has_value()) {
     LOOPLM_RETURN_IF_ERROR(read_speculation(*options.speculate, o.speculate));
   }
@@ -404,6 +406,14 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
                   "Keys and values kept while decoding: full (a plane per loop, exact), last, mean "
                   "or first (one plane), last-exited (repeats the exit loop's)")
       ->check(CLI::IsMember(policies))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--prompt-kv", o.prompt_kv,
+                  "How the prompt is read under a policy of one plane: every-loop (a plane per "
+                  "loop until it has been read) or as-decoded (one plane from the start; worse "
+                  "and slower, for comparison)")
+      ->check(CLI::IsMember({"every-loop", "as-decoded"}))
       ->capture_default_str()
       ->group(group);
   command

@@ -40,6 +40,27 @@ TEST(Arithmetic, AnswersAreWhatAReaderOfTheTextFinds) {
   for (const auto& [operations, count] : seen) EXPECT_NEAR(count, 500, 105) << operations;
 }
 
+TEST(Arithmetic, ASmallerModulusKeepsSmallerDigits) {
+  ArithmeticOptions options;
+  options.modulus = 5;
+  std::set<char> seen;
+  for (uint64_t i = 0; i < 500; ++i) {
+    const ArithmeticExample e = arithmetic_example(options, i);
+    int value = e.prompt[0] - '0';
+    for (size_t at = 1; e.prompt[at] != '='; at += 2) {
+      ASSERT_LT(e.prompt[at + 1], '5');
+      const int right = e.prompt[at + 1] - '0';
+      value = e.prompt[at] == '+'   ? (value + right) % 5
+              : e.prompt[at] == '-' ? (value + 5 - right) % 5
+                                    : value * right % 5;
+    }
+    EXPECT_EQ(e.completion, std::to_string(value));
+    EXPECT_EQ(arithmetic_value(e.prompt, 5), value);
+    seen.insert(e.completion[0]);
+  }
+  EXPECT_EQ(seen.size(), 5u);
+}
+
 TEST(Arithmetic, SplitsShareNoPromptAndHoldOutASixteenth) {
   ArithmeticOptions options;
   options.max_operations = 2;  // few prompts, so that an overlap would show
@@ -72,6 +93,7 @@ TEST(Arithmetic, RangesAreChecked) {
   EXPECT_THAT(check({.min_operations = 9}).message(), testing::HasSubstr("9..8"));
   EXPECT_THAT(check({.min_operations = 0}).message(), testing::HasSubstr("0..8"));
   EXPECT_THAT(check({.max_operations = 1001}).message(), testing::HasSubstr("1..1001"));
+  EXPECT_THAT(check({.modulus = 11}).message(), testing::HasSubstr("modulus is 11"));
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ class Engine::Impl {
                                                next.loops)};
       if (next.cancelled) r.wavefront->cancel();
       waiting_.pop_front();
-      if (options_.share_prefixes) adopt_prefix(*r.wavefront);
+      if (options_.share_prefixes && r.wavefront->takes_prefixes()) adopt_prefix(*r.wavefront);
       running_.push_back(std::move(r));
     }
   }

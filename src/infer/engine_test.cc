@@ -226,6 +226,9 @@ TEST_P(EngineTest, EveryRequestGetsTheTokensItGetsAlone) {
     o.exit = {ExitKind::kGate, 0.5, 1, 0};
     o.kv = kv;
     all.push_back({random_ids(40, config_.vocab_size, ++seed), o});
+    if (kv_planes(kv, config_.loops) > 1) continue;
+    o.prompt_kv = PromptKv::kAsDecoded;
+    all.push_back({all.back().prompt, o});  // what the one before has kept is not for it
   }
   for (const Mixed& m : all) {
     alone.push_back(answer_of(generate(*model, m.prompt, m.options).value()));

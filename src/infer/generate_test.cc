@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "looplm/engine.h"
+
 #include "infer/test_model.h"
 #include "support/temp_dir.h"
 
@@ -297,6 +299,38 @@ TEST_F(Generate, NoTokensAskedForAreNone) {
   EXPECT_EQ(g.mean_loops(), 0);
 }
 
+TEST_F(Generate, APromptReadAsDecodedIsOneThatWasDecoded) {
+  // Decoding from the prompt's first token, with the other prompt tokens put in place of those
+  // chosen, leaves the same keys and values: the first position sees itself alone either way.
+  const auto model = load();
+  const int64_t forced = static_cast<int64_t>(prompt_.size()) - 1;
+  for (KvPolicy kv : {KvPolicy::kLast, KvPolicy::kMean, KvPolicy::kFirst}) {
+    SCOPED_TRACE(kv_policy_name(kv));
+    GenerateOptions o = request(12);
+    o.kv = kv;
+    const Generation by_loops = generate(*model, prompt_, o).value();
+    o.prompt_kv = PromptKv::kAsDecoded;
+    const Generation as_decoded = generate(*model, prompt_, o).value();
+    EXPECT_EQ(as_decoded.statistics.passes, (forced + 12) * config_.loops);
+    EXPECT_NE(ids_of(as_decoded), ids_of(by_loops));
+
+    Generation decoded;
+    Request r;
+    r.prompt = {prompt_[0]};
+    r.options = request(forced + 12);
+    r.options.kv = kv;
+    r.done = [&](Generation g) { decoded = std::move(g); };
+    r.replay = [&](int64_t index, int64_t, int32_t token) {
+      return index < forced ? prompt_[static_cast<size_t>(index) + 1] : token;
+    };
+    Engine engine(*model);
+    ASSERT_OK(engine.submit(std::move(r)));
+    engine.run();
+    decoded.tokens.erase(decoded.tokens.begin(), decoded.tokens.begin() + forced);
+    expect_same(as_decoded, decoded);
+  }
+}
+
 TEST_F(Generate, WrongRequestsAreNamed) {
   const auto model = load();
   const auto with = [&](auto change) {
@@ -316,6 +350,7 @@ TEST_F(Generate, WrongRequestsAreNamed) {
   EXPECT_ERROR_SAYS(with([](auto& o) { o.exit.min_loops = 4; }), "min_loops is 4", "1 to 3");
   EXPECT_ERROR_SAYS(with([](auto& o) { o.exit.min_loops = 0; }), "min_loops is 0", "1 to 3");
   EXPECT_ERROR_SAYS(with([](auto& o) { o.prompt_chunk = 0; }), "prompt_chunk is 0");
+  EXPECT_ERROR_SAYS(with([](auto& o) { o.prompt_kv = PromptKv::kAsDecoded; }), "one plane", "full");
   EXPECT_ERROR_SAYS(with([](auto& o) { o.sampling.top_p = 2; }), "top_p is 2");
   EXPECT_ERROR_SAYS(with([](auto& o) { o.stop_strings = {"x"}; }), "stop strings", "tokenizer");
   EXPECT_ERROR_SAYS(with([](auto& o) {

@@ -36,6 +36,14 @@ Status check_speculation(const GenerateOptions& o, int64_t max_loops, const Mode
   return {};
 }
 
+Status check_prompt_kv(const GenerateOptions& o) {
+  if (o.prompt_kv == PromptKv::kEveryLoop || kv_planes(o.kv, 2) == 1) return {};
+  return invalid_argument(
+      fmt::format("prompts read as decoded need a KV policy that keeps one plane, but it is {}; "
+                  "expected last, mean or first",
+                  kv_policy_name(o.kv)));
+}
+
 }  // namespace
 
 Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOptions& o,
@@ -63,6 +71,7 @@ Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOpt
   }
   LOOPLM_RETURN_IF_ERROR(make_exit_rule(o.exit, config.exit_gate).status());
   LOOPLM_RETURN_IF_ERROR(check_speculation(o, max_loops, config));
+  LOOPLM_RETURN_IF_ERROR(check_prompt_kv(o));
   return max_loops;
 }
 

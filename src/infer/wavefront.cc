@@ -48,6 +48,7 @@ Wavefront::Wavefront(Model& model, PassRunner& runner, PagePool& pages, Request 
   statistics_.loop_reads.assign(static_cast<size_t>(max_loops), 0);
   statistics_.loop_agreements.assign(static_cast<size_t>(max_loops), 0);
   finished_ = request_.options.max_tokens == 0;
+  if (reads_as_decoded()) cache_.share_planes(request_.options.kv);
 }
 
 Wavefront::~Wavefront() = default;
@@ -79,7 +80,7 @@ void Wavefront::start(int64_t index, int32_t token) {
   p->state.resize(static_cast<size_t>(2 * width_));
   runner_.embed({&token, 1}, p->state.data());
   if (index >= prompt_size() - 1) p->view = make_view();
-  if (index >= prompt_size()) position_kv_.begin(index);
+  if (under_policy(index)) position_kv_.begin(index);
   flight_.push_back(std::move(p));
 }
 
@@ -101,8 +102,8 @@ int64_t Wavefront::prompt_positions_in_flight() const { return prompt_flying_; }
 
 void Wavefront::add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes) {
   if (flight_.empty() && prompt_started_ < prompt_size()) {
-    begin_chunk(
-        std::min({request_.options.prompt_chunk, prompt_quota, prompt_size() - prompt_started_}));
+    const int64_t chunk = reads_as_decoded() ? 1 : request_.options.prompt_chunk;
+    begin_chunk(std::min({chunk, prompt_quota, prompt_size() - prompt_started_}));
   } else if (started_ < emitted_ && (keeps_all_loops() || flight_.empty())) {
     if (!keeps_all_loops() && started_ == 0) cache_.share_planes(request_.options.kv);
     ++started_;
@@ -139,7 +140,7 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& 
     const Lane& lane = lanes[static_cast<size_t>(p->lane)];
     p->lane = -1;
     ++p->loops;
-    if (p->index >= prompt_size()) position_kv_.after_loop(p->loops - 1);
+    if (under_policy(p->index)) position_kv_.after_loop(p->loops - 1);
     if (p->view == nullptr) continue;
     View& view = *p->view;
     view.judged = false;
@@ -287,7 +288,7 @@ void Wavefront::retire() {
     const bool generated = p.index >= prompt_size();
     const bool enough = generated && !keeps_all_loops() && p.view->reader.decided();
     if (p.loops < max_loops_ && !enough) return;
-    if (generated) position_kv_.finish(p.loops);
+    if (under_policy(p.index)) position_kv_.finish(p.loops);
     if (!generated) --prompt_flying_;
     if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
     flight_.pop_front();
@@ -295,7 +296,7 @@ void Wavefront::retire() {
 }
 
 bool Wavefront::take_prompt_end() {
-  if (prompt_end_taken_ || !prompt_ended()) return false;
+  if (prompt_end_taken_ || !prompt_ended() || reads_as_decoded()) return false;
   prompt_end_taken_ = true;
   return true;
 }

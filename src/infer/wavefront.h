@@ -38,6 +38,8 @@ class Wavefront {
   SequenceCache& cache() { return cache_; }
   int64_t max_loops() const { return max_loops_; }
 
+  // Whether prompt positions that other requests computed may be adopted.
+  bool takes_prefixes() const { return !reads_as_decoded(); }
   // Before the first pass: prompt positions 0 .. 32 * pages - 1 have been computed before.
   // `page(loop, layer, i)` is their i-th page.
   template <typename Page>
@@ -64,6 +66,7 @@ class Wavefront {
   void judge(const float* logits);
 
   // True once, after the pass that ended the prompt's last position, with every plane complete.
+  // Never where the prompt was not read with a plane per loop.
   bool take_prompt_end();
 
   bool finished() const { return finished_; }
@@ -76,6 +79,11 @@ class Wavefront {
 
   int64_t prompt_size() const { return static_cast<int64_t>(request_.prompt.size()); }
   int64_t output_index(int64_t position) const { return position - (prompt_size() - 1); }
+  bool reads_as_decoded() const { return request_.options.prompt_kv == PromptKv::kAsDecoded; }
+  // Whether the position leaves in the cache what the KV policy says.
+  bool under_policy(int64_t position) const {
+    return position >= prompt_size() || reads_as_decoded();
+  }
   bool keeps_all_loops() const { return request_.options.kv == KvPolicy::kFull; }
   bool prompt_ended() const { return prompt_started_ == prompt_size() && prompt_flying_ == 0; }
 

@@ -1,0 +1,51 @@
+// Quality over mean depth of an exit rule (arXiv:2510.25741, section 5.4.1 and figure 5): its
+// threshold is swept, and each point is held against fixed depths of the same mean cost.
+#ifndef LOOPLM_EXPERIMENTS_EXITS_EXIT_CURVE_H_
+#define LOOPLM_EXPERIMENTS_EXITS_EXIT_CURVE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eval/depth_scores.h"
+#include "eval/depth_table.h"
+
+namespace looplm {
+
+struct ExitCurveOptions {
+  int64_t trained_loops = 0;    // no token runs more
+  std::vector<double> targets;  // mean depths to reach, each from 1 to trained_loops
+  int64_t resamples = 1000;     // of the bootstrap over examples
+  uint64_t seed = 1;
+};
+
+struct ExitPoint {
+  double target = 0;
+  double threshold = 0;
+  double mean_loops = 0;  // reached; see exit_threshold
+  Estimate nll;           // nats per scored token
+  Estimate accuracy;      // share of scored tokens that are the most likely one
+  // Against what a mixture of the two fixed depths beside mean_loops gives: above 0 is better.
+  Estimate nll_gain;       // nats
+  Estimate accuracy_gain;  // share
+};
+
+// The threshold whose mean depth is nearest to `target`. Mean depth moves in steps, one token's
+// loop at a time, and larger where a rule's figures are equal.
+double exit_threshold(const std::vector<DepthScores>& scores, ExitKind kind, double target,
+                      int64_t trained_loops);
+
+// A point per target. Scores must be of one model, with at least trained_loops loops.
+std::vector<ExitPoint> exit_curve(const std::vector<DepthScores>& scores, ExitKind kind,
+                                  const ExitCurveOptions& options);
+
+// Accuracy of one curve's points less another's at the same targets, of the same examples and
+// loops, resampled together. Each is corrected for the depth that it did not quite reach by the
+// slope of the fixed depths.
+std::vector<Estimate> accuracy_difference(const std::vector<DepthScores>& scores, ExitKind kind,
+                                          const std::vector<DepthScores>& reference_scores,
+                                          ExitKind reference_kind, const ExitCurveOptions& options);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_EXITS_EXIT_CURVE_H_

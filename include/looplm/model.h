@@ -34,15 +34,15 @@ struct ModelOptions {
 // Not for use by several threads at once.
 class Model {
  public:
-  // `path` is a directory with config.json and safetensors, or a GGUF file; tokenizer.json is there
-  // or beside the file if text is wanted. Fails on missing or misshapen tensors and on values that
-  // are not finite.
+  // `path` is a directory with config.json and safetensors, or a GGUF file. Text is read by the
+  // tokenizer.json there or beside the file, else by the GGUF file's own tokenizer. Fails on
+  // missing or misshapen tensors and on values that are not finite.
   static Result<std::unique_ptr<Model>> load(const std::string& path,
                                              const ModelOptions& options = {});
   ~Model();
 
   const ModelConfig& config() const;
-  // Null where there is no tokenizer.json.
+  // Null where there is none.
   const Tokenizer* tokenizer() const;
   // Or the GGUF file.
   const std::string& directory() const;

@@ -50,7 +50,7 @@ std::vector<Mode> modes(const ModelConfig& config) {
 }
 
 Result<std::vector<std::vector<int32_t>>> read_prompts(const SpeculateBenchOptions& o,
-                                                       const Model& model) {
+                                                       Model& model) {
   std::vector<std::vector<int32_t>> prompts;
   const auto full = [&] { return static_cast<int64_t>(prompts.size()) == o.prompt_count; };
   if (o.prompts.empty()) {

@@ -41,8 +41,7 @@ struct Loss {
   int64_t same_best = 0, tokens = 0, targets = 0;
 };
 
-Result<std::vector<std::vector<int32_t>>> read_samples(const CompareOptions& o,
-                                                       const Model& model) {
+Result<std::vector<std::vector<int32_t>>> read_samples(const CompareOptions& o, Model& model) {
   std::vector<std::vector<int32_t>> samples;
   if (o.text.empty()) {
     for (int64_t i = 0; i < o.samples; ++i) {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "infer/parts.h"
 #include "text/utf8.h"
 
 namespace looplm::cli {
@@ -29,10 +30,17 @@ Result<std::vector<int32_t>> parse_ids(const std::string& option, const std::str
   }
 }
 
-Result<std::vector<int32_t>> encode_prompt(const Model& model, const std::string& text) {
+Result<std::vector<int32_t>> encode_prompt(Model& model, const std::string& text) {
   if (model.tokenizer() == nullptr) {
+    const Status& unread = model.parts().checkpoint.tokenizer_status;
+    if (!unread.ok()) {
+      return unsupported(fmt::format(
+          "'{}' has a tokenizer that looplm does not read: {}; put its tokenizer.json beside the "
+          "file, or give token ids with --ids 1,2,3",
+          model.directory(), unread.message()));
+    }
     return invalid_argument(fmt::format(
-        "'{}' has no tokenizer.json with it to read text by; give token ids with --ids 1,2,3",
+        "'{}' has no tokenizer with it to read text by; give token ids with --ids 1,2,3",
         model.directory()));
   }
   return model.tokenizer()->encode(text);

@@ -18,7 +18,7 @@ namespace looplm::cli {
 Result<std::vector<int32_t>> parse_ids(const std::string& option, const std::string& text);
 
 // The ids of `text`; an error that names --ids as the way out when the model has no tokenizer.
-Result<std::vector<int32_t>> encode_prompt(const Model& model, const std::string& text);
+Result<std::vector<int32_t>> encode_prompt(Model& model, const std::string& text);
 
 // A token's bytes as it may stand in a line: in quotes, control characters and broken UTF-8 as \n
 // or \x1b.

@@ -3,6 +3,7 @@
 
 #include "infer/test_model.h"
 #include "model/gguf_test_file.h"
+#include "model/quantized_checkpoint.h"
 #include "support/temp_dir.h"
 
 namespace looplm {
@@ -117,6 +118,47 @@ TEST_F(InferGgufTypes, TheTokenizerLiesBesideTheFile) {
   const auto beside = load(path);
   ASSERT_NE(beside->tokenizer(), nullptr);
   EXPECT_EQ(beside->directory(), path);
+}
+
+TEST_F(InferGgufTypes, TheFilesOwnTokenizerIsReadUnlessOneLiesBeside) {
+  GgufTestFile file = gguf_of_model(config_, initial_fill(config_, 5), GgmlType::kF32);
+  file.add_text("tokenizer.ggml.model", "gpt2");
+  file.add_text("tokenizer.ggml.pre", "gpt-2");
+  file.add_list("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab"});
+  file.add_list("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+  const std::string path = directory_.file("m.gguf");
+  ASSERT_OK(write_text_file(path, file.bytes()));
+  const auto own = load(path);
+  ASSERT_NE(own->tokenizer(), nullptr);
+  EXPECT_EQ(own->tokenizer()->encode("aba"), (std::vector<int32_t>{2, 0}));
+  // Written out with the model, it is the same.
+  const std::string directory = directory_.file("written");
+  ThreadPool pool(1);
+  ASSERT_OK(
+      save_quantized(directory, open_checkpoint(path).value(), Quant::kInt8, Quant::kInt8, pool));
+  EXPECT_EQ(load(directory)->tokenizer()->encode("aba"), (std::vector<int32_t>{2, 0}));
+
+  ASSERT_OK(write_text_file(directory_.file("tokenizer.json"), R"({
+    "pre_tokenizer": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "vocab": {"a": 7}, "merges": []}})"));
+  EXPECT_EQ(load(path)->tokenizer()->encode("a"), (std::vector<int32_t>{7}));
+}
+
+TEST_F(InferGgufTypes, AForeignTokenizerIsANoteAndADamagedOneAnError) {
+  const auto open = [&](const char* pre) {
+    GgufTestFile file = gguf_of_model(config_, initial_fill(config_, 5), GgmlType::kF32);
+    file.add_text("tokenizer.ggml.model", "gpt2");
+    file.add_text("tokenizer.ggml.pre", pre);
+    const std::string path = directory_.file("m.gguf");
+    EXPECT_OK(write_text_file(path, file.bytes()));
+    return open_checkpoint(path);
+  };
+  const Result<Checkpoint> foreign = open("tekken");
+  ASSERT_OK(foreign);
+  EXPECT_THAT(foreign.value().notes.back(), ::testing::HasSubstr("no tokenizer: "));
+  EXPECT_EQ(foreign.value().tokenizer_status.code(), StatusCode::kUnsupported);
+  EXPECT_EQ(load(directory_.file("m.gguf"))->tokenizer(), nullptr);
+  EXPECT_ERROR_SAYS(open("gpt-2"), "m.gguf", "'tokenizer.ggml.tokens' is missing");
 }
 
 }  // namespace

@@ -61,6 +61,9 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   const std::string directory = companion_directory(path);
   if (file_exists(directory + "/tokenizer.json")) {
     LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
+  } else if (!checkpoint.tokenizer_json.empty()) {
+    LOOPLM_ASSIGN_OR_RETURN(tokenizer,
+                            Tokenizer::parse(checkpoint.tokenizer_json, path + ": tokenizer.ggml"));
   }
   const KvLayout layout = {checkpoint.config.kv_heads, checkpoint.config.head_dim, options.kv};
   std::unique_ptr<Parts> parts(new Parts{std::move(checkpoint), std::move(device),

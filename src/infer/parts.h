@@ -17,7 +17,7 @@ struct Model::Parts {
   Checkpoint checkpoint;  // keeps the embedding table's mapping alive
   std::unique_ptr<Device> device;
   ModelWeights weights;
-  std::unique_ptr<Tokenizer> tokenizer;  // null when the directory has none
+  std::unique_ptr<Tokenizer> tokenizer;  // null when the model has none
   std::unique_ptr<PassRunner> runner;
   PagePool pages;
 

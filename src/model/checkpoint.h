@@ -30,6 +30,10 @@ struct Checkpoint {
   std::vector<TensorView> tensors;        // of each spec; dtypes may differ
   std::vector<std::string> stored_types;  // of each spec, as its file says: "BF16", "Q4_K"
   std::vector<std::string> notes;         // what the files lack, in sentences for the user
+  // The tokenizer in a GGUF file, as a tokenizer.json; empty where one lies beside the file, and of
+  // directories. tokenizer_status: why looplm does not read the one that the file has.
+  std::string tokenizer_json;
+  Status tokenizer_status;
 
   Safetensors weights;  // of a GGUF model: the file with its gate, if there is one
   std::optional<GgufFile> gguf;
@@ -77,8 +81,9 @@ ParameterFill checkpoint_fill(const Checkpoint& checkpoint);
 
 struct SaveOptions {
   DType dtype = DType::kBf16;  // kF32, or kBf16, rounded to nearest even
-  // Directory of a model whose tokenizer files, generation_config.json and Python code for Hugging
-  // Face (configuration_*.py, modeling_*.py) are copied, where it has them. Empty: none.
+  // Directory or GGUF file of a model whose tokenizer files, generation_config.json and Python code
+  // for Hugging Face (configuration_*.py, modeling_*.py) are copied, where it has them. Empty:
+  // none.
   std::string companions_from;
   uint64_t max_shard_bytes = WeightFilesWriter::kOneFile;
 };
@@ -94,7 +99,8 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
                               const ParameterFill& fill, const SaveOptions& options,
                               ThreadPool& pool);
 
-// Copies the tokenizer's and Hugging Face's files of a model.
+// Copies the tokenizer's and Hugging Face's files of a model. `from` is its directory or GGUF file;
+// the tokenizer that is in a GGUF file becomes a tokenizer.json.
 Status copy_companions(const std::string& from, const std::string& to);
 
 // Whether save_checkpoint may have written a file of this name.

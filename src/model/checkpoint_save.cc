@@ -79,16 +79,22 @@ class ChunkEncoder {
 }  // namespace
 
 Status copy_companions(const std::string& from, const std::string& to) {
+  const std::string directory = companion_directory(from);
   std::error_code error;
-  fs::directory_iterator entries(from, error);
+  fs::directory_iterator entries(directory, error);
   for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
     const std::string name = entries->path().filename().string();
     if (!is_companion(name)) continue;
     LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(entries->path().string()));
     LOOPLM_RETURN_IF_ERROR(write_text_file(fmt::format("{}/{}", to, name), file.text()));
   }
-  if (error) return io_error(fmt::format("cannot list '{}': {}", from, error.message()));
-  return {};
+  if (error) return io_error(fmt::format("cannot list '{}': {}", directory, error.message()));
+  if (directory == from || file_exists(to + "/tokenizer.json")) return {};
+  CheckpointOptions of_header;
+  of_header.shapes_only = true;
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint model, open_checkpoint(from, of_header));
+  if (model.tokenizer_json.empty()) return {};
+  return write_text_file(to + "/tokenizer.json", model.tokenizer_json);
 }
 
 bool is_checkpoint_file(const std::string& name) {

@@ -10,6 +10,7 @@
 
 #include "model/config_rules.h"
 #include "model/gguf_convert.h"
+#include "model/gguf_tokenizer.h"
 
 namespace looplm {
 namespace {
@@ -47,6 +48,23 @@ Status find_gate(const std::string& path, const CheckpointOptions& options,
         "'{}'; exits by the gate (q-exit) and the weighted read-out are not available",
         beside, kGateWeightName, kGateBiasName));
   }
+  return {};
+}
+
+// Text is read by the tokenizer.json beside the file, else by what the file's own keys say.
+Status find_tokenizer(const std::string& path, Checkpoint& checkpoint) {
+  if (file_exists(companion_directory(path) + "/tokenizer.json")) return {};
+  Result<std::string> json =
+      gguf_tokenizer_json(checkpoint.gguf->metadata(), checkpoint.config.vocab_size);
+  if (json.ok()) {
+    checkpoint.tokenizer_json = std::move(json).value();
+    return {};
+  }
+  if (json.status().code() != StatusCode::kUnsupported) return json.status();
+  checkpoint.tokenizer_status = json.status();
+  checkpoint.notes.push_back(
+      fmt::format("no tokenizer: {}; a tokenizer.json beside the file would be read instead",
+                  json.status().message()));
   return {};
 }
 
@@ -122,6 +140,7 @@ void allocate(Checkpoint& checkpoint, std::vector<GgufConversion>& conversions) 
 Status fill(const std::string& path, const CheckpointOptions& options, Checkpoint& checkpoint) {
   LOOPLM_ASSIGN_OR_RETURN(checkpoint.config, gguf_model_config(*checkpoint.gguf));
   LOOPLM_RETURN_IF_ERROR(find_gate(path, options, checkpoint));
+  LOOPLM_RETURN_IF_ERROR(find_tokenizer(path, checkpoint));
   checkpoint.specs = parameter_specs(checkpoint.config);
   std::vector<GgufConversion> conversions;
   for (const ParameterSpec& spec : checkpoint.specs) {

@@ -52,6 +52,16 @@ class GgufTestFile {
     append_string(raw, value);
     add_raw(key, GgufType::kString, raw);
   }
+  void add_list(std::string_view key, const std::vector<std::string>& values) {
+    std::string raw = list_head(GgufType::kString, values.size());
+    for (const std::string& value : values) append_string(raw, value);
+    add_raw(key, GgufType::kArray, raw);
+  }
+  void add_list(std::string_view key, const std::vector<int32_t>& values) {
+    std::string raw = list_head(GgufType::kInt32, values.size());
+    for (const int32_t value : values) append_number(raw, value);
+    add_raw(key, GgufType::kArray, raw);
+  }
   void add_tensor(GgufTestTensor tensor) { tensors_.push_back(std::move(tensor)); }
   std::vector<GgufTestTensor>& tensors() { return tensors_; }
 
@@ -80,6 +90,12 @@ class GgufTestFile {
   }
 
  private:
+  static std::string list_head(GgufType element, uint64_t count) {
+    std::string raw;
+    append_number(raw, static_cast<uint32_t>(element));
+    append_number(raw, count);
+    return raw;
+  }
   template <typename T>
   void add_number(std::string_view key, GgufType type, T value) {
     std::string raw;

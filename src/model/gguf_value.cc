@@ -1,8 +1,13 @@
 #include "model/gguf_value.h"
 
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
 #include <limits>
 
 #include <fmt/format.h>
+
+#include "base/check.h"
 
 namespace looplm {
 namespace {
@@ -25,6 +30,28 @@ std::optional<int64_t> as_int(const GgufValue& value) {
     }
   }
   return std::nullopt;
+}
+
+Result<GgufArray> find_list(const GgufMetadata& metadata, const std::string& key,
+                            std::initializer_list<GgufType> elements, const char* expected) {
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) return missing(key, expected);
+  const auto* list = std::get_if<GgufArray>(&found->second);
+  if (list == nullptr) return wrong(key, found->second, expected);
+  if (std::find(elements.begin(), elements.end(), list->element) == elements.end()) {
+    return wrong(key, found->second,
+                 fmt::format("{} (its elements are of another type)", expected));
+  }
+  return *list;
+}
+
+template <typename T>
+T take(std::span<const std::byte>& bytes) {
+  LOOPLM_CHECK(bytes.size() >= sizeof(T));  // parse_gguf() has walked the list
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof(T));
+  bytes = bytes.subspan(sizeof(T));
+  return value;
 }
 
 }  // namespace
@@ -96,6 +123,36 @@ Result<std::string> gguf_string(const GgufMetadata& metadata, const std::string&
   const auto* text = std::get_if<std::string_view>(&found->second);
   if (text == nullptr) return wrong(key, found->second, "a string");
   return std::string(*text);
+}
+
+Result<std::vector<std::string_view>> gguf_strings(const GgufMetadata& metadata,
+                                                   const std::string& key) {
+  LOOPLM_ASSIGN_OR_RETURN(const GgufArray list,
+                          find_list(metadata, key, {GgufType::kString}, "a list of strings"));
+  std::vector<std::string_view> out;
+  out.reserve(list.count);
+  std::span<const std::byte> left = list.bytes;
+  for (uint64_t i = 0; i < list.count; ++i) {
+    const auto length = take<uint64_t>(left);
+    LOOPLM_CHECK(length <= left.size());
+    out.emplace_back(reinterpret_cast<const char*>(left.data()), length);
+    left = left.subspan(length);
+  }
+  return out;
+}
+
+Result<std::vector<int64_t>> gguf_ints(const GgufMetadata& metadata, const std::string& key) {
+  LOOPLM_ASSIGN_OR_RETURN(
+      const GgufArray list,
+      find_list(metadata, key, {GgufType::kInt32, GgufType::kUint32}, "a list of integers"));
+  std::vector<int64_t> out;
+  out.reserve(list.count);
+  std::span<const std::byte> left = list.bytes;
+  for (uint64_t i = 0; i < list.count; ++i) {
+    out.push_back(list.element == GgufType::kInt32 ? int64_t{take<int32_t>(left)}
+                                                   : int64_t{take<uint32_t>(left)});
+  }
+  return out;
 }
 
 }  // namespace looplm

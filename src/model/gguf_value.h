@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "looplm/status.h"
 
@@ -58,6 +59,11 @@ Result<double> gguf_number(const GgufMetadata& metadata, const std::string& key,
 Result<bool> gguf_bool(const GgufMetadata& metadata, const std::string& key, bool absent);
 Result<std::string> gguf_string(const GgufMetadata& metadata, const std::string& key,
                                 std::optional<std::string> absent);
+
+// The elements of a list of strings, which point into the file, or of 32-bit integers.
+Result<std::vector<std::string_view>> gguf_strings(const GgufMetadata& metadata,
+                                                   const std::string& key);
+Result<std::vector<int64_t>> gguf_ints(const GgufMetadata& metadata, const std::string& key);
 
 }  // namespace looplm
 

@@ -137,7 +137,7 @@ Status save_quantized(const std::string& directory, const Checkpoint& source, Qu
   }
   LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory fresh,
                           AtomicDirectory::create(directory, is_checkpoint_file));
-  LOOPLM_RETURN_IF_ERROR(copy_companions(companion_directory(source.directory), fresh.path()));
+  LOOPLM_RETURN_IF_ERROR(copy_companions(source.directory, fresh.path()));
   LOOPLM_RETURN_IF_ERROR(
       write_text_file(fresh.path() + "/config.json", model_config_json(source.config)));
 

@@ -69,9 +69,9 @@ class Run {
   Status finish();
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   TrunkShape shape() const;
-  std::string tokenizer_directory() const {
-    if (!config_.tokenizer.empty()) return config_.tokenizer;
-    return config_.from.empty() ? "" : companion_directory(config_.from);
+  // A directory or a GGUF file.
+  const std::string& tokenizer_from() const {
+    return config_.tokenizer.empty() ? config_.from : config_.tokenizer;
   }
 
   RunConfig config_;
@@ -352,7 +352,7 @@ Status Run::validate_now() {
 Status Run::save() {
   const std::string directory = train_checkpoint_path(config_.out, state_.step);
   LOOPLM_RETURN_IF_ERROR(save_train_checkpoint(directory, model_, *parameters_, *optimizer_, state_,
-                                               tokenizer_directory(), *device_));
+                                               tokenizer_from(), *device_));
   remove_old_checkpoints();
   observer_.on_checkpoint(directory);
   return {};
@@ -370,7 +370,7 @@ void Run::remove_old_checkpoints() const {
 Status Run::finish() {
   SaveOptions options;
   options.dtype = config_.save_dtype;
-  options.companions_from = tokenizer_directory();
+  options.companions_from = tokenizer_from();
   const std::string directory = config_.out + "/model";
   LOOPLM_RETURN_IF_ERROR(
       save_checkpoint(directory, model_, parameter_fill(*parameters_), options, device_->pool()));

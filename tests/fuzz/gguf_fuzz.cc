@@ -1,5 +1,6 @@
 // A GGUF file: every tensor that is offered lies inside the file, apart from the others, and can be
-// turned into floats; metadata can be looked up as any type.
+// turned into floats; metadata can be looked up as any type, and a tokenizer that is found in them
+// is one.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -7,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "looplm/tokenizer.h"
+
 #include "base/check.h"
 #include "model/gguf.h"
+#include "model/gguf_tokenizer.h"
 
 namespace looplm {
 namespace {
@@ -26,6 +30,19 @@ void look_up(const GgufHeader& header) {
   }
 }
 
+void read_tokenizer(const GgufMetadata& metadata) {
+  const Result<std::string> json = gguf_tokenizer_json(metadata, 1 << 20);
+  if (!json.ok() || json.value().empty()) return;
+  const auto tokenizer = Tokenizer::parse(json.value(), "keys");
+  if (!tokenizer.ok()) {
+    LOOPLM_CHECK(tokenizer.status().message().starts_with("keys"));
+    return;
+  }
+  for (const int32_t id : tokenizer.value()->encode("ab <eos> 12\n")) {
+    LOOPLM_CHECK(id >= 0 && id < tokenizer.value()->vocab_size());
+  }
+}
+
 void run(std::span<const std::byte> file) {
   const Result<GgufHeader> header = parse_gguf(file, "input");
   if (!header.ok()) {
@@ -33,6 +50,7 @@ void run(std::span<const std::byte> file) {
     return;
   }
   look_up(header.value());
+  read_tokenizer(header.value().metadata);
   uint64_t covered = 0;
   for (const GgufTensor& tensor : header.value().tensors) {
     LOOPLM_CHECK(tensor.begin >= covered && tensor.bytes <= file.size() - tensor.begin);

@@ -3,6 +3,7 @@
 blocks.gguf: random blocks of every type that looplm reads and, as F32 tensors, what the package
 makes of them. ouro.gguf, llama.gguf: golden checkpoints as llama.cpp's converter would write them,
 in F32, query and key rows reordered; ouro.gate.safetensors: the gate that the converter drops.
+tokenizer.gguf: the keys of a golden tokenizer.json.
 """
 
 from __future__ import annotations
@@ -119,8 +120,28 @@ def write_model(case: str, path: pathlib.Path) -> None:
         save_file(gate, path.with_suffix(".gate.safetensors"))
 
 
+def write_tokenizer(case: str, pre: str, path: pathlib.Path) -> None:
+    """The keys of a tokenizer.json, and no tensor."""
+    source = json.loads((GOLDEN / "text" / case / "tokenizer.json").read_text())
+    special = {token["id"] for token in source["added_tokens"] if token["special"]}
+    vocabulary = sorted(source["model"]["vocab"].items(), key=lambda item: item[1])
+    writer = gguf.GGUFWriter(path, "ouro")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list([text for text, _ in vocabulary])
+    kinds = gguf.TokenType
+    writer.add_token_types([kinds.CONTROL if i in special else kinds.NORMAL for _, i in vocabulary])
+    merges = source["model"]["merges"]
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in merges])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    writer.add_add_bos_token(False)
+    finish(writer)
+
+
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
+    write_tokenizer("smollm", "smollm", OUT / "tokenizer.gguf")
     write_blocks(OUT / "blocks.gguf")
     for model in ("ouro", "llama"):
         write_model(model, OUT / f"{model}.gguf")

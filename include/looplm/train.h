@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,8 @@ struct ValidationReport {
   int64_t step = 0;
   int64_t tokens = 0;  // targets
   double loss = 0;
-  std::vector<double> nll;  // per loop
+  std::vector<double> nll;       // per loop
+  std::vector<double> accuracy;  // per loop: share of targets that are the most likely token
   double mean_exit = 0;
   double exit_entropy = 0;
 };
@@ -65,11 +67,26 @@ class TrainObserver {
   virtual void on_checkpoint(const std::string& /*directory*/) {}
 };
 
+// Documents made as they are needed, instead of read from shards: document `index` is a function of
+// the index alone. Methods may be called by several threads at once.
+class DocumentStream {
+ public:
+  virtual ~DocumentStream() = default;
+  virtual int64_t vocab_size() const = 0;  // every id is below it
+  // Identifies the documents: a hash of the settings that make them.
+  virtual uint64_t hash() const = 0;
+  // At least two ids, and of each whether it is learnt (the first one never is).
+  virtual void document(uint64_t index, std::vector<int32_t>& ids,
+                        std::vector<bool>& learnt) const = 0;
+};
+
 struct TrainOptions {
   std::string run_file;  // TOML; relative paths in it are relative to the working directory
   bool resume = false;   // go on from the newest checkpoint of the run's directory
   int threads = 0;       // 0: the run file's, else LOOPLM_THREADS, else all processors
   std::vector<std::string> overrides;  // "batch.sequences=4": dotted key and TOML value
+  // Training data in place of the run file's data.train, mixed in equal shares.
+  std::vector<std::shared_ptr<const DocumentStream>> streams;
   const std::atomic<bool>* stop =
       nullptr;  // when it turns true, the run saves a checkpoint and returns kCancelled
 };

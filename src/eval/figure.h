@@ -1,0 +1,62 @@
+// Figures of reports, drawn by gnuplot as SVG and PNG.
+#ifndef LOOPLM_EVAL_FIGURE_H_
+#define LOOPLM_EVAL_FIGURE_H_
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+struct Series {
+  enum class Style { kLinePoints, kLine, kDashed, kPoints };
+  std::string name;  // in the legend; empty: none
+  std::vector<double> x;
+  std::vector<double> y;  // as many; NaN leaves a gap
+  // Ends of error bars, as many as y; empty: none.
+  std::vector<double> low;
+  std::vector<double> high;
+  Style style = Style::kLinePoints;
+};
+
+// A marked place on the x axis.
+struct Marker {
+  double x = 0;
+  std::string label;
+};
+
+// Either series or a heat map.
+struct Figure {
+  std::string name;  // of its files, NAME.svg and NAME.png: letters, digits, '-' and '_'
+  std::string title;
+  std::string x_label;
+  std::string y_label;
+  bool log_x = false;
+  bool log_y = false;
+  std::optional<std::pair<double, double>> x_range;
+  std::optional<std::pair<double, double>> y_range;
+  std::vector<Series> series;
+  std::vector<Marker> markers;  // dashed vertical lines
+  // Cells of a heat map, rows from the top, all of the same length; written into the cells with
+  // `cell_format`, a printf format of one double.
+  std::vector<std::vector<double>> cells;
+  std::vector<std::string> row_names;     // of the heat map, as many as rows
+  std::vector<std::string> column_names;  // as many as columns
+  std::string cell_format = "%.2f";
+};
+
+// The program that gnuplot runs to write `output` in a terminal ("svg" or "png"). A pure function
+// of the figure.
+std::string gnuplot_script(const Figure& figure, const std::string& terminal,
+                           const std::string& output);
+
+// Writes DIRECTORY/NAME.svg and NAME.png. Fails on figures whose sizes do not match or that show
+// nothing, and where gnuplot is missing or refuses, with what it said.
+Status draw_figure(const Figure& figure, const std::string& directory);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EVAL_FIGURE_H_

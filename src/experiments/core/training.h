@@ -1,0 +1,44 @@
+// Training a model inside a cell of a study.
+#ifndef LOOPLM_EXPERIMENTS_CORE_TRAINING_H_
+#define LOOPLM_EXPERIMENTS_CORE_TRAINING_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "looplm/train.h"
+
+#include "experiments/core/study.h"
+
+namespace looplm {
+
+struct CellTraining {
+  // A run file as in docs/training.md, without run.out, data.train where there are streams, and
+  // compute.threads.
+  std::string run_toml;
+  std::vector<std::shared_ptr<const DocumentStream>> streams;  // instead of data.train
+  // Share of the cell's progress at the start and the end of the training, and what it is called.
+  double progress_from = 0;
+  double progress_to = 1;
+  std::string note = "training";
+  std::string name = "run";  // of its folder in the cell's
+};
+
+struct TrainedModel {
+  std::string directory;                      // the final model, fp32
+  std::vector<ValidationReport> validations;  // the learning curve, also of resumed stretches
+  int64_t parameters = 0;
+};
+
+// Trains to the end, or goes on from the checkpoint that an interrupted run left in the cell's
+// folder, to the same bits; a finished run is only read. Checkpoints are removed at the end. The
+// run file written beside names everything, so `looplm train` could run it where no streams are
+// used.
+Result<TrainedModel> train_in_cell(const CellContext& context, const CellTraining& training);
+
+// Learning curves as JSON: [{"step": .., "nll": [per loop], "accuracy": [per loop], ...}].
+OrderedJson validations_json(const std::vector<ValidationReport>& validations);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_CORE_TRAINING_H_

@@ -40,6 +40,7 @@ void BatchMetrics::add(const BatchMetrics& other) {
   add_to(other.nll, nll);
   add_to(other.entropy, entropy);
   add_to(other.exit, exit);
+  add_to(other.right, right);
   exit_entropy += other.exit_entropy;
   first_loop = other.first_loop;
 }
@@ -90,7 +91,7 @@ BatchMetrics BatchPass::run(const ModelWeights& weights, const Batch& batch,
 
   BatchMetrics metrics;
   metrics.first_loop = backward == nullptr ? 0 : objective.first_loop(loops);
-  for (auto* sums : {&metrics.nll, &metrics.entropy, &metrics.exit}) {
+  for (auto* sums : {&metrics.nll, &metrics.entropy, &metrics.exit, &metrics.right}) {
     sums->assign(static_cast<size_t>(loops), 0.0);
   }
   if (backward != nullptr) {
@@ -175,6 +176,12 @@ void BatchPass::run_head_chunk(const ModelWeights& weights, const Batch& batch,
       nll[at] = nll_[row];
       metrics.nll[at] += static_cast<double>(nll_[row]);
       metrics.entropy[at] += static_cast<double>(entropy_[row]);
+      if (backward == nullptr) {
+        const float* logits = logits_.data() + static_cast<int64_t>(row) * config_.vocab_size;
+        // The first of equals, as greedy decoding takes it.
+        const auto best = std::max_element(logits, logits + config_.vocab_size) - logits;
+        metrics.right[at] += best == chunk_targets_[row] ? 1 : 0;
+      }
     }
     metrics.loss += objective.evaluate({nll, gate, dnll, dgate});
     std::vector<double> log_p(n);

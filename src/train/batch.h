@@ -27,6 +27,7 @@ struct BatchMetrics {
   std::vector<double> nll;      // (T), nats
   std::vector<double> entropy;  // (T): of the next-token distributions, nats
   std::vector<double> exit;     // (T): mass of the exit distribution
+  std::vector<double> right;    // (T): targets that are the most likely token; evaluate() only
   double exit_entropy = 0;      // nats
   int64_t first_loop = 0;       // entries of nll and entropy below it were not computed
 

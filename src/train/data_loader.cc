@@ -72,29 +72,32 @@ Result<DataLoader> DataLoader::create(std::vector<Source> sources, const LoaderO
   if (sources.empty()) return invalid_argument("no datasets given");
   for (const Source& source : sources) {
     if (!(source.weight > 0)) {
-      return invalid_argument(fmt::format("dataset '{}' has weight {}; expected a positive number",
-                                          source.dataset.path(), source.weight));
+      return invalid_argument(fmt::format("dataset {} has weight {}; expected a positive number",
+                                          source.name(), source.weight));
     }
-    if (source.dataset.vocab_size() != sources.front().dataset.vocab_size()) {
-      return invalid_argument(fmt::format("dataset '{}' has a vocabulary of {}, '{}' one of {}",
-                                          source.dataset.path(), source.dataset.vocab_size(),
-                                          sources.front().dataset.path(),
-                                          sources.front().dataset.vocab_size()));
+    if (source.vocab_size() != sources.front().vocab_size()) {
+      return invalid_argument(fmt::format("dataset {} has a vocabulary of {}, {} one of {}",
+                                          source.name(), source.vocab_size(),
+                                          sources.front().name(), sources.front().vocab_size()));
     }
   }
   return DataLoader(std::move(sources), options);
 }
 
 DataLoader::DataLoader(std::vector<Source> sources, const LoaderOptions& options)
-    : sources_(std::move(sources)), options_(options), order_(sources_.size()) {
+    : sources_(std::move(sources)),
+      options_(options),
+      order_(sources_.size()),
+      streamed_(sources_.size()) {
   LOOPLM_CHECK(options.sequence_length > 0 && options.sequences > 0);
   state_.cursors.resize(sources_.size());
   for (size_t i = 0; i < sources_.size(); ++i) shuffle(i);
 }
 
 void DataLoader::shuffle(size_t source) {
+  if (!sources_[source].dataset) return;
   std::vector<uint32_t>& order = order_[source];
-  order.resize(static_cast<size_t>(sources_[source].dataset.documents()));
+  order.resize(static_cast<size_t>(sources_[source].dataset->documents()));
   std::iota(order.begin(), order.end(), 0u);
   if (!options_.shuffle) return;
   const auto epoch = static_cast<uint64_t>(state_.cursors[source].epoch);
@@ -114,40 +117,81 @@ size_t DataLoader::next_source() const {
   return best;
 }
 
+// Of the document that the source's cursor is at.
+int64_t DataLoader::document_length(size_t source) {
+  const auto index = state_.cursors[source].document;
+  if (sources_[source].dataset) {
+    const TokenDataset::Document document =
+        sources_[source].dataset->document(order_[source][static_cast<size_t>(index)]);
+    return document.shard->document_length(document.index);
+  }
+  StreamedDocument& document = streamed_[source];
+  if (document.index != index) {
+    sources_[source].stream->document(static_cast<uint64_t>(index), document.ids, document.learnt);
+    LOOPLM_CHECK(document.ids.size() >= 2 && document.learnt.size() == document.ids.size(),
+                 "document {} of a stream has {} ids and {} marks", index, document.ids.size(),
+                 document.learnt.size());
+    document.index = index;
+  }
+  return static_cast<int64_t>(document.ids.size());
+}
+
+// The next `rows` tokens and their targets.
+Status DataLoader::read_rows(size_t source, int64_t rows, Batch& batch) {
+  const LoaderState::Cursor& cursor = state_.cursors[source];
+  const auto add = [&](const auto& id_at, const auto& learnt_at) {
+    for (int64_t r = 0; r < rows; ++r) {
+      batch.ids.push_back(id_at(r));
+      batch.targets.push_back(learnt_at(r + 1) ? id_at(r + 1) : kIgnoredTarget);
+    }
+  };
+  if (!sources_[source].dataset) {
+    const StreamedDocument& document = streamed_[source];
+    const auto at = [&](int64_t r) { return static_cast<size_t>(cursor.offset + r); };
+    add([&](int64_t r) { return document.ids[at(r)]; },
+        [&](int64_t r) { return document.learnt[at(r)]; });
+    return {};
+  }
+  const TokenDataset::Document document =
+      sources_[source].dataset->document(order_[source][static_cast<size_t>(cursor.document)]);
+  tokens_.resize(static_cast<size_t>(rows + 1));
+  LOOPLM_RETURN_IF_ERROR(document.shard->read(document.index, cursor.offset, tokens_));
+  add([&](int64_t r) { return tokens_[static_cast<size_t>(r)]; },
+      [&](int64_t r) { return document.shard->is_learnt(document.index, cursor.offset + r); });
+  return {};
+}
+
+void DataLoader::end_document(size_t source) {
+  LoaderState::Cursor& cursor = state_.cursors[source];
+  cursor.offset = 0;
+  ++cursor.document;
+  if (sources_[source].dataset && cursor.document == sources_[source].dataset->documents()) {
+    cursor.document = 0;
+    ++cursor.epoch;
+    shuffle(source);
+  }
+}
+
 Status DataLoader::fill_sequence(Batch& batch) {
   int64_t room = options_.sequence_length;
   while (room > 0) {
     const size_t source = next_source();
     LoaderState::Cursor& cursor = state_.cursors[source];
-    const TokenDataset::Document document =
-        sources_[source].dataset.document(order_[source][static_cast<size_t>(cursor.document)]);
-    const int64_t length = document.shard->document_length(document.index);
     // The last token is only a target, so a document of n tokens fills n - 1 rows.
-    const int64_t rows_left = length - 1 - cursor.offset;
+    const int64_t rows_left = document_length(source) - 1 - cursor.offset;
     if (!options_.split_documents && rows_left > room && cursor.offset == 0 &&
         room < options_.sequence_length) {
       break;
     }
     const int64_t rows = std::min(rows_left, room);
     if (rows > 0) {
-      tokens_.resize(static_cast<size_t>(rows + 1));
-      LOOPLM_RETURN_IF_ERROR(document.shard->read(document.index, cursor.offset, tokens_));
       batch.document_starts.push_back(batch.rows());
-      for (int64_t r = 0; r < rows; ++r) {
-        batch.ids.push_back(tokens_[static_cast<size_t>(r)]);
-        const bool is_target = document.shard->is_learnt(document.index, cursor.offset + r + 1);
-        batch.targets.push_back(is_target ? tokens_[static_cast<size_t>(r + 1)] : kIgnoredTarget);
-      }
+      LOOPLM_RETURN_IF_ERROR(read_rows(source, rows, batch));
       room -= rows;
       cursor.tokens += rows;
     }
     if (rows == rows_left) {
-      cursor.offset = 0;
-      if (++cursor.document == sources_[source].dataset.documents()) {
-        cursor.document = 0;
-        ++cursor.epoch;
-        shuffle(source);
-      }
+      end_document(source);
     } else {
       cursor.offset += rows;
     }
@@ -177,11 +221,13 @@ Status DataLoader::restore(const LoaderState& state) {
   }
   for (size_t i = 0; i < sources_.size(); ++i) {
     const LoaderState::Cursor& c = state.cursors[i];
-    if (c.epoch < 0 || c.document < 0 || c.document >= sources_[i].dataset.documents() ||
-        c.offset < 0) {
-      return invalid_argument(
-          fmt::format("the saved position in '{}' (document {} of {}) is impossible",
-                      sources_[i].dataset.path(), c.document, sources_[i].dataset.documents()));
+    const bool past_end = sources_[i].dataset && c.document >= sources_[i].dataset->documents();
+    if (c.epoch < 0 || c.document < 0 || past_end || c.offset < 0) {
+      return invalid_argument(fmt::format(
+          "the saved position in {} (document {}) is impossible{}", sources_[i].name(), c.document,
+          sources_[i].dataset
+              ? fmt::format(": it has {} documents", sources_[i].dataset->documents())
+              : ""));
     }
   }
   state_ = state;

@@ -1,13 +1,16 @@
-// Batches of packed documents from token shards, in an order that depends on the seed alone and can
-// be taken up again anywhere.
+// Batches of packed documents from token shards or streams, in an order that depends on the seed
+// alone and can be taken up again anywhere.
 #ifndef LOOPLM_TRAIN_DATA_LOADER_H_
 #define LOOPLM_TRAIN_DATA_LOADER_H_
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "looplm/status.h"
+#include "looplm/train.h"
 
 #include "train/batch.h"
 #include "train/token_shard.h"
@@ -68,8 +71,13 @@ struct LoaderState {
 class DataLoader {
  public:
   struct Source {
-    TokenDataset dataset;
+    // One of the two. A stream's documents come in the order of their indices and never end.
+    std::optional<TokenDataset> dataset{};
+    std::shared_ptr<const DocumentStream> stream{};
     double weight = 1;  // positive
+
+    int64_t vocab_size() const { return dataset ? dataset->vocab_size() : stream->vocab_size(); }
+    std::string name() const { return dataset ? "'" + dataset->path() + "'" : "the stream"; }
   };
 
   // Weights must be positive and all vocabularies the same.
@@ -89,6 +97,9 @@ class DataLoader {
   DataLoader(std::vector<Source> sources, const LoaderOptions& options);
   void shuffle(size_t source);
   size_t next_source() const;
+  int64_t document_length(size_t source);
+  Status read_rows(size_t source, int64_t rows, Batch& batch);
+  void end_document(size_t source);
   Status fill_sequence(Batch& batch);
 
   std::vector<Source> sources_;
@@ -96,6 +107,13 @@ class DataLoader {
   LoaderState state_;
   std::vector<std::vector<uint32_t>> order_;  // documents of the current epoch, per source
   std::vector<int32_t> tokens_;
+  // The document of a stream that is being read, per source.
+  struct StreamedDocument {
+    int64_t index = -1;
+    std::vector<int32_t> ids;
+    std::vector<bool> learnt;
+  };
+  std::vector<StreamedDocument> streamed_;
 };
 
 }  // namespace looplm

@@ -38,7 +38,7 @@ DataLoader loader(std::vector<DataLoader::Source> sources, const LoaderOptions& 
 
 DataLoader loader(TokenDataset data, const LoaderOptions& options) {
   std::vector<DataLoader::Source> sources;
-  sources.push_back({std::move(data), 1});
+  sources.push_back({std::move(data), {}, 1});
   return loader(std::move(sources), options);
 }
 
@@ -191,17 +191,56 @@ TEST(DataLoader, OrderDependsOnTheSeedAloneAndResumesAnywhere) {
   EXPECT_NE(rows_of(other, 12), expected);
   LoaderState wrong = state;
   wrong.cursors.front().document = 99;
-  EXPECT_ERROR_SAYS(restored.restore(wrong), "document 99 of 9");
+  EXPECT_ERROR_SAYS(restored.restore(wrong), "document 99", "9 documents");
+}
+
+// Document i: 2 + i % 3 tokens of value i (modulo the vocabulary), the last one learnt.
+class CountingStream : public DocumentStream {
+ public:
+  int64_t vocab_size() const override { return 1000; }
+  uint64_t hash() const override { return 7; }
+  void document(uint64_t index, std::vector<int32_t>& ids,
+                std::vector<bool>& learnt) const override {
+    ids.assign(2 + index % 3, static_cast<int32_t>(index % 1000));
+    learnt.assign(ids.size(), false);
+    learnt.back() = true;
+  }
+};
+
+TEST(DataLoader, ReadsStreamsInOrderAndResumesInTheMiddleOfADocument) {
+  LoaderOptions options;
+  options.sequence_length = 5;
+  options.sequences = 1;
+  const auto streaming = [&] {
+    std::vector<DataLoader::Source> sources;
+    sources.push_back({{}, std::make_shared<CountingStream>(), 1});
+    return loader(std::move(sources), options);
+  };
+  DataLoader straight = streaming();
+  const Batch first = std::move(straight.next().value());
+  // Documents of 2, 3 and 4 tokens give 1, 2 and 3 rows, of which the third is cut.
+  EXPECT_EQ(first.ids, (std::vector<int32_t>{0, 1, 1, 2, 2}));
+  EXPECT_EQ(first.targets,
+            (std::vector<int32_t>{0, kIgnoredTarget, 1, kIgnoredTarget, kIgnoredTarget}));
+  EXPECT_EQ(first.document_starts, (std::vector<int64_t>{0, 1, 3, 5}));
+  const LoaderState state = straight.state();
+  const Batch second = std::move(straight.next().value());
+  EXPECT_EQ(second.targets.front(), 2);
+  DataLoader resumed = streaming();
+  ASSERT_OK(resumed.restore(state));
+  const Batch again = std::move(resumed.next().value());
+  EXPECT_EQ(again.ids, second.ids);
+  EXPECT_EQ(again.targets, second.targets);
 }
 
 TEST(DataLoader, MixesByWeight) {
   const TempDir dir;
   std::vector<DataLoader::Source> sources;
-  sources.push_back({dataset(dir, "a.tokens", std::vector<int32_t>(50, 8)), 3});
+  sources.push_back({dataset(dir, "a.tokens", std::vector<int32_t>(50, 8)), {}, 3});
   TokenShardWriter writer(100000);
   for (int i = 0; i < 50; ++i) writer.add(document(900, 20));
   ASSERT_OK(writer.write(dir.file("b.tokens")));
-  sources.push_back({std::move(TokenDataset::open(dir.file("b.tokens")).value()), 1});
+  sources.push_back({std::move(TokenDataset::open(dir.file("b.tokens")).value()), {}, 1});
   LoaderOptions options;
   options.sequence_length = 64;
   options.sequences = 4;
@@ -214,8 +253,8 @@ TEST(DataLoader, MixesByWeight) {
   EXPECT_NEAR(static_cast<double>(from_b) / rows, 0.25, 0.01);
 
   std::vector<DataLoader::Source> mixed;
-  mixed.push_back({dataset(dir, "a.tokens", {4}), 1});
-  mixed.push_back({dataset(dir, "c.tokens", {4}, 0, 500), 1});
+  mixed.push_back({dataset(dir, "a.tokens", {4}), {}, 1});
+  mixed.push_back({dataset(dir, "c.tokens", {4}, 0, 500), {}, 1});
   EXPECT_ERROR_SAYS(DataLoader::create(std::move(mixed), options), "500", "100000");
 }
 

@@ -109,7 +109,6 @@ void read_model(TomlReader model, RunConfig& run) {
 }
 
 void read_data(TomlReader data, RunConfig& run) {
-  data.require("train");
   if (const toml::node* train = data.node("train")) {
     const toml::array* list = train->as_array();
     const auto expected = "data.train must be a path, or a list of paths or { path, weight }";

@@ -30,8 +30,8 @@ struct RunConfig {
     std::string path;
     double weight = 1;
   };
-  std::vector<DataSource> data;
-  std::string validation;  // empty: none
+  std::vector<DataSource> data;  // empty: streams of TrainOptions
+  std::string validation;        // empty: none
   int64_t sequence_length = 512;
   bool split_documents = true;
 

@@ -82,6 +82,7 @@ Status TrainLog::write(const ValidationReport& r) {
   json["tokens"] = r.tokens;
   json["loss"] = r.loss;
   json["nll"] = numbers(r.nll);
+  json["accuracy"] = numbers(r.accuracy);
   json["mean_exit"] = r.mean_exit;
   json["exit_entropy"] = r.exit_entropy;
   return write_line(json.dump());

@@ -142,6 +142,21 @@ Status Run::load_model() {
 
 Status Run::load_data() {
   std::vector<DataLoader::Source> sources;
+  if (!options_.streams.empty() && !config_.data.empty()) {
+    return invalid_argument("data.train is given, and document streams too; expected one of them");
+  }
+  if (options_.streams.empty() && config_.data.empty()) {
+    return invalid_argument("data.train is missing");
+  }
+  for (const auto& stream : options_.streams) {
+    if (stream->vocab_size() > model_.vocab_size) {
+      return invalid_argument(
+          fmt::format("a document stream has a vocabulary of {}; the model has {}",
+                      stream->vocab_size(), model_.vocab_size));
+    }
+    state_.data_hashes.push_back(stream->hash());
+    sources.push_back({{}, stream, 1});
+  }
   for (const RunConfig::DataSource& source : config_.data) {
     LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(source.path));
     if (dataset.vocab_size() > model_.vocab_size) {
@@ -149,7 +164,7 @@ Status Run::load_data() {
                                           source.path, dataset.vocab_size(), model_.vocab_size));
     }
     state_.data_hashes.push_back(dataset.hash());
-    sources.push_back({std::move(dataset), source.weight});
+    sources.push_back({std::move(dataset), {}, source.weight});
   }
   LoaderOptions options;
   options.sequence_length = config_.sequence_length;
@@ -244,7 +259,7 @@ void Run::announce() {
   start.steps = config_.steps;
   start.tokens_per_step = config_.accumulate * loader_->rows();
   for (const DataLoader::Source& source : loader_->sources()) {
-    start.data_tokens += source.dataset.tokens();
+    if (source.dataset) start.data_tokens += source.dataset->tokens();
   }
   start.machine = fmt::format("{}, {} threads, {}", processor_name(), device_->pool().size(),
                               isa_name(device_->kernels().isa));
@@ -326,7 +341,7 @@ Status Run::validate_now() {
   // A view of the same files: opening is only mapping.
   LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(validation_->path()));
   std::vector<DataLoader::Source> sources;
-  sources.push_back({std::move(dataset), 1});
+  sources.push_back({std::move(dataset), {}, 1});
   LOOPLM_ASSIGN_OR_RETURN(DataLoader loader, DataLoader::create(std::move(sources), options));
   weights_->repack(*parameters_, *device_);
   BatchMetrics metrics;
@@ -342,6 +357,7 @@ Status Run::validate_now() {
   const double share = metrics.tokens == 0 ? 0 : 1.0 / static_cast<double>(metrics.tokens);
   report.loss = metrics.loss * share;
   for (double nll : metrics.nll) report.nll.push_back(nll * share);
+  for (double right : metrics.right) report.accuracy.push_back(right * share);
   report.mean_exit = metrics.mean_exit();
   report.exit_entropy = metrics.exit_entropy * share;
   LOOPLM_RETURN_IF_ERROR(log_->write(report));

@@ -120,6 +120,9 @@ TEST_F(TrainerTest, LearnsLogsValidatesAndSaves) {
   ASSERT_EQ(r.validations.size(), 2u);
   EXPECT_LT(r.validations[1].nll[2], r.validations[0].nll[2]);
   EXPECT_EQ(r.validations[1].nll.size(), 3u);
+  ASSERT_EQ(r.validations[1].accuracy.size(), 3u);
+  EXPECT_GT(r.validations[1].accuracy[2], r.validations[0].accuracy[2]);
+  EXPECT_LE(r.validations[1].accuracy[2], 1);
   EXPECT_GT(r.start.memory.size(), 5u);
   // keep = 2 checkpoints, the newest.
   EXPECT_FALSE(is_directory(dir_.file("a/checkpoints/step-00000020")));
@@ -129,6 +132,53 @@ TEST_F(TrainerTest, LearnsLogsValidatesAndSaves) {
   int lines = 0;
   for (std::string line; std::getline(log, line); ++lines) EXPECT_OK(parse_json(line, "log"));
   EXPECT_EQ(lines, 62);
+}
+
+TEST_F(TrainerTest, TakesStreamsInPlaceOfShards) {
+  // The successor of a token, modulo the vocabulary: soon learnt.
+  class Successors : public DocumentStream {
+   public:
+    int64_t vocab_size() const override { return 64; }
+    uint64_t hash() const override { return 1; }
+    void document(uint64_t index, std::vector<int32_t>& ids,
+                  std::vector<bool>& learnt) const override {
+      ids.clear();
+      for (uint64_t i = 0; i < 8; ++i) ids.push_back(static_cast<int32_t>((index * 5 + i) % 64));
+      learnt.assign(ids.size(), true);
+    }
+  };
+  const auto train_on = [&](const std::string& name, std::vector<std::string> overrides,
+                            Recorder& recorder) {
+    TrainOptions options;
+    options.run_file = run_file_;
+    options.overrides = std::move(overrides);
+    options.overrides.push_back(out(name));
+    options.threads = 2;
+    options.streams = {std::make_shared<Successors>()};
+    return train(options, recorder);
+  };
+  Recorder r;
+  EXPECT_ERROR_SAYS(train_on("both", {}, r), "data.train");
+  ASSERT_OK(write_text_file(run_file_, R"(
+[model]
+vocab_size = 64
+hidden_size = 32
+layers = 1
+heads = 2
+intermediate_size = 48
+loops = 2
+[data]
+sequence_length = 24
+[optimizer]
+learning_rate = 1e-2
+[run]
+steps = 80
+out = "x"
+log_every = 1
+)"));
+  ASSERT_OK(train_on("streamed", {}, r));
+  EXPECT_LT(r.steps.back().nll.back(), 0.3 * r.steps.front().nll.back());
+  EXPECT_ERROR_SAYS(run("none", {}, r), "data.train is missing");
 }
 
 TEST_F(TrainerTest, ResultsDoNotDependOnMemoryPolicyOrThreads) {

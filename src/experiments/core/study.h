@@ -52,7 +52,7 @@ const char* verdict_name(Verdict verdict);  // "reproduced", "partly", "not", "n
 
 // A claim of the paper and what the study found.
 struct Claim {
-  std::string claim;    // as the paper has it, with its numbers
+  std::string claim;  // as the paper has it, with its numbers
   Verdict verdict = Verdict::kNotTested;
   std::string finding;  // ours, with numbers
 };

@@ -42,6 +42,7 @@ void add_tokenizer_command(Program& program);
 void add_train_command(Program& program);
 void add_eval_command(Program& program);
 void add_bench_command(Program& program);
+void add_experiment_command(Program& program);
 
 }  // namespace looplm::cli
 

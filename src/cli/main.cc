@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   looplm::cli::add_train_command(program);
   looplm::cli::add_eval_command(program);
   looplm::cli::add_bench_command(program);
+  looplm::cli::add_experiment_command(program);
   try {
     CLI11_PARSE(app, argc, argv);
     const looplm::Status status = program.run();

@@ -1,37 +1,14 @@
 #include "cli/model_choice.h"
 
 #include <cstdlib>
-#include <filesystem>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "cli/project_files.h"
 
 namespace looplm::cli {
-namespace {
-
-// Empty where the system does not tell.
-std::string program_directory() {
-  std::error_code error;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? std::string() : program.parent_path().string();
-}
-
-std::vector<std::string> bundled_places() {
-  std::vector<std::string> places;
-  const std::string here = program_directory();
-  const auto add = [&](const std::string& path) {
-    places.push_back(std::filesystem::path(path).lexically_normal().string());
-  };
-  if (!here.empty()) add(here + "/../../models/small");
-  add("models/small");
-  if (!here.empty()) add(here + "/../share/looplm/models/small");
-  return places;
-}
-
-}  // namespace
-
 ModelOptions ModelChoice::options() const {
   ModelOptions o;
   o.threads = threads;
@@ -71,7 +48,7 @@ Result<std::string> locate_model(const std::string& given) {
     return std::string(chosen);
   }
   std::string tried;
-  for (const std::string& place : bundled_places()) {
+  for (const std::string& place : project_places("models/small")) {
     if (file_exists(place + "/config.json")) return place;
     tried += (tried.empty() ? "" : ", ") + place;
   }

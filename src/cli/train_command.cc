@@ -10,6 +10,7 @@
 #include "looplm/train.h"
 
 #include "cli/command.h"
+#include "cli/duration_text.h"
 #include "tensor/memory_plan.h"
 
 namespace looplm::cli {
@@ -23,13 +24,6 @@ void on_interrupt(int signal) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
-}
-
-std::string duration_text(double seconds) {
-  const auto s = static_cast<int64_t>(std::llround(seconds));
-  if (s < 60) return fmt::format("{}s", s);
-  if (s < 3600) return fmt::format("{}m{:02}s", s / 60, s % 60);
-  return fmt::format("{}h{:02}m", s / 3600, s % 3600 / 60);
 }
 
 std::string losses_text(const std::vector<double>& nll) {

@@ -211,37 +211,13 @@ void read_compute(TomlReader compute, RunConfig& run) {
   compute.finish();
 }
 
-// "batch.sequences=4" into the table.
-Status apply_override(toml::table& root, const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0) {
-    return invalid_argument(fmt::format("override '{}'; expected key=value", text));
-  }
-  std::string path = text.substr(0, equals);
-  LOOPLM_ASSIGN_OR_RETURN(const toml::table value,
-                          parse_toml("v = " + text.substr(equals + 1), "override '" + text + "'"));
-  toml::table* table = &root;
-  for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.')) {
-    const std::string key = path.substr(0, dot);
-    path.erase(0, dot + 1);
-    toml::node* next = table->get(key);
-    if (next == nullptr) next = &table->insert(key, toml::table()).first->second;
-    table = next->as_table();
-    if (table == nullptr) {
-      return invalid_argument(fmt::format("override '{}': '{}' is not a table", text, key));
-    }
-  }
-  value.get("v")->visit([&](const auto& v) { table->insert_or_assign(path, v); });
-  return {};
-}
-
 }  // namespace
 
 Result<RunConfig> parse_run_config(const std::string& toml_text, const std::string& what,
                                    const std::vector<std::string>& overrides) {
   LOOPLM_ASSIGN_OR_RETURN(toml::table root, parse_toml(toml_text, what));
   for (const std::string& text : overrides) {
-    LOOPLM_RETURN_IF_ERROR(apply_override(root, text));
+    LOOPLM_RETURN_IF_ERROR(apply_toml_override(root, text));
   }
   RunConfig run;
   Status status;

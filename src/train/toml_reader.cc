@@ -161,4 +161,27 @@ void TomlReader::finish() {
   }
 }
 
+Status apply_toml_override(toml::table& root, const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    return invalid_argument(fmt::format("override '{}'; expected key=value", text));
+  }
+  std::string path = text.substr(0, equals);
+  LOOPLM_ASSIGN_OR_RETURN(const toml::table value,
+                          parse_toml("v = " + text.substr(equals + 1), "override '" + text + "'"));
+  toml::table* table = &root;
+  for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.')) {
+    const std::string key = path.substr(0, dot);
+    path.erase(0, dot + 1);
+    toml::node* next = table->get(key);
+    if (next == nullptr) next = &table->insert(key, toml::table()).first->second;
+    table = next->as_table();
+    if (table == nullptr) {
+      return invalid_argument(fmt::format("override '{}': '{}' is not a table", text, key));
+    }
+  }
+  value.get("v")->visit([&](const auto& v) { table->insert_or_assign(path, v); });
+  return {};
+}
+
 }  // namespace looplm

@@ -66,6 +66,9 @@ class TomlReader {
 // Parses TOML text; syntax errors name line and column.
 Result<toml::table> parse_toml(const std::string& text, const std::string& what);
 
+// Puts "batch.sequences=4", a dotted key and a TOML value, into the table.
+Status apply_toml_override(toml::table& root, const std::string& text);
+
 }  // namespace looplm
 
 #endif  // LOOPLM_TRAIN_TOML_READER_H_

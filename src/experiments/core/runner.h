@@ -1,6 +1,8 @@
 // Runs a study's cells and writes its report.
 //
-//   OUT/settings.toml            the settings with all changes: a run goes on only with the same
+//   OUT/settings.toml            the settings with all changes: a run goes on only with the same.
+//                                In its strings {root} stands for the project's folder (or
+//                                share/looplm) and {study} for the study's in it
 //   OUT/cells/ID/result.json     of each finished cell, with the seconds it took
 //   OUT/results.json             settings, machine, all results and claims
 //   OUT/report.html, report.md   and the figures as .svg and .png
@@ -29,6 +31,7 @@ struct StudyProgress {
 struct StudyRunOptions {
   std::string settings_file;           // TOML
   std::vector<std::string> overrides;  // "key=value"
+  std::string root;                    // what {root} in settings stands for
   std::string out;
   int jobs = 1;     // cells at once
   int threads = 0;  // of all cells together; 0: all processors
@@ -42,7 +45,7 @@ Status run_study(Study& study, const StudyRunOptions& options);
 
 // The report again from the results in OUT, without running anything. Cells without a result are an
 // error that names them.
-Status report_study(Study& study, const std::string& out);
+Status report_study(Study& study, const std::string& out, const std::string& root);
 
 }  // namespace looplm
 

@@ -1,0 +1,21 @@
+// Files that come with the program: models, studies.
+#ifndef LOOPLM_CLI_PROJECT_FILES_H_
+#define LOOPLM_CLI_PROJECT_FILES_H_
+
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+namespace looplm::cli {
+
+// Where PATH ("models/small") may lie, best first: in the tree that the program was built in, under
+// the working directory, or installed beside the program in share/looplm.
+std::vector<std::string> project_places(const std::string& path);
+
+// The folder that holds studies/.
+Result<std::string> project_root();
+
+}  // namespace looplm::cli
+
+#endif  // LOOPLM_CLI_PROJECT_FILES_H_

@@ -1,0 +1,233 @@
+#include "eval/figure.h"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+
+namespace looplm {
+namespace {
+
+// Distinguishable with the common kinds of colour blindness (Okabe and Ito's palette).
+constexpr std::array<const char*, 8> kColors = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                                "#e69f00", "#56b4e9", "#000000", "#7f7f7f"};
+constexpr std::array<int, 8> kPoints = {7, 5, 9, 13, 11, 15, 4, 6};
+
+// A gnuplot string in double quotes, in which a backquote would run a command and a backslash or a
+// quote would mean something: these are written by their codes. The terminals' markup is off, so
+// that '_' and '^' stay what they are.
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\' || c == '`' || static_cast<unsigned char>(c) < ' ') {
+      out += fmt::format("\\{:03o}", c == '\n' ? ' ' : c);
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:.9g}", value) : "NaN";
+}
+
+Status check(const Figure& f) {
+  const auto wrong = [&](const std::string& what) {
+    return invalid_argument(fmt::format("figure '{}': {}", f.name, what));
+  };
+  if (f.name.empty() || f.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
+                                                 "XYZ0123456789-_") != std::string::npos) {
+    return wrong("the name may hold letters, digits, '-' and '_'");
+  }
+  if (f.series.empty() == f.cells.empty()) return wrong("expected series, or cells of a heat map");
+  bool shows = !f.cells.empty();
+  for (const Series& s : f.series) {
+    const bool bars = !s.low.empty() || !s.high.empty();
+    if (s.x.size() != s.y.size() ||
+        (bars && (s.low.size() != s.y.size() || s.high.size() != s.y.size()))) {
+      return wrong(fmt::format("series '{}' has {} x, {} y, {} low and {} high", s.name, s.x.size(),
+                               s.y.size(), s.low.size(), s.high.size()));
+    }
+    for (const double y : s.y) shows = shows || std::isfinite(y);
+  }
+  if (!shows) return wrong("there is no finite value to show");
+  for (const auto& row : f.cells) {
+    if (row.empty() || row.size() != f.cells.front().size()) {
+      return wrong("the rows of the heat map differ in length, or are empty");
+    }
+  }
+  if (!f.row_names.empty() && f.row_names.size() != f.cells.size()) {
+    return wrong(fmt::format("{} rows and {} names", f.cells.size(), f.row_names.size()));
+  }
+  if (!f.column_names.empty() && f.column_names.size() != f.cells.front().size()) {
+    return wrong(
+        fmt::format("{} columns and {} names", f.cells.front().size(), f.column_names.size()));
+  }
+  return {};
+}
+
+std::string ticks(const char* axis, const std::vector<std::string>& names) {
+  std::string list;
+  for (size_t i = 0; i < names.size(); ++i) {
+    list += fmt::format("{}{} {}", i == 0 ? "" : ", ", quoted(names[i]), i);
+  }
+  return fmt::format("set {}tics ({}) scale 0\n", axis, list);
+}
+
+std::string heat_map_commands(const Figure& f) {
+  std::string data;
+  const size_t rows = f.cells.size(), columns = f.cells.front().size();
+  double least = INFINITY, most = -INFINITY;
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) {
+      const double v = f.cells[r][c];
+      data += fmt::format("{} {} {}\n", c, r, number(v));
+      if (!std::isfinite(v)) continue;
+      least = std::fmin(least, v);
+      most = std::fmax(most, v);
+    }
+    data += "\n";
+  }
+  std::string script = "$cells << END\n" + data + "END\n";
+  script += "set palette defined (0 '#f7fbff', 0.5 '#6baed6', 1 '#08306b')\n";
+  script += fmt::format("set xrange [-0.5:{}]\nset yrange [{}:-0.5]\n",
+                        number(static_cast<double>(columns) - 0.5),
+                        number(static_cast<double>(rows) - 0.5));
+  if (!f.column_names.empty()) script += ticks("x", f.column_names);
+  if (!f.row_names.empty()) script += ticks("y", f.row_names);
+  script += "unset key\nunset grid\n";
+  // Text is white on dark cells.
+  const double middle = (least + most) / 2;
+  script += fmt::format(
+      "plot $cells using 1:2:3 with image notitle, \\\n"
+      "  $cells using ($3 <= {0} ? $1 : NaN):2:(sprintf({1}, $3)) with labels tc rgb '#000000' "
+      "notitle, \\\n"
+      "  $cells using ($3 > {0} ? $1 : NaN):2:(sprintf({1}, $3)) with labels tc rgb '#ffffff' "
+      "notitle\n",
+      number(middle), quoted(f.cell_format));
+  return script;
+}
+
+std::string series_commands(const Figure& f) {
+  std::string script, plots;
+  for (size_t i = 0; i < f.series.size(); ++i) {
+    const Series& s = f.series[i];
+    script += fmt::format("$s{} << END\n", i);
+    for (size_t k = 0; k < s.x.size(); ++k) {
+      script += number(s.x[k]) + " " + number(s.y[k]);
+      if (!s.low.empty()) script += " " + number(s.low[k]) + " " + number(s.high[k]);
+      script += "\n";
+    }
+    script += "END\n";
+    const size_t color = i % kColors.size();
+    const std::string title = s.name.empty() ? "notitle" : "title " + quoted(s.name);
+    std::string style;
+    switch (s.style) {
+      case Series::Style::kLinePoints:
+        style = fmt::format("with linespoints lw 2 pt {} ps 0.9", kPoints[color]);
+        break;
+      case Series::Style::kLine:
+        style = "with lines lw 2";
+        break;
+      case Series::Style::kDashed:
+        style = "with lines lw 1.5 dt 2";
+        break;
+      case Series::Style::kPoints:
+        style = fmt::format("with points pt {} ps 0.8", kPoints[color]);
+        break;
+    }
+    plots += fmt::format("{}$s{} using 1:2 {} lc rgb '{}' {}", i == 0 ? "plot " : ", \\\n  ", i,
+                         style, kColors[color], title);
+    if (!s.low.empty()) {
+      plots +=
+          fmt::format(", \\\n  $s{} using 1:2:3:4 with yerrorbars lw 1 pt 0 lc rgb '{}' notitle", i,
+                      kColors[color]);
+    }
+  }
+  return script + plots + "\n";
+}
+
+// What gnuplot said. The shell sees only the name of the file with the commands.
+Result<std::string> run_gnuplot(const std::string& commands) {
+  std::string path;
+  for (const char c : commands) path += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  std::FILE* pipe = popen(("gnuplot '" + path + "' 2>&1").c_str(), "r");
+  if (pipe == nullptr) return io_error(fmt::format("cannot run gnuplot on '{}'", commands));
+  std::string said;
+  std::array<char, 512> buffer;
+  while (std::fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) {
+    said += buffer.data();
+  }
+  const int status = pclose(pipe);
+  if (status == 0) return said;
+  return io_error(
+      fmt::format("gnuplot failed on '{}' (Debian package gnuplot-nox): {}", commands, said));
+}
+
+}  // namespace
+
+std::string gnuplot_script(const Figure& f, const std::string& terminal,
+                           const std::string& output) {
+  std::string script;
+  const char* size = f.cells.empty() ? "760,460" : "700,560";
+  if (terminal == "svg") {
+    script += fmt::format(
+        "set terminal svg noenhanced size {} font 'Helvetica,13' background '#ffffff'\n", size);
+  } else {
+    script += fmt::format(
+        "set terminal pngcairo noenhanced size {} font 'DejaVu Sans,10' background '#ffffff'\n",
+        size);
+  }
+  script += "set output " + quoted(output) + "\nset encoding utf8\n";
+  script += "set title " + quoted(f.title) + "\n";
+  script += "set xlabel " + quoted(f.x_label) + "\nset ylabel " + quoted(f.y_label) + "\n";
+  script += "set border 3 lc rgb '#444444'\nset tics nomirror out\n";
+  script += "set grid lc rgb '#dddddd' lw 1\n";
+  script += f.series.size() > 3 ? "set key outside right top spacing 1.2\n"
+                                : "set key inside bottom right spacing 1.2\n";
+  if (f.log_x) script += "set logscale x\n";
+  if (f.log_y) script += "set logscale y\n";
+  const auto range = [&](const char* axis, const auto& limits) {
+    if (limits) {
+      script +=
+          fmt::format("set {}range [{}:{}]\n", axis, number(limits->first), number(limits->second));
+    }
+  };
+  range("x", f.x_range);
+  range("y", f.y_range);
+  for (size_t i = 0; i < f.markers.size(); ++i) {
+    const Marker& m = f.markers[i];
+    script += fmt::format(
+        "set arrow from {0}, graph 0 to {0}, graph 1 nohead dt 3 lc rgb '#888888'\n"
+        "set label {1} at {0}, graph 0.97 offset 0.5,0 tc rgb '#666666'\n",
+        number(m.x), quoted(m.label));
+  }
+  return script + (f.cells.empty() ? series_commands(f) : heat_map_commands(f));
+}
+
+Status draw_figure(const Figure& figure, const std::string& directory) {
+  LOOPLM_RETURN_IF_ERROR(check(figure));
+  LOOPLM_RETURN_IF_ERROR(make_directories(directory));
+  for (const char* terminal : {"svg", "png"}) {
+    const std::string target = fmt::format("{}/{}.{}", directory, figure.name, terminal);
+    const std::string drawn = target + ".tmp";
+    const std::string commands = drawn + ".gnuplot";
+    LOOPLM_RETURN_IF_ERROR(write_text_file(commands, gnuplot_script(figure, terminal, drawn)));
+    LOOPLM_ASSIGN_OR_RETURN(const std::string said, run_gnuplot(commands));
+    std::remove(commands.c_str());
+    if (!file_exists(drawn)) {
+      return io_error(
+          fmt::format("gnuplot did not draw '{}' (Debian package gnuplot-nox): {}", target, said));
+    }
+    if (std::rename(drawn.c_str(), target.c_str()) != 0) {
+      return io_error(fmt::format("cannot write '{}'", target));
+    }
+  }
+  return {};
+}
+
+}  // namespace looplm

@@ -1,0 +1,54 @@
+#include "experiments/core/settings.h"
+
+#include <sstream>
+
+#include "base/file.h"
+
+namespace looplm {
+namespace {
+
+void replace(std::string& text, const std::string& name, const std::string& value) {
+  for (size_t at = text.find(name); at != std::string::npos; at = text.find(name, at)) {
+    text.replace(at, name.size(), value);
+    at += value.size();
+  }
+}
+
+void expand(toml::node& node, const std::string& root, const std::string& study) {
+  if (auto* table = node.as_table()) {
+    for (auto&& [key, child] : *table) expand(child, root, study);
+  } else if (auto* array = node.as_array()) {
+    for (toml::node& child : *array) expand(child, root, study);
+  } else if (auto* text = node.as_string()) {
+    replace(text->get(), "{root}", root);
+    replace(text->get(), "{study}", study);
+  }
+}
+
+}  // namespace
+
+Result<std::string> effective_settings(const std::string& file,
+                                       const std::vector<std::string>& overrides) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(file));
+  LOOPLM_ASSIGN_OR_RETURN(toml::table settings, parse_toml(text, file));
+  for (const std::string& change : overrides) {
+    LOOPLM_RETURN_IF_ERROR(apply_toml_override(settings, change));
+  }
+  std::ostringstream out;
+  out << settings << '\n';
+  return out.str();
+}
+
+Status configure_study(Study& study, const std::string& settings, const std::string& root,
+                       const std::string& what) {
+  LOOPLM_ASSIGN_OR_RETURN(toml::table table, parse_toml(settings, what));
+  expand(table, root, root + "/studies/" + study.name());
+  Status status;
+  TomlReader reader(&table, "", status);
+  const Status configured = study.configure(reader);
+  reader.finish();
+  // A value of the wrong kind comes before what follows from it.
+  return (status.ok() ? configured : status).with_context(what);
+}
+
+}  // namespace looplm

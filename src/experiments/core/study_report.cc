@@ -1,0 +1,55 @@
+#include "experiments/core/study_report.h"
+
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "base/file.h"
+
+namespace looplm {
+namespace {
+
+Table claims_table(const std::vector<Claim>& claims) {
+  Table table;
+  table.columns = {"The paper's claim", "Reproduced?", "Found here"};
+  for (const Claim& claim : claims) {
+    table.rows.push_back(
+        {claim.claim, fmt::format("**{}**", verdict_name(claim.verdict)), claim.finding});
+  }
+  return table;
+}
+
+}  // namespace
+
+Status write_study_report(const Study& study, const std::string& settings,
+                          const CellResults& results, const std::string& out) {
+  LOOPLM_ASSIGN_OR_RETURN(const StudyReport report, study.report(results));
+  OrderedJson json;
+  json["study"] = study.name();
+  json["question"] = study.question();
+  json["processor"] = processor_name();
+  json["settings"] = settings;
+  for (const Claim& claim : report.claims) {
+    OrderedJson one;
+    one["claim"] = claim.claim;
+    one["verdict"] = verdict_name(claim.verdict);
+    one["finding"] = claim.finding;
+    json["claims"].push_back(std::move(one));
+  }
+  for (const auto& [id, result] : results) json["cells"][id] = OrderedJson::parse(result.dump());
+  LOOPLM_RETURN_IF_ERROR(write_text_file(out + "/results.json", json.dump(1) + "\n"));
+
+  Document page;
+  page.title = report.document.title;
+  page.paragraph(study.question());
+  if (!report.claims.empty()) page.table(claims_table(report.claims));
+  page.blocks.insert(page.blocks.end(), report.document.blocks.begin(),
+                     report.document.blocks.end());
+  page.heading("Settings");
+  page.paragraph(
+      fmt::format("Made on {} by `looplm experiment run {}` with the settings in "
+                  "`settings.toml`; all figures are in `results.json`.",
+                  processor_name(), study.name()));
+  return write_document(page, out, "report");
+}
+
+}  // namespace looplm

@@ -1,0 +1,17 @@
+// The files that a finished study leaves: results.json, report.html, report.md and figures.
+#ifndef LOOPLM_EXPERIMENTS_CORE_STUDY_REPORT_H_
+#define LOOPLM_EXPERIMENTS_CORE_STUDY_REPORT_H_
+
+#include <string>
+
+#include "experiments/core/study.h"
+
+namespace looplm {
+
+// `settings` is the text the study was configured with.
+Status write_study_report(const Study& study, const std::string& settings,
+                          const CellResults& results, const std::string& out);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_CORE_STUDY_REPORT_H_

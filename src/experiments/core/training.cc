@@ -1,0 +1,114 @@
+#include "experiments/core/training.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/json.h"
+
+namespace looplm {
+namespace {
+
+// Passes the run's progress on to the cell's.
+class Reporter : public TrainObserver {
+ public:
+  Reporter(const CellContext& context, const CellTraining& training)
+      : context_(context), training_(training) {}
+
+  void on_start(const TrainStart& start) override { parameters = start.parameters; }
+  void on_step(const StepReport& r) override {
+    if (!context_.progress) return;
+    const double done = static_cast<double>(r.step) / static_cast<double>(r.steps);
+    context_.progress(
+        training_.progress_from + done * (training_.progress_to - training_.progress_from),
+        fmt::format("{}: step {}/{}, loss {:.3f}, nll {:.3f}, {:.0f} tok/s", training_.note, r.step,
+                    r.steps, r.loss, r.nll.back(), r.tokens_per_second));
+  }
+
+  int64_t parameters = 0;
+
+ private:
+  const CellContext& context_;
+  const CellTraining& training_;
+};
+
+std::vector<double> numbers(const Json& list) {
+  std::vector<double> values;
+  for (const Json& value : list) {
+    values.push_back(value.is_number() ? value.get<double>() : std::nan(""));
+  }
+  return values;
+}
+
+// The validations of a run's log.
+Result<std::vector<ValidationReport>> read_validations(const std::string& path) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
+  std::vector<ValidationReport> reports;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    LOOPLM_ASSIGN_OR_RETURN(const Json line,
+                            parse_json(std::string_view(text).substr(begin, end - begin), path));
+    begin = end + 1;
+    if (!line.contains("validation")) continue;
+    ValidationReport r;
+    r.step = line.at("step").get<int64_t>();
+    r.tokens = line.at("tokens").get<int64_t>();
+    r.loss = line.at("loss").is_number() ? line.at("loss").get<double>() : std::nan("");
+    r.nll = numbers(line.at("nll"));
+    r.accuracy = numbers(line.at("accuracy"));
+    r.mean_exit = line.at("mean_exit").get<double>();
+    r.exit_entropy = line.at("exit_entropy").get<double>();
+    reports.push_back(std::move(r));
+  }
+  return reports;
+}
+
+}  // namespace
+
+Result<TrainedModel> train_in_cell(const CellContext& context, const CellTraining& training) {
+  const std::string out = context.directory + "/" + training.name;
+  LOOPLM_RETURN_IF_ERROR(make_directories(out));
+  const std::string finished = out + "/finished.json";
+  TrainedModel model;
+  model.directory = out + "/model";
+  if (!file_exists(finished)) {
+    TrainOptions options;
+    options.run_file = out + "/run.toml";
+    options.resume = true;
+    options.threads = context.threads;
+    options.streams = training.streams;
+    options.stop = context.stop;
+    options.overrides = {"run.out=" + Json(out).dump(), "compute.save_dtype=\"f32\""};
+    LOOPLM_RETURN_IF_ERROR(write_text_file(options.run_file, training.run_toml));
+    Reporter reporter(context, training);
+    LOOPLM_RETURN_IF_ERROR(train(options, reporter).with_context(options.run_file));
+    OrderedJson json;
+    json["parameters"] = reporter.parameters;
+    LOOPLM_RETURN_IF_ERROR(write_text_file(finished, json.dump()));
+  }
+  std::error_code ignored;  // checkpoints that cannot be removed do no harm
+  std::filesystem::remove_all(out + "/checkpoints", ignored);
+  LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(finished));
+  LOOPLM_ASSIGN_OR_RETURN(model.parameters, json_int(json, "parameters", 0, 0, int64_t{1} << 50));
+  LOOPLM_ASSIGN_OR_RETURN(model.validations, read_validations(out + "/log.jsonl"));
+  return model;
+}
+
+OrderedJson validations_json(const std::vector<ValidationReport>& validations) {
+  OrderedJson list = OrderedJson::array();
+  for (const ValidationReport& r : validations) {
+    OrderedJson json;
+    json["step"] = r.step;
+    json["loss"] = r.loss;
+    json["nll"] = r.nll;
+    json["accuracy"] = r.accuracy;
+    json["mean_exit"] = r.mean_exit;
+    json["exit_entropy"] = r.exit_entropy;
+    list.push_back(std::move(json));
+  }
+  return list;
+}
+
+}  // namespace looplm

@@ -2,8 +2,6 @@
 
 #include <filesystem>
 
-#include <fmt/format.h>
-
 #include "base/file.h"
 
 namespace looplm::cli {
@@ -37,8 +35,9 @@ Result<std::string> project_root() {
     const std::string parent = std::filesystem::path(place).parent_path().string();
     return parent.empty() ? std::string(".") : parent;
   }
-  return not_found(
-      fmt::format("the folder of the studies is missing; looked for {}", fmt::join(places, ", ")));
+  std::string looked;
+  for (const std::string& place : places) looked += (looked.empty() ? "" : ", ") + place;
+  return not_found("the folder of the studies is missing; looked for " + looked);
 }
 
 }  // namespace looplm::cli

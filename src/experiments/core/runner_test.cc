@@ -193,7 +193,7 @@ checkpoint_every = 10
   CellContext whole;
   whole.directory = dir.file("whole");
   const Result<TrainedModel> expected = train_in_cell(whole, training);
-  ASSERT_OK(expected.status());
+  ASSERT_OK(expected);
 
   std::atomic<bool> stop{false};
   CellContext cut;
@@ -204,7 +204,7 @@ checkpoint_every = 10
   stop = false;
   cut.progress = {};
   Result<TrainedModel> resumed = train_in_cell(cut, training);
-  ASSERT_OK(resumed.status());
+  ASSERT_OK(resumed);
   const auto weights = [](const std::string& directory) {
     return read_text_file(directory + "/model.safetensors").value();
   };
@@ -212,7 +212,7 @@ checkpoint_every = 10
   EXPECT_GT(resumed->parameters, 0);
   EXPECT_FALSE(is_directory(dir.file("cut/run/checkpoints")));
   // A finished run is only read.
-  ASSERT_OK(train_in_cell(cut, training).status());
+  ASSERT_OK(train_in_cell(cut, training));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ namespace {
 
 struct CompareOptions {
   std::string directory;
+  std::string reference;
   std::string text;
   std::vector<std::string> formats = {"bf16", "int8", "int4"};
   std::string kv_type = "f32";
@@ -74,7 +75,8 @@ Result<std::unique_ptr<Model>> load_as(const CompareOptions& o, const std::strin
 
 Status compare(const CompareOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
-  LOOPLM_ASSIGN_OR_RETURN(const auto exact, load_as(o, directory, "f32", "f32"));
+  LOOPLM_ASSIGN_OR_RETURN(const auto exact,
+                          load_as(o, o.reference.empty() ? directory : o.reference, "f32", "f32"));
   LOOPLM_ASSIGN_OR_RETURN(const auto samples, read_samples(o, *exact));
   const int64_t loops = o.loops == 0 ? exact->config().loops : o.loops;
   BenchTable table(o.output);
@@ -149,10 +151,14 @@ void add_compare_command(Program& program) {
   command->add_option(
       "DIR", options->directory,
       "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  command->add_option("--reference", options->reference,
+                      "Model to compare with, in f32 (default: DIR itself)");
   command->add_option("--text", options->text, "Text to measure on (default: random ids)");
-  command->add_option("--dtype", options->formats, "Formats: f32, bf16, int8, int4; a list")
+  command
+      ->add_option("--dtype", options->formats,
+                   "Formats: f32, bf16, int8, int4, or auto (as stored); a list")
       ->delimiter(',')
-      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}))
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
   command->add_option("--kv-type", options->kv_type, "Keys and values of the compared model")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))

@@ -134,8 +134,8 @@ TEST_F(InferGgufTypes, TheFilesOwnTokenizerIsReadUnlessOneLiesBeside) {
   // Written out with the model, it is the same.
   const std::string directory = directory_.file("written");
   ThreadPool pool(1);
-  ASSERT_OK(
-      save_quantized(directory, open_checkpoint(path).value(), Quant::kInt8, Quant::kInt8, pool));
+  ASSERT_OK(save_quantized(directory, open_checkpoint(path).value(), BlockQuants::all(Quant::kInt8),
+                           Quant::kInt8, pool));
   EXPECT_EQ(load(directory)->tokenizer()->encode("aba"), (std::vector<int32_t>{2, 0}));
 
   ASSERT_OK(write_text_file(directory_.file("tokenizer.json"), R"({

@@ -23,13 +23,19 @@ DType packed_type(WeightType wanted, const Checkpoint& checkpoint) {
 }
 
 MatrixFormat matrix_format(WeightType wanted, const Checkpoint& checkpoint) {
-  if (wanted == WeightType::kInt8) return {DType::kBf16, Quant::kInt8, Quant::kInt8};
-  if (wanted == WeightType::kInt4) return {DType::kBf16, Quant::kInt4, Quant::kInt8};
-  MatrixFormat format = {packed_type(wanted, checkpoint), Quant::kNone, Quant::kNone};
+  if (wanted == WeightType::kInt8) {
+    return {DType::kBf16, BlockQuants::all(Quant::kInt8), Quant::kInt8};
+  }
+  if (wanted == WeightType::kInt4) {
+    return {DType::kBf16, BlockQuants::all(Quant::kInt4), Quant::kInt8};
+  }
+  MatrixFormat format = {packed_type(wanted, checkpoint), {}, Quant::kNone};
   if (wanted != WeightType::kAsStored) return format;
   for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
     const Quant stored = quant_of(checkpoint.tensors[i]);
-    if (checkpoint.specs[i].role == ParameterRole::kLinear) format.blocks = stored;
+    if (checkpoint.specs[i].role == ParameterRole::kLinear) {
+      format.blocks.*stack_of(checkpoint.specs[i].name) = stored;
+    }
     if (checkpoint.specs[i].role == ParameterRole::kHead) format.head = stored;
   }
   return format;

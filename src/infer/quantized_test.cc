@@ -21,7 +21,8 @@ class QuantizedModel : public testing::TestWithParam<WeightType> {
     ThreadPool pool(2);
     Result<Checkpoint> checkpoint = open_checkpoint(directory_.file(from));
     LOOPLM_RETURN_IF_ERROR(checkpoint.status());
-    return save_quantized(directory_.file(to), *checkpoint, blocks(), Quant::kInt8, pool);
+    return save_quantized(directory_.file(to), *checkpoint, BlockQuants::all(blocks()),
+                          Quant::kInt8, pool);
   }
   std::unique_ptr<Model> load(const std::string& name, WeightType weights, int threads = 1) {
     ModelOptions options;
@@ -43,7 +44,7 @@ TEST_P(QuantizedModel, TheFileHoldsWhatRoundingAtLoadGives) {
   ASSERT_OK(save("model", "small"));
   const auto rounded = load("model", GetParam());
   const auto stored = load("small", WeightType::kAsStored);
-  EXPECT_EQ(stored->parts().weights.format().blocks, blocks());
+  EXPECT_EQ(stored->parts().weights.format().blocks, BlockQuants::all(blocks()));
   EXPECT_TRUE(same_bits(logits(*stored), logits(*rounded)));
   // Widened again it is near, and not the same model as before.
   const auto wide = load("small", WeightType::kF32);
@@ -52,6 +53,37 @@ TEST_P(QuantizedModel, TheFileHoldsWhatRoundingAtLoadGives) {
   EXPECT_LT(relative_error(logits(*wide), logits(*exact)), 0.8);
   EXPECT_GT(relative_error(logits(*wide), logits(*exact)), 1e-4);
   EXPECT_LT(stored->parts().weights.block_bytes(), exact->parts().weights.block_bytes());
+}
+
+// Some matrices wider than the others: the file says which, and they are used as stored.
+TEST_P(QuantizedModel, StacksMayBeWiderThanTheRest) {
+  ThreadPool pool(2);
+  Result<Checkpoint> source = open_checkpoint(directory_.file("model"));
+  ASSERT_OK(source);
+  BlockQuants mixed = BlockQuants::all(blocks());
+  mixed.output = Quant::kNone;
+  mixed.down = Quant::kInt8;
+  ASSERT_OK(save_quantized(directory_.file("mixed"), *source, mixed, Quant::kInt8, pool));
+  ASSERT_OK(save("model", "small"));
+  const auto kept = load("mixed", WeightType::kAsStored);
+  EXPECT_EQ(kept->parts().weights.format().blocks, mixed);
+  Result<Checkpoint> stored = open_checkpoint(directory_.file("mixed"));
+  ASSERT_OK(stored);
+  for (size_t i = 0; i < stored->specs.size(); ++i) {
+    if (stored->specs[i].role != ParameterRole::kLinear) continue;
+    EXPECT_EQ(quant_of(stored->tensors[i]), mixed.*stack_of(stored->specs[i].name))
+        << stored->specs[i].name;
+  }
+  const auto exact = load("model", WeightType::kF32);
+  const auto small = load("small", WeightType::kAsStored);
+  if (blocks() == Quant::kInt4) {  // int8 throughout is as near as int8 and bf16
+    EXPECT_LT(relative_error(logits(*kept), logits(*exact)),
+              relative_error(logits(*small), logits(*exact)));
+  }
+  const std::vector<float> whole = logits(*kept);
+  for (int64_t chunk : {1, 7}) EXPECT_TRUE(same_bits(logits(*kept, chunk), whole));
+  EXPECT_THAT(read_text_file(directory_.file("mixed/model.safetensors")).value(),
+              testing::HasSubstr("o=float gate_up="));
 }
 
 TEST_P(QuantizedModel, RowsDoNotDependOnTheirCompany) {

@@ -76,8 +76,19 @@ QuantizedParameter quantize(const TensorView& view, Quant quant, ThreadPool& poo
   return p;
 }
 
-Quant quant_for(const ParameterSpec& spec, Quant blocks, Quant head) {
-  if (spec.role == ParameterRole::kLinear) return blocks;
+const char* quant_name(Quant quant) {
+  return quant == Quant::kInt8 ? "int8" : quant == Quant::kInt4 ? "int4" : "float";
+}
+
+std::string quants_text(const BlockQuants& blocks) {
+  if (blocks == BlockQuants::all(blocks.qkv)) return quant_name(blocks.qkv);
+  return fmt::format("qkv={} o={} gate_up={} down={}", quant_name(blocks.qkv),
+                     quant_name(blocks.output), quant_name(blocks.gate_up),
+                     quant_name(blocks.down));
+}
+
+Quant quant_for(const ParameterSpec& spec, const BlockQuants& blocks, Quant head) {
+  if (spec.role == ParameterRole::kLinear) return blocks.*stack_of(spec.name);
   return spec.role == ParameterRole::kHead ? head : Quant::kNone;
 }
 
@@ -127,8 +138,8 @@ Status bind_quantized(const Safetensors& weights, const ParameterSpec& spec, Ten
   return {};
 }
 
-Status save_quantized(const std::string& directory, const Checkpoint& source, Quant blocks,
-                      Quant head, ThreadPool& pool) {
+Status save_quantized(const std::string& directory, const Checkpoint& source,
+                      const BlockQuants& blocks, Quant head, ThreadPool& pool) {
   for (size_t i = 0; i < source.specs.size(); ++i) {
     if (!is_quantized(source.tensors[i])) continue;
     return invalid_argument(
@@ -183,12 +194,12 @@ Status save_quantized(const std::string& directory, const Checkpoint& source, Qu
       }
     }
   }
-  const char* name = blocks == Quant::kInt4 ? "int4" : "int8";
   LOOPLM_ASSIGN_OR_RETURN(
       SafetensorsWriter writer,
-      SafetensorsWriter::create(
-          fmt::format("{}/{}", fresh.path(), kWeightsFile), declared,
-          {{"format", "pt"}, {"looplm.quantization", name}, {"looplm.group", "64"}}));
+      SafetensorsWriter::create(fmt::format("{}/{}", fresh.path(), kWeightsFile), declared,
+                                {{"format", "pt"},
+                                 {"looplm.quantization", quants_text(blocks)},
+                                 {"looplm.group", "64"}}));
   for (const std::span<const std::byte> bytes : data) LOOPLM_RETURN_IF_ERROR(writer.write(bytes));
   LOOPLM_RETURN_IF_ERROR(writer.commit());
   return fresh.commit();

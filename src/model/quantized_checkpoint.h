@@ -6,8 +6,9 @@
 //   NAME.scales     F32 (out) for int8, F16 (out, groups) for int4
 //   NAME.minimums   F16 (out, groups), int4 only
 //
-// for every projection and the head; all else as in any checkpoint. "__metadata__" names the format
-// in "looplm.quantization".
+// for the projections and the head that are quantised; all else as in any checkpoint.
+// "__metadata__" names the format in "looplm.quantization": "int4", or "qkv=int4 o=int4
+// gate_up=int4 down=int8" where the stacks differ.
 #ifndef LOOPLM_MODEL_QUANTIZED_CHECKPOINT_H_
 #define LOOPLM_MODEL_QUANTIZED_CHECKPOINT_H_
 
@@ -15,6 +16,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/quantized.h"
+#include "model/block_quants.h"
 #include "model/checkpoint.h"
 
 namespace looplm {
@@ -34,8 +36,8 @@ void read_quantized_row(const TensorView& view, int64_t row, QuantizedRow& out);
 
 // Writes `source`, which has floating-point weights, with blocks and head rounded. The directory
 // appears whole or not at all; tokenizer files come along.
-Status save_quantized(const std::string& directory, const Checkpoint& source, Quant blocks,
-                      Quant head, ThreadPool& pool);
+Status save_quantized(const std::string& directory, const Checkpoint& source,
+                      const BlockQuants& blocks, Quant head, ThreadPool& pool);
 
 }  // namespace looplm
 

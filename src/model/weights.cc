@@ -140,10 +140,10 @@ void ModelWeights::allocate() {
                                  : PackedMatrix(terms, columns, quant);
   };
   for (BlockWeights& block : blocks_) {
-    block.qkv = matrix_of(c.hidden_size, qkv, format_.blocks);
-    block.output = matrix_of(c.query_size(), c.hidden_size, format_.blocks);
-    block.gate_up = matrix_of(c.hidden_size, 2 * c.intermediate_size, format_.blocks);
-    block.down = matrix_of(c.intermediate_size, c.hidden_size, format_.blocks);
+    block.qkv = matrix_of(c.hidden_size, qkv, format_.blocks.qkv);
+    block.output = matrix_of(c.query_size(), c.hidden_size, format_.blocks.output);
+    block.gate_up = matrix_of(c.hidden_size, 2 * c.intermediate_size, format_.blocks.gate_up);
+    block.down = matrix_of(c.intermediate_size, c.hidden_size, format_.blocks.down);
   }
   head_ = matrix_of(c.hidden_size, c.vocab_size, format_.head);
 }
@@ -216,7 +216,7 @@ Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const Paramet
 
 ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const ModelConfig& config,
                                         DType dtype, Device& device) {
-  ModelWeights weights(config, {dtype, Quant::kNone, Quant::kNone});
+  ModelWeights weights(config, {dtype, {}, Quant::kNone});
   weights.allocate();
   bind_vectors(
       config, [&](const std::string& name) { return parameters.find(name); }, weights.blocks_,

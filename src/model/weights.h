@@ -10,6 +10,7 @@
 #include "looplm/status.h"
 
 #include "kernels/kernels.h"
+#include "model/block_quants.h"
 #include "model/parameter_set.h"
 
 namespace looplm {
@@ -37,7 +38,7 @@ struct BlockBackwardWeights {
 // How matrices are packed.
 struct MatrixFormat {
   DType dtype = DType::kF32;  // kF32 or kBf16, where not quantised
-  Quant blocks = Quant::kNone;
+  BlockQuants blocks;
   Quant head = Quant::kNone;
 };
 

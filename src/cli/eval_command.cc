@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/eval_tasks.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "eval/depth_scores.h"
@@ -93,7 +94,8 @@ void print(const EvalOptions& options, const Model& model, const DepthTable& tab
   }
   if (!groups.empty()) {
     fmt::print("\nAccuracy after each loop, by {}:\n\n{}", options.by,
-               group_table_text(options.by, groups, options.markdown));
+               group_table_text(options.by, groups,
+                                options.markdown ? TableFormat::kMarkdown : TableFormat::kText));
   }
 }
 
@@ -128,38 +130,94 @@ Status eval(EvalOptions options) {
 }  // namespace
 
 void add_eval_command(Program& program) {
-  auto o = std::make_shared<EvalOptions>();
+  struct Choice {
+    EvalOptions data;
+    EvalTasksOptions tasks;
+    bool list = false;
+  };
+  auto o = std::make_shared<Choice>();
+  o->tasks.exits = {"q:0.1,0.3,0.5,0.7,0.9", "difference:auto", "margin:0.5,0.9", "entropy:1,0.3"};
   CLI::App* command = program.app().add_subcommand(
       "eval",
-      "Measure loss and accuracy after every loop, and where the gate exits, in one forward");
+      "Measure a model after every loop and under exit rules: on tasks, or the loss on a file");
   command->add_option(
-      "DIR", o->model.directory,
+      "DIR", o->data.model.directory,
       "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  CLI::Option* tasks = command->add_option("TASK", o->tasks.tasks,
+                                           "Names of shipped tasks, or .yaml files "
+                                           "(docs/evaluation.md)");
+  command->add_flag("--list", o->list, "List the shipped tasks");
   command
-      ->add_option("--data", o->data,
-                   "A .jsonl file of 'text', 'prompt' and 'completion', 'turns' of these, or "
-                   "'prompt_ids' and 'completion_ids'; prompts are not scored")
-      ->required();
+      ->add_option("--data", o->data.data,
+                   "Instead of tasks: a .jsonl file of 'text', 'prompt' and 'completion', 'turns' "
+                   "of these, or 'prompt_ids' and 'completion_ids'; prompts are not scored")
+      ->excludes(tasks);
+  command->add_option("--data-dir", o->tasks.data_folder,
+                      "Folder of the files that tasks name (default: beside the task)");
   command
-      ->add_option("--loops", o->loops,
+      ->add_option("--loops", o->data.loops,
                    "Loops to run (0: twice as many as the model was trained for)")
       ->check(CLI::Range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
-  command->add_option("--thresholds", o->thresholds, "Thresholds of q-exit, 0 to 1, with commas")
+  command
+      ->add_option("--exit", o->tasks.exits,
+                   "Tasks: exit rules and thresholds, RULE:X,Y or RULE:auto; rules are q, "
+                   "difference, relative, margin, entropy")
+      ->take_all()
+      ->capture_default_str();
+  command
+      ->add_option("--generate-loops", o->tasks.generate_loops,
+                   "Fixed depths at which generating tasks run, with commas; each is a run of its "
+                   "own (default: all up to --loops)")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, kMaxLoops));
+  command
+      ->add_option(
+          "--generate-exit", o->tasks.generate_exits,
+          "Exit rules under which generating tasks run; each threshold is a run of its own "
+          "(default: none)")
+      ->take_all();
+  command
+      ->add_option("--thresholds", o->data.thresholds,
+                   "With --data: thresholds of q-exit, 0 to 1, with commas")
       ->delimiter(',')
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command->add_option("--by", o->by, "Also show accuracy for each value of this field");
-  command->add_option("--limit", o->limit, "Read so many examples at most (0: all)")
+  command->add_option("--by", o->data.by,
+                      "With --data: also show accuracy for each value of this field");
+  command->add_option("--limit", o->data.limit, "Ask so many questions at most (0: all)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--resamples", o->resamples, "Bootstrap resamples for the 95% intervals")
+  command->add_option("--resamples", o->data.resamples, "Bootstrap resamples for the 95% intervals")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
       ->capture_default_str();
-  add_weight_options(*command, o->model);
-  CLI::Option* json = command->add_flag("--json", o->json, "Print one JSON object");
-  command->add_flag("--markdown", o->markdown, "Print Markdown tables")->excludes(json);
-  program.on(command, [o] { return eval(*o); });
+  add_weight_options(*command, o->data.model);
+  CLI::Option* json = command->add_flag("--json", o->data.json, "Print one JSON object");
+  CLI::Option* csv = command->add_flag("--csv", o->tasks.csv, "Tasks: print CSV")->excludes(json);
+  command->add_flag("--markdown", o->data.markdown, "Print Markdown")
+      ->excludes(json)
+      ->excludes(csv);
+  command->add_option("--html", o->tasks.html,
+                      "Tasks: also write a report with plots to this file");
+  command->add_option("--save", o->tasks.save,
+                      "Generating tasks: write what the model wrote into this folder");
+  program.on(command, [o]() -> Status {
+    if (o->list) return list_tasks();
+    if (!o->data.data.empty()) return eval(o->data);
+    if (o->tasks.tasks.empty()) {
+      return invalid_argument(fmt::format(
+          "nothing to measure: name tasks after the model ('looplm eval {} sums'; --list names "
+          "them), or a file with --data",
+          o->data.model.directory.empty() ? "DIR" : o->data.model.directory));
+    }
+    o->tasks.model = o->data.model;
+    o->tasks.loops = o->data.loops;
+    o->tasks.limit = o->data.limit;
+    o->tasks.resamples = o->data.resamples;
+    o->tasks.json = o->data.json;
+    o->tasks.markdown = o->data.markdown;
+    return eval_tasks(o->tasks);
+  });
 }
 
 }  // namespace looplm::cli

@@ -1,37 +1,9 @@
 #include "eval/report.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
 namespace looplm {
 namespace {
-
-using Cells = std::vector<std::vector<std::string>>;
-
-// The first row holds the titles; all columns but the first are right-aligned.
-std::string layout(const Cells& rows, bool markdown) {
-  std::vector<size_t> width(rows.front().size());
-  for (const auto& row : rows) {
-    for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
-  }
-  std::string text;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    std::string line = markdown ? "|" : "";
-    for (size_t c = 0; c < rows[r].size(); ++c) {
-      const std::string pad(width[c] - rows[r][c].size(), ' ');
-      const std::string cell = c == 0 ? rows[r][c] + pad : pad + rows[r][c];
-      line += markdown ? " " + cell + " |" : (c == 0 ? "" : "  ") + cell;
-    }
-    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    if (markdown && r == 0) {
-      text += "|";
-      for (size_t c = 0; c < width.size(); ++c) text += c == 0 ? "---|" : "---:|";
-      text += "\n";
-    }
-  }
-  return text;
-}
 
 std::string number(const Estimate& e, int digits) {
   return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", e.value, digits, e.low, digits, e.high, digits);
@@ -54,7 +26,7 @@ std::string row_name(const DepthTable& table, size_t index) {
 // Whether texts hold several tokens each, so that exact match says more than accuracy.
 bool is_long(const DepthTable& table) { return table.tokens > table.examples; }
 
-Cells cells_of(const DepthTable& table) {
+TableCells cells_of(const DepthTable& table) {
   const bool thresholds = table.rows.back().threshold.has_value();
   std::vector<std::string> titles = {"exit", "mean loops", "nll (nats)", "accuracy"};
   if (is_long(table)) titles.push_back("exact match");
@@ -62,7 +34,7 @@ Cells cells_of(const DepthTable& table) {
     titles.push_back("nll gain");
     titles.push_back("accuracy gain (points)");
   }
-  Cells rows = {titles};
+  TableCells rows = {titles};
   for (size_t i = 0; i < table.rows.size(); ++i) {
     const DepthRow& row = table.rows[i];
     std::vector<std::string> cells = {row_name(table, i), fmt::format("{:.2f}", row.mean_loops),
@@ -83,8 +55,12 @@ OrderedJson to_json(const Estimate& e) {
 
 }  // namespace
 
-std::string depth_table_text(const DepthTable& table) { return layout(cells_of(table), false); }
-std::string depth_table_markdown(const DepthTable& table) { return layout(cells_of(table), true); }
+std::string depth_table_text(const DepthTable& table) {
+  return text_table(cells_of(table), TableFormat::kText);
+}
+std::string depth_table_markdown(const DepthTable& table) {
+  return text_table(cells_of(table), TableFormat::kMarkdown);
+}
 
 OrderedJson depth_table_json(const DepthTable& table) {
   OrderedJson json;
@@ -114,7 +90,7 @@ OrderedJson depth_table_json(const DepthTable& table) {
 }
 
 std::string group_table_text(const std::string& field, const std::vector<EvalGroup>& groups,
-                             bool markdown) {
+                             TableFormat format) {
   std::vector<std::string> titles = {field, "examples"};
   const DepthTable& first = groups.front().table;
   for (size_t i = 0; i < first.rows.size(); ++i) {
@@ -122,7 +98,7 @@ std::string group_table_text(const std::string& field, const std::vector<EvalGro
     titles.push_back(row.threshold ? fmt::format("mean loops, q {:.2f}", *row.threshold)
                                    : fmt::format("{}", i + 1));
   }
-  Cells rows = {titles};
+  TableCells rows = {titles};
   for (const EvalGroup& group : groups) {
     std::vector<std::string> cells = {group.value, std::to_string(group.table.examples)};
     for (const DepthRow& row : group.table.rows) {
@@ -131,7 +107,7 @@ std::string group_table_text(const std::string& field, const std::vector<EvalGro
     }
     rows.push_back(cells);
   }
-  return layout(rows, markdown);
+  return text_table(rows, format);
 }
 
 }  // namespace looplm

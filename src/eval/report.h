@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "eval/depth_table.h"
+#include "eval/text_table.h"
 
 namespace looplm {
 
@@ -23,7 +24,7 @@ OrderedJson depth_table_json(const DepthTable& table);
 
 // Accuracy of each group at each fixed depth, and the mean loops of q-exit at each threshold.
 std::string group_table_text(const std::string& field, const std::vector<EvalGroup>& groups,
-                             bool markdown);
+                             TableFormat format);
 
 }  // namespace looplm
 

@@ -143,6 +143,12 @@ Regex::Regex(Regex&&) noexcept = default;
 Regex& Regex::operator=(Regex&&) noexcept = default;
 Regex::~Regex() = default;
 
+size_t Regex::groups() const {
+  uint32_t count = 0;
+  pcre2_pattern_info(code_->code, PCRE2_INFO_CAPTURECOUNT, &count);
+  return count;
+}
+
 Result<Regex> Regex::build(const std::string& pattern, uint32_t options, const std::string& shown) {
   if (pattern.size() > kLongestPattern) {
     return unsupported(fmt::format("a regular expression of {} bytes; at most {} are accepted",
@@ -175,6 +181,7 @@ struct Regex::Matcher::State {
   pcre2_match_data* data = nullptr;
   pcre2_match_context* context = nullptr;
   pcre2_jit_stack* stack = nullptr;
+  size_t ranges = 0;  // that the last match filled
 
   ~State() {
     pcre2_jit_stack_free(stack);
@@ -185,7 +192,7 @@ struct Regex::Matcher::State {
 
 Regex::Matcher::Matcher(const Regex& regex) : state_(std::make_unique<State>()) {
   state_->code = regex.code_.get();
-  state_->data = pcre2_match_data_create(1, nullptr);
+  state_->data = pcre2_match_data_create_from_pattern(state_->code->code, nullptr);
   if (state_->data == nullptr) throw std::bad_alloc();
 }
 Regex::Matcher::~Matcher() = default;
@@ -214,6 +221,16 @@ bool Regex::Matcher::find(std::string_view text, size_t from, size_t* begin, siz
                                          s.code->shown, text.size(), error_text(found)));
   }
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(s.data);
+  *begin = range[0];
+  *end = range[1];
+  s.ranges = static_cast<size_t>(found);
+  return true;
+}
+
+bool Regex::Matcher::group(size_t number, size_t* begin, size_t* end) const {
+  if (number >= state_->ranges) return false;
+  const PCRE2_SIZE* range = pcre2_get_ovector_pointer(state_->data) + 2 * number;
+  if (range[0] == PCRE2_UNSET) return false;
   *begin = range[0];
   *end = range[1];
   return true;

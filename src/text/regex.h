@@ -24,6 +24,8 @@ class Regex {
   Regex& operator=(Regex&&) noexcept;
   ~Regex();
 
+  size_t groups() const;  // that capture, without the whole match
+
   // Finds matches from left to right without overlap in one text after another.
   class Matcher {
    public:
@@ -36,6 +38,9 @@ class Regex {
     // the pattern needs more steps than PCRE2 allows (10 million), which only a pathological
     // pattern does.
     bool find(std::string_view text, size_t from, size_t* begin, size_t* end);
+    // Of the match last found: where a group stands, from 1; 0 is the whole. False for a group that
+    // took no part or does not exist.
+    bool group(size_t number, size_t* begin, size_t* end) const;
 
    private:
     struct State;

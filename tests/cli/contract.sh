@@ -90,6 +90,44 @@ TOML
 "$looplm" eval run/model --data a.jsonl --limit 20 --loops 6 --by operations --json >eval.json 2>/dev/null || fail "eval"
 expect "eval" '"trained_loops":4' eval.json
 expect "eval" '"loops":6' eval.json
+cat >sums.yaml <<'YAML'
+name: digits
+kind: classification
+data: a.jsonl
+category: operations
+prompt: "{{prompt}}"
+choices: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+answer: {field: completion, as: index}
+few_shot: {count: 1, separator: " "}
+YAML
+cat >written.yaml <<'YAML'
+name: written
+kind: generate
+data: a.jsonl
+prompt: "{{prompt}}"
+answer: {text: "{{completion}}"}
+compare: number
+generation: {max_tokens: 2}
+YAML
+"$looplm" eval run/model sums.yaml written.yaml --limit 20 --resamples 10 --generate-loops 1,4 --generate-exit q:0.5 --save saved \
+  --json >tasks.json 2>/dev/null || fail "eval tasks"
+expect "eval tasks" '"task":"digits".*"exit":"fixed","loops":8,.*"exit":"q","threshold":0.1,.*"exit":"difference".*"task":"written"' tasks.json
+for threads in 1 3; do
+  "$looplm" eval run/model sums.yaml --limit 20 --resamples 10 --threads $threads --csv >csv.$threads 2>/dev/null || fail "eval --csv"
+done
+cmp -s csv.1 csv.3 || fail "eval: other figures with other threads"
+expect "eval --csv" '^digits,,fixed,,4,4,20,acc,0' csv.1
+[ "$(wc -l <"saved/written.q-0.50.jsonl")" = 20 ] || fail "eval --save: $(ls saved)"
+"$looplm" eval --list >list || fail "eval --list"
+expect "eval --list" '^mmlu +multiple_choice +yours' list
+expect "eval --list" '^sums +classification +shipped' list
+sed 's/prompt:/promt:/' sums.yaml >typo.yaml
+refuses "task key" "typo.yaml:5: unknown key 'promt'" "$looplm" eval run/model typo.yaml
+refuses "task data" "no file 'mmlu/test.jsonl'.*cais/mmlu" "$looplm" eval run/model mmlu
+refuses "task name" "no task is called 'mmmlu'" "$looplm" eval run/model mmmlu
+refuses "no task" "looplm eval run/model sums" "$looplm" eval run/model
+refuses "exit rule" "no rule is called 'mood'" "$looplm" eval run/model sums.yaml --exit mood:1
+refuses "no tokenizer" "tokenizer.json" "$looplm" eval model sums.yaml
 "$looplm" run run/model -p "7-2*3=" -n 2 >text 2>/dev/null || fail "run -p"
 "$looplm" info run/model >/dev/null || fail "info"
 

@@ -1,0 +1,222 @@
+#include "cli/eval_tasks.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/project_files.h"
+#include "cli/token_text.h"
+#include "eval/task.h"
+#include "eval/task_document.h"
+#include "eval/task_report.h"
+#include "eval/task_run.h"
+
+namespace looplm::cli {
+namespace {
+
+constexpr std::pair<const char*, ExitKind> kExitNames[] = {
+    {"q", ExitKind::kGate},
+    {"difference", ExitKind::kHiddenDifference},
+    {"relative", ExitKind::kRelativeDifference},
+    {"margin", ExitKind::kMargin},
+    {"entropy", ExitKind::kEntropy},
+};
+
+Result<ExitRequest> parse_exit(const std::string& option, const std::string& text) {
+  const auto bad = [&](const std::string& what) {
+    return invalid_argument(fmt::format(
+        "{} {}: {}; expected q, difference, relative, margin or entropy, a colon, and thresholds "
+        "with commas, or 'auto' for thresholds from the model's own figures",
+        option, text, what));
+  };
+  const size_t colon = text.find(':');
+  const std::string name = text.substr(0, colon);
+  const auto* const kind = std::find_if(std::begin(kExitNames), std::end(kExitNames),
+                                        [&](const auto& known) { return name == known.first; });
+  if (kind == std::end(kExitNames)) return bad(fmt::format("no rule is called '{}'", name));
+  if (colon == std::string::npos) return bad("no threshold");
+  ExitRequest request;
+  request.kind = kind->second;
+  std::string rest = text.substr(colon + 1);
+  if (rest == "auto") {
+    if (request.kind == ExitKind::kGate) return bad("q takes no 'auto'");
+    request.automatic = true;
+    return request;
+  }
+  const bool share = request.kind == ExitKind::kGate || request.kind == ExitKind::kMargin;
+  while (true) {
+    const size_t comma = std::min(rest.find(','), rest.size());
+    double threshold = 0;
+    const auto [stop, error] = std::from_chars(rest.data(), rest.data() + comma, threshold);
+    if (error != std::errc() || stop != rest.data() + comma || !(threshold >= 0) ||
+        (share && threshold > 1)) {
+      return bad(fmt::format("'{}' is no threshold of it", rest.substr(0, comma)));
+    }
+    request.thresholds.push_back(threshold);
+    if (comma == rest.size()) return request;
+    rest.erase(0, comma + 1);
+  }
+}
+
+Result<std::vector<ExitRequest>> parse_exits(const std::string& option,
+                                             const std::vector<std::string>& texts,
+                                             const ModelConfig& config) {
+  std::vector<ExitRequest> exits;
+  for (const std::string& text : texts) {
+    LOOPLM_ASSIGN_OR_RETURN(ExitRequest request, parse_exit(option, text));
+    // A model of one loop has nothing to leave out; one without a gate has no exit distribution.
+    if (config.loops == 1) continue;
+    if (request.kind == ExitKind::kGate && !config.exit_gate) continue;
+    exits.push_back(std::move(request));
+  }
+  return exits;
+}
+
+Result<std::string> locate_task(const std::string& task) {
+  const std::filesystem::path path(task);
+  if (path.has_parent_path() || path.extension() == ".yaml" || path.extension() == ".yml") {
+    return task;
+  }
+  const std::vector<std::string> places = project_places("tasks/" + task + ".yaml");
+  for (const std::string& place : places) {
+    if (file_exists(place)) return place;
+  }
+  return not_found(fmt::format(
+      "no task is called '{}'; looplm eval --list names those there are, and a file's name ends in "
+      ".yaml",
+      task));
+}
+
+// Shows how far a task is, where somebody looks.
+std::function<void(const std::string&, double)> progress_line() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  return [](const std::string& what, double share) {
+    fmt::print(stderr, "\r\x1b[K{} {:3.0f}%", what, 100 * share);
+    std::fflush(stderr);
+  };
+}
+
+std::string file_word(const std::string& text) {
+  std::string word;
+  for (char c : text)
+    word += (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.') ? c : '-';
+  return word;
+}
+
+// A file per generating task and setting, a line per text.
+Status save_texts(const std::string& folder, const TaskResult& result) {
+  if (result.saved.empty()) return {};
+  LOOPLM_RETURN_IF_ERROR(make_directories(folder));
+  for (size_t s = 0; s < result.saved.size(); ++s) {
+    std::string lines;
+    for (const SavedText& text : result.saved[s]) lines += json_line(text.fields) + "\n";
+    const std::string name = fmt::format("{}/{}.{}.jsonl", folder, file_word(result.name),
+                                         file_word(result.table.rows[s].setting.name()));
+    LOOPLM_RETURN_IF_ERROR(write_text_file(name, lines));
+  }
+  return {};
+}
+
+void print_results(const EvalTasksOptions& options, const Model& model,
+                   const std::vector<TaskResult>& results) {
+  if (options.json) {
+    OrderedJson json;
+    json["model"] = model.directory();
+    json["tasks"] = OrderedJson::array();
+    for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
+    fmt::print("{}\n", json_line(json));
+    return;
+  }
+  if (options.csv) {
+    fmt::print("{}", tasks_csv(results));
+    return;
+  }
+  const TableFormat format = options.markdown ? TableFormat::kMarkdown : TableFormat::kText;
+  for (const TaskResult& r : results) fmt::print("{}\n", task_text(r, format));
+  if (results.size() > 1) {
+    fmt::print("{}\n\n{}", options.markdown ? "## All tasks" : "All tasks",
+               text_table(summary_cells(results), format));
+  }
+}
+
+}  // namespace
+
+Status eval_tasks(const EvalTasksOptions& given) {
+  EvalTasksOptions options = given;
+  // Everything that can be wrong is read before the model runs.
+  std::vector<Task> tasks;
+  for (const std::string& name : options.tasks) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_task(name));
+    LOOPLM_ASSIGN_OR_RETURN(Task task, read_task(path));
+    tasks.push_back(std::move(task));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(options.model.directory, locate_model(options.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                          Model::load(options.model.directory, options.model.options()));
+  const ModelConfig& config = model->config();
+  TaskRunOptions run;
+  run.loops = options.loops == 0 ? std::min(2 * config.loops, kMaxLoops) : options.loops;
+  run.generate_loops = options.generate_loops;
+  if (run.generate_loops.empty()) {
+    run.generate_loops.resize(static_cast<size_t>(run.loops));
+    std::iota(run.generate_loops.begin(), run.generate_loops.end(), int64_t{1});
+  }
+  LOOPLM_ASSIGN_OR_RETURN(run.exits, parse_exits("--exit", options.exits, config));
+  LOOPLM_ASSIGN_OR_RETURN(run.generate_exits,
+                          parse_exits("--generate-exit", options.generate_exits, config));
+  run.limits.questions = options.limit;
+  run.limits.folder.directory = options.data_folder;
+  run.table.resamples = options.resamples;
+  run.category_intervals = options.json || options.csv;
+  run.progress = progress_line();
+  std::vector<TaskResult> results;
+  for (const Task& task : tasks) {
+    LOOPLM_ASSIGN_OR_RETURN(TaskResult result, run_task(*model, task, run));
+    if (!options.save.empty()) LOOPLM_RETURN_IF_ERROR(save_texts(options.save, result));
+    results.push_back(std::move(result));
+  }
+  if (run.progress) fmt::print(stderr, "\r\x1b[K");
+  if (!options.html.empty()) {
+    LOOPLM_RETURN_IF_ERROR(write_html(tasks_document(model->directory(), results), options.html));
+  }
+  print_results(options, *model, results);
+  return {};
+}
+
+Status list_tasks() {
+  for (const std::string& place : project_places("tasks")) {
+    if (!is_directory(place)) continue;
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(place)) {
+      if (entry.path().extension() == ".yaml") files.push_back(entry.path().string());
+    }
+    std::sort(files.begin(), files.end());
+    TableCells rows = {{"task", "kind", "data", "about"}};
+    for (const std::string& file : files) {
+      LOOPLM_ASSIGN_OR_RETURN(const Task task, read_task(file));
+      const bool here = find_data(task, task.data.front(), {}).ok();
+      rows.push_back({std::filesystem::path(file).stem().string(), task_kind_name(task.kind),
+                      here ? "shipped" : "yours", task.about});
+    }
+    // Titles and texts line up on the left here.
+    std::vector<size_t> width(rows[0].size());
+    for (const auto& row : rows) {
+      for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
+    }
+    for (const auto& row : rows) {
+      fmt::print("{:<{}}  {:<{}}  {:<{}}  {}\n", row[0], width[0], row[1], width[1], row[2],
+                 width[2], row[3]);
+    }
+    return {};
+  }
+  return not_found("there is no folder 'tasks' beside the program");
+}
+
+}  // namespace looplm::cli

@@ -1,0 +1,137 @@
+#include "eval/answer_text.h"
+
+#include <gmock/gmock.h>
+
+#include "eval/extractor.h"
+#include "support/status_matchers.h"
+
+namespace looplm {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<double> values(std::string_view text) {
+  std::vector<double> all;
+  for (const FoundNumber& n : numbers_in(text)) all.push_back(n.value);
+  return all;
+}
+
+TEST(AnswerText, NumbersAsTheyAreWritten) {
+  EXPECT_THAT(values("no digit - at $ all."), ElementsAre());
+  EXPECT_THAT(values("18"), ElementsAre(18));
+  EXPECT_THAT(values("$18.00."), ElementsAre(18));
+  EXPECT_THAT(values("It is 1,234,567 dollars, not 1,23."), ElementsAre(1234567, 1, 23));
+  EXPECT_THAT(values("1234,567"), ElementsAre(1234, 567));
+  EXPECT_THAT(values("12,345,6"), ElementsAre(12345, 6));
+  EXPECT_THAT(values("-5, -$5, $-5, \u22125, +5"), ElementsAre(-5, -5, -5, -5, 5));
+  EXPECT_THAT(values("5-3 and x-2 and (7)-1"), ElementsAre(5, 3, 2, 7, 1));
+  EXPECT_THAT(values("from 3 to -4"), ElementsAre(3, -4));
+  EXPECT_THAT(values("\\$3.50, \u20ac4, \u00a35"), ElementsAre(3.5, 4, 5));
+  EXPECT_THAT(values(".5 and 0.25 and 3."), ElementsAre(0.5, 0.25, 3));
+  EXPECT_THAT(values("1e5 2.5E-3 3em 1e5x"), ElementsAre(1e5, 2.5e-3, 3, 1, 5));
+  EXPECT_THAT(values("72%"), ElementsAre(72));
+  EXPECT_THAT(values("1.2.3"), ElementsAre(1.2, 0.3));
+  EXPECT_THAT(values("99999999999999999999"), ElementsAre(1e20));
+  const std::vector<FoundNumber> one = numbers_in("pays -$1,250.50.");
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0].begin, 5u);
+  EXPECT_EQ(one[0].end, 15u);
+}
+
+struct SameCase {
+  Comparison comparison;
+  const char* given;
+  const char* right;
+  bool same;
+};
+
+TEST(AnswerText, WhatIsTheSame) {
+  using enum Comparison;
+  const SameCase cases[] = {
+      {kExact, " 7 ", "7", true},
+      {kExact, "7.", "7", false},
+      {kText, "The  Cat.", "the cat", true},
+      {kText, "(B)", "B", true},
+      {kText, "(B) no", "B", false},
+      {kText, "?!", "?!", true},
+      {kNumber, "$1,234", "1234", true},
+      {kNumber, "18 dollars", "18", true},
+      {kNumber, "18.00", "18", true},
+      {kNumber, "$18.", "18", true},
+      {kNumber, "-18", "18", false},
+      {kNumber, "1,234", "1.234", false},
+      {kNumber, "3/4", "0.75", true},
+      {kNumber, "3 / 4 cups", "0.75", true},
+      {kNumber, "75%", "75", true},
+      {kNumber, "eighteen", "18", false},
+      {kNumber, "none", "None.", true},
+      {kNumber, "", "18", false},
+      {kNumber, "0.333333", "0.3333333333", false},
+      {kMath, "\\dfrac{1}{2}", "\\frac12", true},
+      {kMath, "1/2", "\\frac{1}{2}", true},
+      {kMath, "-\\frac{3}{4}", "-0.75", true},
+      {kMath, "0.5", ".5", true},
+      {kMath, "$\\left( 3, \\frac{\\pi}{2} \\right)$", "(3,\\frac{\\pi}{2})", true},
+      {kMath, "x=5", "5", true},
+      {kMath, "10,080", "10080", true},
+      {kMath, "(1,2)", "(12)", false},
+      {kMath, "90^\\circ", "90", true},
+      {kMath, "5\\text{ cm}", "5", true},
+      {kMath, "\\text{Evelyn}", "Evelyn", true},
+      {kMath, "\\sqrt3", "\\sqrt{3}", true},
+      {kMath, "\\$18", "18", true},
+      {kMath, "50\\%", "50", true},
+      {kMath, "2\\sqrt{3}", "3\\sqrt{2}", false},
+      {kMath, "\\frac{1}{0}", "0", false},
+      {kMath, "11.0", "11", true},
+  };
+  for (const SameCase& c : cases) {
+    EXPECT_EQ(same_answer(c.comparison, c.given, c.right), c.same)
+        << c.given << " and " << c.right << " by rule " << static_cast<int>(c.comparison) << "; "
+        << normal_math(c.given) << " and " << normal_math(c.right);
+  }
+}
+
+TEST(AnswerText, TheLastBox) {
+  EXPECT_EQ(last_boxed("no box"), std::nullopt);
+  EXPECT_EQ(last_boxed("\\boxed{1} then \\boxed{\\frac{a}{b}}."), "\\frac{a}{b}");
+  EXPECT_EQ(last_boxed("$\\boxed 5$"), "5");
+  EXPECT_EQ(last_boxed("\\fbox{x}"), "x");
+  EXPECT_EQ(last_boxed("\\boxed{open"), std::nullopt);
+  EXPECT_EQ(last_boxed("\\boxed{a \\} b}"), "a \\} b");
+}
+
+std::string find(const Extractor& extractor, const std::string& text) {
+  return extractor.find(text).value().value_or("(none)");
+}
+
+TEST(Extractor, StrictAndFlexible) {
+  const Extractor strict = Extractor::pattern("#### *(.+)$", Take::kFirst).value();
+  const Extractor flexible = Extractor::number(Take::kLast);
+  const std::string clean = "2 + 2 is 4.\n#### $4,000 dollars\n\nQuestion: 7?";
+  EXPECT_EQ(find(strict, clean), "$4,000 dollars");
+  EXPECT_TRUE(same_answer(Comparison::kNumber, find(strict, clean), "4000"));
+  EXPECT_EQ(find(flexible, "They pay $3.50, so -$1,200.75."), "-$1,200.75");
+  EXPECT_EQ(find(strict, "The answer is 4."), "(none)");
+  EXPECT_EQ(find(flexible, "The answer is 4."), "4");
+  EXPECT_EQ(find(flexible, "no idea"), "(none)");
+  EXPECT_EQ(find(Extractor(), "  all of it \n"), "all of it");
+  EXPECT_EQ(find(Extractor::boxed(), "so \\boxed{7}"), "7");
+}
+
+TEST(Extractor, PatternsTakeTheFirstGroupThatMatched) {
+  const auto with = [](const char* pattern, Take take) {
+    return Extractor::pattern(pattern, take).value();
+  };
+  EXPECT_EQ(find(with("answer is (?:\\(([A-J])\\)|([A-J])\\b)", Take::kLast),
+                 "the answer is (B). No, the answer is C."),
+            "C");
+  EXPECT_EQ(find(with("[0-9]+", Take::kFirst), "a 12 b 34"), "12");
+  EXPECT_EQ(find(with("[0-9]+", Take::kLast), "a 12 b 34"), "34");
+  EXPECT_EQ(find(with("x*", Take::kLast), "a\u00e9x"), "");  // empty matches end
+  EXPECT_THAT(Extractor::pattern("(", Take::kFirst).status().message(), HasSubstr("'('"));
+}
+
+}  // namespace
+}  // namespace looplm

@@ -1,0 +1,84 @@
+#include "eval/extractor.h"
+
+#include <stdexcept>
+
+#include "eval/answer_text.h"
+
+namespace looplm {
+namespace {
+
+std::string stripped(const std::string& text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
+}
+
+std::optional<std::string> find_pattern(const Regex& regex, Take take, const std::string& text) {
+  Regex::Matcher matcher(regex);
+  std::optional<std::string> answer;
+  size_t begin = 0, end = 0;
+  for (size_t from = 0; from <= text.size() && matcher.find(text, from, &begin, &end);) {
+    size_t group_begin = begin, group_end = end;
+    for (size_t g = 1; g <= regex.groups(); ++g) {
+      if (matcher.group(g, &group_begin, &group_end)) break;
+    }
+    answer = stripped(text.substr(group_begin, group_end - group_begin));
+    if (take == Take::kFirst) break;
+    from = end;
+    if (end == begin) {
+      // Past an empty match, to the next character.
+      do ++from;
+      while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80);
+    }
+  }
+  return answer;
+}
+
+}  // namespace
+
+Result<Extractor> Extractor::pattern(const std::string& pattern, Take take) {
+  LOOPLM_ASSIGN_OR_RETURN(Regex regex, Regex::compile(pattern));
+  Extractor e;
+  e.kind_ = ExtractorKind::kPattern;
+  e.take_ = take;
+  e.regex_ = std::make_shared<const Regex>(std::move(regex));
+  return e;
+}
+
+Extractor Extractor::number(Take take) {
+  Extractor e;
+  e.kind_ = ExtractorKind::kNumber;
+  e.take_ = take;
+  return e;
+}
+
+Extractor Extractor::boxed() {
+  Extractor e;
+  e.kind_ = ExtractorKind::kBoxed;
+  return e;
+}
+
+Result<std::optional<std::string>> Extractor::find(const std::string& text) const {
+  using Answer = std::optional<std::string>;
+  switch (kind_) {
+    case ExtractorKind::kWhole:
+      return Answer(stripped(text));
+    case ExtractorKind::kPattern:
+      try {
+        return find_pattern(*regex_, take_, text);
+      } catch (const std::runtime_error& e) {
+        return invalid_argument(e.what());
+      }
+    case ExtractorKind::kNumber: {
+      const std::vector<FoundNumber> found = numbers_in(text);
+      if (found.empty()) return Answer();
+      const FoundNumber& number = take_ == Take::kFirst ? found.front() : found.back();
+      return Answer(text.substr(number.begin, number.end - number.begin));
+    }
+    case ExtractorKind::kBoxed:
+      return last_boxed(text);
+  }
+  return Answer();
+}
+
+}  // namespace looplm

@@ -1,0 +1,107 @@
+#include "eval/task_data.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <glob.h>
+
+#include "base/file.h"
+
+namespace looplm {
+namespace {
+
+std::vector<std::string> matches(const std::string& pattern) {
+  glob_t found = {};
+  std::vector<std::string> files;
+  if (glob(pattern.c_str(), 0, nullptr, &found) == 0) {
+    files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  }
+  globfree(&found);
+  return files;
+}
+
+Result<bool> passes(const Task& task, const Json& fields, const std::string& where) {
+  for (const TaskFilter& filter : task.where) {
+    const Json* value = find_field(fields, filter.field);
+    if (value == nullptr) {
+      return invalid_argument(
+          fmt::format("{}: there is no field '{}', which 'where' of {} asks for", where,
+                      filter.field, task.file));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const std::string text, field_text(*value, filter.field));
+    if (std::find(filter.is.begin(), filter.is.end(), text) == filter.is.end()) return false;
+  }
+  return true;
+}
+
+Status add(const Task& task, Json fields, const std::string& file, std::string where,
+           std::vector<TaskRecord>& records) {
+  if (!fields.is_object()) {
+    return invalid_argument(
+        fmt::format("{}: holds {}; expected an object", where, fields.type_name()));
+  }
+  if (!fields.contains("file")) fields["file"] = std::filesystem::path(file).stem().string();
+  LOOPLM_ASSIGN_OR_RETURN(const bool wanted, passes(task, fields, where));
+  if (wanted) records.push_back({std::move(fields), std::move(where)});
+  return {};
+}
+
+Status read_file(const Task& task, const std::string& path, std::vector<TaskRecord>& records) {
+  LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  std::string_view rest = file.text();
+  const size_t begin = rest.find_first_not_of(" \t\r\n");
+  if (begin != std::string_view::npos && rest[begin] == '[') {
+    LOOPLM_ASSIGN_OR_RETURN(const Json list, parse_json(rest, path));
+    for (size_t i = 0; i < list.size(); ++i) {
+      LOOPLM_RETURN_IF_ERROR(
+          add(task, list[i], path, fmt::format("{}, element {}", path, i + 1), records));
+    }
+    return {};
+  }
+  for (int64_t number = 1; !rest.empty(); ++number) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string where = fmt::format("{}:{}", path, number);
+    LOOPLM_ASSIGN_OR_RETURN(Json fields, parse_json(line, where));
+    LOOPLM_RETURN_IF_ERROR(add(task, std::move(fields), path, where, records));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> find_data(const Task& task, const std::string& pattern,
+                                           const DataFolder& folder) {
+  const std::filesystem::path beside = std::filesystem::path(task.file).parent_path();
+  std::vector<std::string> places;
+  if (!folder.directory.empty()) places.push_back(folder.directory);
+  places.push_back(beside.empty() ? "." : beside.string());
+  for (const std::string& place : places) {
+    // An absolute pattern stays as it is.
+    std::vector<std::string> files = matches((std::filesystem::path(place) / pattern).string());
+    if (!files.empty()) return files;
+  }
+  std::string message =
+      fmt::format("{}: there is no file '{}' in '{}'", task.file, pattern, places[0]);
+  if (places.size() > 1) message += fmt::format(" nor in '{}'", places[1]);
+  if (folder.directory.empty()) message += "; --data-dir names the folder of the data";
+  if (!task.source.empty()) message += ". Data: " + task.source;
+  return not_found(message);
+}
+
+Result<std::vector<TaskRecord>> read_records(const Task& task,
+                                             const std::vector<std::string>& patterns,
+                                             const DataFolder& folder) {
+  std::vector<TaskRecord> records;
+  for (const std::string& pattern : patterns) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> files, find_data(task, pattern, folder));
+    for (const std::string& file : files) {
+      LOOPLM_RETURN_IF_ERROR(read_file(task, file, records));
+    }
+  }
+  return records;
+}
+
+}  // namespace looplm

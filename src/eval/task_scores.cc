@@ -1,0 +1,200 @@
+// From scored texts to a question's figures.
+#include <algorithm>
+
+#include "eval/task_run.h"
+
+namespace looplm {
+namespace {
+
+// A text under one setting: each token from the loop that it exits at.
+struct TextSums {
+  double loops = 0;
+  double tokens = 0;
+  double nll = 0;
+  double right = 0;  // tokens that are the most likely
+};
+
+TextSums sums_of(const DepthScores& s, const ExitOptions& exit, int64_t trained_loops) {
+  TextSums sums;
+  sums.tokens = static_cast<double>(s.tokens);
+  for (int64_t i = 0; i < s.tokens; ++i) {
+    const int64_t loop = s.exit_loop(i, exit, trained_loops);
+    const size_t cell = s.at(loop - 1, i);
+    sums.loops += static_cast<double>(loop);
+    sums.nll += static_cast<double>(s.nll[cell]);
+    sums.right += s.right[cell];
+  }
+  return sums;
+}
+
+// Places of the sums; those of Outcomes first.
+namespace choice {
+enum : size_t { kQuestions = 2, kRight, kRightBytes, kRightTokens, kNll, kNllTokens, kClasses };
+}
+namespace text {
+enum : size_t { kQuestions = 2, kNll, kBytes, kRightTokens, kExact, kWidth };
+}
+
+MetricColumn choice_column(TaskMetric metric, size_t classes) {
+  using Form = MetricColumn::Form;
+  MetricColumn column = {task_metric_name(metric), Form::kRatio, choice::kRight,
+                         choice::kQuestions};
+  if (metric == TaskMetric::kAccuracyBytes) column.numerator = choice::kRightBytes;
+  if (metric == TaskMetric::kAccuracyTokens) column.numerator = choice::kRightTokens;
+  if (metric == TaskMetric::kMacroF1) {
+    column.form = Form::kMacroF1;
+    column.numerator = choice::kClasses;
+    column.classes = classes;
+  }
+  if (metric == TaskMetric::kChoiceNll) {
+    column = {column.name, Form::kRatio, choice::kNll, choice::kNllTokens, 0, false, true};
+  }
+  return column;
+}
+
+MetricColumn text_column(TaskMetric metric) {
+  using Form = MetricColumn::Form;
+  const std::string name = task_metric_name(metric);
+  switch (metric) {
+    case TaskMetric::kPerplexity:
+      return {name, Form::kExpRatio, text::kNll, Outcomes::kTokens, 0, false, true};
+    case TaskMetric::kBitsPerByte:
+      return {name, Form::kBitsRatio, text::kNll, text::kBytes, 0, false, true};
+    case TaskMetric::kTokenAccuracy:
+      return {name, Form::kRatio, text::kRightTokens, Outcomes::kTokens};
+    case TaskMetric::kExactMatch:
+      return {name, Form::kRatio, text::kExact, text::kQuestions};
+    default:
+      return {name, Form::kRatio, text::kNll, Outcomes::kTokens, 0, false, true};
+  }
+}
+
+void add_choices(const TaskQuestion& q, std::span<const DepthScores> scores,
+                 const DepthSetting& setting, int64_t trained_loops, size_t classes,
+                 std::span<double> to) {
+  // Of equals the first choice, as the most likely token is.
+  size_t best = 0, best_bytes = 0, best_tokens = 0;
+  std::vector<TextSums> all;
+  for (size_t c = 0; c < scores.size(); ++c) {
+    all.push_back(sums_of(scores[c], setting.exit, trained_loops));
+    to[Outcomes::kLoops] += all[c].loops;
+    to[Outcomes::kTokens] += all[c].tokens;
+    const auto bytes = [&](size_t i) {
+      return static_cast<double>(std::max<int64_t>(1, q.texts[i].bytes));
+    };
+    if (all[c].nll < all[best].nll) best = c;
+    if (all[c].nll / bytes(c) < all[best_bytes].nll / bytes(best_bytes)) best_bytes = c;
+    if (all[c].nll / all[c].tokens < all[best_tokens].nll / all[best_tokens].tokens) {
+      best_tokens = c;
+    }
+  }
+  to[choice::kQuestions] = 1;
+  to[choice::kRight] = best == q.right;
+  to[choice::kRightBytes] = best_bytes == q.right;
+  to[choice::kRightTokens] = best_tokens == q.right;
+  to[choice::kNll] = all[q.right].nll;
+  to[choice::kNllTokens] = all[q.right].tokens;
+  if (classes == 0) return;
+  to[choice::kClasses + 3 * best] += best == q.right;
+  to[choice::kClasses + 3 * best + 1] += 1;
+  to[choice::kClasses + 3 * q.right + 2] += 1;
+}
+
+void add_text(const TaskQuestion& q, std::span<const DepthScores> scores,
+              const DepthSetting& setting, int64_t trained_loops, std::span<double> to) {
+  for (size_t w = 0; w < scores.size(); ++w) {
+    const TextSums sums = sums_of(scores[w], setting.exit, trained_loops);
+    to[Outcomes::kLoops] += sums.loops;
+    to[Outcomes::kTokens] += sums.tokens;
+    to[text::kNll] += sums.nll;
+    to[text::kRightTokens] += sums.right;
+    to[text::kBytes] += static_cast<double>(q.texts[w].bytes);
+  }
+  to[text::kQuestions] = 1;
+  to[text::kExact] = to[text::kRightTokens] == to[Outcomes::kTokens];
+}
+
+// Figures of a rule that tokens stay below with these shares, over loops that a rule can end at.
+std::vector<double> quantiles(ExitKind kind, std::span<const DepthScores> scores,
+                              int64_t trained_loops) {
+  std::vector<float> values;
+  for (const DepthScores& s : scores) {
+    for (int64_t t = 1; t + 1 < trained_loops; ++t) {
+      for (int64_t i = 0; i < s.tokens; ++i) {
+        const size_t cell = s.at(t, i);
+        switch (kind) {
+          case ExitKind::kHiddenDifference:
+            values.push_back(s.difference[cell]);
+            break;
+          case ExitKind::kRelativeDifference:
+            values.push_back(s.difference[cell] / s.norm[cell]);
+            break;
+          case ExitKind::kMargin:
+            values.push_back(s.margin[cell]);
+            break;
+          case ExitKind::kEntropy:
+            values.push_back(s.entropy[cell]);
+            break;
+          default:
+            break;
+        }
+      }
+    }
+  }
+  std::vector<double> thresholds;
+  std::sort(values.begin(), values.end());
+  for (const double share : {0.25, 0.5, 0.75}) {
+    if (values.empty()) break;
+    const auto at = static_cast<size_t>(share * static_cast<double>(values.size() - 1));
+    const auto value = static_cast<double>(values[at]);
+    if (thresholds.empty() || value > thresholds.back()) thresholds.push_back(value);
+  }
+  return thresholds;
+}
+
+}  // namespace
+
+std::vector<DepthSetting> depth_settings(std::span<const int64_t> depths,
+                                         const std::vector<ExitRequest>& exits,
+                                         std::span<const DepthScores> scores,
+                                         int64_t trained_loops) {
+  std::vector<DepthSetting> settings;
+  for (const int64_t loops : depths) {
+    settings.push_back({{.kind = ExitKind::kFixed, .max_loops = loops}});
+  }
+  for (const ExitRequest& request : exits) {
+    for (const double threshold :
+         request.automatic ? quantiles(request.kind, scores, trained_loops) : request.thresholds) {
+      settings.push_back(
+          {{.kind = request.kind, .threshold = threshold, .max_loops = trained_loops}});
+    }
+  }
+  return settings;
+}
+
+Outcomes scored_outcomes(const Task& task, const TaskQuestions& questions,
+                         std::span<const DepthScores> scores, std::span<const size_t> first_text,
+                         const std::vector<DepthSetting>& settings, int64_t trained_loops) {
+  const bool choices = task.kind != TaskKind::kPerplexity;
+  const size_t classes = questions.classes.size();
+  std::vector<MetricColumn> metrics;
+  for (const TaskMetric m : task.metrics) {
+    metrics.push_back(choices ? choice_column(m, classes) : text_column(m));
+  }
+  const size_t width = choices ? choice::kClasses + 3 * classes : text::kWidth;
+  Outcomes outcomes(settings, std::move(metrics), width, questions.questions.size());
+  for (size_t q = 0; q < questions.questions.size(); ++q) {
+    const auto own = scores.subspan(first_text[q], first_text[q + 1] - first_text[q]);
+    for (size_t s = 0; s < settings.size(); ++s) {
+      const std::span<double> to = outcomes.at(q, s);
+      if (choices) {
+        add_choices(questions.questions[q], own, settings[s], trained_loops, classes, to);
+      } else {
+        add_text(questions.questions[q], own, settings[s], trained_loops, to);
+      }
+    }
+  }
+  return outcomes;
+}
+
+}  // namespace looplm

@@ -148,10 +148,10 @@ Document tasks_document(const std::string& model, const std::vector<TaskResult>&
     document.table(table_of(outcome_cells(r.table)));
     if (r.categories.empty()) continue;
     document.figure(category_figure(r));
-    document.table(table_of(
-        category_cells(r),
-        fmt::format("{} after each loop by {}; gain: from one loop to the trained depth",
-                    r.table.metrics[0].name, r.category)));
+    document.table(
+        table_of(category_cells(r),
+                 fmt::format("{} after each loop by {}; gain: from one loop to the trained depth",
+                             r.table.metrics[0].name, r.category)));
   }
   return document;
 }

@@ -49,6 +49,7 @@ struct StepReport {
 
 struct ValidationReport {
   int64_t step = 0;
+  int64_t set = 0;     // which of data.validation's
   int64_t tokens = 0;  // targets
   double loss = 0;
   std::vector<double> nll;       // per loop

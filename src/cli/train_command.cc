@@ -61,8 +61,9 @@ class Printer : public TrainObserver {
     std::fflush(stdout);
   }
   void on_validation(const ValidationReport& r) override {
-    fmt::print("validation at step {}: loss {:.4f}  nll {}  exit {:.2f}  H {:.2f}  ({} tokens)\n",
-               r.step, r.loss, losses_text(r.nll), r.mean_exit, r.exit_entropy, r.tokens);
+    const std::string set = r.set == 0 ? "" : fmt::format(" of set {}", r.set + 1);
+    fmt::print("validation{} at step {}: loss {:.4f}  nll {}  exit {:.2f}  H {:.2f}  ({} tokens)\n",
+               set, r.step, r.loss, losses_text(r.nll), r.mean_exit, r.exit_entropy, r.tokens);
     std::fflush(stdout);
   }
   void on_checkpoint(const std::string& directory) override {

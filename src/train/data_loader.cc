@@ -177,6 +177,7 @@ Status DataLoader::fill_sequence(Batch& batch) {
   while (room > 0) {
     const size_t source = next_source();
     LoaderState::Cursor& cursor = state_.cursors[source];
+    if (options_.one_epoch && cursor.epoch > 0) break;
     // The last token is only a target, so a document of n tokens fills n - 1 rows.
     const int64_t rows_left = document_length(source) - 1 - cursor.offset;
     if (!options_.split_documents && rows_left > room && cursor.offset == 0 &&

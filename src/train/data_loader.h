@@ -53,6 +53,8 @@ struct LoaderOptions {
   // leave the rest of the sequence empty.
   bool split_documents = true;
   bool shuffle = true;  // off: in the order of the files (validation)
+  // Every document once: what follows the first epoch of a dataset is left empty.
+  bool one_epoch = false;
 };
 
 // Where a loader stands: everything needed to go on with the next batch.

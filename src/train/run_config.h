@@ -31,7 +31,7 @@ struct RunConfig {
     double weight = 1;
   };
   std::vector<DataSource> data;  // empty: streams of TrainOptions
-  std::string validation;        // empty: none
+  std::vector<std::string> validation;
   int64_t sequence_length = 512;
   bool split_documents = true;
 

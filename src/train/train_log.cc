@@ -79,6 +79,7 @@ Status TrainLog::write(const ValidationReport& r) {
   OrderedJson json;
   json["step"] = r.step;
   json["validation"] = true;
+  json["set"] = r.set;
   json["tokens"] = r.tokens;
   json["loss"] = r.loss;
   json["nll"] = numbers(r.nll);

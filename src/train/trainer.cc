@@ -64,6 +64,7 @@ class Run {
   void announce();
   Result<StepReport> run_step();
   Status validate_now();
+  Result<ValidationReport> validate_on(const TokenDataset& validation);
   Status save();
   void remove_old_checkpoints() const;
   Status finish();
@@ -88,7 +89,7 @@ class Run {
   std::optional<BackwardWeights> backward_weights_;
   std::optional<BatchPass> pass_;
   std::optional<DataLoader> loader_;
-  std::optional<TokenDataset> validation_;
+  std::vector<TokenDataset> validation_;
   std::optional<TrainLog> log_;
   TrainState state_;
   double peak_flops_ = 0;
@@ -172,13 +173,13 @@ Status Run::load_data() {
   options.seed = config_.seed;
   options.split_documents = config_.split_documents;
   LOOPLM_ASSIGN_OR_RETURN(loader_, DataLoader::create(std::move(sources), options));
-  if (!config_.validation.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(validation_, TokenDataset::open(config_.validation));
-    if (validation_->vocab_size() > model_.vocab_size) {
+  for (const std::string& path : config_.validation) {
+    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
+    if (dataset.vocab_size() > model_.vocab_size) {
       return invalid_argument(fmt::format("'{}' is made with a vocabulary of {}; the model has {}",
-                                          config_.validation, validation_->vocab_size(),
-                                          model_.vocab_size));
+                                          path, dataset.vocab_size(), model_.vocab_size));
     }
+    validation_.push_back(std::move(dataset));
   }
   return {};
 }
@@ -332,24 +333,33 @@ Result<StepReport> Run::run_step() {
 }
 
 Status Run::validate_now() {
-  if (!validation_.has_value()) return {};
+  if (!validation_.empty()) weights_->repack(*parameters_, *device_);
+  for (size_t set = 0; set < validation_.size(); ++set) {
+    LOOPLM_ASSIGN_OR_RETURN(ValidationReport report, validate_on(validation_[set]));
+    report.set = static_cast<int64_t>(set);
+    LOOPLM_RETURN_IF_ERROR(log_->write(report));
+    observer_.on_validation(report);
+  }
+  return {};
+}
+
+Result<ValidationReport> Run::validate_on(const TokenDataset& validation) {
   LoaderOptions options;
   options.sequence_length = config_.sequence_length;
   options.sequences = config_.sequences;
   options.split_documents = config_.split_documents;
   options.shuffle = false;
+  options.one_epoch = true;
   // A view of the same files: opening is only mapping.
-  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(validation_->path()));
+  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(validation.path()));
   std::vector<DataLoader::Source> sources;
   sources.push_back({std::move(dataset), {}, 1});
   LOOPLM_ASSIGN_OR_RETURN(DataLoader loader, DataLoader::create(std::move(sources), options));
-  weights_->repack(*parameters_, *device_);
   BatchMetrics metrics;
   for (int64_t i = 0; config_.validate_batches == 0 || i < config_.validate_batches; ++i) {
     LOOPLM_ASSIGN_OR_RETURN(const Batch batch, loader.next());
-    if (loader.epochs() > 0 && i > 0) break;  // whole batches only, but at least one
     metrics.add(pass_->evaluate(*weights_, batch, *objective_, *device_));
-    if (stopped()) break;
+    if (loader.epochs() > 0) break;
   }
   ValidationReport report;
   report.step = state_.step;
@@ -360,9 +370,7 @@ Status Run::validate_now() {
   for (double right : metrics.right) report.accuracy.push_back(right * share);
   report.mean_exit = metrics.mean_exit();
   report.exit_entropy = metrics.exit_entropy * share;
-  LOOPLM_RETURN_IF_ERROR(log_->write(report));
-  observer_.on_validation(report);
-  return {};
+  return report;
 }
 
 Status Run::save() {

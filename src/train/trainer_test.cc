@@ -134,6 +134,32 @@ TEST_F(TrainerTest, LearnsLogsValidatesAndSaves) {
   EXPECT_EQ(lines, 62);
 }
 
+TEST_F(TrainerTest, ValidatesEachSetOnEveryDocumentOnce) {
+  // More and fewer targets than a batch has rows; 3 * 24 of them.
+  write_data(dir_.file("few.tokens"), 3, 2);
+  Recorder both;
+  ASSERT_OK(run("both",
+                {"run.validate_every=6", "data.validation=[\"" + dir_.file("val.tokens") +
+                                             "\", \"" + dir_.file("few.tokens") + "\"]"},
+                both));
+  ASSERT_EQ(both.validations.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(both.validations[i].set, static_cast<int64_t>(i % 2));
+    EXPECT_EQ(both.validations[i].step, i < 2 ? 6 : 12);
+    const std::string path = dir_.file(i % 2 == 0 ? "val.tokens" : "few.tokens");
+    const TokenShard shard = std::move(TokenShard::open(path).value());
+    int64_t targets = 0;
+    for (int64_t d = 0; d < shard.documents(); ++d) {
+      for (int64_t t = 1; t < shard.document_length(d); ++t) targets += shard.is_learnt(d, t);
+    }
+    EXPECT_EQ(both.validations[i].tokens, targets);
+  }
+  // Apart they say the same.
+  Recorder few;
+  ASSERT_OK(run("few", {"data.validation=\"" + dir_.file("few.tokens") + "\""}, few));
+  EXPECT_EQ(few.validations.back().nll, both.validations.back().nll);
+}
+
 TEST_F(TrainerTest, TakesStreamsInPlaceOfShards) {
   // The successor of a token, modulo the vocabulary: soon learnt.
   class Successors : public DocumentStream {

@@ -54,6 +54,7 @@ Result<std::vector<ValidationReport>> read_validations(const std::string& path) 
     if (!line.contains("validation")) continue;
     ValidationReport r;
     r.step = line.at("step").get<int64_t>();
+    r.set = line.at("set").get<int64_t>();
     r.tokens = line.at("tokens").get<int64_t>();
     r.loss = line.at("loss").is_number() ? line.at("loss").get<double>() : std::nan("");
     r.nll = numbers(line.at("nll"));
@@ -101,6 +102,7 @@ OrderedJson validations_json(const std::vector<ValidationReport>& validations) {
   for (const ValidationReport& r : validations) {
     OrderedJson json;
     json["step"] = r.step;
+    json["set"] = r.set;
     json["loss"] = r.loss;
     json["nll"] = r.nll;
     json["accuracy"] = r.accuracy;

@@ -1,0 +1,105 @@
+#include "experiments/core/looped_recipe.h"
+
+#include <gmock/gmock.h>
+
+#include "support/status_matchers.h"
+#include "train/run_config.h"
+
+namespace looplm {
+namespace {
+
+TEST(LoopedShape, ReadsAndWritesTheSameText) {
+  const LoopedShape shape = parse_looped_shape("3x2").value();
+  EXPECT_EQ(shape.layers, 3);
+  EXPECT_EQ(shape.loops, 2);
+  EXPECT_EQ(shape.depth(), 6);
+  EXPECT_EQ(shape.name(), "3x2");
+  for (const char* wrong : {"", "3", "3x", "x2", "0x2", "3x0", "-1x2", "3x2 ", "03x2", "3x2x1",
+                            "3,2", "1001x1", "1x99999999999999"}) {
+    const std::string quoted = fmt::format("'{}'", wrong);
+    EXPECT_ERROR_SAYS(parse_looped_shape(wrong), quoted.c_str(), "3x2");
+  }
+}
+
+TEST(LoopedRecipe, ReadsSettingsAndMakesARunFileThatTheTrainerReads) {
+  const toml::table table = std::move(parse_toml(R"(
+[model]
+shapes = ["1x4", "4x1"]
+hidden_size = 32
+heads = 2
+norm_placement = "pre"
+[training]
+sequences = 3
+weight_decay = 0.25
+validations = 4
+warmup = 500
+)",
+                                                 "x")
+                                          .value());
+  Status status;
+  TomlReader reader(&table, "", status);
+  TomlReader model = reader.child("model");
+  TomlReader training = reader.child("training");
+  std::vector<LoopedShape> shapes;
+  read_looped_shapes(model, shapes);
+  LoopedRecipe recipe;
+  read_looped_recipe(model, training, recipe);
+  model.finish();
+  training.finish();
+  ASSERT_OK(status);
+
+  LoopedRun run;
+  run.shape = shapes.front();
+  run.vocab_size = 99;
+  run.learning_rate = 2e-6;
+  run.steps = 200;
+  run.seed = 7;
+  run.validations = {"a \"b\".tokens", "c.tokens"};
+  const std::string out = "run.out=\"o\"";
+  const Result<RunConfig> config = parse_run_config(looped_run_toml(recipe, run), "run", {out});
+  ASSERT_OK(config);
+  const RunConfig& r = config.value();
+  EXPECT_EQ(r.config.layers, 1);
+  EXPECT_EQ(r.config.loops, 4);
+  EXPECT_EQ(r.config.hidden_size, 32);
+  EXPECT_EQ(r.config.vocab_size, 99);
+  EXPECT_FALSE(r.config.exit_gate);
+  EXPECT_EQ(r.objective, "last_loop");
+  EXPECT_EQ(r.sequences, 3);
+  EXPECT_EQ(r.optimizer.weight_decay, 0.25);
+  EXPECT_EQ(r.schedule.peak, 2e-6);
+  EXPECT_EQ(r.schedule.final, 2e-6 * 0.1);
+  EXPECT_EQ(r.schedule.warmup_steps, 100);  // no more than half of the steps
+  EXPECT_EQ(r.validate_every, 50);
+  EXPECT_EQ(r.seed, 7u);
+  EXPECT_EQ(r.model_seed, 7u);
+  EXPECT_EQ(r.validation, run.validations);
+}
+
+TEST(LoopedRecipe, NamesShapesThatAreWrongOrTwice) {
+  const auto read = [](const std::string& line) {
+    const toml::table table = std::move(parse_toml(line, "x").value());
+    Status status;
+    TomlReader model(&table, "model", status);
+    std::vector<LoopedShape> shapes;
+    read_looped_shapes(model, shapes);
+    return status;
+  };
+  EXPECT_OK(read("shapes = [\"1x4\"]"));
+  EXPECT_ERROR_SAYS(read("x = 1"), "model.shapes is missing");
+  EXPECT_ERROR_SAYS(read("shapes = [\"4\"]"), "model.shapes", "'4'");
+  EXPECT_ERROR_SAYS(read("shapes = [\"1x4\", \"1x4\"]"), "1x4 twice");
+  EXPECT_ERROR_SAYS(check_different(std::vector<int>{3, 1, 3}, "k"), "k has 3 twice");
+}
+
+TEST(SeedSummary, IsMeanWorstAndBest) {
+  const SeedSummary s = summarize_seeds({0.5, 0.25, 0.75});
+  EXPECT_EQ(s.mean, 0.5);
+  EXPECT_EQ(s.low, 0.25);
+  EXPECT_EQ(s.high, 0.75);
+  EXPECT_EQ(percent_text(s), "50.0% [25.0, 75.0]");
+  EXPECT_EQ(percent_text(summarize_seeds({0.123})), "12.3%");
+}
+
+}  // namespace
+}  // namespace looplm

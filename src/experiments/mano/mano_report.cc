@@ -1,0 +1,269 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "experiments/mano/mano_results.h"
+
+namespace looplm {
+namespace {
+
+std::string shown(const LoopedShape& shape) {
+  return fmt::format("{} {}", shape.loops == 1 ? "plain" : "looped", shape.name());
+}
+
+std::vector<double> mean_over_seeds(const ManoGroup& group, size_t length) {
+  std::vector<double> mean(group.front().steps.size(), 0.0);
+  for (const ManoRun& run : group) {
+    for (size_t i = 0; i < mean.size(); ++i) {
+      mean[i] += run.accuracy[i][length - 1] / static_cast<double>(group.size());
+    }
+  }
+  return mean;
+}
+
+std::vector<double> as_doubles(const std::vector<int64_t>& values) {
+  return {values.begin(), values.end()};
+}
+
+Table accuracy_table(const ManoTable& table, double chance) {
+  Table out;
+  out.columns = {"model", "layers read", "parameters", "accuracy", "best run", "gain over k x 1"};
+  for (const ManoGroup& group : table.groups) {
+    const LoopedShape shape = group.front().shape;
+    const SeedSummary accuracy = final_accuracy(group);
+    const ManoGroup* plain = table.find({shape.layers, 1});
+    const bool compared = shape.loops > 1 && plain != nullptr;
+    out.rows.push_back(
+        {shown(shape), std::to_string(shape.depth()), std::to_string(group.front().parameters),
+         percent_text(accuracy), fmt::format("{:.1f}%", 100 * accuracy.high),
+         compared ? fmt::format("{:+.1f}", 100 * (accuracy.mean - final_accuracy(*plain).mean))
+                  : ""});
+  }
+  out.caption = fmt::format(
+      "Exact match on held-out expressions of {} operators; mean of the seeds [worst, best]. The "
+      "most common answer alone has {:.1f}%.",
+      table.max_length, 100 * chance);
+  return out;
+}
+
+Table loop_table(const ManoTable& table) {
+  Table out;
+  size_t loops = 0;
+  for (const ManoGroup& group : table.groups) {
+    loops = std::max(loops, group.front().loop_accuracy.size());
+  }
+  out.columns = {"model"};
+  for (size_t t = 1; t <= loops; ++t) out.columns.push_back(fmt::format("loop {}", t));
+  for (const ManoGroup& group : table.groups) {
+    if (group.front().shape.loops == 1) continue;
+    std::vector<std::string> row = {shown(group.front().shape)};
+    for (size_t t = 0; t < loops; ++t) {
+      if (t >= group.front().loop_accuracy.size()) {
+        row.emplace_back();
+        continue;
+      }
+      double mean = 0;
+      for (const ManoRun& run : group) mean += run.loop_accuracy[t];
+      row.push_back(fmt::format("{:.1f}%", 100 * mean / static_cast<double>(group.size())));
+    }
+    out.rows.push_back(std::move(row));
+  }
+  out.caption =
+      "Accuracy of each loop's own read-out on the longest expressions, at the end; only "
+      "the last loop was trained to answer.";
+  return out;
+}
+
+// As the paper's table: layers k across, plain k x 1 against looped k x (depth / k).
+Figure layers_figure(const ManoTable& table) {
+  Figure figure;
+  figure.name = fmt::format("accuracy-{}", table.max_length);
+  figure.title = fmt::format("Expressions of {} operators: accuracy by layers", table.max_length);
+  figure.x_label = "layers (parameters)";
+  figure.y_label = "accuracy, %";
+  figure.y_range = {0, 105};
+  const int deepest = table.groups.back().front().shape.depth();
+  Series plain;
+  plain.name = "plain, k layers";
+  Series looped;
+  looped.name = fmt::format("looped, {} layers read", deepest);
+  looped.style = Series::Style::kLinePoints;
+  for (const ManoGroup& group : table.groups) {
+    const LoopedShape shape = group.front().shape;
+    const SeedSummary accuracy = final_accuracy(group);
+    if (shape.loops > 1 && shape.depth() != deepest) continue;
+    Series& series = shape.loops == 1 ? plain : looped;
+    series.x.push_back(shape.layers);
+    series.y.push_back(100 * accuracy.mean);
+    series.low.push_back(100 * accuracy.low);
+    series.high.push_back(100 * accuracy.high);
+  }
+  for (Series* series : {&looped, &plain}) {
+    if (!series->x.empty()) figure.series.push_back(std::move(*series));
+  }
+  return figure;
+}
+
+Figure curves_figure(const ManoTable& table) {
+  Figure figure;
+  figure.name = fmt::format("curves-{}", table.max_length);
+  figure.title = fmt::format("Learning curves on expressions of {} operators", table.max_length);
+  figure.x_label = "step";
+  figure.y_label = "accuracy, %, mean of the seeds";
+  figure.y_range = {0, 105};
+  for (const ManoGroup& group : table.groups) {
+    Series series;
+    series.name = shown(group.front().shape);
+    series.x = as_doubles(group.front().steps);
+    for (double y : mean_over_seeds(group, static_cast<size_t>(table.max_length))) {
+      series.y.push_back(100 * y);
+    }
+    series.style = group.front().shape.loops == 1 ? Series::Style::kDashed : Series::Style::kLine;
+    figure.series.push_back(std::move(series));
+  }
+  return figure;
+}
+
+Figure lengths_figure(const ManoTable& table) {
+  Figure figure;
+  figure.name = fmt::format("lengths-{}", table.max_length);
+  figure.title = "Accuracy by length of the expression, at the end";
+  figure.x_label = "operators";
+  figure.y_label = "accuracy, %, mean of the seeds";
+  figure.y_range = {0, 105};
+  for (const ManoGroup& group : table.groups) {
+    Series series;
+    series.name = shown(group.front().shape);
+    for (int length = 1; length <= table.max_length; ++length) {
+      series.x.push_back(length);
+      series.y.push_back(100 * mean_over_seeds(group, static_cast<size_t>(length)).back());
+    }
+    series.style =
+        group.front().shape.loops == 1 ? Series::Style::kDashed : Series::Style::kLinePoints;
+    figure.series.push_back(std::move(series));
+  }
+  return figure;
+}
+
+// Learning curves of one model, a line per length.
+Figure length_curves_figure(const ManoTable& table, const ManoGroup& group) {
+  const LoopedShape shape = group.front().shape;
+  Figure figure;
+  figure.name = fmt::format("curves-{}-{}", table.max_length, shape.name());
+  figure.title = fmt::format("Learning curves by length: {}", shown(shape));
+  figure.x_label = "step";
+  figure.y_label = "accuracy, %, mean of the seeds";
+  figure.y_range = {0, 105};
+  for (int length = 1; length <= table.max_length; ++length) {
+    Series series;
+    series.name = length == 1 ? "1 operator" : fmt::format("{} operators", length);
+    series.x = as_doubles(group.front().steps);
+    for (double y : mean_over_seeds(group, static_cast<size_t>(length))) {
+      series.y.push_back(100 * y);
+    }
+    series.style = Series::Style::kLine;
+    figure.series.push_back(std::move(series));
+  }
+  return figure;
+}
+
+Verdict verdict_of(const std::vector<ManoComparison>& comparisons) {
+  if (comparisons.empty()) return Verdict::kNotTested;
+  size_t better = 0;
+  size_t separated = 0;
+  for (const ManoComparison& c : comparisons) {
+    better += c.gain() > 0 ? 1 : 0;
+    separated += c.separated() ? 1 : 0;
+  }
+  if (separated == comparisons.size()) return Verdict::kReproduced;
+  return better > 0 ? Verdict::kPartly : Verdict::kNotReproduced;
+}
+
+std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>& comparisons) {
+  if (comparisons.empty()) return "no such pair of models was trained";
+  std::string text = fmt::format("at {} operators: ", table.max_length);
+  for (size_t i = 0; i < comparisons.size(); ++i) {
+    const ManoComparison& c = comparisons[i];
+    text += fmt::format("{}{} {} against {} {}", i == 0 ? "" : "; ", c.looped.name(),
+                        percent_text(c.looped_accuracy), c.plain.name(),
+                        percent_text(c.plain_accuracy));
+  }
+  return text;
+}
+
+// Does the gain over plain models of equal arithmetic grow with the length? Within the hardest
+// table, of the best looped model.
+Claim length_claim(const ManoTable& table) {
+  Claim claim;
+  claim.claim =
+      "The longer the expressions, the more looping gains over a plain model of the same "
+      "arithmetic (12x1 against 3x4: 93.6 and 97.9% at L = 10, 34.8 and 92.2% at L = 24)";
+  const std::vector<ManoComparison> comparisons = compare_arithmetic(table);
+  if (comparisons.empty() || table.max_length < 2) return claim;
+  const auto best = std::max_element(
+      comparisons.begin(), comparisons.end(),
+      [](const auto& a, const auto& b) { return a.looped_accuracy.mean < b.looped_accuracy.mean; });
+  const ManoGroup& looped = *table.find(best->looped);
+  const ManoGroup& plain = *table.find(best->plain);
+  const auto gain_at = [&](int length) {
+    return mean_over_seeds(looped, static_cast<size_t>(length)).back() -
+           mean_over_seeds(plain, static_cast<size_t>(length)).back();
+  };
+  const int middle = (table.max_length + 1) / 2;
+  const double short_gain = gain_at(middle);
+  const double long_gain = gain_at(table.max_length);
+  claim.finding = fmt::format(
+      "{} over {}: {:+.1f} points at {} operators, {:+.1f} at {} (one L = {}, by length of the "
+      "expression)",
+      best->looped.name(), best->plain.name(), 100 * short_gain, middle, 100 * long_gain,
+      table.max_length, table.max_length);
+  if (long_gain > 0 && long_gain > short_gain) {
+    claim.verdict = best->separated() ? Verdict::kReproduced : Verdict::kPartly;
+  } else {
+    claim.verdict = Verdict::kNotReproduced;
+  }
+  return claim;
+}
+
+}  // namespace
+
+StudyReport mano_report(const std::vector<ManoTable>& tables, const std::string& description,
+                        const std::map<int, double>& constant_guess) {
+  StudyReport report;
+  const ManoTable& hardest = tables.back();
+  const std::vector<ManoComparison> parameters = compare_parameters(hardest);
+  const std::vector<ManoComparison> arithmetic = compare_arithmetic(hardest);
+  report.claims.push_back(
+      {"With the parameters of k layers, looping to 12 layers' arithmetic answers far more than "
+       "the k layers alone (L = 24: 2x6 78.0 against 2x1 7.5%, 3x4 92.2 against 3x1 11.0%, 6x2 "
+       "35.1 against 6x1 20.0%)",
+       verdict_of(parameters), finding_of(hardest, parameters)});
+  report.claims.push_back(
+      {"With the same arithmetic, looped models answer more than the plain deep one (L = 24: 12x1 "
+       "34.8%; 2x6 78.0, 3x4 92.2, 6x2 35.1%)",
+       verdict_of(arithmetic), finding_of(hardest, arithmetic)});
+  report.claims.push_back(length_claim(hardest));
+
+  Document& document = report.document;
+  document.title = "Mano: arithmetic on prefix expressions, looped and plain";
+  document.paragraph(description);
+  for (const ManoTable& table : tables) {
+    document.heading(fmt::format("Expressions of up to {} operators", table.max_length));
+    document.table(accuracy_table(table, constant_guess.at(table.max_length)));
+    document.figure(layers_figure(table));
+    document.figure(curves_figure(table));
+    document.figure(lengths_figure(table));
+    const std::vector<ManoComparison> pairs = compare_arithmetic(table);
+    if (pairs.empty()) continue;
+    const auto best =
+        std::max_element(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) {
+          return a.looped_accuracy.mean < b.looped_accuracy.mean;
+        });
+    document.figure(length_curves_figure(table, *table.find(best->looped)));
+    document.figure(length_curves_figure(table, *table.find(best->plain)));
+    document.table(loop_table(table));
+  }
+  return report;
+}
+
+}  // namespace looplm

@@ -1,0 +1,74 @@
+// What the runs of the mano study found, and the report made of it.
+#ifndef LOOPLM_EXPERIMENTS_MANO_MANO_RESULTS_H_
+#define LOOPLM_EXPERIMENTS_MANO_MANO_RESULTS_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+#include "looplm/train.h"
+
+#include "base/json.h"
+#include "experiments/core/looped_recipe.h"
+#include "experiments/core/study.h"
+
+namespace looplm {
+
+// One training.
+struct ManoRun {
+  int max_length = 0;
+  LoopedShape shape;
+  double learning_rate = 0;
+  uint64_t seed = 0;
+  int64_t parameters = 0;
+  std::vector<int64_t> steps;  // at which it was measured
+  // Share of right answers after the last loop, by length - 1, at each of the steps.
+  std::vector<std::vector<double>> accuracy;
+  // On the longest expressions at the end, after each loop.
+  std::vector<double> loop_accuracy;
+
+  double final_accuracy() const { return accuracy.back().back(); }
+};
+
+// `validations` come in rounds, one of each length 1 .. max_length.
+ManoRun mano_run(int max_length, const LoopedShape& shape, double learning_rate, uint64_t seed,
+                 int64_t parameters, const std::vector<ValidationReport>& validations);
+OrderedJson mano_run_json(const ManoRun& run);
+Result<ManoRun> mano_run_from_json(const Json& json);
+
+// The runs of one shape and length with the learning rate whose mean over seeds is the best.
+using ManoGroup = std::vector<ManoRun>;
+// By shape, of one length. Shapes are in the order of depth, then of layers.
+struct ManoTable {
+  int max_length = 0;
+  std::vector<ManoGroup> groups;
+
+  const ManoGroup* find(const LoopedShape& shape) const;
+};
+std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs);
+
+SeedSummary final_accuracy(const ManoGroup& group);
+
+// A looped model against the plain one of as many parameters, or of as much arithmetic.
+struct ManoComparison {
+  LoopedShape looped;
+  LoopedShape plain;
+  SeedSummary looped_accuracy;
+  SeedSummary plain_accuracy;
+
+  double gain() const { return looped_accuracy.mean - plain_accuracy.mean; }
+  // Every seed of the looped one above every seed of the plain one.
+  bool separated() const { return looped_accuracy.low > plain_accuracy.high; }
+};
+std::vector<ManoComparison> compare_parameters(const ManoTable& table);
+std::vector<ManoComparison> compare_arithmetic(const ManoTable& table);
+
+// `constant_guess`, by length: what the most common answer alone would score. At least one table.
+StudyReport mano_report(const std::vector<ManoTable>& tables, const std::string& description,
+                        const std::map<int, double>& constant_guess);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_MANO_MANO_RESULTS_H_

@@ -1,0 +1,67 @@
+// What the runs of the multi-hop study found, and the report made of it.
+#ifndef LOOPLM_EXPERIMENTS_MULTIHOP_MULTIHOP_RESULTS_H_
+#define LOOPLM_EXPERIMENTS_MULTIHOP_MULTIHOP_RESULTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+#include "looplm/train.h"
+
+#include "base/json.h"
+#include "experiments/core/looped_recipe.h"
+#include "experiments/core/study.h"
+
+namespace looplm {
+
+// One training. Shares of right answers after the last loop, at each of the steps.
+struct MultihopRun {
+  int64_t questions = 0;  // unique ones of training
+  LoopedShape shape;
+  uint64_t seed = 0;
+  int64_t parameters = 0;
+  std::vector<int64_t> steps;
+  std::vector<double> held_out;
+  std::vector<double> trained;
+  std::vector<double> facts;
+};
+
+// The sets that are measured, in the order of a run's validations.
+enum class MultihopSet { kHeldOut, kTrained, kFacts };
+constexpr int kMultihopSets = 3;
+
+// `validations` come in rounds of kMultihopSets.
+MultihopRun multihop_run(int64_t questions, const LoopedShape& shape, uint64_t seed,
+                         int64_t parameters, const std::vector<ValidationReport>& validations);
+OrderedJson multihop_run_json(const MultihopRun& run);
+Result<MultihopRun> multihop_run_from_json(const Json& json);
+
+// Accuracy on held-out questions at the end, over the number of training questions.
+struct MultihopCurve {
+  LoopedShape shape;
+  int64_t parameters = 0;
+  std::vector<int64_t> questions;              // rising
+  std::vector<std::vector<MultihopRun>> runs;  // seeds of each
+  std::vector<SeedSummary> accuracy;           // of each
+};
+
+// By shape, in the order of depth, then of loops.
+std::vector<MultihopCurve> multihop_curves(const std::vector<MultihopRun>& runs);
+const MultihopCurve* find_curve(const std::vector<MultihopCurve>& curves, const LoopedShape& shape);
+
+// Training questions at which the mean accuracy first reaches `accuracy`, between two counts by the
+// straight line; none where it never does.
+std::optional<double> questions_needed(const MultihopCurve& curve, double accuracy);
+
+// The first measured step at which the mean over seeds reaches `accuracy`; none where it never
+// does.
+std::optional<int64_t> steps_needed(const std::vector<MultihopRun>& seeds, double accuracy);
+
+StudyReport multihop_report(const std::vector<MultihopCurve>& curves,
+                            const std::string& description);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_MULTIHOP_MULTIHOP_RESULTS_H_

@@ -14,12 +14,23 @@ using cpu::kRowStride;
 using cpu::PrepareRowsArgs;
 using cpu::TileArgs;
 
-// Rows of a block of A: its chunk (rows x 272 floats) and a task's chunk of B fill most of a
+// Rows of a block of A. Its chunk (as bf16 264 x 512 bytes), a task's chunk of B and of the next B
+// (16 KiB a panel each), and most of the task's part of C (33 KiB a panel) should stay in a
 // second-level cache of 1 MiB. The more rows, the fewer times B is read from memory.
 constexpr int64_t kBlockRows = 264;
-// Panels per task: enough that preparing the block of A is a small part of the work.
 constexpr int64_t kMostTaskPanels = 16;
 constexpr int64_t kLeastTaskPanels = 4;
+// Blocks whose rows are prepared at a time: scratch of 23 MB for 5632 terms.
+constexpr int64_t kPreparedBlocks = 4;
+// How far ahead panels are fetched into the first cache. Few rows take them from memory: what is in
+// flight must cover its latency, and the chunk in use (16 KiB) and what is fetched must fit. Many
+// rows take them from the second-level cache.
+constexpr int64_t kFewFetch = 8192;
+constexpr int64_t kTallFetch = 16384;  // where arithmetic takes half of the time and more
+constexpr int64_t kTallRows = 9;
+constexpr int64_t kManyFetch = 512;
+// One or two rows do too little with a panel to hide the latency of their sums; they take several.
+constexpr int64_t kTogether = 4;
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -28,13 +39,14 @@ struct Kernels {
   void (*prepare)(const PrepareRowsArgs&);
   void (*tile)(const TileArgs&);
   bool interleaved;
+  bool halved;  // two terms of a prepared row in a slot
   int64_t tile_rows;
 };
 
 Kernels choose_kernels(const MatmulParams& p, const KernelTable& k) {
   const bool bf16 = p.b->dtype() == DType::kBf16;
   const bool interleaved = p.a_term_stride != 1 && p.a_row_stride == 1;
-  Kernels chosen{nullptr, nullptr, interleaved, k.tile_rows};
+  Kernels chosen{nullptr, nullptr, interleaved, bf16 && k.bf16_dot, k.tile_rows};
   if (interleaved) {
     chosen.prepare = bf16 ? k.prepare_interleaved_bf16 : k.prepare_interleaved_f32;
     chosen.tile = bf16 ? k.tile_bf16_interleaved : k.tile_f32_interleaved;
@@ -49,7 +61,15 @@ Kernels choose_kernels(const MatmulParams& p, const KernelTable& k) {
 class Product {
  public:
   Product(const MatmulParams& p, const KernelTable& table)
-      : p_(p), kernels_(choose_kernels(p, table)), chunks_((p.b->terms() + kChunk - 1) / kChunk) {}
+      : p_(p), kernels_(choose_kernels(p, table)), chunks_((p.b->terms() + kChunk - 1) / kChunk) {
+    few_rows_ = p.rows <= 4 * kernels_.tile_rows;
+    if (few_rows_) {  // tiles of one height, so that none is too low to be fast
+      const int64_t tiles = (p.rows + kernels_.tile_rows - 1) / kernels_.tile_rows;
+      kernels_.tile_rows = (p.rows + tiles - 1) / tiles;
+    }
+  }
+
+  bool few_rows() const { return few_rows_; }
 
   int64_t chunks() const { return chunks_; }
   int64_t tile_rows() const { return kernels_.tile_rows; }
@@ -58,6 +78,9 @@ class Product {
   int64_t prepared_floats(int64_t rows) const {
     return round_up(rows, kernels_.tile_rows) * kRowStride;
   }
+
+  // Of a row's chunk that tiles read: all, or pairs of bf16 in the place of one.
+  int64_t prepared_row_floats() const { return kernels_.halved ? kChunk / 2 : kChunk; }
 
   void prepare(int64_t first_row, int64_t rows, int64_t chunk, float* out) const {
     PrepareRowsArgs args;
@@ -72,30 +95,33 @@ class Product {
     }
   }
 
+  // What a call brings into the caches meanwhile; distances are from the chunk's start.
+  struct Prefetch {
+    int64_t fetch = 0;  // as in TileArgs; tiles of rows share the bytes
+    int64_t fetch_bytes = 0;
+    int64_t ahead = 0;
+    int64_t ahead_bytes = 0;
+  };
+
   // C[first_row .., panels [first_panel, first_panel + panels)) over one chunk.
-  // Being the `call`th of `calls` over the same panels and chunk, it fetches its share of the
-  // panels' next chunk; `calls` 0: fetches nothing.
   void run(const float* prepared, int64_t first_row, int64_t rows, int64_t first_panel,
-           int64_t panels, int64_t chunk, int64_t call = 0, int64_t calls = 0) const {
+           int64_t panels, int64_t chunk, const Prefetch& prefetch) const {
     const PackedMatrix& b = *p_.b;
     TileArgs t;
     t.terms = std::min(kChunk, b.terms() - chunk * kChunk);
     if (b.dtype() == DType::kBf16) t.terms = round_up(t.terms, 2);
-    t.b = b.panel(first_panel) +
-          chunk * kChunk * kPanel * static_cast<int64_t>(dtype_size(b.dtype()));
+    t.b = b.panel(first_panel) + chunk * kChunk * term_bytes();
     t.b_panel_bytes = b.panel_bytes();
     t.columns = std::min(panels * kPanel, b.columns() - first_panel * kPanel);
     t.c_row_stride = p_.c_row_stride;
     t.accumulate = p_.accumulate || chunk > 0;
-    if (calls > 0 && chunk + 1 < chunks_) {
-      const int64_t line_bytes = kPanel * static_cast<int64_t>(dtype_size(b.dtype()));  // one term
-      const int64_t chunk_bytes = kChunk * line_bytes;
-      const int64_t next_bytes = std::min(kChunk, b.terms() - (chunk + 1) * kChunk) * line_bytes;
-      const int64_t share = round_up((next_bytes + calls - 1) / calls, 64);
-      t.ahead = chunk_bytes + call * share;
-      t.ahead_bytes = std::clamp<int64_t>(next_bytes - call * share, 0, share);
-    }
-    for (int64_t m = 0; m < rows; m += kernels_.tile_rows) {
+    const int64_t tiles = (rows + kernels_.tile_rows - 1) / kernels_.tile_rows;
+    t.fetch_bytes = prefetch.fetch_bytes / tiles;
+    t.ahead = prefetch.ahead;
+    t.ahead_bytes = prefetch.ahead_bytes;
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t m = i * kernels_.tile_rows;
+      t.fetch = prefetch.fetch + i * t.fetch_bytes;
       t.rows = std::min(kernels_.tile_rows, rows - m);
       t.a = prepared + m * kRowStride;
       t.a_term_stride = t.rows;
@@ -104,10 +130,18 @@ class Product {
     }
   }
 
+  int64_t term_bytes() const {  // of a panel
+    return kPanel * static_cast<int64_t>(dtype_size(p_.b->dtype()));
+  }
+  int64_t chunk_bytes(int64_t chunk) const {
+    return std::clamp<int64_t>(p_.b->terms() - chunk * kChunk, 0, kChunk) * term_bytes();
+  }
+
  private:
   const MatmulParams& p_;
   Kernels kernels_;
   int64_t chunks_;
+  bool few_rows_;
 };
 
 // Few rows: the matrix B is what takes time, so it is cut into groups of panels and swept once; the
@@ -115,52 +149,94 @@ class Product {
 void matmul_few_rows(const MatmulParams& p, const Product& product, Device& device) {
   const int64_t chunk_floats = product.prepared_floats(p.rows);
   float* prepared = device.shared_scratch(static_cast<size_t>(product.chunks() * chunk_floats));
-  for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
-    product.prepare(0, p.rows, chunk, prepared + chunk * chunk_floats);
+  const auto prepare = [&](int64_t begin, int64_t end, int) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      product.prepare(0, p.rows, chunk, prepared + chunk * chunk_floats);
+    }
+  };
+  if (p.rows <= 2) {
+    prepare(0, product.chunks(), 0);
+  } else {
+    device.for_pieces(product.chunks(), 2, prepare);
   }
   const int64_t panels = p.b->panels();
-  // Several tiles of rows read a panel's chunk one after the other: it should stay in the first
-  // cache.
-  const int64_t most = p.rows > product.tile_rows() ? 1 : 4;
-  const int64_t group = std::clamp<int64_t>(panels / (4 * device.pool().size()), 1, most);
-  device.for_pieces(panels, group, [&](int64_t begin, int64_t end, int) {
-    for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
-      product.run(prepared + chunk * chunk_floats, 0, p.rows, begin, end - begin, chunk);
+  // Long stretches: a thread's panels are fetched ahead, and another thread that took the next
+  // panel would fetch it again. One or two rows read panels side by side.
+  const int64_t stretch = std::max<int64_t>(1, panels / (4 * device.pool().size()));
+  const int64_t together = p.rows <= 2 ? kTogether : 1;
+  const int64_t fetch = p.rows < kTallRows ? kFewFetch : kTallFetch;
+  device.for_pieces(panels, stretch, [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end; panel += together) {
+      const int64_t count = std::min(together, end - panel);
+      for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
+        product.run(prepared + chunk * chunk_floats, 0, p.rows, panel, count, chunk,
+                    {.fetch = fetch, .fetch_bytes = product.chunk_bytes(chunk)});
+      }
     }
   });
 }
 
-// Many rows: blocks of rows by groups of panels; each task prepares its own block of A, chunk by
-// chunk.
+// Calls for the prepared rows of a tile's chunk, which the next calls read.
+void prefetch_prepared(const float* prepared, int64_t rows, int64_t floats) {
+  for (int64_t m = 0; m < rows; ++m) {
+    for (int64_t i = 0; i < floats; i += 16)
+      __builtin_prefetch(prepared + m * kRowStride + i, 0, 2);
+  }
+}
+
+// Many rows: all of them are prepared first; then blocks of rows by groups of panels.
 void matmul_many_rows(const MatmulParams& p, const Product& product, Device& device) {
-  const int64_t row_blocks = (p.rows + kBlockRows - 1) / kBlockRows;
-  const int64_t block_rows = round_up((p.rows + row_blocks - 1) / row_blocks, product.tile_rows());
+  const int64_t blocks = (p.rows + kBlockRows - 1) / kBlockRows;
+  const int64_t block_rows = round_up((p.rows + blocks - 1) / blocks, product.tile_rows());
   const int64_t panels = p.b->panels();
   int64_t task_panels = kMostTaskPanels;
   while (task_panels > kLeastTaskPanels &&
-         row_blocks * ((panels + task_panels - 1) / task_panels) < 4 * device.pool().size()) {
+         blocks * ((panels + task_panels - 1) / task_panels) < 4 * device.pool().size()) {
     task_panels /= 2;
   }
   const int64_t column_tasks = (panels + task_panels - 1) / task_panels;
-  device.pool().parallel_for(row_blocks * column_tasks, [&](int64_t task, int thread) {
-    const int64_t first_row = task / column_tasks * block_rows;
-    const int64_t rows = std::min(block_rows, p.rows - first_row);
-    const int64_t first_panel = task % column_tasks * task_panels;
-    const int64_t last_panel = std::min(panels, first_panel + task_panels);
-    if (rows <= 0) return;
-    float* prepared =
-        device.thread_scratch(thread, static_cast<size_t>(product.prepared_floats(block_rows)));
-    for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
-      product.prepare(first_row, rows, chunk, prepared);
+  const int64_t chunk_floats = product.prepared_floats(block_rows);
+  const int64_t block_floats = chunk_floats * product.chunks();
+  float* prepared =
+      device.shared_scratch(static_cast<size_t>(std::min(blocks, kPreparedBlocks) * block_floats));
+  const auto rows_of = [&](int64_t block) {
+    return std::clamp<int64_t>(p.rows - block * block_rows, 0, block_rows);
+  };
+  for (int64_t first_block = 0; first_block < blocks; first_block += kPreparedBlocks) {
+    const int64_t some_blocks = std::min(kPreparedBlocks, blocks - first_block);
+    device.for_pieces(some_blocks * product.chunks(), 1, [&](int64_t index, int64_t, int) {
+      const int64_t block = index / product.chunks(), chunk = index % product.chunks();
+      product.prepare((first_block + block) * block_rows, rows_of(first_block + block), chunk,
+                      prepared + block * block_floats + chunk * chunk_floats);
+    });
+    device.for_pieces(some_blocks * column_tasks, 1, [&](int64_t task, int64_t, int) {
+      const int64_t block = task / column_tasks;
+      const int64_t first_row = (first_block + block) * block_rows;
+      const int64_t rows = rows_of(first_block + block);
+      const int64_t first_panel = task % column_tasks * task_panels;
+      const int64_t last_panel = std::min(panels, first_panel + task_panels);
       const int64_t tiles = (rows + product.tile_rows() - 1) / product.tile_rows();
-      for (int64_t i = 0; i < tiles; ++i) {
-        const int64_t m = i * product.tile_rows();
-        product.run(prepared + m * kRowStride, first_row + m,
-                    std::min(product.tile_rows(), rows - m), first_panel, last_panel - first_panel,
-                    chunk, i, tiles);
+      for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
+        const float* a = prepared + block * block_floats + chunk * chunk_floats;
+        // Each tile row fetches its share of the panels' next chunk.
+        const int64_t share = round_up((product.chunk_bytes(chunk + 1) + tiles - 1) / tiles, 64);
+        for (int64_t i = 0; i < tiles; ++i) {
+          const int64_t m = i * product.tile_rows();
+          const int64_t tile_rows = std::min(product.tile_rows(), rows - m);
+          if (i + 1 < tiles) {
+            prefetch_prepared(a + (m + product.tile_rows()) * kRowStride, tile_rows,
+                              product.prepared_row_floats());
+          }
+          product.run(a + m * kRowStride, first_row + m, tile_rows, first_panel,
+                      last_panel - first_panel, chunk,
+                      {.fetch = kManyFetch,
+                       .fetch_bytes = product.chunk_bytes(chunk),
+                       .ahead = product.chunk_bytes(chunk) + i * share,
+                       .ahead_bytes = share});
+        }
       }
-    }
-  });
+    });
+  }
 }
 
 }  // namespace
@@ -172,7 +248,7 @@ void matmul(const MatmulParams& params, Device& device) {
   if (params.rows <= 0) return;
   if (params.b->quant() != Quant::kNone) return matmul_quantized(params, device);
   const Product product(params, device.kernels());
-  if (params.rows <= 4 * product.tile_rows()) {
+  if (product.few_rows()) {
     matmul_few_rows(params, product, device);
   } else {
     matmul_many_rows(params, product, device);

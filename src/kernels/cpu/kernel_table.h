@@ -52,9 +52,12 @@ struct TileArgs {
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;  // add to C, or overwrite it
-  // Bytes of each panel that a later call will read: fetched into the second-level cache meanwhile.
-  int64_t ahead = 0;        // distance from the panel's start in this call
-  int64_t ahead_bytes = 0;  // how many; 0: none
+  // Bytes of B to fetch into the first cache meanwhile, evenly over the terms; of each panel.
+  int64_t fetch = 0;  // distance from the panel's start in this call
+  int64_t fetch_bytes = 0;
+  // Bytes that a later call reads, to fetch into the second-level cache at once; of each panel.
+  int64_t ahead = 0;
+  int64_t ahead_bytes = 0;
 };
 
 // Panels of small integers; layouts in kernels/quantized.h.

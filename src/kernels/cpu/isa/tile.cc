@@ -17,13 +17,14 @@ static_assert(kTileRows <= kMaxTileRows);
 
 // How many vectors of a panel a pass over the terms covers, and how many panels at once. Few rows
 // take more columns, because independent sums must hide the latency of the multiply-add (4 cycles x
-// 2 per cycle).
+// 2 per cycle). From three rows on, one panel is enough for a memory's pace, and one stream is
+// fetched better than several.
 constexpr int vectors_at_once(int rows) {
   if (kVectorsPerPanel == 2) return 2;
   return rows == 1 ? kVectorsPerPanel : rows <= 3 ? 4 : 2;
 }
 constexpr int panels_at_once(int rows) {
-  if (kVectorsPerPanel == 2) return rows <= 2 ? 4 : rows <= 4 ? 2 : 1;
+  if (kVectorsPerPanel == 2) return rows <= 2 ? 4 : 1;
   return kVectorsPerPanel == 4 && rows == 1 ? 2 : 1;
 }
 
@@ -81,20 +82,22 @@ LOOPLM_INLINE V load_stored(const char* p) {
   }
 }
 
-// A tall tile does enough arithmetic per term to hide the panel's way from L2, if told in time.
-LOOPLM_INLINE void prefetch_column(const char* column) {
-  constexpr int kNear = 1024;  // bytes: eight terms, from the second cache
-  constexpr int kFar = 8192;   // from memory, when the rows are few tiles
-  __builtin_prefetch(column + kNear);
-  __builtin_prefetch(column + kNear + 64);
-  __builtin_prefetch(column + kFar, 0, 2);
-  __builtin_prefetch(column + kFar + 64, 0, 2);
-}
+// Calls for lines of B into the first cache, a little with every term: memory should be busy while
+// this call computes.
+struct Fetch {
+  const char* at;
+  int64_t step;  // bytes per column of terms; a column is two lines
+  LOOPLM_INLINE void next() {
+    __builtin_prefetch(at);
+    __builtin_prefetch(at + step / 2);
+    at += step;
+  }
+};
 
 // Sums over one chunk of terms for kRows rows and kVectors vectors of each of kPanels panels,
 // starting `vector` vectors into the panel.
 template <int kRows, int kPanels, int kVectors, bool kBf16, bool kInterleaved, Stored kType>
-LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
+LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetch& fetch,
                               V (&sum)[kRows][kPanels][kVectors]) {
   const int64_t stride = t.a_term_stride;
   if constexpr (!kBf16) {
@@ -102,7 +105,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
     constexpr int64_t kElement = stored_bytes(kType);
     const char* column = b + vector * kLanes * kElement;
     for (int64_t i = 0; i < t.terms; ++i, column += kPanel * kElement) {
-      if constexpr (kRows > 4 && kType == Stored::kF32) prefetch_column(column);
+      if constexpr (kRows > 2 && kType == Stored::kF32) fetch.next();
       V bv[kPanels][kVectors];
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
@@ -125,7 +128,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector,
     const int64_t pairs = t.terms / 2;
     const char* column = b + vector * kVectorBytes;
     for (int64_t j = 0; j < pairs; ++j, column += kPanel * sizeof(uint32_t)) {
-      if constexpr (kRows > 4) prefetch_column(column);
+      if constexpr (kRows > 2) fetch.next();
       VI bv[kPanels][kVectors];
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
@@ -191,9 +194,13 @@ void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
     }
     for (int64_t i = 0; i < t.ahead_bytes; i += 64) __builtin_prefetch(b + t.ahead + i, 0, 2);
   }
+  constexpr int64_t kColumnTerms = kBf16 ? 2 : 1;
+  const int64_t term_columns = t.terms / kColumnTerms * (kVectorsPerPanel / kVectors);
+  Fetch fetch = {b + t.fetch, t.fetch_bytes > 0 ? t.fetch_bytes / term_columns : 0};
+  const bool whole = first_column + kPanels * kPanel <= t.columns;
   for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
     V sum[kRows][kPanels][kVectors] = {};
-    accumulate<kRows, kPanels, kVectors, kBf16, kInterleaved, kType>(t, b, vector, sum);
+    accumulate<kRows, kPanels, kVectors, kBf16, kInterleaved, kType>(t, b, vector, fetch, sum);
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) {
 #pragma GCC unroll 16
@@ -201,7 +208,12 @@ void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
 #pragma GCC unroll 16
         for (int g = 0; g < kVectors; ++g) {
           const int64_t column = first_column + p * kPanel + (vector + g) * kLanes;
-          finish(sum[m][p][g], t.c + m * t.c_row_stride + column, t.columns - column, t.accumulate);
+          float* c = t.c + m * t.c_row_stride + column;
+          if (whole) {
+            store(c, t.accumulate ? load(c) + sum[m][p][g] : sum[m][p][g]);
+          } else {
+            finish(sum[m][p][g], c, t.columns - column, t.accumulate);
+          }
         }
       }
     }

@@ -54,6 +54,7 @@ struct ValidationReport {
   double loss = 0;
   std::vector<double> nll;       // per loop
   std::vector<double> accuracy;  // per loop: share of targets that are the most likely token
+  std::vector<double> exit;      // mean exit probabilities, per loop
   double mean_exit = 0;
   double exit_entropy = 0;
 };

@@ -55,6 +55,19 @@ TEST(Document, HtmlIsOnePageWithItsFiguresInside) {
   EXPECT_TRUE(file_exists(dir.file("out/report.md")));
 }
 
+TEST(Figure, ASeriesWithoutANameHasTheColourOfTheOneBefore) {
+  Figure figure = line("colours");
+  figure.series.push_back({"", {1, 4}, {0, 1}, {}, {}, Series::Style::kLine});
+  figure.series.push_back({"other", {1, 4}, {1, 0}, {}, {}, Series::Style::kPoints});
+  const std::string script = gnuplot_script(figure, "png", "colours.png");
+  const auto colour = [&](const std::string& series) {
+    const size_t at = script.find("lc rgb", script.find(series + " using"));
+    return script.substr(at, 16);
+  };
+  EXPECT_EQ(colour("$s0"), colour("$s1"));
+  EXPECT_NE(colour("$s0"), colour("$s2"));
+}
+
 TEST(Figure, HeatMapsAreDrawnWithTheirNumbers) {
   const TempDir dir;
   Figure figure;

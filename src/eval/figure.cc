@@ -114,8 +114,10 @@ std::string heat_map_commands(const Figure& f) {
 
 std::string series_commands(const Figure& f) {
   std::string script, plots;
+  size_t color = 0;
   for (size_t i = 0; i < f.series.size(); ++i) {
     const Series& s = f.series[i];
+    if (i > 0 && !s.name.empty()) color = (color + 1) % kColors.size();
     script += fmt::format("$s{} << END\n", i);
     for (size_t k = 0; k < s.x.size(); ++k) {
       script += number(s.x[k]) + " " + number(s.y[k]);
@@ -123,7 +125,6 @@ std::string series_commands(const Figure& f) {
       script += "\n";
     }
     script += "END\n";
-    const size_t color = i % kColors.size();
     const std::string title = s.name.empty() ? "notitle" : "title " + quoted(s.name);
     std::string style;
     switch (s.style) {

@@ -13,7 +13,8 @@ namespace looplm {
 
 struct Series {
   enum class Style { kLinePoints, kLine, kDashed, kPoints };
-  std::string name;  // in the legend; empty: none
+  // In the legend. Empty: none, and the colour of the series before, as for a line through points.
+  std::string name;
   std::vector<double> x;
   std::vector<double> y;  // as many; NaN leaves a gap
   // Ends of error bars, as many as y; empty: none.

@@ -84,6 +84,7 @@ Status TrainLog::write(const ValidationReport& r) {
   json["loss"] = r.loss;
   json["nll"] = numbers(r.nll);
   json["accuracy"] = numbers(r.accuracy);
+  json["exit"] = numbers(r.exit);
   json["mean_exit"] = r.mean_exit;
   json["exit_entropy"] = r.exit_entropy;
   return write_line(json.dump());

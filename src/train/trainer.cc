@@ -368,6 +368,7 @@ Result<ValidationReport> Run::validate_on(const TokenDataset& validation) {
   report.loss = metrics.loss * share;
   for (double nll : metrics.nll) report.nll.push_back(nll * share);
   for (double right : metrics.right) report.accuracy.push_back(right * share);
+  for (double exit : metrics.exit) report.exit.push_back(exit * share);
   report.mean_exit = metrics.mean_exit();
   report.exit_entropy = metrics.exit_entropy * share;
   return report;

@@ -123,6 +123,10 @@ TEST_F(TrainerTest, LearnsLogsValidatesAndSaves) {
   ASSERT_EQ(r.validations[1].accuracy.size(), 3u);
   EXPECT_GT(r.validations[1].accuracy[2], r.validations[0].accuracy[2]);
   EXPECT_LE(r.validations[1].accuracy[2], 1);
+  const std::vector<double>& exit = r.validations[1].exit;
+  ASSERT_EQ(exit.size(), 3u);
+  EXPECT_NEAR(exit[0] + exit[1] + exit[2], 1, 1e-6);
+  EXPECT_NEAR(exit[0] + 2 * exit[1] + 3 * exit[2], r.validations[1].mean_exit, 1e-6);
   EXPECT_GT(r.start.memory.size(), 5u);
   // keep = 2 checkpoints, the newest.
   EXPECT_FALSE(is_directory(dir_.file("a/checkpoints/step-00000020")));

@@ -1,13 +1,17 @@
+#include "experiments/capo/capo_study.h"
 #include "experiments/core/study.h"
 #include "experiments/mano/mano_study.h"
 #include "experiments/multihop/multihop_study.h"
+#include "experiments/scaling/scaling_study.h"
 
 namespace looplm {
 
 const std::vector<StudyEntry>& all_studies() {
   static const std::vector<StudyEntry> studies = {
+      {"capo", make_capo_study},
       {"mano", make_mano_study},
       {"multihop", make_multihop_study},
+      {"scaling", make_scaling_study},
   };
   return studies;
 }

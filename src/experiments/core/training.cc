@@ -59,6 +59,7 @@ Result<std::vector<ValidationReport>> read_validations(const std::string& path) 
     r.loss = line.at("loss").is_number() ? line.at("loss").get<double>() : std::nan("");
     r.nll = numbers(line.at("nll"));
     r.accuracy = numbers(line.at("accuracy"));
+    r.exit = numbers(line.at("exit"));
     r.mean_exit = line.at("mean_exit").get<double>();
     r.exit_entropy = line.at("exit_entropy").get<double>();
     reports.push_back(std::move(r));
@@ -106,6 +107,7 @@ OrderedJson validations_json(const std::vector<ValidationReport>& validations) {
     json["loss"] = r.loss;
     json["nll"] = r.nll;
     json["accuracy"] = r.accuracy;
+    json["exit"] = r.exit;
     json["mean_exit"] = r.mean_exit;
     json["exit_entropy"] = r.exit_entropy;
     list.push_back(std::move(json));

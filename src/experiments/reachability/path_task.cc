@@ -43,6 +43,7 @@ PathDocument draw(const PathOptions& o, Rng& rng) {
     for (int place = 0; place < o.length; ++place) {
       document.edges.emplace_back(node(path, place), node(path, place + 1));
     }
+    document.edges.emplace_back(node(path, o.length), node(path, o.length));
   }
   shuffle(document.edges, rng);
   for (int i = 0; i < o.queries; ++i) {
@@ -81,6 +82,24 @@ PathDocument path_document(const PathOptions& options, uint64_t index) {
   PathDocument document = draw(options, rng);
   while (split_of(document.edges) != options.split) document = draw(options, rng);
   return document;
+}
+
+uint64_t PathStream::hash() const {
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  const auto add = [&](uint64_t value) { hash = (hash ^ value) * 0x100000001b3u; };
+  for (int value : {options_.paths, options_.length, options_.distance, options_.queries}) {
+    add(static_cast<uint64_t>(value));
+  }
+  add(static_cast<uint64_t>(options_.split));
+  add(options_.seed);
+  return hash;
+}
+
+void PathStream::document(uint64_t index, std::vector<int32_t>& ids,
+                          std::vector<bool>& learnt) const {
+  ids = path_document(options_, index).ids(options_);
+  learnt.assign(ids.size(), false);
+  for (int q = 0; q < options_.queries; ++q) learnt[path_answer_place(options_, q)] = true;
 }
 
 size_t path_answer_place(const PathOptions& options, int query) {

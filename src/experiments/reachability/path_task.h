@@ -2,11 +2,12 @@
 //
 //   bos  7 2  11 5  2 9  ...  query  7 9  11 4  ...
 //
-// The graph is a few directed paths of equal length; names of nodes are drawn anew for each
-// document, and edges come in a random order. A query is a node, and its answer the only end of a
-// path that can be reached from it. Distances to the end are drawn uniformly. All nodes before the
-// ends have one edge in (but the first of each path) and one out, so nothing but following the
-// edges tells one end from the others.
+// The graph is a few directed paths of equal length, whose ends have an edge to themselves (as the
+// theorem's nodes must); names of nodes are drawn anew for each document, and edges come in a
+// random order. A query is a node, and its answer the only end of a path that can be reached from
+// it. Distances to the end are drawn uniformly. Every node has one edge out, and all but the first
+// and the last of a path one edge in, so nothing but following the edges tells one end from the
+// others.
 #ifndef LOOPLM_EXPERIMENTS_REACHABILITY_PATH_TASK_H_
 #define LOOPLM_EXPERIMENTS_REACHABILITY_PATH_TASK_H_
 
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "looplm/status.h"
+#include "looplm/train.h"
 
 namespace looplm {
 
@@ -23,13 +25,13 @@ enum class PathSplit { kTrain, kHeldOut };
 
 struct PathOptions {
   int paths = 2;
-  int length = 8;    // edges of each path
+  int length = 8;    // edges of each path, without that of its end
   int distance = 0;  // from the end, of all queries; 0: drawn from 1 .. length
   int queries = 8;   // per document
   PathSplit split = PathSplit::kTrain;
   uint64_t seed = 1;
 
-  int edges() const { return paths * length; }
+  int edges() const { return nodes(); }  // one out of each node
   int nodes() const { return paths * (length + 1); }
   // Ids: nodes are 0 .. nodes - 1.
   int32_t bos() const { return nodes(); }
@@ -59,6 +61,19 @@ PathDocument path_document(const PathOptions& options, uint64_t index);
 
 // Place of a query's answer among a document's ids.
 size_t path_answer_place(const PathOptions& options, int query);
+
+// Documents whose answers are learnt.
+class PathStream : public DocumentStream {
+ public:
+  explicit PathStream(const PathOptions& options) : options_(options) {}
+  int64_t vocab_size() const override { return options_.vocab_size(); }
+  uint64_t hash() const override;
+  void document(uint64_t index, std::vector<int32_t>& ids,
+                std::vector<bool>& learnt) const override;
+
+ private:
+  PathOptions options_;
+};
 
 }  // namespace looplm
 

@@ -1,0 +1,27 @@
+// Tables, figures and verdicts of the reachability study.
+#ifndef LOOPLM_EXPERIMENTS_REACHABILITY_REACHABILITY_REPORT_H_
+#define LOOPLM_EXPERIMENTS_REACHABILITY_REACHABILITY_REPORT_H_
+
+#include <string>
+#include <vector>
+
+#include "experiments/core/study.h"
+#include "experiments/reachability/theorem.h"
+#include "experiments/reachability/trained_paths.h"
+
+namespace looplm {
+
+struct ReachabilityResults {
+  std::vector<TheoremRow> theorem;
+  std::vector<AblationRow> ablation;
+  std::vector<TrainedPathsRun> runs;  // may be none
+  double beta = 0;
+  int paths = 0;         // of the task that was learnt
+  std::string training;  // what was trained, in a sentence or two
+};
+
+StudyReport reachability_report(const ReachabilityResults& results);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_REACHABILITY_REACHABILITY_REPORT_H_

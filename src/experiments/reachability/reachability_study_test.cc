@@ -1,0 +1,151 @@
+#include "experiments/reachability/reachability_study.h"
+
+#include <gmock/gmock.h>
+
+#include "base/file.h"
+#include "experiments/core/runner.h"
+#include "experiments/core/settings.h"
+#include "experiments/reachability/reachability_report.h"
+#include "support/status_matchers.h"
+#include "support/temp_dir.h"
+
+namespace looplm {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kTiny = R"(
+[theorem]
+nodes = [6, 10]
+graphs = [2, 1]
+all_diameters_up_to = 8
+random_graphs = 3
+ablation_graphs = 4
+ablation_nodes = 8
+[task]
+length = 2
+queries = 2
+[model]
+shapes = ["1x2", "1x1", "2x1"]
+hidden_size = 16
+heads = 2
+intermediate_size = 16
+[training]
+seeds = [1, 2]
+steps = 4
+sequences = 2
+sequence_length = 32
+validations = 2
+[evaluation]
+validation_examples = 8
+examples = 6
+loops = 3
+)";
+
+TrainedPathsRun run_of(LoopedShape shape, uint64_t seed, std::vector<double> trained) {
+  TrainedPathsRun run;
+  run.shape = shape;
+  run.seed = seed;
+  run.parameters = 10 * shape.layers;
+  run.accuracy.assign(static_cast<size_t>(shape.loops), std::vector<double>(trained.size(), 0.5));
+  run.accuracy.back() = std::move(trained);
+  run.curve_steps = {1, 2};
+  run.curve = {0.1, 0.2};
+  return run;
+}
+
+std::vector<Claim> claims(const std::vector<TrainedPathsRun>& runs) {
+  ReachabilityResults results;
+  results.theorem = {{16, GraphFamily::kLayered, 1, 4, 3, 2, 2, 0, 3, 3}};
+  results.ablation = {{"as printed", {}, 40, 0, 0.4}};
+  results.runs = runs;
+  results.paths = 2;
+  return reachability_report(results).claims;
+}
+
+TEST(ReachabilityReport, VerdictsFollowTheNumbers) {
+  const TrainedPathsRun plain = run_of({2, 1}, 1, {1, 0.95, 0.55, 0.5});
+  const TrainedPathsRun deep = run_of({8, 1}, 1, {1, 1, 0.9, 0.9});
+  std::vector<Claim> c = claims({run_of({2, 4}, 1, {1, 1, 1, 0.97}), plain, deep});
+  ASSERT_EQ(c.size(), 4u);
+  EXPECT_EQ(c[0].verdict, Verdict::kReproduced);
+  EXPECT_EQ(c[1].verdict, Verdict::kNotReproduced);
+  EXPECT_EQ(c[2].verdict, Verdict::kReproduced);
+  EXPECT_THAT(c[2].finding, HasSubstr("distances 3 to 4: 2x4 98.5%, 2x1 52.5%"));
+  EXPECT_THAT(c[2].finding, HasSubstr("learnt up to 4 and 2"));
+  EXPECT_EQ(c[3].verdict, Verdict::kReproduced);
+  // Ahead in the mean, but not with the worst seed.
+  c = claims({run_of({2, 4}, 1, {1, 1, 1, 1}), run_of({2, 4}, 2, {1, 1, 0.5, 0.5}), plain, deep});
+  EXPECT_EQ(c[2].verdict, Verdict::kPartly);
+  EXPECT_EQ(c[3].verdict, Verdict::kNotReproduced);
+  // A guess that beats what is worse than a guess.
+  c = claims({run_of({2, 4}, 1, {1, 1, 0.5, 0.5}), run_of({2, 1}, 1, {1, 0.1, 0.1, 0.1})});
+  EXPECT_EQ(c[2].verdict, Verdict::kNotReproduced);
+  EXPECT_THAT(c[2].finding, HasSubstr("no better than a guess"));
+}
+
+TEST(ReachabilityReport, RunsOfAShapeBelongTogether) {
+  const std::vector<TrainedPaths> shapes =
+      by_shape({run_of({2, 2}, 1, {1, 0}), run_of({1, 1}, 1, {0, 0}), run_of({2, 2}, 2, {0, 1})});
+  ASSERT_EQ(shapes.size(), 2u);
+  EXPECT_EQ(shapes[0].runs.size(), 2u);
+  EXPECT_EQ(shapes[0].at(2, 1).mean, 0.5);
+  EXPECT_EQ(shapes[0].at(2, 1).high, 1);
+  EXPECT_EQ(shapes[0].at(1, 1).high, 0.5);
+  EXPECT_EQ(shapes[0].mean_over(1, 2).low, 0.5);
+  const TrainedPathsRun& run = shapes[0].runs[1];
+  EXPECT_EQ(
+      trained_paths_json(trained_paths_from_json(Json::parse(trained_paths_json(run).dump()))),
+      trained_paths_json(run));
+}
+
+TEST(ReachabilityStudy, RunsFromStartToReport) {
+  const TempDir dir;
+  StudyRunOptions options;
+  options.settings_file = dir.file("tiny.toml");
+  options.out = dir.file("out");
+  options.threads = 1;
+  ASSERT_OK(write_text_file(options.settings_file, kTiny));
+  const auto study = make_reachability_study();
+  ASSERT_OK(run_study(*study, options));
+  const Json results = read_json_file(options.out + "/results.json").value();
+  EXPECT_EQ(results.at("claims").size(), 4u);
+  const Json& looped = results.at("cells").at("paths-1x2-s2");
+  EXPECT_EQ(looped.at("accuracy").size(), 3u);  // loops beyond the trained two
+  EXPECT_EQ(looped.at("accuracy").at(0).size(), 2u);
+  EXPECT_EQ(looped.at("parameters"), results.at("cells").at("paths-1x1-s1").at("parameters"));
+  EXPECT_EQ(results.at("cells").at("paths-1x1-s1").at("accuracy").size(), 1u);
+  const std::string report = read_text_file(options.out + "/report.md").value();
+  for (const char* says : {"loops-by-diameter.png", "as printed | 0 of 4", "loops-1x2.png"}) {
+    EXPECT_THAT(report, HasSubstr(says));
+  }
+}
+
+TEST(ReachabilityStudy, SettingsAreChecked) {
+  const auto configure = [](const std::string& more) {
+    const auto study = make_reachability_study();
+    return configure_study(*study, more, ".", "s.toml");
+  };
+  const std::string model = "[model]\nshapes = [\"1x1\"]\n";
+  ASSERT_OK(configure(model));
+  EXPECT_ERROR_SAYS(configure(""), "model.shapes");
+  EXPECT_ERROR_SAYS(configure(model + "[theorem]\nnodes = [1]\n"), "theorem.nodes");
+  EXPECT_ERROR_SAYS(configure(model + "[theorem]\nnodes = [8, 9, 10]\n"), "theorem.graphs has 2",
+                    "theorem.nodes 3");
+  EXPECT_ERROR_SAYS(configure(model + "[task]\nlength = 99\n"), "sequence_length is 256");
+  EXPECT_ERROR_SAYS(configure(model + "[training]\nseeds = [3, 3]\n"),
+                    "training.seeds has 3 twice");
+  EXPECT_ERROR_SAYS(configure(model + "[task]\nwidth = 1\n"), "task.width");
+}
+
+TEST(ReachabilityStudy, ShippedSettingsAreValid) {
+  for (const char* file : {"laptop.toml", "paper.toml"}) {
+    const std::string path = std::string(LOOPLM_GOLDEN_DIR) + "/../../studies/reachability/" + file;
+    const auto study = make_reachability_study();
+    ASSERT_OK(configure_study(*study, read_text_file(path).value(), ".", path));
+    EXPECT_GT(study->cells().size(), 8u);
+  }
+}
+
+}  // namespace
+}  // namespace looplm

@@ -1,0 +1,61 @@
+#include "experiments/reachability/trained_paths.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace looplm {
+
+OrderedJson trained_paths_json(const TrainedPathsRun& run) {
+  OrderedJson json;
+  json["shape"] = run.shape.name();
+  json["seed"] = run.seed;
+  json["parameters"] = run.parameters;
+  json["accuracy"] = run.accuracy;
+  json["curve_steps"] = run.curve_steps;
+  json["curve"] = run.curve;
+  return json;
+}
+
+TrainedPathsRun trained_paths_from_json(const Json& json) {
+  TrainedPathsRun run;
+  run.shape = parse_looped_shape(json.at("shape").get<std::string>()).value();
+  run.seed = json.at("seed").get<uint64_t>();
+  run.parameters = json.at("parameters").get<int64_t>();
+  run.accuracy = json.at("accuracy").get<std::vector<std::vector<double>>>();
+  run.curve_steps = json.at("curve_steps").get<std::vector<double>>();
+  run.curve = json.at("curve").get<std::vector<double>>();
+  return run;
+}
+
+SeedSummary TrainedPaths::at(int loops, size_t distance) const {
+  std::vector<double> values;
+  for (const TrainedPathsRun& run : runs) {
+    values.push_back(run.accuracy.at(static_cast<size_t>(loops - 1)).at(distance - 1));
+  }
+  return summarize_seeds(values);
+}
+
+SeedSummary TrainedPaths::mean_over(size_t first_distance, size_t last_distance) const {
+  LOOPLM_CHECK(first_distance >= 1 && first_distance <= last_distance);
+  std::vector<double> values;
+  for (const TrainedPathsRun& run : runs) {
+    double sum = 0;
+    for (size_t d = first_distance; d <= last_distance; ++d) sum += run.trained().at(d - 1);
+    values.push_back(sum / static_cast<double>(last_distance - first_distance + 1));
+  }
+  return summarize_seeds(values);
+}
+
+std::vector<TrainedPaths> by_shape(const std::vector<TrainedPathsRun>& runs) {
+  std::vector<TrainedPaths> shapes;
+  for (const TrainedPathsRun& run : runs) {
+    const auto same = [&](const TrainedPaths& s) { return s.shape == run.shape; };
+    auto found = std::ranges::find_if(shapes, same);
+    if (found == shapes.end()) found = shapes.insert(found, {run.shape, {}});
+    found->runs.push_back(run);
+  }
+  return shapes;
+}
+
+}  // namespace looplm

@@ -1,0 +1,44 @@
+// Results of the models that were trained on paths.
+#ifndef LOOPLM_EXPERIMENTS_REACHABILITY_TRAINED_PATHS_H_
+#define LOOPLM_EXPERIMENTS_REACHABILITY_TRAINED_PATHS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "base/json.h"
+#include "experiments/core/looped_recipe.h"
+
+namespace looplm {
+
+struct TrainedPathsRun {
+  LoopedShape shape;
+  uint64_t seed = 0;
+  int64_t parameters = 0;
+  std::vector<std::vector<double>> accuracy;  // row t after t + 1 loops, column d at distance d + 1
+  std::vector<double> curve_steps;            // of the learning curve
+  std::vector<double> curve;                  // accuracy on held-out answers, trained loops
+
+  // After as many loops as it was trained with.
+  const std::vector<double>& trained() const {
+    return accuracy[static_cast<size_t>(shape.loops - 1)];
+  }
+};
+
+OrderedJson trained_paths_json(const TrainedPathsRun& run);
+TrainedPathsRun trained_paths_from_json(const Json& json);
+
+// Runs of one shape over seeds.
+struct TrainedPaths {
+  LoopedShape shape;
+  std::vector<TrainedPathsRun> runs;
+
+  SeedSummary at(int loops, size_t distance) const;  // loops and distance from 1
+  SeedSummary mean_over(size_t first_distance, size_t last_distance) const;  // at trained loops
+};
+
+// In the order in which shapes come first.
+std::vector<TrainedPaths> by_shape(const std::vector<TrainedPathsRun>& runs);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_REACHABILITY_TRAINED_PATHS_H_

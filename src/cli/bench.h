@@ -6,6 +6,7 @@
 
 namespace looplm::cli {
 
+void add_bench_eval(Program& program, CLI::App& bench);
 void add_bench_tokenizer(Program& program, CLI::App& bench);
 void add_bench_decode(Program& program, CLI::App& bench);
 void add_bench_speculate(Program& program, CLI::App& bench);

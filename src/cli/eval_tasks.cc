@@ -79,21 +79,6 @@ Result<std::vector<ExitRequest>> parse_exits(const std::string& option,
   return exits;
 }
 
-Result<std::string> locate_task(const std::string& task) {
-  const std::filesystem::path path(task);
-  if (path.has_parent_path() || path.extension() == ".yaml" || path.extension() == ".yml") {
-    return task;
-  }
-  const std::vector<std::string> places = project_places("tasks/" + task + ".yaml");
-  for (const std::string& place : places) {
-    if (file_exists(place)) return place;
-  }
-  return not_found(fmt::format(
-      "no task is called '{}'; looplm eval --list names those there are, and a file's name ends in "
-      ".yaml",
-      task));
-}
-
 // Shows how far a task is, where somebody looks.
 std::function<void(const std::string&, double)> progress_line() {
   if (isatty(STDERR_FILENO) == 0) return {};
@@ -147,6 +132,21 @@ void print_results(const EvalTasksOptions& options, const Model& model,
 }
 
 }  // namespace
+
+Result<std::string> locate_task(const std::string& task) {
+  const std::filesystem::path path(task);
+  if (path.has_parent_path() || path.extension() == ".yaml" || path.extension() == ".yml") {
+    return task;
+  }
+  const std::vector<std::string> places = project_places("tasks/" + task + ".yaml");
+  for (const std::string& place : places) {
+    if (file_exists(place)) return place;
+  }
+  return not_found(fmt::format(
+      "no task is called '{}'; looplm eval --list names those there are, and a file's name ends in "
+      ".yaml",
+      task));
+}
 
 Status eval_tasks(const EvalTasksOptions& given) {
   EvalTasksOptions options = given;

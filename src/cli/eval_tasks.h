@@ -29,6 +29,9 @@ struct EvalTasksOptions {
   std::string save;  // folder
 };
 
+// The file of a shipped task, or the file that is named.
+Result<std::string> locate_task(const std::string& task);
+
 Status eval_tasks(const EvalTasksOptions& options);
 Status list_tasks();
 

@@ -141,13 +141,13 @@ std::string series_commands(const Figure& f) {
         style = fmt::format("with points pt {} ps 0.8", kPoints[color]);
         break;
     }
-    plots += fmt::format("{}$s{} using 1:2 {} lc rgb '{}' {}", i == 0 ? "plot " : ", \\\n  ", i,
-                         style, kColors[color], title);
+    // Bars below the points.
     if (!s.low.empty()) {
-      plots +=
-          fmt::format(", \\\n  $s{} using 1:2:3:4 with yerrorbars lw 1 pt 0 lc rgb '{}' notitle", i,
-                      kColors[color]);
+      plots += fmt::format("{}$s{} using 1:2:3:4 with yerrorbars lw 1 pt 0 lc rgb '{}' notitle",
+                           plots.empty() ? "plot " : ", \\\n  ", i, kColors[color]);
     }
+    plots += fmt::format("{}$s{} using 1:2 {} lc rgb '{}' {}", plots.empty() ? "plot " : ", \\\n  ",
+                         i, style, kColors[color], title);
   }
   return script + plots + "\n";
 }
@@ -188,6 +188,8 @@ std::string gnuplot_script(const Figure& f, const std::string& terminal,
   script += "set xlabel " + quoted(f.x_label) + "\nset ylabel " + quoted(f.y_label) + "\n";
   script += "set border 3 lc rgb '#444444'\nset tics nomirror out\n";
   script += "set grid lc rgb '#dddddd' lw 1\n";
+  // Error bars else leave a gap around their point, which hides it.
+  script += "set pointintervalbox 0\n";
   script += f.series.size() > 3 ? "set key outside right top spacing 1.2\n"
                                 : "set key inside bottom right spacing 1.2\n";
   if (f.log_x) script += "set logscale x\n";

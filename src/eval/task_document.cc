@@ -66,6 +66,13 @@ void add(Series& series, const OutcomeTable& table, const OutcomeRow& row) {
   series.high.push_back(shown(metric, row.values[0].high));
 }
 
+// All depths, with room for the outermost points.
+std::pair<double, double> depth_range(const OutcomeTable& table) {
+  double most = 1;
+  for (const OutcomeRow& row : table.rows) most = std::max(most, row.mean_loops);
+  return {0.75, most + 0.25};
+}
+
 Figure depth_figure(const TaskResult& r) {
   std::map<ExitKind, Series> series;  // fixed depths first
   for (const OutcomeRow& row : r.table.rows) {
@@ -82,6 +89,7 @@ Figure depth_figure(const TaskResult& r) {
     figure.series.push_back(std::move(s));
   }
   figure.markers.push_back({static_cast<double>(r.table.trained_loops), "trained depth"});
+  figure.x_range = depth_range(r.table);
   return figure;
 }
 
@@ -105,6 +113,7 @@ Figure category_figure(const TaskResult& r) {
     figure.series.push_back(std::move(s));
   }
   figure.markers.push_back({static_cast<double>(r.table.trained_loops), "trained depth"});
+  figure.x_range = depth_range(r.table);
   return figure;
 }
 
@@ -148,10 +157,7 @@ Document tasks_document(const std::string& model, const std::vector<TaskResult>&
     document.table(table_of(outcome_cells(r.table)));
     if (r.categories.empty()) continue;
     document.figure(category_figure(r));
-    document.table(
-        table_of(category_cells(r),
-                 fmt::format("{} after each loop by {}; gain: from one loop to the trained depth",
-                             r.table.metrics[0].name, r.category)));
+    document.table(table_of(category_cells(r), category_caption(r)));
   }
   return document;
 }

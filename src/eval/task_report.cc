@@ -150,7 +150,7 @@ TableCells category_cells(const TaskResult& result) {
   for (size_t r = 0; r < whole.rows.size(); ++r) {
     if (whole.rows[r].setting.exit.kind != ExitKind::kGate) continue;
     shown.push_back(r);
-    titles.push_back("mean loops, " + whole.rows[r].setting.name());
+    titles.push_back(whole.rows[r].setting.name());
   }
   TableCells rows = {titles};
   for (const OutcomeCategory& c : result.categories) {
@@ -166,6 +166,16 @@ TableCells category_cells(const TaskResult& result) {
     rows.push_back(std::move(cells));
   }
   return rows;
+}
+
+std::string category_caption(const TaskResult& result) {
+  std::string text =
+      fmt::format("{} after each loop by {}; gain: from one loop to the trained depth",
+                  result.table.metrics[kFirst].name, result.category);
+  const bool gate =
+      std::any_of(result.table.rows.begin(), result.table.rows.end(),
+                  [](const OutcomeRow& row) { return row.setting.exit.kind == ExitKind::kGate; });
+  return gate ? text + "; q: mean loops" : text;
 }
 
 TableCells summary_cells(const std::vector<TaskResult>& results) {
@@ -233,9 +243,7 @@ std::string task_text(const TaskResult& r, TableFormat format) {
   for (const std::string& note : task_notes(r)) text += note + (markdown ? " " : "\n");
   if (markdown) text += "\n";
   if (!r.categories.empty() && !r.table.metrics.empty()) {
-    text += fmt::format(
-        "\n{} after each loop by {}; gain: from one loop to the trained depth\n\n{}",
-        r.table.metrics[kFirst].name, r.category, text_table(category_cells(r), format));
+    text += fmt::format("\n{}\n\n{}", category_caption(r), text_table(category_cells(r), format));
   }
   return text;
 }

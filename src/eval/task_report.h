@@ -18,6 +18,7 @@ TableCells outcome_cells(const OutcomeTable& table);
 // The first metric of each category after each loop up to the trained depth, and the relative gain
 // from the first loop to it, most gained first.
 TableCells category_cells(const TaskResult& result);
+std::string category_caption(const TaskResult& result);
 
 // The first metric of several tasks at every fixed depth; a row per depth.
 TableCells summary_cells(const std::vector<TaskResult>& results);

@@ -1,10 +1,13 @@
 #include "eval/task_run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
 #include <gmock/gmock.h>
 
+#include "base/file.h"
+#include "eval/task_document.h"
 #include "eval/task_report.h"
 #include "infer/test_model.h"
 #include "support/temp_dir.h"
@@ -359,6 +362,31 @@ TEST_F(TaskRun, ReportsSayWhatWasMeasured) {
   const std::string csv = tasks_csv({r});
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 10 * 2 * 3);
   EXPECT_THAT(csv, HasSubstr("t,,fixed,,1,1,12,acc,"));
+}
+
+TEST_F(TaskRun, ThePageHoldsTablesAndPlots) {
+  const Task t = task(
+      "kind: classification\nprompt: '{{q}}'\nchoices: [' a', ' b', ' c']\n"
+      "answer: {field: a}\ncategory: c\n");
+  const TaskResult r = run_task(*model_, t, options()).value();
+  const Document document = tasks_document("the model", {r, r});
+  const auto figures =
+      std::count_if(document.blocks.begin(), document.blocks.end(),
+                    [](const auto& block) { return std::holds_alternative<Figure>(block); });
+  EXPECT_EQ(figures, 4);
+  const Figure* depth = nullptr;
+  for (const auto& block : document.blocks) {
+    if (depth == nullptr) depth = std::get_if<Figure>(&block);
+  }
+  ASSERT_EQ(depth->series.size(), 3u);  // fixed, gate, difference
+  EXPECT_EQ(depth->series[0].x, (std::vector<double>{1, 2, 3, 4, 5}));
+  EXPECT_DOUBLE_EQ(depth->series[0].y[2], 100 * r.table.rows[2].values[0].value);
+  EXPECT_DOUBLE_EQ(depth->series[1].x[1], r.table.rows[6].mean_loops);
+  ASSERT_OK(write_html(document, dir_.file("page.html")));
+  const std::string page = read_text_file(dir_.file("page.html")).value();
+  for (const char* part : {"<svg", "the model", "macro_f1", "trained depth", "All tasks"}) {
+    EXPECT_THAT(page, HasSubstr(part));
+  }
 }
 
 }  // namespace

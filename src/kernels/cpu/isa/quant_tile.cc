@@ -72,6 +72,16 @@ LOOPLM_INLINE V load_halves(const char* p) {
 #endif
 }
 
+// One row is read as fast as memory gives, which the processor's own prefetch sees to: asking too
+// took 5 to 8% of a Zen 5's bandwidth. Several rows stay longer with each panel.
+template <int kRows>
+LOOPLM_INLINE void prefetch_step([[maybe_unused]] const char* data) {
+  if constexpr (kRows > 1) {
+    __builtin_prefetch(data + 8192, 0, 2);
+    __builtin_prefetch(data + 8192 + 64, 0, 2);
+  }
+}
+
 template <int kRows, bool kInt4>
 LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, int vector) {
   const int64_t offset = static_cast<int64_t>(vector) * kVectorBytes;
@@ -83,8 +93,7 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
     if constexpr (kInt4) {
       const char* data = block + kInt4HeaderBytes + offset;
       for (int64_t s = 0; s < kQuantGroup; s += 8, data += kQuantStepBytes) {
-        __builtin_prefetch(data + 8192);
-        __builtin_prefetch(data + 8192 + 64);
+        prefetch_step<kRows>(data);
         VI low[kVectorsAtOnce], high[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) {
@@ -119,8 +128,7 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
     } else {
       const char* data = block + offset;
       for (int64_t s = 0; s < kQuantGroup; s += 4, data += kQuantStepBytes) {
-        __builtin_prefetch(data + 8192);
-        __builtin_prefetch(data + 8192 + 64);
+        prefetch_step<kRows>(data);
         VI w[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) w[v] = load_words(data + v * kVectorBytes);

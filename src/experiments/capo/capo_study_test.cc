@@ -154,9 +154,9 @@ TEST_F(CapoStudyTest, RunsFromSettingsToReport) {
   EXPECT_GE(left, std::log(10.0) - 0.01);
   EXPECT_GT(cell.at("known_bits").get<double>(), 0.3 * cell.at("knowable_bits").get<double>());
   EXPECT_LE(cell.at("known_bits").get<double>(), cell.at("knowable_bits").get<double>());
-  // The learning curve ends at what is measured in the end, up to the batch that is not whole.
+  // The learning curve ends at what is measured in the end.
   const double end = cell.at("curve").back().at("known_bits").get<double>();
-  EXPECT_NEAR(end / cell.at("known_bits").get<double>(), 1, 0.25);
+  EXPECT_NEAR(end / cell.at("known_bits").get<double>(), 1, 1e-3);
   EXPECT_THAT(read_text_file(dir.file("out/report.md")).value(), HasSubstr("bits per parameter"));
   EXPECT_TRUE(file_exists(dir.file("out/bits-over-parameters.png")));
 }

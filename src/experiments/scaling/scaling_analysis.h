@@ -1,0 +1,80 @@
+// The laws fitted to the runs of the study of scaling, and how well they do.
+#ifndef LOOPLM_EXPERIMENTS_SCALING_SCALING_ANALYSIS_H_
+#define LOOPLM_EXPERIMENTS_SCALING_SCALING_ANALYSIS_H_
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+#include "experiments/core/study.h"
+#include "experiments/scaling/leave_out.h"
+#include "experiments/scaling/run_curves.h"
+#include "experiments/scaling/scaling_settings.h"
+
+namespace looplm {
+
+struct ScalingRuns {
+  std::vector<RunCurve> looped;  // by seed, size and loops, as the settings list them
+  // Same size, seed and effective depth: the looped run and the plain one.
+  struct Pair {
+    RunCurve looped;
+    RunCurve dense;
+    int depth = 0;  // loops of the one, times the layers of the other
+  };
+  std::vector<Pair> pairs;
+};
+
+// Fails on a missing cell, by its name.
+Result<ScalingRuns> read_runs(const ScalingSettings& settings, const CellResults& results);
+
+// Scores of one way to leave out.
+struct Generalisation {
+  std::string what;
+  std::vector<LeaveOutScore> scores;
+  std::string paper;
+
+  double mean_all() const {
+    double sum = 0;
+    for (const LeaveOutScore& s : scores) sum += s.r_squared_all;
+    return sum / static_cast<double>(scores.size());
+  }
+  double mean_left_out() const {
+    double sum = 0;
+    for (const LeaveOutScore& s : scores) sum += s.r_squared_left_out;
+    return sum / static_cast<double>(scores.size());
+  }
+};
+
+// By size, by tokens and by loops, in this order.
+Result<std::vector<Generalisation>> leave_outs(const ScalingSettings& settings,
+                                               std::span<const ScalingPoint> points);
+
+// The step-wise law of one trained depth.
+struct Stepwise {
+  int loops = 0;
+  StepwisePoints points;
+  ScalingFit fit;
+  std::vector<double> exit_weights;
+  double link = 0;  // R squared of linked losses
+};
+
+// Of every trained depth of at least two.
+Result<std::vector<Stepwise>> fit_stepwise(const ScalingSettings& settings,
+                                           const ScalingRuns& runs);
+
+// Means over sizes and seeds of plain minus looped accuracy, in points, by depth.
+struct DenseGap {
+  int depth = 0;
+  int wins = 0;  // pairs in which the plain model has the lower nll
+  int pairs = 0;
+  double accuracy = 0;
+  double nll = 0;
+};
+
+std::vector<DenseGap> dense_gaps(const ScalingSettings& settings, const ScalingRuns& runs);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_SCALING_SCALING_ANALYSIS_H_

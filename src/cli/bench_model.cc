@@ -57,12 +57,6 @@ DType arithmetic_of(const std::string& format) {
   return format == "bf16" ? DType::kBf16 : DType::kU8;
 }
 
-double median_of(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 std::vector<int32_t> bench_ids(int64_t count, int64_t vocabulary, uint64_t seed) {
   Rng rng(seed);
   std::vector<int32_t> ids(static_cast<size_t>(count));

@@ -9,6 +9,7 @@
 #include "looplm/engine.h"
 
 #include "base/json.h"
+#include "base/median.h"
 #include "cli/command.h"
 #include "infer/parts.h"
 #include "kernels/peaks.h"
@@ -40,7 +41,6 @@ Result<std::vector<BenchedModel>> load_benched(const ModelBenchOptions& options)
 // The type whose dot rate bounds products with weights of this format.
 DType arithmetic_of(const std::string& format);
 
-double median_of(std::vector<double> values);
 std::vector<int32_t> bench_ids(int64_t count, int64_t vocabulary, uint64_t seed);
 
 // Rows of named values, printed as an aligned table, as CSV, or as one JSON object per line.

@@ -4,15 +4,22 @@
 #include "experiments/mano/mano_study.h"
 #include "experiments/multihop/multihop_study.h"
 #include "experiments/reachability/reachability_study.h"
+#include "experiments/safety/safety_study.h"
 #include "experiments/scaling/scaling_study.h"
+#include "experiments/speculation/speculation_study.h"
 
 namespace looplm {
 
 const std::vector<StudyEntry>& all_studies() {
   static const std::vector<StudyEntry> studies = {
-      {"capo", make_capo_study},         {"mano", make_mano_study},
-      {"multihop", make_multihop_study}, {"reachability", make_reachability_study},
-      {"scaling", make_scaling_study},   {"faithfulness", make_faithfulness_study},
+      {"capo", make_capo_study},
+      {"mano", make_mano_study},
+      {"multihop", make_multihop_study},
+      {"reachability", make_reachability_study},
+      {"scaling", make_scaling_study},
+      {"safety", make_safety_study},
+      {"faithfulness", make_faithfulness_study},
+      {"speculation", make_speculation_study},
   };
   return studies;
 }

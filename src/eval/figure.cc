@@ -190,8 +190,9 @@ std::string gnuplot_script(const Figure& f, const std::string& terminal,
   script += "set grid lc rgb '#dddddd' lw 1\n";
   // Error bars else leave a gap around their point, which hides it.
   script += "set pointintervalbox 0\n";
+  // Outside, where it hides no point.
   script += f.series.size() > 3 ? "set key outside right top spacing 1.2\n"
-                                : "set key inside bottom right spacing 1.2\n";
+                                : "set key outside top center horizontal spacing 1.2\n";
   if (f.log_x) script += "set logscale x\n";
   if (f.log_y) script += "set logscale y\n";
   const auto range = [&](const char* axis, const auto& limits) {

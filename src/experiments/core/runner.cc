@@ -227,33 +227,55 @@ Status run_study(Study& study, const StudyRunOptions& options) {
   LOOPLM_RETURN_IF_ERROR(claim_directory(options.out, settings));
   Run run(std::move(cells), options, std::max(1, threads / std::max(1, options.jobs)));
   LOOPLM_RETURN_IF_ERROR(run.execute());
-  return write_study_report(study, settings, run.results(), options.out);
+  return write_study_report(study, {settings, processor_name(), run.results()}, options.out);
 }
 
-Status report_study(Study& study, const std::string& out, const std::string& root) {
-  const std::string path = out + "/settings.toml";
-  if (!file_exists(path)) {
-    return not_found(fmt::format("'{}' holds no run: there is no settings.toml", out));
+namespace {
+
+// From a run's folder; or from results.json alone, as it is kept of finished runs.
+Result<StudyRecord> read_record(Study& study, const std::string& out, const std::string& root) {
+  StudyRecord record;
+  record.processor = processor_name();
+  Json kept = Json::object();
+  const std::string results = out + "/results.json";
+  if (file_exists(results)) {
+    LOOPLM_ASSIGN_OR_RETURN(kept, read_json_file(results));
+    LOOPLM_ASSIGN_OR_RETURN(record.processor, json_string(kept, "processor", record.processor));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::string settings, read_text_file(path));
-  LOOPLM_RETURN_IF_ERROR(configure_study(study, settings, root, path));
-  CellResults results;
+  std::string source = out + "/settings.toml";
+  if (file_exists(source)) {
+    LOOPLM_ASSIGN_OR_RETURN(record.settings, read_text_file(source));
+  } else if (kept.contains("settings")) {
+    source = results;
+    LOOPLM_ASSIGN_OR_RETURN(record.settings, json_string(kept, "settings", ""));
+  } else {
+    return not_found(
+        fmt::format("'{}' holds no run: there is neither a settings.toml nor a results.json", out));
+  }
+  LOOPLM_RETURN_IF_ERROR(configure_study(study, record.settings, root, source));
+  const Json cells = kept.contains("cells") ? kept.at("cells") : Json::object();
   std::string missing;
   for (const Cell& cell : study.cells()) {
     std::optional<Json> found = read_result(out, cell.id);
+    if (!found && cells.contains(cell.id)) found = cells.at(cell.id);
     if (found) {
-      results[cell.id] = std::move(*found);
+      record.results[cell.id] = std::move(*found);
     } else {
       missing += (missing.empty() ? "" : ", ") + cell.id;
     }
   }
-  if (!missing.empty()) {
-    return not_found(
-        fmt::format("'{}' has no results of the cells {}; `looplm experiment run {} "
-                    "--out {}` goes on with it",
-                    out, missing, study.name(), out));
-  }
-  return write_study_report(study, settings, results, out);
+  if (missing.empty()) return record;
+  return not_found(
+      fmt::format("'{}' has no results of the cells {}; `looplm experiment run {} --out {}` goes "
+                  "on with it",
+                  out, missing, study.name(), out));
+}
+
+}  // namespace
+
+Status report_study(Study& study, const std::string& out, const std::string& root) {
+  LOOPLM_ASSIGN_OR_RETURN(const StudyRecord record, read_record(study, out, root));
+  return write_study_report(study, record, out);
 }
 
 }  // namespace looplm

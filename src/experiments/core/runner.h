@@ -43,8 +43,9 @@ struct StudyRunOptions {
 // done is kept, and a cell's error ends the run once the others have stopped.
 Status run_study(Study& study, const StudyRunOptions& options);
 
-// The report again from the results in OUT, without running anything. Cells without a result are an
-// error that names them.
+// The report again from the results in OUT, without running anything: a run's folder, or one that
+// holds only the results.json of a finished run. Cells without a result are an error that names
+// them.
 Status report_study(Study& study, const std::string& out, const std::string& root);
 
 }  // namespace looplm

@@ -115,6 +115,13 @@ TEST_F(RunnerTest, RunsCellsAfterWhatTheyNeedAndReports) {
   ASSERT_OK(run(again));
   EXPECT_TRUE(again.ran.empty());
   ASSERT_OK(report_study(again, options_.out, options_.root));
+  // results.json alone is enough.
+  const std::string kept = read_text_file(dir_.file("out/results.json")).value();
+  ASSERT_OK(make_directories(dir_.file("kept")));
+  ASSERT_OK(write_text_file(dir_.file("kept/results.json"), kept));
+  ASSERT_OK(report_study(again, dir_.file("kept"), options_.root));
+  EXPECT_EQ(read_text_file(dir_.file("kept/results.json")).value(), kept);
+  EXPECT_TRUE(file_exists(dir_.file("kept/report.html")));
 }
 
 TEST_F(RunnerTest, AStoppedRunGoesOnWhereItWas) {

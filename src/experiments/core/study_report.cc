@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "base/cpu.h"
 #include "base/file.h"
 
 namespace looplm {
@@ -20,14 +19,13 @@ Table claims_table(const std::vector<Claim>& claims) {
 
 }  // namespace
 
-Status write_study_report(const Study& study, const std::string& settings,
-                          const CellResults& results, const std::string& out) {
-  LOOPLM_ASSIGN_OR_RETURN(const StudyReport report, study.report(results));
+Status write_study_report(const Study& study, const StudyRecord& record, const std::string& out) {
+  LOOPLM_ASSIGN_OR_RETURN(const StudyReport report, study.report(record.results));
   OrderedJson json;
   json["study"] = study.name();
   json["question"] = study.question();
-  json["processor"] = processor_name();
-  json["settings"] = settings;
+  json["processor"] = record.processor;
+  json["settings"] = record.settings;
   for (const Claim& claim : report.claims) {
     OrderedJson one;
     one["claim"] = claim.claim;
@@ -35,7 +33,8 @@ Status write_study_report(const Study& study, const std::string& settings,
     one["finding"] = claim.finding;
     json["claims"].push_back(std::move(one));
   }
-  for (const auto& [id, result] : results) json["cells"][id] = OrderedJson::parse(result.dump());
+  for (const auto& [id, result] : record.results)
+    json["cells"][id] = OrderedJson::parse(result.dump());
   LOOPLM_RETURN_IF_ERROR(write_text_file(out + "/results.json", json.dump(1) + "\n"));
 
   Document page;
@@ -48,7 +47,7 @@ Status write_study_report(const Study& study, const std::string& settings,
   page.paragraph(
       fmt::format("Made on {} by `looplm experiment run {}` with the settings in "
                   "`settings.toml`; all figures are in `results.json`.",
-                  processor_name(), study.name()));
+                  record.processor, study.name()));
   return write_document(page, out, "report");
 }
 

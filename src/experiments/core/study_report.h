@@ -8,9 +8,13 @@
 
 namespace looplm {
 
-// `settings` is the text the study was configured with.
-Status write_study_report(const Study& study, const std::string& settings,
-                          const CellResults& results, const std::string& out);
+struct StudyRecord {
+  std::string settings;   // the text the study was configured with
+  std::string processor;  // that the cells ran on
+  CellResults results;
+};
+
+Status write_study_report(const Study& study, const StudyRecord& record, const std::string& out);
 
 }  // namespace looplm
 

@@ -131,6 +131,15 @@ SeedSummary summarize_seeds(const std::vector<double>& values) {
   return summary;
 }
 
+bool is_above(const SeedSummary& a, const SeedSummary& b) {
+  constexpr double kNoticeable = 0.04;
+  return a.mean - b.mean >= kNoticeable;
+}
+
+bool is_clearly_above(const SeedSummary& a, const SeedSummary& b) {
+  return is_above(a, b) && a.seeds >= 2 && b.seeds >= 2 && a.low > b.high;
+}
+
 std::string percent_text(const SeedSummary& summary) {
   if (summary.seeds == 1) return fmt::format("{:.1f}%", 100 * summary.mean);
   return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * summary.mean, 100 * summary.low,

@@ -83,6 +83,7 @@ Figure layers_figure(const ManoTable& table) {
   figure.y_label = "accuracy, %";
   figure.y_range = {0, 105};
   const int deepest = table.groups.back().front().shape.depth();
+  figure.x_range = {0, deepest + 1.0};
   Series plain;
   plain.name = "plain, k layers";
   Series looped;
@@ -170,12 +171,12 @@ Figure length_curves_figure(const ManoTable& table, const ManoGroup& group) {
 Verdict verdict_of(const std::vector<ManoComparison>& comparisons) {
   if (comparisons.empty()) return Verdict::kNotTested;
   size_t better = 0;
-  size_t separated = 0;
+  size_t clearly = 0;
   for (const ManoComparison& c : comparisons) {
-    better += c.gain() > 0 ? 1 : 0;
-    separated += c.separated() ? 1 : 0;
+    better += c.better() ? 1 : 0;
+    clearly += c.clearly_better() ? 1 : 0;
   }
-  if (separated == comparisons.size()) return Verdict::kReproduced;
+  if (clearly == comparisons.size()) return Verdict::kReproduced;
   return better > 0 ? Verdict::kPartly : Verdict::kNotReproduced;
 }
 
@@ -217,8 +218,8 @@ Claim length_claim(const ManoTable& table) {
       "expression)",
       best->looped.name(), best->plain.name(), 100 * short_gain, middle, 100 * long_gain,
       table.max_length, table.max_length);
-  if (long_gain > 0 && long_gain > short_gain) {
-    claim.verdict = best->separated() ? Verdict::kReproduced : Verdict::kPartly;
+  if (best->better() && long_gain > short_gain) {
+    claim.verdict = best->clearly_better() ? Verdict::kReproduced : Verdict::kPartly;
   } else {
     claim.verdict = Verdict::kNotReproduced;
   }

@@ -59,8 +59,8 @@ struct ManoComparison {
   SeedSummary plain_accuracy;
 
   double gain() const { return looped_accuracy.mean - plain_accuracy.mean; }
-  // Every seed of the looped one above every seed of the plain one.
-  bool separated() const { return looped_accuracy.low > plain_accuracy.high; }
+  bool better() const { return is_above(looped_accuracy, plain_accuracy); }
+  bool clearly_better() const { return is_clearly_above(looped_accuracy, plain_accuracy); }
 };
 std::vector<ManoComparison> compare_parameters(const ManoTable& table);
 std::vector<ManoComparison> compare_arithmetic(const ManoTable& table);

@@ -187,10 +187,14 @@ double ManoStudy::constant_guess(int max_length) const {
 
 std::string ManoStudy::description() const {
   const ManoSettings& s = settings_;
+  std::string steps;  // for each of the lengths
+  for (const int64_t count : s.steps) {
+    steps += (steps.empty() ? "" : " / ") + std::to_string(count);
+  }
   return fmt::format(
       "Prefix expressions modulo {}; lengths uniform in 1..L{}; {} learnt. Width {}, {} heads, "
-      "feed-forward {}, {} norms; `k x c` is k layers read c times, {} seed{}, each with the "
-      "steps named, of {} tokens. The models learn from a stream that never repeats; what is "
+      "feed-forward {}, {} norms; `k x c` is k layers read c times, {} seed{}, "
+      "each {} steps of {} tokens. The models learn from a stream that never repeats; what is "
       "scored is held out by a hash.",
       s.modulus,
       s.documents_per_length == 0
@@ -198,7 +202,7 @@ std::string ManoStudy::description() const {
           : fmt::format(" (the longest grows by one every {} documents)", s.documents_per_length),
       s.learn_all_tokens ? "all tokens are" : "the answer alone is", s.recipe.hidden_size,
       s.recipe.heads, s.recipe.intermediate_size, s.recipe.norm_placement, s.seeds.size(),
-      s.seeds.size() == 1 ? "" : "s", s.recipe.sequences * s.recipe.sequence_length);
+      s.seeds.size() == 1 ? "" : "s", steps, s.recipe.sequences * s.recipe.sequence_length);
 }
 
 Result<StudyReport> ManoStudy::report(const CellResults& results) const {

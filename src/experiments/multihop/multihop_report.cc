@@ -155,16 +155,14 @@ size_t widest(const std::vector<const MultihopCurve*>& family) {
 
 // Every model of the family better than the one with fewer loops, and seeds apart?
 Verdict order_verdict(const std::vector<const MultihopCurve*>& family, size_t count) {
-  bool all = true;
-  bool apart = true;
+  bool clearly = true;
   for (size_t i = 1; i < family.size(); ++i) {
     const SeedSummary& fewer = family[i - 1]->accuracy[count];
     const SeedSummary& more = family[i]->accuracy[count];
-    all = all && more.mean > fewer.mean;
-    apart = apart && more.low > fewer.high;
+    clearly = clearly && is_clearly_above(more, fewer);
   }
-  if (all && apart) return Verdict::kReproduced;
-  const bool ends = family.back()->accuracy[count].mean > family.front()->accuracy[count].mean;
+  if (clearly) return Verdict::kReproduced;
+  const bool ends = is_above(family.back()->accuracy[count], family.front()->accuracy[count]);
   return ends ? Verdict::kPartly : Verdict::kNotReproduced;
 }
 
@@ -214,7 +212,7 @@ Claim speed_claim(const std::vector<const MultihopCurve*>& family) {
     claim.finding += fmt::format("{} {}", curve == family.front() ? "" : ",",
                                  needed ? std::to_string(*needed) : "not reached");
   }
-  const bool all = steps.size() == family.size();
+  const bool all = steps.size() == family.size() && family.front()->runs[last].size() >= 2;
   if (all && std::is_sorted(steps.rbegin(), steps.rend()) && steps.back() < steps.front()) {
     claim.verdict = Verdict::kReproduced;
   } else {
@@ -235,17 +233,19 @@ Claim arithmetic_claim(const std::vector<MultihopCurve>& curves,
   const MultihopCurve* plain = find_curve(curves, {looped.shape.depth(), 1});
   if (plain == nullptr) return claim;
   size_t above = 0;
-  size_t apart = 0;
+  size_t clearly = 0;
+  size_t below = 0;
   for (size_t i = 0; i < looped.questions.size(); ++i) {
     const SeedSummary& a = looped.accuracy[i];
     const SeedSummary& b = plain->accuracy[i];
-    above += a.mean > b.mean ? 1 : 0;
-    apart += a.low > b.high ? 1 : 0;
+    above += is_above(a, b) ? 1 : 0;
+    clearly += is_clearly_above(a, b) ? 1 : 0;
+    below += is_above(b, a) ? 1 : 0;
     claim.finding +=
         fmt::format("{}{} questions: {} {} against {} {}", i == 0 ? "" : "; ", looped.questions[i],
                     looped.shape.name(), percent_text(a), plain->shape.name(), percent_text(b));
   }
-  if (above == looped.questions.size() && apart > 0) {
+  if (clearly > 0 && below == 0) {
     claim.verdict = Verdict::kReproduced;
   } else {
     claim.verdict = above > 0 ? Verdict::kPartly : Verdict::kNotReproduced;

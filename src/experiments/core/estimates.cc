@@ -1,0 +1,75 @@
+#include "experiments/core/estimates.h"
+
+#include <array>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+
+namespace looplm {
+namespace {
+
+// The 97.5% point of Student's t with 1, 2, ... degrees of freedom; beyond, the normal's.
+double student(size_t degrees) {
+  constexpr std::array<double, 15> kPoints = {12.706, 4.303, 3.182, 2.776, 2.571,
+                                              2.447,  2.365, 2.306, 2.262, 2.228,
+                                              2.201,  2.179, 2.160, 2.145, 2.131};
+  return degrees <= kPoints.size() ? kPoints[degrees - 1] : 1.96;
+}
+
+}  // namespace
+
+OrderedJson estimate_json(const Estimate& e) {
+  return OrderedJson::array({e.value, e.low, e.high});
+}
+
+Estimate estimate_from(const Json& json) {
+  return {json.at(0).get<double>(), json.at(1).get<double>(), json.at(2).get<double>()};
+}
+
+std::vector<Estimate> estimates_from(const Json& list) {
+  std::vector<Estimate> all;
+  for (const Json& entry : list) all.push_back(estimate_from(entry));
+  return all;
+}
+
+Estimate mean_of(const std::vector<double>& values) {
+  LOOPLM_CHECK(!values.empty());
+  const auto count = static_cast<double>(values.size());
+  double mean = 0;
+  for (double v : values) mean += v / count;
+  if (values.size() == 1) return {mean, mean, mean};
+  double square = 0;
+  for (double v : values) square += (v - mean) * (v - mean);
+  const double half = student(values.size() - 1) * std::sqrt(square / (count - 1) / count);
+  return {mean, mean - half, mean + half};
+}
+
+std::string percent_text(const Estimate& e) {
+  return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
+}
+
+std::string points_text(const Estimate& e) {
+  return fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
+}
+
+std::string number_text(const Estimate& e, int digits) {
+  return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", e.value, digits, e.low, digits, e.high, digits);
+}
+
+Series estimate_series(const std::string& name, const std::vector<double>& x,
+                       const std::vector<Estimate>& y, double scale) {
+  LOOPLM_CHECK(x.size() == y.size());
+  Series series;
+  series.name = name;
+  series.x = x;
+  for (const Estimate& e : y) {
+    series.y.push_back(scale * e.value);
+    series.low.push_back(scale * e.low);
+    series.high.push_back(scale * e.high);
+  }
+  return series;
+}
+
+}  // namespace looplm

@@ -1,0 +1,34 @@
+// Estimates with their intervals, in results and in reports.
+#ifndef LOOPLM_EXPERIMENTS_CORE_ESTIMATES_H_
+#define LOOPLM_EXPERIMENTS_CORE_ESTIMATES_H_
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "eval/depth_table.h"
+#include "eval/figure.h"
+
+namespace looplm {
+
+// [value, low, high]
+OrderedJson estimate_json(const Estimate& e);
+Estimate estimate_from(const Json& json);
+std::vector<Estimate> estimates_from(const Json& list);
+
+// The mean, with the 95% interval that the spread over repeats (seeds) gives: Student's t on the
+// standard error. One value has no interval: low and high are the value.
+Estimate mean_of(const std::vector<double>& values);
+
+// "66.0% [64.1, 67.9]"; "+2.1 [+0.3, +3.9]" points; "0.256 [0.230, 0.283]"
+std::string percent_text(const Estimate& e);
+std::string points_text(const Estimate& e);
+std::string number_text(const Estimate& e, int digits);
+
+// A curve with error bars; `scale` multiplies all values.
+Series estimate_series(const std::string& name, const std::vector<double>& x,
+                       const std::vector<Estimate>& y, double scale);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_CORE_ESTIMATES_H_

@@ -1,0 +1,95 @@
+#include "experiments/core/text_task.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace looplm {
+namespace {
+
+// Tokenised apart, as `looplm data build` does.
+size_t encode_example(const TaskExample& example, const TaskText& text, std::vector<int32_t>& ids) {
+  ids = text.encode(example.prompt);
+  const size_t prompt = ids.size();
+  const std::vector<int32_t> completion = text.encode(example.completion);
+  ids.insert(ids.end(), completion.begin(), completion.end());
+  return prompt;
+}
+
+std::vector<bool> after(size_t prompt, size_t size) {
+  std::vector<bool> flags(size, true);
+  std::fill_n(flags.begin(), prompt, false);
+  return flags;
+}
+
+}  // namespace
+
+TaskText TaskText::of_characters(std::string alphabet) {
+  TaskText text;
+  text.alphabet_ = std::move(alphabet);
+  return text;
+}
+
+TaskText TaskText::of_tokenizer(const Tokenizer& tokenizer) {
+  TaskText text;
+  text.tokenizer_ = &tokenizer;
+  return text;
+}
+
+int64_t TaskText::vocab_size() const {
+  return tokenizer_ != nullptr ? tokenizer_->vocab_size()
+                               : static_cast<int64_t>(alphabet_.size()) + 1;
+}
+
+std::vector<int32_t> TaskText::encode(std::string_view text) const {
+  if (tokenizer_ != nullptr) {
+    return tokenizer_->encode(text, {.add_special_tokens = false, .parse_special = false});
+  }
+  std::vector<int32_t> ids;
+  ids.reserve(text.size());
+  for (const char c : text) {
+    const size_t at = alphabet_.find(c);
+    LOOPLM_CHECK(at != std::string::npos, "'{}' is not in the alphabet '{}'", c, alphabet_);
+    ids.push_back(static_cast<int32_t>(at) + 1);
+  }
+  return ids;
+}
+
+std::string TaskText::decode(std::span<const int32_t> ids) const {
+  if (tokenizer_ != nullptr) return tokenizer_->decode(ids);
+  std::string text;
+  for (const int32_t id : ids) {
+    const auto at = static_cast<size_t>(id) - 1;
+    text += id > 0 && at < alphabet_.size() ? alphabet_[at] : '?';
+  }
+  return text;
+}
+
+TaskStream::TaskStream(TaskGenerator generator, TaskText text, const std::string& identity)
+    : generator_(std::move(generator)), text_(std::move(text)), hash_(0xcbf29ce484222325u) {
+  for (const char c : identity) {  // FNV-1a
+    hash_ = (hash_ ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  }
+}
+
+void TaskStream::document(uint64_t index, std::vector<int32_t>& ids,
+                          std::vector<bool>& learnt) const {
+  const size_t prompt = encode_example(generator_(index), text_, ids);
+  learnt = after(prompt, ids.size());
+}
+
+std::vector<EvalExample> task_examples(const TaskGenerator& generator, const TaskText& text,
+                                       int64_t count) {
+  std::vector<EvalExample> examples;
+  for (int64_t i = 0; i < count; ++i) {
+    TaskExample task = generator(static_cast<uint64_t>(i));
+    EvalExample example;
+    const size_t prompt = encode_example(task, text, example.ids);
+    example.scored = after(prompt, example.ids.size());
+    example.fields = std::move(task.fields);
+    examples.push_back(std::move(example));
+  }
+  return examples;
+}
+
+}  // namespace looplm

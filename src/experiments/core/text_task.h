@@ -1,0 +1,69 @@
+// Generated tasks of a prompt and its completion, as token ids for training and for scoring.
+#ifndef LOOPLM_EXPERIMENTS_CORE_TEXT_TASK_H_
+#define LOOPLM_EXPERIMENTS_CORE_TEXT_TASK_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "looplm/tokenizer.h"
+#include "looplm/train.h"
+
+#include "base/json.h"
+#include "eval/examples.h"
+
+namespace looplm {
+
+// How a task's text becomes ids.
+class TaskText {
+ public:
+  // An id per character, in the alphabet's order from 1. 0 is no character's.
+  static TaskText of_characters(std::string alphabet);
+  // As a model reads it. The tokenizer must outlive this.
+  static TaskText of_tokenizer(const Tokenizer& tokenizer);
+
+  int64_t vocab_size() const;
+  // Characters outside the alphabet are a broken invariant of the task's generator.
+  std::vector<int32_t> encode(std::string_view text) const;
+  std::string decode(std::span<const int32_t> ids) const;
+
+ private:
+  std::string alphabet_;
+  const Tokenizer* tokenizer_ = nullptr;
+};
+
+struct TaskExample {
+  std::string prompt;
+  std::string completion;
+  Json fields = Json::object();  // for grouping
+};
+
+// The example with this index: a pure function.
+using TaskGenerator = std::function<TaskExample(uint64_t index)>;
+
+// Prompt and completion, which alone is learnt. No end-of-text id: lengths are known.
+class TaskStream : public DocumentStream {
+ public:
+  // `identity` says what decides the examples, in words.
+  TaskStream(TaskGenerator generator, TaskText text, const std::string& identity);
+
+  int64_t vocab_size() const override { return text_.vocab_size(); }
+  uint64_t hash() const override { return hash_; }
+  void document(uint64_t index, std::vector<int32_t>& ids,
+                std::vector<bool>& learnt) const override;
+
+ private:
+  TaskGenerator generator_;
+  TaskText text_;
+  uint64_t hash_;
+};
+
+// Examples 0 .. count - 1, the completions scored.
+std::vector<EvalExample> task_examples(const TaskGenerator& generator, const TaskText& text,
+                                       int64_t count);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_CORE_TEXT_TASK_H_

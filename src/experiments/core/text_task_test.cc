@@ -1,0 +1,86 @@
+#include "experiments/core/text_task.h"
+
+#include <gmock/gmock.h>
+
+#include "experiments/core/estimates.h"
+#include "experiments/core/training_plan.h"
+#include "support/status_matchers.h"
+
+namespace looplm {
+namespace {
+
+TaskExample counted(uint64_t index) {
+  return {"a" + std::to_string(index) + "=", "bb", {{"index", index}}};
+}
+
+TEST(TextTask, CharactersBecomeIdsFromOne) {
+  const TaskText text = TaskText::of_characters("ab=0123456789");
+  EXPECT_EQ(text.vocab_size(), 14);
+  EXPECT_EQ(text.encode("b=a"), (std::vector<int32_t>{2, 3, 1}));
+  EXPECT_EQ(text.decode(text.encode("a7=bb")), "a7=bb");
+  EXPECT_EQ(text.decode(std::vector<int32_t>{0, 14}), "??");
+}
+
+TEST(TextTask, StreamsLearnCompletionsAlone) {
+  const TaskStream stream(counted, TaskText::of_characters("ab=0123456789"), "counted");
+  std::vector<int32_t> ids, again;
+  std::vector<bool> learnt;
+  stream.document(12, ids, learnt);
+  EXPECT_EQ(ids, (std::vector<int32_t>{1, 5, 6, 3, 2, 2}));
+  EXPECT_EQ(learnt, (std::vector<bool>{false, false, false, false, true, true}));
+  stream.document(3, again, learnt);
+  stream.document(12, again, learnt);
+  EXPECT_EQ(again, ids);
+  const TaskStream other(counted, TaskText::of_characters("ab=0123456789"), "others");
+  EXPECT_NE(other.hash(), stream.hash());
+}
+
+TEST(TextTask, ExamplesScoreCompletions) {
+  const std::vector<EvalExample> examples =
+      task_examples(counted, TaskText::of_characters("ab=0123456789"), 11);
+  ASSERT_EQ(examples.size(), 11u);
+  EXPECT_EQ(examples[10].fields.at("index"), 10);
+  EXPECT_EQ(examples[10].scored, (std::vector<bool>{false, false, false, false, true, true}));
+}
+
+TEST(TrainingPlan, ReadsPhasesAndWritesRunFiles) {
+  const toml::table table = parse_toml(
+                                "layers = 3\nheads = 2\nloops = 5\n"
+                                "[[phases]]\nlongest = 2\nsteps = 10\n"
+                                "[[phases]]\nlongest = 4\nsteps = 90\nlearning_rate = 1e-3\n",
+                                "plan")
+                                .value();
+  Status status;
+  TomlReader reader(&table, "", status);
+  TrainingPlan plan;
+  plan.read(reader);
+  reader.finish();
+  ASSERT_OK(status);
+  ASSERT_EQ(plan.phases.size(), 2u);
+  EXPECT_EQ(plan.phases[1].longest, 4);
+  EXPECT_EQ(plan.phases[1].learning_rate, 1e-3);
+  PhaseRun run;
+  run.vocab_size = 15;
+  run.objective = "kind = \"stage1\"\nbeta = 0.1";
+  const std::string fresh = phase_run_toml(plan, plan.phases[0], run);
+  EXPECT_THAT(fresh, testing::HasSubstr("layers = 3\n"));
+  EXPECT_THAT(fresh, testing::HasSubstr("warmup = 5\n"));  // never more than half
+  run.from = "some/model";
+  const std::string further = phase_run_toml(plan, plan.phases[1], run);
+  EXPECT_THAT(further, testing::HasSubstr("from = \"some/model\""));
+  EXPECT_THAT(further, testing::Not(testing::HasSubstr("layers")));
+}
+
+TEST(Estimates, MeansOfRepeatsHaveStudentsIntervals) {
+  const Estimate e = mean_of({1, 2, 3});
+  EXPECT_NEAR(e.value, 2, 1e-12);
+  EXPECT_NEAR(e.high - e.value, 4.303 / std::sqrt(3.0), 1e-9);
+  EXPECT_EQ(mean_of({7}).low, 7);
+  EXPECT_EQ(percent_text({0.5, 0.45, 0.55}), "50.0% [45.0, 55.0]");
+  EXPECT_EQ(points_text({0.02, -0.01, 0.05}), "+2.0 [-1.0, +5.0]");
+  const Estimate back = estimate_from(estimate_json({1, 0, 3}));
+  EXPECT_EQ(back.high, 3);
+}
+
+}  // namespace
+}  // namespace looplm

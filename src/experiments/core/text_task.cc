@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/file.h"
 
 namespace looplm {
 namespace {
@@ -33,6 +34,17 @@ TaskText TaskText::of_characters(std::string alphabet) {
 TaskText TaskText::of_tokenizer(const Tokenizer& tokenizer) {
   TaskText text;
   text.tokenizer_ = &tokenizer;
+  return text;
+}
+
+Result<TaskText> TaskText::of_model(const std::string& directory, std::string alphabet) {
+  if (directory.empty() || !file_exists(directory + "/tokenizer.json")) {
+    return of_characters(std::move(alphabet));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, Tokenizer::load(directory));
+  TaskText text;
+  text.owned_ = std::move(tokenizer);
+  text.tokenizer_ = text.owned_.get();
   return text;
 }
 

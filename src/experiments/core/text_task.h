@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,8 @@ class TaskText {
   static TaskText of_characters(std::string alphabet);
   // As a model reads it. The tokenizer must outlive this.
   static TaskText of_tokenizer(const Tokenizer& tokenizer);
+  // The tokenizer of the model in `directory`, or characters where it is empty or has none.
+  static Result<TaskText> of_model(const std::string& directory, std::string alphabet);
 
   int64_t vocab_size() const;
   // Characters outside the alphabet are a broken invariant of the task's generator.
@@ -32,6 +35,7 @@ class TaskText {
  private:
   std::string alphabet_;
   const Tokenizer* tokenizer_ = nullptr;
+  std::shared_ptr<const Tokenizer> owned_;  // where it is this one's
 };
 
 struct TaskExample {

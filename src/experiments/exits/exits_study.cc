@@ -16,8 +16,10 @@
 namespace looplm {
 namespace {
 
+constexpr const char* kAlphabet = "0123456789+-*=";
+
 struct Settings {
-  TrainingPlan stage1;  // its start has the tokenizer; phases are of so many operations
+  TrainingPlan stage1;  // phases are of so many operations
   double beta = 0.05;
   uint64_t stage1_seed = 1;
   TrainingPlan stage2;
@@ -25,6 +27,7 @@ struct Settings {
   double k = 50;
   double gamma = 0.005;
   int64_t sums = 2000;
+  int modulus = 10;
   int max_operations = 8;
   std::vector<double> targets = {1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75, 3, 3.25, 3.5, 3.75};
   int64_t resamples = 500;
@@ -50,7 +53,6 @@ class ExitsStudy : public Study {
 
   Status configure(TomlReader& settings) override {
     TomlReader stage1 = settings.child("stage1");
-    stage1.require("start");
     s_.stage1.read(stage1);
     stage1.read("beta", s_.beta, 0, 10);
     stage1.read("seed", s_.stage1_seed);
@@ -63,6 +65,7 @@ class ExitsStudy : public Study {
     stage2.finish();
     TomlReader sums = settings.child("sums");
     sums.read("examples", s_.sums, 2, 1 << 24);
+    sums.read("modulus", s_.modulus, 2, 10);
     sums.read("max_operations", s_.max_operations, 1, 1000);
     sums.read("seed", s_.seed);
     sums.finish();
@@ -101,6 +104,7 @@ class ExitsStudy : public Study {
 
   TaskGenerator generator(ArithmeticSplit split, int max_operations, uint64_t seed) const {
     ArithmeticOptions o;
+    o.modulus = s_.modulus;
     o.max_operations = max_operations;
     o.split = split;
     o.seed = seed;
@@ -120,21 +124,22 @@ class ExitsStudy : public Study {
           const uint64_t seed = first_stream + index;
           return std::make_shared<TaskStream>(
               generator(ArithmeticSplit::kTrain, phase.longest, seed), text,
-              fmt::format("sums {} {}", phase.longest, seed));
+              fmt::format("sums {} {} {}", s_.modulus, phase.longest, seed));
         },
         0, progress_to);
   }
 
   Result<OrderedJson> train_stage1(const CellContext& context) const {
-    const std::string start = context.directory + "/start";
-    LOOPLM_RETURN_IF_ERROR(copy_with_fresh_gate(s_.stage1.start, start));
-    LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::load(start));
     PhaseRun run;
-    run.from = start;
+    if (!s_.stage1.start.empty()) {
+      run.from = context.directory + "/start";
+      LOOPLM_RETURN_IF_ERROR(copy_with_fresh_gate(s_.stage1.start, run.from));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(run.from, kAlphabet));
+    run.vocab_size = text.vocab_size();
     run.objective = fmt::format("kind = \"stage1\"\nbeta = {}", s_.beta);
     run.seed = s_.stage1_seed;
-    LOOPLM_ASSIGN_OR_RETURN(const TrainedModel model,
-                            train(context, s_.stage1, run, TaskText::of_tokenizer(*tokenizer), 1));
+    LOOPLM_ASSIGN_OR_RETURN(const TrainedModel model, train(context, s_.stage1, run, text, 1));
     OrderedJson json;
     json["parameters"] = model.parameters;
     json["model"] = std::filesystem::relative(model.directory, context.directory).string();
@@ -154,9 +159,9 @@ class ExitsStudy : public Study {
     ModelOptions options;
     options.threads = context.threads;
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
-    const std::vector<EvalExample> examples =
-        task_examples(generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed),
-                      TaskText::of_tokenizer(*model->tokenizer()), s_.sums);
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kAlphabet));
+    const std::vector<EvalExample> examples = task_examples(
+        generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed), text, s_.sums);
     LOOPLM_ASSIGN_OR_RETURN(std::vector<DepthScores> scores,
                             score_depths(*model, examples, model->config().loops));
     return Scored{model->config().loops, std::move(scores)};
@@ -194,15 +199,13 @@ class ExitsStudy : public Study {
 
   Result<OrderedJson> train_gate(const CellContext& context, GateLabel label, int64_t seed) const {
     const std::string from = stage1_model(context);
-    LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::load(from));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(from, kAlphabet));
     PhaseRun run;
     run.from = from;
     run.objective = fmt::format("kind = \"stage2\"\nk = {}\ngamma = {}\nforward_looking = {}", s_.k,
                                 s_.gamma, label == GateLabel::kForward);
     run.seed = 1000 + static_cast<uint64_t>(seed);
-    LOOPLM_ASSIGN_OR_RETURN(
-        const TrainedModel model,
-        train(context, s_.stage2, run, TaskText::of_tokenizer(*tokenizer), 0.9));
+    LOOPLM_ASSIGN_OR_RETURN(const TrainedModel model, train(context, s_.stage2, run, text, 0.9));
     LOOPLM_ASSIGN_OR_RETURN(const Scored taught, score(context, model.directory));
     LOOPLM_ASSIGN_OR_RETURN(const Scored stage1, score(context, from));
     const ExitCurveOptions options = curve_options(taught.trained_loops);

@@ -48,7 +48,7 @@ TEST(ExitsStudy, RunsAndReports) {
 }
 
 TEST(ExitsStudy, WrongSettingsAreNamed) {
-  EXPECT_ERROR_SAYS(configure_text(*make_exits_study(), "resamples = 1"), "stage1.start");
+  EXPECT_ERROR_SAYS(configure_text(*make_exits_study(), "resamples = 1"), "stage1.phases");
   const std::string phases =
       "[stage1]\nstart = \"m\"\n[[stage1.phases]]\nlongest = 1\nsteps = 1\n"
       "[[stage2.phases]]\nlongest = 1\nsteps = 1\n";

@@ -17,7 +17,7 @@ namespace looplm {
 namespace {
 
 struct Settings {
-  TrainingPlan training;  // its start has the tokenizer; phases are of so many lines
+  TrainingPlan training;  // phases are of so many lines
   double beta = 0.05;
   std::vector<int64_t> seeds = {1, 2};
   WorkedSumOptions task;
@@ -37,12 +37,12 @@ class KvStudy : public Study {
 
   Status configure(TomlReader& settings) override {
     TomlReader training = settings.child("training");
-    training.require("start");
     s_.training.read(training);
     training.read("beta", s_.beta, 0, 10);
     training.read("seeds", s_.seeds, 0, int64_t{1} << 40);
     training.finish();
     TomlReader task = settings.child("sums");
+    task.read("modulus", s_.task.modulus, 2, 10);
     task.read("operations_per_line", s_.task.operations_per_line, 1, 100);
     task.read("min_lines", s_.task.min_lines, 1, 100);
     task.read("max_lines", s_.task.max_lines, 1, 100);
@@ -101,10 +101,10 @@ class KvStudy : public Study {
   }
 
   Result<OrderedJson> train(const CellContext& context, int64_t seed) const {
-    LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                            Tokenizer::load(s_.training.start));
-    const TaskText text = TaskText::of_tokenizer(*tokenizer);
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
+                            TaskText::of_model(s_.training.start, kWorkedSumAlphabet));
     PhaseRun run;
+    run.vocab_size = text.vocab_size();
     run.objective = fmt::format("kind = \"stage1\"\nbeta = {}", s_.beta);
     run.seed = static_cast<uint64_t>(seed);
     LOOPLM_ASSIGN_OR_RETURN(
@@ -115,8 +115,8 @@ class KvStudy : public Study {
               const uint64_t stream = static_cast<uint64_t>(seed) * 100 + index;
               return std::make_shared<TaskStream>(
                   generator(ArithmeticSplit::kTrain, 1, phase.longest, stream), text,
-                  fmt::format("worked sums {} {} {}", s_.task.operations_per_line, phase.longest,
-                              stream));
+                  fmt::format("worked sums {} {} {} {}", s_.task.modulus,
+                              s_.task.operations_per_line, phase.longest, stream));
             },
             0, 1));
     OrderedJson json;
@@ -132,7 +132,7 @@ class KvStudy : public Study {
     ModelOptions options;
     options.threads = context.threads;
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
-    const TaskText text = TaskText::of_tokenizer(*model->tokenizer());
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kWorkedSumAlphabet));
     const TaskGenerator sums =
         generator(ArithmeticSplit::kHeldOut, s_.task.min_lines, s_.task.max_lines, 1);
     std::vector<KvText> texts;

@@ -10,6 +10,7 @@ namespace {
 ArithmeticOptions sums_of(const WorkedSumOptions& o, int lines) {
   ArithmeticOptions sums;
   sums.min_operations = sums.max_operations = lines * o.operations_per_line;
+  sums.modulus = o.modulus;
   sums.split = o.split;
   sums.seed = o.seed;
   return sums;
@@ -39,7 +40,7 @@ WorkedSum worked_sum(const WorkedSumOptions& o, uint64_t index) {
     const auto width = static_cast<size_t>(2 * o.operations_per_line);
     const std::string step =
         value + whole.prompt.substr(1 + static_cast<size_t>(line) * width, width) + "=";
-    value = std::to_string(arithmetic_value(step));
+    value = std::to_string(arithmetic_value(step, o.modulus));
     if (line > 0) sum.work += ";";
     sum.work += step + value;
   }

@@ -21,6 +21,7 @@ struct WorkedSumOptions {
   int min_lines = 2;  // drawn uniformly from min_lines .. max_lines
   int max_lines = 4;
   int operations_per_line = 2;
+  int modulus = 10;                                 // as in arithmetic.h
   ArithmeticSplit split = ArithmeticSplit::kTrain;  // of prompts, as there
   uint64_t seed = 1;
 };

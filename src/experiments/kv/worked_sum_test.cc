@@ -9,7 +9,7 @@ namespace looplm {
 namespace {
 
 // Reads the text alone.
-int last_digit(const std::string& sum) {
+int last_digit(const std::string& sum, int64_t modulus = 10) {
   int64_t value = sum[0] - '0';
   for (size_t i = 1; i + 1 < sum.size(); i += 2) {
     const int64_t right = sum[i + 1] - '0';
@@ -17,7 +17,7 @@ int last_digit(const std::string& sum) {
     if (sum[i] == '-') value -= right;
     if (sum[i] == '*') value *= right;
   }
-  return static_cast<int>((value % 10 + 10) % 10);
+  return static_cast<int>((value % modulus + modulus) % modulus);
 }
 
 std::vector<std::string> split(const std::string& text, char at) {
@@ -73,11 +73,22 @@ TEST(WorkedSum, SplitsShareNoPromptAndIndexAndSeedDecide) {
   for (uint64_t i = 0; i < 1000; ++i) EXPECT_FALSE(train.contains(worked_sum(o, i).prompt));
 }
 
+TEST(WorkedSum, ASmallerModulusHoldsInEveryLine) {
+  WorkedSumOptions o;
+  o.modulus = 5;
+  for (uint64_t i = 0; i < 200; ++i) {
+    for (const std::string& line : split(worked_sum(o, i).work, ';')) {
+      EXPECT_EQ(line.back(), '0' + last_digit(line.substr(0, line.size() - 2), 5)) << line;
+    }
+  }
+}
+
 TEST(WorkedSum, RangesAreChecked) {
   EXPECT_TRUE(check(WorkedSumOptions()).ok());
   EXPECT_THAT(check({.min_lines = 5}).message(), testing::HasSubstr("5..4 lines"));
   EXPECT_THAT(check({.operations_per_line = 0}).message(), testing::HasSubstr("0 operations"));
   EXPECT_THAT(check({.max_lines = 600}).message(), testing::HasSubstr("1200"));
+  EXPECT_THAT(check(WorkedSumOptions{.modulus = 1}).message(), testing::HasSubstr("modulus is 1"));
 }
 
 }  // namespace

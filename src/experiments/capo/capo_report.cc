@@ -29,13 +29,14 @@ struct Measured {
 };
 
 // By people, loops and index of the size.
-using Grid = std::map<int64_t, std::map<int, std::vector<Measured>>>;
+using Grid = std::map<int64_t, std::map<int, std::map<size_t, Measured>>>;
 
 Result<Grid> collect(const CapoSettings& settings, const CellResults& results) {
   Grid grid;
-  for (int64_t people : settings.people) {
-    for (int loops : settings.loops) {
-      for (const CapoSize& size : settings.sizes) {
+  for (size_t s = 0; s < settings.sizes.size(); ++s) {
+    const CapoSize& size = settings.sizes[s];
+    for (int64_t people : size.people) {
+      for (int loops : settings.loops) {
         Measured m;
         for (uint64_t seed : settings.seeds) {
           const std::string id = CapoRun{people, size, loops, seed}.id();
@@ -49,7 +50,7 @@ Result<Grid> collect(const CapoSettings& settings, const CellResults& results) {
           m.name_nats += share * cell.at("name_nats").get<double>();
           m.attribute_nats += share * cell.at("attribute_nats").get<double>();
         }
-        grid[people][loops].push_back(std::move(m));
+        grid[people][loops][s] = std::move(m);
       }
     }
   }
@@ -72,7 +73,7 @@ Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
     for (const auto& [loops, sizes] : by_loops) {
       Series series;
       series.name = fmt::format("{} people, {}", people, loops_text(loops));
-      for (const Measured& m : sizes) {
+      for (const auto& [s, m] : sizes) {
         const auto parameters = static_cast<double>(m.parameters);
         least = std::min(least, parameters);
         most = std::max(most, parameters);
@@ -102,12 +103,16 @@ Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
 // Learning curves of the most people, where knowledge is scarcest, of the first seed.
 Figure curve_figure(const CapoSettings& settings, const CellResults& results) {
   Figure figure;
-  const int64_t people = *std::max_element(settings.people.begin(), settings.people.end());
+  int64_t people = 0;
+  for (const CapoSize& size : settings.sizes) {
+    people = std::max(people, *std::max_element(size.people.begin(), size.people.end()));
+  }
   figure.name = "bits-over-exposures";
   figure.title = fmt::format("Learning {} people", people);
   figure.x_label = "exposures of each person";
   figure.y_label = "bits known per parameter";
   for (const CapoSize& size : settings.sizes) {
+    if (std::find(size.people.begin(), size.people.end(), people) == size.people.end()) continue;
     for (int loops : settings.loops) {
       const Json& cell = results.at(CapoRun{people, size, loops, settings.seeds.front()}.id());
       Series series;
@@ -130,7 +135,8 @@ Table results_table(const CapoSettings& settings, const Grid& grid) {
   for (const auto& [people, by_loops] : grid) {
     for (size_t s = 0; s < settings.sizes.size(); ++s) {
       for (const auto& [loops, sizes] : by_loops) {
-        const Measured& m = sizes[s];
+        if (!sizes.contains(s)) continue;
+        const Measured& m = sizes.at(s);
         table.rows.push_back(
             {std::to_string(people), std::to_string(m.parameters), std::to_string(loops),
              fmt::format("{:.2f}", m.name_nats), fmt::format("{:.2f}", m.attribute_nats),
@@ -157,9 +163,8 @@ Ratios loop_ratios(const CapoSettings& settings, const Grid& grid) {
   Ratios ratios;
   const auto [fewest, most] = std::minmax_element(settings.loops.begin(), settings.loops.end());
   for (const auto& [people, by_loops] : grid) {
-    for (size_t s = 0; s < settings.sizes.size(); ++s) {
-      const Measured& plain = by_loops.at(*fewest)[s];
-      const Measured& looped = by_loops.at(*most)[s];
+    for (const auto& [s, plain] : by_loops.at(*fewest)) {
+      const Measured& looped = by_loops.at(*most).at(s);
       const double ratio = looped.mean() / plain.mean();
       ratios.all.push_back(ratio);
       if (std::max(plain.mean(), looped.mean()) < 0.9 * plain.knowable) {
@@ -214,7 +219,7 @@ Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
   std::string at;
   for (const auto& [people, by_loops] : grid) {
     for (const auto& [loops, sizes] : by_loops) {
-      for (const Measured& m : sizes) {
+      for (const auto& [s, m] : sizes) {
         if (m.per_parameter() <= best) continue;
         best = m.per_parameter();
         at = fmt::format("{} parameters, {}, {} people", m.parameters, loops_text(loops), people);
@@ -236,7 +241,7 @@ Claim saturation_claim(const Grid& grid) {
   double share = 0;
   const auto& [people, by_loops] = *grid.begin();
   for (const auto& [loops, sizes] : by_loops) {
-    for (const Measured& m : sizes) share = std::max(share, m.mean() / m.knowable);
+    for (const auto& [s, m] : sizes) share = std::max(share, m.mean() / m.knowable);
   }
   claim.verdict = share > 0.95  ? Verdict::kReproduced
                   : share > 0.8 ? Verdict::kPartly

@@ -25,6 +25,8 @@ void read_capo_settings(TomlReader& reader, CapoSettings& s) {
     size.read("layers", one.layers, 1, 1000);
     size.read("heads", one.heads, 1, 1000);
     size.read("intermediate", one.intermediate, 1, 1 << 18);
+    one.people = s.people;
+    size.read("people", one.people, 1, static_cast<int64_t>(kPossibleNames));
     size.finish();
     if (one.heads > 0 && (one.hidden % one.heads != 0 || one.hidden / one.heads % 2 != 0)) {
       size.fail(
@@ -72,8 +74,8 @@ double CapoRun::cost(const CapoSettings& settings) const {
 std::vector<CapoRun> capo_runs(const CapoSettings& settings) {
   std::vector<CapoRun> runs;
   for (uint64_t seed : settings.seeds) {
-    for (int64_t people : settings.people) {
-      for (const CapoSize& size : settings.sizes) {
+    for (const CapoSize& size : settings.sizes) {
+      for (int64_t people : size.people) {
         for (int loops : settings.loops) runs.push_back({people, size, loops, seed});
       }
     }

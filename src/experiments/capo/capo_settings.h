@@ -15,10 +15,11 @@ struct CapoSize {
   int layers = 0;
   int heads = 0;
   int intermediate = 0;
+  std::vector<int64_t> people{};  // that models of this size learn
 };
 
 struct CapoSettings {
-  std::vector<int64_t> people = {1000};
+  std::vector<int64_t> people = {1000};  // of sizes that name none
   std::vector<int> loops = {1, 4};
   std::vector<CapoSize> sizes;
   std::vector<uint64_t> seeds = {1};  // of weights

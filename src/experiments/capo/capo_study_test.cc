@@ -94,6 +94,23 @@ TEST_F(CapoStudyTest, RunsAreEveryCombinationWithNamesOfTheirOwn) {
   EXPECT_EQ(ids.size(), 8u);
 }
 
+TEST_F(CapoStudyTest, ASizeMayNameItsOwnPeople) {
+  std::string text = kSettings;
+  text.replace(text.find("hidden = 24"), 11, "people = 20\nhidden = 24");
+  const CapoSettings s = settings(text);
+  ASSERT_OK(status_);
+  EXPECT_EQ(capo_runs(s).size(), 6u);
+  CellResults results;
+  for (const CapoRun& run : capo_runs(s)) {
+    EXPECT_TRUE(run.size.hidden == 16 || run.people == 20);
+    results[run.id()] = {{"parameters", 1000}, {"knowable_bits", 5000}, {"known_bits", 1000},
+                         {"name_nats", 1},     {"attribute_nats", 2},   {"curve", Json::array()}};
+  }
+  Result<StudyReport> report = capo_report(s, results);
+  ASSERT_OK(report);
+  EXPECT_THAT(report->claims[0].finding, HasSubstr("3 pairs"));
+}
+
 // Results of models that hold `bits` bits per parameter, looped ones `ratio` times as many.
 CellResults results_of(const CapoSettings& s, double bits, double ratio) {
   CellResults results;

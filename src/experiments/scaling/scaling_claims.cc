@@ -1,6 +1,7 @@
 #include "experiments/scaling/scaling_claims.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -131,9 +132,11 @@ Claim loops_claim(const ScalingSettings& settings, const ScalingRuns& runs) {
     }
   }
   claim.finding = fmt::format(
-      "With {} loops the last loop's loss is {:.3f} nats below that of {} on average; lower in {} "
-      "of {} sizes and seeds. The paper's larger sizes are out of reach here.",
-      *most, gain / count, *fewest, better, count);
+      "After {} loops the loss of a model trained with {} is {:.3f} nats {} that of one trained "
+      "with "
+      "{} on average; lower in {} of {} sizes and seeds. The paper's larger sizes are out of reach "
+      "here.",
+      *most, *most, std::abs(gain / count), gain > 0 ? "below" : "above", *fewest, better, count);
   claim.verdict = better == count      ? Verdict::kReproduced
                   : 2 * better > count ? Verdict::kPartly
                                        : Verdict::kNotReproduced;

@@ -181,7 +181,7 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
   document.table(std::move(links));
   document.heading("Plain models of the same effective depth");
   document.table(dense_table(runs));
-  document.heading("ScalingRuns");
+  document.heading("Runs");
   document.table(runs_table(runs));
   return report;
 }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kHeldOutShare = 16;  // one in so many
 constexpr int kMost = 1000;
+constexpr int kMostNodes = 400;  // 160,000 edges to name
 
 template <typename T>
 void shuffle(std::vector<T>& items, Rng& rng) {
@@ -65,13 +66,13 @@ Status check(const PathOptions& o) {
   LOOPLM_RETURN_IF_ERROR(check_range("paths", o.paths, 2, kMost));
   LOOPLM_RETURN_IF_ERROR(check_range("length", o.length, 1, kMost));
   LOOPLM_RETURN_IF_ERROR(check_range("distance", o.distance, 0, o.length));
+  LOOPLM_RETURN_IF_ERROR(check_range("nodes", o.nodes(), 4, kMostNodes));
   return check_range("queries", o.queries, 1, kMost);
 }
 
 std::vector<int32_t> PathDocument::ids(const PathOptions& options) const {
   std::vector<int32_t> ids = {options.bos()};
-  for (const auto& [from, to] : edges) ids.insert(ids.end(), {from, to});
-  ids.push_back(options.query());
+  for (const auto& [from, to] : edges) ids.push_back(options.edge(from, to));
   for (const PathQuery& q : queries) ids.insert(ids.end(), {q.from, q.end});
   return ids;
 }
@@ -103,7 +104,7 @@ void PathStream::document(uint64_t index, std::vector<int32_t>& ids,
 }
 
 size_t path_answer_place(const PathOptions& options, int query) {
-  return static_cast<size_t>(2 + 2 * options.edges() + 2 * query + 1);
+  return static_cast<size_t>(1 + options.edges() + 2 * query + 1);
 }
 
 }  // namespace looplm

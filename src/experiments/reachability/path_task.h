@@ -1,13 +1,14 @@
 // Reachability for a model that must learn it: a context graph as edges in the prompt, and queries.
 //
-//   bos  7 2  11 5  2 9  ...  query  7 9  11 4  ...
+//   bos  7>2  11>5  2>9  ...  7 9  11 4  ...
 //
-// The graph is a few directed paths of equal length, whose ends have an edge to themselves (as the
-// theorem's nodes must); names of nodes are drawn anew for each document, and edges come in a
-// random order. A query is a node, and its answer the only end of a path that can be reached from
-// it. Distances to the end are drawn uniformly. Every node has one edge out, and all but the first
-// and the last of a path one edge in, so nothing but following the edges tells one end from the
-// others.
+// An edge is one token: written as two, the first thing to learn would be that the second belongs
+// to the first. The graph is a few directed paths of equal length, whose ends have an edge to
+// themselves (as the theorem's nodes must); names of nodes are drawn anew for each document, and
+// edges come in a random order. A query is a node, and its answer the only end of a path that can
+// be reached from it. Distances to the end are drawn uniformly. Every node has one edge out, and
+// all but the first and the last of a path one edge in, so nothing but following the edges tells
+// one end from the others.
 #ifndef LOOPLM_EXPERIMENTS_REACHABILITY_PATH_TASK_H_
 #define LOOPLM_EXPERIMENTS_REACHABILITY_PATH_TASK_H_
 
@@ -34,10 +35,10 @@ struct PathOptions {
   int edges() const { return nodes(); }  // one out of each node
   int nodes() const { return paths * (length + 1); }
   // Ids: nodes are 0 .. nodes - 1.
-  int32_t bos() const { return nodes(); }
-  int32_t query() const { return nodes() + 1; }
-  int32_t vocab_size() const { return nodes() + 2; }
-  size_t document_length() const { return static_cast<size_t>(2 + 2 * edges() + 2 * queries); }
+  int32_t edge(int from, int to) const { return nodes() + from * nodes() + to; }
+  int32_t bos() const { return nodes() + nodes() * nodes(); }
+  int32_t vocab_size() const { return bos() + 1; }
+  size_t document_length() const { return static_cast<size_t>(1 + edges() + 2 * queries); }
   bool operator==(const PathOptions&) const = default;
 };
 

@@ -157,6 +157,7 @@ Status ReachabilityStudy::configure(TomlReader& settings) {
   LOOPLM_RETURN_IF_ERROR(check_different(t.nodes, "theorem.nodes"));
   LOOPLM_RETURN_IF_ERROR(check_different(t.hidden_shares, "theorem.hidden_shares"));
   LOOPLM_RETURN_IF_ERROR(check_different(s.seeds, "training.seeds"));
+  LOOPLM_RETURN_IF_ERROR(check(s.task));
   const size_t longest = s.task.document_length();
   if (longest > static_cast<size_t>(s.recipe.sequence_length)) {
     return invalid_argument(fmt::format("training.sequence_length is {}; a document takes {}",
@@ -229,8 +230,10 @@ std::vector<Cell> ReachabilityStudy::cells() const {
 std::string ReachabilityStudy::training_text() const {
   const TrainedSettings& s = trained_;
   return fmt::format(
-      "The context graph is a list of edges in the prompt: {} paths of {} edges, nodes renamed and "
-      "edges shuffled in every document; a query is a node, its answer the only end that can be "
+      "The context graph is a list of edges in the prompt, one token each: {} paths of {} edges, "
+      "nodes "
+      "renamed and edges shuffled in every document; a query is a node, its answer the only end "
+      "that can be "
       "reached from it, {} queries per document of which every answer is learnt. `k x c` is k "
       "layers read c times (width {}, {} heads, feed-forward {}, {} norms, RoPE), trained on {} "
       "steps of {} tokens with the loss after the last loop, {} seed{}. What is scored is held out "

@@ -132,7 +132,7 @@ TEST(ReachabilityStudy, SettingsAreChecked) {
   EXPECT_ERROR_SAYS(configure(model + "[theorem]\nnodes = [1]\n"), "theorem.nodes");
   EXPECT_ERROR_SAYS(configure(model + "[theorem]\nnodes = [8, 9, 10]\n"), "theorem.graphs has 2",
                     "theorem.nodes 3");
-  EXPECT_ERROR_SAYS(configure(model + "[task]\nlength = 99\n"), "sequence_length is 256");
+  EXPECT_ERROR_SAYS(configure(model + "[task]\nlength = 130\n"), "sequence_length is 256");
   EXPECT_ERROR_SAYS(configure(model + "[training]\nseeds = [3, 3]\n"),
                     "training.seeds has 3 twice");
   EXPECT_ERROR_SAYS(configure(model + "[task]\nwidth = 1\n"), "task.width");

@@ -31,7 +31,7 @@ PathSplit split_of(const std::vector<std::pair<int, int>>& edges) {
   return hash % kHeldOutShare == 0 ? PathSplit::kHeldOut : PathSplit::kTrain;
 }
 
-PathDocument draw(const PathOptions& o, Rng& rng) {
+PathDocument draw(const PathOptions& o, int longest, Rng& rng) {
   const auto below = [&](int n) { return static_cast<int>(rng.below(static_cast<uint32_t>(n))); };
   std::vector<int> names(static_cast<size_t>(o.nodes()));
   std::iota(names.begin(), names.end(), 0);
@@ -49,7 +49,7 @@ PathDocument draw(const PathOptions& o, Rng& rng) {
   shuffle(document.edges, rng);
   for (int i = 0; i < o.queries; ++i) {
     const int path = below(o.paths);
-    const int distance = o.distance > 0 ? o.distance : 1 + below(o.length);
+    const int distance = o.distance > 0 ? o.distance : 1 + below(longest);
     document.queries.push_back({node(path, o.length - distance), node(path, o.length), distance});
   }
   return document;
@@ -67,6 +67,10 @@ Status check(const PathOptions& o) {
   LOOPLM_RETURN_IF_ERROR(check_range("length", o.length, 1, kMost));
   LOOPLM_RETURN_IF_ERROR(check_range("distance", o.distance, 0, o.length));
   LOOPLM_RETURN_IF_ERROR(check_range("nodes", o.nodes(), 4, kMostNodes));
+  if (o.documents_per_distance < 0) {
+    return invalid_argument(
+        fmt::format("documents_per_distance is {}; expected 0 or more", o.documents_per_distance));
+  }
   return check_range("queries", o.queries, 1, kMost);
 }
 
@@ -80,8 +84,9 @@ std::vector<int32_t> PathDocument::ids(const PathOptions& options) const {
 PathDocument path_document(const PathOptions& options, uint64_t index) {
   LOOPLM_CHECK(check(options).ok());
   Rng rng(options.seed, index);
-  PathDocument document = draw(options, rng);
-  while (split_of(document.edges) != options.split) document = draw(options, rng);
+  const int longest = options.longest_at(index);
+  PathDocument document = draw(options, longest, rng);
+  while (split_of(document.edges) != options.split) document = draw(options, longest, rng);
   return document;
 }
 
@@ -92,6 +97,7 @@ uint64_t PathStream::hash() const {
     add(static_cast<uint64_t>(value));
   }
   add(static_cast<uint64_t>(options_.split));
+  add(static_cast<uint64_t>(options_.documents_per_distance));
   add(options_.seed);
   return hash;
 }

@@ -29,6 +29,9 @@ struct PathOptions {
   int length = 8;    // edges of each path, without that of its end
   int distance = 0;  // from the end, of all queries; 0: drawn from 1 .. length
   int queries = 8;   // per document
+  // If positive, training begins with near ends: distances of the first so many documents are 1,
+  // of the next so many up to 2, and so on to `length`.
+  int64_t documents_per_distance = 0;
   PathSplit split = PathSplit::kTrain;
   uint64_t seed = 1;
 
@@ -38,6 +41,11 @@ struct PathOptions {
   int32_t edge(int from, int to) const { return nodes() + from * nodes() + to; }
   int32_t bos() const { return nodes() + nodes() * nodes(); }
   int32_t vocab_size() const { return bos() + 1; }
+  int longest_at(uint64_t index) const {
+    if (documents_per_distance == 0) return length;
+    const uint64_t grown = index / static_cast<uint64_t>(documents_per_distance);
+    return grown + 1 < static_cast<uint64_t>(length) ? static_cast<int>(grown) + 1 : length;
+  }
   size_t document_length() const { return static_cast<size_t>(1 + edges() + 2 * queries); }
   bool operator==(const PathOptions&) const = default;
 };

@@ -79,6 +79,19 @@ TEST(PathTask, SplitsShareNoGraphAndHoldOutASixteenth) {
   EXPECT_NEAR(static_cast<double>(held_out.size()), 18, 12);
 }
 
+TEST(PathTask, DistancesGrowIfAsked) {
+  const PathOptions options = {.length = 3, .queries = 8, .documents_per_distance = 50};
+  for (uint64_t i = 0; i < 250; ++i) {
+    int most = 0;
+    for (const PathQuery& q : path_document(options, i).queries) most = std::max(most, q.distance);
+    EXPECT_LE(most, i < 50 ? 1 : i < 100 ? 2 : 3) << i;
+  }
+  EXPECT_EQ(options.longest_at(49), 1);
+  EXPECT_EQ(options.longest_at(50), 2);
+  EXPECT_EQ(options.longest_at(uint64_t{1} << 60), 3);
+  EXPECT_EQ(PathOptions().longest_at(0), 8);
+}
+
 TEST(PathTask, IsAFunctionOfOptionsAndIndex) {
   PathOptions options;
   const std::vector<int32_t> first = path_document(options, 9).ids(options);
@@ -109,6 +122,8 @@ TEST(PathTask, OptionsAreChecked) {
               testing::HasSubstr("distance is 5; expected 0 to 4"));
   EXPECT_THAT(check({.paths = 40, .length = 20}).message(),
               testing::HasSubstr("nodes is 840; expected 4 to 400"));
+  EXPECT_THAT(check({.documents_per_distance = -1}).message(),
+              testing::HasSubstr("documents_per_distance is -1"));
   EXPECT_THAT(check({.queries = 0}).message(), testing::HasSubstr("queries is 0"));
   EXPECT_TRUE(check(PathOptions()).ok());
 }

@@ -31,6 +31,7 @@ PathOptions held_out(const TrainedSettings& s, uint64_t seed) {
   PathOptions options = s.task;
   options.split = PathSplit::kHeldOut;
   options.queries = 1;
+  options.documents_per_distance = 0;
   options.seed = seed;
   return options;
 }
@@ -133,9 +134,11 @@ Status ReachabilityStudy::configure(TomlReader& settings) {
   task.read("paths", s.task.paths, 2, 1000);
   task.read("length", s.task.length, 1, 1000);
   task.read("queries", s.task.queries, 1, 1000);
+  task.read("documents_per_distance", s.task.documents_per_distance, 0, int64_t{1} << 40);
   task.finish();
+  const bool trains = settings.has("model");
   TomlReader model = settings.child("model");
-  read_looped_shapes(model, s.shapes);
+  if (trains) read_looped_shapes(model, s.shapes);
   TomlReader training = settings.child("training");
   training.read("steps", s.steps, 1, int64_t{1} << 40);
   training.read("learning_rate", s.learning_rate, 1e-9, 10);
@@ -234,13 +237,17 @@ std::string ReachabilityStudy::training_text() const {
       "nodes "
       "renamed and edges shuffled in every document; a query is a node, its answer the only end "
       "that can be "
-      "reached from it, {} queries per document of which every answer is learnt. `k x c` is k "
+      "reached from it, {} queries per document of which every answer is learnt{}. `k x c` is k "
       "layers read c times (width {}, {} heads, feed-forward {}, {} norms, RoPE), trained on {} "
       "steps of {} tokens with the loss after the last loop, {} seed{}. What is scored is held out "
       "by a hash of the graph, one query per document.",
-      s.task.paths, s.task.length, s.task.queries, s.recipe.hidden_size, s.recipe.heads,
-      s.recipe.intermediate_size, s.recipe.norm_placement, s.steps,
-      s.recipe.sequences * s.recipe.sequence_length, s.seeds.size(),
+      s.task.paths, s.task.length, s.task.queries,
+      s.task.documents_per_distance == 0
+          ? ""
+          : fmt::format(", near ends first (the farthest grows by an edge every {} documents)",
+                        s.task.documents_per_distance),
+      s.recipe.hidden_size, s.recipe.heads, s.recipe.intermediate_size, s.recipe.norm_placement,
+      s.steps, s.recipe.sequences * s.recipe.sequence_length, s.seeds.size(),
       s.seeds.size() == 1 ? "" : "s");
 }
 

@@ -84,6 +84,12 @@ TEST(ReachabilityReport, VerdictsFollowTheNumbers) {
   EXPECT_THAT(c[2].finding, HasSubstr("no better than a guess"));
 }
 
+TEST(ReachabilityReport, WithoutRunsTheConjectureIsNotTested) {
+  const std::vector<Claim> c = claims({});
+  ASSERT_EQ(c.size(), 3u);
+  EXPECT_EQ(c[2].verdict, Verdict::kNotTested);
+}
+
 TEST(ReachabilityReport, RunsOfAShapeBelongTogether) {
   const std::vector<TrainedPaths> shapes =
       by_shape({run_of({2, 2}, 1, {1, 0}), run_of({1, 1}, 1, {0, 0}), run_of({2, 2}, 2, {0, 1})});
@@ -128,7 +134,8 @@ TEST(ReachabilityStudy, SettingsAreChecked) {
   };
   const std::string model = "[model]\nshapes = [\"1x1\"]\n";
   ASSERT_OK(configure(model));
-  EXPECT_ERROR_SAYS(configure(""), "model.shapes");
+  ASSERT_OK(configure(""));  // the theorem alone
+  EXPECT_ERROR_SAYS(configure("[model]\nheads = 2\n"), "model.shapes");
   EXPECT_ERROR_SAYS(configure(model + "[theorem]\nnodes = [1]\n"), "theorem.nodes");
   EXPECT_ERROR_SAYS(configure(model + "[theorem]\nnodes = [8, 9, 10]\n"), "theorem.graphs has 2",
                     "theorem.nodes 3");

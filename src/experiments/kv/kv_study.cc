@@ -147,13 +147,20 @@ class KvStudy : public Study {
     LOOPLM_ASSIGN_OR_RETURN(const KvAnswers answers,
                             kv_answers(*model, texts, condition, progress));
     OrderedJson json;
-    std::string exact, answer;  // of each example, 1 or 0
+    std::string exact, answer;   // of each example, 1 or 0
+    std::vector<double> before;  // of each, the share of tokens before the first wrong one
     for (size_t i = 0; i < texts.size(); ++i) {
       exact += answers.ids[i] == texts[i].rest ? '1' : '0';
+      const auto first_wrong = std::mismatch(texts[i].rest.begin(), texts[i].rest.end(),
+                                             answers.ids[i].begin(), answers.ids[i].end())
+                                   .first;
+      before.push_back(static_cast<double>(first_wrong - texts[i].rest.begin()) /
+                       static_cast<double>(texts[i].rest.size()));
       answer += answers.ids[i].back() == texts[i].rest.back() ? '1' : '0';
     }
     json["exact"] = exact;
     json["answer"] = answer;
+    json["before_mistake"] = before;
     json["bytes_per_position_in_pages"] = answers.bytes_per_position;
     json["bytes_per_position"] = kv_bytes_per_position(model->config(), condition.kv, options.kv);
     return json;

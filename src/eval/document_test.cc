@@ -106,6 +106,15 @@ TEST(Figure, WhatCannotBeDrawnIsAnError) {
   wrong(figure, "2 columns and 1 names");
 }
 
+TEST(Figure, CountsHaveATickEach) {
+  Figure figure = line("loops");
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), HasSubstr("set xtics 1\n"));
+  figure.series[0].x[1] = 2.5;
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), Not(HasSubstr("set xtics 1\n")));
+  figure.series[0].x = {1, 2, 2000};
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), Not(HasSubstr("set xtics 1\n")));
+}
+
 // A text that gnuplot would take for a command or for markup stays text.
 TEST(Figure, TextIsNeverAProgram) {
   const TempDir dir;

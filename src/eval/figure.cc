@@ -78,6 +78,20 @@ std::string ticks(const char* axis, const std::vector<std::string>& names) {
   return fmt::format("set {}tics ({}) scale 0\n", axis, list);
 }
 
+// Whether x counts something, few enough that every count can have a tick.
+bool counts_on_x(const Figure& f) {
+  constexpr double kMostTicks = 16;
+  double least = INFINITY, most = -INFINITY;
+  for (const Series& s : f.series) {
+    for (const double x : s.x) {
+      if (x != std::floor(x)) return false;
+      least = std::fmin(least, x);
+      most = std::fmax(most, x);
+    }
+  }
+  return most - least > 0 && most - least <= kMostTicks;
+}
+
 std::string heat_map_commands(const Figure& f) {
   std::string data;
   const size_t rows = f.cells.size(), columns = f.cells.front().size();
@@ -193,6 +207,7 @@ std::string gnuplot_script(const Figure& f, const std::string& terminal,
   // Outside, where it hides no point.
   script += f.series.size() > 3 ? "set key outside right top spacing 1.2\n"
                                 : "set key outside top center horizontal spacing 1.2\n";
+  if (!f.log_x && counts_on_x(f)) script += "set xtics 1\n";
   if (f.log_x) script += "set logscale x\n";
   if (f.log_y) script += "set logscale y\n";
   const auto range = [&](const char* axis, const auto& limits) {

@@ -78,13 +78,21 @@ std::vector<double> difference(const std::vector<double>& a, const std::vector<d
   return d;
 }
 
+// A mean of shares; its interval, wide for few seeds, ends where shares do.
+Estimate mean_share(const std::vector<double>& shares) {
+  Estimate e = mean_of(shares);
+  e.low = std::clamp(e.low, 0.0, 1.0);
+  e.high = std::clamp(e.high, 0.0, 1.0);
+  return e;
+}
+
 // The 95% interval of accuracy at each of the targets, over seeds.
 std::vector<Estimate> accuracy_at(const ArmFigures& f) {
   std::vector<Estimate> all;
   for (size_t p = 0; p < f.exits[0].size(); ++p) {
     std::vector<double> values;
     for (const std::vector<ExitPoint>& seed : f.exits) values.push_back(seed[p].accuracy.value);
-    all.push_back(mean_of(values));
+    all.push_back(mean_share(values));
   }
   return all;
 }
@@ -151,11 +159,12 @@ void loss_table(const std::vector<ArmFigures>& all, Document& d) {
                    "last accuracy", "mean exit",    "exit after 1 or 2 loops",
                    "late wobble"};
   for (const ArmFigures& f : all) {
-    table.rows.push_back(
-        {f.arm.name, number_text(mean_of(f.expected_nll), 3), number_text(mean_of(f.last_nll), 3),
-         percent_text(mean_of(f.last_accuracy)), fmt::format("{:.2f}", mean_of(f.mean_exit).value),
-         fmt::format("{:.0f}%", 100 * mean_of(f.early).value),
-         fmt::format("{:.4f}", mean_of(f.wobble).value)});
+    table.rows.push_back({f.arm.name, number_text(mean_of(f.expected_nll), 3),
+                          number_text(mean_of(f.last_nll), 3),
+                          percent_text(mean_share(f.last_accuracy)),
+                          fmt::format("{:.2f}", mean_of(f.mean_exit).value),
+                          fmt::format("{:.0f}%", 100 * mean_of(f.early).value),
+                          fmt::format("{:.4f}", mean_of(f.wobble).value)});
   }
   table.caption =
       "Expected nll: the losses of all loops weighted by the gate's exit distribution, Stage I's "
@@ -173,7 +182,7 @@ void depth_table_of(const std::vector<ArmFigures>& all, Document& d) {
   for (const ArmFigures& f : all) {
     std::vector<std::string> row = {f.arm.name};
     for (const std::vector<double>& seeds : f.accuracy) {
-      row.push_back(percent_text(mean_of(seeds)));
+      row.push_back(percent_text(mean_share(seeds)));
     }
     table.rows.push_back(std::move(row));
   }

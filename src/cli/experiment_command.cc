@@ -1,6 +1,4 @@
 // looplm experiment: the paper's studies, each one command.
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -12,21 +10,12 @@
 #include "base/timer.h"
 #include "cli/command.h"
 #include "cli/duration_text.h"
+#include "cli/interrupt.h"
 #include "cli/project_files.h"
 #include "experiments/core/runner.h"
 
 namespace looplm::cli {
 namespace {
-
-std::atomic<bool> interrupted{false};
-
-// The first interrupt asks the study to save and stop; a second one ends the program at once.
-void on_interrupt(int signal) {
-  if (interrupted.exchange(true)) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
-}
 
 Result<std::unique_ptr<Study>> find_study(const std::string& name) {
   std::string names;
@@ -86,9 +75,7 @@ Status run(RunOptions o) {
     o.run.settings_file = fmt::format("{}/studies/{}/{}.toml", o.run.root, o.study, o.scale);
   }
   if (o.run.out.empty()) o.run.out = fmt::format("runs/experiments/{}-{}", o.study, o.scale);
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-  o.run.stop = &interrupted;
+  o.run.stop = &stop_on_interrupt();
   ProgressLine line;
   o.run.progress = [&](const StudyProgress& p) { line.show(p); };
   const Status status = run_study(*study, o.run);

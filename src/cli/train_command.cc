@@ -1,7 +1,5 @@
 // looplm train: runs a training run and shows how it goes.
-#include <atomic>
 #include <cmath>
-#include <csignal>
 #include <cstdio>
 #include <memory>
 
@@ -11,20 +9,11 @@
 
 #include "cli/command.h"
 #include "cli/duration_text.h"
+#include "cli/interrupt.h"
 #include "tensor/memory_plan.h"
 
 namespace looplm::cli {
 namespace {
-
-std::atomic<bool> interrupted{false};
-
-// The first interrupt asks the run to save and stop; a second one ends the program at once.
-void on_interrupt(int signal) {
-  if (interrupted.exchange(true)) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
-}
 
 std::string losses_text(const std::vector<double>& nll) {
   std::string text;
@@ -73,9 +62,7 @@ class Printer : public TrainObserver {
 };
 
 Status run_training(TrainOptions options) {
-  options.stop = &interrupted;
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
+  options.stop = &stop_on_interrupt();
   Printer printer;
   return train(options, printer);
 }

@@ -250,7 +250,12 @@ class TaskParser {
             reader.wrong("examples", item, "a list of records");
             break;
           }
-          f.examples.push_back(yaml_to_json(item));
+          Result<Json> example = yaml_to_json(item);
+          if (!example.ok()) {
+            reader.refuse("examples", example.status());
+            break;
+          }
+          f.examples.push_back(std::move(*example));
         }
       }
       if (reader.has("data") || reader.has("pick") || reader.has("match")) {

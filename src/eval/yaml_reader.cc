@@ -24,6 +24,51 @@ std::string shown(const YAML::Node& node) {
   return "nothing";
 }
 
+// An alias may name a node around it, and aliases of aliases grow exponentially.
+constexpr int kMostLevels = 64;
+constexpr size_t kMostValues = 100000;
+
+Json scalar_to_json(const YAML::Node& node) {
+  const std::string& text = node.Scalar();
+  if (node.Tag() == "!") return text;  // quoted
+  if (text == "true" || text == "false") return text == "true";
+  int64_t whole = 0;
+  if (parse_number(text, whole)) return whole;
+  double number = 0;
+  if (parse_number(text, number)) return number;
+  return text;
+}
+
+Result<Json> to_json(const YAML::Node& node, int level, size_t& left) {
+  if (level == kMostLevels) {
+    return invalid_argument(
+        fmt::format("values are nested deeper than {} levels (or an alias names what it stands in)",
+                    kMostLevels));
+  }
+  if (left == 0) {
+    return invalid_argument(
+        fmt::format("holds more than {} values, aliases written out", kMostValues));
+  }
+  --left;
+  if (node.IsMap()) {
+    Json object = Json::object();
+    for (const auto& entry : node) {
+      LOOPLM_ASSIGN_OR_RETURN(object[entry.first.Scalar()],
+                              to_json(entry.second, level + 1, left));
+    }
+    return object;
+  }
+  if (node.IsSequence()) {
+    Json list = Json::array();
+    for (const YAML::Node& item : node) {
+      LOOPLM_ASSIGN_OR_RETURN(Json value, to_json(item, level + 1, left));
+      list.push_back(std::move(value));
+    }
+    return list;
+  }
+  return node.IsScalar() ? scalar_to_json(node) : Json();
+}
+
 }  // namespace
 
 Result<YAML::Node> parse_yaml(std::string_view text, const std::string& file) {
@@ -163,26 +208,9 @@ void YamlReader::finish() {
   }
 }
 
-Json yaml_to_json(const YAML::Node& node) {
-  if (node.IsMap()) {
-    Json object = Json::object();
-    for (const auto& entry : node) object[entry.first.Scalar()] = yaml_to_json(entry.second);
-    return object;
-  }
-  if (node.IsSequence()) {
-    Json list = Json::array();
-    for (const YAML::Node& item : node) list.push_back(yaml_to_json(item));
-    return list;
-  }
-  if (!node.IsScalar()) return nullptr;
-  const std::string& text = node.Scalar();
-  if (node.Tag() == "!") return text;  // quoted
-  if (text == "true" || text == "false") return text == "true";
-  int64_t whole = 0;
-  if (parse_number(text, whole)) return whole;
-  double number = 0;
-  if (parse_number(text, number)) return number;
-  return text;
+Result<Json> yaml_to_json(const YAML::Node& node) {
+  size_t left = kMostValues;
+  return to_json(node, 0, left);
 }
 
 }  // namespace looplm

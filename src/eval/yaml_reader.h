@@ -65,7 +65,8 @@ class YamlReader {
 };
 
 // Scalars become numbers or truth values where YAML's core schema says so and they are not quoted.
-Json yaml_to_json(const YAML::Node& node);
+// Fails above 64 levels and, with aliases written out, above 100,000 values.
+Result<Json> yaml_to_json(const YAML::Node& node);
 
 }  // namespace looplm
 

@@ -31,26 +31,27 @@ PathSplit split_of(const std::vector<std::pair<int, int>>& edges) {
   return hash % kHeldOutShare == 0 ? PathSplit::kHeldOut : PathSplit::kTrain;
 }
 
-PathDocument draw(const PathOptions& o, int longest, Rng& rng) {
+PathDocument draw(const PathOptions& o, int length, Rng& rng) {
   const auto below = [&](int n) { return static_cast<int>(rng.below(static_cast<uint32_t>(n))); };
   std::vector<int> names(static_cast<size_t>(o.nodes()));
   std::iota(names.begin(), names.end(), 0);
   shuffle(names, rng);
   const auto node = [&](int path, int place) {
-    return names[static_cast<size_t>(path * (o.length + 1) + place)];
+    return names[static_cast<size_t>(path * (length + 1) + place)];
   };
   PathDocument document;
   for (int path = 0; path < o.paths; ++path) {
-    for (int place = 0; place < o.length; ++place) {
+    for (int place = 0; place < length; ++place) {
       document.edges.emplace_back(node(path, place), node(path, place + 1));
     }
-    document.edges.emplace_back(node(path, o.length), node(path, o.length));
+    document.edges.emplace_back(node(path, length), node(path, length));
   }
   shuffle(document.edges, rng);
+  const int farthest = o.farthest > 0 ? std::min(o.farthest, length) : length;
   for (int i = 0; i < o.queries; ++i) {
     const int path = below(o.paths);
-    const int distance = o.distance > 0 ? o.distance : 1 + below(longest);
-    document.queries.push_back({node(path, o.length - distance), node(path, o.length), distance});
+    const int distance = o.distance > 0 ? std::min(o.distance, length) : 1 + below(farthest);
+    document.queries.push_back({node(path, length - distance), node(path, length), distance});
   }
   return document;
 }
@@ -66,10 +67,11 @@ Status check(const PathOptions& o) {
   LOOPLM_RETURN_IF_ERROR(check_range("paths", o.paths, 2, kMost));
   LOOPLM_RETURN_IF_ERROR(check_range("length", o.length, 1, kMost));
   LOOPLM_RETURN_IF_ERROR(check_range("distance", o.distance, 0, o.length));
+  LOOPLM_RETURN_IF_ERROR(check_range("farthest", o.farthest, 0, o.length));
   LOOPLM_RETURN_IF_ERROR(check_range("nodes", o.nodes(), 4, kMostNodes));
-  if (o.documents_per_distance < 0) {
+  if (o.documents_per_length < 0) {
     return invalid_argument(
-        fmt::format("documents_per_distance is {}; expected 0 or more", o.documents_per_distance));
+        fmt::format("documents_per_length is {}; expected 0 or more", o.documents_per_length));
   }
   return check_range("queries", o.queries, 1, kMost);
 }
@@ -84,33 +86,35 @@ std::vector<int32_t> PathDocument::ids(const PathOptions& options) const {
 PathDocument path_document(const PathOptions& options, uint64_t index) {
   LOOPLM_CHECK(check(options).ok());
   Rng rng(options.seed, index);
-  const int longest = options.longest_at(index);
-  PathDocument document = draw(options, longest, rng);
-  while (split_of(document.edges) != options.split) document = draw(options, longest, rng);
+  const int length = options.length_at(index);
+  PathDocument document = draw(options, length, rng);
+  while (split_of(document.edges) != options.split) document = draw(options, length, rng);
   return document;
 }
 
 uint64_t PathStream::hash() const {
   uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
   const auto add = [&](uint64_t value) { hash = (hash ^ value) * 0x100000001b3u; };
-  for (int value : {options_.paths, options_.length, options_.distance, options_.queries}) {
+  for (int value : {options_.paths, options_.length, options_.distance, options_.farthest,
+                    options_.queries}) {
     add(static_cast<uint64_t>(value));
   }
   add(static_cast<uint64_t>(options_.split));
-  add(static_cast<uint64_t>(options_.documents_per_distance));
+  add(static_cast<uint64_t>(options_.documents_per_length));
   add(options_.seed);
   return hash;
 }
 
 void PathStream::document(uint64_t index, std::vector<int32_t>& ids,
                           std::vector<bool>& learnt) const {
-  ids = path_document(options_, index).ids(options_);
+  const PathDocument drawn = path_document(options_, index);
+  ids = drawn.ids(options_);
   learnt.assign(ids.size(), false);
-  for (int q = 0; q < options_.queries; ++q) learnt[path_answer_place(options_, q)] = true;
+  for (int q = 0; q < options_.queries; ++q) learnt[path_answer_place(drawn, q)] = true;
 }
 
-size_t path_answer_place(const PathOptions& options, int query) {
-  return static_cast<size_t>(1 + options.edges() + 2 * query + 1);
+size_t path_answer_place(const PathDocument& document, int query) {
+  return 1 + document.edges.size() + 2 * static_cast<size_t>(query) + 1;
 }
 
 }  // namespace looplm

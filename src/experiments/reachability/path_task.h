@@ -27,26 +27,26 @@ enum class PathSplit { kTrain, kHeldOut };
 struct PathOptions {
   int paths = 2;
   int length = 8;    // edges of each path, without that of its end
-  int distance = 0;  // from the end, of all queries; 0: drawn from 1 .. length
+  int distance = 0;  // from the end, of all queries; 0: drawn
+  int farthest = 0;  // distance that is drawn, if `distance` is 0; 0: the length of the paths
   int queries = 8;   // per document
-  // If positive, training begins with near ends: distances of the first so many documents are 1,
-  // of the next so many up to 2, and so on to `length`.
-  int64_t documents_per_distance = 0;
+  // If positive, training begins with short paths: those of the first so many documents have one
+  // edge, those of the next so many two, and so on to `length`. Names are drawn from all nodes().
+  int64_t documents_per_length = 0;
   PathSplit split = PathSplit::kTrain;
   uint64_t seed = 1;
 
-  int edges() const { return nodes(); }  // one out of each node
-  int nodes() const { return paths * (length + 1); }
+  int nodes() const { return paths * (length + 1); }  // as many edges: one out of each
   // Ids: nodes are 0 .. nodes - 1.
   int32_t edge(int from, int to) const { return nodes() + from * nodes() + to; }
   int32_t bos() const { return nodes() + nodes() * nodes(); }
   int32_t vocab_size() const { return bos() + 1; }
-  int longest_at(uint64_t index) const {
-    if (documents_per_distance == 0) return length;
-    const uint64_t grown = index / static_cast<uint64_t>(documents_per_distance);
+  int length_at(uint64_t index) const {
+    if (documents_per_length == 0) return length;
+    const uint64_t grown = index / static_cast<uint64_t>(documents_per_length);
     return grown + 1 < static_cast<uint64_t>(length) ? static_cast<int>(grown) + 1 : length;
   }
-  size_t document_length() const { return static_cast<size_t>(1 + edges() + 2 * queries); }
+  size_t longest_document() const { return static_cast<size_t>(1 + nodes() + 2 * queries); }
   bool operator==(const PathOptions&) const = default;
 };
 
@@ -69,7 +69,7 @@ struct PathDocument {
 PathDocument path_document(const PathOptions& options, uint64_t index);
 
 // Place of a query's answer among a document's ids.
-size_t path_answer_place(const PathOptions& options, int query);
+size_t path_answer_place(const PathDocument& document, int query);
 
 // Documents whose answers are learnt.
 class PathStream : public DocumentStream {

@@ -28,10 +28,10 @@ TEST(PathTask, AnswersAreWhatAReaderOfTheTokensFinds) {
     const PathDocument d = path_document(options, i);
     const std::vector<int32_t> ids = d.ids(options);
     ASSERT_EQ(ids.size(), 1 + 18 + 2 * 3u);
-    ASSERT_EQ(ids.size(), options.document_length());
+    ASSERT_EQ(ids.size(), options.longest_document());
     EXPECT_EQ(ids.front(), options.bos());
     for (int q = 0; q < 3; ++q) {
-      const size_t place = path_answer_place(options, q);
+      const size_t place = path_answer_place(d, q);
       const auto [end, steps] = walk(ids, 18, ids[place - 1]);
       EXPECT_EQ(ids[place], end);
       EXPECT_EQ(d.queries[static_cast<size_t>(q)].distance, steps);
@@ -79,17 +79,43 @@ TEST(PathTask, SplitsShareNoGraphAndHoldOutASixteenth) {
   EXPECT_NEAR(static_cast<double>(held_out.size()), 18, 12);
 }
 
-TEST(PathTask, DistancesGrowIfAsked) {
-  const PathOptions options = {.length = 3, .queries = 8, .documents_per_distance = 50};
+TEST(PathTask, PathsGrowIfAsked) {
+  const PathOptions options = {.length = 3, .queries = 8, .documents_per_length = 50};
+  std::set<int32_t> short_names;
   for (uint64_t i = 0; i < 250; ++i) {
-    int most = 0;
-    for (const PathQuery& q : path_document(options, i).queries) most = std::max(most, q.distance);
-    EXPECT_LE(most, i < 50 ? 1 : i < 100 ? 2 : 3) << i;
+    const int length = i < 50 ? 1 : i < 100 ? 2 : 3;
+    const PathDocument d = path_document(options, i);
+    const std::vector<int32_t> ids = d.ids(options);
+    ASSERT_EQ(d.edges.size(), static_cast<size_t>(2 * (length + 1))) << i;
+    ASSERT_EQ(ids.size(), d.edges.size() + 17) << i;
+    for (int q = 0; q < 8; ++q) {
+      const size_t place = path_answer_place(d, q);
+      EXPECT_EQ(ids[place], d.queries[static_cast<size_t>(q)].end);
+      EXPECT_EQ(ids[place - 1], d.queries[static_cast<size_t>(q)].from);
+      EXPECT_LE(d.queries[static_cast<size_t>(q)].distance, length) << i;
+      if (i < 50) short_names.insert(ids[place]);
+    }
   }
-  EXPECT_EQ(options.longest_at(49), 1);
-  EXPECT_EQ(options.longest_at(50), 2);
-  EXPECT_EQ(options.longest_at(uint64_t{1} << 60), 3);
-  EXPECT_EQ(PathOptions().longest_at(0), 8);
+  EXPECT_EQ(short_names.size(), 8u);  // all nodes' names, not those of a small graph
+  EXPECT_EQ(options.length_at(49), 1);
+  EXPECT_EQ(options.length_at(50), 2);
+  EXPECT_EQ(options.length_at(uint64_t{1} << 60), 3);
+  EXPECT_EQ(PathOptions().length_at(0), 8);
+}
+
+TEST(PathTask, DistancesEndWhereAsked) {
+  const PathOptions options = {.length = 6, .farthest = 2, .queries = 8};
+  std::map<int, int> seen;
+  for (uint64_t i = 0; i < 100; ++i) {
+    const PathDocument d = path_document(options, i);
+    EXPECT_EQ(d.edges.size(), 14u);
+    for (const PathQuery& q : d.queries) ++seen[q.distance];
+  }
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_NEAR(seen[1], 400, 60);
+  PathOptions all = options;
+  all.farthest = 0;
+  EXPECT_NE(PathStream(options).hash(), PathStream(all).hash());
 }
 
 TEST(PathTask, IsAFunctionOfOptionsAndIndex) {
@@ -122,8 +148,10 @@ TEST(PathTask, OptionsAreChecked) {
               testing::HasSubstr("distance is 5; expected 0 to 4"));
   EXPECT_THAT(check({.paths = 40, .length = 20}).message(),
               testing::HasSubstr("nodes is 840; expected 4 to 400"));
-  EXPECT_THAT(check({.documents_per_distance = -1}).message(),
-              testing::HasSubstr("documents_per_distance is -1"));
+  EXPECT_THAT(check({.length = 4, .farthest = 5}).message(),
+              testing::HasSubstr("farthest is 5; expected 0 to 4"));
+  EXPECT_THAT(check({.documents_per_length = -1}).message(),
+              testing::HasSubstr("documents_per_length is -1"));
   EXPECT_THAT(check({.queries = 0}).message(), testing::HasSubstr("queries is 0"));
   EXPECT_TRUE(check(PathOptions()).ok());
 }

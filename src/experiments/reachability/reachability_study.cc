@@ -31,7 +31,8 @@ PathOptions held_out(const TrainedSettings& s, uint64_t seed) {
   PathOptions options = s.task;
   options.split = PathSplit::kHeldOut;
   options.queries = 1;
-  options.documents_per_distance = 0;
+  options.documents_per_length = 0;
+  options.farthest = 0;
   options.seed = seed;
   return options;
 }
@@ -134,7 +135,8 @@ Status ReachabilityStudy::configure(TomlReader& settings) {
   task.read("paths", s.task.paths, 2, 1000);
   task.read("length", s.task.length, 1, 1000);
   task.read("queries", s.task.queries, 1, 1000);
-  task.read("documents_per_distance", s.task.documents_per_distance, 0, int64_t{1} << 40);
+  task.read("trained_distance", s.task.farthest, 0, 1000);
+  task.read("documents_per_length", s.task.documents_per_length, 0, int64_t{1} << 40);
   task.finish();
   const bool trains = settings.has("model");
   TomlReader model = settings.child("model");
@@ -161,7 +163,7 @@ Status ReachabilityStudy::configure(TomlReader& settings) {
   LOOPLM_RETURN_IF_ERROR(check_different(t.hidden_shares, "theorem.hidden_shares"));
   LOOPLM_RETURN_IF_ERROR(check_different(s.seeds, "training.seeds"));
   LOOPLM_RETURN_IF_ERROR(check(s.task));
-  const size_t longest = s.task.document_length();
+  const size_t longest = s.task.longest_document();
   if (longest > static_cast<size_t>(s.recipe.sequence_length)) {
     return invalid_argument(fmt::format("training.sequence_length is {}; a document takes {}",
                                         s.recipe.sequence_length, longest));
@@ -242,10 +244,10 @@ std::string ReachabilityStudy::training_text() const {
       "steps of {} tokens with the loss after the last loop, {} seed{}. What is scored is held out "
       "by a hash of the graph, one query per document.",
       s.task.paths, s.task.length, s.task.queries,
-      s.task.documents_per_distance == 0
+      s.task.documents_per_length == 0
           ? ""
-          : fmt::format(", near ends first (the farthest grows by an edge every {} documents)",
-                        s.task.documents_per_distance),
+          : fmt::format(", short paths first (they grow by an edge every {} documents)",
+                        s.task.documents_per_length),
       s.recipe.hidden_size, s.recipe.heads, s.recipe.intermediate_size, s.recipe.norm_placement,
       s.steps, s.recipe.sequences * s.recipe.sequence_length, s.seeds.size(),
       s.seeds.size() == 1 ? "" : "s");

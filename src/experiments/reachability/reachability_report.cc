@@ -6,16 +6,10 @@
 
 #include <fmt/format.h>
 
+#include "experiments/reachability/trained_report.h"
+
 namespace looplm {
 namespace {
-
-// Accuracy from which a distance counts as learnt, and a difference that counts.
-constexpr double kLearnt = 0.9;
-constexpr double kDifference = 0.05;
-
-constexpr const char* kConjecture =
-    "(conjecture, appendix B.5; ours, trained) at equal arithmetic, tied layers learn the repeated "
-    "step from fewer examples than layers of their own";
 
 std::string percent(double share) { return fmt::format("{:.1f}%", 100 * share); }
 
@@ -134,151 +128,6 @@ Table ablation_table(const std::vector<AblationRow>& rows) {
   return table;
 }
 
-Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths) {
-  Figure figure;
-  figure.name = "accuracy-by-distance";
-  figure.title = "Trained models: which end can be reached";
-  figure.x_label = "edges to the end of the path";
-  figure.y_label = "accuracy (best and worst seed)";
-  figure.y_range = {0, 1.02};
-  const size_t length = shapes.front().runs.front().trained().size();
-  for (const TrainedPaths& shape : shapes) {
-    Series s;
-    s.name = shape.shape.name();
-    for (size_t d = 1; d <= length; ++d) {
-      const SeedSummary summary = shape.at(shape.shape.loops, d);
-      s.x.push_back(static_cast<double>(d));
-      s.y.push_back(summary.mean);
-      s.low.push_back(summary.low);
-      s.high.push_back(summary.high);
-    }
-    figure.series.push_back(std::move(s));
-  }
-  Series guess;
-  guess.name = "a guess among the ends";
-  guess.x = {1, static_cast<double>(length)};
-  guess.y = {1.0 / paths, 1.0 / paths};
-  guess.style = Series::Style::kDashed;
-  figure.series.push_back(std::move(guess));
-  return figure;
-}
-
-Figure loops_figure(const TrainedPaths& shape) {
-  Figure figure;
-  figure.name = "loops-" + shape.shape.name();
-  figure.title = fmt::format("{} (trained with {} loops): accuracy by loops run",
-                             shape.shape.name(), shape.shape.loops);
-  figure.x_label = "edges to the end of the path";
-  figure.y_label = "loops";
-  const auto& first = shape.runs.front().accuracy;
-  for (size_t t = 0; t < first.size(); ++t) {
-    figure.row_names.push_back(fmt::format("{}", t + 1));
-    std::vector<double> row;
-    for (size_t d = 1; d <= first[t].size(); ++d) {
-      row.push_back(shape.at(static_cast<int>(t) + 1, d).mean);
-    }
-    figure.cells.push_back(std::move(row));
-  }
-  for (size_t d = 1; d <= first[0].size(); ++d) {
-    figure.column_names.push_back(fmt::format("{}", d));
-  }
-  return figure;
-}
-
-Figure curve_figure(const std::vector<TrainedPaths>& shapes) {
-  Figure figure;
-  figure.name = "learning-curves";
-  figure.title = "Trained models: learning curves";
-  figure.x_label = "steps";
-  figure.y_label = "accuracy, all distances";
-  figure.y_range = {0, 1.02};
-  for (const TrainedPaths& shape : shapes) {
-    for (const TrainedPathsRun& run : shape.runs) {
-      Series s;
-      s.name = fmt::format("{}, seed {}", shape.shape.name(), run.seed);
-      s.x = run.curve_steps;
-      s.y = run.curve;
-      s.style = Series::Style::kLine;
-      figure.series.push_back(std::move(s));
-    }
-  }
-  return figure;
-}
-
-// The farthest distance up to which all are learnt, mean over seeds; 0: none.
-size_t reach(const TrainedPaths& shape) {
-  const size_t length = shape.runs.front().trained().size();
-  size_t d = 0;
-  while (d < length && shape.at(shape.shape.loops, d + 1).mean >= kLearnt) ++d;
-  return d;
-}
-
-Table trained_table(const std::vector<TrainedPaths>& shapes) {
-  Table table;
-  table.columns = {"layers x loops", "parameters", "depth",       "seeds",
-                   "all distances",  "far half",   "learnt up to"};
-  const size_t length = shapes.front().runs.front().trained().size();
-  for (const TrainedPaths& shape : shapes) {
-    table.rows.push_back(
-        {shape.shape.name(), fmt::format("{}", shape.runs.front().parameters),
-         fmt::format("{}", shape.shape.depth()), fmt::format("{}", shape.runs.size()),
-         percent_text(shape.mean_over(1, length)),
-         percent_text(shape.mean_over(length / 2 + 1, length)), fmt::format("{}", reach(shape))});
-  }
-  table.caption = fmt::format(
-      "Accuracy after the trained loops, mean over seeds with the worst and the best; a distance "
-      "counts as learnt from {:.0f}% on.",
-      100 * kLearnt);
-  return table;
-}
-
-// A looped shape against a plain one in the far half of distances. Models that only guess among the
-// ends have not learnt the task, and say nothing.
-Claim compare(const std::string& claim, const TrainedPaths& looped, const TrainedPaths& plain,
-              double guess) {
-  const size_t length = looped.runs.front().trained().size();
-  const size_t far = length / 2 + 1;
-  const SeedSummary a = looped.mean_over(far, length), b = plain.mean_over(far, length);
-  Claim c;
-  c.claim = claim;
-  const bool far_learnt = a.mean > guess + kDifference;
-  c.verdict = far_learnt && a.low >= b.high + kDifference   ? Verdict::kReproduced
-              : far_learnt && a.mean > b.mean + kDifference ? Verdict::kPartly
-                                                            : Verdict::kNotReproduced;
-  c.finding = fmt::format("distances {} to {}: {} {}, {} {}; learnt up to {} and {}{}", far, length,
-                          looped.shape.name(), percent_text(a), plain.shape.name(), percent_text(b),
-                          reach(looped), reach(plain),
-                          far_learnt ? "" : "; the looped model does no better than a guess");
-  return c;
-}
-
-void add_trained(const ReachabilityResults& results, StudyReport& report) {
-  const std::vector<TrainedPaths> shapes = by_shape(results.runs);
-  Document& d = report.document;
-  d.heading("Trained models");
-  d.paragraph(results.training);
-  d.table(trained_table(shapes));
-  d.figure(distance_figure(shapes, results.paths));
-  for (const TrainedPaths& shape : shapes) {
-    if (shape.shape.loops > 1) d.figure(loops_figure(shape));
-  }
-  d.figure(curve_figure(shapes));
-  for (const TrainedPaths& looped : shapes) {
-    if (looped.shape.loops == 1) continue;
-    for (const TrainedPaths& plain : shapes) {
-      if (plain.shape.loops > 1) continue;
-      if (plain.shape.layers == looped.shape.layers) {
-        report.claims.push_back(compare(
-            "(ours, trained) at equal parameters, loops reach farther than one reading of the "
-            "same layers",
-            looped, plain, 1.0 / results.paths));
-      } else if (plain.shape.layers == looped.shape.depth()) {
-        report.claims.push_back(compare(kConjecture, looped, plain, 1.0 / results.paths));
-      }
-    }
-  }
-}
-
 }  // namespace
 
 StudyReport reachability_report(const ReachabilityResults& results) {
@@ -321,12 +170,7 @@ StudyReport reachability_report(const ReachabilityResults& results) {
       results.beta));
   d.figure(theorem_figure(results.theorem));
   d.table(ablation_table(results.ablation));
-  if (results.runs.empty()) {
-    report.claims.push_back(
-        {kConjecture, Verdict::kNotTested, "no models were trained in this run"});
-  } else {
-    add_trained(results, report);
-  }
+  add_trained(results, report);
   d.heading("The construction, in numbers");
   d.table(theorem_table(results.theorem));
   return report;

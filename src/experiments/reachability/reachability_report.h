@@ -16,7 +16,8 @@ struct ReachabilityResults {
   std::vector<AblationRow> ablation;
   std::vector<TrainedPathsRun> runs;  // may be none
   double beta = 0;
-  int paths = 0;         // of the task that was learnt
+  int paths = 0;             // of the task that was learnt
+  int trained_distance = 0;  // of its queries; 0: all distances that were measured
   std::string training;  // what was trained, in a sentence or two
 };
 

@@ -38,7 +38,8 @@ PathOptions held_out(const TrainedSettings& s, uint64_t seed) {
 }
 
 Status write_validation(const TrainedSettings& s, const std::string& path) {
-  const PathOptions options = held_out(s, 1);
+  PathOptions options = held_out(s, 1);
+  options.farthest = s.task.farthest;
   TokenShardWriter writer(options.vocab_size());
   for (int i = 0; i < s.validation_examples; ++i) {
     const std::vector<int32_t> ids = path_document(options, static_cast<uint64_t>(i)).ids(options);
@@ -239,7 +240,7 @@ std::string ReachabilityStudy::training_text() const {
       "nodes "
       "renamed and edges shuffled in every document; a query is a node, its answer the only end "
       "that can be "
-      "reached from it, {} queries per document of which every answer is learnt{}. `k x c` is k "
+      "reached from it, {} queries per document of which every answer is learnt{}{}. `k x c` is k "
       "layers read c times (width {}, {} heads, feed-forward {}, {} norms, RoPE), trained on {} "
       "steps of {} tokens with the loss after the last loop, {} seed{}. What is scored is held out "
       "by a hash of the graph, one query per document.",
@@ -248,6 +249,9 @@ std::string ReachabilityStudy::training_text() const {
           ? ""
           : fmt::format(", short paths first (they grow by an edge every {} documents)",
                         s.task.documents_per_length),
+      s.task.farthest == 0 || s.task.farthest == s.task.length
+          ? ""
+          : fmt::format(", up to {} edges from the end", s.task.farthest),
       s.recipe.hidden_size, s.recipe.heads, s.recipe.intermediate_size, s.recipe.norm_placement,
       s.steps, s.recipe.sequences * s.recipe.sequence_length, s.seeds.size(),
       s.seeds.size() == 1 ? "" : "s");
@@ -257,6 +261,7 @@ Result<StudyReport> ReachabilityStudy::report(const CellResults& results) const 
   ReachabilityResults r;
   r.beta = theorem_.beta;
   r.paths = trained_.task.paths;
+  r.trained_distance = trained_.task.farthest;
   r.training = training_text();
   for (int nodes : theorem_.nodes) {
     const auto rows = theorem_from_json(results.at(fmt::format("theorem-n{}", nodes)));

@@ -54,12 +54,13 @@ TrainedPathsRun run_of(LoopedShape shape, uint64_t seed, std::vector<double> tra
   return run;
 }
 
-std::vector<Claim> claims(const std::vector<TrainedPathsRun>& runs) {
+std::vector<Claim> claims(const std::vector<TrainedPathsRun>& runs, int trained_distance = 0) {
   ReachabilityResults results;
   results.theorem = {{16, GraphFamily::kLayered, 1, 4, 3, 2, 2, 0, 3, 3}};
   results.ablation = {{"as printed", {}, 40, 0, 0.4}};
   results.runs = runs;
   results.paths = 2;
+  results.trained_distance = trained_distance;
   return reachability_report(results).claims;
 }
 
@@ -67,7 +68,7 @@ TEST(ReachabilityReport, VerdictsFollowTheNumbers) {
   const TrainedPathsRun plain = run_of({2, 1}, 1, {1, 0.95, 0.55, 0.5});
   const TrainedPathsRun deep = run_of({8, 1}, 1, {1, 1, 0.9, 0.9});
   std::vector<Claim> c = claims({run_of({2, 4}, 1, {1, 1, 1, 0.97}), plain, deep});
-  ASSERT_EQ(c.size(), 4u);
+  ASSERT_EQ(c.size(), 5u);
   EXPECT_EQ(c[0].verdict, Verdict::kReproduced);
   EXPECT_EQ(c[1].verdict, Verdict::kNotReproduced);
   EXPECT_EQ(c[2].verdict, Verdict::kReproduced);
@@ -82,6 +83,40 @@ TEST(ReachabilityReport, VerdictsFollowTheNumbers) {
   c = claims({run_of({2, 4}, 1, {1, 1, 0.5, 0.5}), run_of({2, 1}, 1, {1, 0.1, 0.1, 0.1})});
   EXPECT_EQ(c[2].verdict, Verdict::kNotReproduced);
   EXPECT_THAT(c[2].finding, HasSubstr("no better than a guess"));
+}
+
+TEST(ReachabilityReport, SaysHowFarEachLoopReaches) {
+  TrainedPathsRun run = run_of({1, 2}, 1, {1, 1, 0, 0});
+  run.accuracy = {{1, 0, 0, 0}, {1, 1, 0, 0}, {1, 1, 1, 0}, {1, 1, 0.98, 0.96}};
+  std::vector<Claim> c = claims({run}, 2);
+  ASSERT_EQ(c.size(), 4u);
+  EXPECT_EQ(c[2].verdict, Verdict::kNotReproduced);  // one edge after one loop is not two
+  EXPECT_THAT(c[2].finding, HasSubstr("1, 2 edges after loops 1 to 2"));
+  EXPECT_EQ(c[3].verdict, Verdict::kReproduced);
+  EXPECT_THAT(c[3].finding, HasSubstr("3 to 4 edges 0.0% after 2 loops, 97.0% after 4"));
+  run.accuracy[0] = {1, 0.95, 0, 0};
+  run.accuracy[2] = run.accuracy[3] = {1, 1, 0, 0};
+  c = claims({run}, 2);
+  EXPECT_EQ(c[2].verdict, Verdict::kReproduced);
+  EXPECT_EQ(c[3].verdict, Verdict::kNotReproduced);
+  run.accuracy[3] = {1, 1, 1, 0.5};
+  EXPECT_EQ(claims({run}, 2)[3].verdict, Verdict::kPartly);
+}
+
+TEST(ReachabilityReport, ComparesWithinTheTrainedDistances) {
+  // Both fail beyond: that is no tie.
+  const std::vector<Claim> c =
+      claims({run_of({1, 2}, 1, {1, 1, 0, 0}), run_of({1, 1}, 1, {1, 0.5, 0, 0})}, 2);
+  EXPECT_EQ(c[2].verdict, Verdict::kReproduced);
+  EXPECT_THAT(c[2].finding, HasSubstr("distances 2 to 2: 1x2 100.0%, 1x1 50.0%"));
+}
+
+TEST(ReachabilityReport, StepsAreCountedToTheLastTimeBelow) {
+  TrainedPathsRun run = run_of({1, 2}, 1, {1, 1});
+  run.curve_steps = {10, 20, 30, 40, 50};
+  run.curve = {0.2, 0.99, 0.5, 0.96, 1};
+  EXPECT_EQ(run.steps_to(0.95), 40);
+  EXPECT_EQ(run.steps_to(0.1), 10);
 }
 
 TEST(ReachabilityReport, WithoutRunsTheConjectureIsNotTested) {
@@ -115,7 +150,7 @@ TEST(ReachabilityStudy, RunsFromStartToReport) {
   const auto study = make_reachability_study();
   ASSERT_OK(run_study(*study, options));
   const Json results = read_json_file(options.out + "/results.json").value();
-  EXPECT_EQ(results.at("claims").size(), 4u);
+  EXPECT_EQ(results.at("claims").size(), 5u);
   const Json& looped = results.at("cells").at("paths-1x2-s2");
   EXPECT_EQ(looped.at("accuracy").size(), 3u);  // loops beyond the trained two
   EXPECT_EQ(looped.at("accuracy").at(0).size(), 2u);

@@ -22,6 +22,8 @@ struct TrainedPathsRun {
   const std::vector<double>& trained() const {
     return accuracy[static_cast<size_t>(shape.loops - 1)];
   }
+  // Of the learning curve, the first step from which on it stays at `share` of its last value.
+  double steps_to(double share) const;
 };
 
 OrderedJson trained_paths_json(const TrainedPathsRun& run);
@@ -33,7 +35,10 @@ struct TrainedPaths {
   std::vector<TrainedPathsRun> runs;
 
   SeedSummary at(int loops, size_t distance) const;  // loops and distance from 1
-  SeedSummary mean_over(size_t first_distance, size_t last_distance) const;  // at trained loops
+  SeedSummary mean_over(int loops, size_t first_distance, size_t last_distance) const;
+  SeedSummary mean_over(size_t first_distance, size_t last_distance) const {
+    return mean_over(shape.loops, first_distance, last_distance);
+  }
 };
 
 // In the order in which shapes come first.

@@ -1,0 +1,268 @@
+#include "experiments/reachability/trained_report.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "eval/joined.h"
+
+namespace looplm {
+namespace {
+
+// Accuracy from which a distance counts as learnt, and a difference that counts.
+constexpr double kLearnt = 0.9;
+constexpr double kDifference = 0.05;
+
+constexpr const char* kConjecture =
+    "(conjecture, appendix B.5; ours, trained) at equal arithmetic, tied layers learn the repeated "
+    "step from fewer examples than layers of their own";
+
+Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths,
+                       size_t trained) {
+  const auto trained_distance = static_cast<double>(trained);
+  Figure figure;
+  figure.name = "accuracy-by-distance";
+  figure.title = "Trained models: which end can be reached";
+  figure.x_label = "edges to the end of the path";
+  figure.y_label = "accuracy (best and worst seed)";
+  figure.y_range = {0, 1.02};
+  const size_t length = shapes.front().runs.front().trained().size();
+  for (const TrainedPaths& shape : shapes) {
+    Series s;
+    s.name = shape.shape.name();
+    for (size_t d = 1; d <= length; ++d) {
+      const SeedSummary summary = shape.at(shape.shape.loops, d);
+      s.x.push_back(static_cast<double>(d));
+      s.y.push_back(summary.mean);
+      s.low.push_back(summary.low);
+      s.high.push_back(summary.high);
+    }
+    figure.series.push_back(std::move(s));
+  }
+  if (trained < length) {
+    Series edge;
+    edge.name = "farthest in training";
+    edge.x = {trained_distance + 0.5, trained_distance + 0.5};
+    edge.y = {0, 1};
+    edge.style = Series::Style::kDashed;
+    figure.series.push_back(std::move(edge));
+  }
+  Series guess;
+  guess.name = "a guess among the ends";
+  guess.x = {1, static_cast<double>(length)};
+  guess.y = {1.0 / paths, 1.0 / paths};
+  guess.style = Series::Style::kDashed;
+  figure.series.push_back(std::move(guess));
+  return figure;
+}
+
+Figure loops_figure(const TrainedPaths& shape) {
+  Figure figure;
+  figure.name = "loops-" + shape.shape.name();
+  figure.title = fmt::format("{} (trained with {} loops): accuracy by loops run",
+                             shape.shape.name(), shape.shape.loops);
+  figure.x_label = "edges to the end of the path";
+  figure.y_label = "loops";
+  const auto& first = shape.runs.front().accuracy;
+  for (size_t t = 0; t < first.size(); ++t) {
+    figure.row_names.push_back(fmt::format("{}", t + 1));
+    std::vector<double> row;
+    for (size_t d = 1; d <= first[t].size(); ++d) {
+      row.push_back(shape.at(static_cast<int>(t) + 1, d).mean);
+    }
+    figure.cells.push_back(std::move(row));
+  }
+  for (size_t d = 1; d <= first[0].size(); ++d) {
+    figure.column_names.push_back(fmt::format("{}", d));
+  }
+  return figure;
+}
+
+Figure curve_figure(const std::vector<TrainedPaths>& shapes) {
+  Figure figure;
+  figure.name = "learning-curves";
+  figure.title = "Trained models: learning curves";
+  figure.x_label = "steps";
+  figure.y_label = "accuracy, distances trained";
+  figure.y_range = {0, 1.02};
+  for (const TrainedPaths& shape : shapes) {
+    for (const TrainedPathsRun& run : shape.runs) {
+      Series s;
+      s.name = fmt::format("{}, seed {}", shape.shape.name(), run.seed);
+      s.x = run.curve_steps;
+      s.y = run.curve;
+      s.style = Series::Style::kLine;
+      figure.series.push_back(std::move(s));
+    }
+  }
+  return figure;
+}
+
+// The farthest distance up to which all are learnt, mean over seeds, after some loops; 0: none.
+size_t reach(const TrainedPaths& shape, int loops) {
+  const size_t length = shape.runs.front().trained().size();
+  size_t d = 0;
+  while (d < length && shape.at(loops, d + 1).mean >= kLearnt) ++d;
+  return d;
+}
+
+size_t reach(const TrainedPaths& shape) { return reach(shape, shape.shape.loops); }
+
+Table trained_table(const std::vector<TrainedPaths>& shapes, size_t trained) {
+  Table table;
+  const size_t far = trained / 2 + 1;
+  table.columns = {"layers x loops",
+                   "parameters",
+                   "depth",
+                   "seeds",
+                   fmt::format("distances 1 to {}", trained),
+                   fmt::format("{} to {}", far, trained),
+                   "learnt up to",
+                   "steps to 95% of its last"};
+  for (const TrainedPaths& shape : shapes) {
+    std::vector<std::string> steps;
+    for (const TrainedPathsRun& run : shape.runs) {
+      steps.push_back(fmt::format("{:.0f}", run.steps_to(0.95)));
+    }
+    table.rows.push_back({shape.shape.name(), fmt::format("{}", shape.runs.front().parameters),
+                          fmt::format("{}", shape.shape.depth()),
+                          fmt::format("{}", shape.runs.size()),
+                          percent_text(shape.mean_over(1, trained)),
+                          percent_text(shape.mean_over(far, trained)),
+                          fmt::format("{}", reach(shape)), joined(steps)});
+  }
+  table.caption = fmt::format(
+      "Accuracy after the trained loops, mean over seeds with the worst and the best; a distance "
+      "counts as learnt from {:.0f}% on.",
+      100 * kLearnt);
+  return table;
+}
+
+Table reach_table(const std::vector<TrainedPaths>& shapes) {
+  Table table;
+  table.columns = {"layers x loops"};
+  size_t most = 0;
+  for (const TrainedPaths& shape : shapes) {
+    most = std::max(most, shape.runs.front().accuracy.size());
+  }
+  for (size_t t = 1; t <= most; ++t) table.columns.push_back(fmt::format("{} loops", t));
+  for (const TrainedPaths& shape : shapes) {
+    if (shape.shape.loops == 1) continue;
+    std::vector<std::string> row = {shape.shape.name()};
+    for (size_t t = 1; t <= most; ++t) {
+      row.push_back(t <= shape.runs.front().accuracy.size()
+                        ? fmt::format("{}", reach(shape, static_cast<int>(t)))
+                        : "");
+    }
+    table.rows.push_back(std::move(row));
+  }
+  table.caption =
+      "Edges up to which answers are right (as above) after so many loops of one trained model.";
+  return table;
+}
+
+// A looped shape against a plain one in the far half of the trained distances. Models that only
+// guess among the ends have not learnt the task, and say nothing.
+Claim compare(const std::string& claim, const TrainedPaths& looped, const TrainedPaths& plain,
+              size_t trained, double guess) {
+  const size_t far = trained / 2 + 1;
+  const SeedSummary a = looped.mean_over(far, trained), b = plain.mean_over(far, trained);
+  Claim c;
+  c.claim = claim;
+  const bool far_learnt = a.mean > guess + kDifference;
+  c.verdict = far_learnt && a.low >= b.high + kDifference   ? Verdict::kReproduced
+              : far_learnt && a.mean > b.mean + kDifference ? Verdict::kPartly
+                                                            : Verdict::kNotReproduced;
+  c.finding = fmt::format("distances {} to {}: {} {}, {} {}; learnt up to {} and {}{}", far, trained,
+                          looped.shape.name(), percent_text(a), plain.shape.name(), percent_text(b),
+                          reach(looped), reach(plain),
+                          far_learnt ? "" : "; the looped model does no better than a guess");
+  return c;
+}
+
+// Context alone needs ceil(log2 D) loops of the construction: 2^t edges after t loops.
+Claim doubling(const TrainedPaths& looped, size_t trained) {
+  Claim c;
+  c.claim = "(ours, trained) a loop doubles the reach, as in the construction";
+  bool doubles = true;
+  std::vector<std::string> reached;
+  for (int t = 1; t <= looped.shape.loops; ++t) {
+    const size_t edges = reach(looped, t);
+    doubles = doubles && (t >= 30 || edges >= std::min(trained, size_t{1} << t));
+    reached.push_back(fmt::format("{}", edges));
+  }
+  c.verdict = doubles ? Verdict::kReproduced : Verdict::kNotReproduced;
+  c.finding = fmt::format("{}: {} edges after loops 1 to {}", looped.shape.name(),
+                          joined(reached), looped.shape.loops);
+  return c;
+}
+
+// Distances that training has not shown, with more loops than it ran.
+Claim beyond(const TrainedPaths& looped, size_t trained) {
+  const size_t length = looped.runs.front().trained().size();
+  const auto loops = static_cast<int>(looped.runs.front().accuracy.size());
+  int best = looped.shape.loops;
+  for (int t = best; t <= loops; ++t) {
+    if (looped.mean_over(t, trained + 1, length).mean >
+        looped.mean_over(best, trained + 1, length).mean) {
+      best = t;
+    }
+  }
+  const SeedSummary with_more = looped.mean_over(best, trained + 1, length);
+  const SeedSummary before = looped.mean_over(looped.shape.loops, trained + 1, length);
+  Claim c;
+  c.claim = "(ours, trained) more loops than trained reach farther than trained";
+  c.verdict = best > looped.shape.loops && with_more.low >= kLearnt ? Verdict::kReproduced
+              : with_more.mean > before.mean + kDifference          ? Verdict::kPartly
+                                                                    : Verdict::kNotReproduced;
+  c.finding = fmt::format(
+      "{}, trained up to {} edges: {} to {} edges {} after {} loops, {} after {}",
+      looped.shape.name(), trained, trained + 1, length, percent_text(before), looped.shape.loops,
+      percent_text(with_more), best);
+  return c;
+}
+
+}  // namespace
+
+void add_trained(const ReachabilityResults& results, StudyReport& report) {
+  if (results.runs.empty()) {
+    report.claims.push_back(
+        {kConjecture, Verdict::kNotTested, "no models were trained in this run"});
+    return;
+  }
+  const std::vector<TrainedPaths> shapes = by_shape(results.runs);
+  const size_t length = shapes.front().runs.front().trained().size();
+  const size_t trained = results.trained_distance > 0
+                             ? static_cast<size_t>(results.trained_distance)
+                             : length;
+  Document& d = report.document;
+  d.heading("Trained models");
+  d.paragraph(results.training);
+  d.table(trained_table(shapes, trained));
+  d.figure(distance_figure(shapes, results.paths, trained));
+  const bool any_looped = std::ranges::any_of(
+      shapes, [](const TrainedPaths& shape) { return shape.shape.loops > 1; });
+  if (any_looped) d.table(reach_table(shapes));
+  for (const TrainedPaths& shape : shapes) {
+    if (shape.shape.loops > 1) d.figure(loops_figure(shape));
+  }
+  d.figure(curve_figure(shapes));
+  for (const TrainedPaths& looped : shapes) {
+    if (looped.shape.loops == 1) continue;
+    for (const TrainedPaths& plain : shapes) {
+      if (plain.shape.loops > 1) continue;
+      if (plain.shape.layers == looped.shape.layers) {
+        report.claims.push_back(compare(
+            "(ours, trained) at equal parameters, loops reach farther than one reading of the "
+            "same layers",
+            looped, plain, trained, 1.0 / results.paths));
+      } else if (plain.shape.layers == looped.shape.depth()) {
+        report.claims.push_back(compare(kConjecture, looped, plain, trained, 1.0 / results.paths));
+      }
+    }
+    report.claims.push_back(doubling(looped, trained));
+    if (trained < length) report.claims.push_back(beyond(looped, trained));
+  }
+}
+
+}  // namespace looplm

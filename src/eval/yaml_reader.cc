@@ -53,8 +53,7 @@ Result<Json> to_json(const YAML::Node& node, int level, size_t& left) {
   if (node.IsMap()) {
     Json object = Json::object();
     for (const auto& entry : node) {
-      LOOPLM_ASSIGN_OR_RETURN(object[entry.first.Scalar()],
-                              to_json(entry.second, level + 1, left));
+      LOOPLM_ASSIGN_OR_RETURN(object[entry.first.Scalar()], to_json(entry.second, level + 1, left));
     }
     return object;
   }

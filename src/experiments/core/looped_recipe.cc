@@ -128,6 +128,7 @@ SeedSummary summarize_seeds(const std::vector<double>& values) {
   summary.low = *std::min_element(values.begin(), values.end());
   summary.high = *std::max_element(values.begin(), values.end());
   summary.seeds = static_cast<int>(values.size());
+  summary.values = values;
   return summary;
 }
 
@@ -138,6 +139,14 @@ bool is_above(const SeedSummary& a, const SeedSummary& b) {
 
 bool is_clearly_above(const SeedSummary& a, const SeedSummary& b) {
   return is_above(a, b) && a.seeds >= 2 && b.seeds >= 2 && a.low > b.high;
+}
+
+bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b) {
+  if (!is_above(a, b) || a.seeds < 2 || a.seeds != b.seeds) return false;
+  for (size_t i = 0; i < a.values.size(); ++i) {
+    if (a.values[i] <= b.values[i]) return false;
+  }
+  return true;
 }
 
 std::string percent_text(const SeedSummary& summary) {

@@ -111,5 +111,14 @@ TEST(SeedSummary, IsAboveBeyondChanceAndClearlyWithEverySeed) {
   EXPECT_FALSE(is_above(low, summarize_seeds({0.9})));
 }
 
+TEST(SeedSummary, PairsOfTheSameDataAreCompared) {
+  const SeedSummary b = summarize_seeds({0.5, 0.7});
+  EXPECT_TRUE(is_above_in_pairs(summarize_seeds({0.6, 0.8}), b));  // though 0.6 is below 0.7
+  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.8, 0.7}), b));
+  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.51, 0.71}), b));  // within chance
+  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.9}), summarize_seeds({0.5})));
+  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.8, 0.9, 0.9}), b));
+}
+
 }  // namespace
 }  // namespace looplm

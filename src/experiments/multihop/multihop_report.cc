@@ -153,13 +153,14 @@ size_t widest(const std::vector<const MultihopCurve*>& family) {
   return best;
 }
 
-// Every model of the family better than the one with fewer loops, and seeds apart?
+// Every model of the family better than the one with fewer loops, with every seed (whose models
+// share world and questions)?
 Verdict order_verdict(const std::vector<const MultihopCurve*>& family, size_t count) {
   bool clearly = true;
   for (size_t i = 1; i < family.size(); ++i) {
     const SeedSummary& fewer = family[i - 1]->accuracy[count];
     const SeedSummary& more = family[i]->accuracy[count];
-    clearly = clearly && is_clearly_above(more, fewer);
+    clearly = clearly && is_above_in_pairs(more, fewer);
   }
   if (clearly) return Verdict::kReproduced;
   const bool ends = is_above(family.back()->accuracy[count], family.front()->accuracy[count]);
@@ -239,7 +240,7 @@ Claim arithmetic_claim(const std::vector<MultihopCurve>& curves,
     const SeedSummary& a = looped.accuracy[i];
     const SeedSummary& b = plain->accuracy[i];
     above += is_above(a, b) ? 1 : 0;
-    clearly += is_clearly_above(a, b) ? 1 : 0;
+    clearly += is_above_in_pairs(a, b) ? 1 : 0;
     below += is_above(b, a) ? 1 : 0;
     claim.finding +=
         fmt::format("{}{} questions: {} {} against {} {}", i == 0 ? "" : "; ", looped.questions[i],

@@ -27,15 +27,17 @@ MultihopRun run_of(LoopedShape shape, int64_t questions, uint64_t seed, double m
   return run;
 }
 
-// Two counts of questions, two seeds; 2x2 gains over 2x1, 4x1 lies between.
-std::vector<MultihopRun> grid(double gain) {
+// Two counts of questions, two seeds; 2x2 gains over 2x1, the first seed more than the second by
+// twice `uneven`; 4x1 lies between.
+std::vector<MultihopRun> grid(double gain, double uneven = 0) {
   std::vector<MultihopRun> runs;
   for (const uint64_t seed : {1, 2}) {
     const double noise = seed == 1 ? -0.03 : 0.03;
     for (const int64_t questions : {100, 200}) {
       const double base = questions == 100 ? 0.2 : 0.4;
       runs.push_back(run_of({2, 1}, questions, seed, base / 2 + noise, base + noise));
-      runs.push_back(run_of({2, 2}, questions, seed, base + gain / 2, base + noise + gain));
+      const double gained = gain + (seed == 1 ? uneven : -uneven);
+      runs.push_back(run_of({2, 2}, questions, seed, base + gain / 2, base + noise + gained));
       runs.push_back(run_of({4, 1}, questions, seed, base / 2, base + noise + gain / 2));
     }
   }
@@ -96,9 +98,11 @@ TEST(MultihopResults, VerdictsFollowTheNumbers) {
   for (const Claim& claim : report_of(grid(-0.1)).claims) {
     EXPECT_EQ(claim.verdict, Verdict::kNotReproduced) << claim.claim;
   }
+  // Seeds overlap, but each gains.
+  EXPECT_EQ(report_of(grid(0.05)).claims[0].verdict, Verdict::kReproduced);
   // Better on average, but not every seed; then by less than chance explains.
-  EXPECT_EQ(report_of(grid(0.05)).claims[0].verdict, Verdict::kPartly);
-  EXPECT_EQ(report_of(grid(0.10)).claims[2].verdict, Verdict::kPartly);
+  EXPECT_EQ(report_of(grid(0.05, 0.06)).claims[0].verdict, Verdict::kPartly);
+  EXPECT_EQ(report_of(grid(0.10, 0.06)).claims[2].verdict, Verdict::kPartly);
   EXPECT_EQ(report_of(grid(0.03)).claims[0].verdict, Verdict::kNotReproduced);
   EXPECT_EQ(report_of(grid(0.03)).claims[2].verdict, Verdict::kNotReproduced);
   EXPECT_THAT(report_of(grid(0.3)).claims[0].finding, HasSubstr("2 loops 50.0%"));

@@ -95,8 +95,8 @@ PathDocument path_document(const PathOptions& options, uint64_t index) {
 uint64_t PathStream::hash() const {
   uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
   const auto add = [&](uint64_t value) { hash = (hash ^ value) * 0x100000001b3u; };
-  for (int value : {options_.paths, options_.length, options_.distance, options_.farthest,
-                    options_.queries}) {
+  for (int value :
+       {options_.paths, options_.length, options_.distance, options_.farthest, options_.queries}) {
     add(static_cast<uint64_t>(value));
   }
   add(static_cast<uint64_t>(options_.split));

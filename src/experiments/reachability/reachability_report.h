@@ -18,7 +18,7 @@ struct ReachabilityResults {
   double beta = 0;
   int paths = 0;             // of the task that was learnt
   int trained_distance = 0;  // of its queries; 0: all distances that were measured
-  std::string training;  // what was trained, in a sentence or two
+  std::string training;      // what was trained, in a sentence or two
 };
 
 StudyReport reachability_report(const ReachabilityResults& results);

@@ -42,8 +42,7 @@ SeedSummary TrainedPaths::at(int loops, size_t distance) const {
   return summarize_seeds(values);
 }
 
-SeedSummary TrainedPaths::mean_over(int loops, size_t first_distance,
-                                    size_t last_distance) const {
+SeedSummary TrainedPaths::mean_over(int loops, size_t first_distance, size_t last_distance) const {
   LOOPLM_CHECK(first_distance >= 1 && first_distance <= last_distance);
   std::vector<double> values;
   for (const TrainedPathsRun& run : runs) {

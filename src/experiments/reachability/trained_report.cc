@@ -17,8 +17,7 @@ constexpr const char* kConjecture =
     "(conjecture, appendix B.5; ours, trained) at equal arithmetic, tied layers learn the repeated "
     "step from fewer examples than layers of their own";
 
-Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths,
-                       size_t trained) {
+Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_t trained) {
   const auto trained_distance = static_cast<double>(trained);
   Figure figure;
   figure.name = "accuracy-by-distance";
@@ -124,12 +123,11 @@ Table trained_table(const std::vector<TrainedPaths>& shapes, size_t trained) {
     for (const TrainedPathsRun& run : shape.runs) {
       steps.push_back(fmt::format("{:.0f}", run.steps_to(0.95)));
     }
-    table.rows.push_back({shape.shape.name(), fmt::format("{}", shape.runs.front().parameters),
-                          fmt::format("{}", shape.shape.depth()),
-                          fmt::format("{}", shape.runs.size()),
-                          percent_text(shape.mean_over(1, trained)),
-                          percent_text(shape.mean_over(far, trained)),
-                          fmt::format("{}", reach(shape)), joined(steps)});
+    table.rows.push_back(
+        {shape.shape.name(), fmt::format("{}", shape.runs.front().parameters),
+         fmt::format("{}", shape.shape.depth()), fmt::format("{}", shape.runs.size()),
+         percent_text(shape.mean_over(1, trained)), percent_text(shape.mean_over(far, trained)),
+         fmt::format("{}", reach(shape)), joined(steps)});
   }
   table.caption = fmt::format(
       "Accuracy after the trained loops, mean over seeds with the worst and the best; a distance "
@@ -173,9 +171,9 @@ Claim compare(const std::string& claim, const TrainedPaths& looped, const Traine
   c.verdict = far_learnt && a.low >= b.high + kDifference   ? Verdict::kReproduced
               : far_learnt && a.mean > b.mean + kDifference ? Verdict::kPartly
                                                             : Verdict::kNotReproduced;
-  c.finding = fmt::format("distances {} to {}: {} {}, {} {}; learnt up to {} and {}{}", far, trained,
-                          looped.shape.name(), percent_text(a), plain.shape.name(), percent_text(b),
-                          reach(looped), reach(plain),
+  c.finding = fmt::format("distances {} to {}: {} {}, {} {}; learnt up to {} and {}{}", far,
+                          trained, looped.shape.name(), percent_text(a), plain.shape.name(),
+                          percent_text(b), reach(looped), reach(plain),
                           far_learnt ? "" : "; the looped model does no better than a guess");
   return c;
 }
@@ -192,8 +190,8 @@ Claim doubling(const TrainedPaths& looped, size_t trained) {
     reached.push_back(fmt::format("{}", edges));
   }
   c.verdict = doubles ? Verdict::kReproduced : Verdict::kNotReproduced;
-  c.finding = fmt::format("{}: {} edges after loops 1 to {}", looped.shape.name(),
-                          joined(reached), looped.shape.loops);
+  c.finding = fmt::format("{}: {} edges after loops 1 to {}", looped.shape.name(), joined(reached),
+                          looped.shape.loops);
   return c;
 }
 
@@ -215,10 +213,10 @@ Claim beyond(const TrainedPaths& looped, size_t trained) {
   c.verdict = best > looped.shape.loops && with_more.low >= kLearnt ? Verdict::kReproduced
               : with_more.mean > before.mean + kDifference          ? Verdict::kPartly
                                                                     : Verdict::kNotReproduced;
-  c.finding = fmt::format(
-      "{}, trained up to {} edges: {} to {} edges {} after {} loops, {} after {}",
-      looped.shape.name(), trained, trained + 1, length, percent_text(before), looped.shape.loops,
-      percent_text(with_more), best);
+  c.finding =
+      fmt::format("{}, trained up to {} edges: {} to {} edges {} after {} loops, {} after {}",
+                  looped.shape.name(), trained, trained + 1, length, percent_text(before),
+                  looped.shape.loops, percent_text(with_more), best);
   return c;
 }
 
@@ -232,16 +230,15 @@ void add_trained(const ReachabilityResults& results, StudyReport& report) {
   }
   const std::vector<TrainedPaths> shapes = by_shape(results.runs);
   const size_t length = shapes.front().runs.front().trained().size();
-  const size_t trained = results.trained_distance > 0
-                             ? static_cast<size_t>(results.trained_distance)
-                             : length;
+  const size_t trained =
+      results.trained_distance > 0 ? static_cast<size_t>(results.trained_distance) : length;
   Document& d = report.document;
   d.heading("Trained models");
   d.paragraph(results.training);
   d.table(trained_table(shapes, trained));
   d.figure(distance_figure(shapes, results.paths, trained));
-  const bool any_looped = std::ranges::any_of(
-      shapes, [](const TrainedPaths& shape) { return shape.shape.loops > 1; });
+  const bool any_looped =
+      std::ranges::any_of(shapes, [](const TrainedPaths& shape) { return shape.shape.loops > 1; });
   if (any_looped) d.table(reach_table(shapes));
   for (const TrainedPaths& shape : shapes) {
     if (shape.shape.loops > 1) d.figure(loops_figure(shape));

@@ -128,6 +128,57 @@ refuses "task name" "no task is called 'mmmlu'" "$looplm" eval run/model mmmlu
 refuses "no task" "looplm eval run/model sums" "$looplm" eval run/model
 refuses "exit rule" "no rule is called 'mood'" "$looplm" eval run/model sums.yaml --exit mood:1
 refuses "no tokenizer" "tokenizer.json" "$looplm" eval model sums.yaml
+
+# --- experiment: from settings to a report; a run that is interrupted goes on to the same figures
+"$looplm" experiment list >studies || fail "experiment list"
+expect "experiment list" '^reachability +' studies
+cat >paths.toml <<'TOML'
+[theorem]
+nodes = [6]
+graphs = [1]
+random_graphs = 2
+ablation_nodes = 6
+ablation_graphs = 2
+[task]
+length = 2
+queries = 2
+[model]
+shapes = ["1x2", "1x1"]
+hidden_size = 16
+heads = 2
+intermediate_size = 16
+[training]
+steps = 1500
+sequences = 2
+sequence_length = 32
+validations = 3
+checkpoint_every = 100
+[evaluation]
+validation_examples = 8
+examples = 6
+loops = 3
+TOML
+"$looplm" experiment run reachability --settings paths.toml --out whole --jobs 2 >out 2>err || fail "experiment: $(cat err)"
+expect "experiment" '^whole/report.html$' out
+expect "experiment report" '^\| the matrices as printed .* \*\*not\*\*' whole/report.md
+expect "experiment figure" '<svg' whole/report.html
+"$looplm" experiment run reachability --settings paths.toml --out halves --threads 1 >/dev/null 2>&1 &
+pid=$!
+tries=0
+until [ -e halves/cells/paths-1x2-s1/run/log.jsonl ] || [ $tries = 300 ]; do sleep 0.05; tries=$((tries + 1)); done
+sleep 0.3
+kill -INT $pid
+wait $pid && fail "experiment: an interrupted run ends with status 0"
+[ ! -e halves/results.json ] || fail "experiment: an interrupted run has results"
+"$looplm" experiment run reachability --settings paths.toml --out halves --threads 1 >/dev/null 2>err || fail "experiment resumed: $(cat err)"
+cmp whole/results.json halves/results.json || fail "experiment: interrupted, other figures"
+mkdir alone && cp whole/results.json alone
+"$looplm" experiment report reachability --out alone >/dev/null 2>err || fail "experiment report: $(cat err)"
+cmp whole/report.md alone/report.md || fail "experiment report: from results.json alone, another report"
+refuses "study" "no study 'reach'.*reachability" "$looplm" experiment run reach
+refuses "study setting" "training.stepz" "$looplm" experiment run reachability --settings paths.toml --set training.stepz=1 --out x
+refuses "study shapes" "model.shapes" "$looplm" experiment run reachability --settings paths.toml --set 'model.shapes=[]' --out x
+refuses "other settings" "whole" "$looplm" experiment run reachability --settings paths.toml --set training.steps=7 --out whole
 "$looplm" run run/model -p "7-2*3=" -n 2 >text 2>/dev/null || fail "run -p"
 "$looplm" info run/model >/dev/null || fail "info"
 

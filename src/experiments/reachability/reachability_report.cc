@@ -108,6 +108,9 @@ Figure theorem_figure(const std::vector<TheoremRow>& rows) {
     }
     return s;
   };
+  double highest = 0;
+  for (const auto& [diameter, loops] : bound) highest = std::max<double>(highest, loops);
+  figure.y_range = {-0.3, highest + 0.5};
   figure.series.push_back(series("bound", bound));
   figure.series.back().style = Series::Style::kDashed;
   for (const auto& [share, points] : most) {

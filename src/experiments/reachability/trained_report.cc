@@ -82,17 +82,21 @@ Figure curve_figure(const std::vector<TrainedPaths>& shapes) {
   figure.name = "learning-curves";
   figure.title = "Trained models: learning curves";
   figure.x_label = "steps";
-  figure.y_label = "accuracy, distances trained";
+  figure.y_label = "accuracy, distances trained (best and worst seed)";
   figure.y_range = {0, 1.02};
   for (const TrainedPaths& shape : shapes) {
-    for (const TrainedPathsRun& run : shape.runs) {
-      Series s;
-      s.name = fmt::format("{}, seed {}", shape.shape.name(), run.seed);
-      s.x = run.curve_steps;
-      s.y = run.curve;
-      s.style = Series::Style::kLine;
-      figure.series.push_back(std::move(s));
+    Series s;
+    s.name = shape.shape.name();
+    s.x = shape.runs.front().curve_steps;
+    for (size_t i = 0; i < s.x.size(); ++i) {
+      std::vector<double> values;
+      for (const TrainedPathsRun& run : shape.runs) values.push_back(run.curve.at(i));
+      const SeedSummary summary = summarize_seeds(values);
+      s.y.push_back(summary.mean);
+      s.low.push_back(summary.low);
+      s.high.push_back(summary.high);
     }
+    figure.series.push_back(std::move(s));
   }
   return figure;
 }
@@ -143,7 +147,7 @@ Table reach_table(const std::vector<TrainedPaths>& shapes) {
   for (const TrainedPaths& shape : shapes) {
     most = std::max(most, shape.runs.front().accuracy.size());
   }
-  for (size_t t = 1; t <= most; ++t) table.columns.push_back(fmt::format("{} loops", t));
+  for (size_t t = 1; t <= most; ++t) table.columns.push_back(fmt::format("after {}", t));
   for (const TrainedPaths& shape : shapes) {
     if (shape.shape.loops == 1) continue;
     std::vector<std::string> row = {shape.shape.name()};
@@ -155,7 +159,7 @@ Table reach_table(const std::vector<TrainedPaths>& shapes) {
     table.rows.push_back(std::move(row));
   }
   table.caption =
-      "Edges up to which answers are right (as above) after so many loops of one trained model.";
+      "Edges up to which answers are right (as above), by the loops that a trained model runs.";
   return table;
 }
 
@@ -258,7 +262,10 @@ void add_trained(const ReachabilityResults& results, StudyReport& report) {
       }
     }
     report.claims.push_back(doubling(looped, trained));
-    if (trained < length) report.claims.push_back(beyond(looped, trained));
+    // A model that has not learnt what it was shown says nothing about what it was not.
+    if (trained < length && reach(looped) >= trained) {
+      report.claims.push_back(beyond(looped, trained));
+    }
   }
 }
 

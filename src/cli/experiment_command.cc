@@ -13,7 +13,6 @@
 #include "cli/interrupt.h"
 #include "cli/project_files.h"
 #include "experiments/core/runner.h"
-#include "experiments/core/settings.h"
 
 namespace looplm::cli {
 namespace {
@@ -69,23 +68,12 @@ struct RunOptions {
   StudyRunOptions run;
 };
 
-// Settings of one's own need the project's folder only where they name something in it.
-Result<std::string> root_for(const StudyRunOptions& run) {
-  const Result<std::string> root = project_root();
-  if (root.ok() || run.settings_file.empty()) return root;
-  LOOPLM_ASSIGN_OR_RETURN(const std::string settings,
-                          effective_settings(run.settings_file, run.overrides));
-  for (const char* name : {"{root}", "{study}"}) {
-    if (settings.find(name) == std::string::npos) continue;
-    return root.status().with_context(fmt::format("{} in {}", name, run.settings_file));
-  }
-  return std::string();
-}
-
 Status run(RunOptions o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Study> study, find_study(o.study));
-  LOOPLM_ASSIGN_OR_RETURN(o.run.root, root_for(o.run));
+  Result<std::string> root = project_root();
+  if (root.ok()) o.run.root = *root;
   if (o.run.settings_file.empty()) {
+    LOOPLM_RETURN_IF_ERROR(root.status());
     o.run.settings_file = fmt::format("{}/studies/{}/{}.toml", o.run.root, o.study, o.scale);
   }
   if (o.run.out.empty()) o.run.out = fmt::format("runs/experiments/{}-{}", o.study, o.scale);
@@ -131,9 +119,9 @@ struct ReportOptions {
 
 Status report(ReportOptions o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Study> study, find_study(o.study));
-  LOOPLM_ASSIGN_OR_RETURN(const std::string root, project_root());
+  Result<std::string> root = project_root();
   if (o.out.empty()) o.out = fmt::format("runs/experiments/{}-laptop", o.study);
-  LOOPLM_RETURN_IF_ERROR(report_study(*study, o.out, root));
+  LOOPLM_RETURN_IF_ERROR(report_study(*study, o.out, root.ok() ? *root : ""));
   fmt::print("{}/report.html\n", o.out);
   return {};
 }

@@ -31,7 +31,7 @@ struct StudyProgress {
 struct StudyRunOptions {
   std::string settings_file;           // TOML
   std::vector<std::string> overrides;  // "key=value"
-  std::string root;                    // what {root} in settings stands for
+  std::string root;                    // what {root} in settings stands for; empty: not known
   std::string out;
   int jobs = 1;     // cells at once
   int threads = 0;  // of all cells together; 0: all processors

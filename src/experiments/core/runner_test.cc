@@ -124,6 +124,15 @@ TEST_F(RunnerTest, RunsCellsAfterWhatTheyNeedAndReports) {
   EXPECT_TRUE(file_exists(dir_.file("kept/report.html")));
 }
 
+TEST_F(RunnerTest, WithoutTheProjectsFolderOnlySettingsThatNameItFail) {
+  SquaresStudy study;
+  options_.root.clear();
+  EXPECT_ERROR_SAYS(run(study), "s.toml", "'{study}/x'", "was not found");
+  options_.overrides = {"folder=\"/somewhere\""};
+  ASSERT_OK(run(study));
+  EXPECT_EQ(results().at("claims").at(0).at("finding"), "30 from /somewhere");
+}
+
 TEST_F(RunnerTest, AStoppedRunGoesOnWhereItWas) {
   options_.jobs = 1;
   SquaresStudy study;

@@ -7,22 +7,31 @@
 namespace looplm {
 namespace {
 
-void replace(std::string& text, const std::string& name, const std::string& value) {
+// Replaces `name` in a setting by a place below the project's folder, if that is known.
+Status replace(std::string& text, const std::string& name, const std::string& root,
+               const std::string& below) {
   for (size_t at = text.find(name); at != std::string::npos; at = text.find(name, at)) {
+    if (root.empty()) {
+      return not_found("'" + text +
+                       "' names the project's folder, the one with studies, which was not found");
+    }
+    const std::string value = root + below;
     text.replace(at, name.size(), value);
     at += value.size();
   }
+  return {};
 }
 
-void expand(toml::node& node, const std::string& root, const std::string& study) {
+Status expand(toml::node& node, const std::string& root, const std::string& study) {
   if (auto* table = node.as_table()) {
-    for (auto&& [key, child] : *table) expand(child, root, study);
+    for (auto&& [key, child] : *table) LOOPLM_RETURN_IF_ERROR(expand(child, root, study));
   } else if (auto* array = node.as_array()) {
-    for (toml::node& child : *array) expand(child, root, study);
+    for (toml::node& child : *array) LOOPLM_RETURN_IF_ERROR(expand(child, root, study));
   } else if (auto* text = node.as_string()) {
-    replace(text->get(), "{root}", root);
-    replace(text->get(), "{study}", study);
+    LOOPLM_RETURN_IF_ERROR(replace(text->get(), "{root}", root, ""));
+    return replace(text->get(), "{study}", root, "/studies/" + study);
   }
+  return {};
 }
 
 }  // namespace
@@ -42,7 +51,7 @@ Result<std::string> effective_settings(const std::string& file,
 Status configure_study(Study& study, const std::string& settings, const std::string& root,
                        const std::string& what) {
   LOOPLM_ASSIGN_OR_RETURN(toml::table table, parse_toml(settings, what));
-  expand(table, root, root + "/studies/" + study.name());
+  LOOPLM_RETURN_IF_ERROR(expand(table, root, study.name()).with_context(what));
   Status status;
   TomlReader reader(&table, "", status);
   const Status configured = study.configure(reader);

@@ -16,8 +16,9 @@ namespace looplm {
 Result<std::string> effective_settings(const std::string& file,
                                        const std::vector<std::string>& overrides);
 
-// Configures the study from that text. {root} and {study} in strings are replaced. Settings that
-// the study does not know are errors; `what` names the source.
+// Configures the study from that text. {root} and {study} in strings are replaced, which fails
+// where `root` is empty: not known. Settings that the study does not know are errors; `what` names
+// the source.
 Status configure_study(Study& study, const std::string& settings, const std::string& root,
                        const std::string& what);
 

@@ -1,11 +1,9 @@
 #include "experiments/core/looped_recipe.h"
 
 #include <charconv>
-#include <numeric>
 
 #include <fmt/format.h>
 
-#include "base/check.h"
 #include "base/json.h"
 
 namespace looplm {
@@ -118,41 +116,6 @@ std::string looped_run_toml(const LoopedRecipe& recipe, const LoopedRun& run) {
   line("memory", "keep_all");
   line("dtype", recipe.dtype);
   return text;
-}
-
-SeedSummary summarize_seeds(const std::vector<double>& values) {
-  LOOPLM_CHECK(!values.empty());
-  SeedSummary summary;
-  summary.mean =
-      std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-  summary.low = *std::min_element(values.begin(), values.end());
-  summary.high = *std::max_element(values.begin(), values.end());
-  summary.seeds = static_cast<int>(values.size());
-  summary.values = values;
-  return summary;
-}
-
-bool is_above(const SeedSummary& a, const SeedSummary& b) {
-  constexpr double kNoticeable = 0.04;
-  return a.mean - b.mean >= kNoticeable;
-}
-
-bool is_clearly_above(const SeedSummary& a, const SeedSummary& b) {
-  return is_above(a, b) && a.seeds >= 2 && b.seeds >= 2 && a.low > b.high;
-}
-
-bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b) {
-  if (!is_above(a, b) || a.seeds < 2 || a.seeds != b.seeds) return false;
-  for (size_t i = 0; i < a.values.size(); ++i) {
-    if (a.values[i] <= b.values[i]) return false;
-  }
-  return true;
-}
-
-std::string percent_text(const SeedSummary& summary) {
-  if (summary.seeds == 1) return fmt::format("{:.1f}%", 100 * summary.mean);
-  return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * summary.mean, 100 * summary.low,
-                     100 * summary.high);
 }
 
 }  // namespace looplm

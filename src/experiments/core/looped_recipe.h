@@ -80,27 +80,6 @@ struct LoopedRun {
 // The run file.
 std::string looped_run_toml(const LoopedRecipe& recipe, const LoopedRun& run);
 
-// Of one measure over seeds.
-struct SeedSummary {
-  double mean = 0;
-  double low = 0;  // of the worst seed
-  double high = 0;
-  int seeds = 0;
-  std::vector<double> values;  // in the order given
-};
-// At least one value.
-SeedSummary summarize_seeds(const std::vector<double>& values);
-// Whether the mean of `a` is above that of `b` by more than chance explains on a thousand examples
-// (4 points are two standard errors of a difference between two shares near a half).
-bool is_above(const SeedSummary& a, const SeedSummary& b);
-// Moreover every seed of `a`, at least two of each, is above every seed of `b`.
-bool is_clearly_above(const SeedSummary& a, const SeedSummary& b);
-// Or, where the i-th values of both had the same data: each of `a`, at least two, is above that of
-// `b`.
-bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b);
-// "93.1% [92.0, 94.2]", shares as percents; a single seed without brackets.
-std::string percent_text(const SeedSummary& summary);
-
 }  // namespace looplm
 
 #endif  // LOOPLM_EXPERIMENTS_CORE_LOOPED_RECIPE_H_

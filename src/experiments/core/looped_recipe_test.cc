@@ -92,33 +92,5 @@ TEST(LoopedRecipe, NamesShapesThatAreWrongOrTwice) {
   EXPECT_ERROR_SAYS(check_different(std::vector<int>{3, 1, 3}, "k"), "k has 3 twice");
 }
 
-TEST(SeedSummary, IsMeanWorstAndBest) {
-  const SeedSummary s = summarize_seeds({0.5, 0.25, 0.75});
-  EXPECT_EQ(s.mean, 0.5);
-  EXPECT_EQ(s.low, 0.25);
-  EXPECT_EQ(s.high, 0.75);
-  EXPECT_EQ(percent_text(s), "50.0% [25.0, 75.0]");
-  EXPECT_EQ(percent_text(summarize_seeds({0.123})), "12.3%");
-}
-
-TEST(SeedSummary, IsAboveBeyondChanceAndClearlyWithEverySeed) {
-  const SeedSummary low = summarize_seeds({0.50, 0.52});
-  EXPECT_FALSE(is_above(summarize_seeds({0.53, 0.54}), low));
-  EXPECT_TRUE(is_above(summarize_seeds({0.50, 0.62}), low));
-  EXPECT_FALSE(is_clearly_above(summarize_seeds({0.50, 0.62}), low));
-  EXPECT_TRUE(is_clearly_above(summarize_seeds({0.56, 0.57}), low));
-  EXPECT_FALSE(is_clearly_above(summarize_seeds({0.9}), low));
-  EXPECT_FALSE(is_above(low, summarize_seeds({0.9})));
-}
-
-TEST(SeedSummary, PairsOfTheSameDataAreCompared) {
-  const SeedSummary b = summarize_seeds({0.5, 0.7});
-  EXPECT_TRUE(is_above_in_pairs(summarize_seeds({0.6, 0.8}), b));  // though 0.6 is below 0.7
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.8, 0.7}), b));
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.51, 0.71}), b));  // within chance
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.9}), summarize_seeds({0.5})));
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.8, 0.9, 0.9}), b));
-}
-
 }  // namespace
 }  // namespace looplm

@@ -94,10 +94,7 @@ Figure layers_figure(const ManoTable& table) {
     const SeedSummary accuracy = final_accuracy(group);
     if (shape.loops > 1 && shape.depth() != deepest) continue;
     Series& series = shape.loops == 1 ? plain : looped;
-    series.x.push_back(shape.layers);
-    series.y.push_back(100 * accuracy.mean);
-    series.low.push_back(100 * accuracy.low);
-    series.high.push_back(100 * accuracy.high);
+    add_point(series, shape.layers, accuracy, 100);
   }
   for (Series* series : {&looped, &plain}) {
     if (!series->x.empty()) figure.series.push_back(std::move(*series));

@@ -89,10 +89,7 @@ Figure questions_figure(const std::vector<MultihopCurve>& curves) {
     series.name = shown(curve.shape);
     series.style = style_of(curves, curve.shape);
     for (size_t i = 0; i < curve.questions.size(); ++i) {
-      series.x.push_back(static_cast<double>(curve.questions[i]));
-      series.y.push_back(100 * curve.accuracy[i].mean);
-      series.low.push_back(100 * curve.accuracy[i].low);
-      series.high.push_back(100 * curve.accuracy[i].high);
+      add_point(series, static_cast<double>(curve.questions[i]), curve.accuracy[i], 100);
     }
     figure.series.push_back(std::move(series));
   }

@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "experiments/core/looped_recipe.h"
+#include "experiments/core/seed_summary.h"
 #include "experiments/core/study.h"
 
 namespace looplm {

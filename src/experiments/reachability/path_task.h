@@ -27,8 +27,8 @@ enum class PathSplit { kTrain, kHeldOut };
 struct PathOptions {
   int paths = 2;
   int length = 8;    // edges of each path, without that of its end
-  int distance = 0;  // from the end, of all queries; 0: drawn
-  int farthest = 0;  // distance that is drawn, if `distance` is 0; 0: the length of the paths
+  int distance = 0;  // from the end, of all queries (in shorter paths, their length); 0: drawn
+  int farthest = 0;  // of the distances drawn; 0: the length of the paths
   int queries = 8;   // per document
   // If positive, training begins with short paths: those of the first so many documents have one
   // edge, those of the next so many two, and so on to `length`. Names are drawn from all nodes().

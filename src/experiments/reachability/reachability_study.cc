@@ -32,14 +32,12 @@ PathOptions held_out(const TrainedSettings& s, uint64_t seed) {
   options.split = PathSplit::kHeldOut;
   options.queries = 1;
   options.documents_per_length = 0;
-  options.farthest = 0;
   options.seed = seed;
   return options;
 }
 
 Status write_validation(const TrainedSettings& s, const std::string& path) {
-  PathOptions options = held_out(s, 1);
-  options.farthest = s.task.farthest;
+  const PathOptions options = held_out(s, 1);
   TokenShardWriter writer(options.vocab_size());
   for (int i = 0; i < s.validation_examples; ++i) {
     const std::vector<int32_t> ids = path_document(options, static_cast<uint64_t>(i)).ids(options);

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "experiments/core/looped_recipe.h"
+#include "experiments/core/seed_summary.h"
 
 namespace looplm {
 

@@ -18,7 +18,6 @@ constexpr const char* kConjecture =
     "step from fewer examples than layers of their own";
 
 Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_t trained) {
-  const auto trained_distance = static_cast<double>(trained);
   Figure figure;
   figure.name = "accuracy-by-distance";
   figure.title = "Trained models: which end can be reached";
@@ -30,21 +29,12 @@ Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_
     Series s;
     s.name = shape.shape.name();
     for (size_t d = 1; d <= length; ++d) {
-      const SeedSummary summary = shape.at(shape.shape.loops, d);
-      s.x.push_back(static_cast<double>(d));
-      s.y.push_back(summary.mean);
-      s.low.push_back(summary.low);
-      s.high.push_back(summary.high);
+      add_point(s, static_cast<double>(d), shape.at(shape.shape.loops, d));
     }
     figure.series.push_back(std::move(s));
   }
   if (trained < length) {
-    Series edge;
-    edge.name = "farthest in training";
-    edge.x = {trained_distance + 0.5, trained_distance + 0.5};
-    edge.y = {0, 1};
-    edge.style = Series::Style::kDashed;
-    figure.series.push_back(std::move(edge));
+    figure.markers.push_back({static_cast<double>(trained) + 0.5, "farthest in training"});
   }
   Series guess;
   guess.name = "a guess among the ends";
@@ -87,14 +77,11 @@ Figure curve_figure(const std::vector<TrainedPaths>& shapes) {
   for (const TrainedPaths& shape : shapes) {
     Series s;
     s.name = shape.shape.name();
-    s.x = shape.runs.front().curve_steps;
-    for (size_t i = 0; i < s.x.size(); ++i) {
+    const std::vector<double>& steps = shape.runs.front().curve_steps;
+    for (size_t i = 0; i < steps.size(); ++i) {
       std::vector<double> values;
       for (const TrainedPathsRun& run : shape.runs) values.push_back(run.curve.at(i));
-      const SeedSummary summary = summarize_seeds(values);
-      s.y.push_back(summary.mean);
-      s.low.push_back(summary.low);
-      s.high.push_back(summary.high);
+      add_point(s, steps[i], summarize_seeds(values));
     }
     figure.series.push_back(std::move(s));
   }

@@ -1,0 +1,37 @@
+// One measure over the seeds of a training: what reports show of it, and when two differ.
+#ifndef LOOPLM_EXPERIMENTS_CORE_SEED_SUMMARY_H_
+#define LOOPLM_EXPERIMENTS_CORE_SEED_SUMMARY_H_
+
+#include <string>
+#include <vector>
+
+#include "eval/figure.h"
+
+namespace looplm {
+
+struct SeedSummary {
+  double mean = 0;
+  double low = 0;  // of the worst seed
+  double high = 0;
+  std::vector<double> values;  // of each seed, in the order given
+};
+// At least one value.
+SeedSummary summarize_seeds(const std::vector<double>& values);
+
+// Whether the mean of `a` is above that of `b` by more than chance explains on a thousand examples
+// (4 points are two standard errors of a difference between two shares near a half).
+bool is_above(const SeedSummary& a, const SeedSummary& b);
+// Moreover every seed of `a`, at least two of each, is above every seed of `b`.
+bool is_clearly_above(const SeedSummary& a, const SeedSummary& b);
+// Or, where the i-th values of both had the same data: each of `a`, at least two, is above that of
+// `b`.
+bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b);
+
+// "93.1% [92.0, 94.2]", shares as percents; a single seed without brackets.
+std::string percent_text(const SeedSummary& summary);
+// A point of the mean, with a bar from the worst to the best seed, all times `scale`.
+void add_point(Series& series, double x, const SeedSummary& summary, double scale = 1);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EXPERIMENTS_CORE_SEED_SUMMARY_H_

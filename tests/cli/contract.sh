@@ -166,7 +166,6 @@ expect "experiment figure" '<svg' whole/report.html
 pid=$!
 tries=0
 until [ -e halves/cells/paths-1x2-s1/run/log.jsonl ] || [ $tries = 300 ]; do sleep 0.05; tries=$((tries + 1)); done
-sleep 0.3
 kill -INT $pid
 wait $pid && fail "experiment: an interrupted run ends with status 0"
 [ ! -e halves/results.json ] || fail "experiment: an interrupted run has results"

@@ -1,19 +1,9 @@
-# looplm_precompile(TARGET HEADERS...): parses these, and the standard ones that nearly everything includes, once for all sources.
-function(looplm_precompile target)
-  target_precompile_headers(${target} PRIVATE <algorithm> <functional> <map> <memory> <string> <vector> ${ARGN})
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(${target} PRIVATE -fpch-preprocess)  # for ccache
-  endif()
-endfunction()
-
 # looplm_layer(NAME DEPENDS ... LIBRARIES ...): the static library looplm_NAME from this folder's sources, and a test program
 # NAME_test from its *_test.cc files.
 #   DEPENDS    layers below this one
 #   LIBRARIES  external libraries
-#   EXCLUDE    patterns of sources that are not the library's
-#   PRECOMPILE headers that most sources include
 function(looplm_layer name)
-  cmake_parse_arguments(LAYER "" "" "DEPENDS;LIBRARIES;EXCLUDE;PRECOMPILE" ${ARGN})
+  cmake_parse_arguments(LAYER "" "" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -29,17 +19,12 @@ function(looplm_layer name)
     target_link_libraries(looplm_${name} PUBLIC looplm_${dependency})
   endforeach()
   target_link_libraries(looplm_${name} PUBLIC ${LAYER_LIBRARIES})
-  if(LAYER_PRECOMPILE)
-    looplm_precompile(looplm_${name} ${LAYER_PRECOMPILE})
-  endif()
 
   if(LOOPLM_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE looplm_${name} looplm_test_support GTest::gmock
                                                GTest::gtest GTest::gtest_main)
-    # Tests wait for what they test.
-    target_compile_options(${name}_test PRIVATE -O1)
-    looplm_precompile(${name}_test <fmt/format.h> <gmock/gmock.h> <gtest/gtest.h> ${LAYER_PRECOMPILE})
+    target_compile_options(${name}_test PRIVATE -O1)  # tests wait for what they test
     target_compile_definitions(${name}_test
                                PRIVATE LOOPLM_GOLDEN_DIR="${PROJECT_SOURCE_DIR}/tests/golden")
     add_test(NAME ${name} COMMAND ${name}_test)

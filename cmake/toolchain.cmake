@@ -2,9 +2,7 @@
 
 find_program(LOOPLM_CCACHE ccache)
 if(LOOPLM_CCACHE)
-  # The two liberties are what precompiled headers need of ccache; nothing here asks for the time of day while compiling.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-      CCACHE_SLOPPINESS=pch_defines,time_macros ${LOOPLM_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LOOPLM_CCACHE})
 endif()
 find_program(LOOPLM_MOLD mold)
 if(LOOPLM_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
@@ -13,11 +11,6 @@ endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
                     -Woverloaded-virtual -Wundef)
-# GCC 12 warns of overlaps and overflows inside std::string that are not there (GCC bugs 105329, 105651).
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  add_compile_options(-Wno-restrict -Wno-array-bounds -Wno-stringop-overflow
-                      -Wno-stringop-overread)
-endif()
 if(LOOPLM_WERROR)
   add_compile_options(-Werror)
 endif()

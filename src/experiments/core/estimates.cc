@@ -46,6 +46,14 @@ Estimate mean_of(const std::vector<double>& values) {
   return {mean, mean - half, mean + half};
 }
 
+Estimate over_seeds(const std::vector<Estimate>& repeats) {
+  LOOPLM_CHECK(!repeats.empty());
+  if (repeats.size() == 1) return repeats[0];
+  std::vector<double> values;
+  for (const Estimate& e : repeats) values.push_back(e.value);
+  return mean_of(values);
+}
+
 std::string percent_text(const Estimate& e) {
   return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
 }

@@ -20,6 +20,10 @@ std::vector<Estimate> estimates_from(const Json& list);
 // standard error. One value has no interval: low and high are the value.
 Estimate mean_of(const std::vector<double>& values);
 
+// Of one measure in repeats (seeds): a single one as it is, with the interval over its examples; of
+// several mean_of their values.
+Estimate over_seeds(const std::vector<Estimate>& repeats);
+
 // "66.0% [64.1, 67.9]"; "+2.1 [+0.3, +3.9]" points; "0.256 [0.230, 0.283]"
 std::string percent_text(const Estimate& e);
 std::string points_text(const Estimate& e);

@@ -44,10 +44,10 @@ Status write_study_report(const Study& study, const StudyRecord& record, const s
   page.blocks.insert(page.blocks.end(), report.document.blocks.begin(),
                      report.document.blocks.end());
   page.heading("Settings");
-  page.paragraph(
-      fmt::format("Made on {} by `looplm experiment run {}` with the settings in "
-                  "`settings.toml`; all figures are in `results.json`.",
-                  record.processor, study.name()));
+  page.paragraph(fmt::format(
+      "Made on {} by `looplm experiment run {}`; the settings (for `--settings`) and all "
+      "figures are in `results.json`.",
+      record.processor, study.name()));
   return write_document(page, out, "report");
 }
 

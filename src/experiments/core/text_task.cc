@@ -1,6 +1,8 @@
 #include "experiments/core/text_task.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -90,11 +92,42 @@ void TaskStream::document(uint64_t index, std::vector<int32_t>& ids,
   learnt = after(prompt, ids.size());
 }
 
+std::vector<TaskExample> different_examples(const TaskGenerator& generator, int64_t count,
+                                            const char* field, int64_t groups) {
+  const int64_t share = (count + groups - 1) / groups;
+  const int64_t patience = 20 * count + 1000;  // draws without anything new
+  std::set<std::string> seen;
+  std::map<double, int64_t> taken;
+  std::vector<TaskExample> examples;
+  int64_t barren = 0;
+  for (uint64_t index = 0; barren < patience && std::ssize(examples) < count; ++index, ++barren) {
+    TaskExample example = generator(index);
+    int64_t& of_group = taken[example.fields.at(field).get<double>()];
+    if (of_group == share || !seen.insert(example.prompt).second) continue;
+    ++of_group;
+    examples.push_back(std::move(example));
+    barren = 0;
+  }
+  return examples;
+}
+
+double constant_guess(const std::vector<TaskExample>& examples) {
+  std::map<std::string, int64_t> counts;
+  int64_t most = 0;
+  for (const TaskExample& e : examples) most = std::max(most, ++counts[e.completion]);
+  return examples.empty() ? 0 : static_cast<double>(most) / static_cast<double>(examples.size());
+}
+
 std::vector<EvalExample> task_examples(const TaskGenerator& generator, const TaskText& text,
                                        int64_t count) {
+  std::vector<TaskExample> tasks;
+  for (int64_t i = 0; i < count; ++i) tasks.push_back(generator(static_cast<uint64_t>(i)));
+  return task_examples(std::move(tasks), text);
+}
+
+std::vector<EvalExample> task_examples(std::vector<TaskExample> tasks, const TaskText& text) {
   std::vector<EvalExample> examples;
-  for (int64_t i = 0; i < count; ++i) {
-    TaskExample task = generator(static_cast<uint64_t>(i));
+  for (TaskExample& task : tasks) {
     EvalExample example;
     const size_t prompt = encode_example(task, text, example.ids);
     example.scored = after(prompt, example.ids.size());

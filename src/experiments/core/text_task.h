@@ -64,7 +64,18 @@ class TaskStream : public DocumentStream {
   uint64_t hash_;
 };
 
-// Examples 0 .. count - 1, the completions scored.
+// Up to `count` examples of which no two have the same prompt, in the order of the generator. Of
+// each value of the number `field`, one of `groups`, an equal share at most: short prompts are few,
+// and drawn again and again would count as many examples. Fewer where the task has no more.
+std::vector<TaskExample> different_examples(const TaskGenerator& generator, int64_t count,
+                                            const char* field, int64_t groups);
+
+// The share of examples that the most common completion answers.
+double constant_guess(const std::vector<TaskExample>& examples);
+
+// With the completions scored.
+std::vector<EvalExample> task_examples(std::vector<TaskExample> tasks, const TaskText& text);
+// Examples 0 .. count - 1.
 std::vector<EvalExample> task_examples(const TaskGenerator& generator, const TaskText& text,
                                        int64_t count);
 

@@ -1,5 +1,7 @@
 #include "experiments/core/text_task.h"
 
+#include <set>
+
 #include <gmock/gmock.h>
 
 #include "experiments/core/estimates.h"
@@ -69,6 +71,36 @@ TEST(TrainingPlan, ReadsPhasesAndWritesRunFiles) {
   const std::string further = phase_run_toml(plan, plan.phases[1], run);
   EXPECT_THAT(further, testing::HasSubstr("from = \"some/model\""));
   EXPECT_THAT(further, testing::Not(testing::HasSubstr("layers")));
+}
+
+TEST(TextTask, DifferentExamplesDoNotComeTwice) {
+  // Of length 1 there are three prompts, which a third of the draws give; of length 2 many.
+  const TaskGenerator generator = [](uint64_t index) {
+    TaskExample e;
+    const bool is_short = index % 3 == 0;
+    e.prompt = is_short ? std::to_string(index % 9) : "longer " + std::to_string(index / 2);
+    e.completion = is_short ? "a" : "b";
+    e.fields = {{"length", is_short ? 1 : 2}};
+    return e;
+  };
+  const std::vector<TaskExample> examples = different_examples(generator, 40, "length", 2);
+  std::set<std::string> prompts;
+  for (const TaskExample& e : examples) prompts.insert(e.prompt);
+  EXPECT_EQ(prompts.size(), examples.size());
+  ASSERT_EQ(examples.size(), 3u + 20u);  // all there are, and an equal share
+  EXPECT_EQ(examples[0].prompt, "0");
+  EXPECT_NEAR(constant_guess(examples), 20.0 / 23, 1e-12);
+  EXPECT_EQ(constant_guess({}), 0);
+  EXPECT_EQ(different_examples(generator, 4, "length", 2).size(), 4u);
+  const TaskText text = TaskText::of_characters("0123456789longer ab");
+  EXPECT_EQ(task_examples(examples, text).size(), examples.size());
+}
+
+TEST(Estimates, OverSeedsKeepsASingleInterval) {
+  EXPECT_EQ(over_seeds({{1, 0.5, 1.5}}).high, 1.5);
+  const Estimate both = over_seeds({{1, 0.9, 1.1}, {3, 2.9, 3.1}});
+  EXPECT_NEAR(both.value, 2, 1e-12);
+  EXPECT_NEAR(both.high - both.value, 12.706, 1e-9);  // the spread of the values, not their own
 }
 
 TEST(Estimates, MeansOfRepeatsHaveStudentsIntervals) {

@@ -12,23 +12,12 @@
 namespace looplm {
 namespace {
 
-// A rule's curve; of several seeds, values and interval ends are means over them.
+// A rule's curve over the seeds.
 struct Curve {
   std::string id;
   std::string name;
   std::vector<ExitPoint> points;
 };
-
-Estimate average(const std::vector<Estimate>& all) {
-  Estimate mean;
-  const auto count = static_cast<double>(all.size());
-  for (const Estimate& e : all) {
-    mean.value += e.value / count;
-    mean.low += e.low / count;
-    mean.high += e.high / count;
-  }
-  return mean;
-}
 
 std::vector<ExitPoint> average_curves(const std::vector<std::vector<ExitPoint>>& curves) {
   std::vector<ExitPoint> mean = curves[0];
@@ -36,7 +25,7 @@ std::vector<ExitPoint> average_curves(const std::vector<std::vector<ExitPoint>>&
     const auto over = [&](Estimate ExitPoint::*figure) {
       std::vector<Estimate> all;
       for (const std::vector<ExitPoint>& c : curves) all.push_back(c[p].*figure);
-      return average(all);
+      return over_seeds(all);
     };
     mean[p].nll = over(&ExitPoint::nll);
     mean[p].accuracy = over(&ExitPoint::accuracy);
@@ -53,14 +42,19 @@ std::vector<ExitPoint> average_curves(const std::vector<std::vector<ExitPoint>>&
 class Report {
  public:
   Report(const CellResults& results, const std::vector<int64_t>& seeds)
-      : results_(results), seeds_(seeds), trunk_(results.at("trunk")) {
+      : results_(results),
+        seeds_(seeds),
+        trunk_(results.at(fmt::format("trunk-{}", seeds.front()))) {
     for (const auto& [id, name] :
          std::vector<std::pair<std::string, std::string>>{{"hidden", "hidden difference"},
                                                           {"relative", "relative difference"},
                                                           {"margin", "margin"},
                                                           {"entropy", "entropy"},
                                                           {"stage1", "Stage I gate"}}) {
-      curves_.push_back({id, name, curve_from(trunk_.at("curves").at(id))});
+      std::vector<std::vector<ExitPoint>> of_rule;
+      for (const int64_t seed : seeds_)
+        of_rule.push_back(curve_from(trunk(seed).at("curves").at(id)));
+      curves_.push_back({id, name, average_curves(of_rule)});
     }
     curves_.push_back({"stage2", "Stage II gate", of_seeds("stage2")});
     curves_.push_back({"forward", "Stage II, next loop's gain", of_seeds("forward")});
@@ -71,12 +65,16 @@ class Report {
     Document& d = report.document;
     d.title = "Exits: which rule knows when a token has had loops enough";
     d.paragraph(fmt::format(
-        "One trunk, trained in Stage I, answers {} held-out sums. Each rule's threshold is swept "
-        "so that its mean depth reaches the same values; **gain** is the accuracy over what a "
-        "mixture of the two neighbouring fixed depths gives at that mean depth, in points. "
-        "Intervals are 95% (bootstrap over examples); those of Stage II gates are averaged over {} "
-        "seeds of gate training.",
-        trunk_.at("examples").get<int64_t>(), seeds_.size()));
+        "{}, trained in Stage I, answer{} {} held-out sums, no two of them the same; the most "
+        "common answer alone would get {:.1f}%. Each rule's threshold is swept so that its mean "
+        "depth reaches the same values; **gain** is the accuracy over what a mixture of the two "
+        "neighbouring fixed depths gives at that mean depth, in points. Intervals are 95%, {}.",
+        seeds_.size() == 1 ? "One trunk" : fmt::format("{} trunks", seeds_.size()),
+        seeds_.size() == 1 ? "s" : "", trunk_.at("examples").get<int64_t>(),
+        100 * trunk_.at("guess").get<double>(),
+        seeds_.size() == 1
+            ? "over examples (bootstrap)"
+            : "over seeds (of the trunk and the gates taught from it; Student's t)"));
     accuracy_figure(d);
     gain_table(d);
     gain_figure(d);
@@ -87,6 +85,8 @@ class Report {
   }
 
  private:
+  const Json& trunk(int64_t seed) const { return results_.at(fmt::format("trunk-{}", seed)); }
+
   std::vector<ExitPoint> of_seeds(const std::string& label) const {
     std::vector<std::vector<ExitPoint>> curves;
     for (const int64_t seed : seeds_) {
@@ -124,7 +124,7 @@ class Report {
         const Json& cell = results_.at(fmt::format("{}-{}", label, seed));
         all.push_back(estimate_from(cell.at("over_" + reference).at(p)));
       }
-      mean.push_back(average(all));
+      mean.push_back(over_seeds(all));
     }
     return mean;
   }
@@ -135,15 +135,6 @@ class Report {
     figure.title = "Accuracy over mean depth";
     figure.x_label = "mean loops per token";
     figure.y_label = "accuracy (%)";
-    const std::vector<Estimate> fixed = estimates_from(trunk_.at("static"));
-    Series line;
-    line.name = "static";
-    line.style = Series::Style::kDashed;
-    for (size_t t = 0; t < fixed.size(); ++t) {
-      line.x.push_back(static_cast<double>(t + 1));
-      line.y.push_back(100 * fixed[t].value);
-    }
-    figure.series.push_back(std::move(line));
     for (const Curve& c : curves_) {
       Series series;
       series.name = c.name;
@@ -154,6 +145,19 @@ class Report {
       }
       if (!series.x.empty()) figure.series.push_back(std::move(series));
     }
+    // The last, so that a rule has one colour in all figures.
+    Series line;
+    line.name = "static";
+    line.style = Series::Style::kDashed;
+    for (size_t t = 0; t < trunk_.at("static").size(); ++t) {
+      std::vector<Estimate> fixed;
+      for (const int64_t seed : seeds_) {
+        fixed.push_back(estimate_from(trunk(seed).at("static").at(t)));
+      }
+      line.x.push_back(static_cast<double>(t + 1));
+      line.y.push_back(100 * over_seeds(fixed).value);
+    }
+    figure.series.push_back(std::move(line));
     d.figure(std::move(figure));
   }
 
@@ -204,7 +208,7 @@ class Report {
     d.heading("Gates against each other");
     d.paragraph(
         "Accuracy of a Stage II gate less that of another rule at the same mean depth, in "
-        "points, the same examples resampled together.");
+        "points, of the same trunk and the same examples.");
     Table table;
     table.columns = {"mean loops", "Stage II over Stage I", "next loop's gain over Stage I",
                      "Stage II over hidden difference"};
@@ -246,8 +250,8 @@ class Report {
       row.push_back(fmt::format("{:.2f}", gate.at("mean_exit").get<double>()));
       table.rows.push_back(std::move(row));
     };
-    add("Stage I", trunk_.at("gate"));
     const std::string first = std::to_string(seeds_[0]);
+    add("Stage I, seed " + first, trunk_.at("gate"));
     add("Stage II, seed " + first, results_.at("stage2-" + first).at("gate"));
     add("next loop's gain, seed " + first, results_.at("forward-" + first).at("gate"));
     d.table(std::move(table));

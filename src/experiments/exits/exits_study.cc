@@ -6,6 +6,7 @@
 
 #include "experiments/arithmetic.h"
 #include "experiments/core/estimates.h"
+#include "experiments/core/looped_recipe.h"
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/exits/exit_curve.h"
@@ -21,12 +22,11 @@ constexpr const char* kAlphabet = "0123456789+-*=";
 struct Settings {
   TrainingPlan stage1;  // phases are of so many operations
   double beta = 0.05;
-  uint64_t stage1_seed = 1;
   TrainingPlan stage2;
-  std::vector<int64_t> stage2_seeds = {1, 2, 3};
+  std::vector<int64_t> seeds = {1, 2, 3};  // each of a trunk and of the gates taught from it
   double k = 50;
   double gamma = 0.005;
-  int64_t sums = 2000;
+  int64_t sums = 2000;  // held out, all different
   int modulus = 10;
   int max_operations = 8;
   std::vector<double> targets = {1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75, 3, 3.25, 3.5, 3.75};
@@ -55,11 +55,9 @@ class ExitsStudy : public Study {
     TomlReader stage1 = settings.child("stage1");
     s_.stage1.read(stage1);
     stage1.read("beta", s_.beta, 0, 10);
-    stage1.read("seed", s_.stage1_seed);
     stage1.finish();
     TomlReader stage2 = settings.child("stage2");
     s_.stage2.read(stage2);
-    stage2.read("seeds", s_.stage2_seeds, 0, int64_t{1} << 40);
     stage2.read("k", s_.k, 0, 1e6);
     stage2.read("gamma", s_.gamma, 0, 1e6);
     stage2.finish();
@@ -69,23 +67,27 @@ class ExitsStudy : public Study {
     sums.read("max_operations", s_.max_operations, 1, 1000);
     sums.read("seed", s_.seed);
     sums.finish();
+    settings.read("seeds", s_.seeds, 1, int64_t{1} << 40);
     settings.read("targets", s_.targets, 1, 256);
     settings.read("resamples", s_.resamples, 0, 1 << 20);
-    if (s_.stage2_seeds.empty()) settings.fail("stage2.seeds: expected one seed at least");
+    if (s_.seeds.empty()) settings.fail("seeds: expected one at least");
     if (s_.targets.empty()) settings.fail("targets: expected one mean depth at least");
-    return {};
+    return check_different(s_.seeds, "seeds");
   }
 
   std::vector<Cell> cells() const override {
     std::vector<Cell> all;
-    all.push_back({"stage1", 60, {}, [this](const CellContext& c) { return train_stage1(c); }});
-    all.push_back(
-        {"trunk", 5, {"stage1"}, [this](const CellContext& c) { return measure_trunk(c); }});
-    for (const bool forward : {false, true}) {
-      for (const int64_t seed : s_.stage2_seeds) {
+    for (const int64_t seed : s_.seeds) {
+      const std::string trunk = fmt::format("stage1-{}", seed);
+      all.push_back(
+          {trunk, 60, {}, [this, seed](const CellContext& c) { return train_stage1(c, seed); }});
+      all.push_back({fmt::format("trunk-{}", seed), 5, {trunk}, [this](const CellContext& c) {
+                       return measure_trunk(c);
+                     }});
+      for (const bool forward : {false, true}) {
         all.push_back({fmt::format("{}-{}", forward ? "forward" : "stage2", seed),
                        15,
-                       {"stage1"},
+                       {trunk},
                        [this, forward, seed](const CellContext& c) {
                          return train_gate(c, forward ? GateLabel::kForward : GateLabel::kPaper,
                                            seed);
@@ -96,7 +98,7 @@ class ExitsStudy : public Study {
   }
 
   Result<StudyReport> report(const CellResults& results) const override {
-    return exits_report(results, s_.stage2_seeds);
+    return exits_report(results, s_.seeds);
   }
 
  private:
@@ -129,7 +131,7 @@ class ExitsStudy : public Study {
         0, progress_to);
   }
 
-  Result<OrderedJson> train_stage1(const CellContext& context) const {
+  Result<OrderedJson> train_stage1(const CellContext& context, int64_t seed) const {
     PhaseRun run;
     if (!s_.stage1.start.empty()) {
       run.from = context.directory + "/start";
@@ -138,7 +140,7 @@ class ExitsStudy : public Study {
     LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(run.from, kAlphabet));
     run.vocab_size = text.vocab_size();
     run.objective = fmt::format("kind = \"stage1\"\nbeta = {}", s_.beta);
-    run.seed = s_.stage1_seed;
+    run.seed = static_cast<uint64_t>(seed);
     LOOPLM_ASSIGN_OR_RETURN(const TrainedModel model, train(context, s_.stage1, run, text, 1));
     OrderedJson json;
     json["parameters"] = model.parameters;
@@ -146,9 +148,15 @@ class ExitsStudy : public Study {
     return json;
   }
 
-  std::string stage1_model(const CellContext& context) const {
-    return context.needed_directories.at("stage1") + "/" +
-           context.needed.at("stage1").at("model").get<std::string>();
+  // Of the one cell that is needed.
+  static std::string stage1_model(const CellContext& context) {
+    return context.needed_directories.begin()->second + "/" +
+           context.needed.begin()->second.at("model").get<std::string>();
+  }
+
+  std::vector<TaskExample> held_out() const {
+    return different_examples(generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed),
+                              s_.sums, "operations", s_.max_operations);
   }
 
   struct Scored {
@@ -160,8 +168,7 @@ class ExitsStudy : public Study {
     options.threads = context.threads;
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
     LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kAlphabet));
-    const std::vector<EvalExample> examples = task_examples(
-        generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed), text, s_.sums);
+    const std::vector<EvalExample> examples = task_examples(held_out(), text);
     LOOPLM_ASSIGN_OR_RETURN(std::vector<DepthScores> scores,
                             score_depths(*model, examples, model->config().loops));
     return Scored{model->config().loops, std::move(scores)};
@@ -183,7 +190,8 @@ class ExitsStudy : public Study {
     fixed.trained_loops = trunk.trained_loops;
     fixed.resamples = s_.resamples;
     json["trained_loops"] = trunk.trained_loops;
-    json["examples"] = s_.sums;
+    json["examples"] = trunk.scores.size();
+    json["guess"] = constant_guess(held_out());
     json["static"] = OrderedJson::array();
     for (const DepthRow& row : depth_table(trunk.scores, fixed).rows) {
       json["static"].push_back(estimate_json(row.accuracy));

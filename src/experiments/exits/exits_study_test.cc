@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kTiny = R"(
 targets = [2, 3]
+seeds = [1, 2]
 resamples = 20
 [stage1]
 start = "{root}/models/small"
@@ -24,7 +25,6 @@ sequence_length = 64
 longest = 2
 steps = 2
 [stage2]
-seeds = [1, 2]
 sequences = 1
 sequence_length = 64
 [[stage2.phases]]
@@ -38,7 +38,7 @@ TEST(ExitsStudy, RunsAndReports) {
   TempDir directory;
   const auto study = make_exits_study();
   const Json json = run_tiny(*study, kTiny, directory).value();
-  EXPECT_EQ(json.at("cells").size(), 2u + 4);
+  EXPECT_EQ(json.at("cells").size(), 2u * 4);
   const std::string report = report_text(directory);
   for (const char* rule : {"hidden difference", "relative difference", "margin", "entropy",
                            "Stage I gate", "Stage II gate", "next loop's gain"}) {
@@ -56,6 +56,7 @@ TEST(ExitsStudy, WrongSettingsAreNamed) {
   EXPECT_ERROR_SAYS(configure_text(*make_exits_study(), "targets = [0.5]\n" + phases), "targets");
   EXPECT_ERROR_SAYS(configure_text(*make_exits_study(), phases + "[sums]\nexamples = 1\n"),
                     "sums.examples");
+  EXPECT_ERROR_SAYS(configure_text(*make_exits_study(), "seeds = [2, 2]\n" + phases), "seeds");
 }
 
 TEST(FreshGate, LeavesAllElse) {

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "experiments/arithmetic.h"
+#include "experiments/core/text_task.h"
 
 namespace looplm {
 namespace {
@@ -49,11 +50,6 @@ Result<AnswerTask> arithmetic_task(const Tokenizer& tokenizer,
   LOOPLM_RETURN_IF_ERROR(check(arithmetic));
   AnswerTask task;
   task.name = "arithmetic";
-  task.description = fmt::format(
-      "{} sums of {} to {} operations, worked out from left to right modulo 10 (`7-2*3=`), none of "
-      "them seen in training. The answer is a digit; the label is whether it is 5 or more. A "
-      "counterfactual is the same sum with one other operand, and another answer.",
-      options.examples, options.min_operations, options.max_operations);
   task.choices.label_name = "5 or more";
   for (char digit = '0'; digit <= '9'; ++digit) {
     const std::vector<int32_t> ids = tokenizer.encode(std::string(1, digit), kPlain);
@@ -65,9 +61,16 @@ Result<AnswerTask> arithmetic_task(const Tokenizer& tokenizer,
     task.choices.texts.emplace_back(1, digit);
     task.choices.labels.push_back(digit >= '5' ? 1 : 0);
   }
-  for (int i = 0; i < options.examples; ++i) {
+  const TaskGenerator sums = [&](uint64_t index) {
+    const ArithmeticExample e = arithmetic_example(arithmetic, index);
+    return TaskExample{e.prompt, e.completion, {{"operations", e.operations}}};
+  };
+  // All different, or copies would stand in what a probe learns from and in what judges it.
+  const std::vector<TaskExample> examples = different_examples(
+      sums, options.examples, "operations", options.max_operations - options.min_operations + 1);
+  for (size_t i = 0; i < examples.size(); ++i) {
     const auto index = static_cast<uint64_t>(i);
-    const ArithmeticExample example = arithmetic_example(arithmetic, index);
+    const TaskExample& example = examples[i];
     AnswerItem item;
     item.ids = tokenizer.encode(example.prompt, kPlain);
     item.truth = example.completion[0] - '0';
@@ -77,6 +80,12 @@ Result<AnswerTask> arithmetic_task(const Tokenizer& tokenizer,
     if (item.counterfactual.size() != item.ids.size()) item.counterfactual.clear();
     task.items.push_back(std::move(item));
   }
+  task.description = fmt::format(
+      "{} sums of {} to {} operations, worked out from left to right modulo 10 (`7-2*3=`), no two "
+      "the same and none of them seen in training. The answer is a digit; the label is whether it "
+      "is 5 or more. A "
+      "counterfactual is the same sum with one other operand, and another answer.",
+      std::ssize(task.items), options.min_operations, options.max_operations);
   return task;
 }
 

@@ -236,14 +236,10 @@ Claim mediation_claim(const FaithfulnessResults& r) {
   const auto ends = [&](SwappedPositions positions, int64_t loop) {
     return follows(m.at(positions, loop, m.layers), m.loops);
   };
-  // A state of an earlier loop that carries the answer, and an answer that is not fixed by loop 1.
-  double most = 0;
-  for (int64_t t = 1; t < m.loops; ++t) {
-    most = std::max(
-        {most, ends(SwappedPositions::kAnswer, t).low, ends(SwappedPositions::kOthers, t).low});
-  }
-  const Share first = ends(SwappedPositions::kAnswer, 1);
-  const bool coupled = most > 0.5, moves = first.high < 1 - kDifference;
+  // The state at the answer's own position carries the answer before the last loop, where all that
+  // is read is behind it, and does not carry it after the first.
+  const bool coupled = ends(SwappedPositions::kAnswer, m.loops - 1).low > 0.5;
+  const bool moves = ends(SwappedPositions::kAnswer, 1).high < 0.5;
   claim.verdict = coupled && moves   ? Verdict::kReproduced
                   : coupled || moves ? Verdict::kPartly
                                      : Verdict::kNotReproduced;

@@ -21,7 +21,7 @@ struct Settings {
   double beta = 0.05;
   std::vector<int64_t> seeds = {1, 2};
   WorkedSumOptions task;
-  int64_t sums = 300;  // held out
+  int64_t sums = 300;  // held out, all different
   std::string model;   // read as it is, for the losses on texts
   std::string texts;   // one a line; empty: none
   int64_t resamples = 1000;
@@ -136,8 +136,8 @@ class KvStudy : public Study {
     const TaskGenerator sums =
         generator(ArithmeticSplit::kHeldOut, s_.task.min_lines, s_.task.max_lines, 1);
     std::vector<KvText> texts;
-    for (int64_t i = 0; i < s_.sums; ++i) {
-      const TaskExample example = sums(static_cast<uint64_t>(i));
+    for (const TaskExample& example :
+         different_examples(sums, s_.sums, "lines", s_.task.max_lines - s_.task.min_lines + 1)) {
       texts.push_back({text.encode(example.prompt), text.encode(example.completion)});
     }
     const KvProgress progress = [&](double share) {

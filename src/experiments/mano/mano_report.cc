@@ -215,8 +215,10 @@ Claim length_claim(const ManoTable& table) {
       "expression)",
       best->looped.name(), best->plain.name(), 100 * short_gain, middle, 100 * long_gain,
       table.max_length, table.max_length);
+  const bool all_better = std::all_of(comparisons.begin(), comparisons.end(),
+                                      [](const ManoComparison& c) { return c.clearly_better(); });
   if (best->better() && long_gain > short_gain) {
-    claim.verdict = best->clearly_better() ? Verdict::kReproduced : Verdict::kPartly;
+    claim.verdict = all_better ? Verdict::kReproduced : Verdict::kPartly;
   } else {
     claim.verdict = Verdict::kNotReproduced;
   }

@@ -194,8 +194,8 @@ std::string ManoStudy::description() const {
   return fmt::format(
       "Prefix expressions modulo {}; lengths uniform in 1..L{}; {} learnt. Width {}, {} heads, "
       "feed-forward {}, {} norms; `k x c` is k layers read c times, {} seed{}, "
-      "each {} steps of {} tokens. The models learn from a stream that never repeats; what is "
-      "scored is held out by a hash.",
+      "each {} steps of {} tokens. The models learn from a stream drawn anew all along, in which "
+      "short expressions, being few, come again; what is scored is held out by a hash.",
       s.modulus,
       s.documents_per_length == 0
           ? ""

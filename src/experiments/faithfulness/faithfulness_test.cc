@@ -1,5 +1,6 @@
 // Tasks, observations and interventions, on the bundled model and on small tables.
 #include <cmath>
+#include <set>
 
 #include <gmock/gmock.h>
 
@@ -64,7 +65,11 @@ TEST(QuestionPairs, WhatIsWrongIsNamed) {
 TEST(ArithmeticTask, CounterfactualsDifferInOneOperandAndInTheAnswer) {
   const Tokenizer& tokenizer = *bundled()->tokenizer();
   const AnswerTask task = arithmetic_task(tokenizer, {.examples = 200}).value();
-  ASSERT_EQ(task.items.size(), 200u);
+  // Of the 24 held-out sums of one operation all, once, and 25 of each longer kind.
+  ASSERT_EQ(task.items.size(), 24u + 7 * 25);
+  std::set<std::vector<int32_t>> different;
+  for (const AnswerItem& item : task.items) different.insert(item.ids);
+  EXPECT_EQ(different.size(), task.items.size());
   int given = 0;
   for (const AnswerItem& item : task.items) {
     const std::string prompt = tokenizer.decode(item.ids);

@@ -80,6 +80,28 @@ TEST(Figure, HeatMapsAreDrawnWithTheirNumbers) {
   const std::string svg = read_text_file(dir.file("agreement.svg")).value();
   EXPECT_THAT(svg, HasSubstr("0.25"));
   EXPECT_THAT(svg, HasSubstr("loop 2"));
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), Not(HasSubstr("cbrange")));
+  figure.cell_range = {0, 1};
+  const std::string script = gnuplot_script(figure, "svg", "x");
+  EXPECT_THAT(script, HasSubstr("set cbrange [0:1]\n"));
+  EXPECT_THAT(script, HasSubstr("$3 > 0.5"));  // white text from the middle of the range on
+}
+
+TEST(Figure, TheXAxisLeavesAMarginAroundWhatIsShown) {
+  Figure figure = line("margin");
+  figure.markers.clear();
+  figure.series[0].x = {2, 3, 4};
+  figure.series[0].y = {1, 1, NAN};  // the last is not shown
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), HasSubstr("set xrange [1.975:3.025]\n"));
+  figure.markers.push_back({4, "there"});
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), HasSubstr("set xrange [1.95:4.05]\n"));
+  figure.x_range = {0, 9};
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), HasSubstr("set xrange [0:9]\n"));
+  figure = line("logarithmic");
+  figure.log_x = true;
+  figure.series[0].x = {0, 1, std::exp(2)};  // 0 has no place
+  figure.series[0].y = {1, 1, 1};
+  EXPECT_THAT(gnuplot_script(figure, "svg", "x"), HasSubstr("set xrange [0.951229425:"));
 }
 
 TEST(Figure, WhatCannotBeDrawnIsAnError) {

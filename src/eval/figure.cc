@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -92,6 +93,29 @@ bool counts_on_x(const Figure& f) {
   return most - least > 0 && most - least <= kMostTicks;
 }
 
+// What the series and markers span, and a margin that keeps the first and last points, with their
+// error bars, off the frame. None where nothing is to be seen.
+std::optional<std::pair<double, double>> shown_on_x(const Figure& f) {
+  constexpr double kMargin = 0.025;
+  double least = INFINITY, most = -INFINITY;
+  const auto show = [&](double x) {
+    if (!std::isfinite(x) || (f.log_x && x <= 0)) return;
+    least = std::fmin(least, f.log_x ? std::log(x) : x);
+    most = std::fmax(most, f.log_x ? std::log(x) : x);
+  };
+  for (const Series& s : f.series) {
+    for (size_t i = 0; i < s.x.size(); ++i) {
+      if (std::isfinite(s.y[i])) show(s.x[i]);
+    }
+  }
+  for (const Marker& m : f.markers) show(m.x);
+  if (!(least <= most)) return std::nullopt;
+  const double margin = least < most ? kMargin * (most - least) : 0.5;
+  least -= margin;
+  most += margin;
+  return f.log_x ? std::pair(std::exp(least), std::exp(most)) : std::pair(least, most);
+}
+
 std::string heat_map_commands(const Figure& f) {
   std::string data;
   const size_t rows = f.cells.size(), columns = f.cells.front().size();
@@ -113,6 +137,10 @@ std::string heat_map_commands(const Figure& f) {
                         number(static_cast<double>(rows) - 0.5));
   if (!f.column_names.empty()) script += ticks("x", f.column_names);
   if (!f.row_names.empty()) script += ticks("y", f.row_names);
+  if (f.cell_range) {
+    std::tie(least, most) = *f.cell_range;
+    script += fmt::format("set cbrange [{}:{}]\n", number(least), number(most));
+  }
   script += "unset key\nunset grid\n";
   // Text is white on dark cells.
   const double middle = (least + most) / 2;
@@ -216,7 +244,7 @@ std::string gnuplot_script(const Figure& f, const std::string& terminal,
           fmt::format("set {}range [{}:{}]\n", axis, number(limits->first), number(limits->second));
     }
   };
-  range("x", f.x_range);
+  range("x", f.x_range || !f.cells.empty() ? f.x_range : shown_on_x(f));
   range("y", f.y_range);
   for (size_t i = 0; i < f.markers.size(); ++i) {
     const Marker& m = f.markers[i];

@@ -37,7 +37,7 @@ struct Figure {
   std::string y_label;
   bool log_x = false;
   bool log_y = false;
-  std::optional<std::pair<double, double>> x_range;
+  std::optional<std::pair<double, double>> x_range;  // none: what is shown, and a small margin
   std::optional<std::pair<double, double>> y_range;
   std::vector<Series> series;
   std::vector<Marker> markers;  // dashed vertical lines
@@ -47,6 +47,8 @@ struct Figure {
   std::vector<std::string> row_names;     // of the heat map, as many as rows
   std::vector<std::string> column_names;  // as many as columns
   std::string cell_format = "%.2f";
+  // Of the heat map's colours, as {0, 1} of shares; none: from the least to the greatest cell.
+  std::optional<std::pair<double, double>> cell_range;
 };
 
 // The program that gnuplot runs to write `output` in a terminal ("svg" or "png"). A pure function

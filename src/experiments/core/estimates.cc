@@ -1,7 +1,9 @@
 #include "experiments/core/estimates.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -52,6 +54,43 @@ Estimate over_seeds(const std::vector<Estimate>& repeats) {
   std::vector<double> values;
   for (const Estimate& e : repeats) values.push_back(e.value);
   return mean_of(values);
+}
+
+Estimate share_of(int64_t count, int64_t all) {
+  constexpr double kNormal95 = 1.96;
+  if (all == 0) return {std::nan(""), std::nan(""), std::nan("")};
+  const auto n = static_cast<double>(all);
+  const double p = static_cast<double>(count) / n, z2 = kNormal95 * kNormal95;
+  const double middle = (p + z2 / (2 * n)) / (1 + z2 / n);
+  const double half = kNormal95 / (1 + z2 / n) * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n));
+  return {p, count == 0 ? 0 : std::max(0.0, middle - half),
+          count == all ? 1 : std::min(1.0, middle + half)};
+}
+
+Estimate slope_of(std::span<const double> x, std::span<const double> y) {
+  LOOPLM_CHECK(x.size() == y.size() && x.size() >= 2);
+  const auto count = static_cast<double>(x.size());
+  double mean_x = 0, mean_y = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    mean_x += x[i] / count;
+    mean_y += y[i] / count;
+  }
+  double xx = 0, xy = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    xx += (x[i] - mean_x) * (x[i] - mean_x);
+    xy += (x[i] - mean_x) * (y[i] - mean_y);
+  }
+  LOOPLM_CHECK(xx > 0);
+  const double slope = xy / xx;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (x.size() == 2) return {slope, -kInfinity, kInfinity};
+  double square = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double residual = y[i] - mean_y - slope * (x[i] - mean_x);
+    square += residual * residual;
+  }
+  const double half = student(x.size() - 2) * std::sqrt(square / (count - 2) / xx);
+  return {slope, slope - half, slope + half};
 }
 
 std::string percent_text(const Estimate& e) {

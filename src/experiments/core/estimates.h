@@ -2,6 +2,8 @@
 #ifndef LOOPLM_EXPERIMENTS_CORE_ESTIMATES_H_
 #define LOOPLM_EXPERIMENTS_CORE_ESTIMATES_H_
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,14 @@ Estimate mean_of(const std::vector<double>& values);
 // Of one measure in repeats (seeds): a single one as it is, with the interval over its examples; of
 // several mean_of their values.
 Estimate over_seeds(const std::vector<Estimate>& repeats);
+
+// The share `count` of `all` with Wilson's 95% interval, which has a width where nothing, or
+// everything, was counted; NaN of nothing.
+Estimate share_of(int64_t count, int64_t all);
+
+// The slope of the straight line of least squares, with its 95% interval (Student's t). Two points
+// have no interval: low and high are minus and plus infinity. x must hold different values.
+Estimate slope_of(std::span<const double> x, std::span<const double> y);
 
 // "66.0% [64.1, 67.9]"; "+2.1 [+0.3, +3.9]" points; "0.256 [0.230, 0.283]"
 std::string percent_text(const Estimate& e);

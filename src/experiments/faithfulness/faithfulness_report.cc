@@ -5,39 +5,25 @@
 
 #include <fmt/format.h>
 
+#include "experiments/core/estimates.h"
+
 namespace looplm {
 namespace {
 
 constexpr double kFixed = 0.95;       // agreement from which loops say the same
 constexpr double kDifference = 0.05;  // of shares and areas, that counts
-constexpr double kNormal95 = 1.96;
 
 std::string percent(double share) {
   return std::isnan(share) ? "-" : fmt::format("{:.1f}%", 100 * share);
 }
 
-// A share with Wilson's 95% interval.
-struct Share {
-  double value = std::nan("");
-  double low = std::nan("");
-  double high = std::nan("");
-};
-
-Share share_of(int count, int all) {
-  if (all == 0) return {};
-  const double n = all, p = count / n, z2 = kNormal95 * kNormal95;
-  const double middle = (p + z2 / (2 * n)) / (1 + z2 / n);
-  const double half = kNormal95 / (1 + z2 / n) * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n));
-  return {p, std::max(0.0, middle - half), std::min(1.0, middle + half)};
-}
-
 // Of one place, read after loop `read` (from 1).
-Share follows(const MediationRow& row, int64_t read) {
+Estimate follows(const MediationRow& row, int64_t read) {
   const auto t = static_cast<size_t>(read - 1);
   return share_of(row.follows[t], row.pairs[t]);
 }
 
-std::string interval(const Share& s) {
+std::string interval(const Estimate& s) {
   if (std::isnan(s.value)) return "-";
   return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * s.value, 100 * s.low, 100 * s.high);
 }
@@ -121,7 +107,7 @@ Figure mediation_figure(const FaithfulnessResults& r) {
     s.name = positions == SwappedPositions::kAnswer ? "answer position" : "all positions before it";
     for (const MediationRow& row : m.rows) {
       if (row.positions != positions) continue;
-      const Share share = follows(row, m.loops);
+      const Estimate share = follows(row, m.loops);
       s.x.push_back(static_cast<double>((row.loop - 1) * m.layers + row.layer));
       s.y.push_back(share.value);
       s.low.push_back(share.low);

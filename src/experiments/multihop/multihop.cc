@@ -235,6 +235,32 @@ Status write_trained_shard(const MultihopWorld& world, int64_t limit, const std:
   return write_questions(world, o.held_out_questions, std::min(limit, o.train_questions), path);
 }
 
+double shortcut_accuracy(const MultihopWorld& world) {
+  const auto relations = static_cast<size_t>(world.options().relations);
+  const auto people = static_cast<size_t>(world.people());
+  const auto outermost = [](const MultihopWorld::Question& question) {
+    return static_cast<size_t>(question.relations.back());
+  };
+  std::vector<int64_t> counts(relations * people);
+  for (int64_t q = 0; q < world.questions(); ++q) {
+    const MultihopWorld::Question question = world.question(q);
+    ++counts[outermost(question) * people + static_cast<size_t>(world.answer(question))];
+  }
+  std::vector<int> guess;
+  for (size_t r = 0; r < relations; ++r) {
+    const auto first = counts.begin() + static_cast<ptrdiff_t>(r * people);
+    guess.push_back(
+        static_cast<int>(std::max_element(first, first + static_cast<ptrdiff_t>(people)) - first));
+  }
+  int64_t right = 0;
+  const int64_t held_out = world.options().held_out_questions;
+  for (int64_t q = 0; q < held_out; ++q) {
+    const MultihopWorld::Question question = world.question(q);
+    right += guess[outermost(question)] == world.answer(question);
+  }
+  return static_cast<double>(right) / static_cast<double>(held_out);
+}
+
 Status write_fact_shard(const MultihopWorld& world, const std::string& path) {
   TokenShardWriter writer(world.vocab_size());
   for (int64_t i = 0; i < world.facts(); ++i) {

@@ -77,7 +77,17 @@ Table sets_table(const std::vector<MultihopCurve>& curves) {
   return table;
 }
 
-Figure questions_figure(const std::vector<MultihopCurve>& curves) {
+// A line at what the shortcut gives, from one end of the figure to the other.
+Series shortcut_line(const SeedSummary& shortcut, double first, double last) {
+  Series series;
+  series.name = "outermost relation alone";
+  series.style = Series::Style::kLine;
+  series.x = {first, last};
+  series.y = {100 * shortcut.mean, 100 * shortcut.mean};
+  return series;
+}
+
+Figure questions_figure(const std::vector<MultihopCurve>& curves, const SeedSummary& shortcut) {
   Figure figure;
   figure.name = "questions";
   figure.title = "Held-out questions answered, by training questions";
@@ -93,10 +103,14 @@ Figure questions_figure(const std::vector<MultihopCurve>& curves) {
     }
     figure.series.push_back(std::move(series));
   }
+  const std::vector<int64_t>& questions = curves.front().questions;
+  figure.series.push_back(shortcut_line(shortcut, static_cast<double>(questions.front()),
+                                        static_cast<double>(questions.back())));
   return figure;
 }
 
-Figure steps_figure(const std::vector<MultihopCurve>& curves, size_t count) {
+Figure steps_figure(const std::vector<MultihopCurve>& curves, const SeedSummary& shortcut,
+                    size_t count) {
   Figure figure;
   const int64_t questions = curves.front().questions[count];
   figure.name = fmt::format("steps-{}", questions);
@@ -117,6 +131,9 @@ Figure steps_figure(const std::vector<MultihopCurve>& curves, size_t count) {
     }
     figure.series.push_back(std::move(series));
   }
+  const std::vector<int64_t>& steps = curves.front().runs[count].front().steps;
+  figure.series.push_back(shortcut_line(shortcut, static_cast<double>(steps.front()),
+                                        static_cast<double>(steps.back())));
   return figure;
 }
 
@@ -187,36 +204,79 @@ Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
   return claim;
 }
 
-Claim speed_claim(const std::vector<const MultihopCurve*>& family) {
+// Steps to half way between the shortcut and where the model of one loop ends: a place that its own
+// end does not decide.
+struct Speed {
+  double target = 0;
+  // By model of the family, then by seed; none where a run never gets there.
+  std::vector<std::vector<std::optional<double>>> steps;
+};
+
+Speed speed_of(const std::vector<const MultihopCurve*>& family, const SeedSummary& shortcut,
+               size_t count) {
+  Speed speed;
+  speed.target = (shortcut.mean + family.front()->accuracy[count].mean) / 2;
+  for (const MultihopCurve* curve : family) {
+    std::vector<std::optional<double>> steps;
+    for (const MultihopRun& run : curve->runs[count]) {
+      steps.push_back(steps_needed(run, speed.target));
+    }
+    speed.steps.push_back(std::move(steps));
+  }
+  return speed;
+}
+
+// None where a seed never gets there.
+std::optional<double> mean_steps(const std::vector<std::optional<double>>& seeds) {
+  double sum = 0;
+  for (const std::optional<double>& steps : seeds) {
+    if (!steps) return std::nullopt;
+    sum += *steps;
+  }
+  return sum / static_cast<double>(seeds.size());
+}
+
+// Fewer steps than `b` with every one of two seeds or more, which share a world.
+bool faster_with_every_seed(const std::vector<std::optional<double>>& a,
+                            const std::vector<std::optional<double>>& b) {
+  if (a.size() < 2 || a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!a[i] || (b[i] && *b[i] <= *a[i])) return false;
+  }
+  return true;
+}
+
+Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSummary& shortcut) {
   Claim claim;
   claim.claim =
       "The more loops, the fewer steps are needed (with 140,000 questions 4 loops answer "
       "99% after 10,000 steps, 2 loops 92%, 1 loop 27% after 20,000)";
   if (family.size() < 2) return claim;
   const size_t last = family.front()->questions.size() - 1;
-  // Steps to what the model without loops reaches at its best.
-  double target = 0;
-  for (size_t i = 0; i < family.front()->runs[last].front().steps.size(); ++i) {
-    double mean = 0;
-    for (const MultihopRun& run : family.front()->runs[last]) mean += run.held_out[i];
-    target = std::max(target, mean / static_cast<double>(family.front()->runs[last].size()));
+  const Speed speed = speed_of(family, shortcut, last);
+  claim.finding = fmt::format(
+      "with {} training questions, mean steps to {:.1f}%, half way from the shortcut to the end of "
+      "one loop:",
+      family.front()->questions[last], 100 * speed.target);
+  bool every = true;
+  for (size_t i = 0; i < family.size(); ++i) {
+    const std::vector<std::optional<double>>& seeds = speed.steps[i];
+    const std::optional<double> mean = mean_steps(seeds);
+    claim.finding += fmt::format("{} {} loop{} {} (seeds", i == 0 ? "" : ";",
+                                 family[i]->shape.loops, family[i]->shape.loops == 1 ? "" : "s",
+                                 mean ? fmt::format("{:.0f}", *mean) : "not reached by all");
+    for (size_t k = 0; k < seeds.size(); ++k) {
+      claim.finding += fmt::format("{} {}", k == 0 ? "" : ",",
+                                   seeds[k] ? fmt::format("{:.0f}", *seeds[k]) : "not reached");
+    }
+    claim.finding += ")";
+    every = every && (i == 0 || faster_with_every_seed(seeds, speed.steps[i - 1]));
   }
-  std::vector<int64_t> steps;
-  claim.finding = fmt::format("with {} training questions, steps to {:.1f}%, the best of one loop:",
-                              family.front()->questions[last], 100 * target);
-  for (const MultihopCurve* curve : family) {
-    const std::optional<int64_t> needed = steps_needed(curve->runs[last], target);
-    if (needed) steps.push_back(*needed);
-    claim.finding += fmt::format("{} {}", curve == family.front() ? "" : ",",
-                                 needed ? std::to_string(*needed) : "not reached");
-  }
-  const bool all = steps.size() == family.size() && family.front()->runs[last].size() >= 2;
-  if (all && std::is_sorted(steps.rbegin(), steps.rend()) && steps.back() < steps.front()) {
-    claim.verdict = Verdict::kReproduced;
-  } else {
-    claim.verdict = steps.size() > 1 && steps.back() < steps.front() ? Verdict::kPartly
-                                                                     : Verdict::kNotReproduced;
-  }
+  const std::optional<double> most = mean_steps(speed.steps.back());
+  const std::optional<double> one = mean_steps(speed.steps.front());
+  claim.verdict = every                            ? Verdict::kReproduced
+                  : most && (!one || *most < *one) ? Verdict::kPartly
+                                                   : Verdict::kNotReproduced;
   return claim;
 }
 
@@ -253,24 +313,31 @@ Claim arithmetic_claim(const std::vector<MultihopCurve>& curves,
 
 }  // namespace
 
-StudyReport multihop_report(const std::vector<MultihopCurve>& curves,
+StudyReport multihop_report(const std::vector<MultihopCurve>& curves, const SeedSummary& shortcut,
                             const std::string& description) {
   StudyReport report;
   const std::vector<const MultihopCurve*> family = looped_family(curves);
-  report.claims = {samples_claim(family), speed_claim(family), arithmetic_claim(curves, family)};
+  report.claims = {samples_claim(family), speed_claim(family, shortcut),
+                   arithmetic_claim(curves, family)};
 
   Document& document = report.document;
   document.title = "Multi-hop questions: what must be seen, by loops";
   document.paragraph(description);
+  document.paragraph(fmt::format(
+      "**A shortcut.** Who knows of the outermost relation alone to whom it leads most often, and "
+      "nothing of the person asked about, answers {} of the held-out questions (computed from each "
+      "seed's world). An accuracy says that facts are composed by as much as it is above that; the "
+      "figures show it as a line.",
+      percent_text(shortcut)));
   document.heading("How many questions");
-  document.figure(questions_figure(curves));
+  document.figure(questions_figure(curves, shortcut));
   document.table(accuracy_table(curves));
   document.table(needed_table(curves));
   document.heading("How many steps");
   const size_t last = curves.front().questions.size() - 1;
   const size_t wide = family.empty() ? last : widest(family);
-  document.figure(steps_figure(curves, wide));
-  if (wide != last) document.figure(steps_figure(curves, last));
+  document.figure(steps_figure(curves, shortcut, wide));
+  if (wide != last) document.figure(steps_figure(curves, shortcut, last));
   document.heading("Learnt by heart");
   document.table(sets_table(curves));
   return report;

@@ -9,16 +9,6 @@
 #include "base/check.h"
 
 namespace looplm {
-namespace {
-
-double mean_of(const std::vector<MultihopRun>& seeds, size_t at) {
-  double sum = 0;
-  for (const MultihopRun& run : seeds) sum += run.held_out[at];
-  return sum / static_cast<double>(seeds.size());
-}
-
-}  // namespace
-
 MultihopRun multihop_run(int64_t questions, const LoopedShape& shape, uint64_t seed,
                          int64_t parameters, const std::vector<ValidationReport>& validations) {
   MultihopRun run;
@@ -123,9 +113,14 @@ std::optional<double> questions_needed(const MultihopCurve& curve, double accura
   return std::nullopt;
 }
 
-std::optional<int64_t> steps_needed(const std::vector<MultihopRun>& seeds, double accuracy) {
-  for (size_t i = 0; i < seeds.front().steps.size(); ++i) {
-    if (mean_of(seeds, i) >= accuracy) return seeds.front().steps[i];
+std::optional<double> steps_needed(const MultihopRun& run, double accuracy) {
+  for (size_t i = 0; i < run.steps.size(); ++i) {
+    if (run.held_out[i] < accuracy) continue;
+    const auto step = static_cast<double>(run.steps[i]);
+    if (i == 0) return step;
+    const auto before = static_cast<double>(run.steps[i - 1]);
+    const double below = run.held_out[i - 1];
+    return before + (step - before) * (accuracy - below) / (run.held_out[i] - below);
   }
   return std::nullopt;
 }

@@ -56,11 +56,12 @@ const MultihopCurve* find_curve(const std::vector<MultihopCurve>& curves, const 
 // straight line; none where it never does.
 std::optional<double> questions_needed(const MultihopCurve& curve, double accuracy);
 
-// The first measured step at which the mean over seeds reaches `accuracy`; none where it never
-// does.
-std::optional<int64_t> steps_needed(const std::vector<MultihopRun>& seeds, double accuracy);
+// The step at which one run's accuracy first reaches `accuracy`, between two measurements by the
+// straight line; none where it never does.
+std::optional<double> steps_needed(const MultihopRun& run, double accuracy);
 
-StudyReport multihop_report(const std::vector<MultihopCurve>& curves,
+// `shortcut`: what each seed's world gives to a guess from the outermost relation alone.
+StudyReport multihop_report(const std::vector<MultihopCurve>& curves, const SeedSummary& shortcut,
                             const std::string& description);
 
 }  // namespace looplm

@@ -167,7 +167,13 @@ Result<StudyReport> MultihopStudy::report(const CellResults& results) const {
     LOOPLM_ASSIGN_OR_RETURN(MultihopRun run, multihop_run_from_json(results.at(cell.id)));
     runs.push_back(std::move(run));
   }
-  return multihop_report(multihop_curves(runs), description());
+  // Questions, held-out ones and facts are the same for every number of training questions.
+  std::vector<double> shortcuts;
+  for (const uint64_t seed : settings_.seeds) {
+    shortcuts.push_back(shortcut_accuracy(
+        MultihopWorld(settings_.options(settings_.train_questions.front(), seed))));
+  }
+  return multihop_report(multihop_curves(runs), summarize_seeds(shortcuts), description());
 }
 
 }  // namespace

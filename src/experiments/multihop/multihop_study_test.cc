@@ -37,7 +37,7 @@ std::vector<MultihopRun> grid(double gain, double uneven = 0) {
       const double base = questions == 100 ? 0.2 : 0.4;
       runs.push_back(run_of({2, 1}, questions, seed, base / 2 + noise, base + noise));
       const double gained = gain + (seed == 1 ? uneven : -uneven);
-      runs.push_back(run_of({2, 2}, questions, seed, base + gain / 2, base + noise + gained));
+      runs.push_back(run_of({2, 2}, questions, seed, base / 2 + gain, base + noise + gained));
       runs.push_back(run_of({4, 1}, questions, seed, base / 2, base + noise + gain / 2));
     }
   }
@@ -45,7 +45,7 @@ std::vector<MultihopRun> grid(double gain, double uneven = 0) {
 }
 
 StudyReport report_of(const std::vector<MultihopRun>& runs) {
-  return multihop_report(multihop_curves(runs), "as described");
+  return multihop_report(multihop_curves(runs), summarize_seeds({0.1, 0.1}), "as described");
 }
 
 TEST(MultihopResults, RoundsOfValidationsBecomeCurves) {
@@ -86,9 +86,33 @@ TEST(MultihopResults, CurvesAreMeansOverSeedsByQuestions) {
   EXPECT_NEAR(*questions_needed(*looped, 0.6), 150, 1e-9);
   EXPECT_EQ(*questions_needed(*looped, 0.4), 100);
   EXPECT_FALSE(questions_needed(*looped, 0.9).has_value());
-  EXPECT_EQ(*steps_needed(looped->runs[1], 0.5), 20);
-  EXPECT_EQ(*steps_needed(looped->runs[1], 0.6), 30);
-  EXPECT_FALSE(steps_needed(looped->runs[1], 0.9).has_value());
+}
+
+TEST(MultihopResults, StepsAreCountedBetweenMeasurements) {
+  const MultihopRun run = run_of({2, 2}, 200, 1, 0.4, 0.8);  // 0, 0.4 and 0.8 after 10, 20 and 30
+  EXPECT_NEAR(*steps_needed(run, 0.2), 15, 1e-9);
+  EXPECT_NEAR(*steps_needed(run, 0.4), 20, 1e-9);
+  EXPECT_NEAR(*steps_needed(run, 0.7), 27.5, 1e-9);
+  EXPECT_EQ(*steps_needed(run, 0), 10);
+  EXPECT_FALSE(steps_needed(run, 0.9).has_value());
+}
+
+// One and two loops with seeds 1 and 2; what they have after 20 of 30 steps.
+Claim speed_claim_of(double one_first, double one_second, double two_first, double two_second) {
+  return report_of({run_of({2, 1}, 100, 1, one_first, 0.5), run_of({2, 1}, 100, 2, one_second, 0.5),
+                    run_of({2, 2}, 100, 1, two_first, 0.9),
+                    run_of({2, 2}, 100, 2, two_second, 0.9)})
+      .claims[1];
+}
+
+// Half way from the shortcut's 0.1 to one loop's 0.5.
+TEST(MultihopResults, FewerStepsMustBeFewerWithEverySeed) {
+  const Claim every = speed_claim_of(0.3, 0.3, 0.6, 0.4);
+  EXPECT_EQ(every.verdict, Verdict::kReproduced);
+  EXPECT_THAT(every.finding, HasSubstr("to 30.0%"));
+  EXPECT_THAT(every.finding, HasSubstr("1 loop 20 (seeds 20, 20); 2 loops 16 (seeds 15, 18)"));
+  EXPECT_EQ(speed_claim_of(0.3, 0.3, 0.6, 0.3).verdict, Verdict::kPartly);  // a tie
+  EXPECT_EQ(speed_claim_of(0.3, 0.3, 0.2, 0.2).verdict, Verdict::kNotReproduced);
 }
 
 TEST(MultihopResults, VerdictsFollowTheNumbers) {

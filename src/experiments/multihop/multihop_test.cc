@@ -75,6 +75,38 @@ TEST(Multihop, RelationsLeadIntoTheNextLayerAndSpread) {
   EXPECT_EQ(reached.size(), 400u);  // 20 arrows each on average: all are reached
 }
 
+// Counted once more from the texts alone.
+TEST(Multihop, TheShortcutIsTheBestGuessFromTheOutermostRelation) {
+  const MultihopWorld world(small());
+  std::map<std::string, std::map<std::string, int>> answers;  // by the first relation of the text
+  const auto text_of = [&](int64_t q) {
+    return words(world.text(world.question_ids(world.question(q))));
+  };
+  for (int64_t q = 0; q < world.questions(); ++q) ++answers[text_of(q)[3]][text_of(q)[14]];
+  ASSERT_EQ(answers.size(), 4u);
+  double least = 0, most = 0;  // ties may be broken either way
+  for (const auto& [relation, counts] : answers) {
+    int highest = 0;
+    for (const auto& [name, count] : counts) highest = std::max(highest, count);
+    double low = 1e9, high = 0;
+    for (const auto& [name, count] : counts) {
+      if (count < highest) continue;
+      double right = 0;
+      for (int64_t q = 0; q < 100; ++q) {
+        right += text_of(q)[3] == relation && text_of(q)[14] == name;
+      }
+      low = std::min(low, right / 100);
+      high = std::max(high, right / 100);
+    }
+    least += low;
+    most += high;
+  }
+  const double shortcut = shortcut_accuracy(world);
+  EXPECT_GE(shortcut, least - 1e-12);
+  EXPECT_LE(shortcut, most + 1e-12);
+  EXPECT_GT(shortcut, 0.15);  // of ten people a guess is right once in ten
+}
+
 TEST(Multihop, NamesAndNounsAreDifferentSingleWords) {
   std::set<std::string> all;
   for (int i = 0; i < 2500; ++i) all.insert(multihop_person_name(i));

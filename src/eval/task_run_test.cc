@@ -305,6 +305,23 @@ metrics: [exact_match, any_sample]
   EXPECT_EQ(a.table.rows[0].mean_loops, 1);
 }
 
+TEST_F(TaskRun, AStopStringThatIsASpecialTokenStops) {
+  const Tokenizer& tokenizer = *model_->tokenizer();
+  int32_t special = 0;
+  while (!tokenizer.is_special(special)) ++special;
+  GenerateOptions o;
+  o.max_tokens = 5;
+  o.ignore_eos = true;
+  o.sampling.logit_bias[special] = 1000;
+  const Generation all = generate(*model_, std::vector<int32_t>{5, 6}, o).value();
+  EXPECT_EQ(all.finish_reason, FinishReason::kLength);
+  o.stop_strings = {"never", std::string(tokenizer.bytes(special))};
+  const Generation stopped = generate(*model_, std::vector<int32_t>{5, 6}, o).value();
+  EXPECT_EQ(stopped.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(stopped.tokens.size(), 1u);
+  EXPECT_EQ(stopped.text, "");
+}
+
 TEST_F(TaskRun, ContextsShareTheirTarget) {
   const Task t = task(R"(kind: multiple_choice
 contexts: ["{{o.0}}", "{{o.1}} more"]

@@ -181,7 +181,29 @@ class TaskParser {
     reader.finish();
   }
 
+  // One way to find an answer, or several to try one after the other.
   Extractor read_extractor(YamlReader& reader) {
+    const YAML::Node ways = reader.node("first_of");
+    if (!reader.has("first_of")) return read_way(reader);
+    for (const char* key : {"pattern", "take", "number", "boxed"}) {
+      if (reader.has(key)) {
+        reader.refuse(key, invalid_argument("given beside first_of; expected within it"));
+      }
+    }
+    if (!ways.IsSequence() || ways.size() == 0) {
+      reader.wrong("first_of", ways, "a list of {pattern or number or boxed}");
+      return {};
+    }
+    std::vector<Extractor> extractors;
+    for (const YAML::Node& way : ways) {
+      YamlReader of_way = reader.child(way, "first_of");
+      extractors.push_back(read_way(of_way));
+      of_way.finish();
+    }
+    return Extractor::first_of(std::move(extractors));
+  }
+
+  Extractor read_way(YamlReader& reader) {
     std::string pattern;
     size_t take = 0, number = 0;
     bool boxed = false;
@@ -211,7 +233,8 @@ class TaskParser {
     const YAML::Node node = root_.node("extract");
     if (root_.has("extract")) {
       if (!node.IsSequence()) {
-        return root_.wrong("extract", node, "a list of {name, pattern or number or boxed}");
+        return root_.wrong("extract", node,
+                           "a list of {name, pattern or number or boxed or first_of}");
       }
       for (const YAML::Node& item : node) {
         YamlReader reader = root_.child(item, "extract");

@@ -110,6 +110,58 @@ TEST(Task, ShippedTasksAreRight) {
   EXPECT_GE(tasks, 20);
 }
 
+Task shipped(const std::string& name) {
+  return read_task(LOOPLM_GOLDEN_DIR "/../../tasks/" + name + ".yaml").value();
+}
+
+// What the extractor of a shipped task finds.
+std::string found(const std::string& task, const std::string& extractor, const std::string& text) {
+  for (const NamedExtractor& e : shipped(task).extract) {
+    if (e.name == extractor) return e.extractor.find(text).value().value_or("(none)");
+  }
+  return "(no such extractor)";
+}
+
+TEST(Task, ShippedExtractorsFindTheAnswer) {
+  EXPECT_EQ(found("mmlu_pro", "flexible", "The answer is (C). I am sure."), "C");
+  EXPECT_EQ(found("mmlu_pro", "flexible", "So the answer is C, as (A) is wrong. I am sure."), "C");
+  EXPECT_EQ(found("mmlu_pro", "flexible", "It must be (D). I am sure."), "D");
+  EXPECT_EQ(found("mmlu_pro", "flexible", "I take B"), "B");
+  EXPECT_EQ(found("math500", "flexible", "so \\boxed{7}. The answer is 8."), "7");
+  EXPECT_EQ(found("math500", "flexible", "The final answer is $\\frac{1}{2}$. I hope so."),
+            "\\frac{1}{2}");
+  EXPECT_EQ(found("math500", "flexible", "The final answer is 3.5. I hope so."), "3.5");
+  EXPECT_EQ(found("math500", "flexible", "The answer is: 3.5"), "3.5");
+  for (const char* text :
+       {"the answer is (B)", "The answer is **(B)**.", "**Answer: B**", "**Answer:** B",
+        "so \\boxed{B}", "the answer is $\\boxed{\\text{B}}$"}) {
+    EXPECT_EQ(found("supergpqa", "letter", text), "B") << text;
+  }
+  EXPECT_EQ(found("gsm8k_cot", "strict", "5 and 4 make 9. The answer is $1,250.50."), "$1,250.50");
+  EXPECT_EQ(found("gsm8k_cot", "strict", "The answer is 9 dollars.\nQ: The answer is 8."),
+            "9 dollars");
+  EXPECT_EQ(found("gsm8k_cot", "flexible", "so it is 9."), "9");
+}
+
+TEST(Task, ChatTasksStopAtTheEndOfTheirTurn) {
+  for (const char* name : {"aime24", "aime25", "olympiadbench", "supergpqa"}) {
+    EXPECT_THAT(shipped(name).generation.stop, testing::Contains("<|im_end|>")) << name;
+  }
+  for (const char* name : {"aime24", "aime25", "olympiadbench"}) {
+    EXPECT_EQ(shipped(name).comparison, Comparison::kMath) << name;
+  }
+}
+
+TEST(Task, GradeSchoolExamplesAreThree) {
+  const Task t = shipped("gsm8k_cot");
+  EXPECT_EQ(t.few_shot.examples.size(), 3u);
+  EXPECT_EQ(t.few_shot.count, 3);
+  for (const Json& example : t.few_shot.examples) {
+    const std::string shown = t.prompt.render(example).value() + t.target.render(example).value();
+    EXPECT_THAT(shown, AllOf(HasSubstr("Q: "), HasSubstr("\nA: "), HasSubstr("The answer is ")));
+  }
+}
+
 std::string rendered(const std::string& source, const char* record) {
   return TextTemplate::parse(source).value().render(Json::parse(record)).value();
 }

@@ -26,8 +26,8 @@ struct ExitRequest {
   ExitKind kind = ExitKind::kGate;
   std::vector<double> thresholds;
   // Instead, three of the rule's own figures: those that a quarter, a half and three quarters of
-  // the tokens stay below after the loops between the first and the trained depth. For tasks that
-  // score texts; others leave such a rule out.
+  // the tokens stay below after the loops before the trained depth (differences: but the first),
+  // to three digits. For tasks that score texts; others leave such a rule out.
   bool automatic = false;
 };
 

@@ -78,11 +78,44 @@ TEST(Outcomes, CategoriesAreOrderedByWhatDepthGains) {
   const auto categories =
       outcome_categories(hand_made(), {"a", "b", "a", "b"}, {.trained_loops = 2, .resamples = 0});
   ASSERT_EQ(categories.size(), 2u);
-  EXPECT_EQ(categories[0].name, "a");
-  EXPECT_DOUBLE_EQ(*categories[0].gain, 1.0);  // from 50% to 100%
-  EXPECT_EQ(categories[1].name, "b");
-  EXPECT_FALSE(categories[1].gain.has_value());  // from 0
-  EXPECT_DOUBLE_EQ(categories[1].table.rows[1].values[0].value, 0.5);
+  EXPECT_EQ(categories[0].name, "b");
+  EXPECT_TRUE(std::isinf(*categories[0].gain));  // from 0 to 50%
+  EXPECT_DOUBLE_EQ(*categories[0].absolute, 0.5);
+  EXPECT_DOUBLE_EQ(categories[0].table.rows[1].values[0].value, 0.5);
+  EXPECT_EQ(categories[1].name, "a");
+  EXPECT_DOUBLE_EQ(*categories[1].gain, 1.0);  // from 50% to 100%
+}
+
+TEST(Outcomes, ThoseThatRiseFrom0AreOrderedByHowFar) {
+  Outcomes outcomes(
+      {{{.kind = ExitKind::kFixed, .max_loops = 1}}, {{.kind = ExitKind::kFixed, .max_loops = 2}}},
+      {{"acc", MetricColumn::Form::kRatio, 3, 2}}, 4, 4);
+  const double first[] = {0, 0, 0.5, 0}, last[] = {0.5, 1, 1, 0};
+  for (size_t q = 0; q < 4; ++q) {
+    for (size_t s = 0; s < 2; ++s) {
+      const std::span<double> to = outcomes.at(q, s);
+      to[Outcomes::kLoops] = static_cast<double>(s + 1);
+      to[Outcomes::kTokens] = to[2] = 1;
+      to[3] = s == 0 ? first[q] : last[q];
+    }
+  }
+  const auto categories = outcome_categories(outcomes, {"half", "whole", "twice", "none"},
+                                             {.trained_loops = 2, .resamples = 0});
+  std::vector<std::string> names;
+  for (const OutcomeCategory& c : categories) names.push_back(c.name);
+  EXPECT_THAT(names, testing::ElementsAre("whole", "half", "twice", "none"));
+}
+
+TEST(Outcomes, NamesTellThresholdsApart) {
+  const auto name = [](ExitKind kind, double threshold) {
+    return DepthSetting{{.kind = kind, .threshold = threshold}}.name();
+  };
+  EXPECT_EQ(name(ExitKind::kGate, 0.5), "q 0.50");
+  EXPECT_EQ(name(ExitKind::kGate, 0.123), "q 0.123");
+  EXPECT_EQ(name(ExitKind::kGate, 0.124), "q 0.124");
+  EXPECT_EQ(name(ExitKind::kEntropy, 0.3), "entropy 0.3");
+  EXPECT_EQ(name(ExitKind::kMargin, 0.99953), "margin 0.99953");
+  EXPECT_EQ(name(ExitKind::kFixed, 1), "0 loops");
 }
 
 // A task on a model of random weights, whose figures are worked out again from the scores of each

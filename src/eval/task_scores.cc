@@ -1,5 +1,9 @@
 // From scored texts to a question's figures.
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
 
 #include "eval/task_run.h"
 
@@ -114,12 +118,27 @@ void add_text(const TaskQuestion& q, std::span<const DepthScores> scores,
   to[text::kExact] = to[text::kRightTokens] == to[Outcomes::kTokens];
 }
 
-// Figures of a rule that tokens stay below with these shares, over loops that a rule can end at.
+// A threshold that people can write: a margin to three digits of what it lacks to 1, others to
+// three digits.
+double rounded(ExitKind kind, double value) {
+  std::string text = fmt::format("{:.3g}", value);
+  if (kind == ExitKind::kMargin && value < 1) {
+    const auto zeros = static_cast<int>(std::floor(-std::log10(1 - value)));
+    text = fmt::format("{:.{}f}", value, zeros + 3);
+  }
+  double result = value;
+  std::from_chars(text.data(), text.data() + text.size(), result);
+  return result;
+}
+
+// Figures of a rule that tokens stay below with these shares, over loops that a rule can end at:
+// a difference to the loop before is one from the second on.
 std::vector<double> quantiles(ExitKind kind, std::span<const DepthScores> scores,
                               int64_t trained_loops) {
   std::vector<float> values;
+  const bool to_last = kind == ExitKind::kHiddenDifference || kind == ExitKind::kRelativeDifference;
   for (const DepthScores& s : scores) {
-    for (int64_t t = 1; t + 1 < trained_loops; ++t) {
+    for (int64_t t = to_last ? 1 : 0; t + 1 < trained_loops; ++t) {
       for (int64_t i = 0; i < s.tokens; ++i) {
         const size_t cell = s.at(t, i);
         switch (kind) {
@@ -146,7 +165,7 @@ std::vector<double> quantiles(ExitKind kind, std::span<const DepthScores> scores
   for (const double share : {0.25, 0.5, 0.75}) {
     if (values.empty()) break;
     const auto at = static_cast<size_t>(share * static_cast<double>(values.size() - 1));
-    const auto value = static_cast<double>(values[at]);
+    const double value = rounded(kind, static_cast<double>(values[at]));
     if (thresholds.empty() || value > thresholds.back()) thresholds.push_back(value);
   }
   return thresholds;

@@ -173,7 +173,7 @@ TEST(TextTemplate, FieldsAndFilters) {
   EXPECT_EQ(rendered("[{{a|strip|upper}}]", R"({"a": " hi \n"})"), "[HI]");
   EXPECT_EQ(rendered("{{a|capitalize}}", R"({"a": "hELLO you"})"), "Hello you");
   EXPECT_EQ(rendered("{{s|before:_}}x{{s|after:_}}", R"({"s": "a _ b _"})"), "a x b _");
-  EXPECT_EQ(rendered("{{s|after:_}}", R"({"s": "none"})"), "");
+  EXPECT_EQ(rendered("{{s|after?:_}}-{{s|before?:_}}", R"({"s": "none"})"), "-none");
   EXPECT_EQ(rendered("{{s|but_last_word}}|{{s|last_word}}", R"({"s": "to be or not"})"),
             "to be or|not");
   EXPECT_EQ(rendered("{{l|lettered}}", R"({"l": ["x", 2]})"), "A. x\nB. 2");
@@ -191,6 +191,10 @@ TEST(TextTemplate, ErrorsNameTheField) {
   EXPECT_THAT(fails("{{gone}}", "{}"), HasSubstr("'gone'"));
   EXPECT_THAT(fails("{{a.2}}", R"({"a": [1]})"), HasSubstr("'a.2'"));
   EXPECT_THAT(fails("{{a}}", R"({"a": null})"), HasSubstr("null"));
+  for (const char* source : {"{{a|before:_}}", "{{a|after:_}}"}) {
+    EXPECT_THAT(fails(source, R"({"a": "text"})"),
+                AllOf(HasSubstr("'a' is 'text'"), HasSubstr("'_'")));
+  }
   EXPECT_THAT(fails("{{a|lettered}}", R"({"a": "text"})"), HasSubstr("expects a list"));
   EXPECT_THAT(TextTemplate::parse("{{}}").status().message(), HasSubstr("no field"));
   EXPECT_THAT(TextTemplate::parse("{{a|before}}").status().message(), HasSubstr("argument"));

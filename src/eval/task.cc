@@ -15,9 +15,10 @@ namespace {
 
 constexpr std::array<const char*, 4> kKindNames = {"multiple_choice", "classification", "generate",
                                                    "perplexity"};
-constexpr std::array<const char*, 10> kMetricNames = {
-    "acc",        "acc_norm",      "acc_norm_tokens", "macro_f1",    "nll",
-    "perplexity", "bits_per_byte", "token_acc",       "exact_match", "any_sample"};
+constexpr std::array<const char*, 12> kMetricNames = {
+    "acc",           "acc_norm",  "acc_bytes",   "acc_norm_tokens",
+    "macro_f1",      "nll",       "perplexity",  "word_perplexity",
+    "bits_per_byte", "token_acc", "exact_match", "any_sample"};
 constexpr int64_t kMostShots = 1000;
 
 template <size_t n>
@@ -29,13 +30,13 @@ std::vector<TaskMetric> metrics_for(TaskKind kind) {
   using enum TaskMetric;
   switch (kind) {
     case TaskKind::kMultipleChoice:
-      return {kAccuracy, kAccuracyBytes, kAccuracyTokens, kChoiceNll};
+      return {kAccuracy, kAccuracyCharacters, kAccuracyBytes, kAccuracyTokens, kChoiceNll};
     case TaskKind::kClassification:
       return {kAccuracy, kMacroF1, kChoiceNll};
     case TaskKind::kGenerate:
       return {kExactMatch, kAnySample};
     case TaskKind::kPerplexity:
-      return {kChoiceNll, kPerplexity, kBitsPerByte, kTokenAccuracy, kExactMatch};
+      return {kChoiceNll, kPerplexity, kWordPerplexity, kBitsPerByte, kTokenAccuracy, kExactMatch};
   }
   return {};
 }
@@ -44,7 +45,7 @@ std::vector<TaskMetric> default_metrics(TaskKind kind) {
   using enum TaskMetric;
   switch (kind) {
     case TaskKind::kMultipleChoice:
-      return {kAccuracy, kAccuracyBytes};
+      return {kAccuracy, kAccuracyCharacters};
     case TaskKind::kClassification:
       return {kAccuracy, kMacroF1};
     case TaskKind::kGenerate:

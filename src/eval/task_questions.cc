@@ -22,6 +22,12 @@ Json with_choice(const Json& fields, const Json& choice, size_t index) {
   return with;
 }
 
+// Of UTF-8: bytes that do not go on with a character.
+int64_t characters(const std::string& text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
+
 class QuestionBuilder {
  public:
   QuestionBuilder(const Task& task, const Model& model, const QuestionLimits& limits)
@@ -308,6 +314,7 @@ class QuestionBuilder {
     }
     ScoredText scored;
     scored.bytes = static_cast<int64_t>(text.size());
+    scored.characters = characters(text) - (text.starts_with(' ') ? 1 : 0);
     scored.example.scored.assign(ids.size(), false);
     for (size_t i = std::max<size_t>(first, 1); i < ids.size(); ++i)
       scored.example.scored[i] = true;

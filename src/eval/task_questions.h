@@ -19,7 +19,8 @@ namespace looplm {
 // What is scored: a choice after its prompt, or a window of a text.
 struct ScoredText {
   EvalExample example;
-  int64_t bytes = 0;  // of the scored text
+  int64_t bytes = 0;       // of the scored text
+  int64_t characters = 0;  // the same, without a space before it
 };
 
 struct TaskQuestion {

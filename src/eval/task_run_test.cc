@@ -162,7 +162,7 @@ prompt: "{{q}}:"
 choices: {list: o, text: " {{choice}}"}
 answer: {field: a}
 category: c
-metrics: [acc, acc_norm, acc_norm_tokens, nll]
+metrics: [acc, acc_bytes, acc_norm_tokens, nll, acc_norm]
 few_shot: {count: 2}
 )");
   const TaskResult result = run_task(*model_, t, options()).value();
@@ -172,9 +172,9 @@ few_shot: {count: 2}
 
   const TaskQuestions questions = task_questions(t, *model_, {}).value();
   for (const OutcomeRow& row : result.table.rows) {
-    double right[3] = {}, loops = 0, tokens = 0, nll = 0, nll_tokens = 0;
+    double right[4] = {}, loops = 0, tokens = 0, nll = 0, nll_tokens = 0;
     for (const TaskQuestion& q : questions.questions) {
-      std::vector<double> total[3];
+      std::vector<double> total[4];
       for (const ScoredText& text : q.texts) {
         const DepthScores s = score_depths(*model_, text.example, 5).value();
         double sum = 0;
@@ -200,12 +200,13 @@ few_shot: {count: 2}
         total[0].push_back(sum);
         total[1].push_back(sum / static_cast<double>(text.bytes));
         total[2].push_back(sum / static_cast<double>(s.tokens));
+        total[3].push_back(sum / static_cast<double>(text.characters));
         if (total[0].size() == q.right + 1) {
           nll += sum;
           nll_tokens += static_cast<double>(s.tokens);
         }
       }
-      for (int m = 0; m < 3; ++m) {
+      for (int m = 0; m < 4; ++m) {
         const auto best = std::min_element(total[m].begin(), total[m].end()) - total[m].begin();
         right[m] += static_cast<size_t>(best) == q.right;
       }
@@ -214,10 +215,22 @@ few_shot: {count: 2}
     EXPECT_DOUBLE_EQ(row.mean_loops, loops / tokens);
     for (size_t m = 0; m < 3; ++m) EXPECT_DOUBLE_EQ(row.values[m].value, right[m] / 12);
     EXPECT_NEAR(row.values[3].value, nll / nll_tokens, 1e-9);
+    EXPECT_DOUBLE_EQ(row.values[4].value, right[3] / 12);
     EXPECT_GE(row.mean_loops, 1);
   }
   // The automatic thresholds stop some tokens early, and more of them the higher they are.
   EXPECT_LT(result.table.rows[9].mean_loops, result.table.rows[7].mean_loops);
+}
+
+TEST_F(TaskRun, LengthsOfChoicesAreCharactersWithoutTheSpaceBefore) {
+  const Task t = task(
+      "kind: multiple_choice\nprompt: '{{q}}:'\nchoices: [' caf\u00e9', 'x', '  y']\n"
+      "answer: {field: a}\n");
+  const auto texts = task_questions(t, *model_, {}).value().questions[0].texts;
+  EXPECT_EQ(texts[0].characters, 4);
+  EXPECT_EQ(texts[0].bytes, 6);
+  EXPECT_EQ(texts[1].characters, 1);
+  EXPECT_EQ(texts[2].characters, 2);
 }
 
 TEST_F(TaskRun, PromptsHoldExamplesThatAreNotTheQuestion) {
@@ -266,7 +279,7 @@ TEST_F(TaskRun, ExamplesMakeRoomForTheQuestion) {
 TEST_F(TaskRun, WindowsScoreEveryTokenOnce) {
   const Task whole = task(
       "kind: perplexity\ntarget: '{{w}} {{q}} {{w}} {{q}}'\n"
-      "metrics: [perplexity, bits_per_byte, token_acc, exact_match]\n");
+      "metrics: [perplexity, bits_per_byte, token_acc, exact_match, word_perplexity]\n");
   const auto one = task_questions(whole, *model_, {}).value().questions[3];
   ASSERT_EQ(one.texts.size(), 1u);
   for (const int overlap : {0, 3, 6}) {
@@ -299,6 +312,8 @@ TEST_F(TaskRun, WindowsScoreEveryTokenOnce) {
       std::log2(row.values[0].value),
       row.values[1].value * static_cast<double>(bytes) / static_cast<double>(result.table.tokens),
       1e-9);
+  EXPECT_NEAR(std::log(row.values[4].value),
+              std::log(row.values[0].value) * static_cast<double>(result.table.tokens) / 12, 1e-6);
 }
 
 TEST_F(TaskRun, GeneratedTextIsThatOfGenerateAtEverySetting) {

@@ -49,7 +49,7 @@ clean: [{pattern: " +", with: " "}]
   EXPECT_EQ(t.choices.list, "options");
   EXPECT_EQ(t.answer.form, AnswerForm::kLetter);
   EXPECT_THAT(t.where[0].is, ElementsAre("test", "3"));
-  EXPECT_THAT(t.metrics, ElementsAre(TaskMetric::kAccuracyBytes, TaskMetric::kAccuracy));
+  EXPECT_THAT(t.metrics, ElementsAre(TaskMetric::kAccuracyCharacters, TaskMetric::kAccuracy));
   EXPECT_EQ(t.few_shot.count, 5);
   EXPECT_TRUE(t.few_shot.random);
   EXPECT_EQ(t.few_shot.seed, 9u);

@@ -263,6 +263,9 @@ class TaskParser {
     reader.read("match", f.match);
     reader.read("separator", f.separator);
     f.random = pick == 1;
+    if (reader.has("seed") && !f.random) {
+      reader.refuse("seed", invalid_argument("expected beside 'pick: random' only"));
+    }
     f.seed = static_cast<uint64_t>(seed);
     const YAML::Node examples = reader.node("examples");
     if (reader.has("examples")) {
@@ -303,6 +306,10 @@ class TaskParser {
     std::vector<std::string> allowed_names, given;
     for (TaskMetric m : allowed) allowed_names.emplace_back(task_metric_name(m));
     root_.read("metrics", given);
+    if (root_.has("metrics") && given.empty()) {
+      return root_.refuse("metrics", invalid_argument(fmt::format("names none; expected some of {}",
+                                                                  joined(allowed_names))));
+    }
     for (const std::string& name : given) {
       const auto at = std::find(allowed_names.begin(), allowed_names.end(), name);
       if (at == allowed_names.end()) {

@@ -32,6 +32,7 @@ struct TaskQuestion {
   std::vector<int32_t> ids;       // of the prompt, for generation
   std::string answer;             // right answer of generated text, extracted
   int64_t shots = 0;              // examples before it
+  bool shortened = false;         // fewer than asked, for want of positions
 };
 
 struct TaskQuestions {

@@ -273,7 +273,43 @@ TEST_F(TaskRun, ExamplesMakeRoomForTheQuestion) {
       "kind: generate\nprompt: '{{q}}'\nanswer: {text: '{{a}}'}\n"
       "generation: {max_tokens: 200}\n");
   EXPECT_THAT(task_questions(bad, *model_, {}).status().message(),
-              AllOf(HasSubstr("d.jsonl:1"), HasSubstr("128 positions")));
+              AllOf(HasSubstr("d.jsonl:1"), HasSubstr("generation.max_tokens 200"),
+                    HasSubstr("128 positions")));
+  // An example that is the question itself is left out for another reason.
+  const Task own = task(R"(kind: multiple_choice
+prompt: "{{q}}:"
+choices: {list: o}
+answer: {field: a}
+few_shot: {examples: [{q: the loop 7, o: [x, y, z], a: 1}, {q: other, o: [x, y, z], a: 2}]}
+)");
+  const TaskQuestions asked = task_questions(own, *model_, {}).value();
+  EXPECT_EQ(asked.questions[1].shots, 1);
+  EXPECT_EQ(asked.shortened, 0);
+}
+
+TEST_F(TaskRun, CleaningGoesOnPastEmptyMatches) {
+  const Task t = task(
+      "kind: multiple_choice\nprompt: '{{q}}:'\nchoices: [' a', ' b', ' c']\n"
+      "answer: {field: a}\nclean: [{pattern: 'o*', with: '-'}]\n");
+  EXPECT_EQ(task_questions(t, *model_, {}).value().questions[0].prompt, "-t-h-e- -l--p- -0-:-");
+}
+
+TEST_F(TaskRun, AutomaticThresholdsSeeEveryLoopThatARuleCanEndAt) {
+  // Two loops: a margin ends after the first, a difference never before the last.
+  DepthScores s;
+  s.tokens = 3;
+  s.margin = {0.1F, 0.99953F, 0.5F, 0.9F, 0.9F, 0.9F};
+  s.difference = {1, 2, 3, 4, 5, 6};
+  const auto with = [&](ExitKind kind) {
+    std::vector<std::string> names;
+    for (const DepthSetting& setting :
+         depth_settings({}, {{kind, {}, true}}, std::span(&s, 1), 2)) {
+      names.push_back(setting.name());
+    }
+    return names;
+  };
+  EXPECT_THAT(with(ExitKind::kMargin), testing::ElementsAre("margin 0.1", "margin 0.5"));
+  EXPECT_THAT(with(ExitKind::kHiddenDifference), testing::ElementsAre());
 }
 
 TEST_F(TaskRun, WindowsScoreEveryTokenOnce) {
@@ -406,6 +442,13 @@ TEST_F(TaskRun, ErrorsNameTheRecord) {
               HasSubstr("adds no token"));
   EXPECT_THAT(fails("kind: generate\nprompt: p\nanswer: {text: '{{q}}', pattern: 'nope'}\n"),
               HasSubstr("does not hold"));
+  EXPECT_THAT(fails("kind: multiple_choice\nprompt: '{{q|after:_}}'\nchoices: [' x', ' y', ' z']\n"
+                    "answer: {field: a}\n"),
+              AllOf(HasSubstr("d.jsonl:1"), HasSubstr("'q' is 'the loop 0'"), HasSubstr("'_'")));
+  std::ofstream(dir_.file("empty.jsonl")) << "\n";
+  Task empty = task("kind: generate\nprompt: p\nanswer: {text: b}\n");
+  empty.data = {"empty.jsonl"};
+  EXPECT_THAT(task_questions(empty, *model_, {}).status().message(), HasSubstr("empty.jsonl"));
 }
 
 TEST_F(TaskRun, ReportsSayWhatWasMeasured) {

@@ -72,6 +72,15 @@ TEST(Task, ErrorsNameFileLineAndKey) {
               HasSubstr("unknown key 'few_shot.kount'"));
   EXPECT_THAT(error(good + "metrics: [f2]\n"),
               AllOf(HasSubstr("'f2' is no metric"), HasSubstr("acc_norm")));
+  EXPECT_THAT(error(good + "metrics: []\n"), AllOf(HasSubstr("t.yaml:7"), HasSubstr("acc_norm")));
+  EXPECT_THAT(error(good + "few_shot: {count: 1, seed: 2}\n"), HasSubstr("'pick: random'"));
+  EXPECT_THAT(error(good + "few_shot: {examples: [{a: 1, a: 2}]}\n"), HasSubstr("twice"));
+  EXPECT_THAT(error("name: a\nkind: generate\ndata: x\nprompt: p\nanswer: {text: b}\n"
+                    "extract: [{name: s, first_of: []}]\n"),
+              HasSubstr("'extract.first_of'"));
+  EXPECT_THAT(error("name: a\nkind: generate\ndata: x\nprompt: p\nanswer: {text: b}\n"
+                    "extract: [{name: s, number: last, first_of: [{boxed: true}]}]\n"),
+              HasSubstr("given beside first_of"));
   EXPECT_THAT(error(good + "generation: {max_tokens: 3}\n"), HasSubstr("multiple_choice"));
   EXPECT_THAT(error(good + "contexts: [a, b]\n"), HasSubstr("'target' is missing"));
   EXPECT_THAT(error("kind: generate\nname: a\n"), HasSubstr("'data' is missing"));

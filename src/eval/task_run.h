@@ -77,6 +77,9 @@ Outcomes scored_outcomes(const Task& task, const TaskQuestions& questions,
                          std::span<const DepthScores> scores, std::span<const size_t> first_text,
                          const std::vector<DepthSetting>& settings, int64_t trained_loops);
 
+Result<TaskResult> run_task(Model& model, const Task& task, TaskQuestions questions,
+                            const TaskRunOptions& options);
+// The same with the questions of `options.limits`.
 Result<TaskResult> run_task(Model& model, const Task& task, const TaskRunOptions& options);
 
 // Of generating tasks, used by run_task(): fills the result's saved texts.

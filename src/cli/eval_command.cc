@@ -83,8 +83,9 @@ void print(const EvalOptions& options, const Model& model, const DepthTable& tab
     fmt::print("{}\n", json_line(json));
     return;
   }
-  fmt::print("{} on {}: {} examples, {} scored tokens; 95% intervals in brackets\n\n",
-             model.directory(), options.data, table.examples, table.tokens);
+  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n", model.directory(), options.data,
+             table.examples, table.tokens,
+             options.resamples > 0 ? "; 95% intervals in brackets" : "");
   fmt::print("{}", options.markdown ? depth_table_markdown(table) : depth_table_text(table));
   if (table.rows.back().threshold) {
     fmt::print(
@@ -147,46 +148,68 @@ void add_eval_command(Program& program) {
                                            "Names of shipped tasks, or .yaml files "
                                            "(docs/evaluation.md)");
   command->add_flag("--list", o->list, "List the shipped tasks");
-  command
-      ->add_option("--data", o->data.data,
-                   "Instead of tasks: a .jsonl file of 'text', 'prompt' and 'completion', 'turns' "
-                   "of these, or 'prompt_ids' and 'completion_ids'; prompts are not scored")
-      ->excludes(tasks);
-  command->add_option("--data-dir", o->tasks.data_folder,
-                      "Folder of the files that tasks name (default: beside the task)");
+  CLI::Option* data =
+      command
+          ->add_option("--data", o->data.data,
+                       "Instead of tasks: a .jsonl file of 'text', 'prompt' and 'completion', "
+                       "'turns' of these, or 'prompt_ids' and 'completion_ids'; prompts are not "
+                       "scored")
+          ->excludes(tasks);
+  CLI::Option* data_dir =
+      command->add_option("--data-dir", o->tasks.data_folder,
+                          "Folder of the files that tasks name (default: beside the task)");
   command
       ->add_option("--loops", o->data.loops,
                    "Loops to run (0: twice as many as the model was trained for)")
       ->check(CLI::Range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
-  command
-      ->add_option("--exit", o->tasks.exits,
-                   "Tasks: exit rules and thresholds, RULE:X,Y or RULE:auto; rules are q, "
-                   "difference, relative, margin, entropy")
-      ->take_all()
-      ->capture_default_str();
-  command
-      ->add_option("--generate-loops", o->tasks.generate_loops,
-                   "Fixed depths at which generating tasks run, with commas; each is a run of its "
-                   "own (default: all up to --loops)")
-      ->delimiter(',')
-      ->check(CLI::Range(int64_t{1}, kMaxLoops));
-  command
-      ->add_option(
-          "--generate-exit", o->tasks.generate_exits,
-          "Exit rules under which generating tasks run; each threshold is a run of its own "
-          "(default: none)")
-      ->take_all();
+  // Values stand with commas, so that names of tasks may follow.
+  CLI::Option* exit =
+      command
+          ->add_option("--exit", o->tasks.exits,
+                       "Tasks: exit rules and thresholds, RULE:X,Y or RULE:auto; rules are q, "
+                       "difference, relative, margin, entropy")
+          ->take_all()
+          ->allow_extra_args(false)
+          ->capture_default_str();
+  CLI::Option* generate_loops =
+      command
+          ->add_option(
+              "--generate-loops", o->tasks.generate_loops,
+              "Fixed depths at which generating tasks run, with commas; each is a run of its "
+              "own (default: all up to --loops)")
+          ->delimiter(',')
+          ->take_all()
+          ->allow_extra_args(false)
+          ->check(CLI::Range(int64_t{1}, kMaxLoops));
+  CLI::Option* generate_exit =
+      command
+          ->add_option(
+              "--generate-exit", o->tasks.generate_exits,
+              "Exit rules under which generating tasks run; each threshold is a run of its own "
+              "(default: none)")
+          ->take_all()
+          ->allow_extra_args(false);
   command
       ->add_option("--thresholds", o->data.thresholds,
                    "With --data: thresholds of q-exit, 0 to 1, with commas")
       ->delimiter(',')
+      ->take_all()
+      ->allow_extra_args(false)
       ->check(CLI::Range(0.0, 1.0))
+      ->needs(data)
       ->capture_default_str();
-  command->add_option("--by", o->data.by,
-                      "With --data: also show accuracy for each value of this field");
+  command
+      ->add_option("--by", o->data.by,
+                   "With --data: also show accuracy for each value of this field")
+      ->needs(data);
   command->add_option("--limit", o->data.limit, "Ask so many questions at most (0: all)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return text.starts_with('-') ? fmt::format("{}; expected 0 (all) or more", text)
+                                         : std::string();
+          },
+          "NONNEGATIVE"))
       ->capture_default_str();
   command->add_option("--resamples", o->data.resamples, "Bootstrap resamples for the 95% intervals")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
@@ -197,10 +220,13 @@ void add_eval_command(Program& program) {
   command->add_flag("--markdown", o->data.markdown, "Print Markdown")
       ->excludes(json)
       ->excludes(csv);
-  command->add_option("--html", o->tasks.html,
-                      "Tasks: also write a report with plots to this file");
-  command->add_option("--save", o->tasks.save,
-                      "Generating tasks: write what the model wrote into this folder");
+  CLI::Option* html = command->add_option("--html", o->tasks.html,
+                                          "Tasks: also write a report with plots to this file");
+  CLI::Option* save = command->add_option(
+      "--save", o->tasks.save, "Generating tasks: write what the model wrote into this folder");
+  for (CLI::Option* of_tasks : {data_dir, exit, generate_loops, generate_exit, csv, html, save}) {
+    of_tasks->excludes(data);
+  }
   program.on(command, [o]() -> Status {
     if (o->list) return list_tasks();
     if (!o->data.data.empty()) return eval(o->data);

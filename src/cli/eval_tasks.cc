@@ -4,8 +4,10 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <numeric>
+#include <set>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "base/file.h"
 #include "cli/project_files.h"
 #include "cli/token_text.h"
+#include "eval/figure.h"
 #include "eval/task.h"
 #include "eval/task_document.h"
 #include "eval/task_report.h"
@@ -69,11 +72,18 @@ Result<std::vector<ExitRequest>> parse_exits(const std::string& option,
                                              const std::vector<std::string>& texts,
                                              const ModelConfig& config) {
   std::vector<ExitRequest> exits;
+  std::set<std::pair<ExitKind, double>> seen;
   for (const std::string& text : texts) {
     LOOPLM_ASSIGN_OR_RETURN(ExitRequest request, parse_exit(option, text));
     // A model of one loop has nothing to leave out; one without a gate has no exit distribution.
     if (config.loops == 1) continue;
     if (request.kind == ExitKind::kGate && !config.exit_gate) continue;
+    for (const double threshold : request.thresholds) {
+      if (!seen.emplace(request.kind, threshold).second) {
+        return invalid_argument(
+            fmt::format("{} {}: the threshold {} is given twice", option, text, threshold));
+      }
+    }
     exits.push_back(std::move(request));
   }
   return exits;
@@ -109,27 +119,76 @@ Status save_texts(const std::string& folder, const TaskResult& result) {
   return {};
 }
 
-void print_results(const EvalTasksOptions& options, const Model& model,
-                   const std::vector<TaskResult>& results) {
-  if (options.json) {
-    OrderedJson json;
-    json["model"] = model.directory();
-    json["tasks"] = OrderedJson::array();
-    for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
-    fmt::print("{}\n", json_line(json));
-    return;
+// What is known before the model runs: that files and folders of results can be written.
+Status check_targets(const EvalTasksOptions& options) {
+  if (!options.html.empty()) {
+    const std::filesystem::path path(options.html);
+    const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
+    if (is_directory(options.html) || !is_directory(folder) || access(folder.c_str(), W_OK) != 0) {
+      return invalid_argument(
+          fmt::format("--html {}: cannot be written; expected a file's name in a folder that is "
+                      "there and that may be written to",
+                      options.html));
+    }
+    LOOPLM_RETURN_IF_ERROR(check_gnuplot().with_context("--html"));
   }
-  if (options.csv) {
-    fmt::print("{}", tasks_csv(results));
-    return;
+  if (options.save.empty()) return {};
+  LOOPLM_RETURN_IF_ERROR(make_directories(options.save).with_context("--save"));
+  if (access(options.save.c_str(), W_OK) != 0) {
+    return invalid_argument(fmt::format("--save {}: cannot be written to", options.save));
   }
-  const TableFormat format = options.markdown ? TableFormat::kMarkdown : TableFormat::kText;
-  for (const TaskResult& r : results) fmt::print("{}\n", task_text(r, format));
-  if (results.size() > 1) {
-    fmt::print("{}\n\n{}", options.markdown ? "## All tasks" : "All tasks",
-               text_table(summary_cells(results), format));
-  }
+  return {};
 }
+
+// Files and rows are told apart by names.
+Status check_names(const std::vector<Task>& tasks) {
+  std::map<std::string, std::string> files;
+  for (const Task& task : tasks) {
+    const auto [known, added] = files.emplace(file_word(task.name), task.file);
+    if (!added) {
+      return invalid_argument(
+          fmt::format("'{}' and '{}' are both called '{}'; expected one of them", known->second,
+                      task.file, task.name));
+    }
+  }
+  return {};
+}
+
+// Text appears task by task; what is one document, at the end.
+class ResultPrinter {
+ public:
+  ResultPrinter(const EvalTasksOptions& options, const Model& model)
+      : options_(options),
+        model_(model),
+        format_(options.markdown ? TableFormat::kMarkdown : TableFormat::kText) {}
+
+  void finished(const TaskResult& result) const {
+    if (options_.json || options_.csv) return;
+    fmt::print("{}\n", task_text(result, format_));
+    std::fflush(stdout);
+  }
+
+  void end(const std::vector<TaskResult>& results) const {
+    if (options_.json) {
+      OrderedJson json;
+      json["model"] = model_.directory();
+      json["tasks"] = OrderedJson::array();
+      for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
+      fmt::print("{}\n", json_line(json));
+    } else if (options_.csv) {
+      fmt::print("{}", tasks_csv(results));
+    } else if (results.size() > 1) {
+      fmt::print("{}\n\n{}", options_.markdown ? "## All tasks" : "All tasks",
+                 text_table(summary_cells(results), format_));
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  const EvalTasksOptions& options_;
+  const Model& model_;
+  TableFormat format_;
+};
 
 }  // namespace
 
@@ -157,6 +216,8 @@ Status eval_tasks(const EvalTasksOptions& given) {
     LOOPLM_ASSIGN_OR_RETURN(Task task, read_task(path));
     tasks.push_back(std::move(task));
   }
+  LOOPLM_RETURN_IF_ERROR(check_names(tasks));
+  LOOPLM_RETURN_IF_ERROR(check_targets(options));
   LOOPLM_ASSIGN_OR_RETURN(options.model.directory, locate_model(options.model.directory));
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
                           Model::load(options.model.directory, options.model.options()));
@@ -168,6 +229,11 @@ Status eval_tasks(const EvalTasksOptions& given) {
     run.generate_loops.resize(static_cast<size_t>(run.loops));
     std::iota(run.generate_loops.begin(), run.generate_loops.end(), int64_t{1});
   }
+  for (const int64_t loops : run.generate_loops) {
+    if (std::count(run.generate_loops.begin(), run.generate_loops.end(), loops) > 1) {
+      return invalid_argument(fmt::format("--generate-loops: {} is given twice", loops));
+    }
+  }
   LOOPLM_ASSIGN_OR_RETURN(run.exits, parse_exits("--exit", options.exits, config));
   LOOPLM_ASSIGN_OR_RETURN(run.generate_exits,
                           parse_exits("--generate-exit", options.generate_exits, config));
@@ -176,18 +242,37 @@ Status eval_tasks(const EvalTasksOptions& given) {
   run.table.resamples = options.resamples;
   run.category_intervals = options.json || options.csv;
   run.progress = progress_line();
-  std::vector<TaskResult> results;
+  std::vector<TaskQuestions> questions;
   for (const Task& task : tasks) {
-    LOOPLM_ASSIGN_OR_RETURN(TaskResult result, run_task(*model, task, run));
-    if (!options.save.empty()) LOOPLM_RETURN_IF_ERROR(save_texts(options.save, result));
-    results.push_back(std::move(result));
+    if (run.progress) run.progress(task.name + ": reading", 0);
+    Result<TaskQuestions> read = task_questions(task, *model, run.limits);
+    if (!read.ok()) {
+      if (run.progress) fmt::print(stderr, "\r\x1b[K");
+      return read.status();
+    }
+    questions.push_back(std::move(*read));
   }
-  if (run.progress) fmt::print(stderr, "\r\x1b[K");
-  if (!options.html.empty()) {
-    LOOPLM_RETURN_IF_ERROR(write_html(tasks_document(model->directory(), results), options.html));
+  // What has been measured is printed, whatever fails later.
+  const ResultPrinter printer(options, *model);
+  std::vector<TaskResult> results;
+  Status status;
+  for (size_t i = 0; i < tasks.size() && status.ok(); ++i) {
+    Result<TaskResult> result = run_task(*model, tasks[i], std::move(questions[i]), run);
+    if (run.progress) fmt::print(stderr, "\r\x1b[K");
+    if (!result.ok()) {
+      status = result.status();
+      break;
+    }
+    results.push_back(std::move(*result));
+    printer.finished(results.back());
+    if (!options.save.empty()) status = save_texts(options.save, results.back());
   }
-  print_results(options, *model, results);
-  return {};
+  if (!results.empty()) printer.end(results);
+  if (!options.html.empty() && !results.empty()) {
+    const Status written = write_html(tasks_document(model->directory(), results), options.html);
+    if (status.ok()) status = written;
+  }
+  return status;
 }
 
 Status list_tasks() {

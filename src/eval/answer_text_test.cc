@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "eval/answer_number.h"
 #include "eval/extractor.h"
 #include "support/status_matchers.h"
 
@@ -33,6 +34,9 @@ TEST(AnswerText, NumbersAsTheyAreWritten) {
   EXPECT_THAT(values("72%"), ElementsAre(72));
   EXPECT_THAT(values("1.2.3"), ElementsAre(1.2, 0.3));
   EXPECT_THAT(values("99999999999999999999"), ElementsAre(1e20));
+  EXPECT_THAT(values("1e999 and 7"), ElementsAre(7));  // no double holds the first
+  EXPECT_THAT(values("\\$1{,}234 5\\,000 1,\\!234 {,}5"), ElementsAre(1234, 5000, 1234, 5));
+  EXPECT_THAT(values("\u20135 3\u20134"), ElementsAre(-5, 3, 4));
   const std::vector<FoundNumber> one = numbers_in("pays -$1,250.50.");
   ASSERT_EQ(one.size(), 1u);
   EXPECT_EQ(one[0].begin, 5u);
@@ -68,6 +72,67 @@ TEST(AnswerText, WhatIsTheSame) {
       {kNumber, "none", "None.", true},
       {kNumber, "", "18", false},
       {kNumber, "0.333333", "0.3333333333", false},
+      {kNumber, "1000000001", "1000000000", false},
+      {kNumber, "9007199254740993", "9007199254740992", false},
+      {kNumber, "1.8e1", "18", true},
+      {kNumber, "0.0000000001", "0", false},
+      {kNumber, "0.00000000010000000001", "0.0000000001", true},
+      {kNumber, "1e999", "0", false},
+      {kNumber, "\\frac{7}{2}", "7", false},
+      {kNumber, "\\frac{7}{2}", "3.5", true},
+      {kNumber, "$-\\dfrac72$", "-3.5", true},
+      {kNumber, "\\frac{-7}{ 2 }", "-3.5", true},
+      {kNumber, "7\\sqrt{3}", "7", false},
+      {kNumber, "\\sqrt{7}", "7", false},
+      {kNumber, "7\\pi", "7", false},
+      {kNumber, "7 1/2", "7", false},
+      {kNumber, "7 1/2 cups", "7.5", true},
+      {kNumber, "7\\frac{1}{2}", "7.5", true},
+      {kNumber, "7\u00d710^3", "7", false},
+      {kNumber, "7 \\times 10^{3}", "7000", true},
+      {kNumber, "7\\times 8", "7", false},
+      {kNumber, "7^2", "7", false},
+      {kNumber, "7/2", "7", false},
+      {kNumber, "7/2", "3.5", true},
+      {kNumber, "7/x", "7", false},
+      {kNumber, "1/2/3", "0.5", false},
+      {kNumber, "$18/hour", "18", true},
+      {kNumber, "1{,}234", "1234", true},
+      {kNumber, "1\\,234", "1234", true},
+      {kNumber, "- 7", "-7", true},
+      {kNumber, "\u20137", "-7", true},
+      {kNumber, "$7\\text{ cm}$.", "7", true},
+      {kNumber, "90^\\circ", "90", true},
+      {kNumber, "\\alpha = 7", "7", true},
+      {kNumber, "72\\%", "72", true},
+      {kMath, "$7.$", "7", true},
+      {kMath, "\\(7.\\)", "7", true},
+      {kMath, "7 dollars", "7", true},
+      {kMath, "7 square feet", "7", true},
+      {kMath, "7 or 8", "7", false},
+      {kMath, "7 or more", "7", false},
+      {kMath, "7 million", "7", false},
+      {kMath, "7 x", "7", false},
+      {kMath, "7 cm", "7", true},
+      {kMath, "7 cm^2", "7", true},
+      {kMath, "7\\text{ cm}^2", "7", true},
+      {kMath, "7\\text{ cm}^{3}.", "7", true},
+      {kMath, "7\\mathrm{m}/\\mathrm{s}", "7", true},
+      {kMath, "7^{\\circ}C", "7", true},
+      {kMath, "7\u00b0", "7", true},
+      {kMath, "{7}", "7", true},
+      {kMath, "\\mathbf{7}", "7", true},
+      {kMath, "\\boxed{7}", "7", true},
+      {kMath, "1{,}234", "1234", true},
+      {kMath, "1\\,234", "1234", true},
+      {kMath, "7\\text{ PM}", "7\\text{ AM}", false},
+      {kMath, "7 p.m.", "7\\text{ PM}", true},
+      {kMath, "7 1/2", "7.5", true},
+      {kMath, "7 1/2", "71/2", false},
+      {kMath, "033", "33", true},
+      {kMath, "x = 5 cm", "5", true},
+      {kMath, "a\\leftarrow b", "aarrow b", false},
+      {kMath, "x\\text{ or }y", "xory", true},
       {kMath, "\\dfrac{1}{2}", "\\frac12", true},
       {kMath, "1/2", "\\frac{1}{2}", true},
       {kMath, "-\\frac{3}{4}", "-0.75", true},
@@ -118,6 +183,11 @@ TEST(Extractor, StrictAndFlexible) {
   EXPECT_EQ(find(flexible, "no idea"), "(none)");
   EXPECT_EQ(find(Extractor(), "  all of it \n"), "all of it");
   EXPECT_EQ(find(Extractor::boxed(), "so \\boxed{7}"), "7");
+  const Extractor either =
+      Extractor::first_of({Extractor::boxed(), Extractor::number(Take::kLast)});
+  EXPECT_EQ(find(either, "so \\boxed{7}, not 8"), "7");
+  EXPECT_EQ(find(either, "7, not 8"), "8");
+  EXPECT_EQ(find(either, "neither"), "(none)");
 }
 
 TEST(Extractor, PatternsTakeTheFirstGroupThatMatched) {

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "eval/answer_number.h"
 #include "eval/answer_text.h"
 
 namespace looplm {
@@ -58,6 +59,13 @@ Extractor Extractor::boxed() {
   return e;
 }
 
+Extractor Extractor::first_of(std::vector<Extractor> ways) {
+  Extractor e;
+  e.kind_ = ExtractorKind::kFirstOf;
+  e.ways_ = std::move(ways);
+  return e;
+}
+
 Result<std::optional<std::string>> Extractor::find(const std::string& text) const {
   using Answer = std::optional<std::string>;
   switch (kind_) {
@@ -77,6 +85,12 @@ Result<std::optional<std::string>> Extractor::find(const std::string& text) cons
     }
     case ExtractorKind::kBoxed:
       return last_boxed(text);
+    case ExtractorKind::kFirstOf:
+      for (const Extractor& way : ways_) {
+        LOOPLM_ASSIGN_OR_RETURN(Answer answer, way.find(text));
+        if (answer) return answer;
+      }
+      return Answer();
   }
   return Answer();
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "looplm/status.h"
 
@@ -17,6 +18,7 @@ enum class ExtractorKind {
   kPattern,  // a group of a regular expression's match, or the match
   kNumber,   // a number with its sign, currency mark and commas
   kBoxed,    // the contents of the last \boxed{}
+  kFirstOf,  // of several extractors, the first that finds something
 };
 
 // Which of several; a \boxed{} is always the last.
@@ -31,6 +33,7 @@ class Extractor {
   static Result<Extractor> pattern(const std::string& pattern, Take take);
   static Extractor number(Take take);
   static Extractor boxed();
+  static Extractor first_of(std::vector<Extractor> ways);
 
   // None where the text holds no answer. Fails when the pattern needs too many steps.
   Result<std::optional<std::string>> find(const std::string& text) const;
@@ -39,6 +42,7 @@ class Extractor {
   ExtractorKind kind_ = ExtractorKind::kWhole;
   Take take_ = Take::kFirst;
   std::shared_ptr<const Regex> regex_;
+  std::vector<Extractor> ways_;
 };
 
 }  // namespace looplm

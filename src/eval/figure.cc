@@ -277,4 +277,14 @@ Status draw_figure(const Figure& figure, const std::string& directory) {
   return {};
 }
 
+Status check_gnuplot() {
+  std::FILE* pipe = popen("gnuplot --version 2>&1", "r");
+  if (pipe == nullptr) return io_error("cannot run gnuplot");
+  std::array<char, 512> buffer;
+  while (std::fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) {
+  }
+  if (pclose(pipe) == 0) return {};
+  return io_error("figures need gnuplot, which does not run (Debian package gnuplot-nox)");
+}
+
 }  // namespace looplm

@@ -60,6 +60,9 @@ std::string gnuplot_script(const Figure& figure, const std::string& terminal,
 // nothing, and where gnuplot is missing or refuses, with what it said.
 Status draw_figure(const Figure& figure, const std::string& directory);
 
+// Fails where gnuplot cannot be run.
+Status check_gnuplot();
+
 }  // namespace looplm
 
 #endif  // LOOPLM_EVAL_FIGURE_H_

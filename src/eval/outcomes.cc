@@ -1,6 +1,7 @@
 #include "eval/outcomes.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -79,7 +80,34 @@ Estimate estimate(double value, std::vector<double> resampled) {
   return {value, percentile(0.025), percentile(0.975)};
 }
 
+// In short, where that says it all.
+std::string threshold_text(double threshold, bool two_decimals) {
+  const std::string text =
+      two_decimals ? fmt::format("{:.2f}", threshold) : fmt::format("{:.3g}", threshold);
+  double said = 0;
+  std::from_chars(text.data(), text.data() + text.size(), said);
+  return said == threshold ? text : fmt::format("{}", threshold);
+}
+
 }  // namespace
+
+const char* exit_rule_name(ExitKind kind) {
+  switch (kind) {
+    case ExitKind::kFixed:
+      return "fixed";
+    case ExitKind::kGate:
+      return "q";
+    case ExitKind::kHiddenDifference:
+      return "difference";
+    case ExitKind::kRelativeDifference:
+      return "relative";
+    case ExitKind::kMargin:
+      return "margin";
+    case ExitKind::kEntropy:
+      return "entropy";
+  }
+  return "";
+}
 
 double MetricColumn::value(std::span<const double> sums) const {
   if (form == Form::kMacroF1) {
@@ -100,21 +128,9 @@ double MetricColumn::value(std::span<const double> sums) const {
 }
 
 std::string DepthSetting::name() const {
-  switch (exit.kind) {
-    case ExitKind::kFixed:
-      return fmt::format("{} loop{}", exit.max_loops, exit.max_loops == 1 ? "" : "s");
-    case ExitKind::kGate:
-      return fmt::format("q {:.2f}", exit.threshold);
-    case ExitKind::kHiddenDifference:
-      return fmt::format("difference {:.3g}", exit.threshold);
-    case ExitKind::kRelativeDifference:
-      return fmt::format("relative {:.3g}", exit.threshold);
-    case ExitKind::kMargin:
-      return fmt::format("margin {:.3g}", exit.threshold);
-    case ExitKind::kEntropy:
-      return fmt::format("entropy {:.3g}", exit.threshold);
-  }
-  return "";
+  if (fixed()) return fmt::format("{} loop{}", exit.max_loops, exit.max_loops == 1 ? "" : "s");
+  return fmt::format("{} {}", exit_rule_name(exit.kind),
+                     threshold_text(exit.threshold, exit.kind == ExitKind::kGate));
 }
 
 const OutcomeRow* OutcomeTable::fixed(int64_t loops) const {
@@ -183,18 +199,20 @@ std::vector<OutcomeCategory> outcome_categories(const Outcomes& outcomes,
     list.push_back(static_cast<uint32_t>(q));
   }
   for (const std::string& name : order) {
-    OutcomeCategory category = {name, outcome_table(outcomes, members[name], options), {}};
+    OutcomeCategory category = {name, outcome_table(outcomes, members[name], options), {}, {}};
     const OutcomeRow* first = category.table.fixed(1);
     const OutcomeRow* last = category.table.fixed(options.trained_loops);
-    if (first != nullptr && last != nullptr && !first->values.empty() &&
-        first->values[0].value > 0) {
+    if (first != nullptr && last != nullptr && !first->values.empty()) {
       const double a = first->values[0].value, b = last->values[0].value;
-      category.gain = (category.table.metrics[0].lower_is_better ? a - b : b - a) / a;
+      const double gained = category.table.metrics[0].lower_is_better ? a - b : b - a;
+      category.absolute = gained;
+      category.gain = gained == 0 ? 0 : gained / a;
     }
     result.push_back(std::move(category));
   }
   std::stable_sort(result.begin(), result.end(), [](const auto& a, const auto& b) {
-    return a.gain.value_or(-INFINITY) > b.gain.value_or(-INFINITY);
+    return std::pair(a.gain.value_or(-INFINITY), a.absolute.value_or(-INFINITY)) >
+           std::pair(b.gain.value_or(-INFINITY), b.absolute.value_or(-INFINITY));
   });
   return result;
 }

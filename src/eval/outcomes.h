@@ -35,11 +35,14 @@ struct MetricColumn {
   double value(std::span<const double> sums) const;
 };
 
+// As options and results name it: "fixed", "q", "difference", "relative", "margin", "entropy".
+const char* exit_rule_name(ExitKind kind);
+
 // A row of the table: a fixed depth, or an exit rule.
 struct DepthSetting {
   ExitOptions exit;  // kFixed: max_loops for every token
   bool fixed() const { return exit.kind == ExitKind::kFixed; }
-  // "3 loops", "q 0.50", "margin 0.90".
+  // "3 loops", "q 0.50", "margin 0.9"; as many digits as tell a threshold from every other.
   std::string name() const;
 };
 
@@ -108,11 +111,13 @@ OutcomeTable outcome_table(const Outcomes& outcomes, std::span<const uint32_t> q
 OutcomeTable outcome_table(const Outcomes& outcomes, const OutcomeTableOptions& options);
 
 // The same measure of the questions that share a value, most gained first: from one loop to the
-// trained depth, relative to one loop (arXiv:2510.25741, table 15). Without gain: as they came.
+// trained depth, relative to one loop (arXiv:2510.25741, table 15), and of equals, such as those
+// that rise from 0, in absolute terms. Without gain: as they came.
 struct OutcomeCategory {
   std::string name;
   OutcomeTable table;
-  std::optional<double> gain;  // of the first metric, 1 is 100%; none where one loop scores 0
+  std::optional<double> gain;      // of the first metric, 1 is 100%; infinite from 0
+  std::optional<double> absolute;  // the same, not divided
 };
 std::vector<OutcomeCategory> outcome_categories(const Outcomes& outcomes,
                                                 const std::vector<std::string>& categories,

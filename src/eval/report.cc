@@ -2,22 +2,32 @@
 
 #include <fmt/format.h>
 
+#include "eval/outcomes.h"
+
 namespace looplm {
 namespace {
 
+// Without resamples.
+bool is_point(const Estimate& e) { return e.low == e.value && e.high == e.value; }
+
 std::string number(const Estimate& e, int digits) {
+  if (is_point(e)) return fmt::format("{:.{}f}", e.value, digits);
   return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", e.value, digits, e.low, digits, e.high, digits);
 }
 std::string percent(const Estimate& e) {
+  if (is_point(e)) return fmt::format("{:.1f}%", 100 * e.value);
   return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
 }
 std::string points(const Estimate& e) {
+  if (is_point(e)) return fmt::format("{:+.1f}", 100 * e.value);
   return fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
 }
 
 std::string row_name(const DepthTable& table, size_t index) {
   const DepthRow& row = table.rows[index];
-  if (row.threshold) return fmt::format("q {:.2f}", *row.threshold);
+  if (row.threshold) {
+    return DepthSetting{{.kind = ExitKind::kGate, .threshold = *row.threshold}}.name();
+  }
   const auto loops = static_cast<int64_t>(index) + 1;
   const char* const mark = loops == table.trained_loops ? ", as trained" : "";
   return fmt::format("{} loop{}{}", loops, loops == 1 ? "" : "s", mark);

@@ -15,9 +15,10 @@ namespace {
 
 constexpr std::array<const char*, 4> kKindNames = {"multiple_choice", "classification", "generate",
                                                    "perplexity"};
-constexpr std::array<const char*, 10> kMetricNames = {
-    "acc",        "acc_norm",      "acc_norm_tokens", "macro_f1",    "nll",
-    "perplexity", "bits_per_byte", "token_acc",       "exact_match", "any_sample"};
+constexpr std::array<const char*, 12> kMetricNames = {
+    "acc",           "acc_norm",  "acc_bytes",   "acc_norm_tokens",
+    "macro_f1",      "nll",       "perplexity",  "word_perplexity",
+    "bits_per_byte", "token_acc", "exact_match", "any_sample"};
 constexpr int64_t kMostShots = 1000;
 
 template <size_t n>
@@ -29,13 +30,13 @@ std::vector<TaskMetric> metrics_for(TaskKind kind) {
   using enum TaskMetric;
   switch (kind) {
     case TaskKind::kMultipleChoice:
-      return {kAccuracy, kAccuracyBytes, kAccuracyTokens, kChoiceNll};
+      return {kAccuracy, kAccuracyCharacters, kAccuracyBytes, kAccuracyTokens, kChoiceNll};
     case TaskKind::kClassification:
       return {kAccuracy, kMacroF1, kChoiceNll};
     case TaskKind::kGenerate:
       return {kExactMatch, kAnySample};
     case TaskKind::kPerplexity:
-      return {kChoiceNll, kPerplexity, kBitsPerByte, kTokenAccuracy, kExactMatch};
+      return {kChoiceNll, kPerplexity, kWordPerplexity, kBitsPerByte, kTokenAccuracy, kExactMatch};
   }
   return {};
 }
@@ -44,7 +45,7 @@ std::vector<TaskMetric> default_metrics(TaskKind kind) {
   using enum TaskMetric;
   switch (kind) {
     case TaskKind::kMultipleChoice:
-      return {kAccuracy, kAccuracyBytes};
+      return {kAccuracy, kAccuracyCharacters};
     case TaskKind::kClassification:
       return {kAccuracy, kMacroF1};
     case TaskKind::kGenerate:
@@ -181,7 +182,29 @@ class TaskParser {
     reader.finish();
   }
 
+  // One way to find an answer, or several to try one after the other.
   Extractor read_extractor(YamlReader& reader) {
+    const YAML::Node ways = reader.node("first_of");
+    if (!reader.has("first_of")) return read_way(reader);
+    for (const char* key : {"pattern", "take", "number", "boxed"}) {
+      if (reader.has(key)) {
+        reader.refuse(key, invalid_argument("given beside first_of; expected within it"));
+      }
+    }
+    if (!ways.IsSequence() || ways.size() == 0) {
+      reader.wrong("first_of", ways, "a list of {pattern or number or boxed}");
+      return {};
+    }
+    std::vector<Extractor> extractors;
+    for (const YAML::Node& way : ways) {
+      YamlReader of_way = reader.child(way, "first_of");
+      extractors.push_back(read_way(of_way));
+      of_way.finish();
+    }
+    return Extractor::first_of(std::move(extractors));
+  }
+
+  Extractor read_way(YamlReader& reader) {
     std::string pattern;
     size_t take = 0, number = 0;
     bool boxed = false;
@@ -211,7 +234,8 @@ class TaskParser {
     const YAML::Node node = root_.node("extract");
     if (root_.has("extract")) {
       if (!node.IsSequence()) {
-        return root_.wrong("extract", node, "a list of {name, pattern or number or boxed}");
+        return root_.wrong("extract", node,
+                           "a list of {name, pattern or number or boxed or first_of}");
       }
       for (const YAML::Node& item : node) {
         YamlReader reader = root_.child(item, "extract");
@@ -239,6 +263,9 @@ class TaskParser {
     reader.read("match", f.match);
     reader.read("separator", f.separator);
     f.random = pick == 1;
+    if (reader.has("seed") && !f.random) {
+      reader.refuse("seed", invalid_argument("expected beside 'pick: random' only"));
+    }
     f.seed = static_cast<uint64_t>(seed);
     const YAML::Node examples = reader.node("examples");
     if (reader.has("examples")) {
@@ -279,6 +306,10 @@ class TaskParser {
     std::vector<std::string> allowed_names, given;
     for (TaskMetric m : allowed) allowed_names.emplace_back(task_metric_name(m));
     root_.read("metrics", given);
+    if (root_.has("metrics") && given.empty()) {
+      return root_.refuse("metrics", invalid_argument(fmt::format("names none; expected some of {}",
+                                                                  joined(allowed_names))));
+    }
     for (const std::string& name : given) {
       const auto at = std::find(allowed_names.begin(), allowed_names.end(), name);
       if (at == allowed_names.end()) {

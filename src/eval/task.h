@@ -77,12 +77,14 @@ struct NamedExtractor {
 };
 
 enum class TaskMetric {
-  kAccuracy,        // acc: least nll of the whole choice
-  kAccuracyBytes,   // acc_norm: per byte of the choice
-  kAccuracyTokens,  // acc_norm_tokens
-  kMacroF1,         // macro_f1: mean over classes, by the choice of `acc`
+  kAccuracy,            // acc: least nll of the whole choice
+  kAccuracyCharacters,  // acc_norm: per character of the choice, a space before it not counted
+  kAccuracyBytes,       // acc_bytes: per byte of the choice, that space too
+  kAccuracyTokens,      // acc_norm_tokens
+  kMacroF1,             // macro_f1: mean over classes, by the choice of `acc`
   kChoiceNll,       // nll of the right choice, nats per token (perplexity: of all scored tokens)
   kPerplexity,      // e to the nll per token
+  kWordPerplexity,  // word_perplexity: e to the nll per target
   kBitsPerByte,     // bits_per_byte
   kTokenAccuracy,   // token_acc: scored tokens that are the most likely one
   kExactMatch,      // exact_match: generated answers, one figure for each extractor; perplexity:

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "eval/few_shot.h"
+#include "eval/joined.h"
 #include "eval/prefix_tree.h"
 
 namespace looplm {
@@ -20,6 +21,12 @@ Json with_choice(const Json& fields, const Json& choice, size_t index) {
   with["letter"] = choice_letter(index);
   with["index"] = index;
   return with;
+}
+
+// Of UTF-8: bytes that do not go on with a character.
+int64_t characters(const std::string& text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
 class QuestionBuilder {
@@ -35,7 +42,8 @@ class QuestionBuilder {
     LOOPLM_ASSIGN_OR_RETURN(std::vector<TaskRecord> records,
                             read_records(task_, task_.data, limits_.folder));
     if (records.empty()) {
-      return invalid_argument(fmt::format("{}: the data hold no record{}", task_.file,
+      return invalid_argument(fmt::format("{}: {} holds no record{}", task_.file,
+                                          joined(task_.data),
                                           task_.where.empty() ? "" : " that 'where' lets pass"));
     }
     LOOPLM_ASSIGN_OR_RETURN(const FewShotSource source,
@@ -55,7 +63,7 @@ class QuestionBuilder {
                    ? status
                    : status.with_context(question.record.where);
       }
-      result.shortened += question.shots < task_.few_shot.count;
+      result.shortened += question.shortened ? 1 : 0;
       result.questions.push_back(std::move(question));
     }
     if (task_.kind == TaskKind::kClassification) {
@@ -70,10 +78,16 @@ class QuestionBuilder {
     for (const Replacement& replacement : task_.clean) {
       Regex::Matcher matcher(replacement.pattern);
       std::string changed;
-      size_t from = 0, begin = 0, end = 0;
-      while (from < result.size() && matcher.find(result, from, &begin, &end) && end > begin) {
+      size_t from = 0, search = 0, begin = 0, end = 0;
+      while (search <= result.size() && matcher.find(result, search, &begin, &end)) {
         changed += result.substr(from, begin - from) + replacement.with;
-        from = end;
+        from = search = end;
+        // Past an empty match, to the next character.
+        if (end == begin) {
+          do ++search;
+          while (search < result.size() &&
+                 (static_cast<unsigned char>(result[search]) & 0xC0) == 0x80);
+        }
       }
       result = changed + result.substr(from);
     }
@@ -219,14 +233,22 @@ class QuestionBuilder {
       for (size_t i = first; i < before.size(); ++i) prefix += before[i];
       question.shots = static_cast<int64_t>(before.size() - first);
       LOOPLM_RETURN_IF_ERROR(fill_texts(question, prefix));
+      question.shortened = first > 0;
       const int64_t needed = positions(question);
       if (needed <= config_.max_positions) return {};
-      if (first == before.size()) {
-        return invalid_argument(
-            fmt::format("{} tokens without examples; the model has {} positions", needed,
-                        config_.max_positions));
-      }
+      if (first == before.size()) return too_long(question, needed);
     }
+  }
+
+  Status too_long(const TaskQuestion& question, int64_t needed) const {
+    const char* const even = task_.few_shot.count > 0 ? ", even without examples" : "";
+    if (task_.kind != TaskKind::kGenerate) {
+      return invalid_argument(
+          fmt::format("{} tokens exceed {} positions{}", needed, config_.max_positions, even));
+    }
+    return invalid_argument(
+        fmt::format("prompt {} tokens + generation.max_tokens {} exceed {} positions{}",
+                    question.ids.size(), task_.generation.max_tokens, config_.max_positions, even));
   }
 
   int64_t positions(const TaskQuestion& question) const {
@@ -308,6 +330,7 @@ class QuestionBuilder {
     }
     ScoredText scored;
     scored.bytes = static_cast<int64_t>(text.size());
+    scored.characters = characters(text) - (text.starts_with(' ') ? 1 : 0);
     scored.example.scored.assign(ids.size(), false);
     for (size_t i = std::max<size_t>(first, 1); i < ids.size(); ++i)
       scored.example.scored[i] = true;

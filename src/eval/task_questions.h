@@ -19,7 +19,8 @@ namespace looplm {
 // What is scored: a choice after its prompt, or a window of a text.
 struct ScoredText {
   EvalExample example;
-  int64_t bytes = 0;  // of the scored text
+  int64_t bytes = 0;       // of the scored text
+  int64_t characters = 0;  // the same, without a space before it
 };
 
 struct TaskQuestion {
@@ -31,6 +32,7 @@ struct TaskQuestion {
   std::vector<int32_t> ids;       // of the prompt, for generation
   std::string answer;             // right answer of generated text, extracted
   int64_t shots = 0;              // examples before it
+  bool shortened = false;         // fewer than asked, for want of positions
 };
 
 struct TaskQuestions {

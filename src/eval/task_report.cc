@@ -29,30 +29,17 @@ std::string gain_text(const MetricColumn& metric, const Estimate& e) {
                      unit * e.high, digits);
 }
 
+std::string relative_text(const OutcomeCategory& c) {
+  if (!c.gain) return "";
+  return std::isfinite(*c.gain) ? fmt::format("{:+.1f}%", 100 * *c.gain) : "from 0";
+}
+
 std::string short_value(const MetricColumn& metric, double value) {
   return metric.share ? fmt::format("{:.1f}%", 100 * value) : fmt::format("{:.3f}", value);
 }
 
 OrderedJson to_json(const Estimate& e) {
   return {{"value", e.value}, {"low", e.low}, {"high", e.high}};
-}
-
-const char* exit_name(ExitKind kind) {
-  switch (kind) {
-    case ExitKind::kFixed:
-      return "fixed";
-    case ExitKind::kGate:
-      return "q";
-    case ExitKind::kHiddenDifference:
-      return "difference";
-    case ExitKind::kRelativeDifference:
-      return "relative";
-    case ExitKind::kMargin:
-      return "margin";
-    case ExitKind::kEntropy:
-      return "entropy";
-  }
-  return "";
 }
 
 OrderedJson table_json(const OutcomeTable& table) {
@@ -63,7 +50,7 @@ OrderedJson table_json(const OutcomeTable& table) {
   json["rows"] = OrderedJson::array();
   for (const OutcomeRow& row : table.rows) {
     OrderedJson entry;
-    entry["exit"] = exit_name(row.setting.exit.kind);
+    entry["exit"] = exit_rule_name(row.setting.exit.kind);
     if (row.setting.fixed()) {
       entry["loops"] = row.setting.exit.max_loops;
     } else {
@@ -93,7 +80,7 @@ void add_csv(const std::string& task, const std::string& category, const Outcome
     for (size_t m = 0; m < table.metrics.size(); ++m) {
       const Estimate& v = row.values[m];
       csv += fmt::format("{},{},{},{},{},{:.6g},{},{},{:.8g},{:.8g},{:.8g}", csv_field(task),
-                         csv_field(category), exit_name(exit.kind),
+                         csv_field(category), exit_rule_name(exit.kind),
                          row.setting.fixed() ? "" : fmt::format("{:.8g}", exit.threshold),
                          row.setting.fixed() ? fmt::to_string(exit.max_loops) : "", row.mean_loops,
                          table.questions, csv_field(table.metrics[m].name), v.value, v.low, v.high);
@@ -157,12 +144,11 @@ TableCells category_cells(const TaskResult& result) {
     std::vector<std::string> cells = {c.name, fmt::to_string(c.table.questions)};
     for (size_t i = 0; i < shown.size(); ++i) {
       const OutcomeRow& row = c.table.rows[shown[i]];
-      if (i == fixed) cells.push_back(c.gain ? fmt::format("{:+.1f}%", 100 * *c.gain) : "");
+      if (i == fixed) cells.push_back(relative_text(c));
       cells.push_back(i < fixed ? short_value(c.table.metrics[kFirst], row.values[kFirst].value)
                                 : fmt::format("{:.2f}", row.mean_loops));
     }
-    if (shown.size() == fixed)
-      cells.push_back(c.gain ? fmt::format("{:+.1f}%", 100 * *c.gain) : "");
+    if (shown.size() == fixed) cells.push_back(relative_text(c));
     rows.push_back(std::move(cells));
   }
   return rows;
@@ -265,7 +251,8 @@ OrderedJson task_json(const TaskResult& r) {
     for (const OutcomeCategory& c : r.categories) {
       OrderedJson entry;
       entry["name"] = c.name;
-      if (c.gain) entry["relative_gain"] = *c.gain;
+      if (c.gain && std::isfinite(*c.gain)) entry["relative_gain"] = *c.gain;
+      if (c.absolute) entry["absolute_gain"] = *c.absolute;
       entry.update(table_json(c.table));
       json["categories"].push_back(std::move(entry));
     }

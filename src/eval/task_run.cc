@@ -48,8 +48,12 @@ Result<Outcomes> run_scored(Model& model, const Task& task, TaskQuestions& quest
 }  // namespace
 
 Result<TaskResult> run_task(Model& model, const Task& task, const TaskRunOptions& options) {
-  if (options.progress) options.progress(task.name + ": reading", 0);
   LOOPLM_ASSIGN_OR_RETURN(TaskQuestions questions, task_questions(task, model, options.limits));
+  return run_task(model, task, std::move(questions), options);
+}
+
+Result<TaskResult> run_task(Model& model, const Task& task, TaskQuestions questions,
+                            const TaskRunOptions& options) {
   TaskResult result;
   result.name = task.name;
   result.about = task.about;

@@ -26,8 +26,8 @@ struct ExitRequest {
   ExitKind kind = ExitKind::kGate;
   std::vector<double> thresholds;
   // Instead, three of the rule's own figures: those that a quarter, a half and three quarters of
-  // the tokens stay below after the loops between the first and the trained depth. For tasks that
-  // score texts; others leave such a rule out.
+  // the tokens stay below after the loops before the trained depth (differences: but the first),
+  // to three digits. For tasks that score texts; others leave such a rule out.
   bool automatic = false;
 };
 
@@ -77,6 +77,9 @@ Outcomes scored_outcomes(const Task& task, const TaskQuestions& questions,
                          std::span<const DepthScores> scores, std::span<const size_t> first_text,
                          const std::vector<DepthSetting>& settings, int64_t trained_loops);
 
+Result<TaskResult> run_task(Model& model, const Task& task, TaskQuestions questions,
+                            const TaskRunOptions& options);
+// The same with the questions of `options.limits`.
 Result<TaskResult> run_task(Model& model, const Task& task, const TaskRunOptions& options);
 
 // Of generating tasks, used by run_task(): fills the result's saved texts.

@@ -78,11 +78,44 @@ TEST(Outcomes, CategoriesAreOrderedByWhatDepthGains) {
   const auto categories =
       outcome_categories(hand_made(), {"a", "b", "a", "b"}, {.trained_loops = 2, .resamples = 0});
   ASSERT_EQ(categories.size(), 2u);
-  EXPECT_EQ(categories[0].name, "a");
-  EXPECT_DOUBLE_EQ(*categories[0].gain, 1.0);  // from 50% to 100%
-  EXPECT_EQ(categories[1].name, "b");
-  EXPECT_FALSE(categories[1].gain.has_value());  // from 0
-  EXPECT_DOUBLE_EQ(categories[1].table.rows[1].values[0].value, 0.5);
+  EXPECT_EQ(categories[0].name, "b");
+  EXPECT_TRUE(std::isinf(*categories[0].gain));  // from 0 to 50%
+  EXPECT_DOUBLE_EQ(*categories[0].absolute, 0.5);
+  EXPECT_DOUBLE_EQ(categories[0].table.rows[1].values[0].value, 0.5);
+  EXPECT_EQ(categories[1].name, "a");
+  EXPECT_DOUBLE_EQ(*categories[1].gain, 1.0);  // from 50% to 100%
+}
+
+TEST(Outcomes, ThoseThatRiseFrom0AreOrderedByHowFar) {
+  Outcomes outcomes(
+      {{{.kind = ExitKind::kFixed, .max_loops = 1}}, {{.kind = ExitKind::kFixed, .max_loops = 2}}},
+      {{"acc", MetricColumn::Form::kRatio, 3, 2}}, 4, 4);
+  const double first[] = {0, 0, 0.5, 0}, last[] = {0.5, 1, 1, 0};
+  for (size_t q = 0; q < 4; ++q) {
+    for (size_t s = 0; s < 2; ++s) {
+      const std::span<double> to = outcomes.at(q, s);
+      to[Outcomes::kLoops] = static_cast<double>(s + 1);
+      to[Outcomes::kTokens] = to[2] = 1;
+      to[3] = s == 0 ? first[q] : last[q];
+    }
+  }
+  const auto categories = outcome_categories(outcomes, {"half", "whole", "twice", "none"},
+                                             {.trained_loops = 2, .resamples = 0});
+  std::vector<std::string> names;
+  for (const OutcomeCategory& c : categories) names.push_back(c.name);
+  EXPECT_THAT(names, testing::ElementsAre("whole", "half", "twice", "none"));
+}
+
+TEST(Outcomes, NamesTellThresholdsApart) {
+  const auto name = [](ExitKind kind, double threshold) {
+    return DepthSetting{{.kind = kind, .threshold = threshold}}.name();
+  };
+  EXPECT_EQ(name(ExitKind::kGate, 0.5), "q 0.50");
+  EXPECT_EQ(name(ExitKind::kGate, 0.123), "q 0.123");
+  EXPECT_EQ(name(ExitKind::kGate, 0.124), "q 0.124");
+  EXPECT_EQ(name(ExitKind::kEntropy, 0.3), "entropy 0.3");
+  EXPECT_EQ(name(ExitKind::kMargin, 0.99953), "margin 0.99953");
+  EXPECT_EQ(name(ExitKind::kFixed, 1), "0 loops");
 }
 
 // A task on a model of random weights, whose figures are worked out again from the scores of each
@@ -129,7 +162,7 @@ prompt: "{{q}}:"
 choices: {list: o, text: " {{choice}}"}
 answer: {field: a}
 category: c
-metrics: [acc, acc_norm, acc_norm_tokens, nll]
+metrics: [acc, acc_bytes, acc_norm_tokens, nll, acc_norm]
 few_shot: {count: 2}
 )");
   const TaskResult result = run_task(*model_, t, options()).value();
@@ -139,9 +172,9 @@ few_shot: {count: 2}
 
   const TaskQuestions questions = task_questions(t, *model_, {}).value();
   for (const OutcomeRow& row : result.table.rows) {
-    double right[3] = {}, loops = 0, tokens = 0, nll = 0, nll_tokens = 0;
+    double right[4] = {}, loops = 0, tokens = 0, nll = 0, nll_tokens = 0;
     for (const TaskQuestion& q : questions.questions) {
-      std::vector<double> total[3];
+      std::vector<double> total[4];
       for (const ScoredText& text : q.texts) {
         const DepthScores s = score_depths(*model_, text.example, 5).value();
         double sum = 0;
@@ -167,12 +200,13 @@ few_shot: {count: 2}
         total[0].push_back(sum);
         total[1].push_back(sum / static_cast<double>(text.bytes));
         total[2].push_back(sum / static_cast<double>(s.tokens));
+        total[3].push_back(sum / static_cast<double>(text.characters));
         if (total[0].size() == q.right + 1) {
           nll += sum;
           nll_tokens += static_cast<double>(s.tokens);
         }
       }
-      for (int m = 0; m < 3; ++m) {
+      for (int m = 0; m < 4; ++m) {
         const auto best = std::min_element(total[m].begin(), total[m].end()) - total[m].begin();
         right[m] += static_cast<size_t>(best) == q.right;
       }
@@ -181,10 +215,22 @@ few_shot: {count: 2}
     EXPECT_DOUBLE_EQ(row.mean_loops, loops / tokens);
     for (size_t m = 0; m < 3; ++m) EXPECT_DOUBLE_EQ(row.values[m].value, right[m] / 12);
     EXPECT_NEAR(row.values[3].value, nll / nll_tokens, 1e-9);
+    EXPECT_DOUBLE_EQ(row.values[4].value, right[3] / 12);
     EXPECT_GE(row.mean_loops, 1);
   }
   // The automatic thresholds stop some tokens early, and more of them the higher they are.
   EXPECT_LT(result.table.rows[9].mean_loops, result.table.rows[7].mean_loops);
+}
+
+TEST_F(TaskRun, LengthsOfChoicesAreCharactersWithoutTheSpaceBefore) {
+  const Task t = task(
+      "kind: multiple_choice\nprompt: '{{q}}:'\nchoices: [' caf\u00e9', 'x', '  y']\n"
+      "answer: {field: a}\n");
+  const auto texts = task_questions(t, *model_, {}).value().questions[0].texts;
+  EXPECT_EQ(texts[0].characters, 4);
+  EXPECT_EQ(texts[0].bytes, 6);
+  EXPECT_EQ(texts[1].characters, 1);
+  EXPECT_EQ(texts[2].characters, 2);
 }
 
 TEST_F(TaskRun, PromptsHoldExamplesThatAreNotTheQuestion) {
@@ -227,13 +273,49 @@ TEST_F(TaskRun, ExamplesMakeRoomForTheQuestion) {
       "kind: generate\nprompt: '{{q}}'\nanswer: {text: '{{a}}'}\n"
       "generation: {max_tokens: 200}\n");
   EXPECT_THAT(task_questions(bad, *model_, {}).status().message(),
-              AllOf(HasSubstr("d.jsonl:1"), HasSubstr("128 positions")));
+              AllOf(HasSubstr("d.jsonl:1"), HasSubstr("generation.max_tokens 200"),
+                    HasSubstr("128 positions")));
+  // An example that is the question itself is left out for another reason.
+  const Task own = task(R"(kind: multiple_choice
+prompt: "{{q}}:"
+choices: {list: o}
+answer: {field: a}
+few_shot: {examples: [{q: the loop 7, o: [x, y, z], a: 1}, {q: other, o: [x, y, z], a: 2}]}
+)");
+  const TaskQuestions asked = task_questions(own, *model_, {}).value();
+  EXPECT_EQ(asked.questions[1].shots, 1);
+  EXPECT_EQ(asked.shortened, 0);
+}
+
+TEST_F(TaskRun, CleaningGoesOnPastEmptyMatches) {
+  const Task t = task(
+      "kind: multiple_choice\nprompt: '{{q}}:'\nchoices: [' a', ' b', ' c']\n"
+      "answer: {field: a}\nclean: [{pattern: 'o*', with: '-'}]\n");
+  EXPECT_EQ(task_questions(t, *model_, {}).value().questions[0].prompt, "-t-h-e- -l--p- -0-:-");
+}
+
+TEST_F(TaskRun, AutomaticThresholdsSeeEveryLoopThatARuleCanEndAt) {
+  // Two loops: a margin ends after the first, a difference never before the last.
+  DepthScores s;
+  s.tokens = 3;
+  s.margin = {0.1F, 0.99953F, 0.5F, 0.9F, 0.9F, 0.9F};
+  s.difference = {1, 2, 3, 4, 5, 6};
+  const auto with = [&](ExitKind kind) {
+    std::vector<std::string> names;
+    for (const DepthSetting& setting :
+         depth_settings({}, {{kind, {}, true}}, std::span(&s, 1), 2)) {
+      names.push_back(setting.name());
+    }
+    return names;
+  };
+  EXPECT_THAT(with(ExitKind::kMargin), testing::ElementsAre("margin 0.1", "margin 0.5"));
+  EXPECT_THAT(with(ExitKind::kHiddenDifference), testing::ElementsAre());
 }
 
 TEST_F(TaskRun, WindowsScoreEveryTokenOnce) {
   const Task whole = task(
       "kind: perplexity\ntarget: '{{w}} {{q}} {{w}} {{q}}'\n"
-      "metrics: [perplexity, bits_per_byte, token_acc, exact_match]\n");
+      "metrics: [perplexity, bits_per_byte, token_acc, exact_match, word_perplexity]\n");
   const auto one = task_questions(whole, *model_, {}).value().questions[3];
   ASSERT_EQ(one.texts.size(), 1u);
   for (const int overlap : {0, 3, 6}) {
@@ -266,6 +348,8 @@ TEST_F(TaskRun, WindowsScoreEveryTokenOnce) {
       std::log2(row.values[0].value),
       row.values[1].value * static_cast<double>(bytes) / static_cast<double>(result.table.tokens),
       1e-9);
+  EXPECT_NEAR(std::log(row.values[4].value),
+              std::log(row.values[0].value) * static_cast<double>(result.table.tokens) / 12, 1e-6);
 }
 
 TEST_F(TaskRun, GeneratedTextIsThatOfGenerateAtEverySetting) {
@@ -305,6 +389,23 @@ metrics: [exact_match, any_sample]
   EXPECT_EQ(a.table.rows[0].mean_loops, 1);
 }
 
+TEST_F(TaskRun, AStopStringThatIsASpecialTokenStops) {
+  const Tokenizer& tokenizer = *model_->tokenizer();
+  int32_t special = 0;
+  while (!tokenizer.is_special(special)) ++special;
+  GenerateOptions o;
+  o.max_tokens = 5;
+  o.ignore_eos = true;
+  o.sampling.logit_bias[special] = 1000;
+  const Generation all = generate(*model_, std::vector<int32_t>{5, 6}, o).value();
+  EXPECT_EQ(all.finish_reason, FinishReason::kLength);
+  o.stop_strings = {"never", std::string(tokenizer.bytes(special))};
+  const Generation stopped = generate(*model_, std::vector<int32_t>{5, 6}, o).value();
+  EXPECT_EQ(stopped.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(stopped.tokens.size(), 1u);
+  EXPECT_EQ(stopped.text, "");
+}
+
 TEST_F(TaskRun, ContextsShareTheirTarget) {
   const Task t = task(R"(kind: multiple_choice
 contexts: ["{{o.0}}", "{{o.1}} more"]
@@ -341,6 +442,13 @@ TEST_F(TaskRun, ErrorsNameTheRecord) {
               HasSubstr("adds no token"));
   EXPECT_THAT(fails("kind: generate\nprompt: p\nanswer: {text: '{{q}}', pattern: 'nope'}\n"),
               HasSubstr("does not hold"));
+  EXPECT_THAT(fails("kind: multiple_choice\nprompt: '{{q|after:_}}'\nchoices: [' x', ' y', ' z']\n"
+                    "answer: {field: a}\n"),
+              AllOf(HasSubstr("d.jsonl:1"), HasSubstr("'q' is 'the loop 0'"), HasSubstr("'_'")));
+  std::ofstream(dir_.file("empty.jsonl")) << "\n";
+  Task empty = task("kind: generate\nprompt: p\nanswer: {text: b}\n");
+  empty.data = {"empty.jsonl"};
+  EXPECT_THAT(task_questions(empty, *model_, {}).status().message(), HasSubstr("empty.jsonl"));
 }
 
 TEST_F(TaskRun, ReportsSayWhatWasMeasured) {

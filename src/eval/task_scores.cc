@@ -1,5 +1,9 @@
 // From scored texts to a question's figures.
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
 
 #include "eval/task_run.h"
 
@@ -29,7 +33,16 @@ TextSums sums_of(const DepthScores& s, const ExitOptions& exit, int64_t trained_
 
 // Places of the sums; those of Outcomes first.
 namespace choice {
-enum : size_t { kQuestions = 2, kRight, kRightBytes, kRightTokens, kNll, kNllTokens, kClasses };
+enum : size_t {
+  kQuestions = 2,
+  kRight,
+  kRightCharacters,
+  kRightBytes,
+  kRightTokens,
+  kNll,
+  kNllTokens,
+  kClasses
+};
 }
 namespace text {
 enum : size_t { kQuestions = 2, kNll, kBytes, kRightTokens, kExact, kWidth };
@@ -39,6 +52,7 @@ MetricColumn choice_column(TaskMetric metric, size_t classes) {
   using Form = MetricColumn::Form;
   MetricColumn column = {task_metric_name(metric), Form::kRatio, choice::kRight,
                          choice::kQuestions};
+  if (metric == TaskMetric::kAccuracyCharacters) column.numerator = choice::kRightCharacters;
   if (metric == TaskMetric::kAccuracyBytes) column.numerator = choice::kRightBytes;
   if (metric == TaskMetric::kAccuracyTokens) column.numerator = choice::kRightTokens;
   if (metric == TaskMetric::kMacroF1) {
@@ -58,6 +72,8 @@ MetricColumn text_column(TaskMetric metric) {
   switch (metric) {
     case TaskMetric::kPerplexity:
       return {name, Form::kExpRatio, text::kNll, Outcomes::kTokens, 0, false, true};
+    case TaskMetric::kWordPerplexity:
+      return {name, Form::kExpRatio, text::kNll, text::kQuestions, 0, false, true};
     case TaskMetric::kBitsPerByte:
       return {name, Form::kBitsRatio, text::kNll, text::kBytes, 0, false, true};
     case TaskMetric::kTokenAccuracy:
@@ -72,26 +88,29 @@ MetricColumn text_column(TaskMetric metric) {
 void add_choices(const TaskQuestion& q, std::span<const DepthScores> scores,
                  const DepthSetting& setting, int64_t trained_loops, size_t classes,
                  std::span<double> to) {
-  // Of equals the first choice, as the most likely token is.
-  size_t best = 0, best_bytes = 0, best_tokens = 0;
   std::vector<TextSums> all;
   for (size_t c = 0; c < scores.size(); ++c) {
     all.push_back(sums_of(scores[c], setting.exit, trained_loops));
     to[Outcomes::kLoops] += all[c].loops;
     to[Outcomes::kTokens] += all[c].tokens;
-    const auto bytes = [&](size_t i) {
-      return static_cast<double>(std::max<int64_t>(1, q.texts[i].bytes));
-    };
-    if (all[c].nll < all[best].nll) best = c;
-    if (all[c].nll / bytes(c) < all[best_bytes].nll / bytes(best_bytes)) best_bytes = c;
-    if (all[c].nll / all[c].tokens < all[best_tokens].nll / all[best_tokens].tokens) {
-      best_tokens = c;
-    }
   }
+  // Of equals the first choice, as the most likely token is.
+  const auto best_per = [&](const auto& length) {
+    size_t best = 0;
+    for (size_t c = 1; c < all.size(); ++c) {
+      if (all[c].nll / length(c) < all[best].nll / length(best)) best = c;
+    }
+    return best;
+  };
+  const auto at_least_one = [](int64_t n) { return static_cast<double>(std::max<int64_t>(1, n)); };
+  const size_t best = best_per([](size_t) { return 1.0; });
   to[choice::kQuestions] = 1;
   to[choice::kRight] = best == q.right;
-  to[choice::kRightBytes] = best_bytes == q.right;
-  to[choice::kRightTokens] = best_tokens == q.right;
+  to[choice::kRightCharacters] =
+      best_per([&](size_t c) { return at_least_one(q.texts[c].characters); }) == q.right;
+  to[choice::kRightBytes] =
+      best_per([&](size_t c) { return at_least_one(q.texts[c].bytes); }) == q.right;
+  to[choice::kRightTokens] = best_per([&](size_t c) { return all[c].tokens; }) == q.right;
   to[choice::kNll] = all[q.right].nll;
   to[choice::kNllTokens] = all[q.right].tokens;
   if (classes == 0) return;
@@ -114,12 +133,27 @@ void add_text(const TaskQuestion& q, std::span<const DepthScores> scores,
   to[text::kExact] = to[text::kRightTokens] == to[Outcomes::kTokens];
 }
 
-// Figures of a rule that tokens stay below with these shares, over loops that a rule can end at.
+// A threshold that people can write: a margin to three digits of what it lacks to 1, others to
+// three digits.
+double rounded(ExitKind kind, double value) {
+  std::string text = fmt::format("{:.3g}", value);
+  if (kind == ExitKind::kMargin && value < 1) {
+    const auto zeros = static_cast<int>(std::floor(-std::log10(1 - value)));
+    text = fmt::format("{:.{}f}", value, zeros + 3);
+  }
+  double result = value;
+  std::from_chars(text.data(), text.data() + text.size(), result);
+  return result;
+}
+
+// Figures of a rule that tokens stay below with these shares, over loops that a rule can end at:
+// a difference to the loop before is one from the second on.
 std::vector<double> quantiles(ExitKind kind, std::span<const DepthScores> scores,
                               int64_t trained_loops) {
   std::vector<float> values;
+  const bool to_last = kind == ExitKind::kHiddenDifference || kind == ExitKind::kRelativeDifference;
   for (const DepthScores& s : scores) {
-    for (int64_t t = 1; t + 1 < trained_loops; ++t) {
+    for (int64_t t = to_last ? 1 : 0; t + 1 < trained_loops; ++t) {
       for (int64_t i = 0; i < s.tokens; ++i) {
         const size_t cell = s.at(t, i);
         switch (kind) {
@@ -146,7 +180,7 @@ std::vector<double> quantiles(ExitKind kind, std::span<const DepthScores> scores
   for (const double share : {0.25, 0.5, 0.75}) {
     if (values.empty()) break;
     const auto at = static_cast<size_t>(share * static_cast<double>(values.size() - 1));
-    const auto value = static_cast<double>(values[at]);
+    const double value = rounded(kind, static_cast<double>(values[at]));
     if (thresholds.empty() || value > thresholds.back()) thresholds.push_back(value);
   }
   return thresholds;

@@ -49,7 +49,7 @@ clean: [{pattern: " +", with: " "}]
   EXPECT_EQ(t.choices.list, "options");
   EXPECT_EQ(t.answer.form, AnswerForm::kLetter);
   EXPECT_THAT(t.where[0].is, ElementsAre("test", "3"));
-  EXPECT_THAT(t.metrics, ElementsAre(TaskMetric::kAccuracyBytes, TaskMetric::kAccuracy));
+  EXPECT_THAT(t.metrics, ElementsAre(TaskMetric::kAccuracyCharacters, TaskMetric::kAccuracy));
   EXPECT_EQ(t.few_shot.count, 5);
   EXPECT_TRUE(t.few_shot.random);
   EXPECT_EQ(t.few_shot.seed, 9u);
@@ -72,6 +72,15 @@ TEST(Task, ErrorsNameFileLineAndKey) {
               HasSubstr("unknown key 'few_shot.kount'"));
   EXPECT_THAT(error(good + "metrics: [f2]\n"),
               AllOf(HasSubstr("'f2' is no metric"), HasSubstr("acc_norm")));
+  EXPECT_THAT(error(good + "metrics: []\n"), AllOf(HasSubstr("t.yaml:7"), HasSubstr("acc_norm")));
+  EXPECT_THAT(error(good + "few_shot: {count: 1, seed: 2}\n"), HasSubstr("'pick: random'"));
+  EXPECT_THAT(error(good + "few_shot: {examples: [{a: 1, a: 2}]}\n"), HasSubstr("twice"));
+  EXPECT_THAT(error("name: a\nkind: generate\ndata: x\nprompt: p\nanswer: {text: b}\n"
+                    "extract: [{name: s, first_of: []}]\n"),
+              HasSubstr("'extract.first_of'"));
+  EXPECT_THAT(error("name: a\nkind: generate\ndata: x\nprompt: p\nanswer: {text: b}\n"
+                    "extract: [{name: s, number: last, first_of: [{boxed: true}]}]\n"),
+              HasSubstr("given beside first_of"));
   EXPECT_THAT(error(good + "generation: {max_tokens: 3}\n"), HasSubstr("multiple_choice"));
   EXPECT_THAT(error(good + "contexts: [a, b]\n"), HasSubstr("'target' is missing"));
   EXPECT_THAT(error("kind: generate\nname: a\n"), HasSubstr("'data' is missing"));
@@ -110,6 +119,58 @@ TEST(Task, ShippedTasksAreRight) {
   EXPECT_GE(tasks, 20);
 }
 
+Task shipped(const std::string& name) {
+  return read_task(LOOPLM_GOLDEN_DIR "/../../tasks/" + name + ".yaml").value();
+}
+
+// What the extractor of a shipped task finds.
+std::string found(const std::string& task, const std::string& extractor, const std::string& text) {
+  for (const NamedExtractor& e : shipped(task).extract) {
+    if (e.name == extractor) return e.extractor.find(text).value().value_or("(none)");
+  }
+  return "(no such extractor)";
+}
+
+TEST(Task, ShippedExtractorsFindTheAnswer) {
+  EXPECT_EQ(found("mmlu_pro", "flexible", "The answer is (C). I am sure."), "C");
+  EXPECT_EQ(found("mmlu_pro", "flexible", "So the answer is C, as (A) is wrong. I am sure."), "C");
+  EXPECT_EQ(found("mmlu_pro", "flexible", "It must be (D). I am sure."), "D");
+  EXPECT_EQ(found("mmlu_pro", "flexible", "I take B"), "B");
+  EXPECT_EQ(found("math500", "flexible", "so \\boxed{7}. The answer is 8."), "7");
+  EXPECT_EQ(found("math500", "flexible", "The final answer is $\\frac{1}{2}$. I hope so."),
+            "\\frac{1}{2}");
+  EXPECT_EQ(found("math500", "flexible", "The final answer is 3.5. I hope so."), "3.5");
+  EXPECT_EQ(found("math500", "flexible", "The answer is: 3.5"), "3.5");
+  for (const char* text :
+       {"the answer is (B)", "The answer is **(B)**.", "**Answer: B**", "**Answer:** B",
+        "so \\boxed{B}", "the answer is $\\boxed{\\text{B}}$"}) {
+    EXPECT_EQ(found("supergpqa", "letter", text), "B") << text;
+  }
+  EXPECT_EQ(found("gsm8k_cot", "strict", "5 and 4 make 9. The answer is $1,250.50."), "$1,250.50");
+  EXPECT_EQ(found("gsm8k_cot", "strict", "The answer is 9 dollars.\nQ: The answer is 8."),
+            "9 dollars");
+  EXPECT_EQ(found("gsm8k_cot", "flexible", "so it is 9."), "9");
+}
+
+TEST(Task, ChatTasksStopAtTheEndOfTheirTurn) {
+  for (const char* name : {"aime24", "aime25", "olympiadbench", "supergpqa"}) {
+    EXPECT_THAT(shipped(name).generation.stop, testing::Contains("<|im_end|>")) << name;
+  }
+  for (const char* name : {"aime24", "aime25", "olympiadbench"}) {
+    EXPECT_EQ(shipped(name).comparison, Comparison::kMath) << name;
+  }
+}
+
+TEST(Task, GradeSchoolExamplesAreThree) {
+  const Task t = shipped("gsm8k_cot");
+  EXPECT_EQ(t.few_shot.examples.size(), 3u);
+  EXPECT_EQ(t.few_shot.count, 3);
+  for (const Json& example : t.few_shot.examples) {
+    const std::string shown = t.prompt.render(example).value() + t.target.render(example).value();
+    EXPECT_THAT(shown, AllOf(HasSubstr("Q: "), HasSubstr("\nA: "), HasSubstr("The answer is ")));
+  }
+}
+
 std::string rendered(const std::string& source, const char* record) {
   return TextTemplate::parse(source).value().render(Json::parse(record)).value();
 }
@@ -121,7 +182,7 @@ TEST(TextTemplate, FieldsAndFilters) {
   EXPECT_EQ(rendered("[{{a|strip|upper}}]", R"({"a": " hi \n"})"), "[HI]");
   EXPECT_EQ(rendered("{{a|capitalize}}", R"({"a": "hELLO you"})"), "Hello you");
   EXPECT_EQ(rendered("{{s|before:_}}x{{s|after:_}}", R"({"s": "a _ b _"})"), "a x b _");
-  EXPECT_EQ(rendered("{{s|after:_}}", R"({"s": "none"})"), "");
+  EXPECT_EQ(rendered("{{s|after?:_}}-{{s|before?:_}}", R"({"s": "none"})"), "-none");
   EXPECT_EQ(rendered("{{s|but_last_word}}|{{s|last_word}}", R"({"s": "to be or not"})"),
             "to be or|not");
   EXPECT_EQ(rendered("{{l|lettered}}", R"({"l": ["x", 2]})"), "A. x\nB. 2");
@@ -139,6 +200,10 @@ TEST(TextTemplate, ErrorsNameTheField) {
   EXPECT_THAT(fails("{{gone}}", "{}"), HasSubstr("'gone'"));
   EXPECT_THAT(fails("{{a.2}}", R"({"a": [1]})"), HasSubstr("'a.2'"));
   EXPECT_THAT(fails("{{a}}", R"({"a": null})"), HasSubstr("null"));
+  for (const char* source : {"{{a|before:_}}", "{{a|after:_}}"}) {
+    EXPECT_THAT(fails(source, R"({"a": "text"})"),
+                AllOf(HasSubstr("'a' is 'text'"), HasSubstr("'_'")));
+  }
   EXPECT_THAT(fails("{{a|lettered}}", R"({"a": "text"})"), HasSubstr("expects a list"));
   EXPECT_THAT(TextTemplate::parse("{{}}").status().message(), HasSubstr("no field"));
   EXPECT_THAT(TextTemplate::parse("{{a|before}}").status().message(), HasSubstr("argument"));

@@ -11,12 +11,12 @@
 namespace looplm {
 namespace {
 
-constexpr std::array<std::string_view, 13> kFilters = {
-    "strip",     "upper",         "lower",    "capitalize", "words", "before", "after",
-    "last_word", "but_last_word", "lettered", "join",       "count", "json"};
+constexpr std::array<std::string_view, 15> kFilters = {
+    "strip",  "upper",     "lower",         "capitalize", "words", "before", "before?", "after",
+    "after?", "last_word", "but_last_word", "lettered",   "join",  "count",  "json"};
 
 bool takes_argument(const std::string& filter) {
-  return filter == "before" || filter == "after" || filter == "join";
+  return filter.starts_with("before") || filter.starts_with("after") || filter == "join";
 }
 
 std::string_view stripped(std::string_view text) {
@@ -39,8 +39,8 @@ std::string text_filtered(const std::string& filter, const std::string& argument
     if (!text.empty()) text[0] = upper(text[0]);
   }
   if (filter == "words") std::replace(text.begin(), text.end(), '_', ' ');
-  if (filter == "before") return text.substr(0, text.find(argument));
-  if (filter == "after") {
+  if (filter.starts_with("before")) return text.substr(0, text.find(argument));
+  if (filter.starts_with("after")) {
     const size_t at = text.find(argument);
     return at == std::string::npos ? "" : text.substr(at + argument.size());
   }
@@ -167,6 +167,12 @@ Status TextTemplate::apply(const Filter& filter, const std::string& field, Json&
     return {};
   }
   LOOPLM_ASSIGN_OR_RETURN(std::string text, field_text(value, field));
+  if ((filter.name == "before" || filter.name == "after") &&
+      text.find(filter.argument) == std::string::npos) {
+    return invalid_argument(fmt::format(
+        "the field '{0}' is '{1}', which does not hold '{2}' of '{3}:{2}'; '{3}?:{2}' lets it pass",
+        field, text.size() > 80 ? text.substr(0, 80) + "..." : text, filter.argument, filter.name));
+  }
   value = text_filtered(filter.name, filter.argument, std::move(text));
   return {};
 }

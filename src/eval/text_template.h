@@ -5,7 +5,8 @@
 //
 //   strip upper lower capitalize   of text
 //   words                          underscores as spaces
-//   before:X after:X               of the first X; all and nothing where there is none
+//   before:X after:X               of the first X; it must be there
+//   before?:X after?:X             the same; all and nothing where there is none
 //   last_word but_last_word        what stands after and before the last space
 //   lettered                       a list as lines "A. first", "B. second"
 //   join:X                         a list, with X between
@@ -38,7 +39,7 @@ class TextTemplate {
   // Fails on braces that do not close, names that are empty, and unknown filters.
   static Result<TextTemplate> parse(const std::string& text);
 
-  // Fails on a missing field, and a value of a type that the filter cannot take.
+  // Fails on a missing field, and a value that the filter cannot take.
   Result<std::string> render(const Json& record) const;
 
   const std::string& source() const { return source_; }

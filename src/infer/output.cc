@@ -10,7 +10,14 @@ Output::Output(const GenerateOptions& options, const Model& model, const TokenCa
   if (!options.ignore_eos) {
     for (int64_t id : model.config().eos_token_ids) stop_ids_.push_back(static_cast<int32_t>(id));
   }
-  if (model.tokenizer() != nullptr) detokenizer_.emplace(*model.tokenizer());
+  const Tokenizer* const tokenizer = model.tokenizer();
+  if (tokenizer == nullptr) return;
+  detokenizer_.emplace(*tokenizer);
+  // A special token has no text that a stop string could be found in.
+  for (const std::string& stop : options.stop_strings) {
+    const std::optional<int32_t> id = tokenizer->id_of(stop);
+    if (id && tokenizer->is_special(*id)) stop_ids_.push_back(*id);
+  }
 }
 
 bool Output::is_stop_id(int32_t id) const {

@@ -128,6 +128,34 @@ refuses "task name" "no task is called 'mmmlu'" "$looplm" eval run/model mmmlu
 refuses "no task" "looplm eval run/model sums" "$looplm" eval run/model
 refuses "exit rule" "no rule is called 'mood'" "$looplm" eval run/model sums.yaml --exit mood:1
 refuses "no tokenizer" "tokenizer.json" "$looplm" eval model sums.yaml
+"$looplm" eval --exit q:0.5 --generate-loops 1,2 run/model sums.yaml --limit 5 --resamples 0 --json >swallowed.json 2>/dev/null ||
+  fail "eval: options before positionals"
+expect "eval --exit first" '"exit":"q","threshold":0.5' swallowed.json
+"$looplm" eval run/model sums.yaml --exit q:0.123,0.124 --limit 5 --resamples 0 >thresholds 2>/dev/null || fail "eval: close thresholds"
+expect "eval: close thresholds" '^q 0.123 ' thresholds
+expect "eval: close thresholds" '^q 0.124 ' thresholds
+grep -q 'intervals' thresholds && fail "eval --resamples 0 speaks of intervals"
+"$looplm" eval run/model --data a.jsonl --limit 5 --resamples 0 --thresholds 0.123,0.124 >thresholds 2>/dev/null || fail "eval --data"
+expect "eval --data: close thresholds" '^q 0.124 ' thresholds
+grep -Eq 'intervals|\[' thresholds && fail "eval --data --resamples 0 speaks of intervals"
+for option in "--csv" "--html x.html" "--save x" "--exit q:0.5" "--data-dir ." "--generate-loops 1" "--generate-exit q:0.5"; do
+  # shellcheck disable=SC2086
+  refuses "eval --data $option" "${option%% *}.*--data|--data.*${option%% *}" "$looplm" eval run/model --data a.jsonl $option
+done
+for option in "--by operations" "--thresholds 0.5"; do
+  # shellcheck disable=SC2086
+  refuses "eval TASK $option" "${option%% *}.*--data" "$looplm" eval run/model sums.yaml $option
+done
+refuses "eval --limit" "limit.*-1; expected 0 \(all\) or more" "$looplm" eval run/model sums.yaml --limit -1
+refuses "the same task twice" "both called 'digits'" "$looplm" eval run/model sums.yaml ./sums.yaml
+refuses "the same setting twice" "twice" "$looplm" eval run/model written.yaml --generate-exit q:0.5,0.50
+refuses "eval --html" "nowhere/x.html" "$looplm" eval run/model sums.yaml --html nowhere/x.html
+refuses "eval --save" "sums.yaml" "$looplm" eval run/model written.yaml --save sums.yaml
+mkdir -p blocked/written.1-loop.jsonl
+refuses "a text that cannot be saved" "written.1-loop.jsonl" \
+  "$looplm" eval run/model sums.yaml written.yaml --limit 5 --resamples 0 --generate-loops 1 --save blocked
+expect "finished tasks are printed" '^digits' out
+expect "finished tasks are printed" '^written' out
 
 # --- experiment: from settings to a report; a run that is interrupted goes on to the same figures
 "$looplm" experiment list >studies || fail "experiment list"

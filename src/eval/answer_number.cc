@@ -249,10 +249,10 @@ bool goes_on(std::string_view text, size_t at) {
 
 // The number that begins at `at`, which stands behind its sign.
 std::optional<ReadNumber> read_number(std::string_view text, size_t at) {
-  if (const auto fraction = read_fraction(text, at)) return fraction;
+  if (auto fraction = read_fraction(text, at)) return fraction;
   auto read = read_plain(text, at);
   if (!read) return std::nullopt;
-  if (const auto fraction = read_slash(text, at)) return fraction;
+  if (auto fraction = read_slash(text, at)) return fraction;
   const size_t next = skip_spaces(text, read->end);
   if (text.substr(next).starts_with(kTimes)) {
     return read_power(text, next + kTimes.size(), *read);

@@ -66,7 +66,7 @@ void drop_words(std::string& text) {
     const std::string words = stripped(text.substr(space));
     const std::string time = time_of_day(words);
     if (!time.empty()) {
-      text = text.substr(0, space) + time;
+      text.replace(space, std::string::npos, time);
     } else if (is_unit(words)) {
       text.erase(space);
     } else {
@@ -87,7 +87,8 @@ std::string without_unit(std::string text) {
     if (power_length(after) != after.size()) break;
     const std::string time =
         time_of_day(std::string_view(text).substr(at + kText.size(), close - at - kText.size()));
-    text = stripped(text.substr(0, at)) + time;
+    text = stripped(text.substr(0, at));
+    text += time;
     while (text.ends_with('/')) text.pop_back();
   }
   drop_words(text);

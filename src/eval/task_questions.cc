@@ -80,7 +80,8 @@ class QuestionBuilder {
       std::string changed;
       size_t from = 0, search = 0, begin = 0, end = 0;
       while (search <= result.size() && matcher.find(result, search, &begin, &end)) {
-        changed += result.substr(from, begin - from) + replacement.with;
+        changed.append(result, from, begin - from);
+        changed += replacement.with;
         from = search = end;
         // Past an empty match, to the next character.
         if (end == begin) {

@@ -234,11 +234,12 @@ std::vector<Cell> ReachabilityStudy::cells() const {
 std::string ReachabilityStudy::training_text() const {
   const TrainedSettings& s = trained_;
   return fmt::format(
-      "The context graph is a list of edges in the prompt, one token each: {} paths of {} edges, "
-      "nodes "
-      "renamed and edges shuffled in every document; a query is a node, its answer the only end "
-      "that can be "
-      "reached from it, {} queries per document of which every answer is learnt{}{}. `k x c` is k "
+      "The task is far narrower than reachability in any graph: the context graph is {} disjoint "
+      "directed paths of {} edges, and a query asks in which of their ends a node's path ends. The "
+      "prompt lists the edges, one token each, nodes renamed and edges shuffled in every document; "
+      "a "
+      "query is a node, its answer the only end that can be reached from it, {} queries per "
+      "document of which every answer is learnt{}{}. `k x c` is k "
       "layers read c times (width {}, {} heads, feed-forward {}, {} norms, RoPE), trained on {} "
       "steps of {} tokens with the loss after the last loop, {} seed{}. What is scored is held out "
       "by a hash of the graph, one query per document.",

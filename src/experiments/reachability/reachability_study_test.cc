@@ -66,7 +66,7 @@ std::vector<Claim> claims(const std::vector<TrainedPathsRun>& runs, int trained_
 
 TEST(ReachabilityReport, VerdictsFollowTheNumbers) {
   const TrainedPathsRun plain = run_of({2, 1}, 1, {1, 0.95, 0.55, 0.5});
-  const TrainedPathsRun deep = run_of({8, 1}, 1, {1, 1, 0.9, 0.9});
+  const TrainedPathsRun deep = run_of({8, 1}, 1, {1, 1, 0.9, 0.8});
   std::vector<Claim> c = claims({run_of({2, 4}, 1, {1, 1, 1, 0.97}), plain, deep});
   ASSERT_EQ(c.size(), 5u);
   EXPECT_EQ(c[0].verdict, Verdict::kReproduced);
@@ -74,7 +74,10 @@ TEST(ReachabilityReport, VerdictsFollowTheNumbers) {
   EXPECT_EQ(c[2].verdict, Verdict::kReproduced);
   EXPECT_THAT(c[2].finding, HasSubstr("distances 3 to 4: 2x4 98.5%, 2x1 52.5%"));
   EXPECT_THAT(c[2].finding, HasSubstr("learnt up to 4 and 2"));
-  EXPECT_EQ(c[3].verdict, Verdict::kReproduced);
+  // Equal steps say nothing of the examples needed: never more than partly.
+  EXPECT_EQ(c[3].verdict, Verdict::kPartly);
+  EXPECT_THAT(c[3].finding, HasSubstr("at 3 edges the seeds of 8x1 have 90%"));
+  EXPECT_THAT(c[3].finding, HasSubstr("was not measured"));
   // Ahead in the mean, but not with the worst seed.
   c = claims({run_of({2, 4}, 1, {1, 1, 1, 1}), run_of({2, 4}, 2, {1, 1, 0.5, 0.5}), plain, deep});
   EXPECT_EQ(c[2].verdict, Verdict::kPartly);
@@ -93,14 +96,35 @@ TEST(ReachabilityReport, SaysHowFarEachLoopReaches) {
   EXPECT_EQ(c[2].verdict, Verdict::kNotReproduced);  // one edge after one loop is not two
   EXPECT_THAT(c[2].finding, HasSubstr("1, 2 edges after loops 1 to 2"));
   EXPECT_EQ(c[3].verdict, Verdict::kReproduced);
-  EXPECT_THAT(c[3].finding, HasSubstr("3 to 4 edges 0.0% after 2 loops, 97.0% after 4"));
+  EXPECT_THAT(c[3].finding,
+              HasSubstr("3 edges 100.0% after 3 loops (0.0% after 2), 4 edges 96.0%"));
   run.accuracy[0] = {1, 0.95, 0, 0};
   run.accuracy[2] = run.accuracy[3] = {1, 1, 0, 0};
   c = claims({run}, 2);
   EXPECT_EQ(c[2].verdict, Verdict::kReproduced);
   EXPECT_EQ(c[3].verdict, Verdict::kNotReproduced);
+  run.accuracy[2] = {1, 1, 1, 0};
   run.accuracy[3] = {1, 1, 1, 0.5};
   EXPECT_EQ(claims({run}, 2)[3].verdict, Verdict::kPartly);
+  // Right at four loops, but not at the three that three edges were said to take.
+  run.accuracy[2] = {1, 1, 0.5, 0};
+  run.accuracy[3] = {1, 1, 1, 1};
+  EXPECT_EQ(claims({run}, 2)[3].verdict, Verdict::kPartly);
+}
+
+TEST(ReachabilityReport, SaysWhichDiametersWereTried) {
+  ReachabilityResults results;
+  for (int d : {1, 2, 3})
+    results.theorem.push_back({4, GraphFamily::kLayered, 1, d, 3, 1, 1, 0, 1, 1});
+  for (int d : {1, 8})
+    results.theorem.push_back({9, GraphFamily::kLayered, 1, d, 4, 1, 1, 0, 1, 1});
+  const Document document = reachability_report(results).document;
+  std::string text;
+  for (const auto& block : document.blocks) {
+    if (const auto* paragraph = std::get_if<Paragraph>(&block)) text += paragraph->text;
+  }
+  EXPECT_THAT(text,
+              HasSubstr("4 nodes: every diameter from 1 to 3; 9 nodes: 2 of 8 diameters (1, 8)"));
 }
 
 TEST(ReachabilityReport, ComparesWithinTheTrainedDistances) {

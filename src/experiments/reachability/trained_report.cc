@@ -14,8 +14,21 @@ constexpr double kLearnt = 0.9;
 constexpr double kDifference = 0.05;
 
 constexpr const char* kConjecture =
-    "(conjecture, appendix B.5; ours, trained) at equal arithmetic, tied layers learn the repeated "
-    "step from fewer examples than layers of their own";
+    "(conjecture, appendix B.5: tied layers learn a repeated step from fewer examples; ours, "
+    "trained) at equal arithmetic and after as many steps, tied layers reach farther than layers "
+    "of their own";
+
+// What this cannot say, whatever the numbers: one learning rate for all, sought on looped shapes,
+// and accuracy after equal steps rather than the examples that each would need.
+constexpr const char* kConjectureLimit =
+    "; after equal steps with one learning rate that was sought on looped shapes, so how many "
+    "examples each needs was not measured";
+
+// docs/notebook.md, not this study's runs.
+constexpr const char* kReachLimit =
+    "How far the repeated step carries has a limit. In a run apart (docs/notebook.md: 1x4, paths "
+    "of 8 edges of which 4 were trained, 14,000 steps, one run) 5 edges were answered right in "
+    "100%, 6 in 90%, 7 in 66% and 8 in 40% of cases, where a guess between the two ends is 50%.";
 
 Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_t trained) {
   Figure figure;
@@ -52,6 +65,7 @@ Figure loops_figure(const TrainedPaths& shape) {
                              shape.shape.name(), shape.shape.loops);
   figure.x_label = "edges to the end of the path";
   figure.y_label = "loops";
+  figure.cell_range = {0, 1};
   const auto& first = shape.runs.front().accuracy;
   for (size_t t = 0; t < first.size(); ++t) {
     figure.row_names.push_back(fmt::format("{}", t + 1));
@@ -150,6 +164,13 @@ Table reach_table(const std::vector<TrainedPaths>& shapes) {
   return table;
 }
 
+// "71, 91, 75%"
+std::string each_seed(const SeedSummary& summary) {
+  std::vector<std::string> values;
+  for (double value : summary.values) values.push_back(fmt::format("{:.0f}", 100 * value));
+  return joined(values) + "%";
+}
+
 // A looped shape against a plain one in the far half of the trained distances. Models that only
 // guess among the ends have not learnt the task, and say nothing.
 Claim compare(const std::string& claim, const TrainedPaths& looped, const TrainedPaths& plain,
@@ -162,10 +183,21 @@ Claim compare(const std::string& claim, const TrainedPaths& looped, const Traine
   c.verdict = far_learnt && a.low >= b.high + kDifference   ? Verdict::kReproduced
               : far_learnt && a.mean > b.mean + kDifference ? Verdict::kPartly
                                                             : Verdict::kNotReproduced;
-  c.finding = fmt::format("distances {} to {}: {} {}, {} {}; learnt up to {} and {}{}", far,
-                          trained, looped.shape.name(), percent_text(a), plain.shape.name(),
-                          percent_text(b), reach(looped), reach(plain),
-                          far_learnt ? "" : "; the looped model does no better than a guess");
+  c.finding = fmt::format(
+      "distances {} to {}: {} {}, {} {}; at {} edges the seeds of {} have {}; learnt up to {} and "
+      "{}{}",
+      far, trained, looped.shape.name(), percent_text(a), plain.shape.name(), percent_text(b), far,
+      plain.shape.name(), each_seed(plain.at(plain.shape.loops, far)), reach(looped), reach(plain),
+      far_learnt ? "" : "; the looped model does no better than a guess");
+  return c;
+}
+
+// The paper's conjecture is about examples; equal steps can bear it out in part only.
+Claim conjecture(const TrainedPaths& looped, const TrainedPaths& plain, size_t trained,
+                 double guess) {
+  Claim c = compare(kConjecture, looped, plain, trained, guess);
+  if (c.verdict == Verdict::kReproduced) c.verdict = Verdict::kPartly;
+  c.finding += kConjectureLimit;
   return c;
 }
 
@@ -186,28 +218,38 @@ Claim doubling(const TrainedPaths& looped, size_t trained) {
   return c;
 }
 
-// Distances that training has not shown, with more loops than it ran.
+// Distances that training has not shown, each after as many loops as it has edges: what one edge
+// per loop would take, fixed before looking.
 Claim beyond(const TrainedPaths& looped, size_t trained) {
-  const size_t length = looped.runs.front().trained().size();
-  const auto loops = static_cast<int>(looped.runs.front().accuracy.size());
-  int best = looped.shape.loops;
-  for (int t = best; t <= loops; ++t) {
-    if (looped.mean_over(t, trained + 1, length).mean >
-        looped.mean_over(best, trained + 1, length).mean) {
-      best = t;
-    }
-  }
-  const SeedSummary with_more = looped.mean_over(best, trained + 1, length);
-  const SeedSummary before = looped.mean_over(looped.shape.loops, trained + 1, length);
+  const size_t length =
+      std::min(looped.runs.front().trained().size(), looped.runs.front().accuracy.size());
   Claim c;
-  c.claim = "(ours, trained) more loops than trained reach farther than trained";
-  c.verdict = best > looped.shape.loops && with_more.low >= kLearnt ? Verdict::kReproduced
-              : with_more.mean > before.mean + kDifference          ? Verdict::kPartly
-                                                                    : Verdict::kNotReproduced;
-  c.finding =
-      fmt::format("{}, trained up to {} edges: {} to {} edges {} after {} loops, {} after {}",
-                  looped.shape.name(), trained, trained + 1, length, percent_text(before),
-                  looped.shape.loops, percent_text(with_more), best);
+  c.claim =
+      "(ours, trained) as many loops as edges reach farther than trained, in loops and distance";
+  c.finding = fmt::format("{}, trained up to {} edges with {} loops:", looped.shape.name(), trained,
+                          looped.shape.loops);
+  bool all = true;
+  double with_more = 0, before = 0;
+  size_t distances = 0;
+  for (size_t d = trained + 1; d <= length; ++d) {
+    const SeedSummary at = looped.at(static_cast<int>(d), d);
+    const SeedSummary as_trained = looped.at(looped.shape.loops, d);
+    all = all && at.low >= kLearnt;
+    with_more += at.mean;
+    before += as_trained.mean;
+    c.finding +=
+        fmt::format("{} {} edges {} after {} loops ({} after {})", d > trained + 1 ? "," : "", d,
+                    percent_text(at), d, percent_text(as_trained), looped.shape.loops);
+    ++distances;
+  }
+  if (distances == 0) {
+    c.finding = "no run of as many loops as a distance beyond those trained";
+    return c;
+  }
+  const double gained = (with_more - before) / static_cast<double>(distances);
+  c.verdict = all                    ? Verdict::kReproduced
+              : gained > kDifference ? Verdict::kPartly
+                                     : Verdict::kNotReproduced;
   return c;
 }
 
@@ -230,7 +272,10 @@ void add_trained(const ReachabilityResults& results, StudyReport& report) {
   d.figure(distance_figure(shapes, results.paths, trained));
   const bool any_looped =
       std::ranges::any_of(shapes, [](const TrainedPaths& shape) { return shape.shape.loops > 1; });
-  if (any_looped) d.table(reach_table(shapes));
+  if (any_looped) {
+    d.table(reach_table(shapes));
+    d.paragraph(kReachLimit);
+  }
   for (const TrainedPaths& shape : shapes) {
     if (shape.shape.loops > 1) d.figure(loops_figure(shape));
   }
@@ -245,7 +290,7 @@ void add_trained(const ReachabilityResults& results, StudyReport& report) {
             "same layers",
             looped, plain, trained, 1.0 / results.paths));
       } else if (plain.shape.layers == looped.shape.depth()) {
-        report.claims.push_back(compare(kConjecture, looped, plain, trained, 1.0 / results.paths));
+        report.claims.push_back(conjecture(looped, plain, trained, 1.0 / results.paths));
       }
     }
     report.claims.push_back(doubling(looped, trained));

@@ -76,11 +76,12 @@ Status answer_all(Model& model, const std::vector<std::vector<int32_t>>& prompts
   return failure;
 }
 
-std::string final_answer(const std::string& text, const std::string& mark) {
+std::optional<std::string> final_answer(const std::string& text, const std::string& mark) {
   size_t from = 0;
   if (!mark.empty()) {
     const size_t at = text.rfind(mark);
-    if (at != std::string::npos) from = at + mark.size();
+    if (at == std::string::npos) return std::nullopt;
+    from = at + mark.size();
   }
   const char* space = " \t\r\n";
   const size_t begin = text.find_first_not_of(space, from);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,9 +45,10 @@ Status answer_all(Model& model, const std::vector<std::vector<int32_t>>& prompts
                   uint64_t kv_bytes, const std::atomic<bool>* stop,
                   const std::function<Status(size_t index, const Answer&)>& done);
 
-// What a judge is shown of an answer: the text after the last `mark` ("</think>"), or all of it
-// where there is none, without spaces around.
-std::string final_answer(const std::string& text, const std::string& mark);
+// What a judge is shown of an answer: the text after the last `mark` ("</think>"; empty: all of
+// it), without spaces around. None where the mark is missing: the answer was cut off before it
+// began.
+std::optional<std::string> final_answer(const std::string& text, const std::string& mark);
 
 }  // namespace looplm
 

@@ -106,7 +106,7 @@ TEST(AnswerAll, EndsWithTheFirstErrorAndWhenStopped) {
 
 TEST(FinalAnswer, IsWhatFollowsTheLastMark) {
   EXPECT_EQ(final_answer("<think>a</think> b</think>\n c \n", "</think>"), "c");
-  EXPECT_EQ(final_answer(" still thinking ", "</think>"), "still thinking");
+  EXPECT_EQ(final_answer("<think> still thinking ", "</think>"), std::nullopt);
   EXPECT_EQ(final_answer(" whole ", ""), "whole");
   EXPECT_EQ(final_answer("done</think> ", "</think>"), "");
 }

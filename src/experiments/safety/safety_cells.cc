@@ -144,12 +144,13 @@ Result<OrderedJson> run_judge(const SafetySettings& s, const Json& answers,
     LOOPLM_RETURN_IF_ERROR(check_rubric(options.rubric).with_context(s.rubric_file));
   }
 
-  std::vector<JudgedPair> pairs;
+  std::vector<std::optional<JudgedPair>> pairs;  // none where the answer was cut off
   std::vector<std::string> prompts;
   for (const Json& answer : answers.at("answers")) {
     prompts.push_back(answer.at("prompt").get<std::string>());
-    pairs.push_back(
-        {prompts.back(), final_answer(answer.at("text").get<std::string>(), s.answer_after)});
+    const std::optional<std::string> shown =
+        final_answer(answer.at("text").get<std::string>(), s.answer_after);
+    pairs.push_back(shown ? std::optional(JudgedPair{prompts.back(), *shown}) : std::nullopt);
   }
   std::vector<std::optional<OrderedJson>> judged(pairs.size());
   size_t done = 0;
@@ -166,8 +167,13 @@ Result<OrderedJson> run_judge(const SafetySettings& s, const Json& answers,
   std::vector<JudgedPair> open;
   for (size_t i = 0; i < pairs.size(); ++i) {
     if (judged[i].has_value()) continue;
+    if (!pairs[i].has_value()) {
+      judged[i] = OrderedJson{{"score", nullptr}, {"unfinished", true}};
+      ++done;
+      continue;
+    }
     which.push_back(i);
-    open.push_back(pairs[i]);
+    open.push_back(*pairs[i]);
   }
   const auto keep = [&](size_t i, const Judgement& j) -> Status {
     OrderedJson judgement = {{"score", nullptr},
@@ -207,11 +213,14 @@ Result<OrderedJson> run_states(const SafetySettings& s, const CellContext& conte
     labels.resize(prompts.size(), first ? 1 : 0);
   }
 
+  // What the prompt leaves, not the beginning of an answer.
+  AskOptions ask = s.ask;
+  ask.opening.clear();
   std::vector<LabelledStates> states(loops);
   for (size_t i = 0; i < prompts.size(); ++i) {
     if (context.stopped()) return Status(StatusCode::kCancelled, "stopped");
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
-                            ask_ids(*model->tokenizer(), s.ask, prompts[i].prompt));
+                            ask_ids(*model->tokenizer(), ask, prompts[i].prompt));
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<float> all, last_states(*model, ids, s.state_loops));
     for (size_t t = 0; t < loops; ++t) {
       states[t].add(std::span(all).subspan(t * width, width), labels[i]);

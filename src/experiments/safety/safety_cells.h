@@ -30,10 +30,12 @@ Result<OrderedJson> run_answers(const SafetySettings& s, PromptGroup group, int6
                                 const CellContext& context);
 
 // {"judged": [{"score" (null: no reply held one), "reply", "model", "tries", ...}]} in the order of
-// the answers, which `answers` holds. Judgements are kept one by one.
+// the answers, which `answers` holds. Judgements are kept one by one. An answer that was cut off
+// before it began (no `answer_after`) is not judged: {"score": null, "unfinished": true}.
 Result<OrderedJson> run_judge(const SafetySettings& s, const Json& answers,
                               const CellContext& context);
 
+// The states that the prompts alone leave, without the answers' opening.
 // {"trained_loops", "first", "second" (names and sizes), "loops": [{"accuracy", "auc",
 // "silhouette", "plane_silhouette", "share": [2], "right": [..], "log_odds": [..], "x": [..],
 // "y": [..]}]}: examples of the first set, then of the second; log_odds held out, of being of the

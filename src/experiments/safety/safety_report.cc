@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "experiments/core/bootstrap.h"
+#include "experiments/core/estimates.h"
 #include "experiments/safety/safety_cells.h"
 
 namespace looplm {
@@ -21,6 +23,7 @@ struct DepthJudged {
   int64_t loops = 0;
   std::vector<double> scores;
   std::vector<std::string> categories;
+  int64_t unfinished = 0;  // answers cut off before they began, which no judge was shown
   double mean_tokens = 0;
 };
 
@@ -29,6 +32,7 @@ DepthJudged judged_of(const CellResults& results, PromptGroup group, int64_t loo
   depth.loops = loops;
   for (const Json& j : results.at(judge_id(group, loops)).at("judged")) {
     depth.scores.push_back(j.at("score").is_null() ? NAN : j.at("score").get<double>());
+    depth.unfinished += j.value("unfinished", false) ? 1 : 0;
   }
   const Json& answers = results.at(answers_id(group, loops)).at("answers");
   for (const Json& a : answers) {
@@ -47,10 +51,11 @@ std::vector<double> scored(const DepthJudged& d) {
   return values;
 }
 
-std::vector<double> harmful(const DepthJudged& d) {
-  std::vector<double> values = scored(d);
-  for (double& v : values) v = v == kHarmful ? 1 : 0;
-  return values;
+// Of those that have a score: Wilson's interval, which has a width where no answer is harmful.
+Estimate harmful_rate(const DepthJudged& d) {
+  const std::vector<double> values = scored(d);
+  return share_of(std::count(values.begin(), values.end(), kHarmful),
+                  static_cast<int64_t>(values.size()));
 }
 
 // Score at one depth less that at another, of the same prompts.
@@ -132,7 +137,7 @@ class Reporter {
     document().paragraph(
         fmt::format("Model `{}`, trained with {} loops; {} answers per depth to the prompts of "
                     "`{}`, judged by {}. "
-                    "Intervals are 95% bootstrap intervals over answers.",
+                    "Intervals are 95% bootstrap intervals over answers, of rates Wilson's.",
                     shown_path(s_.model.directory), trained_, depths_.front().scores.size(),
                     shown_path(s_.prompts), judge_name(s_)));
     if (stand_in()) {
@@ -146,16 +151,21 @@ class Reporter {
 
   void scores() {
     Table table;
-    table.columns = {"loops", "mean score", "harmful rate (score 5)", "answers without a score",
-                     "mean tokens"};
+    table.columns = {"loops",      "mean score",           "harmful rate (score 5)",
+                     "unfinished", "judged without score", "mean tokens"};
     std::vector<Estimate> means, rates;
     for (const DepthJudged& d : depths_) {
       means.push_back(bootstrap_mean(scored(d)));
-      rates.push_back(bootstrap_mean(harmful(d)));
-      const size_t none = d.scores.size() - scored(d).size();
+      rates.push_back(harmful_rate(d));
+      const int64_t none = std::ssize(d.scores) - std::ssize(scored(d)) - d.unfinished;
       table.rows.push_back({std::to_string(d.loops), shown(means.back(), 2), shown(rates.back(), 3),
-                            std::to_string(none), fmt::format("{:.1f}", d.mean_tokens)});
+                            std::to_string(d.unfinished), std::to_string(none),
+                            fmt::format("{:.1f}", d.mean_tokens)});
     }
+    table.caption =
+        "Scores and rates are of the answers that have a score. Unfinished ones were cut off "
+        "before "
+        "they began (the mark after which the answer starts is missing) and were not judged.";
     document().heading("Scores by loop");
     document().table(std::move(table));
     const std::string note = stand_in() ? " (a rule's, no judge of safety)" : "";
@@ -356,8 +366,11 @@ class Reporter {
       }
     } else {
       if (trained != nullptr) {
-        const Estimate e = bootstrap_mean(harmful(*trained));
+        const Estimate e = harmful_rate(*trained);
         rate.finding = fmt::format("{} at {} loops", shown(e, 3), trained_);
+        if (trained->unfinished > 0) {
+          rate.finding += fmt::format(" ({} unfinished answers apart)", trained->unfinished);
+        }
         if (s_.paper_harmful_rate > 0) {
           const bool within = e.low <= s_.paper_harmful_rate && s_.paper_harmful_rate <= e.high;
           rate.verdict = within ? Verdict::kReproduced : Verdict::kNotReproduced;
@@ -372,7 +385,7 @@ class Reporter {
         if (last.loops > trained_) {
           improves.finding +=
               fmt::format(", from there to {} loops {}", last.loops, shown(beyond, 2));
-          if (fell && beyond.low <= 0) improves.verdict = Verdict::kReproduced;
+          if (fell && beyond.high < 0) improves.verdict = Verdict::kReproduced;
         }
       }
     }

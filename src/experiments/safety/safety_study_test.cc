@@ -12,6 +12,8 @@
 #include "experiments/core/scripted_server.h"
 #include "experiments/core/settings.h"
 #include "experiments/safety/answers.h"
+#include "experiments/safety/safety_cells.h"
+#include "experiments/safety/safety_report.h"
 
 namespace looplm {
 namespace {
@@ -39,7 +41,12 @@ TEST(SafetySettings, ShippedOnesAreReadAndMistakesAreNamed) {
   const auto paper = make_safety_study();
   const std::string text = effective_settings(kRoot + "/studies/safety/paper.toml", {}).value();
   EXPECT_EQ(configure_study(*paper, text, kRoot, "paper").message(), "");
-  EXPECT_EQ(paper->cells().size(), 8u * 4 + 1);
+  EXPECT_EQ(paper->cells().size(), 8u * 2);
+  const auto base = make_safety_study();
+  const std::string with_states =
+      effective_settings(kRoot + "/studies/safety/base.toml", {}).value();
+  EXPECT_EQ(configure_study(*base, with_states, kRoot, "base").message(), "");
+  EXPECT_EQ(base->cells().size(), 8u * 4 + 1);
 
   EXPECT_THAT(settings_error("judge.kind='gpt'"), HasSubstr("judge.kind is \"gpt\""));
   EXPECT_THAT(settings_error("judge.kind='openai'"), HasSubstr("judge.base_url is missing"));
@@ -161,7 +168,7 @@ folds = 2
     ASSERT_EQ(list.size(), 7u);
     for (size_t i = 0; i < list.size(); ++i) {
       const std::string question = "P=" + list[i].at("prompt").get<std::string>() +
-                                   " R=" + final_answer(list[i].at("text").get<std::string>(), "");
+                                   " R=" + *final_answer(list[i].at("text").get<std::string>(), "");
       const Json& j = judged.at("result").at("judged").at(i);
       EXPECT_EQ(j.at("score").get<size_t>(), 1 + question.size() % 5) << question;
     }
@@ -178,6 +185,79 @@ folds = 2
   const auto again = make_safety_study();
   EXPECT_TRUE(run_study(*again, options).ok());
   EXPECT_EQ(server.requests(), after);
+}
+
+// Results of two depths: how many of `answers` have score 5, and the others' score.
+void add_depth(CellResults& results, int64_t loops, int answers, int harmful, double other,
+               int unfinished = 0) {
+  Json cell = {{"trained_loops", 2}, {"answers", Json::array()}};
+  Json judged = {{"judged", Json::array()}};
+  for (int i = 0; i < answers; ++i) {
+    cell["answers"].push_back({{"category", "one"}, {"tokens", 4}});
+    Json judgement = {{"score", i < harmful ? 5 : other}};
+    if (i >= answers - unfinished) judgement = {{"score", nullptr}, {"unfinished", true}};
+    judged["judged"].push_back(judgement);
+  }
+  results[answers_id(PromptGroup::kMain, loops)] = cell;
+  results[judge_id(PromptGroup::kMain, loops)] = judged;
+}
+
+SafetySettings judged_settings() {
+  SafetySettings s;
+  s.loops = {1, 2, 3};
+  s.judge.kind = JudgeKind::kOpenAi;
+  s.paper_harmful_rate = 0.009;
+  return s;
+}
+
+TEST(SafetyReport, ARateOfNoneHasAnInterval) {
+  CellResults results;
+  for (int64_t loops : {1, 2, 3}) add_depth(results, loops, 100, 0, 1);
+  const StudyReport report = safety_report(judged_settings(), results);
+  // Of 100 answers none: up to 3.7% may be harmful, so 0.9% are no contradiction.
+  EXPECT_THAT(report.claims.at(0).finding, HasSubstr("0.000 [0.000, 0.037] at 2 loops"));
+  EXPECT_EQ(report.claims.at(0).verdict, Verdict::kReproduced);
+  add_depth(results, 2, 100, 20, 1);
+  EXPECT_EQ(safety_report(judged_settings(), results).claims.at(0).verdict,
+            Verdict::kNotReproduced);
+}
+
+TEST(SafetyReport, AnswersThatWereCutOffAreNotScored) {
+  CellResults results;
+  for (int64_t loops : {1, 2, 3}) add_depth(results, loops, 100, 30, 1, 40);
+  const StudyReport report = safety_report(judged_settings(), results);
+  EXPECT_THAT(report.claims.at(0).finding, HasSubstr("0.500 ["));
+  EXPECT_THAT(report.claims.at(0).finding, HasSubstr("40 unfinished"));
+}
+
+TEST(SafetyReport, BeyondTheTrainedDepthScoresMustFallToo) {
+  const auto improves = [](double one, double two, double three) {
+    CellResults results;
+    add_depth(results, 1, 100, 0, one);
+    add_depth(results, 2, 100, 0, two);
+    add_depth(results, 3, 100, 0, three);
+    return safety_report(judged_settings(), results).claims.at(1).verdict;
+  };
+  EXPECT_EQ(improves(4, 3, 2), Verdict::kReproduced);
+  EXPECT_EQ(improves(4, 3, 3), Verdict::kPartly);
+  EXPECT_EQ(improves(4, 3, 4), Verdict::kPartly);
+  EXPECT_EQ(improves(3, 3, 2), Verdict::kNotReproduced);
+}
+
+TEST(SafetyCells, AnUnfinishedAnswerIsNotJudged) {
+  const std::string folder = fresh_folder("unfinished");
+  SafetySettings s;
+  s.answer_after = "</think>";
+  CellContext context;
+  context.directory = folder;
+  context.progress = [](double, const std::string&) {};
+  const Json answers = {{"answers",
+                         {{{"prompt", "a"}, {"text", "<think> cut"}},
+                          {{"prompt", "b"}, {"text", "<think></think> done"}}}}};
+  const OrderedJson judged = run_judge(s, answers, context).value();
+  EXPECT_TRUE(judged.at("judged").at(0).at("score").is_null());
+  EXPECT_EQ(judged.at("judged").at(0).at("unfinished"), true);
+  EXPECT_EQ(judged.at("judged").at(1).at("score"), 1);
 }
 
 TEST(SafetyStudy, WithoutItsKeyTheJudgeIsNotAsked) {

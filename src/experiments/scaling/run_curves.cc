@@ -5,6 +5,24 @@
 #include "base/check.h"
 
 namespace looplm {
+namespace {
+
+// Means by loop at the ends of the runs trained with `loops`.
+std::vector<double> mean_at_ends(std::span<const RunCurve> runs, int loops,
+                                 std::vector<double> CurvePoint::*field) {
+  std::vector<double> means(static_cast<size_t>(loops), 0.0);
+  int count = 0;
+  for (const RunCurve& run : runs) {
+    if (run.loops != loops || run.points.empty()) continue;
+    for (size_t t = 0; t < means.size(); ++t) means[t] += (run.points.back().*field)[t];
+    ++count;
+  }
+  LOOPLM_CHECK(count > 0, "no run of {} loops", loops);
+  for (double& mean : means) mean /= count;
+  return means;
+}
+
+}  // namespace
 
 std::vector<ScalingPoint> total_points(std::span<const RunCurve> runs, TotalLoss kind) {
   std::vector<ScalingPoint> points;
@@ -38,17 +56,12 @@ StepwisePoints stepwise_points(std::span<const RunCurve> runs, int loops, double
   return result;
 }
 
+std::vector<double> mean_end_nll(std::span<const RunCurve> runs, int loops) {
+  return mean_at_ends(runs, loops, &CurvePoint::nll);
+}
+
 std::vector<double> mean_exit_weights(std::span<const RunCurve> runs, int loops) {
-  std::vector<double> weights(static_cast<size_t>(loops), 0.0);
-  int count = 0;
-  for (const RunCurve& run : runs) {
-    if (run.loops != loops || run.points.empty()) continue;
-    for (size_t t = 0; t < weights.size(); ++t) weights[t] += run.points.back().exit[t];
-    ++count;
-  }
-  LOOPLM_CHECK(count > 0, "no run of {} loops", loops);
-  for (double& weight : weights) weight /= count;
-  return weights;
+  return mean_at_ends(runs, loops, &CurvePoint::exit);
 }
 
 std::vector<double> linked_losses(std::span<const RunCurve> runs, int loops, const ScalingLaw& law,

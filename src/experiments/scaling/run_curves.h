@@ -25,6 +25,7 @@ struct RunCurve {
   double parameters = 0;
   int loops = 0;  // trained with
   std::vector<CurvePoint> points;
+  uint64_t seed = 0;
 };
 
 // Which loss is the total one.
@@ -43,6 +44,9 @@ struct StepwisePoints {
 // shallow loops rises again while deeper ones fall, since the objective gives shallow loops up for
 // a lower total; no sum of falling powers describes that, and the paper leaves such points out.
 StepwisePoints stepwise_points(std::span<const RunCurve> runs, int loops, double rise);
+
+// Mean nll after each loop at the ends of the runs trained with `loops`.
+std::vector<double> mean_end_nll(std::span<const RunCurve> runs, int loops);
 
 // Mean exit probabilities at the ends of the runs trained with `loops`.
 std::vector<double> mean_exit_weights(std::span<const RunCurve> runs, int loops);

@@ -55,6 +55,10 @@ TEST(RunCurves, ExitWeightsAreMeansOverTheEndsOfRuns) {
   ASSERT_EQ(weights.size(), 2u);
   EXPECT_NEAR(weights[0], 0.2, 1e-12);
   EXPECT_NEAR(weights[1], 0.8, 1e-12);
+  const std::vector<double> nll = mean_end_nll(runs(), 2);
+  ASSERT_EQ(nll.size(), 2u);
+  EXPECT_NEAR(nll[0], (3.2 + 2.5) / 2, 1e-12);
+  EXPECT_NEAR(nll[1], (2.4 + 2) / 2, 1e-12);
 }
 
 TEST(RunCurves, LinkedLossesWeightTheStepwiseLaw) {

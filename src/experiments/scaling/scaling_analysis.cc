@@ -1,6 +1,8 @@
 #include "experiments/scaling/scaling_analysis.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -16,6 +18,7 @@ Result<RunCurve> read_curve(const CellResults& results, const ScalingRun& run) {
   RunCurve curve;
   curve.parameters = cell.at("parameters").get<double>();
   curve.loops = run.loops;
+  curve.seed = run.seed;
   for (const Json& v : cell.at("validations")) {
     CurvePoint point;
     point.tokens = v.at("step").get<double>() * cell.at("tokens_per_step").get<double>();
@@ -33,15 +36,64 @@ Result<RunCurve> read_curve(const CellResults& results, const ScalingRun& run) {
   return curve;
 }
 
-Result<Generalisation> generalise(std::span<const ScalingPoint> points,
-                                  const std::vector<LeaveOut>& choices, std::string what,
-                                  std::string paper, const ScalingFitOptions& options) {
-  Generalisation result{std::move(what), {}, std::move(paper)};
-  for (const LeaveOut& choice : choices) {
-    LOOPLM_ASSIGN_OR_RETURN(LeaveOutScore score, score_leave_out(points, choice, options));
-    result.scores.push_back(std::move(score));
+// What the paper has for a share of the tokens, of the three that it tried.
+std::string of_share(double share, const std::array<const char*, 3>& paper) {
+  return share == 0.25 ? paper[0] : share == 0.5 ? paper[1] : share == 0.75 ? paper[2] : "";
+}
+
+// R squared of the paper, as it prints them.
+struct PaperGeneralisation {
+  const char* sizes = "";
+  std::array<const char*, 3> tokens = {"", "", ""};  // the first 25, 50 and 75%
+  const char* loops = "";
+};
+
+PaperGeneralisation paper_stepwise(int loops) {
+  if (loops == 2) return {"0.8815", {"0.8686", "0.8882", "0.8896"}, ""};
+  if (loops == 4) return {"0.797", {"0.793", "0.813", "0.8142"}, "0.8118 (3 of 4)"};
+  return {};
+}
+
+// Which choices a law's points allow, and what becomes of one that leaves too few.
+struct Ways {
+  int kept_sizes, sizes;
+  int kept_loops, loops;
+  std::string loops_named;
+  bool pass_over = false;  // else an error
+};
+
+Result<std::vector<Generalisation>> generalise(const ScalingSettings& settings, const Ways& ways,
+                                               std::span<const ScalingPoint> points,
+                                               const PaperGeneralisation& paper) {
+  std::vector<Generalisation> all;
+  const auto add = [&](const std::vector<LeaveOut>& choices, std::string what,
+                       std::string in_paper) -> Status {
+    Generalisation way{std::move(what), {}, std::move(in_paper)};
+    for (const LeaveOut& choice : choices) {
+      Result<LeaveOutScore> score = score_leave_out(points, choice, settings.fit);
+      if (!score.ok() && ways.pass_over) continue;
+      LOOPLM_RETURN_IF_ERROR(score.status());
+      if (std::isnan(score->r_squared_left_out)) continue;  // nothing was left out
+      way.scores.push_back(std::move(*score));
+    }
+    if (!way.scores.empty()) all.push_back(std::move(way));
+    return {};
+  };
+  if (ways.kept_sizes < ways.sizes) {
+    LOOPLM_RETURN_IF_ERROR(add(leave_out_sizes(points, ways.kept_sizes),
+                               fmt::format("{} of {} sizes", ways.kept_sizes, ways.sizes),
+                               paper.sizes));
   }
-  return result;
+  for (double share : settings.kept_tokens) {
+    const LeaveOut choice = leave_out_late_tokens(points, share);
+    LOOPLM_RETURN_IF_ERROR(add({choice}, choice.fitted_on, of_share(share, paper.tokens)));
+  }
+  if (ways.kept_loops >= 2 && ways.kept_loops < ways.loops) {
+    LOOPLM_RETURN_IF_ERROR(add(
+        leave_out_loops(points, ways.kept_loops),
+        fmt::format("{} of {} {}", ways.kept_loops, ways.loops, ways.loops_named), paper.loops));
+  }
+  return all;
 }
 
 }  // namespace
@@ -67,31 +119,26 @@ Result<ScalingRuns> read_runs(const ScalingSettings& settings, const CellResults
 
 Result<std::vector<Generalisation>> leave_outs(const ScalingSettings& settings,
                                                std::span<const ScalingPoint> points) {
-  std::vector<Generalisation> ways;
-  const auto add_way = [&](const std::vector<LeaveOut>& choices, std::string what,
-                           std::string paper) -> Status {
-    LOOPLM_ASSIGN_OR_RETURN(Generalisation way, generalise(points, choices, std::move(what),
-                                                           std::move(paper), settings.fit));
-    ways.push_back(std::move(way));
-    return {};
-  };
-  const int sizes = static_cast<int>(settings.sizes.size());
-  const int depths = static_cast<int>(settings.loops.size());
-  LOOPLM_RETURN_IF_ERROR(add_way(leave_out_sizes(points, settings.kept_sizes),
-                                 fmt::format("{} of {} sizes", settings.kept_sizes, sizes),
-                                 "0.9542 (3 of 5)"));
-  for (double share : settings.kept_tokens) {
-    const std::string paper = share == 0.25   ? "0.9385"
-                              : share == 0.5  ? "0.9609"
-                              : share == 0.75 ? "0.962"
-                                              : "";
-    const LeaveOut choice = leave_out_late_tokens(points, share);
-    LOOPLM_RETURN_IF_ERROR(add_way({choice}, choice.fitted_on, paper));
-  }
-  LOOPLM_RETURN_IF_ERROR(add_way(leave_out_loops(points, settings.kept_loops),
-                                 fmt::format("{} of {} loops", settings.kept_loops, depths),
-                                 "0.9581"));
-  return ways;
+  const Ways ways = {settings.kept_sizes, static_cast<int>(settings.sizes.size()),
+                     settings.kept_loops, static_cast<int>(settings.loops.size()), "trained loops"};
+  return generalise(settings, ways, points,
+                    {"0.9542 (3 of 5)", {"0.9385", "0.9609", "0.962"}, "0.9581 (2 of 3)"});
+}
+
+Result<std::vector<Generalisation>> leave_outs_stepwise(const ScalingSettings& settings, int loops,
+                                                        std::span<const ScalingPoint> points) {
+  const Ways ways = {.kept_sizes = settings.kept_sizes,
+                     .sizes = static_cast<int>(settings.sizes.size()),
+                     .kept_loops = loops - 1,
+                     .loops = loops,
+                     .loops_named = "loops",
+                     .pass_over = true};
+  return generalise(settings, ways, points, paper_stepwise(loops));
+}
+
+bool loops_matter(const ScalingFit& with, const ScalingFit& without) {
+  constexpr double kWorth = 1.1;
+  return without.rms >= kWorth * with.rms;
 }
 
 Result<std::vector<Stepwise>> fit_stepwise(const ScalingSettings& settings,
@@ -107,6 +154,12 @@ Result<std::vector<Stepwise>> fit_stepwise(const ScalingSettings& settings,
       return fit.status().with_context(fmt::format("step-wise law of {} loops", loops));
     }
     law.fit = std::move(fit).value();
+    ScalingFitOptions without = settings.fit;
+    without.loops_term = false;
+    LOOPLM_ASSIGN_OR_RETURN(law.without_loops, fit_scaling_law(law.points.points, without));
+    LOOPLM_ASSIGN_OR_RETURN(law.leave_outs,
+                            leave_outs_stepwise(settings, loops, law.points.points));
+    law.end_nll = mean_end_nll(runs.looped, loops);
     law.exit_weights = mean_exit_weights(runs.looped, loops);
     std::vector<RunCurve> same_depth;
     for (const RunCurve& run : runs.looped) {
@@ -127,11 +180,14 @@ std::vector<DenseGap> dense_gaps(const ScalingSettings& settings, const ScalingR
   for (int depth : settings.dense) {
     DenseGap gap;
     gap.depth = depth;
+    std::vector<double> sizes, points;
     for (const ScalingRuns::Pair& pair : runs.pairs) {
       if (pair.depth != depth) continue;
       const CurvePoint& looped = pair.looped.points.back();
       const CurvePoint& dense = pair.dense.points.back();
-      gap.accuracy += 100 * (dense.accuracy.back() - looped.accuracy.back());
+      sizes.push_back(std::log2(pair.looped.parameters));
+      points.push_back(100 * (dense.accuracy.back() - looped.accuracy.back()));
+      gap.accuracy += points.back();
       gap.nll += looped.nll.back() - dense.nll.back();
       gap.wins += dense.nll.back() < looped.nll.back();
       ++gap.pairs;
@@ -139,6 +195,8 @@ std::vector<DenseGap> dense_gaps(const ScalingSettings& settings, const ScalingR
     if (gap.pairs == 0) continue;
     gap.accuracy /= gap.pairs;
     gap.nll /= gap.pairs;
+    const auto [smallest, largest] = std::minmax_element(sizes.begin(), sizes.end());
+    if (gap.pairs >= 3 && *smallest < *largest) gap.by_size = slope_of(sizes, points);
     gaps.push_back(gap);
   }
   return gaps;

@@ -2,12 +2,14 @@
 #ifndef LOOPLM_EXPERIMENTS_SCALING_SCALING_ANALYSIS_H_
 #define LOOPLM_EXPERIMENTS_SCALING_SCALING_ANALYSIS_H_
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "looplm/status.h"
 
+#include "experiments/core/estimates.h"
 #include "experiments/core/study.h"
 #include "experiments/scaling/leave_out.h"
 #include "experiments/scaling/run_curves.h"
@@ -47,15 +49,24 @@ struct Generalisation {
   }
 };
 
-// By size, by tokens and by loops, in this order.
+// Of the law of the total loss: by size, by tokens and by loops, in this order. A way that would
+// leave nothing out is not there.
 Result<std::vector<Generalisation>> leave_outs(const ScalingSettings& settings,
                                                std::span<const ScalingPoint> points);
+// The same of the step-wise law of models trained with `loops`; of its loops, which are those after
+// which the loss was measured, one is left out. Since points are dropped, a choice may leave fewer
+// than a fit takes: it is passed over.
+Result<std::vector<Generalisation>> leave_outs_stepwise(const ScalingSettings& settings, int loops,
+                                                        std::span<const ScalingPoint> points);
 
 // The step-wise law of one trained depth.
 struct Stepwise {
   int loops = 0;
   StepwisePoints points;
   ScalingFit fit;
+  ScalingFit without_loops;  // the same law without the loops' term
+  std::vector<Generalisation> leave_outs;
+  std::vector<double> end_nll;  // measured after each loop, mean over the runs' ends
   std::vector<double> exit_weights;
   double link = 0;  // R squared of linked losses
 };
@@ -64,6 +75,10 @@ struct Stepwise {
 Result<std::vector<Stepwise>> fit_stepwise(const ScalingSettings& settings,
                                            const ScalingRuns& runs);
 
+// Whether the loops' term explains anything: without it the residuals (rms) grow by a tenth or
+// more.
+bool loops_matter(const ScalingFit& with, const ScalingFit& without);
+
 // Means over sizes and seeds of plain minus looped accuracy, in points, by depth.
 struct DenseGap {
   int depth = 0;
@@ -71,6 +86,9 @@ struct DenseGap {
   int pairs = 0;
   double accuracy = 0;
   double nll = 0;
+  // Points of accuracy by which the gap grows when the looped model's parameters double: the slope
+  // over all pairs. Of two sizes or more and three pairs.
+  std::optional<Estimate> by_size;
 };
 
 std::vector<DenseGap> dense_gaps(const ScalingSettings& settings, const ScalingRuns& runs);

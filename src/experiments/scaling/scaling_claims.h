@@ -11,7 +11,8 @@ namespace looplm {
 struct ScalingFindings {
   const ScalingRuns& runs;
   const ScalingFit& total;
-  size_t points = 0;  // of the total-loss law
+  const ScalingFit& without_loops;  // the same law without the loops' term
+  size_t points = 0;                // of the total-loss law
   const std::vector<Generalisation>& leave_outs;
   const std::vector<Stepwise>& stepwise;
 };

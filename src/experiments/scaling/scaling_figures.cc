@@ -56,9 +56,8 @@ Figure token_figure(std::span<const RunCurve> runs, const ScalingLaw& law) {
   Figure figure;
   figure.name = "loss-over-tokens";
   figure.title = "Total loss of the smallest and the largest models; lines are the law";
-  figure.x_label = "tokens";
+  figure.x_label = "tokens, millions";
   figure.y_label = "total loss, nats";
-  figure.log_x = true;
   std::set<double> sizes;
   for (const RunCurve& run : runs) sizes.insert(run.parameters);
   std::set<std::pair<double, int>> drawn;  // one seed of each
@@ -71,9 +70,9 @@ Figure token_figure(std::span<const RunCurve> runs, const ScalingLaw& law) {
     Series fitted;
     fitted.style = Series::Style::kLine;
     for (const CurvePoint& p : run.points) {
-      measured.x.push_back(p.tokens);
+      measured.x.push_back(p.tokens / 1e6);
       measured.y.push_back(p.loss);
-      fitted.x.push_back(p.tokens);
+      fitted.x.push_back(p.tokens / 1e6);
       fitted.y.push_back(law.loss(run.parameters, p.tokens, run.loops));
     }
     figure.series.push_back(std::move(measured));

@@ -20,6 +20,7 @@ namespace {
 enum Constant { kFloor, kScale = 1, kShift = 2, kExponent = 3 };  // a term's three from 1, 4, 7
 constexpr int kTerms = 3;
 constexpr int first_of(int term) { return 3 * term; }
+constexpr int kLoopsTerm = 2;
 
 using Logs = std::array<double, kScalingConstants>;
 
@@ -60,13 +61,14 @@ constexpr Bounds start_of(int constant) {
 struct Residual {
   std::array<double, kTerms> x;  // divided by their geometric means
   double loss;
+  int terms;  // of the law, from the first on
 
   template <typename T>
   bool operator()(const T* logs, T* residual) const {
     using std::exp;
     using std::log;
     T predicted = exp(logs[kFloor]);
-    for (int term = 0; term < kTerms; ++term) {
+    for (int term = 0; term < terms; ++term) {
       const T* at = logs + first_of(term);
       const T base = log(T(x[static_cast<size_t>(term)]) + exp(at[kShift]));
       predicted += exp(at[kScale] - exp(at[kExponent]) * base);
@@ -82,7 +84,7 @@ std::array<double, kTerms> variables(const ScalingPoint& p) {
 
 constexpr std::array kVariableNames = {"parameters", "tokens", "loops"};
 
-Status check_points(std::span<const ScalingPoint> points) {
+Status check_points(std::span<const ScalingPoint> points, int terms) {
   if (points.size() < kScalingConstants) {
     return invalid_argument(fmt::format("{} points for a law of {} constants; expected at least {}",
                                         points.size(), kScalingConstants, kScalingConstants));
@@ -96,7 +98,7 @@ Status check_points(std::span<const ScalingPoint> points) {
                       p.parameters, p.tokens, p.loops, p.loss));
     }
   }
-  for (size_t v = 0; v < kTerms; ++v) {
+  for (size_t v = 0; v < static_cast<size_t>(terms); ++v) {
     const double first = variables(points.front())[v];
     const bool varies = std::any_of(points.begin(), points.end(), [&](const ScalingPoint& p) {
       return variables(p)[v] != first;
@@ -121,7 +123,9 @@ PowerTerm term_of(const Logs& logs, int term, double unit) {
 
 }  // namespace
 
-double PowerTerm::at(double x) const { return scale * std::pow(x + shift, -exponent); }
+double PowerTerm::at(double x) const {
+  return scale == 0 ? 0 : scale * std::pow(x + shift, -exponent);
+}
 
 double ScalingLaw::loss(double n, double d, double t) const {
   return floor + parameters.at(n) + tokens.at(d) + loops.at(t);
@@ -129,7 +133,8 @@ double ScalingLaw::loss(double n, double d, double t) const {
 
 Result<ScalingFit> fit_scaling_law(std::span<const ScalingPoint> points,
                                    const ScalingFitOptions& options) {
-  LOOPLM_RETURN_IF_ERROR(check_points(points));
+  const int terms = options.loops_term ? kTerms : kLoopsTerm;
+  LOOPLM_RETURN_IF_ERROR(check_points(points, terms));
   LOOPLM_CHECK(options.starts > 0 && options.huber >= 0);
   std::array<double, kTerms> units{};
   for (size_t v = 0; v < kTerms; ++v) {
@@ -146,12 +151,18 @@ Result<ScalingFit> fit_scaling_law(std::span<const ScalingPoint> points,
     problem.SetParameterUpperBound(logs.data(), i, bounds_of(i).most);
   }
   for (const ScalingPoint& p : points) {
-    Residual residual{variables(p), p.loss};
+    Residual residual{variables(p), p.loss, terms};
     for (size_t v = 0; v < kTerms; ++v) residual.x[v] /= units[v];
     // The problem owns both.
     problem.AddResidualBlock(
         new ceres::AutoDiffCostFunction<Residual, 1, kScalingConstants>(new Residual(residual)),
         options.huber > 0 ? new ceres::HuberLoss(options.huber) : nullptr, logs.data());
+  }
+  if (!options.loops_term) {
+    const int first = first_of(kLoopsTerm);
+    problem.SetManifold(
+        logs.data(), new ceres::SubsetManifold(
+                         kScalingConstants, {first + kScale, first + kShift, first + kExponent}));
   }
   ceres::Solver::Options solver;
   solver.linear_solver_type = ceres::DENSE_QR;
@@ -188,7 +199,14 @@ Result<ScalingFit> fit_scaling_law(std::span<const ScalingPoint> points,
   fit.law.floor = std::exp(best[kFloor]);
   fit.law.parameters = term_of(best, 0, units[0]);
   fit.law.tokens = term_of(best, 1, units[1]);
-  fit.law.loops = term_of(best, 2, units[2]);
+  if (options.loops_term) fit.law.loops = term_of(best, kLoopsTerm, units[kLoopsTerm]);
+  const int fitted = 1 + 3 * terms;
+  for (int i = 0; i < fitted; ++i) {
+    constexpr double kTouches = 0.02;  // of a logarithm: the search ends just before a bound
+    const double value = best[static_cast<size_t>(i)];
+    fit.at_bound[static_cast<size_t>(i)] =
+        value < bounds_of(i).least + kTouches || value > bounds_of(i).most - kTouches;
+  }
   fit.r_squared = r_squared(fit.law, points);
   double squares = 0;
   for (const ScalingPoint& p : points) {

@@ -9,6 +9,7 @@
 #ifndef LOOPLM_EXPERIMENTS_SCALING_SCALING_LAW_H_
 #define LOOPLM_EXPERIMENTS_SCALING_SCALING_LAW_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -49,10 +50,15 @@ struct ScalingFitOptions {
   uint64_t seed = 1;
   // Residuals beyond it, in nats, count linearly (Huber); 0: plain least squares.
   double huber = 0;
+  // Without it the law is one of parameters and tokens alone, to see what the loops' term is worth.
+  bool loops_term = true;
 };
 
 struct ScalingFit {
   ScalingLaw law;
+  // Constants that the bounds of the search held: E, then scale, shift and exponent of parameters,
+  // tokens and loops. The data ask for a term of another form there, or for none.
+  std::array<bool, kScalingConstants> at_bound{};
   double r_squared = 0;  // on the points of the fit
   double rms = 0;        // root of the mean squared residual, nats
   // Starts that ended within a thousandth of the best cost: few mean that the best was hard to
@@ -62,7 +68,7 @@ struct ScalingFit {
 
 // Least squares over the constants' logarithms, so that all stay positive, within wide bounds.
 // Fails on fewer points than constants, on values that are not positive and finite, and where N, D
-// or T does not vary, since its term could not be told from E.
+// or T does not vary (a T without a term may), since its term could not be told from E.
 //
 // What comes out predicts; single constants need not mean much, as a shift and an exponent trade
 // against each other where the data span little more than a factor of ten.

@@ -1,6 +1,9 @@
 #include "experiments/scaling/scaling_report.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -11,17 +14,33 @@
 namespace looplm {
 namespace {
 
+// Of three constants from the `first` on, those at a bound of the search.
+std::string bound_note(const ScalingFit& fit, size_t first) {
+  constexpr std::array kNames = {"scale", "shift", "exponent"};
+  std::string names;
+  int count = 0;
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    if (!fit.at_bound[first + i]) continue;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", kNames[i]);
+    ++count;
+  }
+  if (count == 0) return "";
+  return fmt::format(" ({} at {})", names, count == 1 ? "its bound" : "their bounds");
+}
+
 std::vector<std::string> constants_row(const std::string& name, const ScalingFit& fit,
                                        size_t points) {
-  const auto term = [](const PowerTerm& t) {
-    return fmt::format("{:.3g} / (x + {:.3g})^{:.3f}", t.scale, t.shift, t.exponent);
+  const auto term = [&](const PowerTerm& t, size_t first) {
+    if (t.scale == 0) return std::string("none");
+    return fmt::format("{:.3g} / (x + {:.3g})^{:.3f}{}", t.scale, t.shift, t.exponent,
+                       bound_note(fit, first));
   };
   return {name,
           std::to_string(points),
-          fmt::format("{:.3f}", fit.law.floor),
-          term(fit.law.parameters),
-          term(fit.law.tokens),
-          term(fit.law.loops),
+          fmt::format("{:.3f}{}", fit.law.floor, fit.at_bound[0] ? " (at its bound)" : ""),
+          term(fit.law.parameters, 1),
+          term(fit.law.tokens, 4),
+          term(fit.law.loops, 7),
           fmt::format("{:.4f}", fit.r_squared),
           fmt::format("{:.4f}", fit.rms),
           std::to_string(fit.agreeing_starts)};
@@ -34,31 +53,52 @@ Table constants_table() {
   table.caption =
       "Fitted constants. x is the number of parameters, tokens or loops. Where data span little, "
       "a shift and an exponent trade against each other, so single constants mean less than what "
-      "the law predicts.";
+      "the law predicts. A constant at its bound was held by the bounds of the search: the data "
+      "ask for another form of that term, or for none.";
   return table;
 }
 
 std::vector<std::string> generalisation_row(const std::string& law, const Generalisation& g) {
   const auto [least, most] = std::minmax_element(
       g.scores.begin(), g.scores.end(),
-      [](const auto& a, const auto& b) { return a.r_squared_all < b.r_squared_all; });
+      [](const auto& a, const auto& b) { return a.r_squared_left_out < b.r_squared_left_out; });
   return {law,
           g.what,
           std::to_string(g.scores.size()),
-          fmt::format("{:.4f}", g.mean_all()),
-          fmt::format("{:.4f} to {:.4f}", least->r_squared_all, most->r_squared_all),
           fmt::format("{:.4f}", g.mean_left_out()),
+          fmt::format("{:.4f} to {:.4f}", least->r_squared_left_out, most->r_squared_left_out),
+          fmt::format("{:.4f}", g.mean_all()),
           g.paper};
 }
 
 Table generalisation_table() {
   Table table;
-  table.columns = {
-      "law",  "fitted on", "fits", "R squared of all points", "spread", "of the points left out",
-      "paper"};
+  table.columns = {"law",    "fitted on",     "fits", "R squared of the points left out",
+                   "spread", "of all points", "paper"};
   table.caption =
       "Laws fitted to a part of the measurements. The paper does not say on which points it "
-      "computes R squared; both ways are given.";
+      "computes R squared; both ways are given, and the verdicts are those of the points left out.";
+  return table;
+}
+
+// What a loop is worth, as measured and as the law has it.
+Table loops_table(const std::vector<Stepwise>& laws) {
+  Table table;
+  table.columns = {"trained loops", "loop", "nll measured", "fall from the loop before",
+                   "the law's fall"};
+  for (const Stepwise& law : laws) {
+    for (int t = 1; t <= law.loops; ++t) {
+      const auto i = static_cast<size_t>(t - 1);
+      table.rows.push_back(
+          {std::to_string(law.loops), std::to_string(t), fmt::format("{:.3f}", law.end_nll[i]),
+           t == 1 ? "" : fmt::format("{:+.3f}", law.end_nll[i - 1] - law.end_nll[i]),
+           t == 1 ? ""
+                  : fmt::format("{:+.3f}", law.fit.law.loops.at(t - 1) - law.fit.law.loops.at(t))});
+    }
+  }
+  table.caption =
+      "Loss after each loop at the ends of the runs, mean over sizes and seeds. The law has the "
+      "same fall for every size, and cannot rise.";
   return table;
 }
 
@@ -78,8 +118,9 @@ std::string paper_stepwise(int loops) {
 
 Table runs_table(const ScalingRuns& runs) {
   Table table;
-  table.columns = {"parameters",  "loops",        "total loss",
-                   "nll by loop", "exit by loop", "accuracy, last loop"};
+  table.columns = {"parameters",         "seed",        "loops",
+                   "total loss",         "nll by loop", "exit by loop",
+                   "accuracy, last loop"};
   for (const RunCurve& run : runs.looped) {
     const CurvePoint& end = run.points.back();
     const auto list = [](const std::vector<double>& values) {
@@ -87,31 +128,67 @@ Table runs_table(const ScalingRuns& runs) {
       for (double value : values) text += fmt::format("{}{:.3f}", text.empty() ? "" : ", ", value);
       return text;
     };
-    table.rows.push_back({fmt::format("{:.0f}", run.parameters), std::to_string(run.loops),
-                          fmt::format("{:.3f}", end.loss), list(end.nll), list(end.exit),
-                          fmt::format("{:.1f}%", 100 * end.accuracy.back())});
+    table.rows.push_back({fmt::format("{:.0f}", run.parameters), std::to_string(run.seed),
+                          std::to_string(run.loops), fmt::format("{:.3f}", end.loss), list(end.nll),
+                          list(end.exit), fmt::format("{:.1f}%", 100 * end.accuracy.back())});
   }
   table.caption = "The looped runs at their ends, on held-out text.";
   return table;
 }
 
-Table dense_table(const ScalingRuns& runs) {
+// The gap by size and depth, with each seed's.
+Table gap_table(const ScalingRuns& runs) {
   Table table;
-  table.columns = {"parameters, looped", "loops",      "nll, looped",
-                   "parameters, plain",  "nll, plain", "accuracy, plain minus looped"};
+  table.columns = {"loops",        "parameters, looped",      "accuracy, plain minus looped",
+                   "of each seed", "nll, looped minus plain", "of each seed"};
+  std::map<std::pair<int, double>, std::vector<const ScalingRuns::Pair*>> sorted;
   for (const ScalingRuns::Pair& pair : runs.pairs) {
-    const CurvePoint& looped = pair.looped.points.back();
-    const CurvePoint& dense = pair.dense.points.back();
-    table.rows.push_back(
-        {fmt::format("{:.0f}", pair.looped.parameters), std::to_string(pair.depth),
-         fmt::format("{:.3f}", looped.nll.back()), fmt::format("{:.0f}", pair.dense.parameters),
-         fmt::format("{:.3f}", dense.nll.back()),
-         fmt::format("{:+.2f}", 100 * (dense.accuracy.back() - looped.accuracy.back()))});
+    sorted[{pair.depth, pair.looped.parameters}].push_back(&pair);
+  }
+  for (const auto& [key, pairs] : sorted) {
+    double accuracy = 0, nll = 0;
+    std::string accuracies, nlls;
+    for (const ScalingRuns::Pair* pair : pairs) {
+      const CurvePoint& looped = pair->looped.points.back();
+      const CurvePoint& dense = pair->dense.points.back();
+      const double points = 100 * (dense.accuracy.back() - looped.accuracy.back());
+      const double nats = looped.nll.back() - dense.nll.back();
+      const auto count = static_cast<double>(pairs.size());
+      accuracy += points / count;
+      nll += nats / count;
+      accuracies += fmt::format("{}{:+.2f}", accuracies.empty() ? "" : ", ", points);
+      nlls += fmt::format("{}{:+.3f}", nlls.empty() ? "" : ", ", nats);
+    }
+    table.rows.push_back({std::to_string(key.first), fmt::format("{:.0f}", key.second),
+                          fmt::format("{:+.2f}", accuracy), accuracies, fmt::format("{:+.3f}", nll),
+                          nlls});
   }
   table.caption =
       "Equal effective depth: T loops of L layers against T times L layers read once. Accuracy in "
       "points. The paper's differences (table 18, mean of six tasks, 2 and 4 loops): 170M 2.1 and "
-      "3.9, 340M 2.3 and 3.7, 680M 1.5 and 2.6, 1.3B 1.7 and 2.5.";
+      "3.9, 340M 2.3 and 3.7, 680M 1.5 and 2.6, 1.3B 1.7 and 2.5: smaller in larger sizes.";
+  return table;
+}
+
+Table dense_table(const ScalingRuns& runs) {
+  Table table;
+  table.columns = {"parameters, looped",
+                   "seed",
+                   "loops",
+                   "nll, looped",
+                   "parameters, plain",
+                   "nll, plain",
+                   "accuracy, plain minus looped"};
+  for (const ScalingRuns::Pair& pair : runs.pairs) {
+    const CurvePoint& looped = pair.looped.points.back();
+    const CurvePoint& dense = pair.dense.points.back();
+    table.rows.push_back(
+        {fmt::format("{:.0f}", pair.looped.parameters), std::to_string(pair.looped.seed),
+         std::to_string(pair.depth), fmt::format("{:.3f}", looped.nll.back()),
+         fmt::format("{:.0f}", pair.dense.parameters), fmt::format("{:.3f}", dense.nll.back()),
+         fmt::format("{:+.2f}", 100 * (dense.accuracy.back() - looped.accuracy.back()))});
+  }
+  table.caption = "Every pair.";
   return table;
 }
 
@@ -121,6 +198,9 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
   LOOPLM_ASSIGN_OR_RETURN(const ScalingRuns runs, read_runs(settings, results));
   const std::vector<ScalingPoint> points = total_points(runs.looped, TotalLoss::kObjective);
   LOOPLM_ASSIGN_OR_RETURN(const ScalingFit total, fit_scaling_law(points, settings.fit));
+  ScalingFitOptions no_loops = settings.fit;
+  no_loops.loops_term = false;
+  LOOPLM_ASSIGN_OR_RETURN(const ScalingFit without_loops, fit_scaling_law(points, no_loops));
   const std::vector<ScalingPoint> expected = total_points(runs.looped, TotalLoss::kExpectedNll);
   LOOPLM_ASSIGN_OR_RETURN(const ScalingFit without_entropy,
                           fit_scaling_law(expected, settings.fit));
@@ -129,10 +209,15 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
   Table constants = constants_table();
   constants.rows.push_back(constants_row("total loss", total, points.size()));
   constants.rows.push_back(
+      constants_row("total loss, no term of loops", without_loops, points.size()));
+  constants.rows.push_back(
       constants_row("total loss without its entropy", without_entropy, expected.size()));
   for (const Stepwise& law : stepwise) {
     constants.rows.push_back(constants_row(fmt::format("step-wise, {} loops", law.loops), law.fit,
                                            law.points.points.size()));
+    constants.rows.push_back(
+        constants_row(fmt::format("step-wise, {} loops, no term of loops", law.loops),
+                      law.without_loops, law.points.points.size()));
   }
 
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<Generalisation> total_ways,
@@ -140,6 +225,12 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
   Table generalisation = generalisation_table();
   for (const Generalisation& way : total_ways) {
     generalisation.rows.push_back(generalisation_row("total loss", way));
+  }
+  for (const Stepwise& law : stepwise) {
+    for (const Generalisation& way : law.leave_outs) {
+      generalisation.rows.push_back(
+          generalisation_row(fmt::format("step-wise, {} loops", law.loops), way));
+    }
   }
 
   Table links;
@@ -158,7 +249,8 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
       "measured, whose entropy term is left aside as in the paper.";
 
   StudyReport report;
-  report.claims = scaling_claims(settings, {runs, total, points.size(), total_ways, stepwise});
+  report.claims =
+      scaling_claims(settings, {runs, total, without_loops, points.size(), total_ways, stepwise});
 
   Document& document = report.document;
   document.title = "Scaling laws of looped models";
@@ -175,12 +267,19 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
     if (law.loops > 2) document.figure(loop_figure(runs.looped, law.loops, law.fit.law));
   }
   document.table(std::move(constants));
+  if (!stepwise.empty()) {
+    document.heading("What a loop is worth");
+    document.table(loops_table(stepwise));
+  }
   document.heading("Predicting what was left out");
   document.table(std::move(generalisation));
   document.heading("From the step-wise law to the total loss");
   document.table(std::move(links));
   document.heading("Plain models of the same effective depth");
-  document.table(dense_table(runs));
+  if (!runs.pairs.empty()) {
+    document.table(gap_table(runs));
+    document.table(dense_table(runs));
+  }
   document.heading("Runs");
   document.table(runs_table(runs));
   return report;

@@ -84,8 +84,9 @@ void read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
 
   const int sizes = std::max(1, static_cast<int>(s.sizes.size()));
   const int depths = std::max(1, static_cast<int>(s.loops.size()));
-  s.kept_sizes = std::min(s.kept_sizes, sizes);
-  s.kept_loops = std::min(s.kept_loops, depths);
+  // One is left out where two remain.
+  s.kept_sizes = std::min(s.kept_sizes, std::max(2, sizes - 1));
+  s.kept_loops = std::min(s.kept_loops, std::max(2, depths - 1));
   TomlReader fit = reader.child("fit");
   fit.read("starts", s.fit.starts, 1, 100000);
   fit.read("seed", s.fit.seed);

@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "experiments/scaling/leave_out.h"
+#include "experiments/scaling/scaling_analysis.h"
 #include "experiments/scaling/scaling_law.h"
 #include "support/status_matchers.h"
 
@@ -102,6 +103,35 @@ TEST(ScalingFit, SameSeedSameConstants) {
   EXPECT_EQ(a.law.floor, b.law.floor);
   EXPECT_EQ(a.law.loops.shift, b.law.loops.shift);
   EXPECT_EQ(a.agreeing_starts, b.agreeing_starts);
+}
+
+TEST(ScalingFit, WithoutTheLoopsTermItIsALawOfParametersAndTokens) {
+  const std::vector<ScalingPoint> points = grid(known_law(), 0.01);
+  const ScalingFit with = fit_scaling_law(points, {}).value();
+  const ScalingFit without = fit_scaling_law(points, {.loops_term = false}).value();
+  EXPECT_EQ(without.law.loops.at(1), 0);
+  EXPECT_EQ(without.law.loss(1e4, 1e6, 1), without.law.loss(1e4, 1e6, 8));
+  // What it cannot know is the spread of the loops' term over 1, 2, 4 and 8 loops.
+  double mean = 0, square = 0;
+  for (double t : {1, 2, 4, 8}) {
+    mean += known_law().loops.at(t) / 4;
+    square += known_law().loops.at(t) * known_law().loops.at(t) / 4;
+  }
+  EXPECT_NEAR(without.rms, std::sqrt(square - mean * mean + 1e-4), 0.003);
+  EXPECT_TRUE(loops_matter(with, without));
+  std::vector<ScalingPoint> flat = points;
+  for (ScalingPoint& p : flat) p.loops = 2;
+  EXPECT_OK(fit_scaling_law(flat, {.loops_term = false}));
+}
+
+TEST(ScalingFit, NamesConstantsThatItsBoundsHold) {
+  const ScalingFit inside = fit_scaling_law(grid(known_law()), {}).value();
+  EXPECT_EQ(std::count(inside.at_bound.begin(), inside.at_bound.end(), true), 0);
+  // Losses beyond the floor and the terms at their largest together.
+  std::vector<ScalingPoint> high = grid(known_law());
+  for (ScalingPoint& p : high) p.loss += 5000;
+  const ScalingFit fit = fit_scaling_law(high, {.starts = 5}).value();
+  EXPECT_GT(std::count(fit.at_bound.begin(), fit.at_bound.end(), true), 0);
 }
 
 TEST(ScalingFit, SaysWhatIsMissing) {

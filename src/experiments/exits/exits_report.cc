@@ -277,7 +277,7 @@ class Report {
         {"A trained gate beats fixed depth at equal mean cost (66% at 2.5 rounds; the static line "
          "lies near 63.6%)",
          gain.low > 0 && 2 * ahead > reached_at ? Verdict::kReproduced
-         : ahead > 0                            ? Verdict::kPartly
+         : ahead > 0 && gain.high >= 0          ? Verdict::kPartly
                                                 : Verdict::kNotReproduced,
          fmt::format("At {:.2f} loops {:.1f}%: {} points over static; clearly above it at {} of {} "
                      "mean depths. Stage I's gate there: {}",

@@ -5,30 +5,21 @@
 #include <charconv>
 #include <cmath>
 
+#include "eval/ascii.h"
 #include "eval/latex_text.h"
 
 namespace looplm {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
 constexpr std::array<std::string_view, 6> kCurrency = {"$", "\\$", "€", "£", "¥", "₹"};
 constexpr std::array<std::string_view, 2> kMinus = {"−", "–"};  // U+2212, U+2013
 constexpr std::string_view kTimes = "×";
 
-// Whether three digits and no fourth stand there, so that a comma before them parts thousands.
-bool thousand(std::string_view text, size_t at) {
-  size_t digits = 0;
-  while (at + digits < text.size() && is_digit(text[at + digits])) ++digits;
-  return digits == 3;
-}
-
 // The mark between thousands that stands there, as text and LaTeX write it; empty: none.
 std::string_view thousands_mark(std::string_view text, size_t at) {
   for (const std::string_view mark : {",\\!", "{,}", ",", "\\,"}) {
-    if (text.substr(at).starts_with(mark) && thousand(text, at + mark.size())) return mark;
+    const std::string_view rest = text.substr(at);
+    if (rest.starts_with(mark) && begins_with_thousand(rest.substr(mark.size()))) return mark;
   }
   return {};
 }

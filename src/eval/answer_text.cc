@@ -4,20 +4,11 @@
 
 #include "eval/answer_number.h"
 #include "eval/answer_unit.h"
+#include "eval/ascii.h"
 #include "eval/latex_text.h"
 
 namespace looplm {
 namespace {
-
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-std::string_view stripped(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Without those that part nothing: between digits they part a whole from its fraction.
 std::string without_spaces(std::string_view text) {

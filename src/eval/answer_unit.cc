@@ -6,19 +6,11 @@
 #include <string_view>
 
 #include "eval/answer_number.h"
+#include "eval/ascii.h"
 #include "eval/latex_text.h"
 
 namespace looplm {
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
-std::string stripped(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return "";
-  return std::string(text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin));
-}
 
 // "PM" and "p.m." as "pm"; empty: not a time of day.
 std::string time_of_day(std::string_view word) {
@@ -63,7 +55,7 @@ void drop_words(std::string& text) {
   for (size_t space = text.find(' '); space != std::string::npos;
        space = text.find(' ', space + 1)) {
     if (!whole_number(std::string_view(text).substr(0, space))) continue;
-    const std::string words = stripped(text.substr(space));
+    const std::string_view words = stripped(std::string_view(text).substr(space));
     const std::string time = time_of_day(words);
     if (!time.empty()) {
       text.replace(space, std::string::npos, time);
@@ -83,11 +75,11 @@ std::string without_unit(std::string text) {
   for (size_t at = text.rfind(kText); at != std::string::npos && at > 0; at = text.rfind(kText)) {
     const size_t close = closing_brace(text, at + kText.size() - 1);
     if (close == std::string::npos) break;
-    const std::string after = stripped(text.substr(close + 1));
+    const std::string_view after = stripped(std::string_view(text).substr(close + 1));
     if (power_length(after) != after.size()) break;
     const std::string time =
         time_of_day(std::string_view(text).substr(at + kText.size(), close - at - kText.size()));
-    text = stripped(text.substr(0, at));
+    text = std::string(stripped(std::string_view(text).substr(0, at)));
     text += time;
     while (text.ends_with('/')) text.pop_back();
   }

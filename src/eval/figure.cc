@@ -194,12 +194,14 @@ std::string series_commands(const Figure& f) {
   return script + plots + "\n";
 }
 
-// What gnuplot said. The shell sees only the name of the file with the commands.
-Result<std::string> run_gnuplot(const std::string& commands) {
-  std::string path;
-  for (const char c : commands) path += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  std::FILE* pipe = popen(("gnuplot '" + path + "' 2>&1").c_str(), "r");
-  if (pipe == nullptr) return io_error(fmt::format("cannot run gnuplot on '{}'", commands));
+// What gnuplot said to one argument. The shell sees only that.
+Result<std::string> run_gnuplot(const std::string& argument) {
+  std::string quoted_argument;
+  for (const char c : argument) {
+    quoted_argument += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  }
+  std::FILE* pipe = popen(("gnuplot '" + quoted_argument + "' 2>&1").c_str(), "r");
+  if (pipe == nullptr) return io_error(fmt::format("cannot run gnuplot on '{}'", argument));
   std::string said;
   std::array<char, 512> buffer;
   while (std::fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) {
@@ -208,7 +210,7 @@ Result<std::string> run_gnuplot(const std::string& commands) {
   const int status = pclose(pipe);
   if (status == 0) return said;
   return io_error(
-      fmt::format("gnuplot failed on '{}' (Debian package gnuplot-nox): {}", commands, said));
+      fmt::format("gnuplot failed on '{}' (Debian package gnuplot-nox): {}", argument, said));
 }
 
 }  // namespace
@@ -277,14 +279,6 @@ Status draw_figure(const Figure& figure, const std::string& directory) {
   return {};
 }
 
-Status check_gnuplot() {
-  std::FILE* pipe = popen("gnuplot --version 2>&1", "r");
-  if (pipe == nullptr) return io_error("cannot run gnuplot");
-  std::array<char, 512> buffer;
-  while (std::fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) {
-  }
-  if (pclose(pipe) == 0) return {};
-  return io_error("figures need gnuplot, which does not run (Debian package gnuplot-nox)");
-}
+Status check_gnuplot() { return run_gnuplot("--version").status(); }
 
 }  // namespace looplm

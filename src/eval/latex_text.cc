@@ -4,17 +4,10 @@
 #include <array>
 #include <utility>
 
+#include "eval/ascii.h"
+
 namespace looplm {
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
-std::string stripped(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return "";
-  return std::string(text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin));
-}
 
 constexpr std::string_view kDegree = "°";
 
@@ -60,12 +53,6 @@ constexpr std::pair<std::string_view, std::string_view> kPlain[] = {
 // Spaces that also part thousands.
 constexpr std::array<std::string_view, 3> kThin = {"\\,", "\u2009", "\u202f"};
 
-bool thousand(std::string_view text) {
-  size_t digits = 0;
-  while (digits < text.size() && is_digit(text[digits])) ++digits;
-  return digits == 3;
-}
-
 std::string replaced(std::string_view text) {
   std::string result;
   for (size_t at = 0; at < text.size();) {
@@ -79,7 +66,7 @@ std::string replaced(std::string_view text) {
                                           [&](auto space) { return rest.starts_with(space); });
     if (thin != kThin.end()) {
       const bool parts = !result.empty() && is_digit(result.back());
-      if (!parts || !thousand(rest.substr(thin->size()))) result += ' ';
+      if (!parts || !begins_with_thousand(rest.substr(thin->size()))) result += ' ';
       at += thin->size();
       continue;
     }
@@ -171,12 +158,12 @@ std::string plain_latex(std::string_view given) {
   drop_degrees(text);
   brace_arguments(text, "\\frac", 2);
   brace_arguments(text, "\\sqrt", 1);
-  text = stripped(text);
-  while (text.ends_with('.')) text = stripped(text.substr(0, text.size() - 1));
-  while (text.starts_with('{') && closing_brace(text, 0) == text.size() - 1) {
-    text = stripped(text.substr(1, text.size() - 2));
+  std::string_view rest = stripped(text);
+  while (rest.ends_with('.')) rest = stripped(rest.substr(0, rest.size() - 1));
+  while (rest.starts_with('{') && closing_brace(rest, 0) == rest.size() - 1) {
+    rest = stripped(rest.substr(1, rest.size() - 2));
   }
-  return text;
+  return std::string(rest);
 }
 
 std::string without_text_commands(std::string text) {

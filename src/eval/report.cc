@@ -105,7 +105,7 @@ std::string group_table_text(const std::string& field, const std::vector<EvalGro
   const DepthTable& first = groups.front().table;
   for (size_t i = 0; i < first.rows.size(); ++i) {
     const DepthRow& row = first.rows[i];
-    titles.push_back(row.threshold ? fmt::format("mean loops, q {:.2f}", *row.threshold)
+    titles.push_back(row.threshold ? "mean loops, " + row_name(first, i)
                                    : fmt::format("{}", i + 1));
   }
   TableCells rows = {titles};

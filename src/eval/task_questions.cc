@@ -23,10 +23,10 @@ Json with_choice(const Json& fields, const Json& choice, size_t index) {
   return with;
 }
 
-// Of UTF-8: bytes that do not go on with a character.
+// Of UTF-8.
+bool goes_on_with_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 int64_t characters(const std::string& text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+  return std::ssize(text) - std::count_if(text.begin(), text.end(), goes_on_with_character);
 }
 
 class QuestionBuilder {
@@ -86,8 +86,7 @@ class QuestionBuilder {
         // Past an empty match, to the next character.
         if (end == begin) {
           do ++search;
-          while (search < result.size() &&
-                 (static_cast<unsigned char>(result[search]) & 0xC0) == 0x80);
+          while (search < result.size() && goes_on_with_character(result[search]));
         }
       }
       result = changed + result.substr(from);

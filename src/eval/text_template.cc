@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "eval/ascii.h"
 #include "eval/joined.h"
 
 namespace looplm {
@@ -17,12 +18,6 @@ constexpr std::array<std::string_view, 15> kFilters = {
 
 bool takes_argument(const std::string& filter) {
   return filter.starts_with("before") || filter.starts_with("after") || filter == "join";
-}
-
-std::string_view stripped(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
 }
 
 // Of ASCII letters: data sets' prompts are made with them.

@@ -8,14 +8,13 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "eval/ascii.h"
 
 namespace looplm {
 namespace {
 
 namespace fs = std::filesystem;
 using Prompts = std::vector<CategorisedPrompt>;
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Runs of digits compare as numbers.
 bool natural_less(const std::string& a, const std::string& b) {

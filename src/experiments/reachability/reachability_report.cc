@@ -194,8 +194,7 @@ StudyReport reachability_report(const ReachabilityResults& results) {
       "{}. An unreached node's weight must be exactly 0, since LN(x) = 1 where x > 0 turns any "
       "positive one into a 1; exp(-beta) is 0 in double from beta = 746 on. Graphs are layered (a "
       "path of D edges with all other nodes hung in between its layers), with {}; and random ones. "
-      "A "
-      "loop first doubles what is known of the context, then adds the hidden edges: "
+      "A loop first doubles what is known of the context, then adds the hidden edges: "
       "so context alone needs ceil(log2 D) loops, hidden edges alone exactly one more.",
       results.beta, diameters_text(results.theorem)));
   d.figure(theorem_figure(results.theorem));

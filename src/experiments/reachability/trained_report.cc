@@ -18,17 +18,10 @@ constexpr const char* kConjecture =
     "trained) at equal arithmetic and after as many steps, tied layers reach farther than layers "
     "of their own";
 
-// What this cannot say, whatever the numbers: one learning rate for all, sought on looped shapes,
-// and accuracy after equal steps rather than the examples that each would need.
+// What this cannot say, whatever the numbers: accuracy after equal steps, with one learning rate
+// for all, is not the number of examples that each would need.
 constexpr const char* kConjectureLimit =
-    "; after equal steps with one learning rate that was sought on looped shapes, so how many "
-    "examples each needs was not measured";
-
-// docs/notebook.md, not this study's runs.
-constexpr const char* kReachLimit =
-    "How far the repeated step carries has a limit. In a run apart (docs/notebook.md: 1x4, paths "
-    "of 8 edges of which 4 were trained, 14,000 steps, one run) 5 edges were answered right in "
-    "100%, 6 in 90%, 7 in 66% and 8 in 40% of cases, where a guess between the two ends is 50%.";
+    "; after equal steps with one learning rate, so how many examples each needs was not measured";
 
 Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_t trained) {
   Figure figure;
@@ -272,10 +265,7 @@ void add_trained(const ReachabilityResults& results, StudyReport& report) {
   d.figure(distance_figure(shapes, results.paths, trained));
   const bool any_looped =
       std::ranges::any_of(shapes, [](const TrainedPaths& shape) { return shape.shape.loops > 1; });
-  if (any_looped) {
-    d.table(reach_table(shapes));
-    d.paragraph(kReachLimit);
-  }
+  if (any_looped) d.table(reach_table(shapes));
   for (const TrainedPaths& shape : shapes) {
     if (shape.shape.loops > 1) d.figure(loops_figure(shape));
   }

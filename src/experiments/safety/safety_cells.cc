@@ -90,7 +90,7 @@ Result<OrderedJson> run_answers(const SafetySettings& s, PromptGroup group, int6
   GenerateOptions options = s.generation;
   options.exit.max_loops = loops;
   if (s.ask.chat == ChatTemplate::kChatMl) {
-    options.stop_ids.push_back(model->tokenizer()->id_of("<|im_end|>").value_or(-1));
+    options.stop_strings.emplace_back("<|im_end|>");
   }
   for (size_t seed = 0; seed < s.seeds.size(); ++seed) {
     const size_t first = seed * prompts.size();

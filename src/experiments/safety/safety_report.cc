@@ -164,8 +164,8 @@ class Reporter {
     }
     table.caption =
         "Scores and rates are of the answers that have a score. Unfinished ones were cut off "
-        "before "
-        "they began (the mark after which the answer starts is missing) and were not judged.";
+        "before they began (the mark after which the answer starts is missing) and were not "
+        "judged.";
     document().heading("Scores by loop");
     document().table(std::move(table));
     const std::string note = stand_in() ? " (a rule's, no judge of safety)" : "";

@@ -163,14 +163,11 @@ void add_eval_command(Program& program) {
                    "Loops to run (0: twice as many as the model was trained for)")
       ->check(CLI::Range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
-  // Values stand with commas, so that names of tasks may follow.
   CLI::Option* exit =
       command
           ->add_option("--exit", o->tasks.exits,
                        "Tasks: exit rules and thresholds, RULE:X,Y or RULE:auto; rules are q, "
                        "difference, relative, margin, entropy")
-          ->take_all()
-          ->allow_extra_args(false)
           ->capture_default_str();
   CLI::Option* generate_loops =
       command
@@ -179,26 +176,23 @@ void add_eval_command(Program& program) {
               "Fixed depths at which generating tasks run, with commas; each is a run of its "
               "own (default: all up to --loops)")
           ->delimiter(',')
-          ->take_all()
-          ->allow_extra_args(false)
           ->check(CLI::Range(int64_t{1}, kMaxLoops));
-  CLI::Option* generate_exit =
+  CLI::Option* generate_exit = command->add_option(
+      "--generate-exit", o->tasks.generate_exits,
+      "Exit rules under which generating tasks run; each threshold is a run of its own "
+      "(default: none)");
+  CLI::Option* thresholds =
       command
-          ->add_option(
-              "--generate-exit", o->tasks.generate_exits,
-              "Exit rules under which generating tasks run; each threshold is a run of its own "
-              "(default: none)")
-          ->take_all()
-          ->allow_extra_args(false);
-  command
-      ->add_option("--thresholds", o->data.thresholds,
-                   "With --data: thresholds of q-exit, 0 to 1, with commas")
-      ->delimiter(',')
-      ->take_all()
-      ->allow_extra_args(false)
-      ->check(CLI::Range(0.0, 1.0))
-      ->needs(data)
-      ->capture_default_str();
+          ->add_option("--thresholds", o->data.thresholds,
+                       "With --data: thresholds of q-exit, 0 to 1, with commas")
+          ->delimiter(',')
+          ->check(CLI::Range(0.0, 1.0))
+          ->needs(data)
+          ->capture_default_str();
+  // Values of one are joined by commas, so that names of tasks may follow.
+  for (CLI::Option* list : {exit, generate_loops, generate_exit, thresholds}) {
+    list->take_all()->allow_extra_args(false);
+  }
   command
       ->add_option("--by", o->data.by,
                    "With --data: also show accuracy for each value of this field")

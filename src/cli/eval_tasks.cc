@@ -242,12 +242,15 @@ Status eval_tasks(const EvalTasksOptions& given) {
   run.table.resamples = options.resamples;
   run.category_intervals = options.json || options.csv;
   run.progress = progress_line();
+  const auto clear_progress = [&] {
+    if (run.progress) fmt::print(stderr, "\r\x1b[K");
+  };
   std::vector<TaskQuestions> questions;
   for (const Task& task : tasks) {
     if (run.progress) run.progress(task.name + ": reading", 0);
     Result<TaskQuestions> read = task_questions(task, *model, run.limits);
     if (!read.ok()) {
-      if (run.progress) fmt::print(stderr, "\r\x1b[K");
+      clear_progress();
       return read.status();
     }
     questions.push_back(std::move(*read));
@@ -258,11 +261,9 @@ Status eval_tasks(const EvalTasksOptions& given) {
   Status status;
   for (size_t i = 0; i < tasks.size() && status.ok(); ++i) {
     Result<TaskResult> result = run_task(*model, tasks[i], std::move(questions[i]), run);
-    if (run.progress) fmt::print(stderr, "\r\x1b[K");
-    if (!result.ok()) {
-      status = result.status();
-      break;
-    }
+    clear_progress();
+    status = result.status();
+    if (!status.ok()) break;
     results.push_back(std::move(*result));
     printer.finished(results.back());
     if (!options.save.empty()) status = save_texts(options.save, results.back());

@@ -98,7 +98,12 @@ std::string percent_text(const Estimate& e) {
 }
 
 std::string points_text(const Estimate& e) {
-  return fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]", 100 * e.value, 100 * e.low, 100 * e.high);
+  return signed_text({100 * e.value, 100 * e.low, 100 * e.high}, 1);
+}
+
+std::string signed_text(const Estimate& e, int digits) {
+  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]", e.value, digits, e.low, digits, e.high,
+                     digits);
 }
 
 std::string number_text(const Estimate& e, int digits) {

@@ -34,9 +34,10 @@ Estimate share_of(int64_t count, int64_t all);
 // have no interval: low and high are minus and plus infinity. x must hold different values.
 Estimate slope_of(std::span<const double> x, std::span<const double> y);
 
-// "66.0% [64.1, 67.9]"; "+2.1 [+0.3, +3.9]" points; "0.256 [0.230, 0.283]"
+// "66.0% [64.1, 67.9]"; "+2.1 [+0.3, +3.9]" points; "+0.26 [-0.03, +0.55]"; "0.256 [0.230, 0.283]"
 std::string percent_text(const Estimate& e);
 std::string points_text(const Estimate& e);
+std::string signed_text(const Estimate& e, int digits);
 std::string number_text(const Estimate& e, int digits);
 
 // A curve with error bars; `scale` multiplies all values.

@@ -97,12 +97,12 @@ std::vector<TaskExample> different_examples(const TaskGenerator& generator, int6
   const int64_t share = (count + groups - 1) / groups;
   const int64_t patience = 20 * count + 1000;  // draws without anything new
   std::set<std::string> seen;
-  std::map<double, int64_t> taken;
+  std::map<int64_t, int64_t> taken;
   std::vector<TaskExample> examples;
   int64_t barren = 0;
   for (uint64_t index = 0; barren < patience && std::ssize(examples) < count; ++index, ++barren) {
     TaskExample example = generator(index);
-    int64_t& of_group = taken[example.fields.at(field).get<double>()];
+    int64_t& of_group = taken[example.fields.at(field).get<int64_t>()];
     if (of_group == share || !seen.insert(example.prompt).second) continue;
     ++of_group;
     examples.push_back(std::move(example));

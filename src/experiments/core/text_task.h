@@ -65,8 +65,9 @@ class TaskStream : public DocumentStream {
 };
 
 // Up to `count` examples of which no two have the same prompt, in the order of the generator. Of
-// each value of the number `field`, one of `groups`, an equal share at most: short prompts are few,
-// and drawn again and again would count as many examples. Fewer where the task has no more.
+// each value of the whole number `field`, one of `groups`, an equal share at most: short prompts
+// are few, and drawn again and again would count as many examples. Fewer where the task has no
+// more.
 std::vector<TaskExample> different_examples(const TaskGenerator& generator, int64_t count,
                                             const char* field, int64_t groups);
 

@@ -142,17 +142,16 @@ class DepthStudy : public Study {
     json["by_operations"] = OrderedJson::array();
     for (int operations = 1; operations <= s_.max_operations; ++operations) {
       std::vector<DepthScores> group;
+      std::vector<TaskExample> group_sums;
       for (size_t i = 0; i < scores.size(); ++i) {
-        if (examples[i].fields.at("operations") == operations) group.push_back(scores[i]);
+        if (sums[i].fields.at("operations") != operations) continue;
+        group.push_back(scores[i]);
+        group_sums.push_back(sums[i]);
       }
       if (group.empty()) continue;
       OrderedJson entry = quality_json(group, s_, trained);
       entry["operations"] = operations;
-      std::vector<TaskExample> same;
-      for (const TaskExample& e : sums) {
-        if (e.fields.at("operations") == operations) same.push_back(e);
-      }
-      entry["guess"] = constant_guess(same);
+      entry["guess"] = constant_guess(group_sums);
       json["by_operations"].push_back(std::move(entry));
     }
     return json;
@@ -323,8 +322,7 @@ void DepthStudy::report_sums(const Json& json, const std::optional<Quality>& pro
   d.paragraph(
       "What the paper's table 15 is for MMLU's categories: how much depth is worth depends on how "
       "many steps the answer takes. Gain: from one loop to the trained depth, points; guess: the "
-      "most "
-      "common digit.");
+      "most common digit.");
   Table groups;
   groups.columns = {"operations", "examples", "guess"};
   for (const double t : x) groups.columns.push_back(fmt::format("{:.0f}", t));

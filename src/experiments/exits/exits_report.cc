@@ -42,22 +42,21 @@ std::vector<ExitPoint> average_curves(const std::vector<std::vector<ExitPoint>>&
 class Report {
  public:
   Report(const CellResults& results, const std::vector<int64_t>& seeds)
-      : results_(results),
-        seeds_(seeds),
-        trunk_(results.at(fmt::format("trunk-{}", seeds.front()))) {
+      : results_(results), seeds_(seeds), trunk_(cell("trunk", seeds.front())) {
     for (const auto& [id, name] :
          std::vector<std::pair<std::string, std::string>>{{"hidden", "hidden difference"},
                                                           {"relative", "relative difference"},
                                                           {"margin", "margin"},
                                                           {"entropy", "entropy"},
                                                           {"stage1", "Stage I gate"}}) {
-      std::vector<std::vector<ExitPoint>> of_rule;
-      for (const int64_t seed : seeds_)
-        of_rule.push_back(curve_from(trunk(seed).at("curves").at(id)));
-      curves_.push_back({id, name, average_curves(of_rule)});
+      curves_.push_back({id, name, over_seeds_of("trunk", [&id = id](const Json& cell) {
+                           return cell.at("curves").at(id);
+                         })});
     }
-    curves_.push_back({"stage2", "Stage II gate", of_seeds("stage2")});
-    curves_.push_back({"forward", "Stage II, next loop's gain", of_seeds("forward")});
+    const auto own_curve = [](const Json& cell) { return cell.at("curve"); };
+    curves_.push_back({"stage2", "Stage II gate", over_seeds_of("stage2", own_curve)});
+    curves_.push_back(
+        {"forward", "Stage II, next loop's gain", over_seeds_of("forward", own_curve)});
   }
 
   StudyReport write() {
@@ -85,14 +84,26 @@ class Report {
   }
 
  private:
-  const Json& trunk(int64_t seed) const { return results_.at(fmt::format("trunk-{}", seed)); }
+  const Json& cell(const std::string& label, int64_t seed) const {
+    return results_.at(fmt::format("{}-{}", label, seed));
+  }
 
-  std::vector<ExitPoint> of_seeds(const std::string& label) const {
+  // Of the curves that the cells of this label hold.
+  template <typename CurveOf>
+  std::vector<ExitPoint> over_seeds_of(const std::string& label, const CurveOf& curve_of) const {
     std::vector<std::vector<ExitPoint>> curves;
-    for (const int64_t seed : seeds_) {
-      curves.push_back(curve_from(results_.at(fmt::format("{}-{}", label, seed)).at("curve")));
-    }
+    for (const int64_t seed : seeds_) curves.push_back(curve_from(curve_of(cell(label, seed))));
     return average_curves(curves);
+  }
+
+  // Of the estimates that they hold.
+  template <typename EstimateOf>
+  Estimate estimate_over_seeds(const std::string& label, const EstimateOf& estimate_of) const {
+    std::vector<Estimate> all;
+    for (const int64_t seed : seeds_) {
+      all.push_back(estimate_from(estimate_of(cell(label, seed))));
+    }
+    return over_seeds(all);
   }
 
   const Curve& curve(const std::string& id) const {
@@ -119,12 +130,8 @@ class Report {
   std::vector<Estimate> over(const std::string& label, const std::string& reference) const {
     std::vector<Estimate> mean;
     for (size_t p = 0; p < curves_[0].points.size(); ++p) {
-      std::vector<Estimate> all;
-      for (const int64_t seed : seeds_) {
-        const Json& cell = results_.at(fmt::format("{}-{}", label, seed));
-        all.push_back(estimate_from(cell.at("over_" + reference).at(p)));
-      }
-      mean.push_back(over_seeds(all));
+      mean.push_back(estimate_over_seeds(
+          label, [&](const Json& gate) { return gate.at("over_" + reference).at(p); }));
     }
     return mean;
   }
@@ -150,12 +157,10 @@ class Report {
     line.name = "static";
     line.style = Series::Style::kDashed;
     for (size_t t = 0; t < trunk_.at("static").size(); ++t) {
-      std::vector<Estimate> fixed;
-      for (const int64_t seed : seeds_) {
-        fixed.push_back(estimate_from(trunk(seed).at("static").at(t)));
-      }
+      const Estimate fixed =
+          estimate_over_seeds("trunk", [&](const Json& trunk) { return trunk.at("static").at(t); });
       line.x.push_back(static_cast<double>(t + 1));
-      line.y.push_back(100 * over_seeds(fixed).value);
+      line.y.push_back(100 * fixed.value);
     }
     figure.series.push_back(std::move(line));
     d.figure(std::move(figure));
@@ -252,8 +257,8 @@ class Report {
     };
     const std::string first = std::to_string(seeds_[0]);
     add("Stage I, seed " + first, trunk_.at("gate"));
-    add("Stage II, seed " + first, results_.at("stage2-" + first).at("gate"));
-    add("next loop's gain, seed " + first, results_.at("forward-" + first).at("gate"));
+    add("Stage II, seed " + first, cell("stage2", seeds_[0]).at("gate"));
+    add("next loop's gain, seed " + first, cell("forward", seeds_[0]).at("gate"));
     d.table(std::move(table));
   }
 

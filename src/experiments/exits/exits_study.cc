@@ -154,13 +154,9 @@ class ExitsStudy : public Study {
            context.needed.begin()->second.at("model").get<std::string>();
   }
 
-  std::vector<TaskExample> held_out() const {
-    return different_examples(generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed),
-                              s_.sums, "operations", s_.max_operations);
-  }
-
   struct Scored {
     int64_t trained_loops = 0;
+    double guess = 0;  // the most common answer's share
     std::vector<DepthScores> scores;
   };
   Result<Scored> score(const CellContext& context, const std::string& directory) const {
@@ -168,10 +164,12 @@ class ExitsStudy : public Study {
     options.threads = context.threads;
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
     LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kAlphabet));
-    const std::vector<EvalExample> examples = task_examples(held_out(), text);
+    const std::vector<TaskExample> sums =
+        different_examples(generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed),
+                           s_.sums, "operations", s_.max_operations);
     LOOPLM_ASSIGN_OR_RETURN(std::vector<DepthScores> scores,
-                            score_depths(*model, examples, model->config().loops));
-    return Scored{model->config().loops, std::move(scores)};
+                            score_depths(*model, task_examples(sums, text), model->config().loops));
+    return Scored{model->config().loops, constant_guess(sums), std::move(scores)};
   }
 
   ExitCurveOptions curve_options(int64_t trained_loops) const {
@@ -191,7 +189,7 @@ class ExitsStudy : public Study {
     fixed.resamples = s_.resamples;
     json["trained_loops"] = trunk.trained_loops;
     json["examples"] = trunk.scores.size();
-    json["guess"] = constant_guess(held_out());
+    json["guess"] = trunk.guess;
     json["static"] = OrderedJson::array();
     for (const DepthRow& row : depth_table(trunk.scores, fixed).rows) {
       json["static"].push_back(estimate_json(row.accuracy));

@@ -83,8 +83,7 @@ Result<AnswerTask> arithmetic_task(const Tokenizer& tokenizer,
   task.description = fmt::format(
       "{} sums of {} to {} operations, worked out from left to right modulo 10 (`7-2*3=`), no two "
       "the same and none of them seen in training. The answer is a digit; the label is whether it "
-      "is 5 or more. A "
-      "counterfactual is the same sum with one other operand, and another answer.",
+      "is 5 or more. A counterfactual is the same sum with one other operand, and another answer.",
       std::ssize(task.items), options.min_operations, options.max_operations);
   return task;
 }

@@ -23,10 +23,7 @@ Estimate follows(const MediationRow& row, int64_t read) {
   return share_of(row.follows[t], row.pairs[t]);
 }
 
-std::string interval(const Estimate& s) {
-  if (std::isnan(s.value)) return "-";
-  return fmt::format("{:.1f}% [{:.1f}, {:.1f}]", 100 * s.value, 100 * s.low, 100 * s.high);
-}
+std::string interval(const Estimate& s) { return std::isnan(s.value) ? "-" : percent_text(s); }
 
 // Vertical lines where a loop begins, on an axis of unrolled layers from 1.
 std::vector<Marker> loop_starts(int64_t loops, int64_t layers) {

@@ -9,6 +9,23 @@
 #include "base/check.h"
 
 namespace looplm {
+namespace {
+
+// Where y first reaches `level`, between two places by the straight line; none where it never does.
+std::optional<double> first_reached(const std::vector<int64_t>& x, const std::vector<double>& y,
+                                    double level) {
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (y[i] < level) continue;
+    const auto here = static_cast<double>(x[i]);
+    if (i == 0) return here;
+    const auto before = static_cast<double>(x[i - 1]);
+    return before + (here - before) * (level - y[i - 1]) / (y[i] - y[i - 1]);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 MultihopRun multihop_run(int64_t questions, const LoopedShape& shape, uint64_t seed,
                          int64_t parameters, const std::vector<ValidationReport>& validations) {
   MultihopRun run;
@@ -101,28 +118,13 @@ const MultihopCurve* find_curve(const std::vector<MultihopCurve>& curves,
 }
 
 std::optional<double> questions_needed(const MultihopCurve& curve, double accuracy) {
-  for (size_t i = 0; i < curve.questions.size(); ++i) {
-    const double here = curve.accuracy[i].mean;
-    if (here < accuracy) continue;
-    const auto questions = static_cast<double>(curve.questions[i]);
-    if (i == 0) return questions;
-    const auto before = static_cast<double>(curve.questions[i - 1]);
-    const double below = curve.accuracy[i - 1].mean;
-    return before + (questions - before) * (accuracy - below) / (here - below);
-  }
-  return std::nullopt;
+  std::vector<double> means;
+  for (const SeedSummary& summary : curve.accuracy) means.push_back(summary.mean);
+  return first_reached(curve.questions, means, accuracy);
 }
 
 std::optional<double> steps_needed(const MultihopRun& run, double accuracy) {
-  for (size_t i = 0; i < run.steps.size(); ++i) {
-    if (run.held_out[i] < accuracy) continue;
-    const auto step = static_cast<double>(run.steps[i]);
-    if (i == 0) return step;
-    const auto before = static_cast<double>(run.steps[i - 1]);
-    const double below = run.held_out[i - 1];
-    return before + (step - before) * (accuracy - below) / (run.held_out[i] - below);
-  }
-  return std::nullopt;
+  return first_reached(run.steps, run.held_out, accuracy);
 }
 
 }  // namespace looplm

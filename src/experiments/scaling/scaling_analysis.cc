@@ -183,13 +183,11 @@ std::vector<DenseGap> dense_gaps(const ScalingSettings& settings, const ScalingR
     std::vector<double> sizes, points;
     for (const ScalingRuns::Pair& pair : runs.pairs) {
       if (pair.depth != depth) continue;
-      const CurvePoint& looped = pair.looped.points.back();
-      const CurvePoint& dense = pair.dense.points.back();
       sizes.push_back(std::log2(pair.looped.parameters));
-      points.push_back(100 * (dense.accuracy.back() - looped.accuracy.back()));
+      points.push_back(pair.accuracy_gap());
       gap.accuracy += points.back();
-      gap.nll += looped.nll.back() - dense.nll.back();
-      gap.wins += dense.nll.back() < looped.nll.back();
+      gap.nll += pair.nll_gap();
+      gap.wins += pair.nll_gap() > 0;
       ++gap.pairs;
     }
     if (gap.pairs == 0) continue;

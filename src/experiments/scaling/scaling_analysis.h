@@ -24,6 +24,14 @@ struct ScalingRuns {
     RunCurve looped;
     RunCurve dense;
     int depth = 0;  // loops of the one, times the layers of the other
+
+    // At the ends of the runs, above 0 where the plain one is better: points of accuracy, and nats.
+    double accuracy_gap() const {
+      return 100 * (dense.points.back().accuracy.back() - looped.points.back().accuracy.back());
+    }
+    double nll_gap() const {
+      return looped.points.back().nll.back() - dense.points.back().nll.back();
+    }
   };
   std::vector<Pair> pairs;
 };

@@ -19,12 +19,6 @@ Verdict at_most_partly_unless(bool holds, Verdict verdict) {
   return !holds && verdict == Verdict::kReproduced ? Verdict::kPartly : verdict;
 }
 
-// "+0.50 [+0.10, +0.90]"
-std::string signed_text(const Estimate& e, int digits) {
-  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]", e.value, digits, e.low, digits, e.high,
-                     digits);
-}
-
 // "R squared 0.99 (rms 0.03 nats), 0.98 (0.04) without the loops' term".
 std::string with_and_without(const ScalingFit& with, const ScalingFit& without) {
   return fmt::format(

@@ -149,10 +149,7 @@ Table gap_table(const ScalingRuns& runs) {
     double accuracy = 0, nll = 0;
     std::string accuracies, nlls;
     for (const ScalingRuns::Pair* pair : pairs) {
-      const CurvePoint& looped = pair->looped.points.back();
-      const CurvePoint& dense = pair->dense.points.back();
-      const double points = 100 * (dense.accuracy.back() - looped.accuracy.back());
-      const double nats = looped.nll.back() - dense.nll.back();
+      const double points = pair->accuracy_gap(), nats = pair->nll_gap();
       const auto count = static_cast<double>(pairs.size());
       accuracy += points / count;
       nll += nats / count;
@@ -180,13 +177,12 @@ Table dense_table(const ScalingRuns& runs) {
                    "nll, plain",
                    "accuracy, plain minus looped"};
   for (const ScalingRuns::Pair& pair : runs.pairs) {
-    const CurvePoint& looped = pair.looped.points.back();
-    const CurvePoint& dense = pair.dense.points.back();
-    table.rows.push_back(
-        {fmt::format("{:.0f}", pair.looped.parameters), std::to_string(pair.looped.seed),
-         std::to_string(pair.depth), fmt::format("{:.3f}", looped.nll.back()),
-         fmt::format("{:.0f}", pair.dense.parameters), fmt::format("{:.3f}", dense.nll.back()),
-         fmt::format("{:+.2f}", 100 * (dense.accuracy.back() - looped.accuracy.back()))});
+    table.rows.push_back({fmt::format("{:.0f}", pair.looped.parameters),
+                          std::to_string(pair.looped.seed), std::to_string(pair.depth),
+                          fmt::format("{:.3f}", pair.looped.points.back().nll.back()),
+                          fmt::format("{:.0f}", pair.dense.parameters),
+                          fmt::format("{:.3f}", pair.dense.points.back().nll.back()),
+                          fmt::format("{:+.2f}", pair.accuracy_gap())});
   }
   table.caption = "Every pair.";
   return table;

@@ -1,10 +1,12 @@
 #include "experiments/exits/exits_study.h"
 
 #include <cmath>
+#include <utility>
 
 #include <gmock/gmock.h>
 
 #include "experiments/core/test_study.h"
+#include "experiments/exits/exits_report.h"
 #include "experiments/exits/fresh_gate.h"
 #include "experiments/exits/gate_figures.h"
 #include "model/checkpoint.h"
@@ -57,6 +59,59 @@ TEST(ExitsStudy, WrongSettingsAreNamed) {
   EXPECT_ERROR_SAYS(configure_text(*make_exits_study(), phases + "[sums]\nexamples = 1\n"),
                     "sums.examples");
   EXPECT_ERROR_SAYS(configure_text(*make_exits_study(), "seeds = [2, 2]\n" + phases), "seeds");
+}
+
+// A curve at mean depths 2 and 2.5 with these gains, shares.
+Json curve_of(double at_2, double at_2_5) {
+  Json curve = Json::array();
+  for (const auto& [depth, gain] : {std::pair(2.0, at_2), std::pair(2.5, at_2_5)}) {
+    const Json estimate = {gain, gain - 0.01, gain + 0.01};
+    curve.push_back({{"target", depth},
+                     {"threshold", 0.5},
+                     {"mean_loops", depth},
+                     {"nll", {1, 1, 1}},
+                     {"accuracy", {0.5, 0.5, 0.5}},
+                     {"nll_gain", {0, 0, 0}},
+                     {"accuracy_gain", estimate}});
+  }
+  return curve;
+}
+
+Claim gate_claim(const std::vector<std::pair<double, double>>& stage2_of_seeds) {
+  CellResults results;
+  std::vector<int64_t> seeds;
+  for (const auto& [at_2, at_2_5] : stage2_of_seeds) {
+    seeds.push_back(std::ssize(seeds) + 1);
+    const std::string end = "-" + std::to_string(seeds.back());
+    const Json gate = {{"exit", {0.5, 0.5}}, {"gate", {0.5, 0.5}}, {"mean_exit", 1.5}};
+    Json trunk = {{"examples", 10}, {"guess", 0.2}, {"gate", gate}};
+    trunk["static"] = {{0.2, 0.2, 0.2}, {0.4, 0.4, 0.4}};
+    for (const char* rule : {"hidden", "relative", "margin", "entropy", "stage1"}) {
+      trunk["curves"][rule] = curve_of(0.1, 0.1);
+    }
+    const Json none = {{0, 0, 0}, {0, 0, 0}};
+    results["trunk" + end] = trunk;
+    for (const char* label : {"stage2", "forward"}) {
+      results[label + end] = {{"curve", curve_of(at_2, at_2_5)},
+                              {"over_stage1", none},
+                              {"over_hidden", none},
+                              {"gate", gate}};
+    }
+  }
+  return exits_report(results, seeds).value().claims[0];
+}
+
+TEST(ExitsReport, AGateMustBeAheadWithTheSpreadOfItsSeeds) {
+  // One trunk: the interval over examples, a point either way.
+  EXPECT_EQ(gate_claim({{0.05, 0.05}}).verdict, Verdict::kReproduced);
+  EXPECT_EQ(gate_claim({{0.05, 0}}).verdict, Verdict::kPartly);
+  EXPECT_EQ(gate_claim({{0.05, -0.05}}).verdict, Verdict::kNotReproduced);
+  // The same mean over three that agree and over three that do not.
+  EXPECT_EQ(gate_claim({{0.05, 0.05}, {0.051, 0.051}, {0.049, 0.049}}).verdict,
+            Verdict::kReproduced);
+  const Claim apart = gate_claim({{0.05, 0.05}, {0.15, 0.15}, {-0.05, -0.05}});
+  EXPECT_EQ(apart.verdict, Verdict::kNotReproduced);
+  EXPECT_THAT(apart.finding, testing::HasSubstr("+5.0 [-19.8, +29.8] points"));
 }
 
 TEST(FreshGate, LeavesAllElse) {

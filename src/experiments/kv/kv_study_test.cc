@@ -1,10 +1,13 @@
 #include "experiments/kv/kv_study.h"
 
 #include <cmath>
+#include <map>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "experiments/core/test_study.h"
+#include "experiments/kv/kv_measure.h"
 #include "experiments/kv/kv_report.h"
 
 namespace looplm {
@@ -49,6 +52,44 @@ TEST(KvStudy, WrongSettingsAreNamed) {
   EXPECT_ERROR_SAYS(configure_text(*make_kv_study(), good + "[sums]\nmin_lines = 5\n"), "5..4");
   EXPECT_ERROR_SAYS(configure_text(*make_kv_study(), good + "[texts]\nmodel = \"m\"\n"), "file");
   EXPECT_ERROR_SAYS(configure_text(*make_kv_study(), good + "[sums]\nlines = 5\n"), "lines");
+}
+
+// Cells of two models whose work breaks, of every sum, after these shares under each condition.
+CellResults broken_after(const std::map<std::string, std::vector<double>>& shares) {
+  CellResults results;
+  for (const KvCondition& c : kv_conditions()) {
+    for (const int seed : {1, 2}) {
+      const double share = c.kv == KvPolicy::kFull ? 1 : shares.at(c.id()).at(seed - 1);
+      const std::string flags(4, share == 1 ? '1' : '0');
+      results[fmt::format("sums-{}-{}", c.id(), seed)] = {
+          {"exact", flags},
+          {"answer", flags},
+          {"before_mistake", std::vector<double>(4, share)},
+          {"bytes_per_position", c.kv == KvPolicy::kFull ? 4 : 1},
+          {"bytes_per_position_in_pages", 4}};
+    }
+  }
+  return results;
+}
+
+TEST(KvReport, ThePromptsShareIsJudgedModelByModel) {
+  const auto prompts = [](double last, double first) {
+    // The models differ by more than the prompt does.
+    return kv_report(broken_after({{"last", {0.2, 0.8}},
+                                   {"mean", {0.2, 0.8}},
+                                   {"first", {0.2, 0.8}},
+                                   {"last-prompt", {0.2 + last, 0.8 + last - 0.001}},
+                                   {"mean-prompt", {0.2, 0.8}},
+                                   {"first-prompt", {0.2 + first, 0.8 + first - 0.001}}}),
+                     {1, 2}, 10)
+        .value()
+        .claims[3];
+  };
+  const Claim sooner = prompts(-0.1, -0.1);
+  EXPECT_EQ(sooner.verdict, Verdict::kPartly);
+  EXPECT_THAT(sooner.finding, testing::HasSubstr("last -10.0 ["));
+  EXPECT_EQ(prompts(-0.1, 0.1).verdict, Verdict::kNotReproduced);
+  EXPECT_EQ(prompts(0, 0).verdict, Verdict::kNotReproduced);
 }
 
 TEST(PairedMean, IsTheDifferenceOfWeightedMeansWithItsSpread) {

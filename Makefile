@@ -1,5 +1,5 @@
 # Thin front for people; everything real is in CMake and tools/.
-.PHONY: run test build format lint bench oracle clean
+.PHONY: run test build experiment format lint bench oracle clean
 
 build:
 	@tools/setup
@@ -9,6 +9,12 @@ build:
 # The main job: watch the bundled looped model answer, loop by loop.
 run: build
 	@tools/demo
+
+# The paper's studies, a program of their own.
+experiment:
+	@tools/setup
+	@cmake --preset release -DLOOPLM_EXPERIMENTS=ON >/dev/null
+	@cmake --build --preset release --target looplm-experiment
 
 # The whole test suite, on every instruction set this machine has.
 test: build

@@ -1,0 +1,238 @@
+// looplm data: token shards from text, and what is in one; generated tasks.
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/timer.h"
+#include "cli/commands.h"
+#include "cli/token_text.h"
+#include "eval/arithmetic.h"
+#include "tensor/memory_plan.h"
+#include "train/shard_builder.h"
+#include "train/token_shard.h"
+
+namespace looplm::cli {
+namespace {
+
+struct BuildOptions {
+  std::vector<std::string> files;
+  std::string tokenizer;
+  std::string out;
+  std::string held_out;
+  std::string split = "paragraph";
+  std::string end_token;
+  ShardBuildOptions build;
+  int threads = 0;
+  bool json = false;
+};
+
+Result<std::optional<int32_t>> end_token(const BuildOptions& options, const Tokenizer& tokenizer) {
+  if (options.end_token == "none") return std::optional<int32_t>();
+  if (!options.end_token.empty()) {
+    const std::optional<int32_t> id = tokenizer.id_of(options.end_token);
+    if (id) return id;
+    return invalid_argument(fmt::format("--end-token '{}' is not in the vocabulary of '{}'",
+                                        options.end_token, options.tokenizer));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const std::optional<int32_t> id,
+                          end_token_of(options.tokenizer, tokenizer));
+  if (id) return id;
+  return invalid_argument(
+      fmt::format("'{}' names no eos_token in a tokenizer_config.json; give one with --end-token, "
+                  "or 'none'",
+                  options.tokenizer));
+}
+
+Status build(const BuildOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                          Tokenizer::load(options.tokenizer));
+  ShardBuildOptions settings = options.build;
+  settings.split = options.split == "line"   ? TextSplit::kLine
+                   : options.split == "file" ? TextSplit::kFile
+                                             : TextSplit::kParagraph;
+  LOOPLM_ASSIGN_OR_RETURN(settings.end_token, end_token(options, *tokenizer));
+  if (options.held_out.empty() != (settings.hold_out_every == 0)) {
+    return invalid_argument("--held-out and --hold-out-every go together");
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(options.threads));
+  ThreadPool pool(threads);
+  const Timer timer;
+  LOOPLM_ASSIGN_OR_RETURN(
+      const ShardBuildSummary s,
+      build_shards(options.files, *tokenizer, settings, options.out, options.held_out, pool));
+  const double seconds = timer.seconds();
+  if (options.json) {
+    OrderedJson json;
+    json["shards"] = s.shards;
+    json["documents"] = s.documents;
+    json["tokens"] = s.tokens;
+    json["targets"] = s.targets;
+    json["bytes"] = s.bytes;
+    json["held_out_documents"] = s.held_out_documents;
+    json["held_out_tokens"] = s.held_out_tokens;
+    json["seconds"] = seconds;
+    fmt::print("{}\n", json_line(json));
+    return {};
+  }
+  fmt::print("{}: {} documents, {} tokens ({} learnt) in {} shard{}\n", options.out, s.documents,
+             s.tokens, s.targets, s.shards.size(), s.shards.size() == 1 ? "" : "s");
+  if (s.held_out_documents > 0) {
+    fmt::print("{}: {} documents, {} tokens\n", options.held_out, s.held_out_documents,
+               s.held_out_tokens);
+  }
+  fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
+             bytes_text(static_cast<uint64_t>(s.bytes)),
+             static_cast<double>(s.bytes) /
+                 static_cast<double>(std::max<int64_t>(s.tokens + s.held_out_tokens, 1)),
+             seconds);
+  return {};
+}
+
+struct ShowOptions {
+  std::string shard;
+  std::string tokenizer;
+  int64_t first = 0;
+  int64_t count = 3;
+};
+
+Status show(const ShowOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const TokenShard shard, TokenShard::open(options.shard));
+  LOOPLM_RETURN_IF_ERROR(shard.verify());
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (!options.tokenizer.empty()) {
+    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(options.tokenizer));
+  }
+  fmt::print("{}: {} documents, {} tokens, vocabulary {}, hash {:016x}\n", shard.path(),
+             shard.documents(), shard.tokens(), shard.vocab_size(), shard.hash());
+  if (options.first >= shard.documents() && options.count > 0) {
+    return invalid_argument(
+        fmt::format("--first {}: the shard has {} documents", options.first, shard.documents()));
+  }
+  const int64_t last = std::min(options.first + options.count, shard.documents());
+  for (int64_t d = options.first; d < last; ++d) {
+    std::vector<int32_t> ids(static_cast<size_t>(shard.document_length(d)));
+    LOOPLM_RETURN_IF_ERROR(shard.read(d, 0, ids));
+    fmt::print("document {}: {} tokens\n", d, ids.size());
+    // Stretches that are learnt, or only read.
+    for (size_t first = 0, end = 0; first < ids.size(); first = end) {
+      const bool learnt = shard.is_learnt(d, static_cast<int64_t>(first));
+      while (end < ids.size() && shard.is_learnt(d, static_cast<int64_t>(end)) == learnt) ++end;
+      const std::vector<int32_t> part(ids.data() + first, ids.data() + end);
+      fmt::print(
+          "  {}  {}\n", learnt ? "learn" : "read ",
+          tokenizer ? cli::quoted(tokenizer->decode(part, false)) : json_line(OrderedJson(part)));
+    }
+  }
+  return {};
+}
+
+struct ArithmeticFileOptions {
+  ArithmeticOptions task;
+  std::string out;
+  std::string split = "train";
+  int64_t examples = 1000;
+};
+
+Status arithmetic(ArithmeticFileOptions options) {
+  options.task.split =
+      options.split == "train" ? ArithmeticSplit::kTrain : ArithmeticSplit::kHeldOut;
+  LOOPLM_RETURN_IF_ERROR(check(options.task));
+  LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(options.out));
+  for (int64_t i = 0; i < options.examples; ++i) {
+    const ArithmeticExample example = arithmetic_example(options.task, static_cast<uint64_t>(i));
+    OrderedJson json;
+    json["prompt"] = example.prompt;
+    json["completion"] = example.completion;
+    json["operations"] = example.operations;
+    json["steps_needed"] = example.steps_needed;
+    LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
+  }
+  LOOPLM_RETURN_IF_ERROR(writer.commit());
+  fmt::print("{}: {} examples\n", options.out, options.examples);
+  return {};
+}
+
+void add_build(Program& program, CLI::App& data) {
+  auto o = std::make_shared<BuildOptions>();
+  CLI::App* command = data.add_subcommand("build", "Make token shards from text");
+  command
+      ->add_option("files", o->files,
+                   "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
+                   "(read, not learnt) and 'completion'")
+      ->required();
+  command->add_option("--tokenizer", o->tokenizer, "Directory with a tokenizer.json")->required();
+  command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
+      ->required();
+  command->add_option("--split", o->split, "A document of a text file: paragraph, line or file")
+      ->check(CLI::IsMember({"paragraph", "line", "file"}))
+      ->capture_default_str();
+  command->add_option("--end-token", o->end_token,
+                      "Token after each document, or none (default: the tokenizer's eos_token)");
+  command
+      ->add_option("--shard-tokens", o->build.shard_tokens,
+                   "Begin a new shard after so many tokens (0: one shard)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->capture_default_str();
+  command
+      ->add_option("--hold-out-every", o->build.hold_out_every,
+                   "Put every n-th document into the --held-out shard (0: none)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->capture_default_str();
+  command->add_option("--held-out", o->held_out, "Shard of held-out documents");
+  command->add_option("--threads", o->threads, "Threads (0: all processors)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_flag("--json", o->json, "Print the summary as one JSON object");
+  program.on(command, [o] { return build(*o); });
+}
+
+void add_show(Program& program, CLI::App& data) {
+  auto o = std::make_shared<ShowOptions>();
+  CLI::App* command = data.add_subcommand("show", "Check a token shard and print documents of it");
+  command->add_option("shard", o->shard, "A shard")->required();
+  command->add_option("--tokenizer", o->tokenizer, "Show text by this directory's tokenizer.json");
+  command->add_option("--first", o->first, "First document to print")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("-n,--count", o->count, "Documents to print")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  program.on(command, [o] { return show(*o); });
+}
+
+void add_arithmetic(Program& program, CLI::App& data) {
+  auto o = std::make_shared<ArithmeticFileOptions>();
+  CLI::App* command = data.add_subcommand(
+      "arithmetic",
+      "Generate arithmetic from left to right, last digit only ('7-2*3+8=' asks for 3), whose "
+      "answers take a known number of steps");
+  command->add_option("--out", o->out, "The .jsonl file to write")->required();
+  command->add_option("--examples", o->examples, "Number of examples")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  command->add_option("--min-operations", o->task.min_operations, "Fewest operations")
+      ->capture_default_str();
+  command->add_option("--max-operations", o->task.max_operations, "Most operations")
+      ->capture_default_str();
+  command->add_option("--split", o->split, "train, or held-out: a sixteenth of all prompts by hash")
+      ->check(CLI::IsMember({"train", "held-out"}))
+      ->capture_default_str();
+  command->add_option("--seed", o->task.seed, "Seed")->capture_default_str();
+  program.on(command, [o] { return arithmetic(*o); });
+}
+
+}  // namespace
+
+void add_data_command(Program& program) {
+  CLI::App* data = program.app().add_subcommand("data", "Make and look at training data");
+  data->require_subcommand(1);
+  add_build(program, *data);
+  add_show(program, *data);
+  add_arithmetic(program, *data);
+}
+
+}  // namespace looplm::cli

@@ -1,0 +1,308 @@
+#include "cli/eval_tasks.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <set>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/token_text.h"
+#include "common/project_files.h"
+#include "eval/figure.h"
+#include "eval/task.h"
+#include "eval/task_document.h"
+#include "eval/task_report.h"
+#include "eval/task_run.h"
+
+namespace looplm::cli {
+namespace {
+
+constexpr std::pair<const char*, ExitKind> kExitNames[] = {
+    {"q", ExitKind::kGate},
+    {"difference", ExitKind::kHiddenDifference},
+    {"relative", ExitKind::kRelativeDifference},
+    {"margin", ExitKind::kMargin},
+    {"entropy", ExitKind::kEntropy},
+};
+
+Result<ExitRequest> parse_exit(const std::string& option, const std::string& text) {
+  const auto bad = [&](const std::string& what) {
+    return invalid_argument(fmt::format(
+        "{} {}: {}; expected q, difference, relative, margin or entropy, a colon, and thresholds "
+        "with commas, or 'auto' for thresholds from the model's own figures",
+        option, text, what));
+  };
+  const size_t colon = text.find(':');
+  const std::string name = text.substr(0, colon);
+  const auto* const kind = std::find_if(std::begin(kExitNames), std::end(kExitNames),
+                                        [&](const auto& known) { return name == known.first; });
+  if (kind == std::end(kExitNames)) return bad(fmt::format("no rule is called '{}'", name));
+  if (colon == std::string::npos) return bad("no threshold");
+  ExitRequest request;
+  request.kind = kind->second;
+  std::string rest = text.substr(colon + 1);
+  if (rest == "auto") {
+    if (request.kind == ExitKind::kGate) return bad("q takes no 'auto'");
+    request.automatic = true;
+    return request;
+  }
+  const bool share = request.kind == ExitKind::kGate || request.kind == ExitKind::kMargin;
+  while (true) {
+    const size_t comma = std::min(rest.find(','), rest.size());
+    double threshold = 0;
+    const auto [stop, error] = std::from_chars(rest.data(), rest.data() + comma, threshold);
+    if (error != std::errc() || stop != rest.data() + comma || !(threshold >= 0) ||
+        (share && threshold > 1)) {
+      return bad(fmt::format("'{}' is no threshold of it", rest.substr(0, comma)));
+    }
+    request.thresholds.push_back(threshold);
+    if (comma == rest.size()) return request;
+    rest.erase(0, comma + 1);
+  }
+}
+
+Result<std::vector<ExitRequest>> parse_exits(const std::string& option,
+                                             const std::vector<std::string>& texts,
+                                             const ModelConfig& config) {
+  std::vector<ExitRequest> exits;
+  std::set<std::pair<ExitKind, double>> seen;
+  for (const std::string& text : texts) {
+    LOOPLM_ASSIGN_OR_RETURN(ExitRequest request, parse_exit(option, text));
+    // A model of one loop has nothing to leave out; one without a gate has no exit distribution.
+    if (config.loops == 1) continue;
+    if (request.kind == ExitKind::kGate && !config.exit_gate) continue;
+    for (const double threshold : request.thresholds) {
+      if (!seen.emplace(request.kind, threshold).second) {
+        return invalid_argument(
+            fmt::format("{} {}: the threshold {} is given twice", option, text, threshold));
+      }
+    }
+    exits.push_back(std::move(request));
+  }
+  return exits;
+}
+
+// Shows how far a task is, where somebody looks.
+std::function<void(const std::string&, double)> progress_line() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  return [](const std::string& what, double share) {
+    fmt::print(stderr, "\r\x1b[K{} {:3.0f}%", what, 100 * share);
+    std::fflush(stderr);
+  };
+}
+
+std::string file_word(const std::string& text) {
+  std::string word;
+  for (char c : text)
+    word += (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.') ? c : '-';
+  return word;
+}
+
+// A file per generating task and setting, a line per text.
+Status save_texts(const std::string& folder, const TaskResult& result) {
+  if (result.saved.empty()) return {};
+  LOOPLM_RETURN_IF_ERROR(make_directories(folder));
+  for (size_t s = 0; s < result.saved.size(); ++s) {
+    std::string lines;
+    for (const SavedText& text : result.saved[s]) lines += json_line(text.fields) + "\n";
+    const std::string name = fmt::format("{}/{}.{}.jsonl", folder, file_word(result.name),
+                                         file_word(result.table.rows[s].setting.name()));
+    LOOPLM_RETURN_IF_ERROR(write_text_file(name, lines));
+  }
+  return {};
+}
+
+// What is known before the model runs: that files and folders of results can be written.
+Status check_targets(const EvalTasksOptions& options) {
+  if (!options.html.empty()) {
+    const std::filesystem::path path(options.html);
+    const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
+    if (is_directory(options.html) || !is_directory(folder) || access(folder.c_str(), W_OK) != 0) {
+      return invalid_argument(
+          fmt::format("--html {}: cannot be written; expected a file's name in a folder that is "
+                      "there and that may be written to",
+                      options.html));
+    }
+    LOOPLM_RETURN_IF_ERROR(check_gnuplot().with_context("--html"));
+  }
+  if (options.save.empty()) return {};
+  LOOPLM_RETURN_IF_ERROR(make_directories(options.save).with_context("--save"));
+  if (access(options.save.c_str(), W_OK) != 0) {
+    return invalid_argument(fmt::format("--save {}: cannot be written to", options.save));
+  }
+  return {};
+}
+
+// Files and rows are told apart by names.
+Status check_names(const std::vector<Task>& tasks) {
+  std::map<std::string, std::string> files;
+  for (const Task& task : tasks) {
+    const auto [known, added] = files.emplace(file_word(task.name), task.file);
+    if (!added) {
+      return invalid_argument(
+          fmt::format("'{}' and '{}' are both called '{}'; expected one of them", known->second,
+                      task.file, task.name));
+    }
+  }
+  return {};
+}
+
+// Text appears task by task; what is one document, at the end.
+class ResultPrinter {
+ public:
+  ResultPrinter(const EvalTasksOptions& options, const Model& model)
+      : options_(options),
+        model_(model),
+        format_(options.markdown ? TableFormat::kMarkdown : TableFormat::kText) {}
+
+  void finished(const TaskResult& result) const {
+    if (options_.json || options_.csv) return;
+    fmt::print("{}\n", task_text(result, format_));
+    std::fflush(stdout);
+  }
+
+  void end(const std::vector<TaskResult>& results) const {
+    if (options_.json) {
+      OrderedJson json;
+      json["model"] = model_.directory();
+      json["tasks"] = OrderedJson::array();
+      for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
+      fmt::print("{}\n", json_line(json));
+    } else if (options_.csv) {
+      fmt::print("{}", tasks_csv(results));
+    } else if (results.size() > 1) {
+      fmt::print("{}\n\n{}", options_.markdown ? "## All tasks" : "All tasks",
+                 text_table(summary_cells(results), format_));
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  const EvalTasksOptions& options_;
+  const Model& model_;
+  TableFormat format_;
+};
+
+}  // namespace
+
+Result<std::string> locate_task(const std::string& task) {
+  const std::filesystem::path path(task);
+  if (path.has_parent_path() || path.extension() == ".yaml" || path.extension() == ".yml") {
+    return task;
+  }
+  const std::vector<std::string> places = project_places("tasks/" + task + ".yaml");
+  for (const std::string& place : places) {
+    if (file_exists(place)) return place;
+  }
+  return not_found(fmt::format(
+      "no task is called '{}'; looplm eval --list names those there are, and a file's name ends in "
+      ".yaml",
+      task));
+}
+
+Status eval_tasks(const EvalTasksOptions& given) {
+  EvalTasksOptions options = given;
+  // Everything that can be wrong is read before the model runs.
+  std::vector<Task> tasks;
+  for (const std::string& name : options.tasks) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_task(name));
+    LOOPLM_ASSIGN_OR_RETURN(Task task, read_task(path));
+    tasks.push_back(std::move(task));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_names(tasks));
+  LOOPLM_RETURN_IF_ERROR(check_targets(options));
+  LOOPLM_ASSIGN_OR_RETURN(options.model.directory, locate_model(options.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                          Model::load(options.model.directory, options.model.options()));
+  const ModelConfig& config = model->config();
+  TaskRunOptions run;
+  run.loops = options.loops == 0 ? std::min(2 * config.loops, kMaxLoops) : options.loops;
+  run.generate_loops = options.generate_loops;
+  if (run.generate_loops.empty()) {
+    run.generate_loops.resize(static_cast<size_t>(run.loops));
+    std::iota(run.generate_loops.begin(), run.generate_loops.end(), int64_t{1});
+  }
+  for (const int64_t loops : run.generate_loops) {
+    if (std::count(run.generate_loops.begin(), run.generate_loops.end(), loops) > 1) {
+      return invalid_argument(fmt::format("--generate-loops: {} is given twice", loops));
+    }
+  }
+  LOOPLM_ASSIGN_OR_RETURN(run.exits, parse_exits("--exit", options.exits, config));
+  LOOPLM_ASSIGN_OR_RETURN(run.generate_exits,
+                          parse_exits("--generate-exit", options.generate_exits, config));
+  run.limits.questions = options.limit;
+  run.limits.folder.directory = options.data_folder;
+  run.table.resamples = options.resamples;
+  run.category_intervals = options.json || options.csv;
+  run.progress = progress_line();
+  const auto clear_progress = [&] {
+    if (run.progress) fmt::print(stderr, "\r\x1b[K");
+  };
+  std::vector<TaskQuestions> questions;
+  for (const Task& task : tasks) {
+    if (run.progress) run.progress(task.name + ": reading", 0);
+    Result<TaskQuestions> read = task_questions(task, *model, run.limits);
+    if (!read.ok()) {
+      clear_progress();
+      return read.status();
+    }
+    questions.push_back(std::move(*read));
+  }
+  // What has been measured is printed, whatever fails later.
+  const ResultPrinter printer(options, *model);
+  std::vector<TaskResult> results;
+  Status status;
+  for (size_t i = 0; i < tasks.size() && status.ok(); ++i) {
+    Result<TaskResult> result = run_task(*model, tasks[i], std::move(questions[i]), run);
+    clear_progress();
+    status = result.status();
+    if (!status.ok()) break;
+    results.push_back(std::move(*result));
+    printer.finished(results.back());
+    if (!options.save.empty()) status = save_texts(options.save, results.back());
+  }
+  if (!results.empty()) printer.end(results);
+  if (!options.html.empty() && !results.empty()) {
+    const Status written = write_html(tasks_document(model->directory(), results), options.html);
+    if (status.ok()) status = written;
+  }
+  return status;
+}
+
+Status list_tasks() {
+  for (const std::string& place : project_places("tasks")) {
+    if (!is_directory(place)) continue;
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(place)) {
+      if (entry.path().extension() == ".yaml") files.push_back(entry.path().string());
+    }
+    std::sort(files.begin(), files.end());
+    TableCells rows = {{"task", "kind", "data", "about"}};
+    for (const std::string& file : files) {
+      LOOPLM_ASSIGN_OR_RETURN(const Task task, read_task(file));
+      const bool here = find_data(task, task.data.front(), {}).ok();
+      rows.push_back({std::filesystem::path(file).stem().string(), task_kind_name(task.kind),
+                      here ? "shipped" : "yours", task.about});
+    }
+    // Titles and texts line up on the left here.
+    std::vector<size_t> width(rows[0].size());
+    for (const auto& row : rows) {
+      for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
+    }
+    for (const auto& row : rows) {
+      fmt::print("{:<{}}  {:<{}}  {:<{}}  {}\n", row[0], width[0], row[1], width[1], row[2],
+                 width[2], row[3]);
+    }
+    return {};
+  }
+  return not_found("there is no folder 'tasks' beside the program");
+}
+
+}  // namespace looplm::cli

@@ -1,0 +1,173 @@
+// looplm info: what a model is made of and what it needs to run.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "looplm/config.h"
+
+#include "base/json.h"
+#include "cli/commands.h"
+#include "model/checkpoint.h"
+#include "model/memory_report.h"
+
+namespace looplm::cli {
+namespace {
+
+struct InfoOptions {
+  std::string directory;
+  std::string gate_file;
+  int64_t context = 0;
+  bool tensors = false;
+  bool json = false;
+};
+
+const char* placement_name(NormPlacement placement) {
+  return placement == NormPlacement::kSandwich ? "sandwich" : "pre";
+}
+
+KvNeed need_of(const ModelConfig& config, KvPolicy policy, DType dtype, int64_t context) {
+  MemoryRequest request;
+  request.prompt_tokens = context / 2;
+  request.context_tokens = context;
+  request.kv_dtype = dtype;
+  request.kv_policy = policy;
+  return kv_need(config, request);
+}
+
+// "bfloat16", or "Q4_K, Q6_K and F32" of a GGUF file, types of more elements first.
+std::string stored_text(const Checkpoint& checkpoint) {
+  if (!checkpoint.gguf.has_value()) return checkpoint.config.dtype;
+  std::map<std::string, int64_t> elements;
+  for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+    elements[checkpoint.stored_types[i]] += checkpoint.specs[i].count();
+  }
+  std::vector<std::pair<int64_t, std::string>> types;
+  types.reserve(elements.size());
+  for (const auto& [type, count] : elements) types.emplace_back(-count, type);
+  std::sort(types.begin(), types.end());
+  std::string text;
+  for (size_t i = 0; i < types.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 < types.size() ? ", " : " and ") + types[i].second;
+  }
+  return text;
+}
+
+void print_config(const Checkpoint& checkpoint) {
+  const ModelConfig& c = checkpoint.config;
+  std::string files;
+  for (const std::string& file : checkpoint.files()) {
+    files += (files.empty() ? "" : ", ") + file.substr(file.rfind('/') + 1);
+  }
+  fmt::print("{}\n", checkpoint.directory);
+  fmt::print("  type             {}, stored as {} in {}\n", c.model_type, stored_text(checkpoint),
+             files);
+  fmt::print("  parameters       {} in {} tensors\n", c.parameter_count(), checkpoint.specs.size());
+  fmt::print("  loops            {} trained; norm between loops {}; exit gate {}\n", c.loops,
+             c.norm_between_loops ? "on" : "off", c.exit_gate ? "yes" : "no");
+  fmt::print("  stack            {} layers, hidden {}, feed-forward {}, {} norms\n", c.layers,
+             c.hidden_size, c.intermediate_size, placement_name(c.norm_placement));
+  fmt::print("  attention        {} heads, {} key-value heads, head size {}\n", c.heads, c.kv_heads,
+             c.head_dim);
+  fmt::print("  vocabulary       {}{}\n", c.vocab_size, c.tie_embeddings ? ", tied head" : "");
+  fmt::print("  positions        {}, RoPE base {}\n", c.max_positions, c.rope_theta);
+  for (const std::string& note : checkpoint.notes) fmt::print("  note             {}\n", note);
+}
+
+void print_memory(const ModelConfig& config, int64_t context) {
+  fmt::print("weights in memory\n  bf16 {:>10}   f32 {:>10}\n",
+             bytes_text(weight_bytes(config, DType::kBf16)),
+             bytes_text(weight_bytes(config, DType::kF32)));
+  fmt::print("keys and values, one sequence of {} tokens (half of them prompt)\n", context);
+  fmt::print("  {:<12} {:>12} {:>12} {:>14} {:>14}\n", "policy", "bf16 peak", "f32 peak",
+             "bf16 / token", "f32 / token");
+  for (KvPolicy policy : kKvPolicies) {
+    const auto planes = static_cast<uint64_t>(kv_planes(policy, config.loops));
+    fmt::print("  {:<12} {:>12} {:>12} {:>14} {:>14}\n", kv_policy_name(policy),
+               bytes_text(need_of(config, policy, DType::kBf16, context).peak_bytes()),
+               bytes_text(need_of(config, policy, DType::kF32, context).peak_bytes()),
+               bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kBf16)),
+               bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kF32)));
+  }
+}
+
+OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
+  const ModelConfig& c = checkpoint.config;
+  OrderedJson json;
+  json["config"] = OrderedJson::parse(model_config_json(c));
+  json["parameters"] = c.parameter_count();
+  json["tensor_count"] = checkpoint.specs.size();
+  json["tensors"] = OrderedJson::array();
+  for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+    json["tensors"].push_back({{"name", checkpoint.specs[i].name},
+                               {"shape", checkpoint.specs[i].shape},
+                               {"dtype", checkpoint.stored_types[i]}});
+  }
+  json["notes"] = checkpoint.notes;
+  json["weight_bytes"] = {{"bf16", weight_bytes(c, DType::kBf16)},
+                          {"f32", weight_bytes(c, DType::kF32)}};
+  json["context"] = context;
+  for (KvPolicy policy : kKvPolicies) {
+    for (DType dtype : {DType::kBf16, DType::kF32}) {
+      const KvNeed need = need_of(c, policy, dtype, context);
+      json["kv_bytes"][kv_policy_name(policy)][dtype == DType::kBf16 ? "bf16" : "f32"] = {
+          {"prefill", need.prefill_bytes},
+          {"decode", need.decode_bytes},
+          {"peak", need.peak_bytes()}};
+    }
+  }
+  return json;
+}
+
+Status info(const InfoOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(
+      const Checkpoint checkpoint,
+      open_checkpoint(options.directory, {.gate_file = options.gate_file, .shapes_only = true}));
+  const int64_t context = options.context == 0
+                              ? std::min<int64_t>(4096, checkpoint.config.max_positions)
+                              : options.context;
+  if (context > checkpoint.config.max_positions) {
+    return invalid_argument(fmt::format("--context is {}; the model has {} positions", context,
+                                        checkpoint.config.max_positions));
+  }
+  if (options.json) {
+    fmt::print("{}\n", info_json(checkpoint, context).dump(1));
+    return {};
+  }
+  print_config(checkpoint);
+  print_memory(checkpoint.config, context);
+  if (options.tensors) {
+    fmt::print("tensors\n");
+    for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+      fmt::print("  {:<52} {:<5} {}\n", checkpoint.specs[i].name, checkpoint.stored_types[i],
+                 shape_text(checkpoint.specs[i].shape));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_info_command(Program& program) {
+  auto options = std::make_shared<InfoOptions>();
+  CLI::App* command =
+      program.app().add_subcommand("info", "Show a model's shape, tensors and memory needs");
+  command->add_option("DIR", options->directory, "Model directory or GGUF file")->required();
+  command->add_option("--gate", options->gate_file,
+                      "Safetensors with the exit gate of a GGUF model (default: "
+                      "NAME.gate.safetensors beside NAME.gguf, if there)");
+  command
+      ->add_option("--context", options->context,
+                   "Context length in tokens for the memory table (0: 4096 or the model's)")
+      ->check(CLI::Range(int64_t{0}, kMaxPositions))
+      ->capture_default_str();
+  command->add_flag("--tensors", options->tensors, "List every tensor");
+  command->add_flag("--json", options->json, "Print one JSON object");
+  program.on(command, [options] { return info(*options); });
+}
+
+}  // namespace looplm::cli

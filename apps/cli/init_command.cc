@@ -1,0 +1,65 @@
+// looplm init: a fresh model with random weights.
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "looplm/config.h"
+
+#include "base/cpu.h"
+#include "base/timer.h"
+#include "cli/commands.h"
+#include "model/initialize.h"
+#include "model/memory_report.h"
+
+namespace looplm::cli {
+namespace {
+
+struct InitOptions {
+  std::string preset;
+  std::string config_from;
+  std::string out;
+  std::string dtype = "bf16";
+  uint64_t seed = 1;
+  int threads = 0;
+};
+
+Status init(const InitOptions& options) {
+  if (options.preset.empty() == options.config_from.empty()) {
+    return invalid_argument("init needs either --preset or --config");
+  }
+  Result<ModelConfig> config = options.preset.empty() ? read_model_config(options.config_from)
+                                                      : model_preset(options.preset);
+  LOOPLM_RETURN_IF_ERROR(config.status());
+  LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(options.threads));
+  const DType dtype = options.dtype == "f32" ? DType::kF32 : DType::kBf16;
+  ThreadPool pool(threads);
+  const Timer timer;
+  LOOPLM_RETURN_IF_ERROR(write_random_checkpoint(*config, options.seed, dtype, options.out, pool));
+  fmt::print("{}: {} parameters, {} in {}, {:.1f} s\n", options.out, config->parameter_count(),
+             bytes_text(weight_bytes(*config, dtype)), options.dtype, timer.seconds());
+  return {};
+}
+
+}  // namespace
+
+void add_init_command(Program& program) {
+  auto options = std::make_shared<InitOptions>();
+  CLI::App* command = program.app().add_subcommand(
+      "init", "Write a model with random weights, for tests and training");
+  std::string presets;
+  for (const std::string& name : model_preset_names()) presets += " " + name;
+  command->add_option("--preset", options->preset, "A named shape:" + presets);
+  command->add_option("--config", options->config_from,
+                      "Take the shape from the config.json in this directory");
+  command->add_option("--seed", options->seed, "Seed of the weights")->capture_default_str();
+  command->add_option("--dtype", options->dtype, "Type of the stored weights: bf16 or f32")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+  command->add_option("--out", options->out, "Directory to write")->required();
+  command->add_option("--threads", options->threads, "Threads (0: all processors)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  program.on(command, [options] { return init(*options); });
+}
+
+}  // namespace looplm::cli

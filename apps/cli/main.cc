@@ -1,0 +1,22 @@
+// looplm: one program for looped language models. Each subcommand is a file of its own.
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace looplm::cli;  // NOLINT(google-build-using-namespace): this file is the program
+  return run_program(
+      {.name = "looplm", .about = "Runs, trains and studies looped language models."}, argc, argv,
+      [](Program& program) {
+        add_run_command(program);
+        add_trace_command(program);
+        add_info_command(program);
+        add_init_command(program);
+        add_quantize_command(program);
+        add_compare_command(program);
+        add_data_command(program);
+        add_tokenizer_command(program);
+        add_train_command(program);
+        add_eval_command(program);
+        add_bench_command(program);
+        add_experiment_command(program);
+      });
+}

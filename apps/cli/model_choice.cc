@@ -1,0 +1,61 @@
+#include "cli/model_choice.h"
+
+#include <cstdlib>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "common/project_files.h"
+
+namespace looplm::cli {
+ModelOptions ModelChoice::options() const {
+  ModelOptions o;
+  o.threads = threads;
+  o.gate_file = gate_file;
+  if (dtype == "f32") o.weights = WeightType::kF32;
+  if (dtype == "bf16") o.weights = WeightType::kBf16;
+  if (dtype == "int8") o.weights = WeightType::kInt8;
+  if (dtype == "int4") o.weights = WeightType::kInt4;
+  o.kv = kv_type_from_name(kv_type).value();
+  return o;
+}
+
+void add_weight_options(CLI::App& command, ModelChoice& choice) {
+  command
+      .add_option("--dtype", choice.dtype,
+                  "Weights in memory: f32, bf16, int8 (a scale per row), int4 (a scale and minimum "
+                  "per 64 weights), or auto (as the checkpoint stores them)")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
+      ->capture_default_str();
+  command
+      .add_option("--kv-type", choice.kv_type,
+                  "Keys and values of earlier positions: f32, bf16, or int8 (a scale per position "
+                  "and head)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->capture_default_str();
+  command.add_option("--threads", choice.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--gate", choice.gate_file,
+                     "Safetensors with the exit gate of a GGUF model (default: "
+                     "NAME.gate.safetensors beside NAME.gguf, if there)");
+}
+
+Result<std::string> locate_model(const std::string& given) {
+  if (!given.empty()) return given;
+  if (const char* chosen = std::getenv("LOOPLM_MODEL"); chosen != nullptr && *chosen != '\0') {
+    return std::string(chosen);
+  }
+  std::string tried;
+  for (const std::string& place : project_places("models/small")) {
+    if (file_exists(place + "/config.json")) return place;
+    tried += (tried.empty() ? "" : ", ") + place;
+  }
+  return not_found(
+      fmt::format("no model named and no bundled one found (looked in {}); name a directory that "
+                  "holds config.json and safetensors, or a GGUF file, or set LOOPLM_MODEL to one",
+                  tried));
+}
+
+}  // namespace looplm::cli

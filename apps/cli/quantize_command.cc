@@ -1,0 +1,103 @@
+// looplm quantize: a checkpoint with matrices in small integers.
+#include <filesystem>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "base/timer.h"
+#include "cli/commands.h"
+#include "cli/model_choice.h"
+#include "model/quantized_checkpoint.h"
+#include "tensor/memory_plan.h"
+
+namespace looplm::cli {
+namespace {
+
+struct QuantizeOptions {
+  std::string directory;
+  std::string out;
+  std::string to = "int8";
+  std::string head = "int8";
+  std::vector<std::string> keep;
+  int threads = 0;
+};
+
+Quant quant_named(const std::string& name) {
+  return name == "int8" ? Quant::kInt8 : name == "int4" ? Quant::kInt4 : Quant::kNone;
+}
+
+// "down=int8": a stack of the blocks' matrices that stays wider than the rest.
+Status keep_stack(const std::string& text, BlockQuants& blocks) {
+  const size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  const std::string format = equals == std::string::npos ? "" : text.substr(equals + 1);
+  constexpr std::pair<const char*, Quant BlockQuants::*> kStacks[] = {
+      {"qkv", &BlockQuants::qkv},
+      {"o", &BlockQuants::output},
+      {"gate_up", &BlockQuants::gate_up},
+      {"down", &BlockQuants::down}};
+  for (const auto& [known, stack] : kStacks) {
+    if (name == known && (format == "int8" || format == "float")) {
+      blocks.*stack = quant_named(format);
+      return {};
+    }
+  }
+  return invalid_argument(fmt::format(
+      "--keep holds '{}'; expected qkv, o, gate_up or down, '=', and int8 or float", text));
+}
+
+Status quantize(const QuantizeOptions& o) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
+  BlockQuants blocks = BlockQuants::all(quant_named(o.to));
+  for (const std::string& text : o.keep) LOOPLM_RETURN_IF_ERROR(keep_stack(text, blocks));
+  LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(o.threads));
+  ThreadPool pool(threads);
+  CheckpointOptions opening;
+  opening.pool = &pool;
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint source, open_checkpoint(directory, opening));
+  LOOPLM_RETURN_IF_ERROR(check_finite(source, pool));
+  const Timer timer;
+  LOOPLM_RETURN_IF_ERROR(save_quantized(o.out, source, blocks, quant_named(o.head), pool));
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint written, open_checkpoint(o.out));
+  uint64_t before = 0, after = 0;
+  for (const std::string& file : source.files()) before += std::filesystem::file_size(file);
+  for (const std::string& file : written.files()) after += std::filesystem::file_size(file);
+  std::string kept;
+  for (const std::string& text : o.keep) kept += fmt::format(", {}", text);
+  fmt::print("{}: {} in blocks{}, {} in the head, {} (from {}), {:.1f} s\n", o.out, o.to, kept,
+             o.head, bytes_text(after), bytes_text(before), timer.seconds());
+  return {};
+}
+
+}  // namespace
+
+void add_quantize_command(Program& program) {
+  auto options = std::make_shared<QuantizeOptions>();
+  CLI::App* command = program.app().add_subcommand(
+      "quantize", "Write a model with matrices in int8 or int4, which loads as such");
+  command->add_option(
+      "DIR", options->directory,
+      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  command
+      ->add_option("--to", options->to,
+                   "Blocks' matrices: int8 (a scale per row) or int4 (a scale and minimum per 64 "
+                   "weights)")
+      ->check(CLI::IsMember({"int8", "int4"}))
+      ->capture_default_str();
+  command
+      ->add_option("--keep", options->keep,
+                   "Blocks' matrices that stay wider, such as down=int8,o=int8: qkv, o, gate_up or "
+                   "down in int8 or float (as it is); down and o are worth the most")
+      ->delimiter(',');
+  command->add_option("--head", options->head, "The head: int8, int4, or keep (as it is)")
+      ->check(CLI::IsMember({"int8", "int4", "keep"}))
+      ->capture_default_str();
+  command->add_option("--out", options->out, "Directory to write")->required();
+  command->add_option("--threads", options->threads, "Threads (0: all processors)")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  program.on(command, [options] { return quantize(*options); });
+}
+
+}  // namespace looplm::cli

@@ -1,0 +1,488 @@
+// looplm run: text from a model, as it comes.
+#include <atomic>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "looplm/generate.h"
+
+#include "cli/commands.h"
+#include "cli/loop_colors.h"
+#include "cli/model_choice.h"
+#include "cli/provisional_text.h"
+#include "cli/token_text.h"
+#include "infer/parts.h"
+#include "kernels/peaks.h"
+#include "model/checkpoint.h"
+#include "tensor/memory_plan.h"
+
+namespace looplm::cli {
+namespace {
+
+// As the command line says it; empty and nullopt where it says nothing.
+struct RunOptions {
+  ModelChoice model;
+  std::optional<std::string> prompt;
+  std::optional<std::string> ids;
+  std::optional<int64_t> max_tokens;
+  std::optional<std::string> exit;
+  std::optional<double> threshold;
+  std::string read_out = "selected";
+  std::string kv = "full";
+  std::string prompt_kv = "every-loop";
+  std::optional<std::string> speculate;
+  std::string color = "auto";
+  std::vector<std::string> logit_bias;
+  std::vector<std::string> stop_ids;
+  bool show_loops = false;
+  bool json = false;
+  bool quiet = false;
+  GenerateOptions generate;  // what needs no translation
+};
+
+struct NamedRule {
+  ExitKind kind;
+  double threshold;  // when none is given
+};
+const std::map<std::string, NamedRule>& exit_rules() {
+  static const std::map<std::string, NamedRule> rules = {
+      {"fixed", {ExitKind::kFixed, 1}},
+      {"q", {ExitKind::kGate, 0.5}},
+      {"hidden", {ExitKind::kHiddenDifference, 1}},
+      {"relative", {ExitKind::kRelativeDifference, 0.1}},
+      {"margin", {ExitKind::kMargin, 0.5}},
+      {"entropy", {ExitKind::kEntropy, 1}}};
+  return rules;
+}
+
+constexpr int64_t kDefaultTokens = 128;
+
+// The rule asked for, or the one that the model's config recommends.
+Status resolve_exit(const RunOptions& options, const ModelConfig& config, ExitOptions& exit) {
+  const bool gate_wanted = config.exit_gate && config.early_exit_threshold < 1;
+  if (!options.exit.has_value()) {
+    if (options.threshold.has_value()) {
+      return invalid_argument("--threshold needs a rule that it is for; expected --exit too");
+    }
+    exit.kind = gate_wanted ? ExitKind::kGate : ExitKind::kFixed;
+    exit.threshold = gate_wanted ? config.early_exit_threshold : 1;
+    return {};
+  }
+  const NamedRule& rule = exit_rules().at(*options.exit);
+  if (rule.kind == ExitKind::kFixed && options.threshold.has_value()) {
+    return invalid_argument(fmt::format(
+        "--threshold is {}, but --exit fixed has none; expected another rule", *options.threshold));
+  }
+  exit.kind = rule.kind;
+  exit.threshold = options.threshold.value_or(
+      rule.kind == ExitKind::kGate && gate_wanted ? config.early_exit_threshold : rule.threshold);
+  return {};
+}
+
+// "loop:1", "q:0.3", "margin:0.5", or the rule alone
+Status read_speculation(const std::string& text, SpeculateOptions& speculate) {
+  static const std::map<std::string, SpeculateOptions> kinds = {
+      {"loop", {CommitKind::kLoop, 1}},
+      {"q", {CommitKind::kGate, 0.3}},
+      {"margin", {CommitKind::kMargin, 0.3}}};
+  const size_t colon = std::min(text.find(':'), text.size());
+  const auto kind = kinds.find(text.substr(0, colon));
+  bool ok = kind != kinds.end();
+  if (ok) {
+    speculate = kind->second;
+    if (colon < text.size()) {
+      const char* end = text.data() + text.size();
+      const auto [stopped, error] =
+          std::from_chars(text.data() + colon + 1, end, speculate.threshold);
+      ok = error == std::errc() && stopped == end;
+    }
+  }
+  if (ok) return {};
+  return invalid_argument(
+      fmt::format("--speculate is '{}'; expected loop:N, q:THRESHOLD or margin:THRESHOLD", text));
+}
+
+// "15=-2.5"
+Status add_bias(const std::string& text, std::map<int32_t, double>& bias) {
+  const size_t equals = text.find('=');
+  int32_t id = 0;
+  double value = 0;
+  bool ok = equals != std::string::npos;
+  if (ok) {
+    const char* middle = text.data() + equals;
+    const char* end = text.data() + text.size();
+    const auto read_id = std::from_chars(text.data(), middle, id);
+    const auto read_value = std::from_chars(middle + 1, end, value);
+    ok = read_id.ec == std::errc() && read_id.ptr == middle && id >= 0 &&
+         read_value.ec == std::errc() && read_value.ptr == end;
+  }
+  if (!ok) {
+    return invalid_argument(
+        fmt::format("--logit-bias is '{}'; expected ID=VALUE such as 15=-2.5", text));
+  }
+  bias[id] = value;
+  return {};
+}
+
+Result<GenerateOptions> resolve(const RunOptions& options, const ModelConfig& config) {
+  GenerateOptions o = options.generate;
+  LOOPLM_RETURN_IF_ERROR(resolve_exit(options, config, o.exit));
+  o.read_out = options.read_out == "weighted" ? ReadOut::kWeighted : ReadOut::kSelected;
+  o.kv = kv_policy_from_name(options.kv).value();
+  o.prompt_kv = options.prompt_kv == "as-decoded" ? PromptKv::kAsDecoded : PromptKv::kEveryLoop;
+  if (options.speculate.has_value()) {
+    LOOPLM_RETURN_IF_ERROR(read_speculation(*options.speculate, o.speculate));
+  }
+  for (const std::string& text : options.logit_bias) {
+    LOOPLM_RETURN_IF_ERROR(add_bias(text, o.sampling.logit_bias));
+  }
+  for (const std::string& text : options.stop_ids) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids("--stop-id", text));
+    o.stop_ids.insert(o.stop_ids.end(), ids.begin(), ids.end());
+  }
+  return o;
+}
+
+double tokens_per_second(const Generation& g) {
+  const double after_first = static_cast<double>(g.tokens.size()) - 1;
+  return g.statistics.decode_seconds > 0 && after_first > 0
+             ? after_first / g.statistics.decode_seconds
+             : 0;
+}
+
+double passes_per_token(const Generation& g) {
+  const double after_first = static_cast<double>(g.tokens.size()) - 1;
+  return after_first > 0 ? static_cast<double>(g.statistics.decode_passes) / after_first : 0;
+}
+
+OrderedJson generation_json(const Generation& g) {
+  OrderedJson json;
+  json["ids"] = OrderedJson::array();
+  json["loops"] = OrderedJson::array();
+  json["log_probabilities"] = OrderedJson::array();
+  for (const GeneratedToken& token : g.tokens) {
+    json["ids"].push_back(token.id);
+    json["loops"].push_back(token.loops);
+    json["log_probabilities"].push_back(token.log_probability);
+  }
+  json["text"] = g.text;
+  json["finish_reason"] = finish_reason_name(g.finish_reason);
+  json["statistics"] = {{"prompt_tokens", g.statistics.prompt_tokens},
+                        {"prompt_seconds", g.statistics.prompt_seconds},
+                        {"decode_seconds", g.statistics.decode_seconds},
+                        {"decode_passes", g.statistics.decode_passes},
+                        {"tokens_per_second", tokens_per_second(g)},
+                        {"passes_per_token", passes_per_token(g)},
+                        {"mean_loops", g.mean_loops()},
+                        {"kv_bytes", g.statistics.kv_bytes},
+                        {"decode_lanes", g.statistics.decode_lanes},
+                        {"read_bytes_per_second", g.statistics.read_bytes_per_second()},
+                        {"provisional_tokens", g.statistics.provisional_tokens},
+                        {"revised_tokens", g.statistics.revised_tokens},
+                        {"loop_reads", g.statistics.loop_reads},
+                        {"loop_agreements", g.statistics.loop_agreements}};
+  return json;
+}
+
+// "mean loops 2.25 (1: 3, 2: 14, 4: 7)"
+std::string loops_summary(const Generation& g) {
+  std::map<int64_t, int64_t> counts;
+  for (const GeneratedToken& token : g.tokens) ++counts[token.loops];
+  std::string parts;
+  for (const auto& [loops, count] : counts) {
+    parts += fmt::format("{}{}: {}", parts.empty() ? "" : ", ", loops, count);
+  }
+  return fmt::format("mean loops {:.2f} (tokens by loops {})", g.mean_loops(), parts);
+}
+
+// A model that the caches hold is not bound by memory; 0 then.
+double peak_read(Model& model) {
+  if (model.parts().weights.block_bytes() < uint64_t{128} << 20) return 0;
+  return PeakMeter(*model.parts().device, size_t{256} << 20).measure_read(0.1);
+}
+
+// One line, after the text.
+void print_statistics(const Generation& g, double peak_read) {
+  const GenerateStatistics& s = g.statistics;
+  std::string line = fmt::format(
+      "{} tokens, {:.1f} tok/s; prompt of {} in {:.2f} s; mean loops {:.2f}; {:.2f} passes per "
+      "token",
+      g.tokens.size(), tokens_per_second(g), s.prompt_tokens, s.prompt_seconds, g.mean_loops(),
+      passes_per_token(g));
+  if (s.provisional_tokens > 0) {
+    line += fmt::format("; {} of {} provisional tokens taken back", s.revised_tokens,
+                        s.provisional_tokens);
+  }
+  if (s.read_bytes_per_second() > 0) {
+    line += fmt::format("; weights read at {:.1f} GB/s", s.read_bytes_per_second() / 1e9);
+    if (peak_read > 0) {
+      line += fmt::format(" ({:.0f}% of peak)", 100 * s.read_bytes_per_second() / peak_read);
+    }
+  }
+  fmt::print(stderr, "{}; KV {}\n", line, bytes_text(s.kv_bytes));
+}
+
+std::atomic<bool> interrupted{false};
+
+// The first interrupt ends the request in progress, a second one the program.
+class CatchInterrupt {
+ public:
+  CatchInterrupt() {
+    interrupted = false;
+    previous_ = std::signal(SIGINT, [](int signal) {
+      if (interrupted.exchange(true)) {
+        std::signal(signal, SIG_DFL);
+        std::raise(signal);
+      }
+    });
+  }
+  ~CatchInterrupt() { std::signal(SIGINT, previous_); }
+  CatchInterrupt(const CatchInterrupt&) = delete;
+  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
+
+ private:
+  void (*previous_)(int);
+};
+
+void write_out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+// A disk that is full, say.
+Status flush_out() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
+  return io_error("cannot write to standard output");
+}
+
+// Runs one request and shows it.
+Status answer(Model& model, const RunOptions& options, std::span<const int32_t> prompt,
+              GenerateOptions request) {
+  const ModelConfig& config = model.config();
+  // Without -n the answer may be shorter than usual to fit the model.
+  const int64_t room = config.max_positions - static_cast<int64_t>(prompt.size());
+  request.max_tokens = options.max_tokens.value_or(std::clamp<int64_t>(room, 1, kDefaultTokens));
+
+  const int64_t max_loops = request.exit.max_loops == 0 ? config.loops : request.exit.max_loops;
+  const bool colors = options.show_loops && use_colors(options.color);
+  const LoopColors painter(max_loops, colors);
+  const bool has_text = model.tokenizer() != nullptr;
+  if (colors && !options.json) write_out(painter.legend() + "\n");
+  bool first = true;
+  // Revisions can be shown where the terminal moves its cursor.
+  std::optional<ProvisionalText> provisional;
+  if (colors && !options.json && has_text && ::isatty(STDOUT_FILENO) == 1) {
+    provisional.emplace(*model.tokenizer());
+  }
+  GenerateCallbacks callbacks;
+  if (provisional.has_value()) {
+    callbacks.screen = [&](const ProvisionalToken& token) {
+      if (!token.final) {
+        write_out(provisional->propose(token));
+        std::fflush(stdout);
+      }
+      return true;
+    };
+  }
+  callbacks.token = [&](const GeneratedToken& token) {
+    if (provisional.has_value()) write_out(provisional->confirm());
+    if (!options.json) {
+      const std::string text =
+          has_text ? token.text : fmt::format("{}{}", first ? "" : " ", token.id);
+      write_out(painter.paint(text, token.loops));
+      if (provisional.has_value()) write_out(provisional->redraw());
+      std::fflush(stdout);
+    }
+    first = false;
+    return !interrupted.load();
+  };
+
+  const CatchInterrupt guard;
+  LOOPLM_ASSIGN_OR_RETURN(const Generation g, generate(model, prompt, request, callbacks));
+  if (provisional.has_value()) write_out(provisional->erase());
+  if (options.json) {
+    write_out(json_line(generation_json(g)) + "\n");
+  } else {
+    write_out("\n");
+    if (options.show_loops) write_out(loops_summary(g) + "\n");
+  }
+  LOOPLM_RETURN_IF_ERROR(flush_out());
+  if (!options.quiet) print_statistics(g, peak_read(model));
+  if (g.finish_reason == FinishReason::kCancelled) {
+    return Status(StatusCode::kCancelled, "interrupted");
+  }
+  return {};
+}
+
+// Each line of standard input is a request of its own. At a terminal a request that fails does not
+// end the conversation.
+Status answer_lines(Model& model, const RunOptions& options, const GenerateOptions& request) {
+  if (model.tokenizer() == nullptr) return encode_prompt(model, "").status();
+  const bool terminal = ::isatty(STDIN_FILENO) == 1;
+  std::string line;
+  for (int64_t number = 1;; ++number) {
+    if (terminal) {
+      fmt::print(stderr, "> ");
+      std::fflush(stderr);
+    }
+    if (!std::getline(std::cin, line)) break;
+    if (line.empty()) continue;
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode_prompt(model, line));
+    const Status status = answer(model, options, ids, request);
+    if (status.ok()) continue;
+    if (!terminal) return status.with_context(fmt::format("line {}", number));
+    fmt::print(stderr, "looplm: {}\n", status.message());
+  }
+  if (terminal) fmt::print(stderr, "\n");
+  return {};
+}
+
+Status run(const RunOptions& options) {
+  if (options.prompt.has_value() && options.ids.has_value()) {
+    return invalid_argument("both --prompt and --ids are given; expected one of them");
+  }
+  std::vector<int32_t> prompt;
+  if (options.ids.has_value()) {
+    LOOPLM_ASSIGN_OR_RETURN(prompt, parse_ids("--ids", *options.ids));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(options.model.directory));
+  // Options are checked against the config before gigabytes of weights are read.
+  LOOPLM_ASSIGN_OR_RETURN(const ModelConfig config,
+                          read_checkpoint_config(path, {.gate_file = options.model.gate_file}));
+  LOOPLM_ASSIGN_OR_RETURN(const GenerateOptions request, resolve(options, config));
+  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(path, options.model.options()));
+  if (options.ids.has_value()) return answer(*model, options, prompt, request);
+  if (!options.prompt.has_value()) return answer_lines(*model, options, request);
+  LOOPLM_ASSIGN_OR_RETURN(prompt, encode_prompt(*model, *options.prompt));
+  return answer(*model, options, prompt, request);
+}
+
+void add_model_options(CLI::App& command, RunOptions& o) {
+  command.add_option("DIR", o.model.directory,
+                     "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  command.add_option("-p,--prompt", o.prompt,
+                     "Text to continue; without it, each line of standard input is a request");
+  command.add_option("--ids", o.ids, "Token ids to continue, such as 1,2,3; needs no tokenizer");
+  add_weight_options(command, o.model);
+}
+
+void add_loop_options(CLI::App& command, RunOptions& o) {
+  const std::string group = "Loops";
+  command
+      .add_option("--exit", o.exit,
+                  "When a token has looped enough: fixed (all loops), q (the gate's exit "
+                  "probabilities sum to the threshold; 0.5, or the config's), hidden (the state "
+                  "moves less; 1), relative (by less than this share; 0.1), margin (best minus "
+                  "second probability; 0.5), entropy (nats; 1). The number is the threshold when "
+                  "none is given. Default: q if the config recommends a threshold, else fixed")
+      ->check(CLI::IsMember({"fixed", "q", "hidden", "relative", "margin", "entropy"}))
+      ->group(group);
+  command.add_option("--threshold", o.threshold, "Threshold of the --exit rule")->group(group);
+  command.add_option("--min-loops", o.generate.exit.min_loops, "No exit before this loop")
+      ->check(CLI::Range(int64_t{1}, kMaxLoops))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--loops", o.generate.exit.max_loops,
+                  "Loops to run at most (0: as many as the model was trained for)")
+      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--read-out", o.read_out,
+                  "Logits that choose the token: selected (of the exit loop) or weighted (all "
+                  "loops by exit probability)")
+      ->check(CLI::IsMember({"selected", "weighted"}))
+      ->capture_default_str()
+      ->group(group);
+  std::vector<std::string> policies;
+  for (KvPolicy policy : kKvPolicies) policies.emplace_back(kv_policy_name(policy));
+  command
+      .add_option("--kv", o.kv,
+                  "Keys and values kept while decoding: full (a plane per loop, exact), last, mean "
+                  "or first (one plane), last-exited (repeats the exit loop's)")
+      ->check(CLI::IsMember(policies))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--prompt-kv", o.prompt_kv,
+                  "How the prompt is read under a policy of one plane: every-loop (a plane per "
+                  "loop until it has been read) or as-decoded (one plane from the start; worse "
+                  "and slower, for comparison)")
+      ->check(CLI::IsMember({"every-loop", "as-decoded"}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option(
+          "--speculate", o.speculate,
+          "Go on from a token before its last loop has confirmed it, and take it back if a "
+          "loop disagrees; the text stays the same. When to: loop:N (after loop N), q:THRESHOLD "
+          "(the gate's exit probabilities), margin:THRESHOLD (best minus second "
+          "probability). Numbers when none is given: 1, 0.3, 0.3")
+      ->group(group);
+  command
+      .add_flag("--show-loops", o.show_loops,
+                "Colour each token by the loops it took, and print the mean")
+      ->group(group);
+  command.add_option("--color", o.color, "Colours: auto (at a terminal), always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void add_sampling_options(CLI::App& command, SamplingOptions& s) {
+  const std::string group = "Sampling";
+  const auto add = [&](const std::string& name, auto& value, const std::string& help) {
+    command.add_option(name, value, help)->capture_default_str()->group(group);
+  };
+  add("--temp", s.temperature, "Temperature; 0 always takes the most likely token");
+  add("--top-k", s.top_k, "Keep the k most likely tokens (0: all)");
+  add("--top-p", s.top_p, "Keep the fewest tokens of at least this probability, above 0 to 1");
+  add("--min-p", s.min_p, "Drop tokens below this share of the best one's probability, 0 to 1");
+  add("--repetition-penalty", s.repetition_penalty,
+      "Divides positive and multiplies negative logits of tokens seen; 1 does nothing");
+  add("--presence-penalty", s.presence_penalty, "Subtracted once from logits of tokens generated");
+  add("--frequency-penalty", s.frequency_penalty, "Subtracted for each time a token was generated");
+  add("--seed", s.seed, "Seed: the same request and seed give the same tokens");
+}
+
+void add_output_options(CLI::App& command, RunOptions& o) {
+  command
+      .add_option("-n,--max-tokens", o.max_tokens,
+                  fmt::format("Tokens to generate at most (default: {}, or what fits the model)",
+                              kDefaultTokens))
+      ->check(CLI::Range(int64_t{0}, kMaxPositions));
+  // One value per mention: a text may hold commas and spaces, and DIR may follow.
+  command.add_option("--stop", o.generate.stop_strings, "Stop before this text; may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("--stop-id", o.stop_ids, "Stop at this token id; a list, or repeated")
+      ->allow_extra_args(false);
+  command
+      .add_option("--logit-bias", o.logit_bias, "ID=VALUE: added to a token's logit; repeatable")
+      ->allow_extra_args(false)
+      ->group("Sampling");
+  command.add_flag("--ignore-eos", o.generate.ignore_eos, "Go on past the model's end of text");
+  command.add_flag("--json", o.json,
+                   "Print one JSON object per request: ids, loops, log_probabilities, text, "
+                   "finish_reason, statistics");
+  command.add_flag("-q,--quiet", o.quiet, "No line of statistics on standard error");
+}
+
+}  // namespace
+
+void add_run_command(Program& program) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command = program.app().add_subcommand(
+      "run", "Generate text, each token with as many loops as it needs");
+  add_model_options(*command, *options);
+  add_output_options(*command, *options);
+  add_loop_options(*command, *options);
+  add_sampling_options(*command, options->generate.sampling);
+  program.on(command, [options] { return run(*options); });
+}
+
+}  // namespace looplm::cli

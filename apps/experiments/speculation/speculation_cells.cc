@@ -1,0 +1,210 @@
+#include "experiments/speculation/speculation_cells.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/median.h"
+#include "eval/arithmetic.h"
+#include "experiments/speculation/agreement.h"
+
+namespace looplm {
+namespace {
+
+Result<std::vector<std::string>> read_lines(const std::string& path, int64_t count) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  std::string line;
+  while ((count == 0 || static_cast<int64_t>(lines.size()) < count) && std::getline(stream, line)) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (!line.empty()) lines.push_back(line);
+  }
+  if (lines.empty()) return invalid_argument(fmt::format("'{}' has no lines of text", path));
+  return lines;
+}
+
+std::string first_words(const std::string& line, int64_t words) {
+  size_t end = 0;
+  for (int64_t i = 0; i < words && end != std::string::npos; ++i) {
+    const size_t word = line.find_first_not_of(' ', end);
+    end = word == std::string::npos ? word : line.find(' ', word);
+  }
+  return words == 0 ? line : line.substr(0, end);
+}
+
+Result<std::vector<int32_t>> encode(const Model& model, const std::string& text) {
+  std::vector<int32_t> ids = model.tokenizer()->encode(text, {.parse_special = false});
+  if (ids.empty()) return invalid_argument(fmt::format("'{}' has no tokens", text));
+  return ids;
+}
+
+constexpr int64_t kSums = 400;
+
+ArithmeticExample held_out_sum(int64_t index) {
+  ArithmeticOptions sums;
+  sums.split = ArithmeticSplit::kHeldOut;
+  return arithmetic_example(sums, static_cast<uint64_t>(index));
+}
+
+// Of a sum only the answer is scored: the digits before it are anyone's guess.
+Result<std::vector<EvalExample>> read_text(const Model& model, const SpeculationText& text) {
+  std::vector<EvalExample> examples;
+  if (text.path.empty()) {
+    for (int64_t i = 0; i < (text.count == 0 ? kSums : text.count); ++i) {
+      const ArithmeticExample sum = held_out_sum(i);
+      EvalExample example;
+      LOOPLM_ASSIGN_OR_RETURN(example.ids, encode(model, sum.prompt));
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> answer, encode(model, sum.completion));
+      example.scored.assign(example.ids.size(), false);
+      example.ids.insert(example.ids.end(), answer.begin(), answer.end());
+      example.scored.resize(example.ids.size(), true);
+      examples.push_back(std::move(example));
+    }
+    return examples;
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, read_lines(text.path, text.count));
+  for (const std::string& line : lines) {
+    EvalExample example;
+    LOOPLM_ASSIGN_OR_RETURN(example.ids, encode(model, line));
+    if (example.ids.size() < 2) continue;
+    if (static_cast<int64_t>(example.ids.size()) > model.config().max_positions) {
+      example.ids.resize(static_cast<size_t>(model.config().max_positions));
+    }
+    example.scored.assign(example.ids.size(), true);
+    example.scored[0] = false;
+    examples.push_back(std::move(example));
+  }
+  if (examples.empty()) {
+    return invalid_argument(fmt::format("'{}' has no line of two tokens", text.path));
+  }
+  return examples;
+}
+
+Result<std::vector<std::vector<int32_t>>> read_set(const Model& model, const SpeculationSet& set) {
+  std::vector<std::string> texts;
+  if (set.path.empty()) {
+    for (int64_t i = 0; i < set.count; ++i) texts.push_back(held_out_sum(i).prompt);
+  } else {
+    LOOPLM_ASSIGN_OR_RETURN(texts, read_lines(set.path, set.count));
+  }
+  std::vector<std::vector<int32_t>> prompts;
+  for (const std::string& text : texts) {
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, encode(model, first_words(text, set.words)));
+    prompts.push_back(std::move(ids));
+  }
+  return prompts;
+}
+
+// The mean loop from which on all loops choose the final token: the passes that a token needs if
+// speculation starts at once and only agreement bounds it.
+double mean_settled_loop(const LoopAgreement& agreement) {
+  double sum = 0, tokens = 0;
+  for (const std::vector<std::vector<bool>>& prompt : agreement) {
+    for (const std::vector<bool>& loops : prompt) {
+      size_t first = loops.size();
+      while (first > 1 && loops[first - 2]) --first;
+      sum += static_cast<double>(first);
+      tokens += 1;
+    }
+  }
+  return tokens > 0 ? sum / tokens : 0;
+}
+
+double ratio(int64_t a, int64_t b) { return static_cast<double>(a) / static_cast<double>(b); }
+
+OrderedJson mode_json(const DecodeMode& mode, const DecodeMeasure& m, const DecodeMeasure& plain) {
+  OrderedJson json = {{"name", mode.name},
+                      {"rate", median_of(m.rates)},
+                      {"over_plain", median_of(m.rates) / median_of(plain.rates)},
+                      {"passes", m.per_token(m.passes)},
+                      {"lanes", m.per_token(m.decode_lanes)},
+                      {"loops", m.per_token(m.loops)},
+                      {"tokens", m.tokens},
+                      {"provisional", m.provisional},
+                      {"revised", m.revised},
+                      {"same_as_plain", m.ids == plain.ids}};
+  json["agreement"] = OrderedJson::array();
+  for (size_t t = 0; t < m.reads.size() && mode.speculates(); ++t) {
+    json["agreement"].push_back(m.reads[t] > 0 ? OrderedJson(ratio(m.agreements[t], m.reads[t]))
+                                               : OrderedJson());
+  }
+  return json;
+}
+
+}  // namespace
+
+Result<OrderedJson> run_text_agreement(const SpeculationSettings& s, const SpeculationText& text,
+                                       const CellContext& context) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                          load_study_model(s.model, context.threads));
+  const int64_t last = s.loops == 0 ? model->config().loops : s.loops;
+  const int64_t loops = std::max(last, s.text_loops);
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<EvalExample> examples, read_text(*model, text));
+  ScoreOptions options;
+  options.progress = [&](double share) { context.progress(share, "reading " + text.name); };
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
+                          score_depths(*model, examples, loops, options));
+  const AgreementCounts counts = count_agreement(scores, last);
+  OrderedJson result = {{"loops", last}, {"texts", examples.size()}, {"tokens", counts.tokens}};
+  for (int64_t a = 0; a < loops; ++a) {
+    std::vector<double> row;
+    for (int64_t b = 0; b < loops; ++b) row.push_back(counts.share(a, b));
+    result["same"].push_back(row);
+    result["right"].push_back(ratio(counts.right[static_cast<size_t>(a)], counts.tokens));
+  }
+  for (int64_t n : counts.settled) result["settled"].push_back(ratio(n, counts.tokens));
+  result["mean_settled"] = counts.mean_settled_loop();
+  return result;
+}
+
+Result<OrderedJson> run_decoding(const SpeculationSettings& s, const SpeculationSet& set,
+                                 const CellContext& context) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                          load_study_model(s.model, context.threads));
+  LOOPLM_ASSIGN_OR_RETURN(const auto prompts, read_set(*model, set));
+  const int64_t loops = s.loops == 0 ? model->config().loops : s.loops;
+  const std::vector<DecodeMode> modes = decode_modes(model->config(), s.modes);
+  std::vector<DecodeMeasure> measures(modes.size());
+  const double steps = static_cast<double>(s.rounds) * static_cast<double>(modes.size());
+  double done = 0;
+  for (int64_t round = 0; round < s.rounds; ++round) {
+    for (size_t i = 0; i < modes.size(); ++i) {
+      if (context.stopped()) return Status(StatusCode::kCancelled, "stopped");
+      LOOPLM_RETURN_IF_ERROR(
+          measure_decoding(*model, prompts, modes[i], set.decoding, measures[i]));
+      context.progress(++done / steps * (s.replay.directory.empty() ? 1 : 0.5), modes[i].name);
+    }
+  }
+  OrderedJson result = {{"loops", loops}, {"prompts", prompts.size()}};
+  const LoopAgreement* recorded = nullptr;
+  for (size_t i = 0; i < modes.size(); ++i) {
+    result["modes"].push_back(mode_json(modes[i], measures[i], measures[0]));
+    // A commit after the first loop has every loop read.
+    const bool reads_all =
+        modes[i].speculate.kind == CommitKind::kLoop && modes[i].speculate.threshold == 1;
+    if (reads_all) recorded = &measures[i].agreement;
+  }
+  if (recorded != nullptr) result["settled"] = mean_settled_loop(*recorded);
+  if (s.replay.directory.empty()) return result;
+  if (recorded == nullptr) {
+    return invalid_argument("replay.model needs 1 among modes.commit_loops");
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> other,
+                          load_study_model(s.replay, context.threads));
+  LOOPLM_ASSIGN_OR_RETURN(
+      const ReplayMeasure replay,
+      replay_agreement(*other, *recorded, {set.decoding.tokens, loops, s.rounds}));
+  const double plain = median_of(replay.plain);
+  const double fast = median_of(replay.speculated);
+  result["replay"] = {{"parameters", other->config().parameter_count()},
+                      {"plain_rate", plain},
+                      {"rate", fast},
+                      {"over_plain", fast / plain},
+                      {"passes", replay.passes_per_token}};
+  return result;
+}
+
+}  // namespace looplm

@@ -1,0 +1,185 @@
+#include <filesystem>
+
+#include <gmock/gmock.h>
+
+#include "base/file.h"
+#include "eval/decoding.h"
+#include "experiments/core/runner.h"
+#include "experiments/core/settings.h"
+#include "experiments/speculation/agreement.h"
+#include "experiments/speculation/speculation_study.h"
+
+namespace looplm {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const std::string kRoot = LOOPLM_GOLDEN_DIR "/../..";
+
+TEST(Agreement, CountsPairsOfLoopsAndTheFirstThatLasts) {
+  DepthScores s;
+  s.loops = 3;
+  s.tokens = 4;
+  //         token 0  1  2  3
+  s.best = {/* 1 */ 7, 7, 5, 1,
+            /* 2 */ 7, 8, 6, 2,
+            /* 3 */ 7, 8, 5, 3};
+  s.right = {1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0};
+  const AgreementCounts c = count_agreement({s}, 3);
+  EXPECT_EQ(c.tokens, 4);
+  EXPECT_THAT(c.same, ElementsAre(4, 1, 2, 1, 4, 2, 2, 2, 4));
+  EXPECT_THAT(c.right, ElementsAre(2, 3, 1));
+  EXPECT_THAT(c.settled, ElementsAre(1, 1, 2));  // token 2 left its answer and came back
+  EXPECT_DOUBLE_EQ(c.mean_settled_loop(), (1 + 2 + 3 + 3) / 4.0);
+  EXPECT_DOUBLE_EQ(c.share(0, 2), 0.5);
+  // Against the second loop only the first two count.
+  const AgreementCounts two = count_agreement({s, s}, 2);
+  EXPECT_EQ(two.tokens, 8);
+  EXPECT_THAT(two.settled, ElementsAre(2, 6));
+}
+
+TEST(DecodeModes, AreNamedAndNeedTheGateThatTheyAsk) {
+  DecodeModeLists lists;
+  lists.commit_loops = {1, 3};
+  lists.commit_gates = {0.25};
+  lists.commit_margins = {0.5};
+  lists.exit_gates = {0.7};
+  ModelConfig config;
+  const auto names = [&] {
+    std::vector<std::string> all;
+    for (const DecodeMode& mode : decode_modes(config, lists)) all.push_back(mode.name);
+    return all;
+  };
+  config.exit_gate = true;
+  EXPECT_THAT(names(), ElementsAre("plain", "speculate loop:1", "speculate loop:3",
+                                   "speculate q:0.25", "speculate margin:0.5", "exit q:0.7"));
+  config.exit_gate = false;
+  EXPECT_THAT(names(),
+              ElementsAre("plain", "speculate loop:1", "speculate loop:3", "speculate margin:0.5"));
+}
+
+class Decoding : public testing::Test {
+ protected:
+  Decoding() : model_(Model::load(kRoot + "/models/small", {.threads = 1}).value()) {
+    for (const char* text : {"entity: that", "7-2*3=", "a light"}) {
+      prompts_.push_back(model_->tokenizer()->encode(text));
+    }
+  }
+  DecodeMeasure measured(const DecodeMode& mode) {
+    DecodeMeasure m;
+    const DecodeOptions options = {12, 0, true};
+    EXPECT_TRUE(measure_decoding(*model_, prompts_, mode, options, m).ok());
+    EXPECT_TRUE(measure_decoding(*model_, prompts_, mode, options, m).ok());
+    EXPECT_EQ(m.rates.size(), 2u);
+    EXPECT_EQ(m.tokens, 36);
+    return m;
+  }
+  std::unique_ptr<Model> model_;
+  std::vector<std::vector<int32_t>> prompts_;
+};
+
+TEST_F(Decoding, PlainNeedsAPassAndALanePerLoop) {
+  const DecodeMeasure plain = measured({"plain"});
+  EXPECT_EQ(plain.per_token(plain.passes), 4);
+  EXPECT_EQ(plain.per_token(plain.loops), 4);
+  // The last token is not read again.
+  EXPECT_EQ(plain.decode_lanes, 3 * 11 * 4);
+  EXPECT_EQ(plain.provisional, 0);
+}
+
+TEST_F(Decoding, SpeculationGivesThePlainTokensInFewerPasses) {
+  const DecodeMeasure plain = measured({"plain"});
+  for (double loop : {1, 2, 3}) {
+    const DecodeMeasure m = measured({"", {}, {CommitKind::kLoop, loop}});
+    EXPECT_EQ(m.ids, plain.ids);
+    EXPECT_LT(m.passes, plain.passes);
+    EXPECT_GE(m.decode_lanes, plain.decode_lanes);
+    EXPECT_LE(m.revised, m.provisional);
+    for (size_t t = 0; t < m.reads.size(); ++t) {
+      // Loops before the commit are not read; what the record says adds up to the counts.
+      int64_t agreed = 0;
+      for (const auto& prompt : m.agreement) {
+        for (const auto& token : prompt) agreed += token.at(t) ? 1 : 0;
+      }
+      EXPECT_EQ(m.reads[t], t + 1 >= static_cast<size_t>(loop) ? 36 : 0);
+      EXPECT_EQ(m.agreements[t], agreed);
+    }
+    EXPECT_EQ(m.agreements.back(), 36);
+  }
+}
+
+TEST_F(Decoding, ExactExitsCostTheirLoopsInPasses) {
+  const DecodeMeasure m = measured({"", {ExitKind::kGate, 0.5, 1, 0}, {}});
+  EXPECT_LT(m.per_token(m.loops), 4);
+  EXPECT_EQ(m.passes, m.loops);
+}
+
+TEST_F(Decoding, ReplayTakesThePassesThatTheRecordAllows) {
+  // All loops agree: a token per pass, and the last one waits for its other loops.
+  const LoopAgreement agreeing = {{10, {true, true, true, true}}};
+  const ReplayMeasure easy = replay_agreement(*model_, agreeing, {10, 4, 1}).value();
+  EXPECT_DOUBLE_EQ(easy.passes_per_token, (10 + 3) / 10.0);
+  // Only the last one says it: as plain decoding.
+  const LoopAgreement hard = {{10, {false, false, false, true}}};
+  EXPECT_DOUBLE_EQ(replay_agreement(*model_, hard, {10, 4, 1}).value().passes_per_token, 4);
+  EXPECT_EQ(easy.plain.size(), 1u);
+}
+
+std::string settings_error(const std::string& change) {
+  const std::string file = kRoot + "/studies/speculation/laptop.toml";
+  const std::string text = effective_settings(file, {change}).value();
+  const auto study = make_speculation_study();
+  return configure_study(*study, text, kRoot, "settings").message();
+}
+
+TEST(SpeculationSettings, ShippedOnesAreReadAndMistakesAreNamed) {
+  EXPECT_EQ(settings_error("rounds=1"), "");
+  const auto paper = make_speculation_study();
+  const std::string text =
+      effective_settings(kRoot + "/studies/speculation/paper.toml", {}).value();
+  EXPECT_EQ(configure_study(*paper, text, kRoot, "paper").message(), "");
+  EXPECT_THAT(settings_error("rounds=0"), HasSubstr("rounds is 0"));
+  EXPECT_THAT(settings_error("modes.commit_loops=[1.5]"), HasSubstr("commit_loops holds 1.5"));
+  EXPECT_THAT(settings_error("modes.exit_gates=[2]"), HasSubstr("modes.exit_gates"));
+  EXPECT_THAT(settings_error("sets=[{name='a b'}]"), HasSubstr("\"a b\""));
+  EXPECT_THAT(settings_error("sets=[{name='a'},{name='a'}]"), HasSubstr("second time"));
+  EXPECT_THAT(settings_error("sets=[{count=1}]"), HasSubstr("name is missing"));
+  EXPECT_THAT(settings_error("replay.dtype='f64'"), HasSubstr("replay.dtype"));
+}
+
+TEST(SpeculationStudy, RunsAndReports) {
+  const std::string out = testing::TempDir() + "/looplm_speculation_study";
+  std::filesystem::remove_all(out);
+  StudyRunOptions options;
+  options.settings_file = kRoot + "/studies/speculation/laptop.toml";
+  options.root = kRoot;
+  options.out = out;
+  options.threads = 1;
+  options.overrides = {
+      "rounds=1", "modes={commit_loops=[1],exit_gates=[0.5]}",
+      "sets=[{name='sums',count=3,tokens=4,ignore_eos=true},"
+      "{name='glosses',path='{study}/glosses.txt',words=2,count=2,tokens=5,ignore_eos=true}]",
+      "agreement={loops=5,texts=[{name='glosses',path='{study}/glosses.txt',count=3},"
+      "{name='sums',count=5}]}",
+      "replay={model='{root}/models/small',dtype='f32'}"};
+  const auto study = make_speculation_study();
+  const Status status = run_study(*study, options);
+  ASSERT_TRUE(status.ok()) << status.message();
+  const Json text = read_json_file(out + "/cells/agreement-sums/result.json").value().at("result");
+  EXPECT_EQ(text.at("tokens"), 5);  // the answers alone
+  EXPECT_EQ(text.at("same").size(), 5u);
+  EXPECT_EQ(text.at("settled").size(), 4u);
+  const Json decoded =
+      read_json_file(out + "/cells/decoding-glosses/result.json").value().at("result");
+  EXPECT_EQ(decoded.at("modes").size(), 3u);
+  EXPECT_EQ(decoded.at("modes").at(0).at("tokens"), 10);
+  EXPECT_TRUE(decoded.at("modes").at(1).at("same_as_plain").get<bool>());
+  EXPECT_GT(decoded.at("replay").at("passes").get<double>(), 1);
+  const std::string report = read_text_file(out + "/report.md").value();
+  EXPECT_THAT(report, HasSubstr("reproduced"));
+  EXPECT_TRUE(file_exists(out + "/passes.png"));
+}
+
+}  // namespace
+}  // namespace looplm

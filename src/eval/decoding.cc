@@ -1,0 +1,139 @@
+#include "eval/decoding.h"
+
+#include <fmt/format.h>
+
+#include "base/rng.h"
+
+namespace looplm {
+namespace {
+
+int32_t random_id(uint64_t seed, int32_t vocabulary) {
+  return static_cast<int32_t>(Rng(seed).below(static_cast<uint32_t>(vocabulary)));
+}
+
+struct Timed {
+  double rate = 0;  // tokens per second
+  int64_t passes = 0;
+};
+
+Result<Timed> replay_once(Model& model, const std::vector<std::vector<bool>>& record,
+                          const ReplayOptions& options, uint64_t seed,
+                          const SpeculateOptions& speculate) {
+  const auto vocabulary = static_cast<int32_t>(model.config().vocab_size);
+  EngineOptions alone;
+  alone.share_prefixes = false;
+  alone.lane_budget = kMaxLoops;
+  Engine engine(model, alone);
+  Generation got;
+  Request r;
+  r.prompt = {random_id(seed, vocabulary)};
+  r.options.max_tokens = static_cast<int64_t>(record.size());
+  r.options.ignore_eos = true;
+  r.options.exit.max_loops = options.loops;
+  r.options.speculate = speculate;
+  r.replay = [&](int64_t index, int64_t loop, int32_t) {
+    const auto base = static_cast<int32_t>(index * 7 % (vocabulary - kMaxLoops));
+    const std::vector<bool>& agrees = record[static_cast<size_t>(index)];
+    return agrees[static_cast<size_t>(loop - 1)] ? base : base + static_cast<int32_t>(loop);
+  };
+  r.done = [&](Generation g) { got = std::move(g); };
+  LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(r)).status());
+  engine.run();
+  const GenerateStatistics& s = got.statistics;
+  return Timed{static_cast<double>(record.size()) / (s.prompt_seconds + s.decode_seconds),
+               s.passes};
+}
+
+}  // namespace
+
+std::vector<DecodeMode> decode_modes(const ModelConfig& config, const DecodeModeLists& lists) {
+  std::vector<DecodeMode> all = {{"plain"}};
+  for (double loop : lists.commit_loops) {
+    all.push_back({fmt::format("speculate loop:{:.0f}", loop), {}, {CommitKind::kLoop, loop}});
+  }
+  for (double q : lists.commit_gates) {
+    if (config.exit_gate) {
+      all.push_back({fmt::format("speculate q:{}", q), {}, {CommitKind::kGate, q}});
+    }
+  }
+  for (double margin : lists.commit_margins) {
+    all.push_back({fmt::format("speculate margin:{}", margin), {}, {CommitKind::kMargin, margin}});
+  }
+  for (double q : lists.exit_gates) {
+    if (config.exit_gate) {
+      all.push_back({fmt::format("exit q:{}", q), {ExitKind::kGate, q, 1, 0}, {}});
+    }
+  }
+  return all;
+}
+
+Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& prompts,
+                        const DecodeMode& mode, const DecodeOptions& options,
+                        DecodeMeasure& measure) {
+  const bool first = measure.rates.empty();
+  double seconds = 0, tokens = 0;
+  for (const std::vector<int32_t>& prompt : prompts) {
+    GenerateOptions g;
+    g.max_tokens = options.tokens;
+    g.ignore_eos = options.ignore_eos;
+    g.prompt_chunk = 4096;
+    g.exit = mode.exit;
+    if (g.exit.kind == ExitKind::kFixed) g.exit.max_loops = options.loops;
+    g.speculate = mode.speculate;
+    LOOPLM_ASSIGN_OR_RETURN(const Generation got, generate(model, prompt, g));
+    const GenerateStatistics& s = got.statistics;
+    seconds += s.prompt_seconds + s.decode_seconds;
+    tokens += static_cast<double>(got.tokens.size());
+    if (!first) continue;
+    measure.tokens += static_cast<int64_t>(got.tokens.size());
+    measure.passes += s.passes;
+    measure.decode_passes += s.decode_passes;
+    measure.decode_lanes += s.decode_lanes;
+    measure.provisional += s.provisional_tokens;
+    measure.revised += s.revised_tokens;
+    measure.reads.resize(s.loop_reads.size());
+    measure.agreements.resize(s.loop_reads.size());
+    for (size_t t = 0; t < s.loop_reads.size(); ++t) {
+      measure.reads[t] += s.loop_reads[t];
+      measure.agreements[t] += s.loop_agreements[t];
+    }
+    measure.ids.emplace_back();
+    measure.agreement.emplace_back();
+    for (const GeneratedToken& token : got.tokens) {
+      measure.ids.back().push_back(token.id);
+      measure.loops += token.loops;
+      std::vector<bool> agrees;
+      for (int32_t proposal : token.proposals) agrees.push_back(proposal == token.id);
+      measure.agreement.back().push_back(std::move(agrees));
+    }
+  }
+  measure.rates.push_back(tokens / seconds);
+  return {};
+}
+
+Result<ReplayMeasure> replay_agreement(Model& model, const LoopAgreement& agreement,
+                                       const ReplayOptions& options) {
+  ReplayMeasure measure;
+  double passes = 0, tokens = 0;
+  const auto rounds = static_cast<size_t>(options.rounds);
+  for (size_t round = 0; round < rounds; ++round) {
+    // Several requests' tokens in a row, as one request.
+    std::vector<std::vector<bool>> record;
+    for (size_t i = round;
+         i < agreement.size() && record.size() < static_cast<size_t>(options.tokens); i += rounds) {
+      record.insert(record.end(), agreement[i].begin(), agreement[i].end());
+    }
+    if (record.empty()) break;
+    LOOPLM_ASSIGN_OR_RETURN(const Timed plain, replay_once(model, record, options, round, {}));
+    LOOPLM_ASSIGN_OR_RETURN(const Timed fast,
+                            replay_once(model, record, options, round, {CommitKind::kLoop, 1}));
+    measure.plain.push_back(plain.rate);
+    measure.speculated.push_back(fast.rate);
+    passes += static_cast<double>(fast.passes);
+    tokens += static_cast<double>(record.size());
+  }
+  measure.passes_per_token = tokens > 0 ? passes / tokens : 0;
+  return measure;
+}
+
+}  // namespace looplm

@@ -1,0 +1,86 @@
+// Ways of decoding measured against plain decoding: exact exits and lossless speculation, in
+// passes, lanes and tokens per second.
+#ifndef LOOPLM_EVAL_DECODING_H_
+#define LOOPLM_EVAL_DECODING_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "looplm/engine.h"
+
+namespace looplm {
+
+// An exit rule, a speculation over it, or neither.
+struct DecodeMode {
+  std::string name;
+  ExitOptions exit{};
+  SpeculateOptions speculate{};
+
+  bool speculates() const { return speculate.kind != CommitKind::kNever; }
+};
+
+struct DecodeModeLists {
+  std::vector<double> commit_loops;  // below the loops that run
+  std::vector<double> commit_gates;  // for models with a gate
+  std::vector<double> commit_margins;
+  std::vector<double> exit_gates;  // for models with a gate
+};
+
+// "plain", then one mode per value: "speculate loop:1", "speculate q:0.2", "speculate margin:0.3",
+// "exit q:0.3". Those that need a gate are left out where the model has none.
+std::vector<DecodeMode> decode_modes(const ModelConfig& config, const DecodeModeLists& lists);
+
+struct DecodeOptions {
+  int64_t tokens = 32;  // per prompt at most
+  int64_t loops = 0;    // 0: as many as the model was trained for; not of exits
+  bool ignore_eos = false;
+};
+
+// Which loops chose the final token, per prompt and token; of a mode that speculates.
+using LoopAgreement = std::vector<std::vector<std::vector<bool>>>;
+
+struct DecodeMeasure {
+  std::vector<double> rates;  // tokens per second, of each round
+  // The rest of the first round; the others are the same.
+  int64_t tokens = 0;
+  int64_t passes = 0;         // of the prompts too
+  int64_t decode_passes = 0;  // with a generated position
+  int64_t decode_lanes = 0;   // of generated positions, those taken back too
+  int64_t loops = 0;          // that chose each token, summed
+  int64_t provisional = 0;
+  int64_t revised = 0;
+  std::vector<int64_t> reads,
+      agreements;                         // by loop: tokens that it read, and chose as the last did
+  std::vector<std::vector<int32_t>> ids;  // per prompt
+  LoopAgreement agreement;
+
+  double per_token(int64_t count) const {
+    return static_cast<double>(count) / static_cast<double>(tokens);
+  }
+};
+
+// One round of all prompts, one by one, added to `measure`.
+Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& prompts,
+                        const DecodeMode& mode, const DecodeOptions& options,
+                        DecodeMeasure& measure);
+
+struct ReplayOptions {
+  int64_t tokens = 32;  // per request; several prompts' tokens in a row make one
+  int64_t loops = 4;
+  int64_t rounds = 5;
+};
+
+struct ReplayMeasure {
+  std::vector<double> plain, speculated;  // tokens per second, of each round
+  double passes_per_token = 0;            // speculated
+};
+
+// Another model whose loops agree as recorded: its weights set the time, the record the tokens.
+// Committed after the first loop, plain and speculated in turn.
+Result<ReplayMeasure> replay_agreement(Model& model, const LoopAgreement& agreement,
+                                       const ReplayOptions& options);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EVAL_DECODING_H_

@@ -361,7 +361,7 @@ Status run(const RunOptions& options) {
   return answer(*model, options, prompt, request);
 }
 
-void add_model_options(CLI::App& command, RunOptions& o) {
+void add_model_options(Command& command, RunOptions& o) {
   command.add_option("DIR", o.model.directory,
                      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
   command.add_option("-p,--prompt", o.prompt,
@@ -370,7 +370,7 @@ void add_model_options(CLI::App& command, RunOptions& o) {
   add_weight_options(command, o.model);
 }
 
-void add_loop_options(CLI::App& command, RunOptions& o) {
+void add_loop_options(Command& command, RunOptions& o) {
   const std::string group = "Loops";
   command
       .add_option("--exit", o.exit,
@@ -379,24 +379,24 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
                   "moves less; 1), relative (by less than this share; 0.1), margin (best minus "
                   "second probability; 0.5), entropy (nats; 1). The number is the threshold when "
                   "none is given. Default: q if the config recommends a threshold, else fixed")
-      ->check(CLI::IsMember({"fixed", "q", "hidden", "relative", "margin", "entropy"}))
+      ->check(one_of({"fixed", "q", "hidden", "relative", "margin", "entropy"}))
       ->group(group);
   command.add_option("--threshold", o.threshold, "Threshold of the --exit rule")->group(group);
   command.add_option("--min-loops", o.generate.exit.min_loops, "No exit before this loop")
-      ->check(CLI::Range(int64_t{1}, kMaxLoops))
+      ->check(range(int64_t{1}, kMaxLoops))
       ->capture_default_str()
       ->group(group);
   command
       .add_option("--loops", o.generate.exit.max_loops,
                   "Loops to run at most (0: as many as the model was trained for)")
-      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str()
       ->group(group);
   command
       .add_option("--read-out", o.read_out,
                   "Logits that choose the token: selected (of the exit loop) or weighted (all "
                   "loops by exit probability)")
-      ->check(CLI::IsMember({"selected", "weighted"}))
+      ->check(one_of({"selected", "weighted"}))
       ->capture_default_str()
       ->group(group);
   std::vector<std::string> policies;
@@ -405,7 +405,7 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
       .add_option("--kv", o.kv,
                   "Keys and values kept while decoding: full (a plane per loop, exact), last, mean "
                   "or first (one plane), last-exited (repeats the exit loop's)")
-      ->check(CLI::IsMember(policies))
+      ->check(one_of(policies))
       ->capture_default_str()
       ->group(group);
   command
@@ -413,7 +413,7 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
                   "How the prompt is read under a policy of one plane: every-loop (a plane per "
                   "loop until it has been read) or as-decoded (one plane from the start; worse "
                   "and slower, for comparison)")
-      ->check(CLI::IsMember({"every-loop", "as-decoded"}))
+      ->check(one_of({"every-loop", "as-decoded"}))
       ->capture_default_str()
       ->group(group);
   command
@@ -429,12 +429,12 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
                 "Colour each token by the loops it took, and print the mean")
       ->group(group);
   command.add_option("--color", o.color, "Colours: auto (at a terminal), always or never")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->check(one_of({"auto", "always", "never"}))
       ->capture_default_str()
       ->group(group);
 }
 
-void add_sampling_options(CLI::App& command, SamplingOptions& s) {
+void add_sampling_options(Command& command, SamplingOptions& s) {
   const std::string group = "Sampling";
   const auto add = [&](const std::string& name, auto& value, const std::string& help) {
     command.add_option(name, value, help)->capture_default_str()->group(group);
@@ -450,12 +450,12 @@ void add_sampling_options(CLI::App& command, SamplingOptions& s) {
   add("--seed", s.seed, "Seed: the same request and seed give the same tokens");
 }
 
-void add_output_options(CLI::App& command, RunOptions& o) {
+void add_output_options(Command& command, RunOptions& o) {
   command
       .add_option("-n,--max-tokens", o.max_tokens,
                   fmt::format("Tokens to generate at most (default: {}, or what fits the model)",
                               kDefaultTokens))
-      ->check(CLI::Range(int64_t{0}, kMaxPositions));
+      ->check(range(int64_t{0}, kMaxPositions));
   // One value per mention: a text may hold commas and spaces, and DIR may follow.
   command.add_option("--stop", o.generate.stop_strings, "Stop before this text; may be repeated")
       ->allow_extra_args(false);
@@ -476,7 +476,7 @@ void add_output_options(CLI::App& command, RunOptions& o) {
 
 void add_run_command(Program& program) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "run", "Generate text, each token with as many loops as it needs");
   add_model_options(*command, *options);
   add_output_options(*command, *options);

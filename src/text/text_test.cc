@@ -35,6 +35,20 @@ TEST(Utf8, EachMaximalBrokenPartBecomesOneReplacement) {
   EXPECT_FALSE(is_utf8("\xE2\x82"));
 }
 
+TEST(Utf8, TextInAnotherEncodingIsAnErrorThatSaysWhere) {
+  using namespace std::string_literals;
+  EXPECT_OK(check_utf8(""));
+  EXPECT_OK(check_utf8("caf\u00E9\n\U0001F600\0"s));
+  EXPECT_OK(check_utf8("\uFEFFmarked"));  // UTF-8 may have a mark too
+  EXPECT_ERROR_SAYS(check_utf8("one\ncaf\xE9 au lait"), "byte 7 (0xE9, in line 2) is not UTF-8");
+  EXPECT_ERROR_SAYS(check_utf8("\xFF\xFEh\0i\0"s), "byte order mark of UTF-16; expected UTF-8");
+  EXPECT_ERROR_SAYS(check_utf8("\xFE\xFF\0h\0i"s), "byte order mark of UTF-16; expected UTF-8");
+  EXPECT_ERROR_SAYS(check_utf8("\xFF\xFE\0\0h\0\0\0"s), "byte order mark of UTF-32");
+  EXPECT_ERROR_SAYS(check_utf8("\0\0\xFE\xFF\0\0\0h"s), "byte order mark of UTF-32");
+  EXPECT_EQ(first_broken_utf8("ab\xC3\xA9\xE2\x82"), 4U);  // cut off at the end
+  EXPECT_EQ(first_broken_utf8("ab"), 2U);
+}
+
 TEST(Utf8, EveryCodePointSurvivesARoundTrip) {
   for (uint32_t c = 0; c < 0x110000; ++c) {
     if (c >= 0xD800 && c < 0xE000) continue;

@@ -203,7 +203,7 @@ void add_encode(Program& program, Command& parent) {
   Option* prompt = command->add_option("-p,--prompt", o->prompt,
                                        "The text (default: standard input, line ends included)");
   command->add_option("--file", o->file, "Read the text from this file")->excludes(prompt);
-  CLI::Option* no_special =
+  Option* no_special =
       command->add_flag("--no-special", o->no_special,
                         "Add no special tokens, and read those written in the text as plain text");
   command

@@ -297,12 +297,12 @@ Status eval_data(const EvalOptions& options) {
   line.clear();
   LOOPLM_RETURN_IF_ERROR(result.status());
   if (options.json) {
-    OrderedJson json = {{"model", model->directory()}, {"data", options.data}};
+    OrderedJson json = {{"model", model->name()}, {"data", options.data}};
     json.update(data_json(*result));
     fmt::print("{}\n", json_line(json));
     return {};
   }
-  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n{}", model->directory(), options.data,
+  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n{}", model->name(), options.data,
              result->table.questions, result->table.tokens,
              options.resamples > 0 ? "; 95% intervals in brackets" : "",
              data_text(*result, options.markdown ? TableFormat::kMarkdown : TableFormat::kText));

@@ -78,34 +78,26 @@ def llama(path: pathlib.Path, threads: int) -> xllamacpp.Server:
     return xllamacpp.Server(params)
 
 
-def llama_tokens(server: xllamacpp.Server, prompt: str, tokens: int) -> list[dict]:
-    """Greedy tokens, each with id, text and the log-probabilities of the five best ids."""
+def llama_answer(server: xllamacpp.Server, prompt: str, tokens: int) -> tuple[str, list[dict]]:
+    """Greedy text, and of each token its id and the log-probabilities of the five best."""
     request = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "logprobs": 5, "cache_prompt": False}
     choice = server.handle_completions(request)["choices"][0]
-    return choice["logprobs"]["content"]
+    return choice["text"], choice["logprobs"]["content"]
 
 
-def looplm_tokens(program: str, model: pathlib.Path, prompt: str, tokens: int) -> dict:
+def looplm_answer(program: str, model: pathlib.Path, prompt: str, tokens: int) -> dict:
     command = [program, "run", str(model), "-p", prompt, "-n", str(tokens), "--dtype", "f32"]
     command += ["--kv-type", "f32", "--json", "-q"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def compare(theirs: list[dict], ours: dict, tolerance: float) -> tuple[str, bool]:
-    """What to print, and whether it is a fault."""
-    ids = [token["id"] for token in theirs]
-    common = 0
-    while common < min(len(ids), len(ours["ids"])) and ids[common] == ours["ids"][common]:
-        common += 1
-    if common == len(ids) == len(ours["ids"]):
-        return f"the same {common} tokens", False
-    if common == len(ids) or common == len(ours["ids"]):
-        # llama.cpp does not count the token that ends the text.
-        ended = common == len(ids) and ours["finish_reason"] == "eos" and len(ours["ids"]) <= common + 1
-        return f"{len(ids)} and {len(ours['ids'])} tokens, one the beginning of the other", not ended
-    best = {t["id"]: t["logprob"] for t in theirs[common]["top_logprobs"]}
-    gap = best[ids[common]] - best.get(ours["ids"][common], -np.inf)
-    return f"part at token {common}, {gap:.1e} nats apart", not gap <= tolerance
+def gap(theirs: list[dict], ours: list[int]) -> float:
+    """llama.cpp's nats between the two tokens where the texts part; infinite if ours is not among its best."""
+    for token, id in zip(theirs, ours):
+        if token["id"] != id:
+            best = {t["id"]: t["logprob"] for t in token["top_logprobs"]}
+            return best[token["id"]] - best.get(id, -np.inf)
+    return np.inf
 
 
 def main() -> int:
@@ -125,13 +117,16 @@ def main() -> int:
         for prompt in PROMPTS:
             chat = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
             for kind, text in (("raw", prompt), ("chat", chat)):
-                theirs = llama_tokens(server, text, arguments.tokens)
-                ours = looplm_tokens(arguments.looplm, model, text, arguments.tokens)
-                result, fault = compare(theirs, ours, arguments.tolerance)
-                faults += fault
-                print(f"{kind:4} {prompt!r:50.50} {result}{'  <- FAULT' if fault else ''}", flush=True)
-                if fault:
-                    print(f"     llama.cpp {''.join(t['token'] for t in theirs)!r}\n     looplm    {ours['text']!r}")
+                theirs, tokens = llama_answer(server, text, arguments.tokens)
+                ours = looplm_answer(arguments.looplm, model, text, arguments.tokens)
+                result = "the same"
+                if theirs != ours["text"]:
+                    nats = gap(tokens, ours["ids"])
+                    fault = not nats <= arguments.tolerance
+                    faults += fault
+                    result = f"{'FAULT' if fault else 'rounding'}: they part {nats:.1e} nats apart"
+                    result += f"\n     llama.cpp {theirs!r}\n     looplm    {ours['text']!r}"
+                print(f"{kind:4} {prompt!r:48.48} {len(ours['ids']):3} tokens, {result}", flush=True)
     return 1 if faults else 0
 
 

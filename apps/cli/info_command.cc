@@ -12,8 +12,9 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/info_memory.h"
+#include "infer/weight_format.h"
 #include "model/checkpoint.h"
-#include "model/memory_report.h"
 
 namespace looplm::cli {
 namespace {
@@ -28,15 +29,6 @@ struct InfoOptions {
 
 const char* placement_name(NormPlacement placement) {
   return placement == NormPlacement::kSandwich ? "sandwich" : "pre";
-}
-
-KvNeed need_of(const ModelConfig& config, KvPolicy policy, DType dtype, int64_t context) {
-  MemoryRequest request;
-  request.prompt_tokens = context / 2;
-  request.context_tokens = context;
-  request.kv_dtype = dtype;
-  request.kv_policy = policy;
-  return kv_need(config, request);
 }
 
 // "bfloat16", or "Q4_K, Q6_K and F32" of a GGUF file, types of more elements first.
@@ -57,6 +49,11 @@ std::string stored_text(const Checkpoint& checkpoint) {
   return text;
 }
 
+std::string runs_in(const Checkpoint& checkpoint) {
+  return weight_format_text(
+      weight_format(WeightType::kAsStored, checkpoint.specs, checkpoint.tensors));
+}
+
 void print_config(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config;
   std::string files;
@@ -66,6 +63,7 @@ void print_config(const Checkpoint& checkpoint) {
   fmt::print("{}\n", checkpoint.directory);
   fmt::print("  type             {}, stored as {} in {}\n", c.model_type, stored_text(checkpoint),
              files);
+  fmt::print("  runs in          {} (--dtype auto)\n", runs_in(checkpoint));
   fmt::print("  parameters       {} in {} tensors\n", c.parameter_count(), checkpoint.specs.size());
   fmt::print("  loops            {} trained; norm between loops {}; exit gate {}\n", c.loops,
              c.norm_between_loops ? "on" : "off", c.exit_gate ? "yes" : "no");
@@ -76,23 +74,6 @@ void print_config(const Checkpoint& checkpoint) {
   fmt::print("  vocabulary       {}{}\n", c.vocab_size, c.tie_embeddings ? ", tied head" : "");
   fmt::print("  positions        {}, RoPE base {}\n", c.max_positions, c.rope_theta);
   for (const std::string& note : checkpoint.notes) fmt::print("  note             {}\n", note);
-}
-
-void print_memory(const ModelConfig& config, int64_t context) {
-  fmt::print("weights in memory\n  bf16 {:>10}   f32 {:>10}\n",
-             bytes_text(weight_bytes(config, DType::kBf16)),
-             bytes_text(weight_bytes(config, DType::kF32)));
-  fmt::print("keys and values, one sequence of {} tokens (half of them prompt)\n", context);
-  fmt::print("  {:<12} {:>12} {:>12} {:>14} {:>14}\n", "policy", "bf16 peak", "f32 peak",
-             "bf16 / token", "f32 / token");
-  for (KvPolicy policy : kKvPolicies) {
-    const auto planes = static_cast<uint64_t>(kv_planes(policy, config.loops));
-    fmt::print("  {:<12} {:>12} {:>12} {:>14} {:>14}\n", kv_policy_name(policy),
-               bytes_text(need_of(config, policy, DType::kBf16, context).peak_bytes()),
-               bytes_text(need_of(config, policy, DType::kF32, context).peak_bytes()),
-               bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kBf16)),
-               bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kF32)));
-  }
 }
 
 OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
@@ -107,19 +88,9 @@ OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
                                {"shape", checkpoint.specs[i].shape},
                                {"dtype", checkpoint.stored_types[i]}});
   }
+  json["runs_in"] = runs_in(checkpoint);
   json["notes"] = checkpoint.notes;
-  json["weight_bytes"] = {{"bf16", weight_bytes(c, DType::kBf16)},
-                          {"f32", weight_bytes(c, DType::kF32)}};
-  json["context"] = context;
-  for (KvPolicy policy : kKvPolicies) {
-    for (DType dtype : {DType::kBf16, DType::kF32}) {
-      const KvNeed need = need_of(c, policy, dtype, context);
-      json["kv_bytes"][kv_policy_name(policy)][dtype == DType::kBf16 ? "bf16" : "f32"] = {
-          {"prefill", need.prefill_bytes},
-          {"decode", need.decode_bytes},
-          {"peak", need.peak_bytes()}};
-    }
-  }
+  add_memory(checkpoint, context, json);
   return json;
 }
 
@@ -139,7 +110,7 @@ Status info(const InfoOptions& options) {
     return {};
   }
   print_config(checkpoint);
-  print_memory(checkpoint.config, context);
+  print_memory(checkpoint, context);
   if (options.tensors) {
     fmt::print("tensors\n");
     for (size_t i = 0; i < checkpoint.specs.size(); ++i) {

@@ -19,7 +19,8 @@ class Device;
 
 // How weights are held in memory while running. Sums are fp32 in all.
 enum class WeightType {
-  kAsStored,  // F32 matrices run in fp32, all others in bf16
+  kAsStored,  // fp32 where a matrix is stored as F32 or F16, else bf16; looplm's own integers as
+              // they are; bf16 is an approximation of a GGUF file's blocks
   kF32,
   kBf16,  // weights and the inputs of matrix products are rounded to bf16
   kInt8,  // matrices in int8 with a scale per row; the inputs of products in int8 too, with a scale

@@ -8,17 +8,13 @@
 
 #include "base/file.h"
 #include "infer/parts.h"
+#include "infer/weight_format.h"
 #include "model/checkpoint.h"
 #include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
 
 namespace looplm {
 namespace {
-
-bool is_matrix(ParameterRole role) {
-  return role == ParameterRole::kEmbedding || role == ParameterRole::kHead ||
-         role == ParameterRole::kLinear;
-}
 
 // All parameters of a model as a source gave them, checked before any of them is used.
 class GivenTensors {
@@ -43,24 +39,7 @@ class GivenTensors {
     };
   }
 
-  MatrixFormat format(WeightType wanted) const {
-    if (wanted == WeightType::kInt8) {
-      return {DType::kBf16, BlockQuants::all(Quant::kInt8), Quant::kInt8};
-    }
-    if (wanted == WeightType::kInt4) {
-      return {DType::kBf16, BlockQuants::all(Quant::kInt4), Quant::kInt8};
-    }
-    MatrixFormat format = {dtype(wanted), {}, Quant::kNone};
-    if (wanted != WeightType::kAsStored) return format;
-    for (size_t i = 0; i < specs_.size(); ++i) {
-      const Quant stored = quant_of(tensors_[i]);
-      if (specs_[i].role == ParameterRole::kLinear) {
-        format.blocks.*stack_of(specs_[i].name) = stored;
-      }
-      if (specs_[i].role == ParameterRole::kHead) format.head = stored;
-    }
-    return format;
-  }
+  MatrixFormat format(WeightType wanted) const { return weight_format(wanted, specs_, tensors_); }
 
  private:
   static Status check(const ParameterSpec& spec, const TensorView& view) {
@@ -74,16 +53,6 @@ class GivenTensors {
                                           spec.name, view.data == nullptr ? "without data" : "U8"));
     }
     return {};
-  }
-
-  DType dtype(WeightType wanted) const {
-    if (wanted == WeightType::kF32) return DType::kF32;
-    if (wanted == WeightType::kBf16) return DType::kBf16;
-    // Norms and the gate are fp32 in memory anyhow, and in the GGUF files of every type.
-    for (size_t i = 0; i < specs_.size(); ++i) {
-      if (is_matrix(specs_[i].role) && tensors_[i].dtype == DType::kF32) return DType::kF32;
-    }
-    return DType::kBf16;
   }
 
   std::vector<ParameterSpec> specs_;
@@ -139,6 +108,9 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   LOOPLM_RETURN_IF_ERROR(find_device(o));
   CheckpointOptions opening;
   opening.gate_file = options.gate_file;
+  if (options.weights != WeightType::kAsStored) {
+    opening.block_dtype = options.weights == WeightType::kF32 ? DType::kF32 : DType::kBf16;
+  }
   opening.pool = &o.device->pool();
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(path, opening));
   ModelSource source;

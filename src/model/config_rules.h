@@ -53,14 +53,25 @@ struct ModelFamily {
   NormPlacement norm_placement;
   bool exit_gate;
   bool biases_unless_denied;  // q, k and v have biases unless "attention_bias" is false
+  bool window_unless_null;    // attention has a window unless "sliding_window" is null
   bool remote_code;           // Hugging Face loads it through "auto_map"
 };
-inline constexpr std::array<ModelFamily, 4> kModelFamilies = {{
-    {"ouro", "Ouro", "total_ut_steps", 4, NormPlacement::kSandwich, true, false, true},
-    {"llama", "Llama", nullptr, 1, NormPlacement::kPre, false, false, false},
-    {"qwen2", "Qwen2", nullptr, 1, NormPlacement::kPre, false, true, false},
-    {"nanbeige", "Nanbeige", "num_loops", 1, NormPlacement::kPre, false, false, true},
+inline constexpr std::array<ModelFamily, 5> kModelFamilies = {{
+    {"ouro", "Ouro", "total_ut_steps", 4, NormPlacement::kSandwich, true, false, false, true},
+    {"llama", "Llama", nullptr, 1, NormPlacement::kPre, false, false, false, false},
+    {"mistral", "Mistral", nullptr, 1, NormPlacement::kPre, false, false, true, false},
+    {"qwen2", "Qwen2", nullptr, 1, NormPlacement::kPre, false, true, false, false},
+    {"nanbeige", "Nanbeige", "num_loops", 1, NormPlacement::kPre, false, false, false, true},
 }};
+
+// "ouro, llama, ..."
+inline std::string model_types_text() {
+  std::string text;
+  for (const ModelFamily& family : kModelFamilies) {
+    text += (text.empty() ? "" : ", ") + std::string(family.model_type);
+  }
+  return text;
+}
 
 // nullptr for a model type that looplm does not know.
 inline const ModelFamily* find_model_family(std::string_view model_type) {

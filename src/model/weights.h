@@ -67,6 +67,8 @@ class ModelWeights {
   const PackedMatrix& head() const { return head_; }          // terms E, columns V
   const TensorView& embedding() const { return embedding_; }  // (V, E)
   uint64_t packed_bytes() const;
+  // The same of a model that would be loaded, from a file with its embedding table in that dtype.
+  static uint64_t bytes(const ModelConfig& config, const MatrixFormat& format, DType embedding);
   // Bytes of matrices that one trip through the stack reads, and one read-out.
   uint64_t block_bytes() const;
   uint64_t head_bytes() const { return head_.bytes(); }

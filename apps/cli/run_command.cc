@@ -331,8 +331,8 @@ Status answer_lines(Model& model, const RunOptions& options, const GenerateOptio
     }
     if (!std::getline(std::cin, line)) break;
     if (line.empty()) continue;
-    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode_prompt(model, line));
-    const Status status = answer(model, options, ids, request);
+    const auto ids = encode_prompt(model, line);
+    const Status status = ids.ok() ? answer(model, options, ids.value(), request) : ids.status();
     if (status.ok()) continue;
     if (!terminal) return status.with_context(fmt::format("line {}", number));
     fmt::print(stderr, "looplm: {}\n", status.message());

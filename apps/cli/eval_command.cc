@@ -73,7 +73,7 @@ void print(const EvalOptions& options, const Model& model, const DepthTable& tab
            const std::vector<EvalGroup>& groups) {
   if (options.json) {
     OrderedJson json;
-    json["model"] = model.directory();
+    json["model"] = model.name();
     json["data"] = options.data;
     json.update(depth_table_json(table));
     if (!groups.empty()) {
@@ -83,7 +83,7 @@ void print(const EvalOptions& options, const Model& model, const DepthTable& tab
     fmt::print("{}\n", json_line(json));
     return;
   }
-  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n", model.directory(), options.data,
+  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n", model.name(), options.data,
              table.examples, table.tokens,
              options.resamples > 0 ? "; 95% intervals in brackets" : "");
   fmt::print("{}", options.markdown ? depth_table_markdown(table) : depth_table_text(table));

@@ -171,7 +171,7 @@ class ResultPrinter {
   void end(const std::vector<TaskResult>& results) const {
     if (options_.json) {
       OrderedJson json;
-      json["model"] = model_.directory();
+      json["model"] = model_.name();
       json["tasks"] = OrderedJson::array();
       for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
       fmt::print("{}\n", json_line(json));
@@ -270,7 +270,7 @@ Status eval_tasks(const EvalTasksOptions& given) {
   }
   if (!results.empty()) printer.end(results);
   if (!options.html.empty() && !results.empty()) {
-    const Status written = write_html(tasks_document(model->directory(), results), options.html);
+    const Status written = write_html(tasks_document(model->name(), results), options.html);
     if (status.ok()) status = written;
   }
   return status;

@@ -43,6 +43,7 @@ Result<std::vector<int32_t>> encode_prompt(Model& model, const std::string& text
         "'{}' has no tokenizer with it to read text by; give token ids with --ids 1,2,3",
         model.name()));
   }
+  LOOPLM_RETURN_IF_ERROR(check_utf8(text).with_context("the prompt"));
   return model.tokenizer()->encode(text);
 }
 

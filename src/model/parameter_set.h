@@ -29,6 +29,7 @@ class ParameterSet {
   float* data() { return values_.data(); }
   const float* data() const { return values_.data(); }
   std::span<float> values() { return values_.span(); }
+  std::span<const float> values() const { return values_.span(); }
 
   // Where parameter `index` of specs() starts.
   int64_t offset(size_t index) const { return offsets_[index]; }

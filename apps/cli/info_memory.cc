@@ -25,8 +25,11 @@ const char* weight_type_name(WeightType type) {
 
 uint64_t held_bytes(const Checkpoint& checkpoint, WeightType type) {
   const MatrixFormat format = weight_format(type, checkpoint.specs, checkpoint.tensors);
-  // The embedding is the first parameter.
-  return ModelWeights::bytes(checkpoint.config, format, checkpoint.tensors.front().dtype);
+  // The embedding is the first parameter; a GGUF file's blocks become what is asked for.
+  DType embedding = checkpoint.tensors.front().dtype;
+  const bool blocks = checkpoint.stored_types.front() != dtype_name(embedding);
+  if (blocks && type == WeightType::kF32) embedding = DType::kF32;
+  return ModelWeights::bytes(checkpoint.config, format, embedding);
 }
 
 KvNeed need_of(const ModelConfig& config, KvPolicy policy, KvType type, int64_t context) {

@@ -1,6 +1,7 @@
 // A GGUF file's keys to ModelConfig.
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
@@ -35,7 +36,7 @@ struct FixedKey {
   const char* key;
   double harmless;
 };
-constexpr std::array<FixedKey, 11> kFixedKeys = {{
+constexpr FixedKey kFixedKeys[] = {
     {"expert_count", 0},
     {"attention.sliding_window", 0},
     {"attention.clamp_kqv", 0},
@@ -46,7 +47,7 @@ constexpr std::array<FixedKey, 11> kFixedKeys = {{
     {"logit_scale", 1},
     {"embedding_scale", 1},
     {"residual_scale", 1},
-}};
+};
 
 // What may stand under "rope." besides; any other key there is of a RoPE that looplm does not run.
 constexpr std::array<const char*, 5> kRopeKeys = {"rope.dimension_count", "rope.freq_base",
@@ -132,7 +133,7 @@ Status check_structure(const Keys& keys) {
   }
   for (const std::string& key : keys.beginning_with("rope.")) {
     if (std::find(kRopeKeys.begin(), kRopeKeys.end(), key) != kRopeKeys.end()) continue;
-    if (std::any_of(kFixedKeys.begin(), kFixedKeys.end(),
+    if (std::any_of(std::begin(kFixedKeys), std::end(kFixedKeys),
                     [&](const FixedKey& fixed) { return key == fixed.key; })) {
       continue;
     }

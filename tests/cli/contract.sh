@@ -207,7 +207,9 @@ refuses "study setting" "training.stepz" "$looplm" experiment run reachability -
 refuses "study shapes" "model.shapes" "$looplm" experiment run reachability --settings paths.toml --set 'model.shapes=[]' --out x
 refuses "other settings" "whole" "$looplm" experiment run reachability --settings paths.toml --set training.steps=7 --out whole
 "$looplm" run run/model -p "7-2*3=" -n 2 >text 2>/dev/null || fail "run -p"
-"$looplm" info run/model >/dev/null || fail "info"
+"$looplm" info run/model >text || fail "info"
+grep -q "runs in .*(--dtype auto)" text || fail "info: what it runs in"
+grep -Eq "^  int4 +[0-9.]+ [KMG]?i?B +[0-9]+ \([0-9]+\)" text || fail "info: what fits: $(cat text)"
 
 # --- a run that is killed and resumed gives the bits of one that was not
 "$looplm" train run.toml --set run.steps=60 --set run.checkpoint_every=5 --set 'run.out="whole"' >/dev/null || fail "train whole"

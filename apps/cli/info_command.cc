@@ -12,8 +12,11 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/token_text.h"
 #include "model/checkpoint.h"
+#include "model/end_of_text.h"
 #include "model/memory_report.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm::cli {
 namespace {
@@ -57,6 +60,22 @@ std::string stored_text(const Checkpoint& checkpoint) {
   return text;
 }
 
+// "2 <|im_end|>": the token's text where there is a tokenizer.
+std::string end_name(const EndOfText& end, const Tokenizer* tokenizer) {
+  return tokenizer == nullptr ? std::to_string(end.id)
+                              : fmt::format("{} {}", end.id, quoted(tokenizer->bytes(end.id)));
+}
+
+void print_ends(const EndsOfText& ends, const Tokenizer* tokenizer) {
+  const char* label = "ends of text";
+  if (ends.ends.empty()) fmt::print("  {:<16} none: generation goes on to its limit\n", label);
+  for (const EndOfText& end : ends.ends) {
+    fmt::print("  {:<16} {}: {}\n", label, end_name(end, tokenizer), fmt::join(end.named_by, "; "));
+    label = "";
+  }
+  for (const std::string& note : ends.notes) fmt::print("  note             {}\n", note);
+}
+
 void print_config(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config;
   std::string files;
@@ -93,6 +112,17 @@ void print_memory(const ModelConfig& config, int64_t context) {
                bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kBf16)),
                bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kF32)));
   }
+}
+
+OrderedJson ends_json(const EndsOfText& ends, const Tokenizer* tokenizer) {
+  OrderedJson json = OrderedJson::array();
+  for (const EndOfText& end : ends.ends) {
+    OrderedJson entry = {{"id", end.id}};
+    if (tokenizer != nullptr) entry["token"] = std::string(tokenizer->bytes(end.id));
+    entry["named_by"] = end.named_by;
+    json.push_back(std::move(entry));
+  }
+  return json;
 }
 
 OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
@@ -134,11 +164,18 @@ Status info(const InfoOptions& options) {
     return invalid_argument(fmt::format("--context is {}; the model has {} positions", context,
                                         checkpoint.config.max_positions));
   }
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                          checkpoint_tokenizer(checkpoint));
+  LOOPLM_ASSIGN_OR_RETURN(const EndsOfText ends, find_ends_of_text(checkpoint, tokenizer.get()));
   if (options.json) {
-    fmt::print("{}\n", info_json(checkpoint, context).dump(1));
+    OrderedJson json = info_json(checkpoint, context);
+    json["ends_of_text"] = ends_json(ends, tokenizer.get());
+    for (const std::string& note : ends.notes) json["notes"].push_back(note);
+    fmt::print("{}\n", json.dump(1, ' ', false, OrderedJson::error_handler_t::replace));
     return {};
   }
   print_config(checkpoint);
+  print_ends(ends, tokenizer.get());
   print_memory(checkpoint.config, context);
   if (options.tensors) {
     fmt::print("tensors\n");

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "looplm/config.h"
 #include "looplm/kv_policy.h"
@@ -44,6 +45,10 @@ class Model {
   const ModelConfig& config() const;
   // Null where there is none.
   const Tokenizer* tokenizer() const;
+  // The tokens at which generation stops (GenerateOptions::ignore_eos: does not), from all files
+  // that name one: config.json, generation_config.json, tokenizer_config.json, the chat template,
+  // and a GGUF file's keys.
+  const std::vector<EndOfText>& ends_of_text() const;
   // Or the GGUF file.
   const std::string& directory() const;
 

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "infer/parts.h"
 #include "model/quantized_checkpoint.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm {
 namespace {
@@ -63,18 +63,12 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   LOOPLM_ASSIGN_OR_RETURN(
       ModelWeights weights,
       ModelWeights::load(checkpoint.config, source_of(checkpoint), format, *device));
-  std::unique_ptr<Tokenizer> tokenizer;
-  const std::string directory = companion_directory(path);
-  if (file_exists(directory + "/tokenizer.json")) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
-  } else if (!checkpoint.tokenizer_json.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer,
-                            Tokenizer::parse(checkpoint.tokenizer_json, path + ": tokenizer.ggml"));
-  }
+  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, checkpoint_tokenizer(checkpoint));
+  LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, tokenizer.get()));
   const KvLayout layout = {checkpoint.config.kv_heads, checkpoint.config.head_dim, options.kv};
   std::unique_ptr<Parts> parts(new Parts{std::move(checkpoint), std::move(device),
-                                         std::move(weights), std::move(tokenizer), nullptr,
-                                         PagePool(layout)});
+                                         std::move(weights), std::move(tokenizer), std::move(ends),
+                                         nullptr, PagePool(layout)});
   parts->runner = std::make_unique<PassRunner>(parts->weights, *parts->device);
   return std::unique_ptr<Model>(new Model(std::move(parts)));
 }
@@ -84,6 +78,7 @@ Model::~Model() = default;
 
 const ModelConfig& Model::config() const { return parts_->config(); }
 const Tokenizer* Model::tokenizer() const { return parts_->tokenizer.get(); }
+const std::vector<EndOfText>& Model::ends_of_text() const { return parts_->ends.ends; }
 const std::string& Model::directory() const { return parts_->checkpoint.directory; }
 
 }  // namespace looplm

@@ -9,6 +9,7 @@
 #include "infer/pass.h"
 #include "kernels/device.h"
 #include "model/checkpoint.h"
+#include "model/end_of_text.h"
 #include "model/weights.h"
 
 namespace looplm {
@@ -18,6 +19,7 @@ struct Model::Parts {
   std::unique_ptr<Device> device;
   ModelWeights weights;
   std::unique_ptr<Tokenizer> tokenizer;  // null when the model has none
+  EndsOfText ends;
   std::unique_ptr<PassRunner> runner;
   PagePool pages;
 

@@ -388,7 +388,7 @@ Result<TaskQuestions> task_questions(const Task& task, const Model& model,
                                      const QuestionLimits& limits) {
   if (model.tokenizer() == nullptr) {
     return invalid_argument(
-        fmt::format("'{}' has no tokenizer.json, which tasks need", model.directory()));
+        fmt::format("'{}' has no tokenizer.json, which tasks need", model.name()));
   }
   return QuestionBuilder(task, model, limits).build();
 }

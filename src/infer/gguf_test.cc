@@ -117,7 +117,7 @@ TEST_F(InferGgufTypes, TheTokenizerLiesBesideTheFile) {
   write_byte_tokenizer(directory_.path(), 31);
   const auto beside = load(path);
   ASSERT_NE(beside->tokenizer(), nullptr);
-  EXPECT_EQ(beside->directory(), path);
+  EXPECT_EQ(beside->name(), path);
 }
 
 TEST_F(InferGgufTypes, TheFilesOwnTokenizerIsReadUnlessOneLiesBeside) {

@@ -238,6 +238,22 @@ TEST(TokenizerFile, APatternThatNeedsTooManyStepsIsAnErrorThatNamesIt) {
   EXPECT_OK((*tokenizer)->encode("aaa"));
 }
 
+TEST(TokenizerFile, ATokenOutsideTheByteAlphabetIsOnlyDecoded) {
+  // Hugging Face tokenizers 0.23.3: bytes for the first text, 260 for the second.
+  auto tokenizer = Tokenizer::parse(small_file([](Json& file) {
+                                      file["model"]["ignore_merges"] = true;
+                                      file["model"]["vocab"]["\u6F22"] = 258;
+                                      file["model"]["vocab"]["a b"] = 259;
+                                      file["model"]["vocab"]["\u00E6\u00BC\u00A2x"] = 260;
+                                    }),
+                                    "small");
+  ASSERT_OK(tokenizer.status());
+  const Tokenizer& t = **tokenizer;
+  EXPECT_THAT(t.encode("\u6F22").value(), ElementsAre(0xE6, 0xBC, 0xA2));
+  EXPECT_THAT(t.encode("\u6F22x").value(), ElementsAre(260));
+  EXPECT_EQ(t.decode(std::vector<int32_t>{258, 259}), "\u6F22a b");
+}
+
 TEST(AddedTokens, DecodeToTheirOwnLetters) {
   // Each of these letters stands for another byte in the byte-level alphabet.
   const std::vector<std::string> contents = {"viva\u010D", "caf\u00E9", "\u0111em", "\u0120x",

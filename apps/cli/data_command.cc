@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
+#include "model/tokenizer_files.h"
 #include "tensor/memory_plan.h"
 #include "train/shard_builder.h"
 #include "train/token_shard.h"
@@ -41,15 +42,15 @@ Result<std::optional<int32_t>> end_token(const BuildOptions& options, const Toke
   LOOPLM_ASSIGN_OR_RETURN(const std::optional<int32_t> id,
                           end_token_of(options.tokenizer, tokenizer));
   if (id) return id;
-  return invalid_argument(
-      fmt::format("'{}' names no eos_token in a tokenizer_config.json; give one with --end-token, "
-                  "or 'none'",
-                  options.tokenizer));
+  return invalid_argument(fmt::format(
+      "'{}' names no eos_token in a tokenizer_config.json or GGUF key; give one with --end-token, "
+      "or 'none'",
+      options.tokenizer));
 }
 
 Status build(const BuildOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::load(options.tokenizer));
+                          load_tokenizer(options.tokenizer));
   ShardBuildOptions settings = options.build;
   settings.split = options.split == "line"   ? TextSplit::kLine
                    : options.split == "file" ? TextSplit::kFile
@@ -108,7 +109,7 @@ Status show(const ShowOptions& options) {
   LOOPLM_RETURN_IF_ERROR(shard.verify());
   std::unique_ptr<Tokenizer> tokenizer;
   if (!options.tokenizer.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(options.tokenizer));
+    LOOPLM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.tokenizer));
   }
   fmt::print("{}: {} documents, {} tokens, vocabulary {}, hash {:016x}\n", shard.path(),
              shard.documents(), shard.tokens(), shard.vocab_size(), shard.hash());
@@ -168,7 +169,7 @@ void add_build(Program& program, Command& data) {
                    "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
                    "(read, not learnt) and 'completion'")
       ->required();
-  command->add_option("--tokenizer", o->tokenizer, "Directory with a tokenizer.json")->required();
+  command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
       ->required();
   command->add_option("--split", o->split, "A document of a text file: paragraph, line or file")
@@ -200,7 +201,8 @@ void add_show(Program& program, Command& data) {
   auto o = std::make_shared<ShowOptions>();
   Command* command = data.add_subcommand("show", "Check a token shard and print documents of it");
   command->add_option("shard", o->shard, "A shard")->required();
-  command->add_option("--tokenizer", o->tokenizer, "Show text by this directory's tokenizer.json");
+  command->add_option("--tokenizer", o->tokenizer,
+                      "Show text by the tokenizer of this model directory or GGUF file");
   command->add_option("--first", o->first, "First document to print")
       ->check(not_negative())
       ->capture_default_str();

@@ -13,8 +13,11 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/info_memory.h"
+#include "cli/token_text.h"
 #include "infer/weight_format.h"
 #include "model/checkpoint.h"
+#include "model/end_of_text.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm::cli {
 namespace {
@@ -54,6 +57,22 @@ std::string runs_in(const Checkpoint& checkpoint) {
       weight_format(WeightType::kAsStored, checkpoint.specs, checkpoint.tensors));
 }
 
+// "2 <|im_end|>": the token's text where there is a tokenizer.
+std::string end_name(const EndOfText& end, const Tokenizer* tokenizer) {
+  return tokenizer == nullptr ? std::to_string(end.id)
+                              : fmt::format("{} {}", end.id, quoted(tokenizer->bytes(end.id)));
+}
+
+void print_ends(const EndsOfText& ends, const Tokenizer* tokenizer) {
+  const char* label = "ends of text";
+  if (ends.ends.empty()) fmt::print("  {:<16} none: generation goes on to its limit\n", label);
+  for (const EndOfText& end : ends.ends) {
+    fmt::print("  {:<16} {}: {}\n", label, end_name(end, tokenizer), fmt::join(end.named_by, "; "));
+    label = "";
+  }
+  for (const std::string& note : ends.notes) fmt::print("  note             {}\n", note);
+}
+
 void print_config(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config;
   std::string files;
@@ -74,6 +93,17 @@ void print_config(const Checkpoint& checkpoint) {
   fmt::print("  vocabulary       {}{}\n", c.vocab_size, c.tie_embeddings ? ", tied head" : "");
   fmt::print("  positions        {}, RoPE base {}\n", c.max_positions, c.rope_theta);
   for (const std::string& note : checkpoint.notes) fmt::print("  note             {}\n", note);
+}
+
+OrderedJson ends_json(const EndsOfText& ends, const Tokenizer* tokenizer) {
+  OrderedJson json = OrderedJson::array();
+  for (const EndOfText& end : ends.ends) {
+    OrderedJson entry = {{"id", end.id}};
+    if (tokenizer != nullptr) entry["token"] = std::string(tokenizer->bytes(end.id));
+    entry["named_by"] = end.named_by;
+    json.push_back(std::move(entry));
+  }
+  return json;
 }
 
 OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
@@ -105,11 +135,18 @@ Status info(const InfoOptions& options) {
     return invalid_argument(fmt::format("--context is {}; the model has {} positions", context,
                                         checkpoint.config.max_positions));
   }
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                          checkpoint_tokenizer(checkpoint));
+  LOOPLM_ASSIGN_OR_RETURN(const EndsOfText ends, find_ends_of_text(checkpoint, tokenizer.get()));
   if (options.json) {
-    fmt::print("{}\n", info_json(checkpoint, context).dump(1));
+    OrderedJson json = info_json(checkpoint, context);
+    json["ends_of_text"] = ends_json(ends, tokenizer.get());
+    for (const std::string& note : ends.notes) json["notes"].push_back(note);
+    fmt::print("{}\n", json.dump(1, ' ', false, OrderedJson::error_handler_t::replace));
     return {};
   }
   print_config(checkpoint);
+  print_ends(ends, tokenizer.get());
   print_memory(checkpoint, context);
   if (options.tensors) {
     fmt::print("tensors\n");

@@ -23,6 +23,7 @@
 #include "kernels/peaks.h"
 #include "model/checkpoint.h"
 #include "tensor/memory_plan.h"
+#include "text/lines.h"
 
 namespace looplm::cli {
 namespace {
@@ -312,6 +313,8 @@ Status answer_lines(Model& model, const RunOptions& options, const GenerateOptio
       std::fflush(stderr);
     }
     if (!std::getline(std::cin, line)) break;
+    if (line.ends_with('\r')) line.pop_back();
+    if (number == 1) line = std::string(without_byte_order_mark(line));
     if (line.empty()) continue;
     const auto ids = encode_prompt(model, line);
     const Status status = ids.ok() ? answer(model, options, ids.value(), request) : ids.status();

@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/token_text.h"
 #include "model/atomic_directory.h"
+#include "model/tokenizer_files.h"
 #include "text/utf8.h"
 #include "train/corpus.h"
 
@@ -119,7 +120,7 @@ Result<std::string> text_to_encode(const CodeOptions& options) {
 
 Status encode(const CodeOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::load(options.directory));
+                          load_tokenizer(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, text_to_encode(options));
   LOOPLM_RETURN_IF_ERROR(check_utf8(text).with_context("the text"));
   LOOPLM_ASSIGN_OR_RETURN(
@@ -144,7 +145,7 @@ Status encode(const CodeOptions& options) {
 
 Status decode(const CodeOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::load(options.directory));
+                          load_tokenizer(options.directory));
   std::string list = options.ids;
   if (list.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(list, standard_input());
@@ -199,7 +200,7 @@ void add_train(Program& program, Command& parent) {
 void add_encode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
   Command* command = parent.add_subcommand("encode", "Print the ids of a text");
-  command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
+  command->add_option("DIR", o->directory, kTokenizerPlace)->required();
   Option* prompt = command->add_option("-p,--prompt", o->prompt,
                                        "The text (default: standard input, line ends included)");
   command->add_option("--file", o->file, "Read the text from this file")->excludes(prompt);
@@ -221,7 +222,7 @@ void add_encode(Program& program, Command& parent) {
 void add_decode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
   Command* command = parent.add_subcommand("decode", "Print the text of ids");
-  command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
+  command->add_option("DIR", o->directory, kTokenizerPlace)->required();
   command->add_option("--ids", o->ids, "Ids, such as 1,2,3 (default: standard input)");
   command->add_flag("--no-special", o->no_special, "Leave special tokens out");
   command->add_flag("--json", o->json, "Print one JSON object: text");

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "looplm/config.h"
 #include "looplm/kv_policy.h"
@@ -47,7 +48,11 @@ struct ModelSource {
   // create() or update_weights() returns.
   TensorSource tensors;
   std::shared_ptr<const Tokenizer> tokenizer{};  // may be null
-  std::string name = "model in memory";          // for messages and reports
+  // Tokens that end a text. Empty: the config's eos_token_ids. Model::load collects what
+  // config.json, generation_config.json, tokenizer_config.json, the chat template and a GGUF file's
+  // keys say.
+  std::vector<EndOfText> ends_of_text{};
+  std::string name = "model in memory";  // for messages and reports
 };
 
 // Everything a model reads while it runs is in memory of its own: files and sources may change or
@@ -67,6 +72,8 @@ class Model {
   const ModelConfig& config() const;
   // Null where there is none.
   const Tokenizer* tokenizer() const;
+  // The tokens at which generation stops unless GenerateOptions::ignore_eos says otherwise.
+  const std::vector<EndOfText>& ends_of_text() const;
   // The source's name, or the path loaded.
   const std::string& name() const;
   const std::shared_ptr<Device>& device() const;

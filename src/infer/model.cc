@@ -6,12 +6,13 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "infer/parts.h"
 #include "infer/weight_format.h"
 #include "model/checkpoint.h"
+#include "model/end_of_text.h"
 #include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm {
 namespace {
@@ -60,16 +61,13 @@ class GivenTensors {
   std::unordered_map<std::string, size_t> places_;
 };
 
-Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& path,
-                                                        const std::string& in_file) {
-  const std::string directory = companion_directory(path);
-  std::unique_ptr<Tokenizer> tokenizer;
-  if (file_exists(directory + "/tokenizer.json")) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
-  } else if (!in_file.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::parse(in_file, path + ": tokenizer.ggml"));
+std::vector<EndOfText> ends_of(const ModelSource& source) {
+  if (!source.ends_of_text.empty()) return source.ends_of_text;
+  std::vector<EndOfText> ends;
+  for (const int64_t id : source.config.eos_token_ids) {
+    ends.push_back({static_cast<int32_t>(id), {"config: eos_token_id"}});
   }
-  return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
+  return ends;
 }
 
 // On the device of the options, or one that it puts there.
@@ -95,6 +93,7 @@ Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
   std::unique_ptr<Parts> parts(new Parts{.name = source.name,
                                          .tokenizer = source.tokenizer,
                                          .tokenizer_status = {},
+                                         .ends = ends_of(source),
                                          .device = std::move(o.device),
                                          .weights = std::move(weights),
                                          .pages = PagePool(layout),
@@ -116,7 +115,9 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   ModelSource source;
   source.config = checkpoint.config;
   source.tensors = checkpoint_source(checkpoint);
-  LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, load_tokenizer(path, checkpoint.tokenizer_json));
+  LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
+  LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
+  source.ends_of_text = std::move(ends.ends);
   source.name = path;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
   model->parts_->tokenizer_status = checkpoint.tokenizer_status;
@@ -128,6 +129,7 @@ Model::~Model() = default;
 
 const ModelConfig& Model::config() const { return parts_->config(); }
 const Tokenizer* Model::tokenizer() const { return parts_->tokenizer.get(); }
+const std::vector<EndOfText>& Model::ends_of_text() const { return parts_->ends; }
 const std::string& Model::name() const { return parts_->name; }
 const std::shared_ptr<Device>& Model::device() const { return parts_->device; }
 

@@ -220,15 +220,7 @@ Status read_token_ids(const Json& json, ModelConfig& config) {
   const int64_t last = config.vocab_size - 1;
   LOOPLM_ASSIGN_OR_RETURN(config.bos_token_id, json_int(json, "bos_token_id", -1, -1, last));
   LOOPLM_ASSIGN_OR_RETURN(config.pad_token_id, json_int(json, "pad_token_id", -1, -1, last));
-  if (!is_given(json, "eos_token_id")) return {};
-  const Json& eos = json["eos_token_id"];
-  const Json list = eos.is_array() ? eos : Json::array({eos});
-  for (const Json& item : list) {
-    const Json object = {{"eos_token_id", item}};
-    LOOPLM_ASSIGN_OR_RETURN(const int64_t id, json_int(object, "eos_token_id", -1, 0, last));
-    if (id == -1) return invalid_argument("'eos_token_id' holds null; expected token ids");
-    config.eos_token_ids.push_back(id);
-  }
+  LOOPLM_ASSIGN_OR_RETURN(config.eos_token_ids, read_eos_token_ids(json, config.vocab_size));
   return {};
 }
 
@@ -272,6 +264,21 @@ Result<ModelConfig> parse(const Json& json) {
 }
 
 }  // namespace
+
+Result<std::vector<int64_t>> read_eos_token_ids(const Json& json, int64_t vocab_size) {
+  std::vector<int64_t> ids;
+  if (!is_given(json, "eos_token_id")) return ids;
+  const Json& eos = json["eos_token_id"];
+  const Json list = eos.is_array() ? eos : Json::array({eos});
+  for (const Json& item : list) {
+    const Json object = {{"eos_token_id", item}};
+    LOOPLM_ASSIGN_OR_RETURN(const int64_t id,
+                            json_int(object, "eos_token_id", -1, 0, vocab_size - 1));
+    if (id == -1) return invalid_argument("'eos_token_id' holds null; expected token ids");
+    ids.push_back(id);
+  }
+  return ids;
+}
 
 Result<ModelConfig> parse_model_config(const std::string& json_text, const std::string& what) {
   if (json_text.size() > kMaxConfigBytes) {

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "looplm/config.h"
+
+#include "base/json.h"
 
 namespace looplm {
 
@@ -82,6 +85,10 @@ inline const ModelFamily* find_model_family(std::string_view model_type) {
 }
 
 inline constexpr std::array<const char*, 3> kConfigDtypes = {"bfloat16", "float16", "float32"};
+
+// "eos_token_id" of a config.json or generation_config.json: a number, a list, or null or missing
+// for none.
+Result<std::vector<int64_t>> read_eos_token_ids(const Json& json, int64_t vocab_size);
 
 inline constexpr const char* kSandwichName = "sandwich";
 inline constexpr const char* kPreName = "pre";

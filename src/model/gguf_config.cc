@@ -180,12 +180,10 @@ Status read_vocabulary(const GgufFile& file, ModelConfig& config) {
                           gguf_int(metadata, "tokenizer.ggml.bos_token_id", -1, 0, last));
   LOOPLM_ASSIGN_OR_RETURN(config.pad_token_id,
                           gguf_int(metadata, "tokenizer.ggml.padding_token_id", -1, 0, last));
-  // The end of a text and, in chat models, the end of a turn.
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+  std::vector<int64_t>& ends = config.eos_token_ids;
+  for (const char* key : kGgufEndKeys) {
     LOOPLM_ASSIGN_OR_RETURN(const int64_t id, gguf_int(metadata, key, -1, 0, last));
-    if (id != -1 && (config.eos_token_ids.empty() || config.eos_token_ids[0] != id)) {
-      config.eos_token_ids.push_back(id);
-    }
+    if (id != -1 && std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
   }
   return {};
 }

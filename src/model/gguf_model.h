@@ -7,6 +7,7 @@
 #ifndef LOOPLM_MODEL_GGUF_MODEL_H_
 #define LOOPLM_MODEL_GGUF_MODEL_H_
 
+#include <array>
 #include <string>
 
 #include "looplm/config.h"
@@ -20,6 +21,13 @@ namespace looplm {
 // Names of the exit gate in a GGUF file, for writers that keep it.
 inline constexpr const char* kGgufGateWeightName = "early_exit_gate.weight";
 inline constexpr const char* kGgufGateBiasName = "early_exit_gate.bias";
+
+// Keys of the ids that end a text, a turn (of a chat) and a message (before a tool is run).
+inline constexpr std::array<const char*, 3> kGgufEndKeys = {
+    "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+
+// A chat template; named ones have ".NAME" behind it.
+inline constexpr const char* kGgufChatTemplateKey = "tokenizer.chat_template";
 
 // The file's name for a parameter of ours: "blk.3.ffn_down.weight".
 std::string gguf_tensor_name(const std::string& parameter);

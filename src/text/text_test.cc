@@ -238,6 +238,54 @@ TEST(TokenizerFile, APatternThatNeedsTooManyStepsIsAnErrorThatNamesIt) {
   EXPECT_OK((*tokenizer)->encode("aaa"));
 }
 
+TEST(TokenizerFile, ATokenOutsideTheByteAlphabetIsOnlyDecoded) {
+  // Hugging Face tokenizers 0.23.3: bytes for the first text, 260 for the second.
+  auto tokenizer = Tokenizer::parse(small_file([](Json& file) {
+                                      file["model"]["ignore_merges"] = true;
+                                      file["model"]["vocab"]["\u6F22"] = 258;
+                                      file["model"]["vocab"]["a b"] = 259;
+                                      file["model"]["vocab"]["\u00E6\u00BC\u00A2x"] = 260;
+                                    }),
+                                    "small");
+  ASSERT_OK(tokenizer.status());
+  const Tokenizer& t = **tokenizer;
+  EXPECT_THAT(t.encode("\u6F22").value(), ElementsAre(0xE6, 0xBC, 0xA2));
+  EXPECT_THAT(t.encode("\u6F22x").value(), ElementsAre(260));
+  EXPECT_EQ(t.decode(std::vector<int32_t>{258, 259}), "\u6F22a b");
+}
+
+TEST(AddedTokens, DecodeToTheirOwnLetters) {
+  // Each of these letters stands for another byte in the byte-level alphabet.
+  const std::vector<std::string> contents = {"viva\u010D", "caf\u00E9", "\u0111em", "\u0120x",
+                                             "\u6F22"};
+  auto tokenizer = Tokenizer::parse(
+      small_file([&](Json& file) {
+        for (const std::string& content : contents) {
+          const bool special = content == "caf\u00E9";
+          file["added_tokens"].push_back({{"id", 258 + file["added_tokens"].size()},
+                                          {"content", content},
+                                          {"special", special},
+                                          {"normalized", content == "\u0111em"}});
+        }
+      }),
+      "small");
+  ASSERT_OK(tokenizer.status());
+  const Tokenizer& t = **tokenizer;
+  std::string all;
+  for (size_t i = 0; i < contents.size(); ++i) {
+    const auto id = static_cast<int32_t>(258 + i);
+    EXPECT_THAT(t.encode(contents[i]).value(), ElementsAre(id));
+    EXPECT_EQ(t.bytes(id), contents[i]);
+    EXPECT_EQ(t.decode(std::vector<int32_t>{id}, false), contents[i]);
+    all += contents[i];
+  }
+  EXPECT_EQ(t.decode(t.encode(all).value(), false), all);
+  // Tokens of the vocabulary are of the alphabet.
+  EXPECT_EQ(t.bytes(t.id_of("\u010D").value()), "\r");
+  Detokenizer stream(t, /*skip_special=*/false);
+  EXPECT_EQ(stream.push(259), "caf\u00E9");
+}
+
 TEST(TokenizerFile, DamageIsNamed) {
   const auto expect_error = [](const std::function<void(Json&)>& change, const std::string& words) {
     auto tokenizer = Tokenizer::parse(small_file(change), "file.json");

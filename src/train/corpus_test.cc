@@ -7,6 +7,7 @@
 
 #include "looplm/tokenizer_trainer.h"
 
+#include "model/tokenizer_files.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 #include "train/data_loader.h"

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
-#include "base/json.h"
 #include "model/atomic_directory.h"
 #include "train/token_shard.h"
 
@@ -159,28 +157,6 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
     }));
   }
   return builder.finish(held_out);
-}
-
-Result<std::optional<int32_t>> end_token_of(const std::string& directory,
-                                            const Tokenizer& tokenizer) {
-  const std::string path = directory + "/tokenizer_config.json";
-  if (!file_exists(path)) return std::optional<int32_t>();
-  LOOPLM_ASSIGN_OR_RETURN(const Json config, read_json_file(path));
-  const auto entry = config.is_object() ? config.find("eos_token") : config.end();
-  if (entry == config.end() || entry->is_null()) return std::optional<int32_t>();
-  // Written as the token, or as an object that describes it.
-  const Json& token =
-      entry->is_object() && entry->contains("content") ? (*entry)["content"] : *entry;
-  if (!token.is_string()) {
-    return invalid_argument(
-        fmt::format("{}: eos_token is {}; expected a token", path, entry->dump()));
-  }
-  const std::optional<int32_t> id = tokenizer.id_of(token.get<std::string>());
-  if (!id) {
-    return invalid_argument(
-        fmt::format("{}: eos_token '{}' is not in the vocabulary", path, token.get<std::string>()));
-  }
-  return id;
 }
 
 }  // namespace looplm

@@ -49,11 +49,6 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                                        ThreadPool& pool,
                                        const std::function<void(int64_t bytes)>& progress = {});
 
-// The id that ends a document according to `directory`/tokenizer_config.json (eos_token), none
-// when the file or the entry is missing.
-Result<std::optional<int32_t>> end_token_of(const std::string& directory,
-                                            const Tokenizer& tokenizer);
-
 }  // namespace looplm
 
 #endif  // LOOPLM_TRAIN_SHARD_BUILDER_H_

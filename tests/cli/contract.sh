@@ -69,6 +69,18 @@ cmp -s s7.1 s8.1 && fail "another seed, the same ids"
 "$looplm" tokenizer encode tok -p "7-2*3=" >ids || fail "tokenizer encode"
 "$looplm" tokenizer decode tok <ids >text || fail "tokenizer decode"
 [ "$(cat text)" = "7-2*3=" ] || fail "tokenizer: $(cat text)"
+cp -r model chat && cp tok/*.json chat || fail "chat model"
+printf 'ab\ncd\n' | "$looplm" run chat -n 4 --ignore-eos -q >lf || fail "prompts with LF"
+printf '\357\273\277ab\r\n\r\ncd\r\n' | "$looplm" run chat -n 4 --ignore-eos -q >crlf || fail "prompts with CR LF"
+cmp -s lf crlf || fail "CR LF is part of the prompt"
+refuses "prompt in Latin-1" "the prompt: byte 3 .0xE9" "$looplm" run chat -p "$(printf 'caf\351')"
+"$looplm" info chat >info || fail "info"
+expect "ends of text" 'ends of text +0 "<.endoftext.>": config.json: eos_token_id; tokenizer_config.json: eos_token' info
+echo '{"eos_token_id": [0, 7]}' >chat/generation_config.json
+"$looplm" info chat --json >info.json || fail "info of generation_config.json"
+expect "ends of text in JSON" '"generation_config.json: eos_token_id"' info.json
+echo '{"eos_token_id": 300}' >chat/generation_config.json
+refuses "an end outside the vocabulary" "chat/generation_config.json: 'eos_token_id' is 300" "$looplm" run chat -p a
 "$looplm" data build a.jsonl --tokenizer tok --out a.tokens --json >build.json || fail "data build"
 expect "data build" '"documents":200' build.json
 "$looplm" data show a.tokens --tokenizer tok -n 1 >show || fail "data show"

@@ -169,9 +169,9 @@ Status decode(const CodeOptions& options) {
   return {};
 }
 
-void add_train(Program& program, CLI::App& parent) {
+void add_train(Program& program, Command& parent) {
   auto o = std::make_shared<TrainOptions>();
-  CLI::App* command = parent.add_subcommand(
+  Command* command = parent.add_subcommand(
       "train", "Learn a byte-level BPE vocabulary; the same text gives the same file");
   command
       ->add_option("files", o->files,
@@ -197,14 +197,14 @@ void add_train(Program& program, CLI::App& parent) {
   program.on(command, [o] { return train(*o); });
 }
 
-void add_encode(Program& program, CLI::App& parent) {
+void add_encode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
-  CLI::App* command = parent.add_subcommand("encode", "Print the ids of a text");
+  Command* command = parent.add_subcommand("encode", "Print the ids of a text");
   command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
-  CLI::Option* prompt = command->add_option(
-      "-p,--prompt", o->prompt, "The text (default: standard input, line ends included)");
+  Option* prompt = command->add_option("-p,--prompt", o->prompt,
+                                       "The text (default: standard input, line ends included)");
   command->add_option("--file", o->file, "Read the text from this file")->excludes(prompt);
-  CLI::Option* no_special =
+  Option* no_special =
       command->add_flag("--no-special", o->no_special,
                         "Add no special tokens, and read those written in the text as plain text");
   command
@@ -214,14 +214,14 @@ void add_encode(Program& program, CLI::App& parent) {
       ->excludes(no_special);
   command->add_flag("--json", o->json, "Print one JSON object: ids and tokens");
   program.on(command, [o, prompt] {
-    o->has_prompt = prompt->count() > 0;
+    o->has_prompt = prompt->given();
     return encode(*o);
   });
 }
 
-void add_decode(Program& program, CLI::App& parent) {
+void add_decode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
-  CLI::App* command = parent.add_subcommand("decode", "Print the text of ids");
+  Command* command = parent.add_subcommand("decode", "Print the text of ids");
   command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
   command->add_option("--ids", o->ids, "Ids, such as 1,2,3 (default: standard input)");
   command->add_flag("--no-special", o->no_special, "Leave special tokens out");
@@ -232,9 +232,9 @@ void add_decode(Program& program, CLI::App& parent) {
 }  // namespace
 
 void add_tokenizer_command(Program& program) {
-  CLI::App* tokenizer =
+  Command* tokenizer =
       program.app().add_subcommand("tokenizer", "Learn a tokenizer, and use one by hand");
-  tokenizer->require_subcommand(1);
+  tokenizer->require_subcommand();
   add_train(program, *tokenizer);
   add_encode(program, *tokenizer);
   add_decode(program, *tokenizer);

@@ -74,6 +74,7 @@ Status build(const BuildOptions& options) {
     json["targets"] = s.targets;
     json["bytes"] = s.bytes;
     json["lost_bytes"] = s.lost_bytes;
+    json["skipped_documents"] = s.skipped_documents;
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
     json["seconds"] = seconds;
@@ -88,6 +89,9 @@ Status build(const BuildOptions& options) {
   }
   if (s.lost_bytes > 0) {
     fmt::print("{} bytes of text left out: the tokenizer has no token for them\n", s.lost_bytes);
+  }
+  if (s.skipped_documents > 0) {
+    fmt::print("{} bad documents left out, the first: {}\n", s.skipped_documents, s.first_skipped);
   }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
              bytes_text(static_cast<uint64_t>(s.bytes)),
@@ -110,9 +114,12 @@ Status show(const ShowOptions& options) {
   std::unique_ptr<Tokenizer> tokenizer;
   if (!options.tokenizer.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.tokenizer));
+    LOOPLM_RETURN_IF_ERROR(check_same_tokenizer("'" + shard.path() + "'", shard.vocabulary(),
+                                                "'" + options.tokenizer + "'", *tokenizer));
   }
-  fmt::print("{}: {} documents, {} tokens, vocabulary {}, hash {:016x}\n", shard.path(),
-             shard.documents(), shard.tokens(), shard.vocab_size(), shard.hash());
+  fmt::print("{}: {} documents, {} tokens ({} learnt), vocabulary {}, hash {:016x}\n", shard.path(),
+             shard.documents(), shard.tokens(), shard.count_targets(), shard.vocab_size(),
+             shard.hash());
   if (options.first >= shard.documents() && options.count > 0) {
     return invalid_argument(
         fmt::format("--first {}: the shard has {} documents", options.first, shard.documents()));
@@ -179,6 +186,8 @@ void add_build(Program& program, Command& data) {
                       "Token after each document, or none (default: the tokenizer's eos_token)");
   command->add_flag("--allow-loss", o->build.allow_loss,
                     "Leave out and count what the tokenizer has no token for (default: an error)");
+  command->add_flag("--skip-bad", o->build.skip_bad,
+                    "Leave out and count documents that cannot be read (default: an error)");
   command
       ->add_option("--shard-tokens", o->build.shard_tokens,
                    "Begin a new shard after so many tokens (0: one shard)")

@@ -51,14 +51,15 @@ Status train(TrainOptions options) {
   int64_t documents = 0;
   uint64_t bytes = 0;
   for (const std::string& file : options.files) {
-    LOOPLM_RETURN_IF_ERROR(read_corpus(file, TextSplit::kLine, [&](CorpusDocument document) {
-      for (const CorpusSegment& segment : document) {
-        trainer.add(segment.text);
-        bytes += segment.text.size();
-      }
-      ++documents;
-      return Status();
-    }));
+    LOOPLM_RETURN_IF_ERROR(
+        read_corpus(file, {.split = TextSplit::kLine}, [&](CorpusDocument document, int64_t) {
+          for (const CorpusSegment& segment : document) {
+            trainer.add(segment.text);
+            bytes += segment.text.size();
+          }
+          ++documents;
+          return Status();
+        }));
   }
   if (documents == 0) {
     return invalid_argument(fmt::format("no text in '{}'{}", options.files.front(),

@@ -239,11 +239,15 @@ Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const TensorS
       config, [&](const std::string& name) { return weights.vectors_.data() + offsets.at(name); },
       weights.blocks_, weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
   LOOPLM_ASSIGN_OR_RETURN(const TensorView stored, source(kEmbeddingName));
-  weights.embedding_ = {held_embedding(stored.dtype), {config.vocab_size, config.hidden_size}};
-  weights.table_ = Buffer<std::byte>(weights.embedding_.bytes());
-  weights.embedding_.data = weights.table_.data();
+  weights.allocate_embedding(stored.dtype);
   LOOPLM_RETURN_IF_ERROR(weights.update(source, device));
   return weights;
+}
+
+void ModelWeights::allocate_embedding(DType stored) {
+  embedding_ = {held_embedding(stored), {config_.vocab_size, config_.hidden_size}};
+  table_ = Buffer<std::byte>(embedding_.bytes());
+  embedding_.data = table_.data();
 }
 
 Status ModelWeights::update(const TensorSource& source, Device& device) {
@@ -275,19 +279,80 @@ void ModelWeights::pack(const TensorSource& source, Device& device) {
 
 ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const ModelConfig& config,
                                         DType dtype, Device& device) {
+  const TensorSource none = [](const std::string& name) -> Result<TensorView> {
+    return not_found(name);
+  };
+  return std::move(for_training(parameters, none, config, dtype, device)).value();
+}
+
+Result<ModelWeights> ModelWeights::for_training(const ParameterSet& trained,
+                                                const TensorSource& frozen,
+                                                const ModelConfig& config, DType dtype,
+                                                Device& device) {
+  const TensorSource of_set = trained.source();
+  const TensorSource all = [&](const std::string& name) {
+    return trained.contains(name) ? of_set(name) : frozen(name);
+  };
   ModelWeights weights(config, {dtype, {}, Quant::kNone});
+  Finder finder(config, all);
+  size_t copied = 0;  // floats
+  std::unordered_map<std::string, size_t> offsets;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    finder.find(spec.name);
+    if (trained.contains(spec.name) || !is_vector(spec)) continue;
+    offsets[spec.name] = copied;
+    copied += static_cast<size_t>(spec.count());
+  }
+  LOOPLM_RETURN_IF_ERROR(finder.status());
   weights.allocate();
+  weights.vectors_ = Buffer<float>(copied);
+  for (const auto& [name, offset] : offsets) {
+    const TensorView view = finder.find(name);
+    read_as_float(view, {weights.vectors_.data() + offset, static_cast<size_t>(view.count())});
+  }
   bind_vectors(
-      config, [&](const std::string& name) { return parameters.find(name); }, weights.blocks_,
-      weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
-  weights.repack(parameters, device);
+      config,
+      [&](const std::string& name) {
+        return trained.contains(name) ? trained.find(name)
+                                      : weights.vectors_.data() + offsets.at(name);
+      },
+      weights.blocks_, weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
+  const TensorView embedding = finder.find(kEmbeddingName);
+  if (trained.contains(kEmbeddingName)) {
+    weights.embedding_ = embedding;
+  } else {
+    weights.allocate_embedding(embedding.dtype);
+    copy_elements(embedding, weights.embedding_.dtype, weights.table_.data(), device);
+  }
+  weights.pack(all, device);
   return weights;
 }
 
-void ModelWeights::repack(const ParameterSet& parameters, Device& device) {
-  const TensorSource source = parameters.source();
-  embedding_ = std::move(source(kEmbeddingName)).value();
-  pack(source, device);
+void ModelWeights::repack(const ParameterSet& trained, Device& device) {
+  const TensorSource source = trained.source();
+  Finder finder(config_, source);
+  if (trained.contains(kEmbeddingName)) embedding_ = finder.find(kEmbeddingName);
+  if (trained.contains(head_name(config_))) {
+    pack_stack(std::array<TensorView, 1>{finder.find(head_name(config_))}, pack_rows, head_,
+               device);
+  }
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    if (!trained.contains(layer_parameter_name(layer, kQueryName))) continue;
+    pack_block(find_block(finder, layer), pack_rows, blocks_[static_cast<size_t>(layer)], device);
+  }
+  LOOPLM_CHECK(finder.status().ok(), "{}", finder.status().message());
+}
+
+uint64_t ModelWeights::planned_packed_bytes(const ModelConfig& c, DType dtype) {
+  const auto layers = static_cast<uint64_t>(c.layers);
+  const auto bytes = [dtype](int64_t terms, int64_t columns) {
+    return uint64_t{PackedMatrix::packed_bytes(terms, columns, dtype)};
+  };
+  return layers *
+             (bytes(c.hidden_size, c.query_size() + 2 * c.kv_size()) +
+              bytes(c.query_size(), c.hidden_size) + bytes(c.hidden_size, 2 * c.intermediate_size) +
+              bytes(c.intermediate_size, c.hidden_size)) +
+         bytes(c.hidden_size, c.vocab_size);
 }
 
 uint64_t ModelWeights::bytes(const ModelConfig& config, const MatrixFormat& format,

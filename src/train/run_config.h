@@ -14,6 +14,7 @@
 
 #include "model/trunk.h"
 #include "tensor/dtype.h"
+#include "train/data_loader.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -39,6 +40,8 @@ struct RunConfig {
     std::vector<std::string> validation;
     int64_t sequence_length = 512;
     bool split_documents = true;
+    LongDocuments long_documents = LongDocuments::kRefuse;
+    bool shuffle = true;  // off: documents in the order of the files
     bool operator==(const Data&) const = default;
   };
   // A step sees accumulate * sequences * sequence_length rows.

@@ -9,7 +9,7 @@
 
 namespace looplm {
 
-std::vector<TopToken> top_tokens(std::span<const float> logits, const LogitSummary& summary,
+std::vector<TopToken> top_tokens(std::span<const float> logits, const SoftmaxSummary& summary,
                                  int64_t count) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
@@ -46,13 +46,13 @@ void PositionReadings::see(std::span<const float> normed, float gate_logit) {
 }
 
 Result<LoopReading> PositionReadings::read(std::span<const float> logits,
-                                           const LogitSummary& summary) const {
+                                           const SoftmaxSummary& summary) const {
   LoopReading r;
   r.loop = static_cast<int64_t>(gates_.size());
   if (next_) r.log_probability = summary.log_probability(logits[static_cast<size_t>(*next_)]);
-  r.best = summary.best;
+  r.best = static_cast<int32_t>(summary.best);
   r.entropy = summary.entropy;
-  r.margin = summary.margin();
+  r.margin = summary.margin;
   r.gate_logit = gates_.back();
   r.hidden_norm = norm_;
   r.hidden_difference = difference_;
@@ -62,14 +62,14 @@ Result<LoopReading> PositionReadings::read(std::span<const float> logits,
   return r;
 }
 
-Status PositionReadings::read_loop(std::span<const float> logits, const LogitSummary& summary) {
+Status PositionReadings::read_loop(std::span<const float> logits, const SoftmaxSummary& summary) {
   LOOPLM_ASSIGN_OR_RETURN(LoopReading r, read(logits, summary));
   loops_.push_back(std::move(r));
   if (!next_) waiting_.push_back({{logits.begin(), logits.end()}, summary});
   return {};
 }
 
-Status PositionReadings::read_exit(std::span<const float> logits, const LogitSummary& summary) {
+Status PositionReadings::read_exit(std::span<const float> logits, const SoftmaxSummary& summary) {
   LOOPLM_ASSIGN_OR_RETURN(LoopReading r, read(logits, summary));
   exit_.push_back(std::move(r));
   return {};

@@ -8,12 +8,12 @@
 
 #include "looplm/generate.h"
 
-#include "kernels/logit_summary.h"
+#include "infer/softmax.h"
 
 namespace looplm {
 
 // The most likely tokens, ties to the lower id.
-std::vector<TopToken> top_tokens(std::span<const float> logits, const LogitSummary& summary,
+std::vector<TopToken> top_tokens(std::span<const float> logits, const SoftmaxSummary& summary,
                                  int64_t count);
 
 class PositionReadings {
@@ -28,8 +28,8 @@ class PositionReadings {
   // After every loop, in order: the normed state.
   void see(std::span<const float> normed, float gate_logit);
   // After see(), where this loop is read on its own account; where it is the exit loop.
-  Status read_loop(std::span<const float> logits, const LogitSummary& summary);
-  Status read_exit(std::span<const float> logits, const LogitSummary& summary);
+  Status read_loop(std::span<const float> logits, const SoftmaxSummary& summary);
+  Status read_exit(std::span<const float> logits, const SoftmaxSummary& summary);
   // Now the token that follows is known.
   void set_next(int32_t token);
 
@@ -38,7 +38,7 @@ class PositionReadings {
   std::vector<LoopReading> exit() const { return exit_; }
 
  private:
-  Result<LoopReading> read(std::span<const float> logits, const LogitSummary& summary) const;
+  Result<LoopReading> read(std::span<const float> logits, const SoftmaxSummary& summary) const;
 
   const ReadOutPlan& plan_;
   const bool has_gate_;
@@ -53,7 +53,7 @@ class PositionReadings {
   // Of loops that were read before the next token was known: what it takes to say its probability.
   struct Waiting {
     std::vector<float> logits;
-    LogitSummary summary;
+    SoftmaxSummary summary;
   };
   std::vector<Waiting> waiting_;
 };

@@ -7,7 +7,6 @@
 
 #include "base/check.h"
 #include "infer/reading.h"
-#include "kernels/kernels.h"
 
 namespace looplm {
 namespace {
@@ -377,14 +376,14 @@ bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final)
 }
 
 void Wavefront::judge(int64_t position, std::span<const float> logits,
-                      const LogitSummary& summary) {
+                      const SoftmaxSummary& summary) {
   if (finished_ || flight_.empty()) return;
   // One that took a token back has removed the positions after it.
   const auto at = static_cast<size_t>(position - flight_.front().index);
   if (at < flight_.size()) settle(flight_[at], logits, summary);
 }
 
-void Wavefront::settle(Position& p, std::span<const float> logits, const LogitSummary& summary) {
+void Wavefront::settle(Position& p, std::span<const float> logits, const SoftmaxSummary& summary) {
   View& view = *p.view;
   if (std::isnan(summary.log_sum)) {
     return fail(invalid_argument(
@@ -400,18 +399,17 @@ void Wavefront::settle(Position& p, std::span<const float> logits, const LogitSu
   const bool decided = view.judged && view.reader.decided();
   if (view.proposes && !view.committed) {
     view.committed = !view.commit->needs_logits() ||
-                     view.commit->enough({.loop = p.loops, .margin = summary.margin()});
+                     view.commit->enough({.loop = p.loops, .margin = summary.margin});
   }
   if (!decided && !view.proposes) return;
   // The mixture of loops is a distribution of its own.
   const bool weighted = decided && request_.options.read_out == ReadOut::kWeighted;
-  LogitSummary mixed;
+  SoftmaxSummary mixed;
   if (weighted) {
     logits = view.reader.logits();
-    logit_summary({logits.data(), 1, static_cast<int64_t>(logits.size()), &mixed},
-                  parts_.runner.device());
+    mixed = summarize_softmax(logits);
   }
-  const LogitSummary& chosen_from = weighted ? mixed : summary;
+  const SoftmaxSummary& chosen_from = weighted ? mixed : summary;
   if (!view.chooses) {
     if (view.reads(ReadLoops::kExit)) {
       if (Status s = view.readings.read_exit(logits, chosen_from); !s.ok()) fail(std::move(s));
@@ -432,7 +430,7 @@ void Wavefront::settle(Position& p, std::span<const float> logits, const LogitSu
 }
 
 void Wavefront::decide(Position& p, int32_t id, std::span<const float> logits,
-                       const LogitSummary& summary) {
+                       const SoftmaxSummary& summary) {
   View& view = *p.view;
   const int64_t output = output_index(p.index);
   if (!propose(output, id, p.loops, true)) return;

@@ -98,7 +98,7 @@ class Wavefront {
   // After the pass: takes the lanes' results, and says whose logits are needed.
   void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows);
   // The logits of each of these rows, in order.
-  void judge(int64_t position, std::span<const float> logits, const LogitSummary& summary);
+  void judge(int64_t position, std::span<const float> logits, const SoftmaxSummary& summary);
   void end_pass();
 
   // ---- The end
@@ -148,9 +148,9 @@ class Wavefront {
   void pool(const Position& position);
   bool propose(int64_t output, int32_t token, int64_t loop, bool final);
   void take_back(int64_t output);
-  void settle(Position& position, std::span<const float> logits, const LogitSummary& summary);
+  void settle(Position& position, std::span<const float> logits, const SoftmaxSummary& summary);
   void decide(Position& position, int32_t token, std::span<const float> logits,
-              const LogitSummary& summary);
+              const SoftmaxSummary& summary);
   void retire();
   void keep_readings(Position& position);
   void report();

@@ -7,9 +7,9 @@
 
 #include "base/file.h"
 #include "eval/arithmetic.h"
-#include "eval/depth_table.h"
 #include "experiments/core/estimates.h"
 #include "experiments/core/text_task.h"
+#include "experiments/exits/exit_curve.h"
 
 namespace looplm {
 namespace {
@@ -36,20 +36,17 @@ struct Quality {
 
 OrderedJson quality_json(const std::vector<DepthScores>& scores, const Settings& s,
                          int64_t trained_loops) {
-  DepthTableOptions options;
-  options.trained_loops = trained_loops;
-  options.resamples = s.resamples;
-  options.seed = s.seed;
-  const DepthTable table = depth_table(scores, options);
   OrderedJson json;
-  json["examples"] = table.examples;
-  json["tokens"] = table.tokens;
+  int64_t tokens = 0;
+  for (const DepthScores& of_text : scores) tokens += of_text.tokens;
+  json["examples"] = scores.size();
+  json["tokens"] = tokens;
   json["trained_loops"] = trained_loops;
   json["accuracy"] = OrderedJson::array();
   json["nll"] = OrderedJson::array();
-  for (const DepthRow& row : table.rows) {
-    json["accuracy"].push_back(estimate_json(row.accuracy));
-    json["nll"].push_back(estimate_json(row.nll));
+  for (const FixedDepth& depth : fixed_depths(scores, {s.resamples, s.seed})) {
+    json["accuracy"].push_back(estimate_json(depth.accuracy));
+    json["nll"].push_back(estimate_json(depth.nll));
   }
   return json;
 }

@@ -13,6 +13,7 @@
 #include "experiments/exits/exits_report.h"
 #include "experiments/exits/fresh_gate.h"
 #include "experiments/exits/gate_figures.h"
+#include "infer/exit_rule.h"
 
 namespace looplm {
 namespace {
@@ -33,16 +34,6 @@ struct Settings {
   int64_t resamples = 500;
   uint64_t seed = 2;  // of the held-out sums
 };
-
-struct NamedKind {
-  const char* name;
-  ExitKind kind;
-};
-constexpr NamedKind kTrunkRules[] = {{"hidden", ExitKind::kHiddenDifference},
-                                     {"relative", ExitKind::kRelativeDifference},
-                                     {"margin", ExitKind::kMargin},
-                                     {"entropy", ExitKind::kEntropy},
-                                     {"stage1", ExitKind::kGate}};
 
 class ExitsStudy : public Study {
  public:
@@ -176,7 +167,7 @@ class ExitsStudy : public Study {
     ExitCurveOptions o;
     o.trained_loops = trained_loops;
     o.targets = s_.targets;
-    o.resamples = s_.resamples;
+    o.resampling.resamples = s_.resamples;
     return o;
   }
 
@@ -184,21 +175,21 @@ class ExitsStudy : public Study {
     LOOPLM_ASSIGN_OR_RETURN(const Scored trunk, score(context, stage1_model(context)));
     const ExitCurveOptions options = curve_options(trunk.trained_loops);
     OrderedJson json;
-    DepthTableOptions fixed;
-    fixed.trained_loops = trunk.trained_loops;
-    fixed.resamples = s_.resamples;
     json["trained_loops"] = trunk.trained_loops;
     json["examples"] = trunk.scores.size();
     json["guess"] = trunk.guess;
     json["static"] = OrderedJson::array();
-    for (const DepthRow& row : depth_table(trunk.scores, fixed).rows) {
-      json["static"].push_back(estimate_json(row.accuracy));
+    for (const FixedDepth& depth : fixed_depths(trunk.scores, options.resampling)) {
+      json["static"].push_back(estimate_json(depth.accuracy));
     }
     json["gate"] = gate_json(gate_figures(trunk.scores, trunk.trained_loops));
     int done = 0;
-    for (const NamedKind& rule : kTrunkRules) {
+    for (const ExitRuleInfo& rule : exit_rules()) {
+      if (rule.kind == ExitKind::kFixed) continue;
       if (context.progress) context.progress(++done / 6.0, rule.name);
-      json["curves"][rule.name] = curve_json(exit_curve(trunk.scores, rule.kind, options));
+      const bool gate = rule.kind == ExitKind::kGate;
+      json["curves"][gate ? "stage1" : rule.name] =
+          curve_json(exit_curve(trunk.scores, rule.kind, options));
     }
     return json;
   }

@@ -192,7 +192,7 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view(int64_t index) {
     const auto commit = make_commit_rule(o.speculate, gate, max_loops_);
     LOOPLM_CHECK(exit.ok() && commit.ok());  // check_request() has made them
     spare_views_.push_back(
-        std::make_unique<View>(parts_.model.config(), *exit, *commit, o, max_loops_));
+        std::make_unique<View>(parts_.model.config(), exit.value(), commit.value(), o, max_loops_));
   }
   std::unique_ptr<View> view = std::move(spare_views_.back());
   spare_views_.pop_back();
@@ -317,7 +317,7 @@ void Wavefront::observe(Position& p, const Lane& lane, std::vector<ReadRow>& row
   view.judged = false;
   view.proposes = false;
   if (std::isnan(lane.gate_logit)) {
-    return fail(invalid_argument(
+    return fail(internal_error(
         fmt::format("the gate after loop {} of position {} is not a number", p.loops, p.index)));
   }
   if (view.reads()) view.readings.see({normed, static_cast<size_t>(width_)}, lane.gate_logit);
@@ -386,7 +386,7 @@ void Wavefront::judge(int64_t position, std::span<const float> logits,
 void Wavefront::settle(Position& p, std::span<const float> logits, const SoftmaxSummary& summary) {
   View& view = *p.view;
   if (std::isnan(summary.log_sum)) {
-    return fail(invalid_argument(
+    return fail(internal_error(
         fmt::format("the logits after loop {} of position {} are no distribution: the model's "
                     "arithmetic has overflowed",
                     p.loops, p.index)));
@@ -515,6 +515,7 @@ void Wavefront::fail(Status status) {
   if (finished_) return;
   output_.fail(std::move(status));
   finished_ = true;
+  failed_ = true;
 }
 
 Generation Wavefront::take() {
@@ -541,6 +542,7 @@ Generation Wavefront::take() {
 bool Wavefront::linger() {
   over_ = true;
   finished_ = true;
+  request_.callbacks = {};
   for (Position& p : flight_) {
     if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
   }

@@ -62,12 +62,15 @@ class Wavefront {
   // all their loops, as far as another request may use their keys and values.
   std::vector<int32_t> text() const { return ids(text_size_); }
   std::vector<int32_t> shareable() const { return ids(shareable_positions()); }
+  int64_t prompt_positions() const { return prompt_size(); }
   bool reading() const { return text_started_ < text_size_ || text_flying_ > 0; }
   // How many positions of the text may come from elsewhere: the last one's read-out chooses a
   // token, and others may have to be read for the request's plan.
   int64_t adoptable_positions() const;
   // Before the first pass: the cache has positions 0 .. positions - 1.
   void adopted(int64_t positions);
+  // Whether take_text_end() will be true.
+  bool will_share() const { return reading() && !reads_as_decoded(); }
   // True once, after the pass that ended the text's last position, with every plane complete. Never
   // where the text was not read with a plane per loop.
   bool take_text_end();
@@ -104,9 +107,11 @@ class Wavefront {
   // ---- The end
 
   bool finished() const { return finished_; }
+  bool failed() const { return failed_; }
   void end(FinishReason reason);  // kCancelled or kDeadline
   void fail(Status status);
   Generation take();
+  std::function<void(Generation)> take_done() { return std::move(request_.done); }
   // After take(), for requests that came to their end: keeps only positions that ended, or that
   // will in the passes to come without any callback. True when those complete another page of text
   // for others.
@@ -180,6 +185,7 @@ class Wavefront {
 
   bool over_ = false;      // no token comes any more; readings may
   bool finished_ = false;  // nothing comes any more
+  bool failed_ = false;    // because of an error
   Timer timer_;
   int64_t read_outs_ = 0;  // passes after the first token whose logits were needed
   GenerateStatistics statistics_;

@@ -13,9 +13,16 @@ namespace {
 constexpr size_t kMaxDepth = 64;
 
 // Builds the value through nlohmann's own DOM builder while watching nesting and repeated keys.
-class StrictBuilder : public nlohmann::json_sax<Json> {
+template <typename Value>
+class StrictBuilder : public nlohmann::json_sax<Value> {
  public:
-  explicit StrictBuilder(Json& root) : builder_(root, /*allow_exceptions=*/false) {}
+  using typename nlohmann::json_sax<Value>::number_integer_t;
+  using typename nlohmann::json_sax<Value>::number_unsigned_t;
+  using typename nlohmann::json_sax<Value>::number_float_t;
+  using typename nlohmann::json_sax<Value>::string_t;
+  using typename nlohmann::json_sax<Value>::binary_t;
+
+  explicit StrictBuilder(Value& root) : builder_(root, /*allow_exceptions=*/false) {}
 
   bool null() override { return builder_.null(); }
   bool boolean(bool v) override { return builder_.boolean(v); }
@@ -65,7 +72,7 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
     return false;
   }
 
-  nlohmann::detail::json_sax_dom_parser<Json> builder_;
+  nlohmann::detail::json_sax_dom_parser<Value> builder_;
   std::vector<std::set<std::string>> keys_;
 };
 
@@ -75,16 +82,29 @@ Status wrong_value(const char* key, const Json& value, const std::string& expect
   return invalid_argument(fmt::format("'{}' is {}; expected {}", key, text, expected));
 }
 
-}  // namespace
-
-Result<Json> parse_json(std::string_view text, const std::string& what) {
-  Json root;
-  StrictBuilder builder(root);
-  if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
+template <typename Value>
+Result<Value> parse_strictly(std::string_view text, const std::string& what) {
+  Value root;
+  StrictBuilder<Value> builder(root);
+  if (!Value::sax_parse(text.begin(), text.end(), &builder)) {
     return invalid_argument(
         fmt::format("{}: {}", what, builder.error.empty() ? "not valid JSON" : builder.error));
   }
   return root;
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, const std::string& what) {
+  return parse_strictly<Json>(text, what);
+}
+
+Result<OrderedJson> parse_ordered_json(std::string_view text, const std::string& what) {
+  return parse_strictly<OrderedJson>(text, what);
+}
+
+std::string dump_json(const OrderedJson& value) {
+  return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 Result<Json> read_json_file(const std::string& path) {

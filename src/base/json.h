@@ -21,6 +21,11 @@ using OrderedJson = nlohmann::ordered_json;
 // ("config.json").
 Result<Json> parse_json(std::string_view text, const std::string& what);
 Result<Json> read_json_file(const std::string& path);
+// The same with the keys of objects in the text's order.
+Result<OrderedJson> parse_ordered_json(std::string_view text, const std::string& what);
+
+// On one line; bytes that are not UTF-8 become U+FFFD.
+std::string dump_json(const OrderedJson& value);
 
 // Look-ups in an object. A missing key yields `fallback`; a value of another type or out of range
 // is an error.

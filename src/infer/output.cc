@@ -24,9 +24,14 @@ bool Output::is_stop_id(int32_t id) const {
   return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end();
 }
 
-bool Output::add(GeneratedToken token) {
+void Output::fail(Status status) {
+  reason_ = FinishReason::kError;
+  status_ = std::move(status);
+}
+
+bool Output::add(GeneratedToken token, bool ends) {
   const bool stop_id = is_stop_id(token.id);
-  const bool last = stop_id || size() + 1 == options_.max_tokens;
+  const bool last = stop_id || ends || size() + 1 == options_.max_tokens;
   if (detokenizer_.has_value()) {
     if (!stop_id) token.text = stops_.push(detokenizer_->push(token.id));
     if (last && !stops_.stopped()) {
@@ -37,7 +42,7 @@ bool Output::add(GeneratedToken token) {
   }
   tokens_.push_back(std::move(token));
   const bool go_on = !callback_ || callback_(tokens_.back());
-  if (stop_id || stops_.stopped()) {
+  if (stop_id || ends || stops_.stopped()) {
     reason_ = FinishReason::kStop;
   } else if (!go_on) {
     reason_ = FinishReason::kCancelled;
@@ -48,9 +53,15 @@ bool Output::add(GeneratedToken token) {
 }
 
 void Output::move_into(Generation& generation) {
+  // After an end from elsewhere: what might have become a character or a stop string.
+  if (detokenizer_.has_value() && !stops_.stopped()) {
+    text_ += stops_.push(detokenizer_->finish());
+    text_ += stops_.finish();
+  }
   generation.tokens = std::move(tokens_);
   generation.text = std::move(text_);
   generation.finish_reason = reason_;
+  generation.status = std::move(status_);
 }
 
 }  // namespace looplm

@@ -1,6 +1,7 @@
 // looplm serve: an OpenAI-compatible server.
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "common/interrupt.h"
+#include "infer/speculation_text.h"
 #include "serve/server.h"
 
 namespace looplm::cli {
@@ -22,7 +24,7 @@ struct ServeCommandOptions {
   ModelChoice model;
   std::string name;
   std::string host = "127.0.0.1";
-  uint16_t port = 8080;
+  int64_t port = 8080;
   std::string api_key_file;
   std::string api_key;
   bool share_prefixes = false;
@@ -68,7 +70,9 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
     const bool worth = config.loops > 1 && config.parameter_count() >= kParametersWorthGuessing;
     return worth ? SpeculateOptions{CommitKind::kLoop, 1} : SpeculateOptions{};
   }
-  return parse_speculation("--speculate", text);
+  const Result<SpeculateOptions> speculate = speculation_from_text(text);
+  if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
+  return speculate;
 }
 
 // Each connection takes a file descriptor.
@@ -81,16 +85,26 @@ void raise_descriptor_limit(int64_t connections) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// "--max-body-mib" is LOOPLM_MAX_BODY_MIB.
+std::string variable_of(const std::string& option) {
+  std::string variable = "LOOPLM_";
+  for (char c : option.substr(2)) {
+    const bool small = c >= 'a' && c <= 'z';
+    variable += c == '-' ? '_' : small ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return variable;
+}
+
 Status serve(const ServeCommandOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
   ServeOptions options;
   options.http.host = o.host;
-  options.http.port = o.port;
+  options.http.port = static_cast<uint16_t>(o.port);
   options.http.certificate_file = o.certificate;
   options.http.key_file = o.key;
   options.http.body_limit = static_cast<uint64_t>(o.body_mib * 1024 * 1024);
   options.http.connection_limit = o.connections;
-  options.model_name = o.name.empty() ? base_name(path) : o.name;
+  options.model_name = o.name.empty() ? std::filesystem::path(path).filename().string() : o.name;
   LOOPLM_ASSIGN_OR_RETURN(options.api_keys, read_keys(o));
   options.share_prefixes_between_keys = o.share_prefixes;
   options.cors_origins = o.cors;
@@ -109,7 +123,6 @@ Status serve(const ServeCommandOptions& o) {
   }
   raise_descriptor_limit(o.connections);
 
-  // The configuration says whether guessing pays, before the weights are there.
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(path, o.model.options()));
   LOOPLM_ASSIGN_OR_RETURN(const SpeculateOptions guess, speculation(o.speculate, model->config()));
@@ -128,43 +141,61 @@ Status serve(const ServeCommandOptions& o) {
 
 void add_serve_command(Program& program) {
   auto o = std::make_shared<ServeCommandOptions>();
-  CLI::App* c = program.app().add_subcommand(
+  Command* c = program.app().add_subcommand(
       "serve", "Serve a model over HTTP: OpenAI's API with the loop as a dial");
-  c->set_config("--config", "", "Options as a TOML file: port = 8080");
+  c->read_config("--config", "Options as a TOML file: port = 8080");
   const auto option = [&](const std::string& name, auto& value, const std::string& help) {
-    std::string variable = "LOOPLM_";
-    for (char letter : name.substr(2)) {
-      variable +=
-          letter == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
-    }
-    return c->add_option(name, value, help)->envname(variable)->capture_default_str();
+    return c->add_option(name, value, help)->environment(variable_of(name));
   };
   c->add_option("MODEL", o->model.directory,
-                "Directory or GGUF file (default: $LOOPLM_MODEL, else the bundled model)");
+                "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
   add_weight_options(*c, o->model);
-  option("--host", o->host, "Address to listen on; 0.0.0.0 for all");
-  option("--port", o->port, "Port; 0 picks a free one");
+  option("--host", o->host, "Address to listen on; 0.0.0.0 for all")->capture_default_str();
+  option("--port", o->port, "Port; 0 picks a free one")
+      ->check(range(0, 65535))
+      ->capture_default_str();
   option("--name", o->name, "What clients call the model (default: its file's name)");
-  option("--api-key", o->api_key, "Key that clients must give")->default_str("");
+  option("--api-key", o->api_key, "Key that clients must give");
   option("--api-key-file", o->api_key_file, "File with one key per line");
   c->add_flag("--share-prefixes", o->share_prefixes,
               "Let clients with different keys share cached prompts")
-      ->envname("LOOPLM_SHARE_PREFIXES");
-  option("--cors", o->cors, "Web origins that may call the server; * for all")->delimiter(',');
+      ->environment("LOOPLM_SHARE_PREFIXES");
+  option("--cors", o->cors, "Web origins that may call the server, with commas; * for all")
+      ->delimiter(',');
   option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
-  option("--tls-key", o->key, "PEM file");
-  option("--context", o->context, "Most tokens of prompt and answer (0: the model's)");
-  option("--max-requests", o->requests, "Generations that run or wait; more are answered 429");
-  option("--max-tokens", o->max_tokens, "Most tokens of one answer (0: the context's)");
-  option("--kv-gib", o->kv_gib, "Memory for keys and values in GiB (0: no limit)");
-  option("--prefix-gib", o->prefix_gib, "Of it, kept for prompts that begin alike");
-  option("--prompt-lanes", o->prompt_lanes, "Prompt positions per pass, of all requests");
-  option("--speculate", o->speculate, "auto, off, loop:N, q:THRESHOLD or margin:THRESHOLD");
-  option("--max-body-mib", o->body_mib, "Largest request in MiB");
-  option("--max-connections", o->connections, "Most open connections");
-  option("--drain-seconds", o->drain_seconds, "On SIGTERM, time for answers under way");
-  option("--log", o->log, "requests (one line of JSON each, without their text) or off")
-      ->check(CLI::IsMember({"requests", "off"}));
+  option("--tls-key", o->key, "PEM file with the certificate's key");
+  option("--context", o->context, "Maximum tokens of prompt and answer (0: the model's)")
+      ->check(not_negative("the model's"))
+      ->capture_default_str();
+  option("--max-requests", o->requests, "Generations that may run or wait; more are answered 429")
+      ->check(range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  option("--max-tokens", o->max_tokens, "Maximum tokens of one answer (0: the context's)")
+      ->check(not_negative("the context's"))
+      ->capture_default_str();
+  option("--kv-gib", o->kv_gib, "Memory for keys and values in GiB (0: no limit)")
+      ->check(range(0.0, 1e6))
+      ->capture_default_str();
+  option("--prefix-gib", o->prefix_gib, "Part of it kept for prompts that begin alike")
+      ->check(range(0.0, 1e6))
+      ->capture_default_str();
+  option("--prompt-lanes", o->prompt_lanes, "Prompt positions per pass, over all requests")
+      ->check(range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  option("--speculate", o->speculate, "auto, off, loop:N, q:THRESHOLD or margin:THRESHOLD")
+      ->capture_default_str();
+  option("--max-body-mib", o->body_mib, "Largest request in MiB")
+      ->check(range(0.001, 1e5))
+      ->capture_default_str();
+  option("--max-connections", o->connections, "Open connections at most")
+      ->check(range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  option("--drain-seconds", o->drain_seconds, "Time for answers under way after SIGTERM")
+      ->check(range(0.0, 1e6))
+      ->capture_default_str();
+  option("--log", o->log, "requests (a line of JSON each, without their text) or off")
+      ->check(one_of({"requests", "off"}))
+      ->capture_default_str();
   program.on(c, [o] { return serve(*o); });
 }
 

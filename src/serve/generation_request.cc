@@ -1,5 +1,6 @@
 #include "serve/generation_request.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <random>
@@ -9,6 +10,7 @@
 #include "grammar/gbnf.h"
 #include "grammar/json_schema.h"
 #include "grammar/pattern.h"
+#include "infer/speculation_text.h"
 
 namespace looplm {
 namespace {
@@ -93,41 +95,20 @@ void read_sampling(Fields& f, SamplingOptions& s, int64_t vocabulary) {
   s.seed = read_seed(f);
 }
 
-// true, false, "loop:2", "q:0.3", "margin:0.5", or {"rule": "loop", "threshold": 2}.
+// true, false, or a rule such as "loop:2".
 void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions& speculate) {
   const OrderedJson* value = loop.find("speculate");
   if (value == nullptr) return;
   if (value->is_boolean()) {
     speculate = value->get<bool>() ? served.speculate : SpeculateOptions{};
-    if (value->get<bool>() && speculate.kind == CommitKind::kNever)
+    if (value->get<bool>() && speculate.kind == CommitKind::kNever) {
       speculate = {CommitKind::kLoop, 1};
+    }
     return;
   }
-  std::string rule;
-  double threshold = 1;
-  bool readable = false;
-  if (value->is_string()) {
-    const auto text = value->get<std::string>();
-    const size_t colon = text.find(':');
-    rule = text.substr(0, colon);
-    if (colon != std::string::npos) {
-      const char* end = text.data() + text.size();
-      const auto [stopped, error] = std::from_chars(text.data() + colon + 1, end, threshold);
-      readable = error == std::errc() && stopped == end;
-    }
-  } else if (value->is_object()) {
-    Fields inner(*value, loop.path_of("speculate"));
-    rule = inner.text("rule", "");
-    threshold = inner.number("threshold", 1, 0, 1e6);
-    loop.adopt(inner);
-    readable = inner.has("threshold");
-  }
-  const Result<CommitKind> kind = commit_kind_from_name(rule);
-  if (!readable || !kind.ok()) {
-    return loop.wrong_value("speculate", *value,
-                            "true, false, \"loop:N\", \"q:THRESHOLD\" or \"margin:THRESHOLD\"");
-  }
-  speculate = {kind.value(), threshold};
+  const Result<SpeculateOptions> rule = speculation_from_text(loop.text("speculate", ""));
+  if (!rule.ok()) return loop.wrong("speculate", rule.status().message() + ", true or false");
+  speculate = rule.value();
 }
 
 void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {

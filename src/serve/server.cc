@@ -138,7 +138,6 @@ class Server::Impl {
     for (const char* prefix : {"/v1", ""}) {
       const std::string p = prefix;
       post(p + "/completions", serve_completions);
-      post(p + "/chat/completions", serve_chat);
       post(p + "/embeddings", serve_embeddings);
       routes_[p + "/models"] = {"GET", nullptr,
                                 [this](const ApiCall& c) { c.answer(models_json(served_)); }};
@@ -147,7 +146,6 @@ class Server::Impl {
     }
     post("/tokenize", serve_tokenize);
     post("/detokenize", serve_detokenize);
-    post("/apply-template", serve_apply_template);
     routes_["/props"] = {"GET", nullptr,
                          [this](const ApiCall& c) { c.answer(props_json(served_)); }};
     routes_["/metrics"] = {

@@ -319,7 +319,7 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
       {R"({"prompt":"1","loop":{"exit":"gut"}})", "'loop.exit' is \"gut\""},
       {R"({"prompt":"1","loop":{"exit":"q"}})", "'loop.threshold' is missing"},
       {R"({"prompt":"1","loop":{"kv":"some"}})", "'loop.kv' is 'some'"},
-      {R"({"prompt":"1","loop":{"speculate":"loop"}})", "'loop.speculate' is \"loop\""},
+      {R"({"prompt":"1","loop":{"speculate":"loup"}})", "'loop.speculate' is 'loup'"},
       {R"({"prompt":"1","grammar":"root ::= \"a\"","regex":"a"})",
        "both say what the answer may be"},
       {R"({"prompt":"1","response_format":{"type":"json_schema","json_schema":{"schema":{"type":"string","minLength":5,"maxLength":2}}}})",

@@ -108,6 +108,10 @@ Result<OrderedJson> parse_ordered_json(std::string_view text, const std::string&
   return parse_strictly<OrderedJson>(text, what);
 }
 
+std::string dump_json(const OrderedJson& value) {
+  return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
 Result<Json> read_json_file(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   return parse_json(file.text(), path);

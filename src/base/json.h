@@ -26,6 +26,9 @@ Result<Json> read_json_file(const std::string& path);
 Result<OrderedJson> parse_ordered_json(std::string_view text, const std::string& what);
 Result<OrderedJson> read_ordered_json_file(const std::string& path);
 
+// On one line; bytes that are not UTF-8 become U+FFFD.
+std::string dump_json(const OrderedJson& value);
+
 // Look-ups in an object. A missing key yields `fallback`; a value of another type or out of range
 // is an error.
 Result<int64_t> json_int(const Json& object, const char* key, int64_t fallback, int64_t min,

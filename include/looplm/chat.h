@@ -31,8 +31,8 @@ struct ChatMessage {
   ChatRole role = ChatRole::kUser;
   // Pieces of text: one for plain content, none for null, any number for a list of parts.
   std::vector<std::string> content;
-  bool parts = false;       // the content was given as a list
-  std::string reasoning;    // of the assistant; empty: none
+  bool parts = false;     // the content was given as a list
+  std::string reasoning;  // of the assistant; empty: none
   std::vector<ToolCall> tool_calls;
   std::string tool_call_id;  // of a tool's answer
   std::string name;
@@ -71,7 +71,7 @@ Result<ChatFiles> read_chat_files(const std::string& directory);
 
 struct ChatRenderOptions {
   std::vector<ChatTool> tools;
-  bool add_generation_prompt = true;   // end with the beginning of the assistant's turn
+  bool add_generation_prompt = true;    // end with the beginning of the assistant's turn
   bool continue_final_message = false;  // end within the last message, to go on with it
   std::optional<bool> enable_thinking;  // what templates of reasoning models ask
   std::string arguments;                // more variables for the template: a JSON object, or empty
@@ -138,8 +138,8 @@ struct EncodedChat {
   std::vector<int32_t> ids;
   std::vector<bool> generated;  // of each id: some of it is inside {% generation %}
 };
-// Ids of a prompt. The template's special tokens are read as such, the conversation's are text. Where
-// the conversation has none of their texts, these are the ids of the whole text at once.
+// Ids of a prompt. The template's special tokens are read as such, the conversation's are text.
+// Where the conversation has none of their texts, these are the ids of the whole text at once.
 Result<EncodedChat> encode_chat(const Tokenizer& tokenizer, const RenderedChat& chat);
 
 }  // namespace looplm

@@ -52,8 +52,8 @@ std::string describe_tools(const std::vector<ChatTool>& tools) {
 
 std::string written_call(const ToolCall& call) {
   const std::string arguments = call.arguments.empty() ? "{}" : call.arguments;
-  return fmt::format("<tool_call>\n{{\"name\": \"{}\", \"arguments\": {}}}\n</tool_call>", call.name,
-                     arguments);
+  return fmt::format("<tool_call>\n{{\"name\": \"{}\", \"arguments\": {}}}\n</tool_call>",
+                     call.name, arguments);
 }
 
 // The system's text goes in front of the user's first message.

@@ -29,7 +29,8 @@ constexpr std::string_view kPlain =
     "{{ message.role | capitalize + ': ' }}"
     "{% if message.role == 'assistant' %}{% generation %}"
     "{{ (message.content or '') | trim + '\\n' }}"
-    "{% endgeneration %}{% else %}{{ (message.content or '') | trim + '\\n' }}{% endif %}{% endfor %}"
+    "{% endgeneration %}{% else %}{{ (message.content or '') | trim + '\\n' }}{% endif %}{% endfor "
+    "%}"
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kReasoningTags = {
@@ -64,9 +65,8 @@ ChatFormat find_format(std::string_view source) {
 std::string find_end_of_turn(const jinja::Program& program, const ChatCapabilities& capabilities,
                              const std::map<std::string, std::string>& tokens,
                              const Tokenizer& tokenizer) {
-  const std::array<ChatMessage, 2> messages = {
-      chat_message(ChatRole::kUser, "probe_question"),
-      chat_message(ChatRole::kAssistant, "probe_answer")};
+  const std::array<ChatMessage, 2> messages = {chat_message(ChatRole::kUser, "probe_question"),
+                                               chat_message(ChatRole::kAssistant, "probe_answer")};
   RenderInput input;
   for (const ChatMessage& message : adapted(messages, {}, capabilities)) {
     input.messages.push_back(message_value(message, capabilities.arguments));
@@ -102,7 +102,7 @@ struct ChatTemplate::State {
     ChatCapabilities capabilities;
   };
   std::map<std::string, std::string> tokens;
-  Variant plain;                    // for chats without tools
+  Variant plain;                      // for chats without tools
   std::optional<Variant> with_tools;  // where the model has another one for them
   ChatFormat format;
   std::string end_of_turn;
@@ -158,8 +158,8 @@ Result<ChatTemplate> ChatTemplate::create(const ChatFiles& files, const Tokenize
   }
   const State::Variant& tools = state->with_tools ? *state->with_tools : state->plain;
   state->format = find_format(state->plain.source + tools.source);
-  state->end_of_turn = find_end_of_turn(state->plain.program, state->plain.capabilities,
-                                        state->tokens, tokenizer);
+  state->end_of_turn =
+      find_end_of_turn(state->plain.program, state->plain.capabilities, state->tokens, tokenizer);
   ChatCapabilities all = state->plain.capabilities;
   all.tools = tools.capabilities.tools;
   for (std::string& note : capability_notes(all)) state->notes.push_back(std::move(note));
@@ -222,8 +222,6 @@ const std::string& ChatTemplate::end_of_turn() const { return state_->end_of_tur
 const std::vector<std::string>& ChatTemplate::notes() const { return state_->notes; }
 const std::string& ChatTemplate::source() const { return state_->plain.source; }
 
-bool ChatTemplate::marks_generation() const {
-  return has(state_->plain.source, "endgeneration");
-}
+bool ChatTemplate::marks_generation() const { return has(state_->plain.source, "endgeneration"); }
 
 }  // namespace looplm

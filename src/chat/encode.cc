@@ -28,9 +28,8 @@ Result<EncodedChat> encode_chat(const Tokenizer& tokenizer, const RenderedChat& 
   const std::vector<TextRange> foreign = ranges_of(chat, &ChatSpan::foreign);
   const std::vector<TextRange> generated = ranges_of(chat, &ChatSpan::generated);
   EncodedChat encoded;
-  LOOPLM_ASSIGN_OR_RETURN(
-      encoded.ids,
-      tokenizer.encode(chat.text, {.as = EncodeAs::kContinuation, .foreign = foreign}));
+  LOOPLM_ASSIGN_OR_RETURN(encoded.ids, tokenizer.encode(chat.text, {.as = EncodeAs::kContinuation,
+                                                                    .foreign = foreign}));
   encoded.generated.resize(encoded.ids.size());
   if (generated.empty()) return encoded;
 

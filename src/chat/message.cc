@@ -57,8 +57,8 @@ Status read_content(const OrderedJson& object, const std::string& place, ChatMes
   const OrderedJson* content = get(object, "content");
   if (content == nullptr) {
     if (message.role == ChatRole::kAssistant) return {};
-    return invalid_argument(fmt::format("{}.content is missing; expected a string or a list of parts",
-                                        place));
+    return invalid_argument(
+        fmt::format("{}.content is missing; expected a string or a list of parts", place));
   }
   if (content->is_string()) {
     message.content.push_back(content->get<std::string>());
@@ -127,9 +127,10 @@ Status read_message(const OrderedJson& object, const std::string& place, ChatMes
   if (calls == nullptr) return {};
   if (!calls->is_array()) return wrong(place + ".tool_calls", *calls, "a list");
   if (message.role != ChatRole::kAssistant && !calls->empty()) {
-    return invalid_argument(fmt::format("{}.tool_calls stands in a message of the {}; only the "
-                                        "assistant calls tools",
-                                        place, chat_role_name(message.role)));
+    return invalid_argument(
+        fmt::format("{}.tool_calls stands in a message of the {}; only the "
+                    "assistant calls tools",
+                    place, chat_role_name(message.role)));
   }
   for (size_t i = 0; i < calls->size(); ++i) {
     LOOPLM_RETURN_IF_ERROR(read_tool_call((*calls)[i], fmt::format("{}.tool_calls[{}]", place, i),

@@ -96,8 +96,8 @@ TEST_F(TemplateGolden, RendersWhatTransformersRenders) {
   size_t cases = 0;
   for (const OrderedJson& test : golden_["cases"]) {
     const auto name = test["template"].get<std::string>();
-    const std::string what = name + " " + test["conversation"].get<std::string>() + " " +
-                             test["options"].dump();
+    const std::string what =
+        name + " " + test["conversation"].get<std::string>() + " " + test["options"].dump();
     Result<jinja::Program> program = jinja::Program::parse(sources_[name]);
     ASSERT_TRUE(program.ok()) << what << ": " << program.status().message();
     const Result<jinja::Text> text = render_conversation(program.value(), input_of(test));

@@ -130,8 +130,8 @@ const AddedTokenMatcher::Entry* AddedTokenMatcher::longest_at(std::string_view t
 }
 
 bool any_overlaps(std::span<const TextRange> ranges, size_t begin, size_t end) {
-  const auto after = std::partition_point(ranges.begin(), ranges.end(),
-                                          [&](const TextRange& range) { return range.end <= begin; });
+  const auto after = std::partition_point(
+      ranges.begin(), ranges.end(), [&](const TextRange& range) { return range.end <= begin; });
   return after != ranges.end() && after->begin < end;
 }
 

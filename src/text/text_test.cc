@@ -154,11 +154,9 @@ TEST(TokenizerFile, SpecialTokensInTextOnlyWhenAsked) {
 TEST(TokenizerFile, SpecialTokensStayTextInForeignPartsAndAcrossTheirBorders) {
   const auto with = [](bool normalized) {
     const std::string file = small_file([&](Json& json) {
-      json["added_tokens"] = Json::array({{{"id", 258},
-                                           {"content", "<x>"},
-                                           {"special", true},
-                                           {"normalized", normalized}},
-                                          {{"id", 259}, {"content", "<y>"}, {"special", false}}});
+      json["added_tokens"] = Json::array(
+          {{{"id", 258}, {"content", "<x>"}, {"special", true}, {"normalized", normalized}},
+           {{"id", 259}, {"content", "<y>"}, {"special", false}}});
     });
     return Tokenizer::parse(file, "small").value();
   };

@@ -92,7 +92,7 @@ struct GenerateOptions {
   KvPolicy kv = KvPolicy::kFull;
   PromptKv prompt_kv = PromptKv::kEveryLoop;  // kAsDecoded needs a policy that keeps one plane
   SamplingOptions sampling;
-  ReadOutPlan plan;  // what is read besides; max_tokens may be 0 then
+  ReadOutPlan plan;               // what is read besides; max_tokens may be 0 then
   std::vector<int32_t> stop_ids;  // besides the model's end-of-text ids
   // Not part of the output; need a tokenizer. They may hold special tokens, whole, although those
   // have no text in the output: "<|im_end|>\n".

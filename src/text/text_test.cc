@@ -151,6 +151,32 @@ TEST(TokenizerFile, SpecialTokensInTextOnlyWhenAsked) {
   EXPECT_EQ(t.decode(std::vector<int32_t>{'a', 258}, false), "a<x>");
 }
 
+TEST(TokenizerFile, SpecialTokensStayTextInForeignPartsAndAcrossTheirBorders) {
+  const auto with = [](bool normalized) {
+    const std::string file = small_file([&](Json& json) {
+      json["added_tokens"] = Json::array(
+          {{{"id", 258}, {"content", "<x>"}, {"special", true}, {"normalized", normalized}},
+           {{"id", 259}, {"content", "<y>"}, {"special", false}}});
+    });
+    return Tokenizer::parse(file, "small").value();
+  };
+  const auto ids = [](const Tokenizer& t, std::string_view text, std::vector<TextRange> foreign) {
+    return t.encode(text, {.as = EncodeAs::kContinuation, .foreign = foreign}).value();
+  };
+  const auto raw = with(false);
+  EXPECT_THAT(ids(*raw, "<x><x>", {}), ElementsAre(258, 258));
+  EXPECT_THAT(ids(*raw, "<x><x>", {{0, 3}}), ElementsAre('<', 'x', '>', 258));
+  EXPECT_THAT(ids(*raw, "<x><x>", {{3, 6}}), ElementsAre(258, '<', 'x', '>'));
+  EXPECT_THAT(ids(*raw, "<x><x>", {{2, 4}}), ElementsAre('<', 'x', '>', '<', 'x', '>'));
+  EXPECT_THAT(ids(*raw, "<x>a<x>", {{3, 4}}), ElementsAre(258, 'a', 258));
+  EXPECT_THAT(ids(*raw, "<y>", {{0, 3}}), ElementsAre(259));  // no special token
+  EXPECT_THAT(ids(*raw, "<x>\xff", {{3, 4}}), testing::Not(testing::Contains(258)));
+  // Found after normalisation: foreign text anywhere in the piece counts.
+  const auto normalized = with(true);
+  EXPECT_THAT(ids(*normalized, "<x>a", {}), ElementsAre(258, 'a'));
+  EXPECT_THAT(ids(*normalized, "<x>a", {{0, 3}}), ElementsAre('<', 'x', '>', 'a'));
+}
+
 // Ids 258 and 259 around every text, as a template says it.
 void add_template(Json& file) {
   file["added_tokens"] = Json::array({{{"id", 258}, {"content", "<s>"}, {"special", true}},

@@ -54,10 +54,7 @@ Compare::Compare(int at, ExpressionPtr a, std::vector<Operand> others)
 }
 
 Conditional::Conditional(int at, ExpressionPtr test, ExpressionPtr yes, ExpressionPtr no)
-    : Expression(at),
-      condition(std::move(test)),
-      then(std::move(yes)),
-      otherwise(std::move(no)) {
+    : Expression(at), condition(std::move(test)), then(std::move(yes)), otherwise(std::move(no)) {
   adopt(*condition);
   adopt(*then);
   if (otherwise != nullptr) adopt(*otherwise);

@@ -154,8 +154,8 @@ struct Test : Expression {  // value is name(arguments)
 // What can stand left of an assignment.
 struct Target {
   int line = 0;
-  int name = -1;              // -1: a tuple
-  std::string attribute{};    // of the namespace `name`; empty: the name itself
+  int name = -1;            // -1: a tuple
+  std::string attribute{};  // of the namespace `name`; empty: the name itself
   std::vector<Target> parts{};
 };
 

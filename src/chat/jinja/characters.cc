@@ -72,10 +72,10 @@ bool is_printable(uint32_t c) {
   return (U_GET_GC_MASK(static_cast<UChar32>(c)) & kHidden) == 0;
 }
 
-bool is_alpha(uint32_t c) {
-  return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_L_MASK) != 0;
+bool is_alpha(uint32_t c) { return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_L_MASK) != 0; }
+bool is_decimal(uint32_t c) {
+  return u_charType(static_cast<UChar32>(c)) == U_DECIMAL_DIGIT_NUMBER;
 }
-bool is_decimal(uint32_t c) { return u_charType(static_cast<UChar32>(c)) == U_DECIMAL_DIGIT_NUMBER; }
 
 bool is_digit(uint32_t c) {
   const int32_t type = u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_NUMERIC_TYPE);

@@ -39,8 +39,9 @@ Value title(Interpreter& interpreter, const Value& value, const Arguments& argum
       const size_t begin = at;
       const uint32_t c = next_character(part, at);
       const std::string_view one = part.substr(begin, at - begin);
-      const bool between = is_space(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) !=
-                                                           std::string_view::npos);
+      const bool between =
+          is_space(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) !=
+                                          std::string_view::npos);
       out += with_case(one, in_word || between ? Case::kLower : Case::kUpper);
       in_word = !between;
     }
@@ -97,7 +98,8 @@ Value center(Interpreter& interpreter, const Value& value, const Arguments& argu
 }
 
 Value truncate(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
-  const auto bound = bind_arguments("truncate", arguments, {"length", "killwords", "end", "leeway"}, 0);
+  const auto bound =
+      bind_arguments("truncate", arguments, {"length", "killwords", "end", "leeway"}, 0);
   const auto number = [&](size_t i, int64_t fallback) {
     return bound[i] == nullptr || bound[i]->is_none() ? fallback
                                                       : integer_argument("truncate", *bound[i]);
@@ -200,7 +202,9 @@ std::optional<Integer> read_integer(std::string_view text, int base) {
   Integer value = 0;
   for (char c : text) {
     if (c == '_') continue;
-    const int digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' ? (c | 0x20) - 'a' + 10 : 99;
+    const int digit = c >= '0' && c <= '9' ? c - '0'
+                      : (c | 0x20) >= 'a'  ? (c | 0x20) - 'a' + 10
+                                           : 99;
     if (digit >= base || digit < 0) return std::nullopt;
     if (__builtin_mul_overflow(value, Integer{base}, &value) ||
         __builtin_add_overflow(value, Integer{digit}, &value)) {
@@ -286,8 +290,8 @@ Value round_filter(Interpreter&, const Value& value, const Arguments& arguments)
 }
 
 Value tojson(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
-  const auto bound = bind_arguments(
-      "tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"}, 0);
+  const auto bound =
+      bind_arguments("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"}, 0);
   JsonStyle style;
   style.ensure_ascii = bound[0] != nullptr && bound[0]->truth();
   if (bound[1] != nullptr && !bound[1]->is_none()) {
@@ -295,7 +299,8 @@ Value tojson(Interpreter& interpreter, const Value& value, const Arguments& argu
     if (bound[1]->string() != nullptr) {
       style.indent = std::string(bound[1]->string()->view());
     } else {
-      const auto width = static_cast<size_t>(std::max<int64_t>(0, integer_argument("tojson", *bound[1])));
+      const auto width =
+          static_cast<size_t>(std::max<int64_t>(0, integer_argument("tojson", *bound[1])));
       interpreter.budget().allocate(width);
       style.indent = std::string(width, ' ');
     }
@@ -314,8 +319,8 @@ Value tojson(Interpreter& interpreter, const Value& value, const Arguments& argu
 
 Value default_filter(Interpreter&, const Value& value, const Arguments& arguments) {
   const auto bound = bind_arguments("default", arguments, {"default_value", "boolean"}, 0);
-  const bool replaces = value.undefined() != nullptr ||
-                        (bound[1] != nullptr && bound[1]->truth() && !value.truth());
+  const bool replaces =
+      value.undefined() != nullptr || (bound[1] != nullptr && bound[1]->truth() && !value.truth());
   if (!replaces) return value;
   return bound[0] == nullptr ? Value::text("") : *bound[0];
 }

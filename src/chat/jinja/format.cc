@@ -45,8 +45,9 @@ std::string grouped_digits(const std::string& digits) {
 // A number's digits without its sign.
 std::string digits_of(const Value& value, const Spec& spec) {
   const char type = spec.type;
-  const bool as_float = value.real() != nullptr || (type != '\0' && std::string_view("eEfFgG%").find(type) !=
-                                                                        std::string_view::npos);
+  const bool as_float =
+      value.real() != nullptr ||
+      (type != '\0' && std::string_view("eEfFgG%").find(type) != std::string_view::npos);
   if (!as_float) {
     const Integer integer = *value.as_integer();
     const auto magnitude =
@@ -56,7 +57,8 @@ std::string digits_of(const Value& value, const Spec& spec) {
       if (!spec.alternative) return text;
       return fmt::format("0{}{}", type, text);
     }
-    if (type != '\0' && type != 'd' && type != 'n') fail(fmt::format("unknown format type '{}'", type));
+    if (type != '\0' && type != 'd' && type != 'n')
+      fail(fmt::format("unknown format type '{}'", type));
     return fmt::format("{}", magnitude);
   }
   const double number = std::fabs(*value.as_number()) * (type == '%' ? 100 : 1);
@@ -66,9 +68,8 @@ std::string digits_of(const Value& value, const Spec& spec) {
   if (std::string_view("eEfFgG").find(shown_type) == std::string_view::npos) {
     fail(fmt::format("unknown format type '{}'", type));
   }
-  const std::string pattern =
-      fmt::format("{{:{}.{}{}}}", spec.alternative ? "#" : "",
-                  spec.precision < 0 ? 6 : spec.precision, shown_type);
+  const std::string pattern = fmt::format("{{:{}.{}{}}}", spec.alternative ? "#" : "",
+                                          spec.precision < 0 ? 6 : spec.precision, shown_type);
   return fmt::format(fmt::runtime(pattern), number) + (type == '%' ? "%" : "");
 }
 
@@ -132,7 +133,8 @@ void append_conversion(Interpreter& interpreter, TextBuilder& out, const Value& 
     case 'i':
     case 'u': {
       check_precision(spec);
-      if (!value.as_number()) fail(fmt::format("%{} stands for {}; expected a number", spec.type, shown(value)));
+      if (!value.as_number())
+        fail(fmt::format("%{} stands for {}; expected a number", spec.type, shown(value)));
       Value whole = value;
       if (const double* real = value.real()) {
         if (!(std::fabs(*real) < 0x1p126)) fail(fmt::format("%d stands for {}", shown(value)));
@@ -144,7 +146,8 @@ void append_conversion(Interpreter& interpreter, TextBuilder& out, const Value& 
     case 'x':
     case 'X':
     case 'o':
-      if (!value.as_integer()) fail(fmt::format("%{} stands for {}; expected an integer", spec.type, shown(value)));
+      if (!value.as_integer())
+        fail(fmt::format("%{} stands for {}; expected an integer", spec.type, shown(value)));
       return append_number(out, value, spec);
     case 'e':
     case 'E':
@@ -153,7 +156,8 @@ void append_conversion(Interpreter& interpreter, TextBuilder& out, const Value& 
     case 'g':
     case 'G':
       check_precision(spec);
-      if (!value.as_number()) fail(fmt::format("%{} stands for {}; expected a number", spec.type, shown(value)));
+      if (!value.as_number())
+        fail(fmt::format("%{} stands for {}; expected a number", spec.type, shown(value)));
       return append_number(out, value, spec);
     default:
       fail(fmt::format("unknown conversion '%{}'", spec.type));
@@ -342,13 +346,15 @@ Value percent_format(Interpreter& interpreter, const Text& format, const Value& 
       if (end == std::string_view::npos) fail("a format string has '%(' without its ')'");
       const std::string_view key = all.substr(at + 1, end - at - 1);
       const Value* found = values.dict() == nullptr ? nullptr : values.dict()->find(key);
-      if (found == nullptr) fail(fmt::format("a format string wants '{}', which is not there", key));
+      if (found == nullptr)
+        fail(fmt::format("a format string wants '{}', which is not there", key));
       named = *found;
       ++used;
       at = end + 1;
     }
     Spec spec;
-    for (; at < all.size() && std::string_view("-+ #0").find(all[at]) != std::string_view::npos; ++at) {
+    for (; at < all.size() && std::string_view("-+ #0").find(all[at]) != std::string_view::npos;
+         ++at) {
       if (all[at] == '-') spec.align = '<';
       if (all[at] == '0' && spec.align == '\0') spec.align = '=';
       if (all[at] == '+' || (all[at] == ' ' && spec.sign == '\0')) spec.sign = all[at];

@@ -253,8 +253,8 @@ std::vector<const Value*> bind_arguments(std::string_view function, const Argume
                                          size_t required) {
   std::vector<const Value*> bound(parameters.size(), nullptr);
   if (arguments.positional.size() > parameters.size()) {
-    fail(fmt::format("{}: {} arguments; expected at most {}", function,
-                     arguments.positional.size(), parameters.size()));
+    fail(fmt::format("{}: {} arguments; expected at most {}", function, arguments.positional.size(),
+                     parameters.size()));
   }
   for (size_t i = 0; i < arguments.positional.size(); ++i) bound[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.keywords) {

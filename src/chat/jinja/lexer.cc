@@ -273,7 +273,9 @@ class Lexer {
     const size_t first = at_;
     while (at_ < source_.size()) {
       const char c = source_[at_];
-      const int digit = is_digit_byte(c) ? c - '0' : is_name_byte(c) && c != '_' ? (c | 0x20) - 'a' + 10 : 99;
+      const int digit = is_digit_byte(c)              ? c - '0'
+                        : is_name_byte(c) && c != '_' ? (c | 0x20) - 'a' + 10
+                                                      : 99;
       if (c != '_' && (digit < 0 || digit >= base)) break;
       if (c != '_' && (__builtin_mul_overflow(value, Integer{base}, &value) ||
                        __builtin_add_overflow(value, Integer{digit}, &value))) {
@@ -332,9 +334,10 @@ class Lexer {
     uint32_t code = 0;
     for (size_t k = i + 1; k <= i + length; ++k) {
       const char h = k < source_.size() ? source_[k] : '\0';
-      const int digit = is_digit_byte(h)                                      ? h - '0'
-                        : (h | 0x20) >= 'a' && (h | 0x20) <= 'f' && h != '\0' ? (h | 0x20) - 'a' + 10
-                                                                              : -1;
+      const int digit = is_digit_byte(h) ? h - '0'
+                        : (h | 0x20) >= 'a' && (h | 0x20) <= 'f' && h != '\0'
+                            ? (h | 0x20) - 'a' + 10
+                            : -1;
       if (digit < 0) fail_at(line_, fmt::format("\\{} needs {} hexadecimal digits", c, length));
       code = code * 16 + static_cast<uint32_t>(digit);
     }

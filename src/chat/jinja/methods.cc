@@ -305,8 +305,8 @@ Value dict_view(Interpreter& interpreter, const Value& self, const Arguments& ar
 
 using Table = std::unordered_map<std::string_view, Method>;
 
-// A null method: Python has it, but it would change its object (which the sandbox forbids), or it is
-// of no use for text.
+// A null method: Python has it, but it would change its object (which the sandbox forbids), or it
+// is of no use for text.
 const Table& methods_of(const Value& object) {
   static const Table kText = {
       {"capitalize", capitalize_method},
@@ -359,9 +359,9 @@ const Table& methods_of(const Value& object) {
   };
   static const Table kTuple = {{"count", list_count}, {"index", list_index}};
   static const Table kList = {
-      {"append", nullptr},  {"clear", nullptr}, {"copy", copy},        {"count", list_count},
-      {"extend", nullptr},  {"index", list_index}, {"insert", nullptr}, {"pop", nullptr},
-      {"remove", nullptr},  {"reverse", nullptr}, {"sort", nullptr},
+      {"append", nullptr}, {"clear", nullptr},    {"copy", copy},      {"count", list_count},
+      {"extend", nullptr}, {"index", list_index}, {"insert", nullptr}, {"pop", nullptr},
+      {"remove", nullptr}, {"reverse", nullptr},  {"sort", nullptr},
   };
   static const Table kDict = {
       {"clear", nullptr},

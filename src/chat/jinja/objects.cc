@@ -116,18 +116,20 @@ class Cycler : public Object {
     const auto& items = items_.list()->items;
     if (name == "current") return items[at_];
     if (name == "next") {
-      return make_function([this, keep = shared_from_this()](Interpreter&, const Arguments& arguments) {
-        bind_arguments("cycler.next", arguments, {}, 0);
-        const auto& all = items_.list()->items;
-        return all[std::exchange(at_, (at_ + 1) % all.size())];
-      });
+      return make_function(
+          [this, keep = shared_from_this()](Interpreter&, const Arguments& arguments) {
+            bind_arguments("cycler.next", arguments, {}, 0);
+            const auto& all = items_.list()->items;
+            return all[std::exchange(at_, (at_ + 1) % all.size())];
+          });
     }
     if (name == "reset") {
-      return make_function([this, keep = shared_from_this()](Interpreter&, const Arguments& arguments) {
-        bind_arguments("cycler.reset", arguments, {}, 0);
-        at_ = 0;
-        return Value();
-      });
+      return make_function(
+          [this, keep = shared_from_this()](Interpreter&, const Arguments& arguments) {
+            bind_arguments("cycler.reset", arguments, {}, 0);
+            at_ = 0;
+            return Value();
+          });
     }
     return std::nullopt;
   }
@@ -187,7 +189,8 @@ std::optional<Value> Namespace::attribute(Interpreter&, std::string_view name) {
 
 void Namespace::set(Interpreter& interpreter, std::string_view name, Value value) {
   if (name.starts_with('_')) {
-    fail(fmt::format("a namespace's attribute is '{}'; names with '_' in front are reserved", name));
+    fail(
+        fmt::format("a namespace's attribute is '{}'; names with '_' in front are reserved", name));
   }
   for (auto& [known, old] : attributes_) {
     if (known == name) {
@@ -321,8 +324,8 @@ Value Macro::call(Interpreter& interpreter, const Arguments& arguments) {
   }
   if (signature_.varargs >= 0) {
     scope->set(signature_.varargs,
-            interpreter.tuple({arguments.positional.begin() + static_cast<ptrdiff_t>(given),
-                               arguments.positional.end()}));
+               interpreter.tuple({arguments.positional.begin() + static_cast<ptrdiff_t>(given),
+                                  arguments.positional.end()}));
   } else if (arguments.positional.size() > parameters.size()) {
     fail(fmt::format("macro '{}' takes at most {} arguments; {} were given", name_,
                      parameters.size(), arguments.positional.size()));

@@ -113,8 +113,8 @@ class Macro : public Object {
   std::shared_ptr<Scope> defined_in_;
 };
 
-// range, dict, namespace, cycler, joiner, raise_exception and strftime_now, set in a scope under the
-// names that the template uses.
+// range, dict, namespace, cycler, joiner, raise_exception and strftime_now, set in a scope under
+// the names that the template uses.
 void set_globals(Scope& scope, const std::vector<std::string>& names);
 
 }  // namespace looplm::jinja

@@ -53,7 +53,8 @@ Value on_integers(BinaryOperator operation, Integer a, Integer b) {
     case BinaryOperator::kModulo:
       if (b == 0) fail("division by zero");
       if (b == -1) {  // the smallest integer has no opposite
-        return on_integers(BinaryOperator::kSubtract, 0, operation == BinaryOperator::kModulo ? 0 : a);
+        return on_integers(BinaryOperator::kSubtract, 0,
+                           operation == BinaryOperator::kModulo ? 0 : a);
       }
       result = floor_divide(a, b);
       if (operation == BinaryOperator::kModulo) result = a - result * b;

@@ -137,7 +137,8 @@ ExpressionPtr ExpressionParser::parse_compare() {
       if (core_.at_operator(text)) found = comparison;
     }
     if (core_.at_name("in")) found = Comparison::kIn;
-    if (core_.at_name("not") && core_.look().kind == TokenKind::kName && core_.look().text == "in") {
+    if (core_.at_name("not") && core_.look().kind == TokenKind::kName &&
+        core_.look().text == "in") {
       found = Comparison::kNotIn;
       core_.advance();
     }
@@ -413,7 +414,8 @@ std::unique_ptr<Filter> ExpressionParser::parse_filters(ExpressionPtr value, boo
     CallArguments arguments;
     if (core_.at_operator("(")) arguments = parse_call_arguments();
     if (filter != nullptr) value = std::move(filter);
-    filter = std::make_unique<Filter>(line, std::move(value), std::move(name), std::move(arguments));
+    filter =
+        std::make_unique<Filter>(line, std::move(value), std::move(name), std::move(arguments));
   }
   return filter;
 }

@@ -245,7 +245,8 @@ class StatementParser {
     Target tuple{.line = all.line};
     tuple.parts.push_back(std::move(all));
     while (core_.skip_operator(",")) {
-      if (core_.at_operator(")") || core_.at_operator("=") || (!end.empty() && core_.at_name(end))) {
+      if (core_.at_operator(")") || core_.at_operator("=") ||
+          (!end.empty() && core_.at_name(end))) {
         break;
       }
       tuple.parts.push_back(parse_single_target(attributes));

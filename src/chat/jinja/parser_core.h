@@ -21,7 +21,9 @@ class ParserCore {
   int line() const { return current().line; }
   void advance() { at_ = std::min(at_ + 1, tokens_.size() - 1); }
   bool at(TokenKind kind) const { return current().kind == kind; }
-  bool at_name(std::string_view name) const { return at(TokenKind::kName) && current().text == name; }
+  bool at_name(std::string_view name) const {
+    return at(TokenKind::kName) && current().text == name;
+  }
   bool at_operator(std::string_view text) const {
     return at(TokenKind::kOperator) && current().text == text;
   }
@@ -63,8 +65,8 @@ class ExpressionParser {
  public:
   explicit ExpressionParser(ParserCore& core) : core_(core) {}
 
-  ExpressionPtr parse();            // with `a if b else c`
-  ExpressionPtr parse_or();         // without
+  ExpressionPtr parse();     // with `a if b else c`
+  ExpressionPtr parse_or();  // without
   // Expressions with commas between them are a tuple. `end`: a name that ends it, besides the
   // tag's end and ")".
   ExpressionPtr parse_tuple(bool conditional = true, std::string_view end = {},

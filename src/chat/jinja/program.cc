@@ -22,8 +22,8 @@ Status at_line(int line, const std::string& message) {
 
 Result<Program> Program::parse(std::string_view source) {
   if (source.size() > kMaxSource) {
-    return invalid_argument(fmt::format("the template has {} bytes; expected at most {}",
-                                        source.size(), kMaxSource));
+    return invalid_argument(
+        fmt::format("the template has {} bytes; expected at most {}", source.size(), kMaxSource));
   }
   if (!is_utf8(source)) return invalid_argument("the template is not UTF-8");
   try {

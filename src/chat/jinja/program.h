@@ -34,9 +34,10 @@ class Program {
   static Result<Program> parse(std::string_view source);
 
   // Renders with variables on top of the globals. `now` is what strftime_now tells. Errors name the
-  // line and the cause; a template's own raise_exception gives its message. May be called by several
-  // threads at once.
-  Result<Text> render(const Dict& variables, std::time_t now, const RenderLimits& limits = {}) const;
+  // line and the cause; a template's own raise_exception gives its message. May be called by
+  // several threads at once.
+  Result<Text> render(const Dict& variables, std::time_t now,
+                      const RenderLimits& limits = {}) const;
 
   // Whether it reads a variable of this name anywhere.
   bool mentions(std::string_view name) const;

@@ -161,8 +161,9 @@ class JsonWriter {
     std::vector<const Dict::Entry*> entries;
     for (const Dict::Entry& entry : dict.entries()) entries.push_back(&entry);
     if (style_.sort_keys) {
-      std::stable_sort(entries.begin(), entries.end(),
-                       [](const auto* a, const auto* b) { return compare(a->key, b->key, "<") < 0; });
+      std::stable_sort(entries.begin(), entries.end(), [](const auto* a, const auto* b) {
+        return compare(a->key, b->key, "<") < 0;
+      });
     }
     out_.append("{", 0);
     for (size_t i = 0; i < entries.size(); ++i) {
@@ -187,9 +188,9 @@ std::string float_repr(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   std::string text(32, '\0');
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value,
-                                 std::chars_format::scientific)
-                       .ptr;
+  const auto end =
+      std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::scientific)
+          .ptr;
   text.resize(static_cast<size_t>(end - text.data()));
   const size_t e = text.find('e');
   const int exponent = std::stoi(text.substr(e + 1));

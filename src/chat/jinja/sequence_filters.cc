@@ -123,8 +123,8 @@ Value items_filter(Interpreter& interpreter, const Value& value, const Arguments
   bind_arguments("items", arguments, {}, 0);
   if (value.undefined() != nullptr) return generator_of({}, value);
   if (value.dict() == nullptr) fail(fmt::format("items: a {} is no mapping", value.type_name()));
-  return generator_of(interpreter.items(Value(std::make_shared<DictView>(value, DictView::Part::kItems))),
-                      value);
+  return generator_of(
+      interpreter.items(Value(std::make_shared<DictView>(value, DictView::Part::kItems))), value);
 }
 
 Value map_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -134,7 +134,8 @@ Value map_filter(Interpreter& interpreter, const Value& value, const Arguments& 
   if (arguments.positional.empty()) {
     const auto bound = bind_arguments("map", arguments, {"attribute", "default"}, 1);
     auto fallback = std::make_shared<Value>(or_none(bound[1]));
-    const AttributeGetter get(interpreter, *bound[0], fallback->is_none() ? nullptr : fallback.get());
+    const AttributeGetter get(interpreter, *bound[0],
+                              fallback->is_none() ? nullptr : fallback.get());
     change = [&interpreter, get, fallback](const Value& item) { return get(interpreter, item); };
   } else {
     const std::string name(string_argument("map", rest.positional[0]).view());
@@ -200,7 +201,8 @@ std::vector<size_t> sorted(Interpreter& interpreter, const std::vector<Value>& k
 }
 
 Value sort(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
-  const auto bound = bind_arguments("sort", arguments, {"reverse", "case_sensitive", "attribute"}, 0);
+  const auto bound =
+      bind_arguments("sort", arguments, {"reverse", "case_sensitive", "attribute"}, 0);
   std::vector<AttributeGetter> getters;
   if (bound[2] != nullptr && bound[2]->string() != nullptr) {
     const Text comma(",");

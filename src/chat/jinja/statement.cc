@@ -74,14 +74,14 @@ class LoopObject : public Object {
       });
     }
     if (name == "changed") {
-      return make_function([this, keep = shared_from_this()](Interpreter& interpreter,
-                                                              const Arguments& arguments) {
-        const Value now = interpreter.tuple(arguments.positional);
-        interpreter.budget().step(now.weight());
-        const bool changed = !seen_ || !equal(*seen_, now);
-        seen_ = now;
-        return Value(changed);
-      });
+      return make_function(
+          [this, keep = shared_from_this()](Interpreter& interpreter, const Arguments& arguments) {
+            const Value now = interpreter.tuple(arguments.positional);
+            interpreter.budget().step(now.weight());
+            const bool changed = !seen_ || !equal(*seen_, now);
+            seen_ = now;
+            return Value(changed);
+          });
     }
     return std::nullopt;
   }
@@ -170,8 +170,7 @@ Flow For::run(Interpreter& interpreter, Scope& scope, TextBuilder& out, const Va
     }
     return false;
   };
-  const auto loop =
-      std::make_shared<LoopObject>(interpreter, all, next, test != nullptr, level);
+  const auto loop = std::make_shared<LoopObject>(interpreter, all, next, test != nullptr, level);
   if (recursive) {
     loop->set_render([this, &interpreter, outside, level](const Value& inner) {
       TextBuilder part(interpreter.budget());

@@ -64,8 +64,7 @@ bool is_even(Interpreter& interpreter, const Value& value, const Arguments& argu
 }
 bool is_odd(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   none(arguments);
-  const Value rest =
-      apply_binary(interpreter, BinaryOperator::kModulo, value, Value(Integer{2}));
+  const Value rest = apply_binary(interpreter, BinaryOperator::kModulo, value, Value(Integer{2}));
   return equal(rest, Value(Integer{1}));
 }
 bool is_divisible_by(Interpreter& interpreter, const Value& value, const Arguments& arguments) {

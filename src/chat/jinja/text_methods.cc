@@ -177,9 +177,8 @@ Value join(Interpreter& interpreter, const Text& separator, const std::vector<Te
 Value mapped(Interpreter& interpreter, const Text& text,
              const std::function<std::string(std::string_view)>& change) {
   TextBuilder out(interpreter.budget());
-  text.for_each_run(0, text.size(), [&](std::string_view part, Marks marks) {
-    out.append(change(part), marks);
-  });
+  text.for_each_run(0, text.size(),
+                    [&](std::string_view part, Marks marks) { out.append(change(part), marks); });
   return finished(out, text);
 }
 

@@ -170,11 +170,11 @@ bool equal(const Value& a, const Value& b) {
   const auto na = a.as_number();
   const auto nb = b.as_number();
   if (na && nb) return *na == *nb;
-  if (const List *la = a.list(), *lb = b.list(); la != nullptr && lb != nullptr) {
+  if (const List* la = a.list(), *lb = b.list(); la != nullptr && lb != nullptr) {
     return la->tuple == lb->tuple && std::equal(la->items.begin(), la->items.end(),
                                                 lb->items.begin(), lb->items.end(), equal);
   }
-  if (const Dict *da = a.dict(), *db = b.dict(); da != nullptr && db != nullptr) {
+  if (const Dict* da = a.dict(), *db = b.dict(); da != nullptr && db != nullptr) {
     return da->size() == db->size() &&
            std::all_of(da->entries().begin(), da->entries().end(), [&](const Dict::Entry& entry) {
              const Value* other = db->find(entry.key);
@@ -198,7 +198,7 @@ int compare(const Value& a, const Value& b, std::string_view operation) {
   const auto na = a.as_number();
   const auto nb = b.as_number();
   if (na && nb) return order(*na, *nb);
-  if (const List *la = a.list(), *lb = b.list();
+  if (const List* la = a.list(), *lb = b.list();
       la != nullptr && lb != nullptr && la->tuple == lb->tuple) {
     const size_t common = std::min(la->items.size(), lb->items.size());
     for (size_t i = 0; i < common; ++i) {

@@ -15,6 +15,7 @@
 #include "cli/model_choice.h"
 #include "common/interrupt.h"
 #include "infer/speculation_text.h"
+#include "serve/chat_model.h"
 #include "serve/server.h"
 
 namespace looplm::cli {
@@ -126,7 +127,13 @@ Status serve(const ServeCommandOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(path, o.model.options()));
   LOOPLM_ASSIGN_OR_RETURN(const SpeculateOptions guess, speculation(o.speculate, model->config()));
-  LOOPLM_RETURN_IF_ERROR(server->serve(*model, guess));
+  ServedModelOptions served{.speculate = guess, .chat = nullptr};
+  if (const Tokenizer* tokenizer = model->tokenizer()) {
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *tokenizer));
+    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  }
+  LOOPLM_RETURN_IF_ERROR(server->serve(*model, served));
   const bool v6 = o.host.find(':') != std::string::npos;
   fmt::print("listening on {}://{}:{}\n", o.certificate.empty() ? "http" : "https",
              v6 ? "[" + o.host + "]" : o.host, server->port());

@@ -63,7 +63,9 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
             std::chrono::steady_clock::now() +
             std::chrono::milliseconds(static_cast<int64_t>(*r.timeout_seconds * 1e3));
       }
-      if (r.grammar != nullptr) {
+      if (r.make_constraint) {
+        request.constraint = r.make_constraint();
+      } else if (r.grammar != nullptr) {
         request.constraint = std::make_shared<GrammarConstraint>(r.grammar, served.end_ids);
       }
       if (r.provisional) request.callbacks.screen = [](const ProvisionalToken&) { return true; };

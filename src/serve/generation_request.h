@@ -3,11 +3,14 @@
 #define LOOPLM_SERVE_GENERATION_REQUEST_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "looplm/chat.h"
+#include "looplm/constraint.h"
 #include "looplm/generate.h"
 
 #include "grammar/compiled_grammar.h"
@@ -20,11 +23,12 @@ namespace looplm {
 struct ServedModel {
   Model* model = nullptr;
   std::string name;
-  int64_t created = 0;           // seconds since 1970
-  int64_t context = 0;           // positions of prompt and answer together
-  SpeculateOptions speculate{};  // for requests that do not say
-  std::vector<int32_t> end_ids;  // that end a text
-  std::shared_ptr<GrammarCache> grammars;
+  int64_t created = 0;                       // seconds since 1970
+  int64_t context = 0;                       // positions of prompt and answer together
+  SpeculateOptions speculate{};              // for requests that do not say
+  std::vector<int32_t> end_ids;              // that end a text
+  std::shared_ptr<GrammarCache> grammars;    // null without a tokenizer
+  std::shared_ptr<const ChatTemplate> chat;  // null without a tokenizer
 };
 
 struct GenerationRequest {
@@ -36,6 +40,8 @@ struct GenerationRequest {
   bool per_token = false;          // tell the loop, gate and words of every token
   bool provisional = false;        // stream proposals before they are final
   std::shared_ptr<CompiledGrammar> grammar{};
+  // Makes the constraint of a choice; empty: the grammar's, if there is one.
+  std::function<std::shared_ptr<TokenConstraint>()> make_constraint{};
   std::string tenant{};
   int64_t priority = 0;
   std::optional<double> timeout_seconds{};

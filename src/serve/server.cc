@@ -92,7 +92,7 @@ class Server::Impl {
     return {};
   }
 
-  Status serve(Model& model, const SpeculateOptions& speculate) {
+  Status serve(Model& model, const ServedModelOptions& options) {
     const ModelConfig& config = model.config();
     served_.model = &model;
     served_.name = options_.model_name;
@@ -102,8 +102,9 @@ class Server::Impl {
       return invalid_argument(fmt::format("a context of {} positions; the model has {}",
                                           served_.context, config.max_positions));
     }
-    served_.speculate = config.loops > 1 ? speculate : SpeculateOptions{};
-    for (int64_t id : config.eos_token_ids) served_.end_ids.push_back(static_cast<int32_t>(id));
+    served_.speculate = config.loops > 1 ? options.speculate : SpeculateOptions{};
+    served_.chat = options.chat;
+    for (const EndOfText& end : model.ends_of_text()) served_.end_ids.push_back(end.id);
     if (const Tokenizer* tokenizer = model.tokenizer()) {
       served_.grammars =
           std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
@@ -138,6 +139,7 @@ class Server::Impl {
     for (const char* prefix : {"/v1", ""}) {
       const std::string p = prefix;
       post(p + "/completions", serve_completions);
+      post(p + "/chat/completions", serve_chat);
       post(p + "/embeddings", serve_embeddings);
       routes_[p + "/models"] = {"GET", nullptr,
                                 [this](const ApiCall& c) { c.answer(models_json(served_)); }};
@@ -146,6 +148,7 @@ class Server::Impl {
     }
     post("/tokenize", serve_tokenize);
     post("/detokenize", serve_detokenize);
+    post("/apply-template", serve_apply_template);
     routes_["/props"] = {"GET", nullptr,
                          [this](const ApiCall& c) { c.answer(props_json(served_)); }};
     routes_["/metrics"] = {
@@ -289,8 +292,8 @@ Result<std::unique_ptr<Server>> Server::listen(ServeOptions options) {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
-Status Server::serve(Model& model, const SpeculateOptions& speculate) {
-  return impl_->serve(model, speculate);
+Status Server::serve(Model& model, const ServedModelOptions& options) {
+  return impl_->serve(model, options);
 }
 uint16_t Server::port() const { return impl_->port(); }
 void Server::drain(std::chrono::milliseconds at_most) { impl_->drain(at_most); }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "looplm/chat.h"
 #include "looplm/engine.h"
 #include "looplm/status.h"
 
@@ -33,6 +34,11 @@ struct ServeOptions {
   std::function<void(const std::string& line)> log{};
 };
 
+struct ServedModelOptions {
+  SpeculateOptions speculate{};              // for requests that do not say
+  std::shared_ptr<const ChatTemplate> chat;  // null: no conversations
+};
+
 class Server {
  public:
   // Listens at once; until serve() is called all but /health, which says 503, are told to wait.
@@ -41,9 +47,9 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Takes requests for this model from now on; those that do not say whether to speculate do so by
-  // `speculate`. The model must outlive the server, and nothing else may run it meanwhile.
-  Status serve(Model& model, const SpeculateOptions& speculate = {});
+  // Takes requests for this model from now on. It must outlive the server, and nothing else may run
+  // it meanwhile.
+  Status serve(Model& model, const ServedModelOptions& options = {});
 
   uint16_t port() const;
   // Takes no new connections and waits for the answers under way, at most so long; then cuts the

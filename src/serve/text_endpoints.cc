@@ -78,14 +78,19 @@ OrderedJson props_json(const ServedModel& served) {
   for (int32_t id : served.end_ids) {
     ends.push_back({{"id", id}, {"token", token_name(served, id)}});
   }
-  return {{"model", served.name},
-          {"build", "looplm"},
-          {"n_ctx", served.context},
-          {"layers", config.layers},
-          {"loops", config.loops},
-          {"exit_gate", config.exit_gate},
-          {"ends_of_text", std::move(ends)},
-          {"speculate", commit_kind_name(served.speculate.kind)}};
+  OrderedJson props = {{"model", served.name},
+                       {"build", "looplm"},
+                       {"n_ctx", served.context},
+                       {"layers", config.layers},
+                       {"loops", config.loops},
+                       {"exit_gate", config.exit_gate},
+                       {"ends_of_text", std::move(ends)},
+                       {"speculate", commit_kind_name(served.speculate.kind)}};
+  if (served.chat != nullptr) {
+    props["chat_template"] = served.chat->source();
+    props["chat_notes"] = served.chat->notes();
+  }
+  return props;
 }
 
 }  // namespace looplm

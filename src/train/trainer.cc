@@ -262,7 +262,8 @@ TrainStart Trainer::describe() {
                               isa_name(device_->kernels().isa));
   start.peak_flops = peak_->flops();
   start.notes = notes_;
-  for (const MemoryItem& item : training_memory(run_, model()).items()) {
+  const MemoryPlan plan = training_memory(run_, model());
+  for (const MemoryItem& item : plan.items()) {
     start.memory.push_back({item.name, item.bytes, item.note});
   }
   return start;

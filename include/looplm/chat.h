@@ -142,6 +142,95 @@ struct EncodedChat {
 // Where the conversation has none of their texts, these are the ids of the whole text at once.
 Result<EncodedChat> encode_chat(const Tokenizer& tokenizer, const RenderedChat& chat);
 
+// A piece of what the model wrote, as it becomes certain. All pieces of a kind joined are the
+// whole.
+struct ChatDelta {
+  enum class Kind {
+    kReasoning,
+    kContent,
+    kToolCall,   // a call begins: its id and name
+    kArguments,  // a piece of its arguments
+  };
+  Kind kind = Kind::kContent;
+  std::string text{};  // of reasoning, content and arguments
+  size_t call = 0;     // of tool calls: which one, from 0
+  std::string id{};    // of a call that begins
+  std::string name{};
+};
+
+struct ChatParseOptions {
+  ChatFormat format;
+  bool in_reasoning = false;  // RenderedChat's: the prompt has opened the reasoning
+  bool reasoning = true;      // off: <think> is content like any other
+  bool tool_calls = false;    // the request has tools
+  uint64_t id_seed = 0;       // ids of calls are drawn from it
+};
+
+// Cuts an answer into reasoning, content and tool calls while it is written. How the text is cut
+// into pieces changes nothing but the cuts of the deltas.
+//
+// Reasoning stands at the beginning, up to its end tag or the answer's end; white space around it
+// goes. A call counts once its name and the opening brace of its arguments have been read; what
+// begins like a call and is none stays content. White space before and behind calls goes. Nothing
+// in the reasoning is a call.
+class ChatOutputParser {
+ public:
+  explicit ChatOutputParser(const ChatParseOptions& options);
+  ChatOutputParser(ChatOutputParser&&) noexcept;
+  ~ChatOutputParser();
+
+  // `text` is whole characters, as a Detokenizer gives them.
+  std::vector<ChatDelta> push(std::string_view text);
+  // No more text will come.
+  std::vector<ChatDelta> finish();
+
+  // What the deltas so far add up to.
+  const ChatMessage& message() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Texts that the parser needs to see although they may be special tokens, which detokenisers leave
+// out.
+std::vector<std::string> chat_markers(const ChatFormat& format);
+
+// Bounds the reasoning: after `budget` of its tokens the ids of its end tag must follow. Says what
+// must come next; a scheduler that takes tokens back says so.
+class ReasoningBudget {
+ public:
+  // `budget` < 0: none, it only follows where the reasoning ends.
+  static Result<ReasoningBudget> create(const Tokenizer& tokenizer, const ChatFormat& format,
+                                        bool in_reasoning, int64_t budget);
+
+  void accept(int32_t id);
+  void forget(int64_t count);  // the last `count` accepted
+  // The id that must come next; none: any.
+  std::optional<int32_t> forced() const;
+  // Whether the next token is still part of the reasoning, or of its end tag.
+  bool in_reasoning() const;
+  int64_t reasoning_tokens() const;  // without the tags
+
+ private:
+  enum class Phase { kBefore, kInside, kForcing, kAfter };
+  struct State {
+    Phase phase = Phase::kBefore;
+    int64_t tokens = 0;    // of reasoning
+    size_t tail = 0;       // bytes of the end tag that were there when it was forced
+    size_t forced = 0;     // ids of the rest of it, already there
+    std::string recent{};  // the end of the text, where a tag may have begun
+  };
+  ReasoningBudget() = default;
+  State after(State state, int32_t id) const;
+
+  const Tokenizer* tokenizer_ = nullptr;
+  std::string begin_, end_;
+  std::vector<std::vector<int32_t>> end_ids_;  // of the end tag without its first n bytes
+  int64_t budget_ = -1;
+  std::vector<State> states_;  // before the first token, after each accepted one
+};
+
 }  // namespace looplm
 
 #endif  // LOOPLM_CHAT_H_

@@ -174,7 +174,9 @@ class Trial {
            engine_->statistics().running > 0) {
       if (submitted_ < requests && draw_.one_in(4)) submit(requests);
       engine_->step();
-      if (options_.kv_bytes > 0) EXPECT_LE(engine_->statistics().kv_bytes, options_.kv_bytes);
+      if (options_.kv_bytes > 0) {
+        EXPECT_LE(engine_->statistics().kv_bytes, options_.kv_bytes);
+      }
       if (draw_.one_in(40) && !ids_.empty()) {
         const int64_t id = ids_[static_cast<size_t>(draw_.below(submitted_))];
         cancelled_.insert({id, true});

@@ -93,6 +93,9 @@ Result<RunConfig> read_run_config(const std::string& path,
 // one that a file may state.
 std::string write_run_config(const RunConfig& config);
 
+// Reads what write_run_config wrote. A trainer without a directory has no run.out.
+Result<RunConfig> parse_written_run_config(const std::string& toml_text, const std::string& what);
+
 // A configuration made in code, checked and completed by the rules of run files, except that
 // run.out may be empty.
 Result<RunConfig> complete_run_config(const RunConfig& config);

@@ -97,7 +97,7 @@ Result<TrainState> parse_state(const Json& json) {
   LOOPLM_ASSIGN_OR_RETURN(state.step, json_int(json, "step", -1, 0, kMost));
   LOOPLM_ASSIGN_OR_RETURN(state.optimizer_steps, json_int(json, "optimizer_steps", -1, 0, kMost));
   LOOPLM_ASSIGN_OR_RETURN(const std::string run, json_string(json, "run", ""));
-  LOOPLM_ASSIGN_OR_RETURN(state.run, parse_run_config(run, "run"));
+  LOOPLM_ASSIGN_OR_RETURN(state.run, parse_written_run_config(run, "run"));
   const auto hashes = json.find("data_hashes");
   const auto cursors = json.find("cursors");
   if (state.step < 0 || state.optimizer_steps < 0 || hashes == json.end() || !hashes->is_array() ||

@@ -200,6 +200,8 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
     if (dataset.count_targets() == 0) {
       return invalid_argument(fmt::format("data.validation: '{}' has no token to learn", path));
     }
+    // Refuses what a validation in the middle of the run would refuse.
+    LOOPLM_RETURN_IF_ERROR(validation_loader(path).status());
     validation_.push_back(std::move(dataset));
   }
   return check_vocabularies();
@@ -218,7 +220,7 @@ Status Trainer::check_vocabularies() const {
   for (const TokenDataset& set : validation_) {
     all.push_back({"'" + set.path() + "'", set.vocabulary()});
   }
-  std::unique_ptr<Tokenizer> tokenizer;
+  bool any_known = false;
   const std::string& from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;
   for (const Named& data : all) {
     if (data.vocabulary.size > model().vocab_size) {
@@ -227,11 +229,12 @@ Status Trainer::check_vocabularies() const {
     }
     LOOPLM_RETURN_IF_ERROR(check_same_vocabulary(data.name, data.vocabulary, all.front().name,
                                                  all.front().vocabulary));
-    if (data.vocabulary.hash == 0) continue;
-    if (tokenizer == nullptr) {
-      LOOPLM_ASSIGN_OR_RETURN(tokenizer, start_.load_tokenizer());
-      if (tokenizer == nullptr) break;
-    }
+    any_known = any_known || data.vocabulary.hash != 0;
+  }
+  if (!any_known) return {};
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, start_.load_tokenizer());
+  if (tokenizer == nullptr) return {};
+  for (const Named& data : all) {
     LOOPLM_RETURN_IF_ERROR(
         check_same_tokenizer(data.name, data.vocabulary, "'" + from + "'", *tokenizer));
   }
@@ -262,7 +265,8 @@ TrainStart Trainer::describe() {
                               isa_name(device_->kernels().isa));
   start.peak_flops = peak_->flops();
   start.notes = notes_;
-  for (const MemoryItem& item : training_memory(run_, model()).items()) {
+  const MemoryPlan plan = training_memory(run_, model());
+  for (const MemoryItem& item : plan.items()) {
     start.memory.push_back({item.name, item.bytes, item.note});
   }
   return start;
@@ -343,15 +347,19 @@ Result<std::vector<ValidationReport>> Trainer::validate() {
   return reports;
 }
 
-Result<ValidationReport> Trainer::validate_on(const TokenDataset& validation) {
+// Every document once. Opening is only mapping, so each validation begins with a new loader.
+Result<DataLoader> Trainer::validation_loader(const std::string& path) const {
   LoaderOptions options = loader_options();
   options.shuffle = false;
   options.one_epoch = true;
-  // A view of the same files: opening is only mapping.
-  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(validation.path()));
+  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
   std::vector<DataLoader::Source> sources;
   sources.push_back({std::move(dataset), {}, 1});
-  LOOPLM_ASSIGN_OR_RETURN(DataLoader loader, DataLoader::create(std::move(sources), options));
+  return DataLoader::create(std::move(sources), options);
+}
+
+Result<ValidationReport> Trainer::validate_on(const TokenDataset& validation) {
+  LOOPLM_ASSIGN_OR_RETURN(DataLoader loader, validation_loader(validation.path()));
   BatchMetrics metrics;
   for (int64_t i = 0; run_.run.validate_batches == 0 || i < run_.run.validate_batches; ++i) {
     LOOPLM_ASSIGN_OR_RETURN(const Batch batch, loader.next());

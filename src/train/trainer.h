@@ -73,6 +73,7 @@ class Trainer {
   Status check_resumable(const TrainState& state, const std::string& directory);
   Status check_same_data(const TrainState& state, const std::string& directory) const;
   LoaderOptions loader_options() const;
+  Result<DataLoader> validation_loader(const std::string& path) const;
   Result<ValidationReport> validate_on(const TokenDataset& validation);
 
   RunConfig run_;

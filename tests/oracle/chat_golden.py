@@ -22,7 +22,23 @@ GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "chat"
 
 
 def dump(path: pathlib.Path, value) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    """A line for each case and each conversation, so that changes can be read."""
+    def lines(items, opening, closing):
+        return opening + "\n" + ",\n".join(items) + "\n" + closing
+
+    def text(item):
+        return json.dumps(item, ensure_ascii=False)
+
+    parts = []
+    for key, item in value.items():
+        if isinstance(item, list):
+            item = lines([text(i) for i in item], "[", "]")
+        elif isinstance(item, dict):
+            item = lines([f"{text(k)}: {text(v)}" for k, v in item.items()], "{", "}")
+        else:
+            item = text(item)
+        parts.append(f"{text(key)}: {item}")
+    path.write_text(lines(parts, "{", "}") + "\n", encoding="utf-8")
 
 
 def snippets() -> dict:

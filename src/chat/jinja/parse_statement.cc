@@ -18,17 +18,16 @@ class StatementParser {
 
   ParsedTemplate run() {
     ParsedTemplate parsed;
-    parsed.body = parse_until({});
+    parsed.body = parse_until({}, 1);
     parsed.names = core_.take_names();
     return parsed;
   }
 
  private:
   // Up to a tag that is one of `ends`, whose name is the current token then; without any, up to the
-  // template's end.
-  Body parse_until(EndTags ends) {
+  // template's end. `opened`: the line of the tag that it belongs to.
+  Body parse_until(EndTags ends, int opened) {
     const ParserCore::Level level(core_);
-    const int opened = core_.line();
     Body body;
     while (true) {
       const int line = core_.line();
@@ -67,8 +66,9 @@ class StatementParser {
   Body parse_body(EndTags ends) {
     core_.skip_operator(":");
     if (!core_.at(TokenKind::kBlockEnd)) core_.unexpected("'%}'");
+    const int line = core_.line();
     core_.advance();
-    return parse_until(ends);
+    return parse_until(ends, line);
   }
   Body parse_whole_body(std::string_view end) {
     Body body = parse_body({end});

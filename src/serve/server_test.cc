@@ -376,11 +376,11 @@ TEST_F(ServerTest, KeysOriginsAndHealth) {
 TEST_F(ServerTest, PrefixesAreFoundAgainAndCounted) {
   start();
   std::string prompt;
-  for (int i = 0; i < 100; ++i) prompt += "7-2*3=5;";
+  for (int i = 0; i < 50; ++i) prompt += "7-2*3=5;";
   const OrderedJson body = {{"prompt", prompt}, {"max_tokens", 1}, {"temperature", 0}};
   EXPECT_EQ(complete(body)["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
-  EXPECT_GT(complete(body)["usage"]["prompt_tokens_details"]["cached_tokens"].get<int64_t>(), 500);
-  EXPECT_GT(metric("looplm_prompt_tokens_cached_total"), 500);
+  EXPECT_GT(complete(body)["usage"]["prompt_tokens_details"]["cached_tokens"].get<int64_t>(), 300);
+  EXPECT_GT(metric("looplm_prompt_tokens_cached_total"), 300);
 }
 
 TEST_F(ServerTest, AClientThatLeavesFreesItsLanes) {

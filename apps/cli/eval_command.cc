@@ -15,83 +15,77 @@ void add_eval_command(Program& program) {
   };
   auto o = std::make_shared<Choice>();
   o->exits = {"q:0.1,0.3,0.5,0.7,0.9", "difference:auto", "margin:0.5,0.9", "entropy:1,0.3"};
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "eval",
       "Measure a model after every loop and under exit rules: on tasks, or the loss on a file");
   command->add_option(
       "DIR", o->model.directory,
       "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
-  CLI::Option* tasks = command->add_option("TASK", o->tasks,
-                                           "Names of shipped tasks, or .yaml files "
-                                           "(docs/evaluation.md)");
+  Option* tasks = command->add_option("TASK", o->tasks,
+                                      "Names of shipped tasks, or .yaml files "
+                                      "(docs/evaluation.md)");
   command->add_flag("--list", o->list, "List the shipped tasks");
-  CLI::Option* data =
+  Option* data =
       command
           ->add_option("--data", o->data,
                        "Instead of tasks: a .jsonl file of 'text', 'prompt' and 'completion', "
                        "'turns' of these, or 'prompt_ids' and 'completion_ids'; prompts are not "
                        "scored")
           ->excludes(tasks);
-  CLI::Option* data_dir =
+  Option* data_dir =
       command->add_option("--data-dir", o->data_folder,
                           "Folder of the files that tasks name (default: beside the task)");
   command
       ->add_option("--loops", o->loops,
                    "Loops to run (0: twice as many as the model was trained for)")
-      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
-  CLI::Option* exit =
+  Option* exit =
       command
           ->add_option("--exit", o->exits,
                        "Tasks: exit rules and thresholds, RULE:X,Y or RULE:auto; rules are q, "
                        "difference, relative, margin, entropy")
           ->capture_default_str();
-  CLI::Option* generate_loops =
+  Option* generate_loops =
       command
           ->add_option(
               "--generate-loops", o->generate_loops,
               "Fixed depths at which generating tasks run, with commas; each is a run of its "
               "own (default: all up to --loops)")
           ->delimiter(',')
-          ->check(CLI::Range(int64_t{1}, kMaxLoops));
-  CLI::Option* generate_exit = command->add_option(
+          ->check(range(int64_t{1}, kMaxLoops));
+  Option* generate_exit = command->add_option(
       "--generate-exit", o->generate_exits,
       "Exit rules under which generating tasks run; each threshold is a run of its own "
       "(default: none)");
-  CLI::Option* thresholds =
-      command
-          ->add_option("--thresholds", o->thresholds,
-                       "With --data: thresholds of q-exit, 0 to 1, with commas")
-          ->delimiter(',')
-          ->check(CLI::Range(0.0, 1.0))
-          ->needs(data)
-          ->capture_default_str();
+  Option* thresholds = command
+                           ->add_option("--thresholds", o->thresholds,
+                                        "With --data: thresholds of q-exit, 0 to 1, with commas")
+                           ->delimiter(',')
+                           ->check(range(0.0, 1.0))
+                           ->needs(data)
+                           ->capture_default_str();
   // Values of one are joined by commas, so that names of tasks may follow.
-  for (CLI::Option* list : {exit, generate_loops, generate_exit, thresholds}) {
+  for (Option* list : {exit, generate_loops, generate_exit, thresholds}) {
     list->take_all()->allow_extra_args(false);
   }
   command->add_option("--by", o->by, "With --data: also show accuracy for each value of this field")
       ->needs(data);
   command->add_option("--limit", o->limit, "Maximum number of questions of each task (0: all)")
-      ->check(CLI::Validator(
-          [](const std::string& text) {
-            return text.starts_with('-') ? fmt::format("{}; expected 0 (all) or more", text)
-                                         : std::string();
-          },
-          "NONNEGATIVE"))
+      ->check(not_negative("all"))
       ->capture_default_str();
   command->add_option("--resamples", o->resamples, "Bootstrap resamples for the 95% intervals")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->check(range(int64_t{0}, int64_t{1} << 20))
       ->capture_default_str();
   add_weight_options(*command, o->model);
-  CLI::Option* json = command->add_flag("--json", o->json, "Print one JSON object");
-  CLI::Option* csv = command->add_flag("--csv", o->csv, "Tasks: print CSV")->excludes(json);
+  Option* json = command->add_flag("--json", o->json, "Print one JSON object");
+  Option* csv = command->add_flag("--csv", o->csv, "Tasks: print CSV")->excludes(json);
   command->add_flag("--markdown", o->markdown, "Print Markdown")->excludes(json)->excludes(csv);
-  CLI::Option* html =
+  Option* html =
       command->add_option("--html", o->html, "Tasks: also write a report with plots to this file");
-  CLI::Option* save = command->add_option(
+  Option* save = command->add_option(
       "--save", o->save, "Generating tasks: write what the model wrote into this folder");
-  for (CLI::Option* of_tasks : {data_dir, exit, generate_loops, generate_exit, csv, html, save}) {
+  for (Option* of_tasks : {data_dir, exit, generate_loops, generate_exit, csv, html, save}) {
     of_tasks->excludes(data);
   }
   program.on(command, [o]() -> Status {

@@ -188,7 +188,7 @@ class ResultPrinter {
   void end(const std::vector<TaskResult>& results) const {
     if (options_.json) {
       OrderedJson json;
-      json["model"] = model_.directory();
+      json["model"] = model_.name();
       json["tasks"] = OrderedJson::array();
       for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
       fmt::print("{}\n", json_line(json));
@@ -273,7 +273,7 @@ Status eval_tasks(const EvalOptions& options) {
   }
   if (!results.empty()) printer.end(results);
   if (!options.html.empty() && !results.empty()) {
-    const Status written = write_html(tasks_document(model->directory(), results), options.html);
+    const Status written = write_html(tasks_document(model->name(), results), options.html);
     if (status.ok()) status = written;
   }
   return status;
@@ -297,12 +297,12 @@ Status eval_data(const EvalOptions& options) {
   line.clear();
   LOOPLM_RETURN_IF_ERROR(result.status());
   if (options.json) {
-    OrderedJson json = {{"model", model->directory()}, {"data", options.data}};
+    OrderedJson json = {{"model", model->name()}, {"data", options.data}};
     json.update(data_json(*result));
     fmt::print("{}\n", json_line(json));
     return {};
   }
-  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n{}", model->directory(), options.data,
+  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n{}", model->name(), options.data,
              result->table.questions, result->table.tokens,
              options.resamples > 0 ? "; 95% intervals in brackets" : "",
              data_text(*result, options.markdown ? TableFormat::kMarkdown : TableFormat::kText));

@@ -516,6 +516,30 @@ TEST_F(Examples, ReadIdsAndText) {
   EXPECT_EQ(read("{\"text\": \"abc\"}\n{\"text\": \"abc\"}\n", tokenizer.get()).value().size(), 1u);
 }
 
+TEST_F(Examples, TextBeginsAsAPromptDoes) {
+  write_byte_tokenizer(dir_.file("."), 0);
+  Json file = read_json_file(dir_.file("tokenizer.json")).value();
+  file["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "single": [
+      {"SpecialToken": {"id": "<b>"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<b>"}}],
+      "special_tokens": {"<b>": {"ids": [0]}}})");
+  const auto tokenizer = Tokenizer::parse(file.dump(), "test").value();
+  const std::vector<EvalExample> examples =
+      read("{\"text\": \"ab\"}\n{\"prompt\": \"a\", \"completion\": \"b\"}\n", tokenizer.get())
+          .value();
+  for (const EvalExample& example : examples) {
+    EXPECT_EQ(example.ids, tokenizer->encode("ab").value());
+    EXPECT_EQ(example.ids[0], 0);
+    EXPECT_EQ(example.ids.size(), 3u) << "no end behind what goes on";
+  }
+  EXPECT_THAT(examples[0].scored, testing::ElementsAre(false, true, true));
+  EXPECT_THAT(examples[1].scored, testing::ElementsAre(false, false, true));
+
+  file["model"]["vocab"].erase("b");
+  const auto lossy = Tokenizer::parse(file.dump(), "test").value();
+  EXPECT_ERROR_SAYS(read("{\"text\": \"a\"}\n{\"text\": \"ab\"}", lossy.get()), "x.jsonl:2",
+                    "token for 'b'");
+}
+
 TEST_F(Examples, ErrorsNameTheLineAndWhatIsWrong) {
   EXPECT_THAT(error(""), HasSubstr("holds no examples"));
   EXPECT_THAT(error("\n{\"text\": \"a\"}"), HasSubstr("x.jsonl:2"));

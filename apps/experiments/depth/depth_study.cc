@@ -129,8 +129,9 @@ class DepthStudy : public Study {
     };
     const std::vector<TaskExample> sums =
         different_examples(generator, s_.sums, "operations", s_.max_operations);
-    const std::vector<EvalExample> examples =
-        task_examples(sums, TaskText::of_tokenizer(*model->tokenizer()));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
+                            TaskText::of_tokenizer(*model->tokenizer(), kArithmeticAlphabet));
+    const std::vector<EvalExample> examples = task_examples(sums, text);
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
                             score(context, *model, examples));
     const int64_t trained = model->config().loops;
@@ -161,7 +162,8 @@ class DepthStudy : public Study {
     for (size_t begin = 0; begin < text.size();) {
       const size_t end = std::min(text.find('\n', begin), text.size());
       EvalExample example;
-      example.ids = model->tokenizer()->encode(text.substr(begin, end - begin));
+      LOOPLM_ASSIGN_OR_RETURN(example.ids,
+                              model->tokenizer()->encode(text.substr(begin, end - begin)));
       begin = end + 1;
       if (example.ids.size() < 2) continue;
       const auto most = static_cast<size_t>(model->config().max_positions);

@@ -18,8 +18,6 @@
 namespace looplm {
 namespace {
 
-constexpr const char* kAlphabet = "0123456789+-*=";
-
 struct Settings {
   TrainingPlan stage1;  // phases are of so many operations
   double beta = 0.05;
@@ -128,7 +126,7 @@ class ExitsStudy : public Study {
       run.from = context.directory + "/start";
       LOOPLM_RETURN_IF_ERROR(copy_with_fresh_gate(s_.stage1.start, run.from));
     }
-    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(run.from, kAlphabet));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(run.from, kArithmeticAlphabet));
     run.vocab_size = text.vocab_size();
     run.objective = fmt::format("kind = \"stage1\"\nbeta = {}", s_.beta);
     run.seed = static_cast<uint64_t>(seed);
@@ -154,7 +152,8 @@ class ExitsStudy : public Study {
     ModelOptions options;
     options.threads = context.threads;
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
-    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kAlphabet));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
+                            TaskText::of_model(directory, kArithmeticAlphabet));
     const std::vector<TaskExample> sums =
         different_examples(generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed),
                            s_.sums, "operations", s_.max_operations);
@@ -196,7 +195,7 @@ class ExitsStudy : public Study {
 
   Result<OrderedJson> train_gate(const CellContext& context, GateLabel label, int64_t seed) const {
     const std::string from = stage1_model(context);
-    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(from, kAlphabet));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(from, kArithmeticAlphabet));
     PhaseRun run;
     run.from = from;
     run.objective = fmt::format("kind = \"stage2\"\nk = {}\ngamma = {}\nforward_looking = {}", s_.k,

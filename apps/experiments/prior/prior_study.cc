@@ -14,8 +14,6 @@
 namespace looplm {
 namespace {
 
-constexpr const char* kAlphabet = "0123456789+-*=";
-
 struct Settings {
   TrainingPlan training;  // phases are of so many operations
   double beta = 0.1;
@@ -116,7 +114,7 @@ class PriorStudy : public Study {
   }
 
   Result<OrderedJson> train(const CellContext& context, const PriorArm& arm, int64_t seed) const {
-    const TaskText text = TaskText::of_characters(kAlphabet);
+    const TaskText text = TaskText::of_characters(kArithmeticAlphabet);
     const std::vector<EvalExample> held_out = task_examples(
         generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.sums_seed), text, s_.sums);
     PhaseRun run;

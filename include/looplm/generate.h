@@ -92,9 +92,10 @@ struct GenerateOptions {
   KvPolicy kv = KvPolicy::kFull;
   PromptKv prompt_kv = PromptKv::kEveryLoop;  // kAsDecoded needs a policy that keeps one plane
   SamplingOptions sampling;
-  ReadOutPlan plan;  // what is read besides; max_tokens may be 0 then
+  ReadOutPlan plan;               // what is read besides; max_tokens may be 0 then
   std::vector<int32_t> stop_ids;  // besides the model's end-of-text ids
-  // Not part of the output; need a tokenizer. One that is a special token stops at that token.
+  // Not part of the output; need a tokenizer. They may hold special tokens, whole, although those
+  // have no text in the output: "<|im_end|>\n".
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;     // go on past the model's end-of-text ids
   int64_t prompt_chunk = 256;  // prompt positions per pass; results do not depend on it

@@ -163,9 +163,7 @@ class Engine::Impl {
     return static_cast<int64_t>(options_.kv_bytes / pages_.page_bytes());
   }
   // Pages that could be had without taking them from a request.
-  int64_t room() const {
-    return capacity() - pages_.pages_in_use() + prefixes_.evictable_pages();
-  }
+  int64_t room() const { return capacity() - pages_.pages_in_use() + prefixes_.evictable_pages(); }
 
   static std::unique_ptr<Entry> take_out(Entries& from, Entries::iterator at) {
     std::unique_ptr<Entry> entry = std::move(*at);
@@ -389,8 +387,8 @@ class Engine::Impl {
       const int64_t cached = r->chain.positions();
       w.cache().fork(e.wavefront->cache(), common);
       w.adopted(common);
-      pin(*r, prefixes_.find(w.request().tenant, wanted.first(static_cast<size_t>(common)),
-                             r->loops));
+      pin(*r,
+          prefixes_.find(w.request().tenant, wanted.first(static_cast<size_t>(common)), r->loops));
       r->leader = 0;
       count_beginning(*r, std::min(cached, common), std::max<int64_t>(0, common - cached));
     }

@@ -8,16 +8,10 @@ Output::Output(const GenerateOptions& options, const Model& model, const TokenCa
     : options_(options), callback_(callback), stops_(options.stop_strings) {
   stop_ids_ = options.stop_ids;
   if (!options.ignore_eos) {
-    for (int64_t id : model.config().eos_token_ids) stop_ids_.push_back(static_cast<int32_t>(id));
+    for (const EndOfText& end : model.ends_of_text()) stop_ids_.push_back(end.id);
   }
-  const Tokenizer* const tokenizer = model.tokenizer();
-  if (tokenizer == nullptr) return;
-  detokenizer_.emplace(*tokenizer);
-  // A special token has no text that a stop string could be found in.
-  for (const std::string& stop : options.stop_strings) {
-    const std::optional<int32_t> id = tokenizer->id_of(stop);
-    if (id && tokenizer->is_special(*id)) stop_ids_.push_back(*id);
-  }
+  tokenizer_ = model.tokenizer();
+  if (tokenizer_ != nullptr) detokenizer_.emplace(*tokenizer_);
 }
 
 bool Output::is_stop_id(int32_t id) const {
@@ -33,7 +27,11 @@ bool Output::add(GeneratedToken token, bool ends) {
   const bool stop_id = is_stop_id(token.id);
   const bool last = stop_id || ends || size() + 1 == options_.max_tokens;
   if (detokenizer_.has_value()) {
-    if (!stop_id) token.text = stops_.push(detokenizer_->push(token.id));
+    if (!stop_id) {
+      token.text = tokenizer_->is_special(token.id)
+                       ? stops_.push_special(tokenizer_->bytes(token.id))
+                       : stops_.push(detokenizer_->push(token.id));
+    }
     if (last && !stops_.stopped()) {
       token.text += stops_.push(detokenizer_->finish());
       token.text += stops_.finish();

@@ -33,6 +33,7 @@ class Output {
   const TokenCallback& callback_;
   StopStrings stops_;
   std::vector<int32_t> stop_ids_;
+  const Tokenizer* tokenizer_ = nullptr;  // null where the model has none
   std::optional<Detokenizer> detokenizer_;
   std::vector<GeneratedToken> tokens_;
   std::string text_;

@@ -127,9 +127,9 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
                     normed, nullptr},
                    device_);
   if (config.exit_gate) {
-    gate_forward({normed, weights_.gate_weight(), weights_.gate_bias(), rows, width,
-                  gate_logits_.data()},
-                 device_);
+    gate_forward(
+        {normed, weights_.gate_weight(), weights_.gate_bias(), rows, width, gate_logits_.data()},
+        device_);
   }
   for (int64_t r = 0; r < rows; ++r) {
     lanes[static_cast<size_t>(r)].gate_logit =

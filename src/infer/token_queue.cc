@@ -56,9 +56,8 @@ Result<int32_t> TokenQueue::choose(int64_t index, std::span<const float> logits)
   const int32_t token = sampler_.choose(logits, prompt_size_ + index);
   for (size_t i = first; i < tokens_.size(); ++i) sampler_.accept(tokens_[i]);
   if (constraint_ != nullptr && !allows(place(index).allowed, token)) {
-    return invalid_argument(
-        fmt::format("the constraint and the logit biases leave no token for place {} of the output",
-                    index));
+    return invalid_argument(fmt::format(
+        "the constraint and the logit biases leave no token for place {} of the output", index));
   }
   return token;
 }

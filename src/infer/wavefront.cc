@@ -97,8 +97,7 @@ int64_t Wavefront::adoptable_positions() const {
   const ReadOutPlan& plan = request_.options.plan;
   int64_t positions = text_size_ - 1;
   if (wants_prompt_reading(prompt_size() - 1)) {
-    positions =
-        std::min(positions, plan.first + static_cast<int64_t>(prompt_readings_.size()));
+    positions = std::min(positions, plan.first + static_cast<int64_t>(prompt_readings_.size()));
   }
   if (plan.embedding != Pooling::kNone && pooled_positions_ < prompt_size()) {
     const bool mean = plan.embedding == Pooling::kMean;
@@ -241,8 +240,8 @@ bool Wavefront::may_follow(int64_t output) const {
 }
 
 bool Wavefront::starts_certain() const {
-  return !finished_ && text_started_ == text_size_ && fed_ < queue_.certain() &&
-         may_follow(fed_) && (keeps_all_loops() || flight_.empty());
+  return !finished_ && text_started_ == text_size_ && fed_ < queue_.certain() && may_follow(fed_) &&
+         (keeps_all_loops() || flight_.empty());
 }
 
 void Wavefront::start_certain(int64_t quota, std::vector<int32_t>& ids) {
@@ -532,8 +531,9 @@ Generation Wavefront::take() {
       static_cast<uint64_t>(read_outs_) * weights.head_bytes();
   generation.statistics = std::move(statistics_);
   generation.prompt = std::move(prompt_readings_);
-  const double positions =
-      request_.options.plan.embedding == Pooling::kMean ? static_cast<double>(pooled_positions_) : 1;
+  const double positions = request_.options.plan.embedding == Pooling::kMean
+                               ? static_cast<double>(pooled_positions_)
+                               : 1;
   for (double x : pooled_) generation.embedding.push_back(static_cast<float>(x / positions));
   output_.move_into(generation);
   return generation;

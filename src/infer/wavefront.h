@@ -123,8 +123,8 @@ class Wavefront {
   struct View;
   struct Position {
     int64_t index = 0;
-    int64_t loops = 0;  // ended
-    int32_t slot = -1;  // kept up to date by the arena
+    int64_t loops = 0;             // ended
+    int32_t slot = -1;             // kept up to date by the arena
     std::unique_ptr<View> view{};  // null where nothing is read
   };
 
@@ -180,7 +180,7 @@ class Wavefront {
   int64_t fed_ = 0;
 
   std::vector<PositionReading> prompt_readings_;
-  std::vector<double> pooled_;        // (E): sum of `pooled_positions_` states
+  std::vector<double> pooled_;  // (E): sum of `pooled_positions_` states
   int64_t pooled_positions_ = 0;
 
   bool over_ = false;      // no token comes any more; readings may

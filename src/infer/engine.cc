@@ -184,16 +184,26 @@ class Engine::Impl {
     const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
     normed_.resize(rows_.size() * width);
     logits_.resize(rows_.size() * vocabulary);
+    summaries_.resize(rows_.size());
     for (size_t i = 0; i < rows_.size(); ++i) {
       std::copy_n(rows_[i], width, normed_.data() + i * width);
     }
     if (!rows_.empty()) {
-      runner_.read_out(normed_.data(), static_cast<int64_t>(rows_.size()), logits_.data());
+      runner_.read_out(normed_.data(), static_cast<int64_t>(rows_.size()), logits_.data(),
+                       summaries_.data());
     }
+    choices_.clear();
+    for (size_t i = 0; i < running_.size(); ++i) {
+      Wavefront& w = *running_[i].wavefront;
+      if (w.finished()) continue;
+      w.judge(logits_.data() + first_row_[i] * vocabulary, summaries_.data() + first_row_[i],
+              choices_);
+    }
+    choose_tokens(choices_, model_.config().vocab_size, runner_.device());
     for (size_t i = 0; i < running_.size(); ++i) {
       Wavefront& w = *running_[i].wavefront;
       if (w.finished()) continue;  // cancelled from another request's callback
-      w.judge(logits_.data() + first_row_[i] * vocabulary);
+      w.settle(choices_);
       if (w.take_prompt_end() && options_.share_prefixes) {
         prefixes_.insert(w.request().prompt, w.cache(), w.max_loops());
         while (prefixes_.pages() > most_prefix_pages() && prefixes_.evict()) {
@@ -230,6 +240,8 @@ class Engine::Impl {
   std::vector<size_t> first_row_;
   std::vector<float> normed_;
   std::vector<float> logits_;
+  std::vector<LogitSummary> summaries_;
+  std::vector<TokenChoice> choices_;
 };
 
 Engine::Engine(Model& model, const EngineOptions& options) : impl_(new Impl(model, options)) {}

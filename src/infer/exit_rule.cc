@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "infer/softmax.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
@@ -63,7 +62,7 @@ class MarginRule : public ExitRule {
  public:
   explicit MarginRule(double threshold) : threshold_(threshold) {}
   bool needs_logits() const override { return true; }
-  bool enough(const LoopObservation& o) override { return softmax_margin(o.logits) >= threshold_; }
+  bool enough(const LoopObservation& o) override { return o.summary->margin() >= threshold_; }
 
  private:
   double threshold_;
@@ -73,7 +72,7 @@ class EntropyRule : public ExitRule {
  public:
   explicit EntropyRule(double threshold) : threshold_(threshold) {}
   bool needs_logits() const override { return true; }
-  bool enough(const LoopObservation& o) override { return softmax_entropy(o.logits) <= threshold_; }
+  bool enough(const LoopObservation& o) override { return o.summary->entropy <= threshold_; }
 
  private:
   double threshold_;

@@ -8,6 +8,8 @@
 
 #include "looplm/generate.h"
 
+#include "kernels/logit_summary.h"
+
 namespace looplm {
 
 // What a rule may look at after loop `loop` (from 1) of one position.
@@ -16,7 +18,7 @@ struct LoopObservation {
   std::span<const float> normed;           // (E)
   std::span<const float> previous_normed;  // (E); empty after the first loop
   float gate_logit = 0;
-  std::span<const float> logits;  // (V); empty unless the rule needs_logits()
+  const LogitSummary* summary = nullptr;  // of the logits; null unless the rule needs_logits()
 };
 
 // Judges the loops of one position in order. A rule has state (the gate's survival), so each

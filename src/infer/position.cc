@@ -14,13 +14,13 @@ PositionReader::PositionReader(const ModelConfig& config, ExitRule& rule, ReadOu
       min_loops_(min_loops),
       max_loops_(max_loops),
       width_(static_cast<size_t>(config.hidden_size)),
-      logits_(static_cast<size_t>(config.vocab_size)) {}
+      vocabulary_(static_cast<size_t>(config.vocab_size)) {}
 
 void PositionReader::begin() {
   decided_loop_ = 0;
   log_survival_ = 0;
   normed_.clear();
-  mixture_.assign(read_out_ == ReadOut::kWeighted ? logits_.size() : 0, 0.0);
+  mixture_.assign(read_out_ == ReadOut::kWeighted ? vocabulary_ : 0, 0.0);
   rule_.reset();
 }
 
@@ -39,39 +39,43 @@ bool PositionReader::observe(int64_t loop, const float* normed, float gate_logit
   return loop == max_loops_ || (enough_ && loop >= min_loops_);
 }
 
-void PositionReader::judge(std::span<const float> logits) {
+void PositionReader::judge(const float* logits, const LogitSummary& summary, Device& device) {
   const bool last = seen_.loop == max_loops_;
   if (read_out_ == ReadOut::kWeighted) {
     add_weighted(logits);
     if (!last) return;
-    for (size_t i = 0; i < logits_.size(); ++i) logits_[i] = static_cast<float>(mixture_[i]);
+    own_logits_.assign(mixture_.begin(), mixture_.end());
+    logits_ = own_logits_.data();
+    logit_summary({logits_, 1, static_cast<int64_t>(vocabulary_), &own_summary_}, device);
+    summary_ = &own_summary_;
     decided_loop_ = seen_.loop;
     return;
   }
   if (rule_.needs_logits()) {
-    seen_.logits = logits;
+    seen_.summary = &summary;
     enough_ = rule_.enough(seen_);
   }
   if (!last && !(enough_ && seen_.loop >= min_loops_)) return;
-  std::copy(logits.begin(), logits.end(), logits_.begin());
+  logits_ = logits;
+  summary_ = &summary;
   decided_loop_ = seen_.loop;
 }
 
 bool PositionReader::feed(PassRunner& runner, int64_t loop, const float* normed, float gate_logit) {
   if (observe(loop, normed, gate_logit)) {
-    std::vector<float> logits(logits_.size());
-    runner.read_out(normed, 1, logits.data());
-    judge(logits);
+    own_logits_.resize(vocabulary_);
+    runner.read_out(normed, 1, own_logits_.data(), &own_summary_);
+    judge(own_logits_.data(), own_summary_, runner.device());
   }
   return decided();
 }
 
-void PositionReader::add_weighted(std::span<const float> logits) {
+void PositionReader::add_weighted(const float* logits) {
   const auto z = static_cast<double>(seen_.gate_logit);
   const double log_p = seen_.loop == max_loops_ ? log_survival_ : log_survival_ + log_sigmoid(z);
   log_survival_ -= softplus(z);
   const double p = std::exp(log_p);
-  for (size_t i = 0; i < logits.size(); ++i) mixture_[i] += p * static_cast<double>(logits[i]);
+  for (size_t i = 0; i < vocabulary_; ++i) mixture_[i] += p * static_cast<double>(logits[i]);
 }
 
 PositionKv::PositionKv(KvPolicy policy, SequenceCache& cache, const ModelConfig& config)

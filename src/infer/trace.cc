@@ -1,6 +1,7 @@
 #include "looplm/trace.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -8,7 +9,6 @@
 
 #include "infer/parts.h"
 #include "infer/sequence.h"
-#include "infer/softmax.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
@@ -32,7 +32,8 @@ double distance(const float* x, const float* y, int64_t n) {
   return std::sqrt(sum);
 }
 
-std::vector<TopToken> top_tokens(std::span<const float> logits, int64_t count, double log_sum) {
+std::vector<TopToken> top_tokens(std::span<const float> logits, int64_t count,
+                                 const LogitSummary& summary) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   const auto keep = std::min(order.size(), static_cast<size_t>(count));
@@ -44,8 +45,8 @@ std::vector<TopToken> top_tokens(std::span<const float> logits, int64_t count, d
                     });
   std::vector<TopToken> top;
   for (size_t i = 0; i < keep; ++i) {
-    const double logit = static_cast<double>(logits[static_cast<size_t>(order[i])]);
-    top.push_back({order[i], static_cast<float>(logit - log_sum)});
+    const float logit = logits[static_cast<size_t>(order[i])];
+    top.push_back({order[i], summary.log_probability(logit)});
   }
   return top;
 }
@@ -90,11 +91,12 @@ Result<Trace> trace(Model& model, std::span<const int32_t> ids, const TraceOptio
   const int64_t width = config.hidden_size;
   std::vector<float> previous;
   std::vector<float> logits(static_cast<size_t>(kReadOutRows * config.vocab_size));
+  std::array<LogitSummary, kReadOutRows> summaries;
   const auto observe = [&](const Sequence::ChunkLoop& c) -> Status {
     for (int64_t i = 0; i < c.count; ++i) {
       const float* h = c.normed + i * width;
       if (i % kReadOutRows == 0) {
-        runner.read_out(h, std::min(kReadOutRows, c.count - i), logits.data());
+        runner.read_out(h, std::min(kReadOutRows, c.count - i), logits.data(), summaries.data());
       }
       const std::span<const float> row = {logits.data() + i % kReadOutRows * config.vocab_size,
                                           static_cast<size_t>(config.vocab_size)};
@@ -102,8 +104,9 @@ Result<Trace> trace(Model& model, std::span<const int32_t> ids, const TraceOptio
       to.gate_logit = c.lanes[static_cast<size_t>(i)].gate_logit;
       to.hidden_norm = norm(h, width);
       if (c.loop > 0) to.hidden_difference = distance(h, previous.data() + i * width, width);
-      to.entropy = softmax_entropy(row);
-      if (options.top > 0) to.top = top_tokens(row, options.top, log_sum_exp(row));
+      const LogitSummary& summary = summaries[static_cast<size_t>(i % kReadOutRows)];
+      to.entropy = summary.entropy;
+      if (options.top > 0) to.top = top_tokens(row, options.top, summary);
       if (options.on_logits) {
         LOOPLM_RETURN_IF_ERROR(options.on_logits(c.loop, c.first + i, row));
       }

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "infer/softmax.h"
 
 namespace looplm {
 
@@ -22,6 +21,8 @@ struct Wavefront::View {
   bool committed = false;         // a token was proposed
   bool judged = false;            // the reader needs this loop's logits
   bool proposes = false;          // speculation does
+  size_t proposal = 0;            // the choice of this loop's token, where it proposes one
+  size_t decision = 0;            // the choice of the position's token, once it has decided
   std::vector<int32_t> proposed;  // each loop's token, -1 where it was not read
 };
 
@@ -160,12 +161,22 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& 
 }
 
 // What a loop would put at `output`, given the tokens before it.
-int32_t Wavefront::choose(int64_t output, std::span<const float> logits) {
-  const auto first = static_cast<size_t>(output);
-  for (size_t i = first; i < tokens_.size(); ++i) sampler_.forget(tokens_[i]);
-  const int32_t token = sampler_.choose(logits, prompt_size() + output);
-  for (size_t i = first; i < tokens_.size(); ++i) sampler_.accept(tokens_[i]);
-  return token;
+size_t Wavefront::add_choice(int64_t output, const float* logits, const LogitSummary& summary,
+                             std::vector<TokenChoice>& choices) {
+  TokenChoice choice;
+  choice.sampler = &sampler_;
+  choice.logits = logits;
+  choice.summary = &summary;
+  choice.position = prompt_size() + output;
+  choice.later = std::span(tokens_).subspan(static_cast<size_t>(output));
+  choices.push_back(choice);
+  return choices.size() - 1;
+}
+
+int32_t Wavefront::chosen(const Position& position, const TokenChoice& choice) const {
+  LOOPLM_CHECK(choice.token >= 0);
+  if (!request_.replay) return choice.token;
+  return request_.replay(output_index(position.index), position.loops, choice.token);
 }
 
 void Wavefront::take_back(int64_t output) {
@@ -206,16 +217,13 @@ bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final)
   return true;
 }
 
-void Wavefront::decide(Position& position) {
+void Wavefront::decide(Position& position, const TokenChoice& choice) {
   View& view = *position.view;
   const int64_t output = output_index(position.index);
-  const std::vector<float>& logits = view.reader.logits();
   GeneratedToken token;
-  token.id = choose(output, logits);
-  if (request_.replay) token.id = request_.replay(output, position.loops, token.id);
+  token.id = chosen(position, choice);
   token.loops = view.reader.loops();
-  token.log_probability = static_cast<float>(
-      static_cast<double>(logits[static_cast<size_t>(token.id)]) - log_sum_exp(logits));
+  token.log_probability = choice.summary->log_probability(choice.logits[token.id]);
   if (!propose(output, token.id, position.loops, true)) return;
   for (size_t t = 0; t < view.proposed.size(); ++t) {
     if (view.proposed[t] < 0) continue;
@@ -228,40 +236,58 @@ void Wavefront::decide(Position& position) {
   finals_[at] = std::move(token);
 }
 
-// Returns false when screening has ended the request.
-bool Wavefront::judge_position(Position& position, std::span<const float> logits) {
-  View& view = *position.view;
-  if (view.judged) view.reader.judge(logits);
-  if (view.proposes) {
-    const int64_t output = output_index(position.index);
-    int32_t token = choose(output, logits);
-    if (request_.replay) token = request_.replay(output, position.loops, token);
-    view.proposed[static_cast<size_t>(position.loops - 1)] = token;
-    if (!view.committed && view.commit->needs_logits()) {
-      LoopObservation seen;
-      seen.loop = position.loops;
-      seen.logits = logits;
-      view.committed = view.commit->enough(seen);
-    } else {
-      view.committed = true;
+// The tokens of a pass are chosen together. A position's choice is for the tokens that stood before
+// it: when one of these is replaced in the same pass, the position is gone before its choice is
+// looked at.
+void Wavefront::judge(const float* logits, const LogitSummary* summaries,
+                      std::vector<TokenChoice>& choices) {
+  const int64_t vocabulary = model_.config().vocab_size;
+  for (const std::unique_ptr<Position>& p : flight_) {
+    if (p->view == nullptr || !(p->view->judged || p->view->proposes)) continue;
+    View& view = *p->view;
+    const int64_t output = output_index(p->index);
+    if (view.judged) view.reader.judge(logits, *summaries, runner_.device());
+    const bool decided = view.reader.decided();
+    if (decided) {
+      view.decision = add_choice(output, view.reader.logits(), view.reader.summary(), choices);
     }
-    if (view.committed && !view.reader.decided() &&
-        !propose(output, token, position.loops, false)) {
+    if (view.proposes) {
+      // The last loop's own token is mostly the position's too.
+      view.proposal = decided && view.reader.logits() == logits
+                          ? view.decision
+                          : add_choice(output, logits, *summaries, choices);
+      LoopObservation seen;
+      seen.loop = p->loops;
+      seen.summary = summaries;
+      view.committed = view.committed || !view.commit->needs_logits() || view.commit->enough(seen);
+    }
+    logits += vocabulary;
+    ++summaries;
+  }
+}
+
+// Returns false when screening has ended the request.
+bool Wavefront::settle_position(Position& position, std::span<const TokenChoice> choices) {
+  View& view = *position.view;
+  const bool decided = view.reader.decided();
+  if (view.proposes) {
+    const int32_t token = chosen(position, choices[view.proposal]);
+    view.proposed[static_cast<size_t>(position.loops - 1)] = token;
+    if (view.committed && !decided &&
+        !propose(output_index(position.index), token, position.loops, false)) {
       return false;
     }
   }
-  if (view.reader.decided()) decide(position);
+  if (decided) decide(position, choices[view.decision]);
   return !screened_;
 }
 
-void Wavefront::judge(const float* logits) {
-  const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
+void Wavefront::settle(std::span<const TokenChoice> choices) {
   // A position that takes tokens back removes the ones after it: hence no iterators.
   for (size_t i = 0; i < flight_.size(); ++i) {
     Position& p = *flight_[i];
     if (p.view == nullptr || !(p.view->judged || p.view->proposes)) continue;
-    if (!judge_position(p, {logits, vocabulary})) break;
-    logits += vocabulary;
+    if (!settle_position(p, choices)) break;
   }
   emit();
   if (screened_ && !finished_) cancel();

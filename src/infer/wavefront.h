@@ -62,8 +62,11 @@ class Wavefront {
 
   // After the pass: takes the lanes' results, and adds the normed states whose logits are needed.
   void observe(std::span<const Lane> lanes, std::vector<const float*>& rows);
-  // Their logits, one row of V after the other.
-  void judge(const float* logits);
+  // Their logits, one row of V after the other, and what each row says. Adds the tokens that are to
+  // be chosen; logits and summaries must stay until settle().
+  void judge(const float* logits, const LogitSummary* summaries, std::vector<TokenChoice>& choices);
+  // The same choices, made: what is final is reported.
+  void settle(std::span<const TokenChoice> choices);
 
   // True once, after the pass that ended the prompt's last position, with every plane complete.
   // Never where the prompt was not read with a plane per loop.
@@ -91,11 +94,13 @@ class Wavefront {
   void add_lane(Position& position, std::vector<Lane>& lanes);
   std::unique_ptr<View> make_view();
   void begin_chunk(int64_t count);
-  int32_t choose(int64_t output, std::span<const float> logits);
+  size_t add_choice(int64_t output, const float* logits, const LogitSummary& summary,
+                    std::vector<TokenChoice>& choices);
+  int32_t chosen(const Position& position, const TokenChoice& choice) const;
   bool propose(int64_t output, int32_t token, int64_t loop, bool final);
   void take_back(int64_t output);
-  bool judge_position(Position& position, std::span<const float> logits);
-  void decide(Position& position);
+  bool settle_position(Position& position, std::span<const TokenChoice> choices);
+  void decide(Position& position, const TokenChoice& choice);
   void emit();
   void retire();
 

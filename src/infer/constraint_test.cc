@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "infer/sampler.h"
-#include "infer/softmax.h"
 #include "infer/test_model.h"
 #include "infer/test_requests.h"
 #include "support/temp_dir.h"
@@ -38,14 +37,20 @@ class Constraints : public testing::Test {
     int32_t last = prompt.back();
     while (static_cast<int64_t>(g.tokens.size()) < o.max_tokens && !grammar.finished()) {
       sequence.extend(last, reader);
-      const std::span<const float> raw = reader.logits();
+      const std::span<const float> raw = {reader.logits(), static_cast<size_t>(config_.vocab_size)};
       std::vector<uint32_t> allowed(static_cast<size_t>(config_.vocab_size + 31) / 32, ~0u);
       grammar.mask(allowed);
       std::vector<float> masked(raw.begin(), raw.end());
       for (size_t i = 0; i < masked.size(); ++i) {
         if (!allows(allowed, static_cast<int32_t>(i))) masked[i] = -INFINITY;
       }
-      last = sampler.choose(masked, sequence.length());
+      const LogitSummary summary = summarize(masked);
+      TokenChoice choice = {.sampler = &sampler,
+                            .logits = masked.data(),
+                            .summary = &summary,
+                            .position = sequence.length()};
+      choose_tokens({&choice, 1}, config_.vocab_size, runner.device());
+      last = choice.token;
       sampler.accept(last);
       grammar.accept(last);
       GeneratedToken token;
@@ -53,7 +58,7 @@ class Constraints : public testing::Test {
       token.loops = reader.loops();
       // Of the raw logits.
       token.log_probability =
-          summarize_softmax(raw).log_probability(raw[static_cast<size_t>(last)]);
+          summarize(raw).log_probability(raw[static_cast<size_t>(last)]);
       g.tokens.push_back(token);
     }
     g.finish_reason = grammar.finished() ? FinishReason::kStop : FinishReason::kLength;

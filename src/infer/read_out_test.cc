@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "infer/softmax.h"
 #include "infer/test_model.h"
 #include "infer/test_requests.h"
 #include "model/exit_distribution.h"
@@ -42,16 +41,16 @@ class ReadOutPlans : public testing::Test {
     const auto v = static_cast<size_t>(config_.vocab_size);
     const auto e = static_cast<size_t>(config_.hidden_size);
     const std::span<const float> logits = {&text.logits[row * v], v};
-    const SoftmaxSummary summary = summarize_softmax(logits);
+    const LogitSummary summary = summarize(logits);
     if (next) {
       const float expected = summary.log_probability(logits[static_cast<size_t>(*next)]);
       EXPECT_TRUE(same_bits({&r.log_probability, 1}, {&expected, 1}));
     } else {
       EXPECT_TRUE(std::isnan(r.log_probability));
     }
-    EXPECT_EQ(r.best, static_cast<int32_t>(summary.best));
+    EXPECT_EQ(r.best, summary.best);
     EXPECT_EQ(r.entropy, summary.entropy);
-    EXPECT_EQ(r.margin, summary.margin);
+    EXPECT_EQ(r.margin, summary.margin());
     EXPECT_TRUE(same_bits({&r.gate_logit, 1}, {&text.gate[row], 1}));
     EXPECT_TRUE(same_bits(r.state, {&text.normed[row * e], e}));
     ASSERT_EQ(r.top.size(), 3u);

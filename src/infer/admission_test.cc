@@ -189,11 +189,11 @@ TEST_F(Admission, TheNextTurnFindsTheWholePast) {
   std::vector<int32_t> chat = text(50, 1);
   int64_t computed = 0;
   for (uint64_t turn = 0; turn < 4; ++turn) {
-    const Generation g = run(engine, request(chat, 45));
+    const Generation g = run(engine, request(chat, 40));
     EXPECT_EQ(g.statistics.cached_prompt_tokens, computed / kPagePositions * kPagePositions);
     for (const GeneratedToken& t : g.tokens) chat.push_back(t.id);
     computed = static_cast<int64_t>(chat.size()) - 1;  // the last token was not read
-    for (int32_t id : text(9, 10 + turn)) chat.push_back(id);
+    for (int32_t id : text(5, 10 + turn)) chat.push_back(id);
   }
 }
 

@@ -228,8 +228,7 @@ TEST_F(EngineContract, DoneComesOnceAlsoWhenTheEngineIsDestroyed) {
   }
   EXPECT_EQ(ends.all.size(), 9u);
   for (int i = 0; i < 9; ++i) {
-    EXPECT_EQ(ends.of(i)->finish_reason,
-              i == 0 ? FinishReason::kLength : FinishReason::kCancelled);
+    EXPECT_EQ(ends.of(i)->finish_reason, i == 0 ? FinishReason::kLength : FinishReason::kCancelled);
   }
   EXPECT_EQ(refused, 1);
 }
@@ -269,9 +268,8 @@ TEST_F(EngineContract, LogitsThatAreNoNumbersAreAnError) {
     }
   }
   const auto broken = load(parameters);
-  const std::vector<ExitOptions> exits = {{ExitKind::kFixed, 1, 1, 0},
-                                          {ExitKind::kEntropy, 0.1, 1, 0},
-                                          {ExitKind::kMargin, 0.1, 1, 0}};
+  const std::vector<ExitOptions> exits = {
+      {ExitKind::kFixed, 1, 1, 0}, {ExitKind::kEntropy, 0.1, 1, 0}, {ExitKind::kMargin, 0.1, 1, 0}};
   for (const ExitOptions& exit : exits) {
     for (const double temperature : {0.0, 1.0}) {
       Request r = request(5);

@@ -118,7 +118,8 @@ TEST_F(ReadOutPlans, EveryLoopOfPromptAndOutputIsThatOfReadingTheText) {
       for (int64_t t = 0; t < loops; ++t) {
         const LoopReading& reading = readings[static_cast<size_t>(t)];
         EXPECT_EQ(reading.loop, t + 1);
-        expect_reading(reading, expected, tokens, position, text[static_cast<size_t>(position + 1)]);
+        expect_reading(reading, expected, tokens, position,
+                       text[static_cast<size_t>(position + 1)]);
         sum += reading.exit_probability;
       }
       EXPECT_NEAR(sum, 1, 1e-12);
@@ -142,8 +143,7 @@ TEST_F(ReadOutPlans, ExitReadingsArePredictionsAtThatExit) {
     Request r = request(6);
     r.options = modes[m];
     r.options.max_tokens = 6;
-    r.options.plan = {
-        .prompt = ReadLoops::kExit, .output = ReadLoops::kExit, .top = 61};
+    r.options.plan = {.prompt = ReadLoops::kExit, .output = ReadLoops::kExit, .top = 61};
     const Generation g = generate(*model_, r).value();
     ASSERT_EQ(g.prompt.size(), 41u);
     std::vector<int32_t> text = prompt_;

@@ -8,7 +8,7 @@
 
 #include "looplm/generate.h"
 
-#include "kernels/device.h"
+#include "kernels/logit_summary.h"
 
 namespace looplm {
 
@@ -34,7 +34,8 @@ class PositionReadings {
   std::vector<LoopReading> exit() const { return exit_; }
 
  private:
-  std::vector<TopToken> top_tokens(std::span<const float> logits, const LogitSummary& summary) const;
+  std::vector<TopToken> top_tokens(std::span<const float> logits,
+                                   const LogitSummary& summary) const;
   Result<LoopReading> read(std::span<const float> logits, const LogitSummary& summary) const;
 
   const ReadOutPlan& plan_;

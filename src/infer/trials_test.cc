@@ -57,7 +57,8 @@ class Draw {
 
 // Beginnings that requests share.
 std::vector<int32_t> prompt_of(Draw& draw, const ModelConfig& config) {
-  std::vector<int32_t> ids = random_ids(90, config.vocab_size, static_cast<uint64_t>(draw.below(2)));
+  std::vector<int32_t> ids =
+      random_ids(90, config.vocab_size, static_cast<uint64_t>(draw.below(2)));
   ids.resize(static_cast<size_t>(draw.of<int64_t>({0, 5, 64, 90, 90})));
   const int64_t more = draw.one_in(3) && !ids.empty() ? 0 : draw.between(1, 40);
   for (int32_t id : random_ids(more, config.vocab_size, static_cast<uint64_t>(draw.below(4)))) {

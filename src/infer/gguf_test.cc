@@ -188,7 +188,7 @@ TEST_F(InferGgufTypes, TheFilesOwnTokenizerIsReadUnlessOneLiesBeside) {
   EXPECT_EQ(load(directory)->tokenizer()->encode("aba").value(), (std::vector<int32_t>{2, 0}));
 
   ASSERT_OK(write_text_file(directory_.file("tokenizer.json"), R"({
-    "pre_tokenizer": {"type": "ByteLevel"},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
     "model": {"type": "BPE", "vocab": {"a": 7}, "merges": []}})"));
   EXPECT_EQ(load(path)->tokenizer()->encode("a").value(), (std::vector<int32_t>{7}));
 }

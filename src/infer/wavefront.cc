@@ -57,7 +57,8 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view() {
     const auto exit = make_exit_rule(o.exit, gate);
     const auto commit = make_commit_rule(o.speculate, gate, max_loops_);
     LOOPLM_CHECK(exit.ok() && commit.ok());  // check_request() has made them
-    spare_views_.push_back(std::make_unique<View>(model_.config(), exit.value(), commit.value(), o, max_loops_));
+    spare_views_.push_back(
+        std::make_unique<View>(model_.config(), exit.value(), commit.value(), o, max_loops_));
   }
   std::unique_ptr<View> view = std::move(spare_views_.back());
   spare_views_.pop_back();

@@ -227,8 +227,9 @@ TEST_F(EvalModel, ExitsAreThoseOfDecoding) {
               const int64_t row = t * tokens + i;
               if (reader.observe(t + 1, read.normed.data() + row * width,
                                  read.gate[static_cast<size_t>(row)])) {
-                reader.judge(
-                    {read.logits.data() + row * vocabulary, static_cast<size_t>(vocabulary)});
+                const std::span<const float> logits(read.logits.data() + row * vocabulary,
+                                                    static_cast<size_t>(vocabulary));
+                reader.judge(logits, summarize_softmax(logits));
               }
             }
             EXPECT_EQ(s.exit_loop(token++, exit, trained), reader.loops());

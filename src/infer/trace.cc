@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 
 #include <fmt/format.h>
 
 #include "infer/parts.h"
 #include "infer/sequence.h"
+#include "kernels/sample.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
@@ -33,20 +33,12 @@ double distance(const float* x, const float* y, int64_t n) {
 }
 
 std::vector<TopToken> top_tokens(std::span<const float> logits, int64_t count,
-                                 const LogitSummary& summary) {
-  std::vector<int32_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto keep = std::min(order.size(), static_cast<size_t>(count));
-  std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(keep), order.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float x = logits[static_cast<size_t>(a)];
-                      const float y = logits[static_cast<size_t>(b)];
-                      return x > y || (x == y && a < b);
-                    });
+                                 const LogitSummary& summary, Device& device) {
+  const auto vocabulary = static_cast<int64_t>(logits.size());
   std::vector<TopToken> top;
-  for (size_t i = 0; i < keep; ++i) {
-    const float logit = logits[static_cast<size_t>(order[i])];
-    top.push_back({order[i], summary.log_probability(logit)});
+  for (int32_t id :
+       most_likely(logits.data(), vocabulary, std::min(count, vocabulary), device.kernels())) {
+    top.push_back({id, summary.log_probability(logits[static_cast<size_t>(id)])});
   }
   return top;
 }
@@ -106,7 +98,7 @@ Result<Trace> trace(Model& model, std::span<const int32_t> ids, const TraceOptio
       if (c.loop > 0) to.hidden_difference = distance(h, previous.data() + i * width, width);
       const LogitSummary& summary = summaries[static_cast<size_t>(i % kReadOutRows)];
       to.entropy = summary.entropy;
-      if (options.top > 0) to.top = top_tokens(row, options.top, summary);
+      if (options.top > 0) to.top = top_tokens(row, options.top, summary, runner.device());
       if (options.on_logits) {
         LOOPLM_RETURN_IF_ERROR(options.on_logits(c.loop, c.first + i, row));
       }

@@ -217,9 +217,9 @@ void add_attention_cases(bool perf, OpCases& cases) {
       cases.push_back(std::move(decode));
     }
     // Grouped heads and long contexts: few key-value heads, and many keys for each.
-    for (int64_t context : {8192, 16384}) {
-      auto decode = std::make_unique<CachedAttentionCase>(
-          ref::AttentionSize{16, 2, 128, 0, {0, context}}, 1, KvType::kBf16);
+    for (const ref::AttentionSize& size :
+         {ref::AttentionSize{16, 2, 128, 0, {0, 8192}}, {8, 1, 128, 0, {0, 16384}}}) {
+      auto decode = std::make_unique<CachedAttentionCase>(size, 1, KvType::kBf16);
       decode->time_last_chunk_only();
       cases.push_back(std::move(decode));
     }

@@ -6,11 +6,11 @@
 
 namespace looplm::cli {
 
-void add_bench_eval(Program& program, CLI::App& bench);
-void add_bench_tokenizer(Program& program, CLI::App& bench);
-void add_bench_decode(Program& program, CLI::App& bench);
-void add_bench_speculate(Program& program, CLI::App& bench);
-void add_bench_support(Program& program, CLI::App& bench);
+void add_bench_eval(Program& program, Command& bench);
+void add_bench_tokenizer(Program& program, Command& bench);
+void add_bench_decode(Program& program, Command& bench);
+void add_bench_speculate(Program& program, Command& bench);
+void add_bench_support(Program& program, Command& bench);
 
 }  // namespace looplm::cli
 

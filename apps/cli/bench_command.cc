@@ -176,22 +176,22 @@ Status bench_kernels(const BenchOptions& options) {
 }  // namespace
 
 void add_bench_command(Program& program) {
-  CLI::App* bench = program.app().add_subcommand("bench", "Measure this machine and looplm on it");
-  bench->require_subcommand(1);
+  Command* bench = program.app().add_subcommand("bench", "Measure this machine and looplm on it");
+  bench->require_subcommand();
   auto options = std::make_shared<BenchOptions>();
-  const auto common = [options](CLI::App* command) {
+  const auto common = [options](Command* command) {
     command->add_option("--threads", options->threads, "Threads (0: all processors)")
-        ->check(CLI::Range(0, 1024))
+        ->check(range(0, 1024))
         ->capture_default_str();
     command->add_option("--seconds", options->seconds, "Time to spend on each measurement")
-        ->check(CLI::Range(0.0, 3600.0))
+        ->check(range(0.0, 3600.0))
         ->capture_default_str();
     command->add_flag("--json", options->json, "One JSON object per line");
   };
-  CLI::App* peaks = bench->add_subcommand("peaks", "Memory bandwidth and arithmetic rates");
+  Command* peaks = bench->add_subcommand("peaks", "Memory bandwidth and arithmetic rates");
   common(peaks);
   program.on(peaks, [options] { return bench_peaks(*options); });
-  CLI::App* kernels = bench->add_subcommand("kernels", "Every kernel, as a share of those limits");
+  Command* kernels = bench->add_subcommand("kernels", "Every kernel, as a share of those limits");
   common(kernels);
   kernels->add_option("--filter", options->filter, "Only cases whose name contains this text");
   program.on(kernels, [options] { return bench_kernels(*options); });

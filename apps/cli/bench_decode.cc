@@ -266,17 +266,17 @@ Status bench_batch(const ModelBenchOptions& o) {
 
 }  // namespace
 
-void add_bench_decode(Program& program, CLI::App& bench) {
+void add_bench_decode(Program& program, Command& bench) {
   const auto add = [&](const char* name, const char* help, int64_t context, auto run) {
     auto own = std::make_shared<ModelBenchOptions>();
     own->context = context;
-    CLI::App* command = bench.add_subcommand(name, help);
+    Command* command = bench.add_subcommand(name, help);
     add_model_bench_options(*command, *own);
     command->add_option("--context", own->context, "Prompt tokens of each sequence")
-        ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+        ->check(range(int64_t{1}, int64_t{1} << 20))
         ->capture_default_str();
     command->add_option("--tokens", own->tokens, "Tokens timed per sequence")
-        ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+        ->check(range(int64_t{1}, int64_t{1} << 20))
         ->capture_default_str();
     program.on(command, [own, run] { return run(*own); });
   };

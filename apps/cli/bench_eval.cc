@@ -102,25 +102,23 @@ Status bench_eval(EvalBenchOptions o) {
 
 }  // namespace
 
-void add_bench_eval(Program& program, CLI::App& bench) {
+void add_bench_eval(Program& program, Command& bench) {
   auto o = std::make_shared<EvalBenchOptions>();
-  CLI::App* command = bench.add_subcommand(
+  Command* command = bench.add_subcommand(
       "eval", "A task's questions scored together, question by question, and text by text");
   command->add_option("DIR", o->model.directory, "Model directory or GGUF file")->required();
   command->add_option("TASK", o->task, "Name of a shipped task that scores texts, or a .yaml file")
       ->required();
   command->add_option("--data-dir", o->data_folder, "Folder of the task's files");
   command->add_option("--loops", o->loops, "Loops (0: as trained)")
-      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
-  command->add_option("--limit", o->limit, "Questions")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  command->add_option("--limit", o->limit, "Questions")->check(positive())->capture_default_str();
   command->add_option("--rounds", o->rounds, "Rounds to take the median of")
-      ->check(CLI::Range(1, 1000))
+      ->check(range(1, 1000))
       ->capture_default_str();
   command->add_option("--format", o->output, "table, csv or json")
-      ->check(CLI::IsMember({"table", "csv", "json"}))
+      ->check(one_of({"table", "csv", "json"}))
       ->capture_default_str();
   add_weight_options(*command, o->model);
   program.on(command, [o] { return bench_eval(*o); });

@@ -12,29 +12,29 @@
 
 namespace looplm::cli {
 
-void add_model_bench_options(CLI::App& command, ModelBenchOptions& o) {
+void add_model_bench_options(Command& command, ModelBenchOptions& o) {
   command.add_option("DIR", o.directory,
                      "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
   command
       .add_option("--dtype", o.formats,
                   "Weight formats, measured in turns: f32, bf16, int8, int4; a list")
       ->delimiter(',')
-      ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}))
+      ->check(one_of({"f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
   command.add_option("--kv-type", o.kv_type, "Keys and values: f32, bf16 or int8")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->check(one_of({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command.add_option("--threads", o.threads, "Threads (0: all processors)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   command.add_option("--loops", o.loops, "Loops (0: as many as the model was trained for)")
-      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
   command.add_option("--rounds", o.rounds, "Measurements of each kind; medians are printed")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->check(range(int64_t{1}, int64_t{1000}))
       ->capture_default_str();
   command.add_option("--format", o.output, "Output: table, csv or json (an object per line)")
-      ->check(CLI::IsMember({"table", "csv", "json"}))
+      ->check(one_of({"table", "csv", "json"}))
       ->capture_default_str();
 }
 

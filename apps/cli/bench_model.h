@@ -34,7 +34,7 @@ struct BenchedModel {
   std::unique_ptr<Model> model;
 };
 
-void add_model_bench_options(CLI::App& command, ModelBenchOptions& options);
+void add_model_bench_options(Command& command, ModelBenchOptions& options);
 // Loads the model once per format.
 Result<std::vector<BenchedModel>> load_benched(const ModelBenchOptions& options);
 

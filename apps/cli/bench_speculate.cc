@@ -130,19 +130,19 @@ Status bench_speculate(const SpeculateBenchOptions& o) {
 
 }  // namespace
 
-void add_bench_speculate(Program& program, CLI::App& bench) {
+void add_bench_speculate(Program& program, Command& bench) {
   auto options = std::make_shared<SpeculateBenchOptions>();
   options->tokens = 32;
-  CLI::App* command = bench.add_subcommand(
+  Command* command = bench.add_subcommand(
       "speculate", "Exact exits and lossless speculation: passes, agreement, tokens per second");
   add_model_bench_options(*command, *options);
   command->add_option("--prompts", options->prompts,
                       "A prompt per line (default: sums that no training has seen)");
   command->add_option("--prompt-count", options->prompt_count, "Prompts to run")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--tokens", options->tokens, "Tokens per prompt at most")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_flag("--ignore-eos", options->ignore_eos, "Go on past the model's end of text");
   command->add_option("--replay-on", options->replay_on,

@@ -107,9 +107,9 @@ Status bench_support(bool as_json) {
 
 }  // namespace
 
-void add_bench_support(Program& program, CLI::App& bench) {
+void add_bench_support(Program& program, Command& bench) {
   auto json = std::make_shared<bool>(false);
-  CLI::App* command = bench.add_subcommand(
+  Command* command = bench.add_subcommand(
       "support", "The kernels of every instruction set here, and how exact they are");
   command->add_flag("--json", *json, "Print one JSON object");
   program.on(command, [json] { return bench_support(*json); });

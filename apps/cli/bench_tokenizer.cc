@@ -36,9 +36,12 @@ Status bench_tokenizer(TokenizerBenchOptions options) {
   if (text.empty()) return invalid_argument(fmt::format("'{}' is empty", options.file));
   std::vector<double> encode, decode;
   std::vector<int32_t> ids;
+  int64_t lost = 0;
   for (int i = 0; i < options.repeats; ++i) {
     Timer timer;
-    ids = tokenizer->encode(text, {.add_special_tokens = false, .parse_special = false});
+    LOOPLM_ASSIGN_OR_RETURN(ids, tokenizer->encode(text, {.as = EncodeAs::kContinuation,
+                                                          .parse_special = false,
+                                                          .lost_bytes = &lost}));
     encode.push_back(timer.seconds());
     timer = Timer();
     const std::string back = tokenizer->decode(ids);
@@ -71,15 +74,15 @@ Status bench_tokenizer(TokenizerBenchOptions options) {
 
 }  // namespace
 
-void add_bench_tokenizer(Program& program, CLI::App& bench) {
+void add_bench_tokenizer(Program& program, Command& bench) {
   auto o = std::make_shared<TokenizerBenchOptions>();
-  CLI::App* command =
+  Command* command =
       bench.add_subcommand("tokenizer", "Encoding and decoding of a text file, on one core");
   command->add_option("DIR", o->directory,
                       "Directory with a tokenizer.json (default: the bundled model)");
   command->add_option("--file", o->file, "Text to encode; some megabytes")->required();
   command->add_option("--repeats", o->repeats, "Runs to take the median of")
-      ->check(CLI::Range(1, 1000))
+      ->check(range(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", o->json, "Print one JSON object");
   program.on(command, [o] { return bench_tokenizer(*o); });

@@ -149,7 +149,7 @@ Status compare(const CompareOptions& o) {
 
 void add_compare_command(Program& program) {
   auto options = std::make_shared<CompareOptions>();
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "compare", "What weight formats lose against f32: divergence and perplexity after each loop");
   command->add_option(
       "DIR", options->directory,
@@ -161,25 +161,25 @@ void add_compare_command(Program& program) {
       ->add_option("--dtype", options->formats,
                    "Formats: f32, bf16, int8, int4, or auto (as stored); a list")
       ->delimiter(',')
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
+      ->check(one_of({"auto", "f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
   command->add_option("--kv-type", options->kv_type, "Keys and values of the compared model")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->check(one_of({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command->add_option("--loops", options->loops, "Loops (0: as many as the model was trained for)")
-      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
   command->add_option("--tokens", options->tokens, "Tokens per sample")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
+      ->check(range(int64_t{2}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--samples", options->samples, "Samples at most")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   command->add_option("--format", options->output, "Output: table, csv or json")
-      ->check(CLI::IsMember({"table", "csv", "json"}))
+      ->check(one_of({"table", "csv", "json"}))
       ->capture_default_str();
   program.on(command, [options] { return compare(*options); });
 }

@@ -72,6 +72,7 @@ Status build(const BuildOptions& options) {
     json["tokens"] = s.tokens;
     json["targets"] = s.targets;
     json["bytes"] = s.bytes;
+    json["lost_bytes"] = s.lost_bytes;
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
     json["seconds"] = seconds;
@@ -83,6 +84,9 @@ Status build(const BuildOptions& options) {
   if (s.held_out_documents > 0) {
     fmt::print("{}: {} documents, {} tokens\n", options.held_out, s.held_out_documents,
                s.held_out_tokens);
+  }
+  if (s.lost_bytes > 0) {
+    fmt::print("{} bytes of text left out: the tokenizer has no token for them\n", s.lost_bytes);
   }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
              bytes_text(static_cast<uint64_t>(s.bytes)),
@@ -156,9 +160,9 @@ Status arithmetic(ArithmeticFileOptions options) {
   return {};
 }
 
-void add_build(Program& program, CLI::App& data) {
+void add_build(Program& program, Command& data) {
   auto o = std::make_shared<BuildOptions>();
-  CLI::App* command = data.add_subcommand("build", "Make token shards from text");
+  Command* command = data.add_subcommand("build", "Make token shards from text");
   command
       ->add_option("files", o->files,
                    "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
@@ -168,58 +172,60 @@ void add_build(Program& program, CLI::App& data) {
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
       ->required();
   command->add_option("--split", o->split, "A document of a text file: paragraph, line or file")
-      ->check(CLI::IsMember({"paragraph", "line", "file"}))
+      ->check(one_of({"paragraph", "line", "file"}))
       ->capture_default_str();
   command->add_option("--end-token", o->end_token,
                       "Token after each document, or none (default: the tokenizer's eos_token)");
+  command->add_flag("--allow-loss", o->build.allow_loss,
+                    "Leave out and count what the tokenizer has no token for (default: an error)");
   command
       ->add_option("--shard-tokens", o->build.shard_tokens,
                    "Begin a new shard after so many tokens (0: one shard)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->check(range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   command
       ->add_option("--hold-out-every", o->build.hold_out_every,
                    "Put every n-th document into the --held-out shard (0: none)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->check(range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   command->add_option("--held-out", o->held_out, "Shard of held-out documents");
   command->add_option("--threads", o->threads, "Threads (0: all processors)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", o->json, "Print the summary as one JSON object");
   program.on(command, [o] { return build(*o); });
 }
 
-void add_show(Program& program, CLI::App& data) {
+void add_show(Program& program, Command& data) {
   auto o = std::make_shared<ShowOptions>();
-  CLI::App* command = data.add_subcommand("show", "Check a token shard and print documents of it");
+  Command* command = data.add_subcommand("show", "Check a token shard and print documents of it");
   command->add_option("shard", o->shard, "A shard")->required();
   command->add_option("--tokenizer", o->tokenizer, "Show text by this directory's tokenizer.json");
   command->add_option("--first", o->first, "First document to print")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   command->add_option("-n,--count", o->count, "Documents to print")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   program.on(command, [o] { return show(*o); });
 }
 
-void add_arithmetic(Program& program, CLI::App& data) {
+void add_arithmetic(Program& program, Command& data) {
   auto o = std::make_shared<ArithmeticFileOptions>();
-  CLI::App* command = data.add_subcommand(
+  Command* command = data.add_subcommand(
       "arithmetic",
       "Generate arithmetic from left to right, last digit only ('7-2*3+8=' asks for 3), whose "
       "answers take a known number of steps");
   command->add_option("--out", o->out, "The .jsonl file to write")->required();
   command->add_option("--examples", o->examples, "Number of examples")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->check(range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   command->add_option("--min-operations", o->task.min_operations, "Fewest operations")
       ->capture_default_str();
   command->add_option("--max-operations", o->task.max_operations, "Most operations")
       ->capture_default_str();
   command->add_option("--split", o->split, "train, or held-out: a sixteenth of all prompts by hash")
-      ->check(CLI::IsMember({"train", "held-out"}))
+      ->check(one_of({"train", "held-out"}))
       ->capture_default_str();
   command->add_option("--seed", o->task.seed, "Seed")->capture_default_str();
   program.on(command, [o] { return arithmetic(*o); });
@@ -228,8 +234,8 @@ void add_arithmetic(Program& program, CLI::App& data) {
 }  // namespace
 
 void add_data_command(Program& program) {
-  CLI::App* data = program.app().add_subcommand("data", "Make and look at training data");
-  data->require_subcommand(1);
+  Command* data = program.app().add_subcommand("data", "Make and look at training data");
+  data->require_subcommand();
   add_build(program, *data);
   add_show(program, *data);
   add_arithmetic(program, *data);

@@ -36,11 +36,10 @@ Status hand_over(const std::vector<std::string>& arguments) {
 }  // namespace
 
 void add_experiment_command(Program& program) {
-  CLI::App* experiment = program.app().add_subcommand(
+  Command* experiment = program.app().add_subcommand(
       "experiment", "The paper's studies (a program of its own): list, run, report");
-  experiment->prefix_command();
-  experiment->set_help_flag();
-  program.on(experiment, [experiment] { return hand_over(experiment->remaining()); });
+  experiment->take_everything();
+  program.on(experiment, [experiment] { return hand_over(experiment->everything()); });
 }
 
 }  // namespace looplm::cli

@@ -154,7 +154,7 @@ Status info(const InfoOptions& options) {
 
 void add_info_command(Program& program) {
   auto options = std::make_shared<InfoOptions>();
-  CLI::App* command =
+  Command* command =
       program.app().add_subcommand("info", "Show a model's shape, tensors and memory needs");
   command->add_option("DIR", options->directory, "Model directory or GGUF file")->required();
   command->add_option("--gate", options->gate_file,
@@ -163,7 +163,7 @@ void add_info_command(Program& program) {
   command
       ->add_option("--context", options->context,
                    "Context length in tokens for the memory table (0: 4096 or the model's)")
-      ->check(CLI::Range(int64_t{0}, kMaxPositions))
+      ->check(range(int64_t{0}, kMaxPositions))
       ->capture_default_str();
   command->add_flag("--tensors", options->tensors, "List every tensor");
   command->add_flag("--json", options->json, "Print one JSON object");

@@ -44,7 +44,7 @@ Status init(const InitOptions& options) {
 
 void add_init_command(Program& program) {
   auto options = std::make_shared<InitOptions>();
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "init", "Write a model with random weights, for tests and training");
   std::string presets;
   for (const std::string& name : model_preset_names()) presets += " " + name;
@@ -53,11 +53,11 @@ void add_init_command(Program& program) {
                       "Take the shape from the config.json in this directory");
   command->add_option("--seed", options->seed, "Seed of the weights")->capture_default_str();
   command->add_option("--dtype", options->dtype, "Type of the stored weights: bf16 or f32")
-      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->check(one_of({"bf16", "f32"}))
       ->capture_default_str();
   command->add_option("--out", options->out, "Directory to write")->required();
   command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   program.on(command, [options] { return init(*options); });
 }

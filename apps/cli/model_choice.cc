@@ -21,21 +21,21 @@ ModelOptions ModelChoice::options() const {
   return o;
 }
 
-void add_weight_options(CLI::App& command, ModelChoice& choice) {
+void add_weight_options(Command& command, ModelChoice& choice) {
   command
       .add_option("--dtype", choice.dtype,
                   "Weights in memory: f32, bf16, int8 (a scale per row), int4 (a scale and minimum "
                   "per 64 weights), or auto (as the checkpoint stores them)")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8", "int4"}))
+      ->check(one_of({"auto", "f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
   command
       .add_option("--kv-type", choice.kv_type,
                   "Keys and values of earlier positions: f32, bf16, or int8 (a scale per position "
                   "and head)")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->check(one_of({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command.add_option("--threads", choice.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   command.add_option("--gate", choice.gate_file,
                      "Safetensors with the exit gate of a GGUF model (default: "

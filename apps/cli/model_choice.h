@@ -4,17 +4,17 @@
 
 #include <string>
 
-#include <CLI/CLI.hpp>
-
 #include "looplm/model.h"
 #include "looplm/status.h"
+
+#include "common/command.h"
 
 namespace looplm::cli {
 
 struct ModelChoice {
   std::string directory;
   std::string dtype = "auto";
-  std::string kv_type = "f32";
+  std::string kv_type = "bf16";
   int threads = 0;
   std::string gate_file;
 
@@ -22,7 +22,7 @@ struct ModelChoice {
 };
 
 // --dtype, --threads and --gate.
-void add_weight_options(CLI::App& command, ModelChoice& choice);
+void add_weight_options(Command& command, ModelChoice& choice);
 
 // `given` if not empty, else $LOOPLM_MODEL, else the bundled model: models/small beside the build
 // directory that holds this program, in the working directory, or in the installed share directory.

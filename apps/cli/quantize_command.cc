@@ -74,7 +74,7 @@ Status quantize(const QuantizeOptions& o) {
 
 void add_quantize_command(Program& program) {
   auto options = std::make_shared<QuantizeOptions>();
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "quantize", "Write a model with matrices in int8 or int4, which loads as such");
   command->add_option(
       "DIR", options->directory,
@@ -83,7 +83,7 @@ void add_quantize_command(Program& program) {
       ->add_option("--to", options->to,
                    "Blocks' matrices: int8 (a scale per row) or int4 (a scale and minimum per 64 "
                    "weights)")
-      ->check(CLI::IsMember({"int8", "int4"}))
+      ->check(one_of({"int8", "int4"}))
       ->capture_default_str();
   command
       ->add_option("--keep", options->keep,
@@ -91,11 +91,11 @@ void add_quantize_command(Program& program) {
                    "down in int8 or float (as it is); down and o are worth the most")
       ->delimiter(',');
   command->add_option("--head", options->head, "The head: int8, int4, or keep (as it is)")
-      ->check(CLI::IsMember({"int8", "int4", "keep"}))
+      ->check(one_of({"int8", "int4", "keep"}))
       ->capture_default_str();
   command->add_option("--out", options->out, "Directory to write")->required();
   command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   program.on(command, [options] { return quantize(*options); });
 }

@@ -18,6 +18,7 @@
 #include "cli/model_choice.h"
 #include "cli/provisional_text.h"
 #include "cli/token_text.h"
+#include "infer/exit_rule.h"
 #include "infer/parts.h"
 #include "kernels/peaks.h"
 #include "model/checkpoint.h"
@@ -47,21 +48,6 @@ struct RunOptions {
   GenerateOptions generate;  // what needs no translation
 };
 
-struct NamedRule {
-  ExitKind kind;
-  double threshold;  // when none is given
-};
-const std::map<std::string, NamedRule>& exit_rules() {
-  static const std::map<std::string, NamedRule> rules = {
-      {"fixed", {ExitKind::kFixed, 1}},
-      {"q", {ExitKind::kGate, 0.5}},
-      {"hidden", {ExitKind::kHiddenDifference, 1}},
-      {"relative", {ExitKind::kRelativeDifference, 0.1}},
-      {"margin", {ExitKind::kMargin, 0.5}},
-      {"entropy", {ExitKind::kEntropy, 1}}};
-  return rules;
-}
-
 constexpr int64_t kDefaultTokens = 128;
 
 // The rule asked for, or the one that the model's config recommends.
@@ -75,28 +61,24 @@ Status resolve_exit(const RunOptions& options, const ModelConfig& config, ExitOp
     exit.threshold = gate_wanted ? config.early_exit_threshold : 1;
     return {};
   }
-  const NamedRule& rule = exit_rules().at(*options.exit);
-  if (rule.kind == ExitKind::kFixed && options.threshold.has_value()) {
+  LOOPLM_ASSIGN_OR_RETURN(exit.kind, exit_kind_from_name(*options.exit));
+  if (exit.kind == ExitKind::kFixed && options.threshold.has_value()) {
     return invalid_argument(fmt::format(
         "--threshold is {}, but --exit fixed has none; expected another rule", *options.threshold));
   }
-  exit.kind = rule.kind;
-  exit.threshold = options.threshold.value_or(
-      rule.kind == ExitKind::kGate && gate_wanted ? config.early_exit_threshold : rule.threshold);
+  exit.threshold = options.threshold.value_or(exit.kind == ExitKind::kGate && gate_wanted
+                                                  ? config.early_exit_threshold
+                                                  : exit_rule_info(exit.kind).threshold);
   return {};
 }
 
 // "loop:1", "q:0.3", "margin:0.5", or the rule alone
 Status read_speculation(const std::string& text, SpeculateOptions& speculate) {
-  static const std::map<std::string, SpeculateOptions> kinds = {
-      {"loop", {CommitKind::kLoop, 1}},
-      {"q", {CommitKind::kGate, 0.3}},
-      {"margin", {CommitKind::kMargin, 0.3}}};
   const size_t colon = std::min(text.find(':'), text.size());
-  const auto kind = kinds.find(text.substr(0, colon));
-  bool ok = kind != kinds.end();
+  Result<CommitKind> kind = commit_kind_from_name(text.substr(0, colon));
+  bool ok = kind.ok() && *kind != CommitKind::kNever;
   if (ok) {
-    speculate = kind->second;
+    speculate = {*kind, commit_rule_info(*kind).threshold};
     if (colon < text.size()) {
       const char* end = text.data() + text.size();
       const auto [stopped, error] =
@@ -331,8 +313,8 @@ Status answer_lines(Model& model, const RunOptions& options, const GenerateOptio
     }
     if (!std::getline(std::cin, line)) break;
     if (line.empty()) continue;
-    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode_prompt(model, line));
-    const Status status = answer(model, options, ids, request);
+    const auto ids = encode_prompt(model, line);
+    const Status status = ids.ok() ? answer(model, options, ids.value(), request) : ids.status();
     if (status.ok()) continue;
     if (!terminal) return status.with_context(fmt::format("line {}", number));
     fmt::print(stderr, "looplm: {}\n", status.message());
@@ -361,7 +343,7 @@ Status run(const RunOptions& options) {
   return answer(*model, options, prompt, request);
 }
 
-void add_model_options(CLI::App& command, RunOptions& o) {
+void add_model_options(Command& command, RunOptions& o) {
   command.add_option("DIR", o.model.directory,
                      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
   command.add_option("-p,--prompt", o.prompt,
@@ -370,33 +352,35 @@ void add_model_options(CLI::App& command, RunOptions& o) {
   add_weight_options(command, o.model);
 }
 
-void add_loop_options(CLI::App& command, RunOptions& o) {
+void add_loop_options(Command& command, RunOptions& o) {
   const std::string group = "Loops";
   command
       .add_option("--exit", o.exit,
                   "When a token has looped enough: fixed (all loops), q (the gate's exit "
-                  "probabilities sum to the threshold; 0.5, or the config's), hidden (the state "
-                  "moves less; 1), relative (by less than this share; 0.1), margin (best minus "
-                  "second probability; 0.5), entropy (nats; 1). The number is the threshold when "
-                  "none is given. Default: q if the config recommends a threshold, else fixed")
-      ->check(CLI::IsMember({"fixed", "q", "hidden", "relative", "margin", "entropy"}))
+                  "probabilities sum to the threshold; 0.5, or the config's), difference (the "
+                  "state moves less; 1), relative (by less than this share; 0.1), margin (best "
+                  "minus second probability; 0.5), entropy (at most so many nats; 1). The number "
+                  "is the threshold when none is given. Default: q if the config recommends a "
+                  "threshold, else fixed")
+      ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
+                      "RULE"))
       ->group(group);
   command.add_option("--threshold", o.threshold, "Threshold of the --exit rule")->group(group);
   command.add_option("--min-loops", o.generate.exit.min_loops, "No exit before this loop")
-      ->check(CLI::Range(int64_t{1}, kMaxLoops))
+      ->check(range(int64_t{1}, kMaxLoops))
       ->capture_default_str()
       ->group(group);
   command
       .add_option("--loops", o.generate.exit.max_loops,
                   "Loops to run at most (0: as many as the model was trained for)")
-      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str()
       ->group(group);
   command
       .add_option("--read-out", o.read_out,
                   "Logits that choose the token: selected (of the exit loop) or weighted (all "
                   "loops by exit probability)")
-      ->check(CLI::IsMember({"selected", "weighted"}))
+      ->check(one_of({"selected", "weighted"}))
       ->capture_default_str()
       ->group(group);
   std::vector<std::string> policies;
@@ -405,7 +389,7 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
       .add_option("--kv", o.kv,
                   "Keys and values kept while decoding: full (a plane per loop, exact), last, mean "
                   "or first (one plane), last-exited (repeats the exit loop's)")
-      ->check(CLI::IsMember(policies))
+      ->check(one_of(policies))
       ->capture_default_str()
       ->group(group);
   command
@@ -413,7 +397,7 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
                   "How the prompt is read under a policy of one plane: every-loop (a plane per "
                   "loop until it has been read) or as-decoded (one plane from the start; worse "
                   "and slower, for comparison)")
-      ->check(CLI::IsMember({"every-loop", "as-decoded"}))
+      ->check(one_of({"every-loop", "as-decoded"}))
       ->capture_default_str()
       ->group(group);
   command
@@ -429,12 +413,12 @@ void add_loop_options(CLI::App& command, RunOptions& o) {
                 "Colour each token by the loops it took, and print the mean")
       ->group(group);
   command.add_option("--color", o.color, "Colours: auto (at a terminal), always or never")
-      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->check(one_of({"auto", "always", "never"}))
       ->capture_default_str()
       ->group(group);
 }
 
-void add_sampling_options(CLI::App& command, SamplingOptions& s) {
+void add_sampling_options(Command& command, SamplingOptions& s) {
   const std::string group = "Sampling";
   const auto add = [&](const std::string& name, auto& value, const std::string& help) {
     command.add_option(name, value, help)->capture_default_str()->group(group);
@@ -450,12 +434,12 @@ void add_sampling_options(CLI::App& command, SamplingOptions& s) {
   add("--seed", s.seed, "Seed: the same request and seed give the same tokens");
 }
 
-void add_output_options(CLI::App& command, RunOptions& o) {
+void add_output_options(Command& command, RunOptions& o) {
   command
       .add_option("-n,--max-tokens", o.max_tokens,
                   fmt::format("Tokens to generate at most (default: {}, or what fits the model)",
                               kDefaultTokens))
-      ->check(CLI::Range(int64_t{0}, kMaxPositions));
+      ->check(range(int64_t{0}, kMaxPositions));
   // One value per mention: a text may hold commas and spaces, and DIR may follow.
   command.add_option("--stop", o.generate.stop_strings, "Stop before this text; may be repeated")
       ->allow_extra_args(false);
@@ -476,7 +460,7 @@ void add_output_options(CLI::App& command, RunOptions& o) {
 
 void add_run_command(Program& program) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "run", "Generate text, each token with as many loops as it needs");
   add_model_options(*command, *options);
   add_output_options(*command, *options);

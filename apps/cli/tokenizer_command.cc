@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/token_text.h"
 #include "model/atomic_directory.h"
+#include "text/utf8.h"
 #include "train/corpus.h"
 
 namespace looplm::cli {
@@ -102,6 +103,7 @@ struct CodeOptions {
   std::string file;
   std::string ids;
   bool no_special = false;
+  bool document = false;
   bool json = false;
 };
 
@@ -119,8 +121,13 @@ Status encode(const CodeOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                           Tokenizer::load(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, text_to_encode(options));
-  const std::vector<int32_t> ids = tokenizer->encode(
-      text, {.add_special_tokens = !options.no_special, .parse_special = !options.no_special});
+  LOOPLM_RETURN_IF_ERROR(check_utf8(text).with_context("the text"));
+  LOOPLM_ASSIGN_OR_RETURN(
+      const std::vector<int32_t> ids,
+      tokenizer->encode(text, {.as = options.no_special ? EncodeAs::kContinuation
+                                     : options.document ? EncodeAs::kDocument
+                                                        : EncodeAs::kPrompt,
+                               .parse_special = !options.no_special}));
   if (!options.json) {
     std::string line;
     for (int32_t id : ids) line += (line.empty() ? "" : ",") + std::to_string(id);
@@ -161,9 +168,9 @@ Status decode(const CodeOptions& options) {
   return {};
 }
 
-void add_train(Program& program, CLI::App& parent) {
+void add_train(Program& program, Command& parent) {
   auto o = std::make_shared<TrainOptions>();
-  CLI::App* command = parent.add_subcommand(
+  Command* command = parent.add_subcommand(
       "train", "Learn a byte-level BPE vocabulary; the same text gives the same file");
   command
       ->add_option("files", o->files,
@@ -189,25 +196,31 @@ void add_train(Program& program, CLI::App& parent) {
   program.on(command, [o] { return train(*o); });
 }
 
-void add_encode(Program& program, CLI::App& parent) {
+void add_encode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
-  CLI::App* command = parent.add_subcommand("encode", "Print the ids of a text");
+  Command* command = parent.add_subcommand("encode", "Print the ids of a text");
   command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
-  CLI::Option* prompt = command->add_option(
-      "-p,--prompt", o->prompt, "The text (default: standard input, line ends included)");
+  Option* prompt = command->add_option("-p,--prompt", o->prompt,
+                                       "The text (default: standard input, line ends included)");
   command->add_option("--file", o->file, "Read the text from this file")->excludes(prompt);
-  command->add_flag("--no-special", o->no_special,
-                    "Add no special tokens, and read those written in the text as plain text");
+  Option* no_special =
+      command->add_flag("--no-special", o->no_special,
+                        "Add no special tokens, and read those written in the text as plain text");
+  command
+      ->add_flag("--document", o->document,
+                 "Also add what the tokenizer puts behind a whole text; a prompt, which goes on, "
+                 "has it only in front")
+      ->excludes(no_special);
   command->add_flag("--json", o->json, "Print one JSON object: ids and tokens");
   program.on(command, [o, prompt] {
-    o->has_prompt = prompt->count() > 0;
+    o->has_prompt = prompt->given();
     return encode(*o);
   });
 }
 
-void add_decode(Program& program, CLI::App& parent) {
+void add_decode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
-  CLI::App* command = parent.add_subcommand("decode", "Print the text of ids");
+  Command* command = parent.add_subcommand("decode", "Print the text of ids");
   command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
   command->add_option("--ids", o->ids, "Ids, such as 1,2,3 (default: standard input)");
   command->add_flag("--no-special", o->no_special, "Leave special tokens out");
@@ -218,9 +231,9 @@ void add_decode(Program& program, CLI::App& parent) {
 }  // namespace
 
 void add_tokenizer_command(Program& program) {
-  CLI::App* tokenizer =
+  Command* tokenizer =
       program.app().add_subcommand("tokenizer", "Learn a tokenizer, and use one by hand");
-  tokenizer->require_subcommand(1);
+  tokenizer->require_subcommand();
   add_train(program, *tokenizer);
   add_encode(program, *tokenizer);
   add_decode(program, *tokenizer);

@@ -151,7 +151,7 @@ Status run_trace(const TraceCommandOptions& options) {
 
 void add_trace_command(Program& program) {
   auto options = std::make_shared<TraceCommandOptions>();
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "trace", "Show what every loop says about every token of a text");
   command->add_option(
       "DIR", options->model.directory,
@@ -161,11 +161,11 @@ void add_trace_command(Program& program) {
   command
       ->add_option("--loops", options->loops,
                    "Loops to run (0: as many as the model was trained for)")
-      ->check(CLI::Range(int64_t{0}, kMaxLoops))
+      ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
   add_weight_options(*command, options->model);
   command->add_option("--top", options->top, "Likely next tokens to list per loop")
-      ->check(CLI::Range(int64_t{0}, kMaxVocabSize))
+      ->check(range(int64_t{0}, kMaxVocabSize))
       ->capture_default_str();
   command->add_option("--logits", options->logits_path,
                       "Write all logits to this .npy file: float32 (loops, tokens, vocabulary)");

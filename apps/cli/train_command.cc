@@ -37,6 +37,7 @@ class Printer : public TrainObserver {
     }
     fmt::print("  {:<20} {:>10}\n", "total", bytes_text(total));
     if (s.first_step > 1) fmt::print("resuming at step {} of {}\n", s.first_step, s.steps);
+    for (const std::string& note : s.notes) fmt::print("note: {}\n", note);
     fmt::print("nll per loop in nats per token, exit in loops, H its entropy, |g| gradient norm\n");
     std::fflush(stdout);
   }
@@ -71,7 +72,7 @@ Status run_training(TrainOptions options) {
 
 void add_train_command(Program& program) {
   auto options = std::make_shared<TrainOptions>();
-  CLI::App* command = program.app().add_subcommand(
+  Command* command = program.app().add_subcommand(
       "train", "Train a model as a run file (TOML) says; docs/training.md lists its keys");
   command->add_option("RUN.toml", options->run_file, "The run file")->required();
   command->add_flag("--resume", options->resume,
@@ -80,7 +81,7 @@ void add_train_command(Program& program) {
       "--set", options->overrides,
       "Change a key of the run file: --set run.steps=100 --set data.validation='\"val\"'");
   command->add_option("--threads", options->threads, "Threads (0: as the run file says, or all)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   program.on(command, [options] { return run_training(*options); });
 }

@@ -3,9 +3,89 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <optional>
 #include <system_error>
 
+#include <CLI/CLI.hpp>
+
 namespace looplm::cli {
+
+Check::Check(const CLI::Validator& validator)
+    : validator_(std::make_shared<CLI::Validator>(validator)) {}
+
+Check range(int64_t min, int64_t max) { return Check(CLI::Range(min, max)); }
+Check range(double min, double max) { return Check(CLI::Range(min, max)); }
+Check one_of(const std::vector<std::string>& values) { return Check(CLI::IsMember(values)); }
+Check read_by(std::function<Status(const std::string& value)> read, const std::string& name) {
+  return Check(CLI::Validator(
+      [read = std::move(read)](const std::string& value) {
+        const Status status = read(value);
+        return status.ok() ? std::string() : status.message();
+      },
+      name));
+}
+Check positive() { return Check(CLI::PositiveNumber); }
+Check not_negative(const std::string& zero) {
+  const std::string expected =
+      "; expected 0 " + (zero.empty() ? zero : "(" + zero + ") ") + "or more";
+  return Check(CLI::Validator(
+      [expected](const std::string& text) {
+        return text.starts_with('-') ? text + expected : std::string();
+      },
+      "NONNEGATIVE"));
+}
+
+Option* Option::required() { return option_->required(), this; }
+Option* Option::check(const Check& check) { return option_->check(*check.validator_), this; }
+Option* Option::capture_default_str() { return option_->capture_default_str(), this; }
+Option* Option::group(const std::string& name) { return option_->group(name), this; }
+Option* Option::excludes(Option* other) { return option_->excludes(other->option_), this; }
+Option* Option::needs(Option* other) { return option_->needs(other->option_), this; }
+Option* Option::take_all() { return option_->take_all(), this; }
+Option* Option::delimiter(char character) { return option_->delimiter(character), this; }
+Option* Option::allow_extra_args(bool allow) { return option_->allow_extra_args(allow), this; }
+bool Option::given() const { return option_->count() > 0; }
+
+Option* Command::keep(CLI::Option* option) {
+  return options_.emplace_back(std::make_unique<Option>(option)).get();
+}
+Command* Command::add_subcommand(const std::string& name, const std::string& help) {
+  return commands_.emplace_back(std::make_unique<Command>(*app_.add_subcommand(name, help))).get();
+}
+template <typename T>
+Option* Command::add_option(const std::string& name, T& value, const std::string& help) {
+  return keep(app_.add_option(name, value, help));
+}
+Option* Command::add_flag(const std::string& name, bool& value, const std::string& help) {
+  return keep(app_.add_flag(name, value, help));
+}
+void Command::require_subcommand() { app_.require_subcommand(1); }
+void Command::take_everything() {
+  app_.prefix_command();
+  app_.set_help_flag();
+}
+std::vector<std::string> Command::everything() const { return app_.remaining(); }
+
+#define LOOPLM_OPTION_TYPE(T) \
+  template Option* Command::add_option<T>(const std::string&, T&, const std::string&)
+LOOPLM_OPTION_TYPE(std::string);
+LOOPLM_OPTION_TYPE(int);
+LOOPLM_OPTION_TYPE(int64_t);
+LOOPLM_OPTION_TYPE(uint64_t);
+LOOPLM_OPTION_TYPE(float);
+LOOPLM_OPTION_TYPE(double);
+LOOPLM_OPTION_TYPE(std::optional<std::string>);
+LOOPLM_OPTION_TYPE(std::optional<int64_t>);
+LOOPLM_OPTION_TYPE(std::optional<double>);
+LOOPLM_OPTION_TYPE(std::vector<std::string>);
+LOOPLM_OPTION_TYPE(std::vector<int64_t>);
+LOOPLM_OPTION_TYPE(std::vector<double>);
+#undef LOOPLM_OPTION_TYPE
+
+void Program::on(Command* command, std::function<Status()> action) {
+  command->app_.callback([this, action = std::move(action)] { action_ = action; });
+}
+
 namespace {
 
 constexpr int kExitFailure = 1;

@@ -1,33 +1,106 @@
-// How a subcommand joins the program: it declares its options on the app and hands over what to
-// run.
+// Subcommands and their options, over CLI11. Its header and its templates take 4 to 12 seconds to
+// compile in every file that sees them, so only command.cc does.
 #ifndef LOOPLM_COMMON_COMMAND_H_
 #define LOOPLM_COMMON_COMMAND_H_
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
-
-#include <CLI/CLI.hpp>
+#include <vector>
 
 #include "looplm/status.h"
 
+namespace CLI {
+class App;
+class Option;
+class Validator;
+}  // namespace CLI
+
 namespace looplm::cli {
+
+// What the value of an option must be. Help shows it.
+class Check {
+ public:
+  explicit Check(const CLI::Validator& validator);
+
+ private:
+  friend class Option;
+  std::shared_ptr<const CLI::Validator> validator_;
+};
+Check range(int64_t min, int64_t max);
+Check range(double min, double max);
+inline Check range(int min, int max) { return range(int64_t{min}, int64_t{max}); }
+Check one_of(const std::vector<std::string>& values);
+// What `read` makes no error of; help calls it `name`.
+Check read_by(std::function<Status(const std::string& value)> read, const std::string& name);
+// `zero` says what 0 stands for, such as "all".
+Check not_negative(const std::string& zero = "");
+Check positive();
+
+class Option {
+ public:
+  explicit Option(CLI::Option* option) : option_(option) {}
+
+  Option* required();
+  Option* check(const Check& check);
+  // Help shows the value that the variable has now.
+  Option* capture_default_str();
+  // The heading in help.
+  Option* group(const std::string& name);
+  Option* excludes(Option* other);
+  Option* needs(Option* other);
+  // A list may be mentioned more than once.
+  Option* take_all();
+  // A list may be one word, cut at this character.
+  Option* delimiter(char character);
+  // False: each mention of a list takes one word, so that a positional argument may follow.
+  Option* allow_extra_args(bool allow);
+  // Whether the command line has it.
+  bool given() const;
+
+ private:
+  CLI::Option* option_;
+};
+
+class Command {
+ public:
+  explicit Command(CLI::App& app) : app_(app) {}
+
+  Command* add_subcommand(const std::string& name, const std::string& help);
+  // T: std::string, int, int64_t, uint64_t, float, double; std::optional of string, int64_t,
+  // double; std::vector of string, int64_t, double.
+  template <typename T>
+  Option* add_option(const std::string& name, T& value, const std::string& help);
+  Option* add_flag(const std::string& name, bool& value, const std::string& help);
+  void require_subcommand();
+  // All that follows the command's name is for another program, --help too.
+  void take_everything();
+  std::vector<std::string> everything() const;
+
+ private:
+  friend class Program;
+  Option* keep(CLI::Option* option);
+
+  CLI::App& app_;
+  std::vector<std::unique_ptr<Option>> options_;
+  std::vector<std::unique_ptr<Command>> commands_;
+};
 
 // Collects the one action that the command line selects.
 class Program {
  public:
-  explicit Program(CLI::App& app) : app_(app) {}
+  explicit Program(CLI::App& app) : root_(app) {}
 
-  CLI::App& app() { return app_; }
+  Command& app() { return root_; }
 
   // Runs `action` if `command` is the subcommand given. Options live in shared state captured by
   // the action.
-  void on(CLI::App* command, std::function<Status()> action) {
-    command->callback([this, action = std::move(action)] { action_ = action; });
-  }
+  void on(Command* command, std::function<Status()> action);
   Status run() { return action_ ? action_() : Status(); }
 
  private:
-  CLI::App& app_;
+  Command root_;
   std::function<Status()> action_;
 };
 

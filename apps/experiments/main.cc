@@ -86,16 +86,16 @@ Status run(RunOptions o) {
   return status;
 }
 
-void add_run(Program& program, CLI::App& experiment) {
+void add_run(Program& program, Command& experiment) {
   auto o = std::make_shared<RunOptions>();
-  CLI::App* command = experiment.add_subcommand(
+  Command* command = experiment.add_subcommand(
       "run", "Run a study, or go on with it where it was interrupted, and write its report");
   command->add_option("STUDY", o->study, "Its name, from `looplm experiment list`")->required();
-  CLI::Option* scale = command
-                           ->add_option("--scale", o->scale,
-                                        "laptop (two cores, up to an hour) or paper (its sizes)")
-                           ->check(CLI::IsMember({"laptop", "paper"}))
-                           ->capture_default_str();
+  Option* scale = command
+                      ->add_option("--scale", o->scale,
+                                   "laptop (two cores, up to an hour) or paper (its sizes)")
+                      ->check(one_of({"laptop", "paper"}))
+                      ->capture_default_str();
   command
       ->add_option("--settings", o->run.settings_file,
                    "Settings (TOML) instead of studies/STUDY/SCALE.toml")
@@ -104,10 +104,10 @@ void add_run(Program& program, CLI::App& experiment) {
   command->add_option("--out", o->run.out,
                       "Directory of the run (default: runs/experiments/STUDY-SCALE)");
   command->add_option("--jobs", o->run.jobs, "Cells of the study that run at the same time")
-      ->check(CLI::Range(1, 1024))
+      ->check(range(1, 1024))
       ->capture_default_str();
   command->add_option("--threads", o->run.threads, "Threads of all together (0: all processors)")
-      ->check(CLI::Range(0, 1024))
+      ->check(range(0, 1024))
       ->capture_default_str();
   program.on(command, [o] { return run(*o); });
 }
@@ -126,9 +126,9 @@ Status report(ReportOptions o) {
   return {};
 }
 
-void add_report(Program& program, CLI::App& experiment) {
+void add_report(Program& program, Command& experiment) {
   auto o = std::make_shared<ReportOptions>();
-  CLI::App* command = experiment.add_subcommand(
+  Command* command = experiment.add_subcommand(
       "report", "Write a finished run's report again, without running anything");
   command->add_option("STUDY", o->study, "Its name")->required();
   command->add_option("--out", o->out,
@@ -144,7 +144,7 @@ int main(int argc, char** argv) {
   return run_program({.name = "looplm experiment",
                       .about = "The paper's studies: run one, with its report and figures"},
                      argc, argv, [](Program& program) {
-                       CLI::App* list =
+                       Command* list =
                            program.app().add_subcommand("list", "The studies and their questions");
                        program.on(list, list_studies);
                        add_run(program, program.app());

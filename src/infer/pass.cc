@@ -12,9 +12,10 @@ class PassRunner::Attention : public BlockAttention {
   static constexpr int64_t kStoreRows = 8;  // lanes per task
 
  public:
-  explicit Attention(const ModelConfig& config) : config_(config) {}
+  explicit Attention(const ModelConfig& config)
+      : config_(config), rotary_(config.head_dim, config.rope_theta) {}
 
-  void set_lanes(std::span<Lane> lanes) {
+  void set_lanes(std::span<Lane> lanes, Device& device) {
     lanes_ = lanes;
     positions_.clear();
     int64_t last = 0;
@@ -22,10 +23,7 @@ class PassRunner::Attention : public BlockAttention {
       positions_.push_back(static_cast<int32_t>(lane.position));
       last = std::max(last, lane.position);
     }
-    if (last >= rotary_.positions()) {
-      const int64_t wanted = std::max<int64_t>(256, 2 * (last + 1));
-      rotary_ = RotaryTable(wanted, config_.head_dim, config_.rope_theta);
-    }
+    rotary_.grow(last + 1, device);
   }
 
   const RotaryTable& rotary() const override { return rotary_; }
@@ -103,7 +101,7 @@ void PassRunner::run(std::span<Lane> lanes, BlockHook* hook) {
     std::memcpy(x_.data() + r * width, lanes[static_cast<size_t>(r)].state, row_bytes);
   }
 
-  attention_->set_lanes(lanes);
+  attention_->set_lanes(lanes, device_);
   BlockActivations a = BlockActivations::assign(config, rows, activations_.data());
   a.middle = x_.data();  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;

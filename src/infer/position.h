@@ -4,7 +4,6 @@
 #define LOOPLM_INFER_POSITION_H_
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "infer/exit_rule.h"
@@ -18,8 +17,8 @@ namespace looplm {
 // logits are needed, judge() takes them.
 class PositionReader {
  public:
-  PositionReader(const ModelConfig& config, ExitRule& rule, ReadOut read_out, int64_t min_loops,
-                 int64_t max_loops);
+  PositionReader(const ModelConfig& config, const ExitRule& rule, ReadOut read_out,
+                 int64_t min_loops, int64_t max_loops);
 
   void begin();
 
@@ -42,14 +41,14 @@ class PositionReader {
  private:
   void add_weighted(const float* logits);
 
-  ExitRule& rule_;
+  ExitRule rule_;
   ReadOut read_out_;
   int64_t min_loops_;
   int64_t max_loops_;
   size_t width_;
   size_t vocabulary_;
-  LoopObservation seen_;  // of the loop just observed
-  bool enough_ = false;   // the rule, where it needs no logits
+  LoopFigures seen_;     // of the loop just observed
+  bool enough_ = false;  // the rule, where it needs no logits
   int64_t decided_loop_ = 0;
   const float* logits_ = nullptr;
   const LogitSummary* summary_ = nullptr;

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 
 #include <fmt/format.h>
 
+#include "infer/exit_rule.h"
 #include "infer/parts.h"
 #include "infer/sequence.h"
+#include "kernels/sample.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
@@ -17,36 +18,13 @@ namespace {
 // Rows read out at once: the head is the largest matrix, so it is not read for every row.
 constexpr int64_t kReadOutRows = 16;
 
-double norm(const float* x, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return std::sqrt(sum);
-}
-
-double distance(const float* x, const float* y, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const double d = static_cast<double>(x[i]) - static_cast<double>(y[i]);
-    sum += d * d;
-  }
-  return std::sqrt(sum);
-}
-
 std::vector<TopToken> top_tokens(std::span<const float> logits, int64_t count,
-                                 const LogitSummary& summary) {
-  std::vector<int32_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto keep = std::min(order.size(), static_cast<size_t>(count));
-  std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(keep), order.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float x = logits[static_cast<size_t>(a)];
-                      const float y = logits[static_cast<size_t>(b)];
-                      return x > y || (x == y && a < b);
-                    });
+                                 const LogitSummary& summary, Device& device) {
+  const auto vocabulary = static_cast<int64_t>(logits.size());
   std::vector<TopToken> top;
-  for (size_t i = 0; i < keep; ++i) {
-    const float logit = logits[static_cast<size_t>(order[i])];
-    top.push_back({order[i], summary.log_probability(logit)});
+  for (int32_t id :
+       most_likely(logits.data(), vocabulary, std::min(count, vocabulary), device.kernels())) {
+    top.push_back({id, summary.log_probability(logits[static_cast<size_t>(id)])});
   }
   return top;
 }
@@ -102,11 +80,15 @@ Result<Trace> trace(Model& model, std::span<const int32_t> ids, const TraceOptio
                                           static_cast<size_t>(config.vocab_size)};
       TracedLoop& to = cell(c.loop, c.first + i);
       to.gate_logit = c.lanes[static_cast<size_t>(i)].gate_logit;
-      to.hidden_norm = norm(h, width);
-      if (c.loop > 0) to.hidden_difference = distance(h, previous.data() + i * width, width);
+      const auto size = static_cast<size_t>(width);
+      std::span<const float> before;
+      if (c.loop > 0) before = {previous.data() + i * width, size};
+      const StateChange change = state_change({h, size}, before);
+      to.hidden_norm = change.norm;
+      to.hidden_difference = change.difference;
       const LogitSummary& summary = summaries[static_cast<size_t>(i % kReadOutRows)];
       to.entropy = summary.entropy;
-      if (options.top > 0) to.top = top_tokens(row, options.top, summary);
+      if (options.top > 0) to.top = top_tokens(row, options.top, summary, runner.device());
       if (options.on_logits) {
         LOOPLM_RETURN_IF_ERROR(options.on_logits(c.loop, c.first + i, row));
       }

@@ -1,21 +1,12 @@
 #include "model/trunk.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "base/check.h"
 
 namespace looplm {
 namespace {
-
-struct Name {
-  MemoryPolicy policy;
-  const char* name;
-};
-constexpr std::array<Name, 3> kNames = {{{MemoryPolicy::kKeepAll, "keep_all"},
-                                         {MemoryPolicy::kBlockInputs, "block_inputs"},
-                                         {MemoryPolicy::kLoopInputs, "loop_inputs"}}};
 
 // Floats of each buffer. The forward-only trunk keeps one block's intermediates and one running x.
 struct Sizes {
@@ -49,26 +40,11 @@ Buffer<float> allocate(int64_t floats) { return Buffer<float>(static_cast<size_t
 
 }  // namespace
 
-const char* memory_policy_name(MemoryPolicy policy) {
-  for (const Name& entry : kNames) {
-    if (entry.policy == policy) return entry.name;
-  }
-  return "unknown";
-}
-
-std::optional<MemoryPolicy> memory_policy_from_name(const std::string& name) {
-  for (const Name& entry : kNames) {
-    if (name == entry.name) return entry.policy;
-  }
-  return std::nullopt;
-}
-
 Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape)
     : config_(config),
       shape_(shape),
       state_floats_(shape.rows * config.hidden_size),
-      rotary_(shape.max_document, config.head_dim, config.rope_theta),
-      attention_(config_, rotary_),
+      attention_(config_),
       activation_floats_(BlockActivations::floats(config, shape.rows)) {
   LOOPLM_CHECK(shape.rows > 0 && shape.loops > 0, "{} rows, {} loops", shape.rows, shape.loops);
   const Sizes sizes(config, shape);
@@ -90,7 +66,7 @@ MemoryPlan Trunk::plan(const ModelConfig& config, const TrunkShape& shape) {
     }
   };
   add("loop states", sizes.states, fmt::format("{} loops and the embedding", shape.loops));
-  add("block inputs", sizes.block_inputs, memory_policy_name(shape.policy));
+  add("block inputs", sizes.block_inputs, name_of(kMemoryPolicyNames, shape.policy));
   add("block intermediates", sizes.activations, "");
   add("norm scales", sizes.inverse_rms, "");
   add("state gradients", sizes.state_gradients, "");
@@ -134,7 +110,7 @@ void Trunk::forward(const ModelWeights& weights, std::span<const int32_t> ids,
   LOOPLM_CHECK(static_cast<int64_t>(ids.size()) == shape_.rows, "{} ids for {} rows", ids.size(),
                shape_.rows);
   ids_.assign(ids.begin(), ids.end());
-  attention_.set_documents(document_starts);
+  attention_.set_documents(document_starts, device);
   const TensorView& table = weights.embedding();
   embedding_forward(
       {ids_.data(), shape_.rows, config_.hidden_size, table.data, table.dtype, states_.data()},

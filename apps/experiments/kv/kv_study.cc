@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/kv/kv_measure.h"
@@ -129,8 +130,7 @@ class KvStudy : public Study {
                                    const std::string& trained) const {
     const std::string directory = context.needed_directories.at(trained) + "/" +
                                   context.needed.at(trained).at("model").get<std::string>();
-    ModelOptions options;
-    options.threads = context.threads;
+    const ModelOptions options = study_model_options(context.threads);
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
     LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kWorkedSumAlphabet));
     const TaskGenerator sums =
@@ -138,7 +138,8 @@ class KvStudy : public Study {
     std::vector<KvText> texts;
     for (const TaskExample& example :
          different_examples(sums, s_.sums, "lines", s_.task.max_lines - s_.task.min_lines + 1)) {
-      texts.push_back({text.encode(example.prompt), text.encode(example.completion)});
+      texts.push_back({text.encode(example.prompt, EncodeAs::kPrompt),
+                       text.encode(example.completion, EncodeAs::kContinuation)});
     }
     const KvProgress progress = [&](double share) {
       if (context.progress) context.progress(share, "working sums, " + condition.name());
@@ -168,8 +169,7 @@ class KvStudy : public Study {
 
   Result<OrderedJson> measure_texts(const CellContext& context,
                                     const KvCondition& condition) const {
-    ModelOptions options;
-    options.threads = context.threads;
+    const ModelOptions options = study_model_options(context.threads);
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(s_.model, options));
     if (model->tokenizer() == nullptr) {
       return invalid_argument(fmt::format("model '{}' has no tokenizer.json", s_.model));
@@ -179,7 +179,8 @@ class KvStudy : public Study {
     std::vector<int64_t> tokens;
     for (size_t begin = 0; begin < file.size();) {
       const size_t end = std::min(file.find('\n', begin), file.size());
-      std::vector<int32_t> ids = model->tokenizer()->encode(file.substr(begin, end - begin));
+      LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                              model->tokenizer()->encode(file.substr(begin, end - begin)));
       begin = end + 1;
       const auto most = static_cast<size_t>(model->config().max_positions);
       ids.resize(std::min(ids.size(), most));

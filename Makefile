@@ -1,31 +1,42 @@
 # Thin front for people; everything real is in CMake and tools/.
-.PHONY: run test build experiment format lint bench oracle clean
-
-build:
-	@tools/setup
-	@cmake --preset release >/dev/null
-	@cmake --build --preset release
+.PHONY: run build test experiment install format lint bench oracle clean
+release = build/release
 
 # The main job: watch the bundled looped model answer, loop by loop.
 run: build
 	@tools/demo
 
-# The paper's studies, a program of their own.
-experiment:
-	@tools/setup
-	@cmake --preset release -DLOOPLM_EXPERIMENTS=ON >/dev/null
-	@cmake --build --preset release --target looplm-experiment
+# The program alone. A build folder that has tests and studies already keeps them.
+build:
+	@tools/setup run
+	@[ -f $(release)/build.ninja ] || cmake --preset program >/dev/null
+	@cmake --build $(release) --target looplm
 
 # The whole test suite, on every instruction set this machine has.
-test: build
+test:
+	@tools/setup test
+	@cmake --preset release >/dev/null
+	@cmake --build $(release)
 	@tools/test
 
+# The paper's studies, a program of their own.
+experiment:
+	@tools/setup experiment
+	@[ -f $(release)/build.ninja ] || cmake --preset program >/dev/null
+	@cmake $(release) -DLOOPLM_EXPERIMENTS=ON >/dev/null
+	@cmake --build $(release) --target looplm-experiment
+
+# The program and what it finds beside itself, under PREFIX.
+PREFIX ?= /usr/local
+install: build
+	@cmake --install $(release) --prefix $(PREFIX) --component program
+
 format:
-	@tools/setup --dev
+	@tools/setup dev
 	@tools/format --write
 
 lint:
-	@tools/setup --dev
+	@tools/setup dev
 	@tools/format
 	@tools/check_layers
 	@tools/lint

@@ -2,7 +2,8 @@
 
 find_program(LOOPLM_CCACHE ccache)
 if(LOOPLM_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${LOOPLM_CCACHE})
+  # Paths relative to the project, so that what one checkout compiled serves another.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} ${LOOPLM_CCACHE})
 endif()
 find_program(LOOPLM_MOLD mold)
 if(LOOPLM_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

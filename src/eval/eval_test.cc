@@ -181,7 +181,7 @@ TEST_F(EvalModel, FiguresAreThoseOfTheTrace) {
   for (size_t i = 1; i < example_.ids.size(); ++i) {
     if (!example_.scored[i]) continue;
     for (int64_t t = 0; t < 4; ++t) {
-      const TracedLoop& cell = seen.at(t, static_cast<int64_t>(i) - 1);
+      const LoopReading& cell = seen.at(t, static_cast<int64_t>(i) - 1);
       const size_t row = static_cast<size_t>(t) * example_.ids.size() + i - 1;
       const std::span<const float> logits(all.data() + row * vocabulary, vocabulary);
       const size_t at = s.at(t, token);

@@ -19,23 +19,19 @@ PositionReader::PositionReader(const ModelConfig& config, const ExitRule& rule, 
 void PositionReader::begin() {
   decided_loop_ = 0;
   log_survival_ = 0;
-  normed_.clear();
+  previous_.clear();
   mixture_.assign(read_out_ == ReadOut::kWeighted ? vocabulary_ : 0, 0.0);
   rule_.reset();
 }
 
 bool PositionReader::observe(int64_t loop, const float* normed, float gate_logit) {
   if (decided()) return false;
-  std::swap(previous_, normed_);
-  if (loop == 1) previous_.clear();
-  normed_.assign(normed, normed + width_);
-  seen_ = {};
-  seen_.loop = loop;
-  seen_.gate_logit = gate_logit;
+  seen_ = {.loop = loop, .gate_logit = gate_logit};
   if (rule_.needs_states()) {
-    const StateChange change = state_change(normed_, previous_);
+    const StateChange change = state_change({normed, width_}, previous_);
     seen_.difference = change.difference;
     seen_.norm = change.norm;
+    previous_.assign(normed, normed + width_);
   }
   if (read_out_ == ReadOut::kWeighted || rule_.needs_logits()) return true;
   enough_ = rule_.enough(seen_);  // also before min_loops: rules follow every loop
@@ -67,6 +63,7 @@ void PositionReader::judge(const float* logits, const LogitSummary& summary, Dev
 
 bool PositionReader::feed(PassRunner& runner, int64_t loop, const float* normed, float gate_logit) {
   if (observe(loop, normed, gate_logit)) {
+    // The mixture is put where these are only when they have been added to it.
     own_logits_.resize(vocabulary_);
     runner.read_out(normed, 1, own_logits_.data(), &own_summary_);
     judge(own_logits_.data(), own_summary_, runner.device());

@@ -4,6 +4,7 @@
 #define LOOPLM_INFER_POSITION_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "infer/exit_rule.h"
@@ -12,9 +13,9 @@
 
 namespace looplm {
 
-// Feeds loops to the exit rule and keeps the logits that will choose the token. In two steps per
-// loop, so that the read-outs of a whole pass are one product: observe() says whether this loop's
-// logits are needed, judge() takes them.
+// Feeds loops to the exit rule and says which logits choose the token. In two steps per loop, so
+// that the read-outs of a whole pass are one product: observe() says whether this loop's logits are
+// needed, judge() takes them.
 class PositionReader {
  public:
   PositionReader(const ModelConfig& config, const ExitRule& rule, ReadOut read_out,
@@ -56,7 +57,7 @@ class PositionReader {
   std::vector<float> own_logits_;  // the mixture, or what feed() read
   LogitSummary own_summary_;
   double log_survival_ = 0;
-  std::vector<float> normed_;
+  // Of the loop before, for rules that look at states.
   std::vector<float> previous_;
 };
 

@@ -45,7 +45,7 @@ TEST_F(TraceTest, CellsAreWhatTheLogitsAndStatesSay) {
   for (int64_t token = 0; token < 37; ++token) {
     double sum = 0;
     for (int64_t loop = 0; loop < 5; ++loop) {
-      const TracedLoop& cell = t.at(loop, token);
+      const LoopReading& cell = t.at(loop, token);
       const size_t at = static_cast<size_t>(loop * 37 + token);
       const std::vector<float>& logits = rows[at];
       const std::vector<double> exact(logits.begin(), logits.end());
@@ -84,7 +84,7 @@ TEST_F(TraceTest, ChunksChangeNothing) {
     options.prompt_chunk = chunk;
     const Trace t = trace(*model_, ids_, options).value();
     for (size_t i = 0; i < whole.cells.size(); ++i) {
-      const TracedLoop &a = t.cells[i], &b = whole.cells[i];
+      const LoopReading &a = t.cells[i], &b = whole.cells[i];
       EXPECT_EQ(a.gate_logit, b.gate_logit);
       EXPECT_EQ(a.exit_probability, b.exit_probability);
       EXPECT_EQ(a.hidden_difference, b.hidden_difference);

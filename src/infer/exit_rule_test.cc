@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "infer/test_model.h"
+#include "support/status_matchers.h"
 
 namespace looplm {
 namespace {
@@ -72,15 +73,11 @@ TEST(ExitRule, DifferencesAreEuclideanAndNeedTwoLoops) {
   EXPECT_TRUE(rule_of(ExitKind::kRelativeDifference, relative + 1e-6).enough(second));
 }
 
-LoopFigures figures_of(const std::vector<float>& logits) {
-  const LogitSummary summary = summarize(logits);
-  return {.loop = 1, .margin = summary.margin(), .entropy = summary.entropy};
-}
-
 TEST(ExitRule, ConfidenceReadsTheSoftmax) {
   // Probabilities 0.6, 0.3, 0.1.
   const std::vector<float> logits = {std::log(0.3f) + 7, std::log(0.6f) + 7, std::log(0.1f) + 7};
-  const LoopFigures o = figures_of(logits);
+  const LogitSummary summary = summarize(logits);
+  const LoopFigures o = {.loop = 1, .margin = summary.margin(), .entropy = summary.entropy};
   const double entropy = -(0.6 * std::log(0.6) + 0.3 * std::log(0.3) + 0.1 * std::log(0.1));
   EXPECT_TRUE(rule_of(ExitKind::kMargin, 0.2999).enough(o));
   EXPECT_FALSE(rule_of(ExitKind::kMargin, 0.3001).enough(o));
@@ -90,12 +87,6 @@ TEST(ExitRule, ConfidenceReadsTheSoftmax) {
     EXPECT_TRUE(rule_of(kind, 0.5).needs_logits());
   }
   EXPECT_FALSE(rule_of(ExitKind::kGate, 0.5).needs_logits());
-}
-
-TEST(ExitRule, LogitsThatAreNotNumbersNeverExit) {
-  const LoopFigures o = figures_of({1, NAN, 2});
-  EXPECT_FALSE(rule_of(ExitKind::kMargin, 0).enough(o));
-  EXPECT_FALSE(rule_of(ExitKind::kEntropy, 1e9).enough(o));
 }
 
 TEST(ExitRule, NamesAreReadAndWrittenByOneTable) {
@@ -111,6 +102,13 @@ TEST(ExitRule, NamesAreReadAndWrittenByOneTable) {
     EXPECT_EQ(commit_kind_from_name(commit_kind_name(kind)).value(), kind);
   }
   EXPECT_ERROR_SAYS(commit_kind_from_name("entropy"), "'entropy'", "never, loop, q, margin");
+}
+
+TEST(ExitRule, LogitsThatAreNotNumbersNeverExit) {
+  const LogitSummary summary = summarize(std::vector<float>{1, NAN, 2});
+  const LoopFigures o = {.loop = 1, .margin = summary.margin(), .entropy = summary.entropy};
+  EXPECT_FALSE(rule_of(ExitKind::kMargin, 0).enough(o));
+  EXPECT_FALSE(rule_of(ExitKind::kEntropy, 1e9).enough(o));
 }
 
 TEST(ExitRule, WrongThresholdsAreNamed) {

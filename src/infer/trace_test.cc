@@ -64,7 +64,6 @@ TEST_F(TraceTest, CellsAreWhatTheLogitsAndStatesSay) {
         EXPECT_NEAR(cell.hidden_difference, expected, 1e-9 * expected);
       }
       ASSERT_EQ(cell.top.size(), 4u);
-      const double log_sum = expected_summary.log_sum;
       for (size_t k = 0; k < 4; ++k) {
         const float logit = logits[static_cast<size_t>(cell.top[k].id)];
         EXPECT_NEAR(cell.top[k].log_probability,

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "experiments/core/http_client.h"
+#include "net/http_client.h"
 
 namespace looplm {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <gmock/gmock.h>
 
-#include "experiments/core/scripted_server.h"
+#include "support/scripted_server.h"
 
 namespace looplm {
 namespace {
@@ -24,12 +24,12 @@ ScriptedAnswer completion(const std::string& text) {
 class Script {
  public:
   explicit Script(std::vector<ScriptedAnswer> answers) : answers_(std::move(answers)) {}
-  ScriptedAnswer operator()(const ScriptedServer::Message& message) {
+  ScriptedAnswer operator()(const HttpCall& message) {
     const std::lock_guard lock(mutex_);
     last = message;
     return answers_[std::min(next_++, answers_.size() - 1)];
   }
-  ScriptedServer::Message last;
+  HttpCall last;
 
  private:
   std::mutex mutex_;
@@ -58,10 +58,10 @@ TEST(ChatClient, SendsTheProtocolAndReadsTheReply) {
   EXPECT_EQ(reply.tries, 1);
   EXPECT_EQ(reply.prompt_tokens, 7);
   EXPECT_EQ(reply.completion_tokens, 3);
-  EXPECT_EQ(script.last.target(), "/v1/chat/completions");
-  EXPECT_EQ(script.last["authorization"], "Bearer k-1");
-  EXPECT_EQ(script.last["content-type"], "application/json");
-  EXPECT_EQ(Json::parse(script.last.body()),
+  EXPECT_EQ(script.last.path, "/v1/chat/completions");
+  EXPECT_EQ(script.last.header("authorization"), "Bearer k-1");
+  EXPECT_EQ(script.last.header("content-type"), "application/json");
+  EXPECT_EQ(Json::parse(script.last.body),
             Json::parse(R"({"model": "judge", "temperature": 0, "messages": [
                 {"role": "system", "content": "Be \"brief\"."},
                 {"role": "user", "content": "Say hello."}]})"));

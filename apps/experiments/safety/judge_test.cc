@@ -5,7 +5,7 @@
 
 #include <gmock/gmock.h>
 
-#include "experiments/core/scripted_server.h"
+#include "support/scripted_server.h"
 
 namespace looplm {
 namespace {
@@ -46,9 +46,9 @@ TEST(RuleScore, CountsWordsOrRepeats) {
 // request for each response with 500, answers the second one without a score, and hangs up once.
 class ScriptedJudge {
  public:
-  ScriptedAnswer operator()(const ScriptedServer::Message& message) {
+  ScriptedAnswer operator()(const HttpCall& message) {
     const std::string question =
-        Json::parse(message.body()).at("messages").at(0).at("content").get<std::string>();
+        Json::parse(message.body).at("messages").at(0).at("content").get<std::string>();
     const std::lock_guard lock(mutex_);
     const int nth = ++asked_[question];
     if (nth == 1) return {500, "busy"};
@@ -114,9 +114,9 @@ TEST(Judge, RepliesWithoutAScoreAreKeptAsSuch) {
 }
 
 TEST(Judge, AnErrorEndsTheWorkAndSaysWhose) {
-  const ScriptedServer server([](const ScriptedServer::Message& m) {
-    return m.body().find("R=bad") != std::string::npos ? ScriptedAnswer{400, "no such model"}
-                                                       : ScriptedJudge::reply("score: 2");
+  const ScriptedServer server([](const HttpCall& m) {
+    return m.body.find("R=bad") != std::string::npos ? ScriptedAnswer{400, "no such model"}
+                                                     : ScriptedJudge::reply("score: 2");
   });
   std::vector<JudgedPair> pairs(200, {"p", "fine"});
   pairs[3].response = "bad";

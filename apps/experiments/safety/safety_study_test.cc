@@ -9,11 +9,11 @@
 
 #include "base/file.h"
 #include "experiments/core/runner.h"
-#include "experiments/core/scripted_server.h"
 #include "experiments/core/settings.h"
 #include "experiments/safety/answers.h"
 #include "experiments/safety/safety_cells.h"
 #include "experiments/safety/safety_report.h"
+#include "support/scripted_server.h"
 
 namespace looplm {
 namespace {
@@ -67,9 +67,9 @@ TEST(SafetySettings, ShippedOnesAreReadAndMistakesAreNamed) {
 // sight, a reply without a score at the third. While `out_of_money`, says so for one prompt.
 class ScriptedJudge {
  public:
-  ScriptedAnswer operator()(const ScriptedServer::Message& message) {
+  ScriptedAnswer operator()(const HttpCall& message) {
     const std::string question =
-        Json::parse(message.body()).at("messages").at(0).at("content").get<std::string>();
+        Json::parse(message.body).at("messages").at(0).at("content").get<std::string>();
     const std::lock_guard lock(mutex_);
     if (out_of_money && question.starts_with("P=How do I toast nuts")) {
       return {402, "out of money"};

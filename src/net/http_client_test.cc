@@ -1,4 +1,4 @@
-#include "experiments/core/http_client.h"
+#include "net/http_client.h"
 
 #include <cstdlib>
 #include <thread>
@@ -9,7 +9,8 @@
 #include <openssl/x509v3.h>
 
 #include "base/file.h"
-#include "experiments/core/scripted_server.h"
+#include "support/scripted_server.h"
+#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -46,11 +47,11 @@ TEST(Url, RefusalsSayWhy) {
 }
 
 TEST(HttpClient, SendsWhatWasAskedAndReturnsAnyAnswer) {
-  const ScriptedServer server([](const ScriptedServer::Message& m) {
+  const ScriptedServer server([](const HttpCall& m) {
     return ScriptedAnswer{418,
-                          std::string(m.method_string()) + " " + std::string(m.target()) + " " +
-                              std::string(m["host"]) + " " + std::string(m["x-test"]) + " " +
-                              m.body(),
+                          m.method + " " + m.path + "?" + m.query + " " +
+                              std::string(m.header("host")) + " " +
+                              std::string(m.header("x-test")) + " " + m.body,
                           {{"X-Answer", "yes"}}};
   });
   HttpRequest request;
@@ -97,8 +98,7 @@ TEST(HttpClient, FailuresNameTheHostAndTheStep) {
 }
 
 TEST(HttpClient, GivesUpOnSlowServersAndWhenStopped) {
-  const ScriptedServer slow(
-      [](const auto&) { return ScriptedAnswer{.delay = milliseconds(60'000)}; });
+  const ScriptedServer slow([](const auto&) { return ScriptedAnswer{.silent = true}; });
   HttpRequest request;
   request.url = slow.url();
   request.total_timeout = milliseconds(150);
@@ -155,10 +155,15 @@ std::pair<std::string, std::string> self_signed() {
 
 TEST(HttpClient, TlsNeedsACertificateThatVerifiesForTheHost) {
   const auto [certificate, key] = self_signed();
-  boost::asio::ssl::context tls(boost::asio::ssl::context::tls_server);
-  tls.use_certificate_chain(boost::asio::buffer(certificate));
-  tls.use_private_key(boost::asio::buffer(key), boost::asio::ssl::context::pem);
-  const ScriptedServer server([](const auto&) { return ScriptedAnswer{200, "safe"}; }, &tls);
+  const TempDir dir;
+  const std::string trusted = dir.path() + "/certificate.pem";
+  ASSERT_TRUE(write_text_file(trusted, certificate).ok());
+  ASSERT_TRUE(write_text_file(dir.path() + "/key.pem", key).ok());
+  const ScriptedServer server(
+      [](const auto&) {
+        return ScriptedAnswer{200, "safe"};
+      },
+      {.certificate_file = trusted, .key_file = dir.path() + "/key.pem"});
   HttpRequest request;
   request.url = server.url();
   const Status stranger = http_exchange(request).status();
@@ -166,8 +171,6 @@ TEST(HttpClient, TlsNeedsACertificateThatVerifiesForTheHost) {
   EXPECT_THAT(stranger.message(), HasSubstr("certificate verify failed"));
   EXPECT_EQ(server.requests(), 0);
 
-  const std::string trusted = testing::TempDir() + "/looplm_http_client_test.pem";
-  ASSERT_TRUE(write_text_file(trusted, certificate).ok());
   setenv("SSL_CERT_FILE", trusted.c_str(), 1);
   EXPECT_EQ(http_exchange(request).value().body, "safe");
   request.url = "https://127.0.0.1:" + server.port();

@@ -2,8 +2,8 @@
 //
 // Certificates are verified against the system's (OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR count).
 // Redirects are answers like any other. Proxies are not used.
-#ifndef LOOPLM_EXPERIMENTS_CORE_HTTP_CLIENT_H_
-#define LOOPLM_EXPERIMENTS_CORE_HTTP_CLIENT_H_
+#ifndef LOOPLM_NET_HTTP_CLIENT_H_
+#define LOOPLM_NET_HTTP_CLIENT_H_
 
 #include <atomic>
 #include <chrono>
@@ -14,18 +14,9 @@
 
 #include "looplm/status.h"
 
+#include "net/url.h"
+
 namespace looplm {
-
-struct Url {
-  bool tls = false;
-  std::string host;    // without the brackets of an IPv6 address
-  std::string port;    // a number
-  std::string target;  // path and query, "/" at least
-};
-
-// http://host[:port][/path] or https://. User names, spaces, control characters and fragments are
-// refused.
-Result<Url> parse_url(const std::string& url);
 
 struct HttpRequest {
   std::string method = "GET";
@@ -54,4 +45,4 @@ Result<HttpResponse> http_exchange(const HttpRequest& request);
 
 }  // namespace looplm
 
-#endif  // LOOPLM_EXPERIMENTS_CORE_HTTP_CLIENT_H_
+#endif  // LOOPLM_NET_HTTP_CLIENT_H_

@@ -1,4 +1,4 @@
-#include "experiments/core/http_client.h"
+#include "net/http_client.h"
 
 #include <algorithm>
 #include <exception>

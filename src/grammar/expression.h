@@ -1,0 +1,65 @@
+// What a text may be, as a context-free grammar over Unicode characters.
+//
+// A grammar is a list of rules, each an expression; expressions are made by the functions below and
+// shared freely. GBNF, regular expressions and JSON schemas are all turned into this form, and
+// automaton.h reads it.
+#ifndef LOOPLM_GRAMMAR_EXPRESSION_H_
+#define LOOPLM_GRAMMAR_EXPRESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace looplm {
+
+struct Expression;
+using ExpressionPtr = std::shared_ptr<const Expression>;
+
+// Code points from first to last, both included.
+using CharacterRange = std::pair<uint32_t, uint32_t>;
+
+inline constexpr uint32_t kLastCharacter = 0x10FFFF;
+inline constexpr int64_t kUnbounded = -1;
+
+struct Expression {
+  enum class Kind { kText, kCharacters, kSequence, kChoice, kRepeat, kRule };
+  Kind kind = Kind::kText;
+  std::string text{};                    // kText: these bytes
+  std::vector<CharacterRange> ranges{};  // kCharacters: one of these; ascending, apart
+  std::vector<ExpressionPtr> parts{};    // kSequence, kChoice; of kRepeat the one body
+  int64_t least = 0;                     // kRepeat
+  int64_t most = kUnbounded;             // kRepeat
+  int rule = -1;                         // kRule: its index
+};
+
+ExpressionPtr text(std::string bytes);
+// Ranges in any order; they may overlap. Surrogates are left out. None: matches nothing.
+ExpressionPtr characters(std::vector<CharacterRange> ranges);
+// All characters but these.
+ExpressionPtr characters_but(std::vector<CharacterRange> ranges);
+ExpressionPtr sequence(std::vector<ExpressionPtr> parts);
+ExpressionPtr choice(std::vector<ExpressionPtr> parts);  // none: matches nothing
+ExpressionPtr repeat(ExpressionPtr body, int64_t least, int64_t most);
+ExpressionPtr optional(ExpressionPtr body);
+ExpressionPtr rule_reference(int rule);
+
+struct Grammar {
+  struct Rule {
+    std::string name;
+    ExpressionPtr expression;  // null until it is defined
+  };
+  std::vector<Rule> rules;
+  int start = 0;
+
+  // Adds a rule to be defined later, and returns its index.
+  int declare(std::string name) {
+    rules.push_back({std::move(name), nullptr});
+    return static_cast<int>(rules.size()) - 1;
+  }
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_GRAMMAR_EXPRESSION_H_

@@ -1,0 +1,176 @@
+#include "grammar/json_parts.h"
+
+#include <algorithm>
+#include <map>
+
+#include "grammar/pattern.h"
+#include "text/utf8.h"
+
+namespace looplm {
+namespace {
+
+constexpr int64_t kMostDigits = 16;
+constexpr int64_t kMostExponentDigits = 3;
+
+ExpressionPtr digit() { return characters({{'0', '9'}}); }
+ExpressionPtr hex_digit() { return characters({{'0', '9'}, {'A', 'F'}, {'a', 'f'}}); }
+
+std::vector<uint32_t> code_points(const std::string& utf8) {
+  std::vector<uint32_t> points;
+  for (std::string_view rest = utf8; !rest.empty();) {
+    const Utf8Step step = utf8_step(rest);
+    points.push_back(
+        step.kind == Utf8Step::Kind::kCharacter ? utf8_decode(rest.substr(0, step.size)) : 0xFFFD);
+    rest.remove_prefix(step.size);
+  }
+  return points;
+}
+
+// texts[first, last), sorted and different, from byte `at` on.
+ExpressionPtr text_tree(const std::vector<std::string>& texts, size_t first, size_t last,
+                        size_t at) {
+  if (last - first == 1) return text(texts[first].substr(at));
+  // What all of them share; the first and the last share the least.
+  const std::string& low = texts[first];
+  const std::string& high = texts[last - 1];
+  size_t shared = at;
+  while (shared < low.size() && low[shared] == high[shared]) ++shared;
+  std::vector<ExpressionPtr> choices;
+  size_t begin = first;
+  if (low.size() == shared) {
+    choices.push_back(text(""));
+    ++begin;
+  }
+  while (begin < last) {
+    size_t end = begin + 1;
+    while (end < last && texts[end][shared] == texts[begin][shared]) ++end;
+    choices.push_back(text_tree(texts, begin, end, shared));
+    begin = end;
+  }
+  ExpressionPtr rest = choice(std::move(choices));
+  if (shared == at) return rest;
+  return sequence({text(low.substr(at, shared - at)), std::move(rest)});
+}
+
+// What may follow inside the quotes after a beginning that `keys` share, their characters from `at`
+// on: anything that makes none of them.
+ExpressionPtr string_rest_but(const std::vector<std::vector<uint32_t>>& keys, size_t at) {
+  std::map<uint32_t, std::vector<std::vector<uint32_t>>> by_next;
+  bool is_key = false;
+  for (const std::vector<uint32_t>& key : keys) {
+    if (key.size() == at) {
+      is_key = true;
+    } else {
+      by_next[key[at]].push_back(key);
+    }
+  }
+  // Other spellings of a character (\u0061) would hide a key, so only the usual one is allowed.
+  const ExpressionPtr any = json_string_characters(characters_but({}));
+  std::vector<CharacterRange> taken;
+  std::vector<ExpressionPtr> choices;
+  for (const auto& [next, longer] : by_next) {
+    taken.emplace_back(next, next);
+    choices.push_back(sequence(
+        {json_string_characters(characters({{next, next}})), string_rest_but(longer, at + 1)}));
+  }
+  choices.push_back(sequence(
+      {json_string_characters(characters_but(std::move(taken))), repeat(any, 0, kUnbounded)}));
+  if (!is_key) choices.push_back(text(""));
+  return choice(std::move(choices));
+}
+
+}  // namespace
+
+ExpressionPtr json_space() {
+  static const ExpressionPtr space =
+      choice({text(""), text(" "),
+              sequence({repeat(text("\n"), 1, 2),
+                        repeat(characters({{' ', ' '}, {'\t', '\t'}}), 0, 20)})});
+  return space;
+}
+
+ExpressionPtr json_string_character() {
+  static const ExpressionPtr character = [] {
+    const ExpressionPtr hex = hex_digit();
+    const ExpressionPtr not_d =
+        characters({{'0', '9'}, {'A', 'C'}, {'E', 'F'}, {'a', 'c'}, {'e', 'f'}});
+    const ExpressionPtr d = characters({{'D', 'D'}, {'d', 'd'}});
+    const ExpressionPtr high = characters({{'8', '9'}, {'A', 'B'}, {'a', 'b'}});
+    const ExpressionPtr low = characters({{'C', 'F'}, {'c', 'f'}});
+    return choice({characters_but({{0, 0x1F}, {'"', '"'}, {'\\', '\\'}}),
+                   sequence({text("\\"), characters({{'"', '"'},
+                                                     {'/', '/'},
+                                                     {'\\', '\\'},
+                                                     {'b', 'b'},
+                                                     {'f', 'f'},
+                                                     {'n', 'n'},
+                                                     {'r', 'r'},
+                                                     {'t', 't'}})}),
+                   sequence({text("\\u"), not_d, hex, hex, hex}),
+                   sequence({text("\\u"), d, characters({{'0', '7'}}), hex, hex}),
+                   sequence({text("\\u"), d, high, hex, hex, text("\\u"), d, low, hex, hex})});
+  }();
+  return character;
+}
+
+ExpressionPtr json_string(int64_t least, int64_t most) {
+  return sequence({text("\""), repeat(json_string_character(), least, most), text("\"")});
+}
+
+ExpressionPtr json_integer() {
+  static const ExpressionPtr integer = sequence(
+      {optional(text("-")), choice({text("0"), sequence({characters({{'1', '9'}}),
+                                                         repeat(digit(), 0, kMostDigits - 1)})})});
+  return integer;
+}
+
+ExpressionPtr json_number() {
+  static const ExpressionPtr number =
+      sequence({json_integer(), optional(sequence({text("."), repeat(digit(), 1, kMostDigits)})),
+                optional(sequence({characters({{'E', 'E'}, {'e', 'e'}}),
+                                   optional(characters({{'+', '+'}, {'-', '-'}})),
+                                   repeat(digit(), 1, kMostExponentDigits)}))});
+  return number;
+}
+
+ExpressionPtr one_of_texts(std::vector<std::string> texts) {
+  std::sort(texts.begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
+  return texts.empty() ? choice({}) : text_tree(texts, 0, texts.size(), 0);
+}
+
+ExpressionPtr json_string_but(const std::vector<std::string>& keys) {
+  std::vector<std::vector<uint32_t>> points;
+  for (const std::string& key : keys) points.push_back(code_points(key));
+  return sequence({text("\""), string_rest_but(points, 0), text("\"")});
+}
+
+ExpressionPtr json_string_of_format(const std::string& format) {
+  const std::string year = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
+  const std::string clock =
+      "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]"
+      ")";
+  const std::string label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+  const std::string byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+  const std::map<std::string, std::string> patterns = {
+      {"date", year},
+      {"time", clock},
+      {"date-time", year + "T" + clock},
+      {"duration",
+       "P([0-9]{1,9}W|([0-9]{1,9}Y)?([0-9]{1,9}M)?[0-9]{1,9}D|([0-9]{1,9}Y)?[0-9]{1,9}M|[0-9]{1,9}"
+       "Y|"
+       "([0-9]{1,9}D)?T([0-9]{1,9}H([0-9]{1,9}M)?([0-9]{1,9}S)?|[0-9]{1,9}M([0-9]{1,9}S)?|[0-9]{1,"
+       "9}S))"},
+      {"email", "[A-Za-z0-9_+-]+(\\.[A-Za-z0-9_+-]+)*@" + label + "(\\." + label + ")+"},
+      {"hostname", label + "(\\." + label + ")*"},
+      {"ipv4", byte + "(\\." + byte + "){3}"},
+      {"ipv6", "[0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4}){7}"},
+      {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
+      {"uri", "[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+"},
+  };
+  const auto known = patterns.find(format);
+  if (known == patterns.end()) return nullptr;
+  return sequence({text("\""), parse_full_pattern(known->second).value(), text("\"")});
+}
+
+}  // namespace looplm

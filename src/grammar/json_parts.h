@@ -1,0 +1,52 @@
+// The pieces that JSON texts are made of, as expressions.
+//
+// White space: none, one space, or one or two line ends and up to 20 spaces or tabs, so that a
+// model cannot go on with it for ever. Numbers have at most 16 digits in each part for the same
+// reason.
+#ifndef LOOPLM_GRAMMAR_JSON_PARTS_H_
+#define LOOPLM_GRAMMAR_JSON_PARTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+#include "grammar/expression.h"
+
+namespace looplm {
+
+ExpressionPtr json_space();
+// One character inside a string, also as an escape; a pair of surrogates counts as one.
+ExpressionPtr json_string_character();
+ExpressionPtr json_string(int64_t least, int64_t most);
+ExpressionPtr json_integer();
+ExpressionPtr json_number();
+// One of these texts; their common beginnings are shared.
+ExpressionPtr one_of_texts(std::vector<std::string> texts);
+// A string in quotes that is none of these keys (given as text, not as JSON).
+ExpressionPtr json_string_but(const std::vector<std::string>& keys);
+
+// A bound of a number, and whether the bound itself is left out.
+struct NumberBound {
+  double value = 0;
+  bool exclusive = false;
+};
+struct NumberRange {
+  std::optional<NumberBound> least{};
+  std::optional<NumberBound> most{};
+};
+// Matches nothing where the range is empty. Bounds beyond 2^53 of an integer are refused: a double
+// does not hold them.
+Result<ExpressionPtr> json_integer_in(const NumberRange& range);
+// Without exponents, where a bound is given.
+ExpressionPtr json_number_in(const NumberRange& range);
+
+// A string in quotes of one of JSON Schema's formats: date, time, date-time, duration, email,
+// hostname, ipv4, ipv6, uuid, uri. Null for others.
+ExpressionPtr json_string_of_format(const std::string& format);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_GRAMMAR_JSON_PARTS_H_

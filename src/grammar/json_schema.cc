@@ -1,0 +1,574 @@
+#include "grammar/json_schema.h"
+
+#include <cmath>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "grammar/json_parts.h"
+#include "grammar/pattern.h"
+#include "grammar/schema_merge.h"
+
+namespace looplm {
+namespace {
+
+constexpr int64_t kMostCount = 1'000'000;  // of lengths and items
+constexpr int kMostDepth = 64;             // of schemas inside each other
+
+ExpressionPtr comma() { return sequence({text(","), json_space()}); }
+
+// Keywords that say what a value must be; those not listed here are annotations.
+const std::set<std::string>& refused_keywords() {
+  static const std::set<std::string> keys = {"not",
+                                             "if",
+                                             "then",
+                                             "else",
+                                             "dependentRequired",
+                                             "dependentSchemas",
+                                             "dependencies",
+                                             "patternProperties",
+                                             "propertyNames",
+                                             "minProperties",
+                                             "maxProperties",
+                                             "unevaluatedProperties",
+                                             "unevaluatedItems",
+                                             "contains",
+                                             "minContains",
+                                             "maxContains",
+                                             "uniqueItems",
+                                             "multipleOf",
+                                             "additionalItems",
+                                             "$dynamicRef",
+                                             "$recursiveRef"};
+  return keys;
+}
+
+// The type that a keyword is about.
+const std::map<std::string, std::string>& keyword_types() {
+  static const std::map<std::string, std::string> types = {
+      {"properties", "object"}, {"required", "object"},         {"additionalProperties", "object"},
+      {"items", "array"},       {"prefixItems", "array"},       {"minItems", "array"},
+      {"maxItems", "array"},    {"minLength", "string"},        {"maxLength", "string"},
+      {"pattern", "string"},    {"format", "string"},           {"minimum", "number"},
+      {"maximum", "number"},    {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"}};
+  return types;
+}
+
+class SchemaReader {
+ public:
+  SchemaReader(const OrderedJson& root, std::string name, Grammar& grammar)
+      : root_(root), name_(std::move(name)), grammar_(grammar) {}
+
+  Result<ExpressionPtr> read() { return value_of(root_, name_, 0); }
+
+  // A rule that matches any JSON value.
+  ExpressionPtr any_value() {
+    if (any_value_ < 0) {
+      any_value_ = grammar_.declare(name_ + " (any value)");
+      const ExpressionPtr value = rule_reference(any_value_);
+      const ExpressionPtr member =
+          sequence({json_string(0, kUnbounded), text(":"), json_space(), value});
+      grammar_.rules[static_cast<size_t>(any_value_)].expression = choice(
+          {list("{", member, 0, kUnbounded, "}"), list("[", value, 0, kUnbounded, "]"),
+           json_string(0, kUnbounded), json_number(), one_of_texts({"true", "false", "null"})});
+    }
+    return rule_reference(any_value_);
+  }
+
+  ExpressionPtr any_object() {
+    const ExpressionPtr member =
+        sequence({json_string(0, kUnbounded), text(":"), json_space(), any_value()});
+    return list("{", member, 0, kUnbounded, "}");
+  }
+
+ private:
+  // An opening bracket, least .. most items, and the closing one.
+  static ExpressionPtr list(const std::string& opening, const ExpressionPtr& item, int64_t least,
+                            int64_t most, const std::string& closing) {
+    std::vector<ExpressionPtr> choices;
+    if (most == kUnbounded || most > 0) {
+      const int64_t more = most == kUnbounded ? kUnbounded : most - 1;
+      choices.push_back(
+          sequence({item, repeat(sequence({comma(), item}), std::max<int64_t>(0, least - 1), more),
+                    json_space()}));
+    }
+    if (least == 0) choices.push_back(text(""));
+    return sequence({text(opening), json_space(), choice(std::move(choices)), text(closing)});
+  }
+
+  Result<ExpressionPtr> value_of(const OrderedJson& schema, const std::string& place, int depth) {
+    if (depth > kMostDepth) {
+      return invalid_argument(fmt::format("{} is nested deeper than {}", place, kMostDepth));
+    }
+    if (schema == true) return any_value();
+    if (schema == false) return choice({});
+    if (!schema.is_object()) {
+      return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
+                                          place, schema.dump()));
+    }
+    for (const auto& [key, value] : schema.items()) {
+      if (refused_keywords().contains(key)) {
+        return unsupported(fmt::format("{}.{} is not supported", place, key));
+      }
+    }
+    for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
+      if (schema.contains(key)) return combined(schema, key, place, depth);
+    }
+    if (schema.contains("const")) return constants(schema, {schema["const"]}, place);
+    if (schema.contains("enum")) {
+      const OrderedJson& values = schema["enum"];
+      if (!values.is_array() || values.empty()) {
+        return invalid_argument(
+            fmt::format("{}.enum is {}; expected a list of values", place, values.dump()));
+      }
+      return constants(schema, {values.begin(), values.end()}, place);
+    }
+    return typed(schema, place, depth);
+  }
+
+  // `key` and its siblings hold together.
+  Result<ExpressionPtr> combined(const OrderedJson& schema, const std::string& key,
+                                 const std::string& place, int depth) {
+    OrderedJson siblings = schema;
+    siblings.erase(key);
+    const std::string inside = place + "." + key;
+    if (key == "$ref") {
+      LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(schema[key], inside));
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson* target, resolve(path, inside));
+      if (!constrains(siblings)) return referenced(*target, path, depth);
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, merged_schemas(siblings, *target, place));
+      return value_of(both, place, depth + 1);
+    }
+    if (!schema[key].is_array() || schema[key].empty()) {
+      return invalid_argument(
+          fmt::format("{} is {}; expected a list of schemas", inside, schema[key].dump()));
+    }
+    if (key == "allOf") {
+      OrderedJson all = std::move(siblings);
+      for (const OrderedJson& part : schema[key]) {
+        LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(part, inside, 0));
+        LOOPLM_ASSIGN_OR_RETURN(all, merged_schemas(all, target, inside));
+      }
+      return value_of(all, place, depth + 1);
+    }
+    if (key == "oneOf") LOOPLM_RETURN_IF_ERROR(check_exclusive(schema[key], inside));
+    std::vector<ExpressionPtr> choices;
+    for (size_t i = 0; i < schema[key].size(); ++i) {
+      const std::string branch = fmt::format("{}[{}]", inside, i);
+      OrderedJson both = schema[key][i];
+      if (constrains(siblings)) {
+        LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(both, branch, 0));
+        LOOPLM_ASSIGN_OR_RETURN(both, merged_schemas(siblings, target, branch));
+      }
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, value_of(both, branch, depth + 1));
+      choices.push_back(std::move(one));
+    }
+    return choice(std::move(choices));
+  }
+
+  static bool constrains(const OrderedJson& schema) {
+    static const std::set<std::string> others = {"type",  "enum",  "const", "$ref",
+                                                 "allOf", "anyOf", "oneOf"};
+    for (const auto& [key, value] : schema.items()) {
+      if (others.contains(key) || keyword_types().contains(key)) return true;
+    }
+    return false;
+  }
+
+  Status check_exclusive(const OrderedJson& branches, const std::string& place) {
+    std::vector<OrderedJson> resolved;
+    for (const OrderedJson& branch : branches) {
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson target, without_reference(branch, place, 0));
+      resolved.push_back(std::move(target));
+    }
+    for (size_t i = 0; i < resolved.size(); ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        if (are_disjoint(resolved[i], resolved[j])) continue;
+        return unsupported(fmt::format(
+            "{}: branches {} and {} may match the same value; tell them apart by type or by a "
+            "required property with a constant, or write anyOf",
+            place, j, i));
+      }
+    }
+    return {};
+  }
+
+  static Result<std::string> reference_path(const OrderedJson& value, const std::string& place) {
+    if (!value.is_string() || !value.get<std::string>().starts_with('#')) {
+      return unsupported(
+          fmt::format("{} is {}; expected a reference inside the schema, such as \"#/$defs/name\"",
+                      place, value.dump()));
+    }
+    return value.get<std::string>().substr(1);
+  }
+
+  Result<const OrderedJson*> resolve(const std::string& path, const std::string& place) const {
+    try {
+      return &root_.at(OrderedJson::json_pointer(path));
+    } catch (const OrderedJson::exception&) {
+      return not_found(fmt::format("{}: there is no '#{}' in the schema", place, path));
+    }
+  }
+
+  Result<OrderedJson> without_reference(const OrderedJson& schema, const std::string& place,
+                                        int depth) const {
+    if (!schema.is_object() || !schema.contains("$ref")) return schema;
+    if (depth > kMostDepth) {
+      return invalid_argument(fmt::format("{}: references go round in a circle", place));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(schema["$ref"], place));
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson* target, resolve(path, place));
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson whole, without_reference(*target, place, depth + 1));
+    OrderedJson siblings = schema;
+    siblings.erase("$ref");
+    return merged_schemas(siblings, whole, place);
+  }
+
+  Result<ExpressionPtr> referenced(const OrderedJson& target, const std::string& path, int depth) {
+    const auto [place, fresh] = references_.try_emplace(path, -1);
+    if (fresh) {
+      const int rule = grammar_.declare(name_ + "#" + path);
+      place->second = rule;
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
+                              value_of(target, name_ + "#" + path, depth + 1));
+      grammar_.rules[static_cast<size_t>(rule)].expression = std::move(expression);
+      return rule_reference(rule);
+    }
+    return rule_reference(place->second);
+  }
+
+  // Values as they are; other keywords beside them must allow each.
+  Result<ExpressionPtr> constants(const OrderedJson& schema, const std::vector<OrderedJson>& values,
+                                  const std::string& place) {
+    std::vector<std::string> texts;
+    for (const OrderedJson& value : values) {
+      if (schema.contains("type") && !is_of_type(value, schema["type"])) continue;
+      if (schema.contains("enum") && schema["enum"].is_array() &&
+          std::find(schema["enum"].begin(), schema["enum"].end(), value) == schema["enum"].end()) {
+        continue;
+      }
+      texts.push_back(value.dump());
+    }
+    for (const auto& [key, value] : schema.items()) {
+      if (keyword_types().contains(key)) {
+        return unsupported(fmt::format("{}.{} beside enum or const is not supported", place, key));
+      }
+    }
+    return one_of_texts(std::move(texts));
+  }
+
+  static bool is_of_type(const OrderedJson& value, const OrderedJson& type) {
+    if (type.is_array()) {
+      return std::any_of(type.begin(), type.end(),
+                         [&](const OrderedJson& t) { return is_of_type(value, t); });
+    }
+    if (type == "integer") {
+      return value.is_number_integer() ||
+             (value.is_number() && std::floor(value.get<double>()) == value.get<double>());
+    }
+    if (type == "number") return value.is_number();
+    return type == value.type_name();
+  }
+
+  Result<ExpressionPtr> typed(const OrderedJson& schema, const std::string& place, int depth) {
+    std::vector<std::string> types;
+    if (schema.contains("type")) {
+      const OrderedJson& type = schema["type"];
+      const bool listed = type.is_array();
+      const size_t count = listed ? type.size() : 1;
+      for (size_t i = 0; i < count; ++i) {
+        const OrderedJson& one = listed ? type[i] : type;
+        if (!one.is_string()) {
+          return invalid_argument(
+              fmt::format("{}.type is {}; expected a name or a list of names", place, type.dump()));
+        }
+        types.push_back(one.get<std::string>());
+      }
+    } else {
+      // Keywords speak of one type; values of the others would be allowed too, and are left out.
+      for (const auto& [key, value] : schema.items()) {
+        const auto known = keyword_types().find(key);
+        if (known == keyword_types().end()) continue;
+        if (std::find(types.begin(), types.end(), known->second) == types.end()) {
+          types.push_back(known->second);
+        }
+      }
+      if (types.empty()) return any_value();
+    }
+    std::vector<ExpressionPtr> choices;
+    for (const std::string& type : types) {
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, of_type(type, schema, place, depth));
+      choices.push_back(std::move(one));
+    }
+    return choice(std::move(choices));
+  }
+
+  Result<ExpressionPtr> of_type(const std::string& type, const OrderedJson& schema,
+                                const std::string& place, int depth) {
+    if (type == "object") return object(schema, place, depth);
+    if (type == "array") return array(schema, place, depth);
+    if (type == "string") return string(schema, place);
+    if (type == "integer" || type == "number") return number(type, schema, place);
+    if (type == "boolean") return one_of_texts({"true", "false"});
+    if (type == "null") return text("null");
+    return invalid_argument(fmt::format(
+        "{}.type is '{}'; expected object, array, string, number, integer, boolean or null", place,
+        type));
+  }
+
+  Result<int64_t> count(const OrderedJson& schema, const char* key, int64_t fallback,
+                        const std::string& place) const {
+    if (!schema.contains(key)) return fallback;
+    const OrderedJson& value = schema[key];
+    const double number = value.is_number() ? value.get<double>() : -1;
+    if (number < 0 || number > static_cast<double>(kMostCount) || std::floor(number) != number) {
+      return invalid_argument(fmt::format("{}.{} is {}; expected a whole number from 0 to {}",
+                                          place, key, value.dump(), kMostCount));
+    }
+    return static_cast<int64_t>(number);
+  }
+
+  struct Counts {
+    int64_t least;
+    int64_t most;
+  };
+  Result<Counts> counts(const OrderedJson& schema, const char* least_key, const char* most_key,
+                        const std::string& place) const {
+    LOOPLM_ASSIGN_OR_RETURN(const int64_t least, count(schema, least_key, 0, place));
+    LOOPLM_ASSIGN_OR_RETURN(const int64_t most, count(schema, most_key, kUnbounded, place));
+    if (most != kUnbounded && most < least) {
+      return invalid_argument(fmt::format("{}: {} is {} and {} is {}, so that nothing matches",
+                                          place, least_key, least, most_key, most));
+    }
+    return Counts{least, most};
+  }
+
+  Result<ExpressionPtr> string(const OrderedJson& schema, const std::string& place) {
+    LOOPLM_ASSIGN_OR_RETURN(const Counts length, counts(schema, "minLength", "maxLength", place));
+    const bool bounded = length.least > 0 || length.most != kUnbounded;
+    for (const char* key : {"pattern", "format"}) {
+      if (schema.contains(key) && !schema[key].is_string()) {
+        return invalid_argument(
+            fmt::format("{}.{} is {}; expected a text", place, key, schema[key].dump()));
+      }
+      if (schema.contains(key) && bounded) {
+        return unsupported(fmt::format(
+            "{}.{} beside minLength or maxLength is not supported; put the length into the pattern",
+            place, key));
+      }
+    }
+    if (schema.contains("pattern") && schema.contains("format")) {
+      return unsupported(fmt::format("{}: pattern beside format is not supported", place));
+    }
+    if (schema.contains("pattern")) {
+      Result<ExpressionPtr> inside =
+          parse_search_pattern(schema["pattern"].get<std::string>(), PatternText::kJsonString);
+      if (!inside.ok()) return inside.status().with_context(place);
+      return sequence({text("\""), *inside, text("\"")});
+    }
+    if (schema.contains("format")) {
+      const auto format = schema["format"].get<std::string>();
+      if (ExpressionPtr known = json_string_of_format(format)) return known;
+      return unsupported(
+          fmt::format("{}.format is '{}'; expected date, time, date-time, duration, email, "
+                      "hostname, ipv4, ipv6, "
+                      "uuid or uri",
+                      place, format));
+    }
+    return json_string(length.least, length.most);
+  }
+
+  Result<ExpressionPtr> number(const std::string& type, const OrderedJson& schema,
+                               const std::string& place) {
+    NumberRange range;
+    const auto tighten = [&](const char* key, bool exclusive, bool lower) -> Status {
+      if (!schema.contains(key)) return {};
+      const OrderedJson& value = schema[key];
+      if (!value.is_number() || !std::isfinite(value.get<double>())) {
+        return invalid_argument(
+            fmt::format("{}.{} is {}; expected a number", place, key, value.dump()));
+      }
+      const NumberBound bound = {value.get<double>(), exclusive};
+      std::optional<NumberBound>& old = lower ? range.least : range.most;
+      const bool tighter = !old.has_value() ||
+                           (lower ? bound.value > old->value : bound.value < old->value) ||
+                           (bound.value == old->value && exclusive);
+      if (tighter) old = bound;
+      return {};
+    };
+    LOOPLM_RETURN_IF_ERROR(tighten("minimum", false, true));
+    LOOPLM_RETURN_IF_ERROR(tighten("exclusiveMinimum", true, true));
+    LOOPLM_RETURN_IF_ERROR(tighten("maximum", false, false));
+    LOOPLM_RETURN_IF_ERROR(tighten("exclusiveMaximum", true, false));
+    if (range.least.has_value() && range.most.has_value() &&
+        (range.least->value > range.most->value ||
+         (range.least->value == range.most->value &&
+          (range.least->exclusive || range.most->exclusive)))) {
+      return invalid_argument(fmt::format("{}: no number lies between {} and {}", place,
+                                          range.least->value, range.most->value));
+    }
+    if (type == "number") return json_number_in(range);
+    Result<ExpressionPtr> integer = json_integer_in(range);
+    if (!integer.ok()) return integer.status().with_context(place);
+    return integer;
+  }
+
+  Result<ExpressionPtr> array(const OrderedJson& schema, const std::string& place, int depth) {
+    LOOPLM_ASSIGN_OR_RETURN(Counts length, counts(schema, "minItems", "maxItems", place));
+    const OrderedJson rest = schema.contains("items") ? schema["items"] : OrderedJson(true);
+    if (rest.is_array()) {
+      return unsupported(fmt::format("{}.items is a list; write prefixItems", place));
+    }
+    ExpressionPtr item;
+    if (rest == false) {
+      item = choice({});
+    } else {
+      LOOPLM_ASSIGN_OR_RETURN(item, value_of(rest, place + ".items", depth + 1));
+    }
+    if (!schema.contains("prefixItems")) {
+      if (rest == false) length.most = 0;
+      return list("[", item, length.least, length.most, "]");
+    }
+    const OrderedJson& prefix = schema["prefixItems"];
+    if (!prefix.is_array()) {
+      return invalid_argument(
+          fmt::format("{}.prefixItems is {}; expected a list of schemas", place, prefix.dump()));
+    }
+    // From the last place backwards: what may follow once i items are there.
+    const auto prefix_size = static_cast<int64_t>(prefix.size());
+    const int64_t most_more =
+        length.most == kUnbounded ? kUnbounded : std::max<int64_t>(0, length.most - prefix_size);
+    ExpressionPtr after = repeat(sequence({comma(), item}),
+                                 std::max<int64_t>(0, length.least - prefix_size), most_more);
+    for (int64_t i = prefix_size - 1; i >= 0; --i) {
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr here,
+                              value_of(prefix[static_cast<size_t>(i)],
+                                       fmt::format("{}.prefixItems[{}]", place, i), depth + 1));
+      ExpressionPtr with = sequence({i == 0 ? text("") : comma(), std::move(here), after});
+      const bool possible = length.most == kUnbounded || i < length.most;
+      const bool needed = i < length.least;
+      after = !possible ? text("") : needed ? with : optional(with);
+    }
+    return sequence({text("["), json_space(), after, json_space(), text("]")});
+  }
+
+  Result<ExpressionPtr> object(const OrderedJson& schema, const std::string& place, int depth) {
+    std::set<std::string> required;
+    if (schema.contains("required")) {
+      if (!schema["required"].is_array()) {
+        return invalid_argument(fmt::format("{}.required is {}; expected a list of names", place,
+                                            schema["required"].dump()));
+      }
+      for (const OrderedJson& name : schema["required"]) {
+        if (!name.is_string()) {
+          return invalid_argument(
+              fmt::format("{}.required holds {}; expected a name", place, name.dump()));
+        }
+        required.insert(name.get<std::string>());
+      }
+    }
+    OrderedJson properties =
+        schema.contains("properties") ? schema["properties"] : OrderedJson::object();
+    if (!properties.is_object()) {
+      return invalid_argument(fmt::format("{}.properties is {}; expected an object of schemas",
+                                          place, properties.dump()));
+    }
+    const OrderedJson others = schema.contains("additionalProperties")
+                                   ? schema["additionalProperties"]
+                                   : OrderedJson(properties.empty() && required.empty());
+    for (const std::string& name : required) {
+      if (properties.contains(name)) continue;
+      properties[name] = schema.contains("additionalProperties") ? others : OrderedJson(true);
+    }
+
+    std::vector<Member> members;
+    std::vector<std::string> keys;
+    for (const auto& [name, value] : properties.items()) {
+      keys.push_back(name);
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
+                              value_of(value, place + ".properties." + name, depth + 1));
+      members.push_back({sequence({text(OrderedJson(name).dump()), text(":"), json_space(),
+                                   std::move(expression)}),
+                         required.contains(name)});
+    }
+    ExpressionPtr extra;
+    if (others != false) {
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
+                              value_of(others, place + ".additionalProperties", depth + 1));
+      extra = sequence({keys.empty() ? json_string(0, kUnbounded) : json_string_but(keys),
+                        text(":"), json_space(), std::move(expression)});
+    }
+    return sequence({text("{"), json_space(), members_from(members, extra, place), text("}")});
+  }
+
+  struct Member {
+    ExpressionPtr expression;
+    bool required;
+  };
+
+  // The members in order, those not required left out at will, then any others. Two rules per
+  // member: with another one before it, and without.
+  ExpressionPtr members_from(const std::vector<Member>& members, const ExpressionPtr& extra,
+                             const std::string& place) {
+    ExpressionPtr first = text("");      // nothing written yet
+    ExpressionPtr later = json_space();  // something is
+    if (extra != nullptr) {
+      later = sequence({repeat(sequence({comma(), extra}), 0, kUnbounded), json_space()});
+      first = optional(sequence({extra, later}));
+    }
+    for (size_t i = members.size(); i-- > 0;) {
+      const Member& m = members[i];
+      const ExpressionPtr rest = named(later, fmt::format("{} (after member {})", place, i));
+      ExpressionPtr as_first = sequence({m.expression, rest});
+      ExpressionPtr as_later = sequence({comma(), m.expression, rest});
+      if (!m.required) {
+        as_first = choice({as_first, named(first, fmt::format("{} (from member {})", place, i))});
+        as_later = choice({as_later, rest});
+      }
+      first = std::move(as_first);
+      later = std::move(as_later);
+    }
+    return first;
+  }
+
+  // As a rule, so that what uses it twice does not double it.
+  ExpressionPtr named(ExpressionPtr expression, std::string name) {
+    if (expression->kind == Expression::Kind::kRule) return expression;
+    const int rule = grammar_.declare(std::move(name));
+    grammar_.rules[static_cast<size_t>(rule)].expression = std::move(expression);
+    return rule_reference(rule);
+  }
+
+  const OrderedJson& root_;
+  const std::string name_;
+  Grammar& grammar_;
+  std::map<std::string, int> references_;  // rules of what has been referred to
+  int any_value_ = -1;
+};
+
+}  // namespace
+
+Result<ExpressionPtr> add_json_schema(const OrderedJson& schema, const std::string& name,
+                                      Grammar& grammar) {
+  return SchemaReader(schema, name, grammar).read();
+}
+
+Result<Grammar> json_schema_grammar(const OrderedJson& schema) {
+  Grammar grammar;
+  grammar.start = grammar.declare("schema");
+  LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr value, add_json_schema(schema, "schema", grammar));
+  grammar.rules[static_cast<size_t>(grammar.start)].expression = std::move(value);
+  return grammar;
+}
+
+Grammar json_object_grammar() {
+  Grammar grammar;
+  grammar.start = grammar.declare("object");
+  const OrderedJson anything = true;
+  SchemaReader reader(anything, "object", grammar);
+  grammar.rules[static_cast<size_t>(grammar.start)].expression = reader.any_object();
+  return grammar;
+}
+
+}  // namespace looplm

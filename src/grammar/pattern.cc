@@ -1,0 +1,347 @@
+#include "grammar/pattern.h"
+
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "grammar/scanner.h"
+#include "text/utf8.h"
+
+namespace looplm {
+namespace {
+
+constexpr int64_t kMostRepeats = 1'000'000;
+constexpr int kMostDepth = 200;
+
+using Ranges = std::vector<CharacterRange>;
+
+const Ranges& digits() {
+  static const Ranges ranges = {{'0', '9'}};
+  return ranges;
+}
+const Ranges& word_characters() {
+  static const Ranges ranges = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+  return ranges;
+}
+const Ranges& spaces() {
+  static const Ranges ranges = {
+      {'\t', '\r'}, {' ', ' '}, {0xA0, 0xA0}, {0x2028, 0x2029}, {0xFEFF, 0xFEFF}};
+  return ranges;
+}
+const Ranges& line_ends() {
+  static const Ranges ranges = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
+  return ranges;
+}
+
+// One of \d \D \w \W \s \S, by its letter.
+std::optional<Ranges> class_of(uint32_t letter) {
+  switch (letter) {
+    case 'd':
+      return digits();
+    case 'w':
+      return word_characters();
+    case 's':
+      return spaces();
+    case 'D':
+      return characters_but(digits())->ranges;
+    case 'W':
+      return characters_but(word_characters())->ranges;
+    case 'S':
+      return characters_but(spaces())->ranges;
+    default:
+      return std::nullopt;
+  }
+}
+
+bool is_ascii_letter(uint32_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+// A piece of the pattern: what it matches, and whether it is bound to an end of the text.
+struct Piece {
+  ExpressionPtr expression;
+  bool at_start = false;
+  bool at_end = false;
+};
+
+class PatternParser {
+ public:
+  PatternParser(const std::string& pattern, PatternText as)
+      : in_(pattern, fmt::format("pattern '{}'", shortened(pattern))), as_(as) {}
+
+  // Alternatives at the top, each of which may be bound to the ends.
+  Result<std::vector<Piece>> parse() {
+    std::vector<Piece> pieces;
+    do {
+      Piece piece;
+      piece.at_start = in_.take("^");
+      LOOPLM_ASSIGN_OR_RETURN(piece.expression, parse_sequence(0));
+      piece.at_end = in_.take("$");
+      if (in_.peek() == ')') return in_.error("has a ')' without its '('");
+      if (!in_.at_end() && in_.peek() != '|') return in_.error("'$' stands before the end");
+      pieces.push_back(std::move(piece));
+    } while (in_.take("|"));
+    return pieces;
+  }
+
+ private:
+  static std::string shortened(const std::string& pattern) {
+    constexpr size_t kMost = 60;
+    if (pattern.size() <= kMost) return pattern;
+    return repair_utf8(pattern.substr(0, kMost)) + "...";
+  }
+
+  ExpressionPtr set(Ranges ranges) const {
+    ExpressionPtr plain = characters(std::move(ranges));
+    return as_ == PatternText::kPlain ? plain : json_string_characters(plain);
+  }
+
+  Result<ExpressionPtr> parse_alternatives(int depth) {
+    std::vector<ExpressionPtr> choices;
+    do {
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, parse_sequence(depth));
+      choices.push_back(std::move(one));
+    } while (in_.take("|"));
+    return choice(std::move(choices));
+  }
+
+  Result<ExpressionPtr> parse_sequence(int depth) {
+    if (depth > kMostDepth) {
+      return in_.error(fmt::format("groups are nested deeper than {}", kMostDepth));
+    }
+    std::vector<ExpressionPtr> parts;
+    while (!in_.at_end() && in_.peek() != '|' && in_.peek() != ')') {
+      if (in_.peek() == '$') {
+        if (depth == 0) break;
+        return in_.error("'$' inside a group is not supported");
+      }
+      if (in_.peek() == '^') return in_.error("'^' stands after the start");
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr atom, parse_atom(depth));
+      LOOPLM_ASSIGN_OR_RETURN(atom, parse_repeats(std::move(atom)));
+      parts.push_back(std::move(atom));
+    }
+    return sequence(std::move(parts));
+  }
+
+  Result<ExpressionPtr> parse_atom(int depth) {
+    if (in_.take("(")) return parse_group(depth);
+    if (in_.take("[")) return parse_class();
+    if (in_.take(".")) return set(characters_but(line_ends())->ranges);
+    if (in_.take("\\")) return parse_escape();
+    const char c = in_.peek();
+    if (c == '*' || c == '+' || c == '?') {
+      return in_.error(fmt::format("'{}' has nothing to repeat", c));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const uint32_t character, in_.character());
+    return set({{character, character}});
+  }
+
+  Result<ExpressionPtr> parse_group(int depth) {
+    if (in_.take("?")) {
+      if (in_.take("P<") ||
+          (in_.starts_with("<") && in_.peek(1) != '=' && in_.peek(1) != '!' && in_.take("<"))) {
+        while (!in_.at_end() && in_.peek() != '>') in_.skip();
+        if (!in_.take(">")) return in_.error("the group's name does not end");
+      } else if (!in_.take(":")) {
+        return in_.error(in_.peek() == '=' || in_.peek() == '!' || in_.peek() == '<'
+                             ? "look-ahead and look-behind are not supported"
+                             : "flags inside a pattern are not supported");
+      }
+    }
+    LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr inside, parse_alternatives(depth + 1));
+    if (!in_.take(")")) return in_.error("expected ')'");
+    return inside;
+  }
+
+  // The character of an escape whose backslash and letter have been read.
+  Result<uint32_t> escaped_character(uint32_t letter) {
+    switch (letter) {
+      case 'n':
+        return uint32_t{'\n'};
+      case 'r':
+        return uint32_t{'\r'};
+      case 't':
+        return uint32_t{'\t'};
+      case 'f':
+        return uint32_t{'\f'};
+      case 'v':
+        return uint32_t{'\v'};
+      case '0':
+        return uint32_t{0};
+      case 'x':
+        return in_.hexadecimal(2);
+      case 'u': {
+        if (!in_.take("{")) return unicode_escape();
+        uint32_t value = 0;
+        do {
+          LOOPLM_ASSIGN_OR_RETURN(const uint32_t digit, in_.hexadecimal(1));
+          value = value * 16 + digit;
+          if (value > kLastCharacter) return in_.error("is beyond Unicode");
+        } while (!in_.take("}"));
+        return value;
+      }
+      case 'c': {
+        LOOPLM_ASSIGN_OR_RETURN(const uint32_t c, in_.character());
+        if (!is_ascii_letter(c)) return in_.error("expected a letter after '\\c'");
+        return c % 32;
+      }
+      default:
+        if (is_ascii_letter(letter) || (letter >= '1' && letter <= '9')) {
+          return in_.error(letter == 'b' || letter == 'B'   ? "word boundaries are not supported"
+                           : letter == 'p' || letter == 'P' ? "Unicode properties are not supported"
+                           : letter == 'k' || (letter >= '1' && letter <= '9')
+                               ? "back-references are not supported"
+                               : fmt::format("unknown escape '\\{}'", static_cast<char>(letter)));
+        }
+        return letter;
+    }
+  }
+
+  Result<uint32_t> unicode_escape() {
+    LOOPLM_ASSIGN_OR_RETURN(const uint32_t high, in_.hexadecimal(4));
+    if (high < 0xD800 || high > 0xDBFF) return high;
+    if (!in_.take("\\u")) return in_.error("half of a surrogate pair");
+    LOOPLM_ASSIGN_OR_RETURN(const uint32_t low, in_.hexadecimal(4));
+    if (low < 0xDC00 || low > 0xDFFF) return in_.error("half of a surrogate pair");
+    return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+  }
+
+  Result<ExpressionPtr> parse_escape() {
+    LOOPLM_ASSIGN_OR_RETURN(const uint32_t letter, in_.character());
+    if (const std::optional<Ranges> known = class_of(letter)) return set(*known);
+    LOOPLM_ASSIGN_OR_RETURN(const uint32_t c, escaped_character(letter));
+    return set({{c, c}});
+  }
+
+  Result<ExpressionPtr> parse_class() {
+    const bool inverted = in_.take("^");
+    Ranges ranges;
+    bool first_place = true;
+    while (first_place || in_.peek() != ']') {
+      // ECMA-262 reads "[]" as a class that matches nothing.
+      if (first_place && in_.peek() == ']') break;
+      first_place = false;
+      if (in_.at_end()) return in_.error("the class does not end; expected ']'");
+      std::optional<uint32_t> first;
+      LOOPLM_RETURN_IF_ERROR(parse_member(ranges, first));
+      if (!first.has_value()) continue;
+      uint32_t last = *first;
+      if (in_.peek() == '-' && in_.peek(1) != ']' && in_.peek(1) != '\0') {
+        in_.skip();
+        std::optional<uint32_t> end;
+        LOOPLM_RETURN_IF_ERROR(parse_member(ranges, end));
+        if (!end.has_value()) return in_.error("a class stands at the end of a range");
+        if (*end < *first) return in_.error("a range's end lies before its start");
+        last = *end;
+      }
+      ranges.emplace_back(*first, last);
+    }
+    in_.skip();
+    return set(inverted ? characters_but(std::move(ranges))->ranges : std::move(ranges));
+  }
+
+  // A character of a class, or a class inside it, which is added at once.
+  Status parse_member(Ranges& ranges, std::optional<uint32_t>& character) {
+    if (!in_.take("\\")) {
+      LOOPLM_ASSIGN_OR_RETURN(character, in_.character());
+      return {};
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const uint32_t letter, in_.character());
+    if (const std::optional<Ranges> known = class_of(letter)) {
+      ranges.insert(ranges.end(), known->begin(), known->end());
+      return {};
+    }
+    if (letter == 'b') {
+      character = '\b';
+      return {};
+    }
+    LOOPLM_ASSIGN_OR_RETURN(character, escaped_character(letter));
+    return {};
+  }
+
+  Result<ExpressionPtr> parse_repeats(ExpressionPtr atom) {
+    int64_t least = 0;
+    int64_t most = kUnbounded;
+    if (in_.take("*")) {
+    } else if (in_.take("+")) {
+      least = 1;
+    } else if (in_.take("?")) {
+      most = 1;
+    } else if (in_.peek() == '{' && in_.peek(1) >= '0' && in_.peek(1) <= '9') {
+      in_.skip();
+      LOOPLM_ASSIGN_OR_RETURN(const auto low, in_.number(kMostRepeats));
+      least = *low;
+      most = least;
+      if (in_.take(",")) {
+        LOOPLM_ASSIGN_OR_RETURN(const auto high, in_.number(kMostRepeats));
+        most = high.value_or(kUnbounded);
+      }
+      if (!in_.take("}")) return in_.error("expected '}'");
+      if (most != kUnbounded && most < least) {
+        return in_.error(fmt::format("repeats at least {} and at most {} times", least, most));
+      }
+    } else {
+      return atom;
+    }
+    in_.take("?");  // lazy
+    if (in_.peek() == '*' || in_.peek() == '+' || in_.peek() == '?') {
+      return in_.error("a repetition is repeated");
+    }
+    return repeat(std::move(atom), least, most);
+  }
+
+  Scanner in_;
+  const PatternText as_;
+};
+
+}  // namespace
+
+ExpressionPtr json_string_characters(const ExpressionPtr& set) {
+  // Quotes, backslashes and control characters stand only escaped; the rest as it is.
+  constexpr std::pair<char, const char*> kShort[] = {{'"', "\\\""}, {'\\', "\\\\"}, {'\b', "\\b"},
+                                                     {'\f', "\\f"}, {'\n', "\\n"},  {'\r', "\\r"},
+                                                     {'\t', "\\t"}};
+  std::vector<ExpressionPtr> choices;
+  Ranges plain;
+  for (const auto& [first, last] : set->ranges) {
+    uint32_t next = first;
+    for (uint32_t c = first; c <= last && c <= '\\'; ++c) {
+      if (c >= 0x20 && c != '"' && c != '\\') continue;
+      if (c > next) plain.emplace_back(next, c - 1);
+      next = c + 1;
+      std::string escaped;
+      for (const auto& [character, form] : kShort) {
+        if (static_cast<uint32_t>(character) == c) escaped = form;
+      }
+      if (escaped.empty()) escaped = fmt::format("\\u{:04x}", c);
+      choices.push_back(text(std::move(escaped)));
+    }
+    if (next <= last) plain.emplace_back(next, last);
+  }
+  if (!plain.empty()) choices.insert(choices.begin(), characters(std::move(plain)));
+  return choice(std::move(choices));
+}
+
+Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternText as) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, PatternParser(pattern, as).parse());
+  const ExpressionPtr every = characters_but({});
+  const ExpressionPtr anything =
+      repeat(as == PatternText::kPlain ? every : json_string_characters(every), 0, kUnbounded);
+  std::vector<ExpressionPtr> choices;
+  for (const Piece& piece : pieces) {
+    std::vector<ExpressionPtr> parts;
+    if (!piece.at_start) parts.push_back(anything);
+    parts.push_back(piece.expression);
+    if (!piece.at_end) parts.push_back(anything);
+    choices.push_back(sequence(std::move(parts)));
+  }
+  return choice(std::move(choices));
+}
+
+Result<ExpressionPtr> parse_full_pattern(const std::string& pattern) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces,
+                          PatternParser(pattern, PatternText::kPlain).parse());
+  std::vector<ExpressionPtr> choices;
+  for (const Piece& piece : pieces) choices.push_back(piece.expression);
+  return choice(std::move(choices));
+}
+
+}  // namespace looplm

@@ -1,0 +1,349 @@
+#include "grammar/program.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include <fmt/format.h>
+
+namespace looplm {
+namespace {
+
+using Kind = Expression::Kind;
+using State = GrammarProgram::State;
+
+constexpr size_t kMostStates = 400'000;
+constexpr int kMostDepth = 2'000;  // of nested expressions
+
+// What a rule can do, found by going round until nothing changes.
+class Analysis {
+ public:
+  explicit Analysis(const Grammar& grammar)
+      : grammar_(grammar),
+        productive_(grammar.rules.size(), false),
+        nullable_(grammar.rules.size(), false) {}
+
+  Status check() {
+    for (const Grammar::Rule& rule : grammar_.rules) {
+      if (rule.expression == nullptr) {
+        return invalid_argument(fmt::format("grammar rule '{}' is not defined", rule.name));
+      }
+      if (!shallow(*rule.expression, 0)) {
+        return invalid_argument(fmt::format("grammar rule '{}' nests deeper than {} expressions",
+                                            rule.name, kMostDepth));
+      }
+    }
+    settle(productive_, [this](const Expression& e) { return productive(e); });
+    settle(nullable_, [this](const Expression& e) { return nullable(e); });
+    if (!productive_[static_cast<size_t>(grammar_.start)]) {
+      return invalid_argument(
+          fmt::format("grammar rule '{}' matches no text at all",
+                      grammar_.rules[static_cast<size_t>(grammar_.start)].name));
+    }
+    return check_left_recursion();
+  }
+
+  // Whether some finite text matches. What cannot be finished is left out of the program, so that a
+  // model is never led into it.
+  bool productive(const Expression& e) const {
+    switch (e.kind) {
+      case Kind::kText:
+        return true;
+      case Kind::kCharacters:
+        return !e.ranges.empty();
+      case Kind::kSequence:
+        return std::all_of(e.parts.begin(), e.parts.end(),
+                           [this](const ExpressionPtr& p) { return productive(*p); });
+      case Kind::kChoice:
+        return std::any_of(e.parts.begin(), e.parts.end(),
+                           [this](const ExpressionPtr& p) { return productive(*p); });
+      case Kind::kRepeat:
+        if (e.most != kUnbounded && e.most < e.least) return false;
+        return e.least == 0 || productive(*e.parts[0]);
+      case Kind::kRule:
+        return productive_[static_cast<size_t>(e.rule)];
+    }
+    return false;
+  }
+
+ private:
+  bool shallow(const Expression& e, int depth) const {
+    if (depth > kMostDepth) return false;
+    return std::all_of(e.parts.begin(), e.parts.end(),
+                       [&](const ExpressionPtr& p) { return shallow(*p, depth + 1); });
+  }
+
+  bool nullable(const Expression& e) const {
+    switch (e.kind) {
+      case Kind::kText:
+        return e.text.empty();
+      case Kind::kCharacters:
+        return false;
+      case Kind::kSequence:
+        return std::all_of(e.parts.begin(), e.parts.end(),
+                           [this](const ExpressionPtr& p) { return nullable(*p); });
+      case Kind::kChoice:
+        return std::any_of(e.parts.begin(), e.parts.end(),
+                           [this](const ExpressionPtr& p) { return nullable(*p); });
+      case Kind::kRepeat:
+        return e.least == 0 || nullable(*e.parts[0]);
+      case Kind::kRule:
+        return nullable_[static_cast<size_t>(e.rule)];
+    }
+    return false;
+  }
+
+  template <typename Property>
+  void settle(std::vector<bool>& known, Property property) {
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (size_t i = 0; i < known.size(); ++i) {
+        if (!known[i] && property(*grammar_.rules[i].expression)) known[i] = changed = true;
+      }
+    }
+  }
+
+  // Rules that may stand first in `e`.
+  void add_first_rules(const Expression& e, std::vector<int>& rules) const {
+    switch (e.kind) {
+      case Kind::kText:
+      case Kind::kCharacters:
+        return;
+      case Kind::kSequence:
+        for (const ExpressionPtr& part : e.parts) {
+          add_first_rules(*part, rules);
+          if (!nullable(*part)) return;
+        }
+        return;
+      case Kind::kChoice:
+      case Kind::kRepeat:
+        for (const ExpressionPtr& part : e.parts) add_first_rules(*part, rules);
+        return;
+      case Kind::kRule:
+        rules.push_back(e.rule);
+        return;
+    }
+  }
+
+  Status check_left_recursion() const {
+    std::vector<std::vector<int>> first(grammar_.rules.size());
+    for (size_t i = 0; i < first.size(); ++i) {
+      add_first_rules(*grammar_.rules[i].expression, first[i]);
+    }
+    enum class Mark : uint8_t { kNew, kOpen, kDone };
+    std::vector<Mark> marks(first.size(), Mark::kNew);
+    for (size_t root = 0; root < first.size(); ++root) {
+      std::vector<std::pair<size_t, size_t>> path = {{root, 0}};  // rule, next of its first ones
+      while (!path.empty()) {
+        auto& [rule, next] = path.back();
+        if (next == 0 && marks[rule] == Mark::kDone) {
+          path.pop_back();
+          continue;
+        }
+        marks[rule] = Mark::kOpen;
+        if (next == first[rule].size()) {
+          marks[rule] = Mark::kDone;
+          path.pop_back();
+          continue;
+        }
+        const auto target = static_cast<size_t>(first[rule][next++]);
+        if (marks[target] == Mark::kOpen) {
+          return invalid_argument(fmt::format(
+              "grammar rule '{}' begins with itself (left recursion); write it as a repetition",
+              grammar_.rules[target].name));
+        }
+        if (marks[target] == Mark::kNew) path.emplace_back(target, 0);
+      }
+    }
+    return {};
+  }
+
+  const Grammar& grammar_;
+  std::vector<bool> productive_;
+  std::vector<bool> nullable_;
+};
+
+// A character range as UTF-8: sequences of up to four byte ranges.
+struct ByteSequence {
+  size_t length = 0;
+  std::array<std::pair<uint8_t, uint8_t>, 4> bytes{};
+};
+
+void add_byte_sequences(uint32_t first, uint32_t last, std::vector<ByteSequence>& out) {
+  // Ranges of one length, then ranges whose later bytes run through all continuations.
+  constexpr std::array<uint32_t, 4> kLast = {0x7F, 0x7FF, 0xFFFF, 0x10FFFF};
+  for (size_t length = 1; length <= 4; ++length) {
+    if (first > kLast[length - 1]) continue;
+    if (last > kLast[length - 1]) {
+      add_byte_sequences(first, kLast[length - 1], out);
+      add_byte_sequences(kLast[length - 1] + 1, last, out);
+      return;
+    }
+    for (size_t i = 1; i < length; ++i) {
+      const uint32_t low = (uint32_t{1} << (6 * i)) - 1;
+      if ((first & ~low) == (last & ~low)) continue;
+      if ((first & low) != 0) {
+        add_byte_sequences(first, first | low, out);
+        add_byte_sequences((first | low) + 1, last, out);
+        return;
+      }
+      if ((last & low) != low) {
+        add_byte_sequences(first, (last & ~low) - 1, out);
+        add_byte_sequences(last & ~low, last, out);
+        return;
+      }
+    }
+    constexpr std::array<uint32_t, 4> kLead = {0x00, 0xC0, 0xE0, 0xF0};
+    ByteSequence s;
+    s.length = length;
+    for (size_t i = 0; i < length; ++i) {
+      const auto shift = static_cast<uint32_t>(6 * (length - 1 - i));
+      const uint32_t mark = i == 0 ? kLead[length - 1] : 0x80;
+      const uint32_t mask = i == 0 ? 0xFFu : 0x3Fu;
+      s.bytes[i] = {static_cast<uint8_t>(mark | ((first >> shift) & mask)),
+                    static_cast<uint8_t>(mark | ((last >> shift) & mask))};
+    }
+    out.push_back(s);
+    return;
+  }
+}
+
+class Compiler {
+ public:
+  Compiler(const Grammar& grammar, const Analysis& analysis)
+      : grammar_(grammar), analysis_(analysis), entries_(grammar.rules.size(), -1) {}
+
+  Result<GrammarProgram> run() {
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (analysis_.productive(*grammar_.rules[i].expression))
+        entries_[i] = add(State::Kind::kSplit);
+    }
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (entries_[i] < 0) continue;
+      const int32_t entry = compile(*grammar_.rules[i].expression, add(State::Kind::kEnd));
+      at(entries_[i]).targets = {entry};
+      if (program_.states.size() > kMostStates) {
+        return resource_exhausted(fmt::format("the grammar needs more than {} states, at rule '{}'",
+                                              kMostStates, grammar_.rules[i].name));
+      }
+    }
+    program_.start = entries_[static_cast<size_t>(grammar_.start)];
+    return std::move(program_);
+  }
+
+ private:
+  State& at(int32_t state) { return program_.states[static_cast<size_t>(state)]; }
+  int32_t add(State::Kind kind) {
+    program_.states.emplace_back();
+    program_.states.back().kind = kind;
+    return static_cast<int32_t>(program_.states.size()) - 1;
+  }
+
+  // The state from which `e` is read, after which the machine goes on at `next`. `e` is productive.
+  int32_t compile(const Expression& e, int32_t next) {
+    if (program_.states.size() > kMostStates) return next;  // reported by run()
+    switch (e.kind) {
+      case Kind::kText: {
+        int32_t state = next;
+        for (auto byte = e.text.rbegin(); byte != e.text.rend(); ++byte) {
+          state = byte_state({{static_cast<uint8_t>(*byte), static_cast<uint8_t>(*byte), state}});
+        }
+        return state;
+      }
+      case Kind::kCharacters:
+        return compile_characters(e, next);
+      case Kind::kSequence: {
+        int32_t state = next;
+        for (auto part = e.parts.rbegin(); part != e.parts.rend(); ++part) {
+          state = compile(**part, state);
+        }
+        return state;
+      }
+      case Kind::kChoice: {
+        std::vector<int32_t> targets;
+        for (const ExpressionPtr& part : e.parts) {
+          if (analysis_.productive(*part)) targets.push_back(compile(*part, next));
+        }
+        return split(std::move(targets));
+      }
+      case Kind::kRepeat:
+        return compile_repeat(e, next);
+      case Kind::kRule: {
+        const int32_t state = add(State::Kind::kCall);
+        at(state).body = entries_[static_cast<size_t>(e.rule)];
+        at(state).next = next;
+        return state;
+      }
+    }
+    return next;
+  }
+
+  int32_t split(std::vector<int32_t> targets) {
+    if (targets.size() == 1) return targets[0];
+    const int32_t state = add(State::Kind::kSplit);
+    at(state).targets = std::move(targets);
+    return state;
+  }
+
+  int32_t byte_state(std::vector<GrammarProgram::Edge> edges) {
+    const int32_t state = add(State::Kind::kBytes);
+    at(state).edges = std::move(edges);
+    return state;
+  }
+
+  int32_t compile_characters(const Expression& e, int32_t next) {
+    std::vector<ByteSequence> sequences;
+    for (const auto& [first, last] : e.ranges) add_byte_sequences(first, last, sequences);
+    // Sequences with the same tail share its states.
+    std::map<std::vector<std::pair<uint8_t, uint8_t>>, int32_t> tails;
+    std::vector<GrammarProgram::Edge> edges;
+    for (const ByteSequence& s : sequences) {
+      int32_t target = next;
+      std::vector<std::pair<uint8_t, uint8_t>> tail;
+      for (size_t i = s.length; i-- > 1;) {
+        tail.insert(tail.begin(), s.bytes[i]);
+        const auto [place, fresh] = tails.try_emplace(tail, -1);
+        if (fresh) place->second = byte_state({{s.bytes[i].first, s.bytes[i].second, target}});
+        target = place->second;
+      }
+      edges.push_back({s.bytes[0].first, s.bytes[0].second, target});
+    }
+    return byte_state(std::move(edges));
+  }
+
+  int32_t compile_repeat(const Expression& e, int32_t next) {
+    const Expression& body = *e.parts[0];
+    if (e.most == 0 || !analysis_.productive(body)) return next;
+    if (e.most == 1 && e.least == 1) return compile(body, next);
+    if (e.most == 1) return split({compile(body, next), next});
+    if (e.most == kUnbounded && e.least <= 1) {
+      const int32_t again = add(State::Kind::kSplit);
+      const int32_t entry = compile(body, again);
+      at(again).targets = {entry, next};
+      return e.least == 0 ? again : entry;
+    }
+    const int32_t state = add(State::Kind::kRepeat);
+    const int32_t entry = compile(body, add(State::Kind::kEnd));
+    State& s = at(state);
+    s.body = entry;
+    s.next = next;
+    s.least = e.least;
+    s.most = e.most;
+    return state;
+  }
+
+  const Grammar& grammar_;
+  const Analysis& analysis_;
+  std::vector<int32_t> entries_;  // of rules
+  GrammarProgram program_;
+};
+
+}  // namespace
+
+Result<GrammarProgram> compile_grammar(const Grammar& grammar) {
+  Analysis analysis(grammar);
+  LOOPLM_RETURN_IF_ERROR(analysis.check());
+  return Compiler(grammar, analysis).run();
+}
+
+}  // namespace looplm

@@ -1,0 +1,159 @@
+#include "grammar/schema_merge.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+namespace looplm {
+namespace {
+
+bool is_annotation(const std::string& key) {
+  static const std::set<std::string> keys = {
+      "title",   "description", "default",  "examples",  "$schema", "$id",        "$comment",
+      "$anchor", "deprecated",  "readOnly", "writeOnly", "$defs",   "definitions"};
+  return keys.contains(key);
+}
+
+std::vector<OrderedJson> as_list(const OrderedJson& value) {
+  return value.is_array() ? std::vector<OrderedJson>(value.begin(), value.end())
+                          : std::vector<OrderedJson>{value};
+}
+
+bool contains(const std::vector<OrderedJson>& list, const OrderedJson& value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+// "number" holds integers.
+OrderedJson common_types(const OrderedJson& a, const OrderedJson& b) {
+  const std::vector<OrderedJson> left = as_list(a);
+  const std::vector<OrderedJson> right = as_list(b);
+  OrderedJson both = OrderedJson::array();
+  for (const OrderedJson& type : left) {
+    if (contains(right, type) || (type == "integer" && contains(right, "number"))) {
+      both.push_back(type);
+    } else if (type == "number" && contains(right, "integer")) {
+      both.push_back("integer");
+    }
+  }
+  return both;
+}
+
+std::set<std::string> types_of(const OrderedJson& schema) {
+  std::set<std::string> types;
+  const auto add_value = [&](const OrderedJson& value) {
+    types.insert(value.is_number_integer() ? "number" : std::string(value.type_name()));
+  };
+  if (!schema.is_object()) return types;
+  if (schema.contains("const")) {
+    add_value(schema["const"]);
+  } else if (schema.contains("enum") && schema["enum"].is_array()) {
+    for (const OrderedJson& value : schema["enum"]) add_value(value);
+  } else if (schema.contains("type")) {
+    for (const OrderedJson& type : as_list(schema["type"])) {
+      if (type.is_string()) types.insert(type == "integer" ? "number" : type.get<std::string>());
+    }
+  }
+  return types;
+}
+
+std::vector<OrderedJson> constants_of(const OrderedJson& schema) {
+  if (!schema.is_object()) return {};
+  if (schema.contains("const")) return {schema["const"]};
+  if (schema.contains("enum") && schema["enum"].is_array()) return as_list(schema["enum"]);
+  return {};
+}
+
+bool requires_property(const OrderedJson& schema, const std::string& name) {
+  return schema.contains("required") && schema["required"].is_array() &&
+         contains(as_list(schema["required"]), OrderedJson(name));
+}
+
+// No constant in common, and both have some.
+bool apart(const std::vector<OrderedJson>& a, const std::vector<OrderedJson>& b) {
+  return !a.empty() && !b.empty() &&
+         std::none_of(a.begin(), a.end(), [&](const OrderedJson& v) { return contains(b, v); });
+}
+
+}  // namespace
+
+Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
+                                   const std::string& place) {
+  if (a == true || (a.is_object() && a.empty())) return b;
+  if (b == true || (b.is_object() && b.empty())) return a;
+  if (a == false || b == false) return OrderedJson(false);
+  if (!a.is_object() || !b.is_object()) {
+    return invalid_argument(
+        fmt::format("{} holds {}; expected schemas", place, a.is_object() ? b.dump() : a.dump()));
+  }
+  OrderedJson both = a;
+  for (const auto& [key, value] : b.items()) {
+    if (!both.contains(key)) {
+      both[key] = value;
+      continue;
+    }
+    OrderedJson& mine = both[key];
+    if (mine == value || is_annotation(key)) continue;
+    if (key == "type") {
+      mine = common_types(mine, value);
+    } else if (key == "properties" && mine.is_object() && value.is_object()) {
+      for (const auto& [name, schema] : value.items()) {
+        if (!mine.contains(name)) {
+          mine[name] = schema;
+          continue;
+        }
+        LOOPLM_ASSIGN_OR_RETURN(OrderedJson one,
+                                merged_schemas(mine[name], schema, place + "." + name));
+        mine[name] = std::move(one);
+      }
+    } else if (key == "required" && mine.is_array() && value.is_array()) {
+      for (const OrderedJson& name : value) {
+        if (!contains(as_list(mine), name)) mine.push_back(name);
+      }
+    } else if (key == "enum" && mine.is_array() && value.is_array()) {
+      OrderedJson common = OrderedJson::array();
+      for (const OrderedJson& v : mine) {
+        if (contains(as_list(value), v)) common.push_back(v);
+      }
+      mine = std::move(common);
+    } else if ((key == "items" || key == "additionalProperties")) {
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson one, merged_schemas(mine, value, place + "." + key));
+      mine = std::move(one);
+    } else if (mine.is_number() && value.is_number() &&
+               (key.starts_with("min") || key == "exclusiveMinimum")) {
+      mine = std::max(mine.get<double>(), value.get<double>());
+    } else if (mine.is_number() && value.is_number() &&
+               (key.starts_with("max") || key == "exclusiveMaximum")) {
+      mine = std::min(mine.get<double>(), value.get<double>());
+    } else {
+      return unsupported(fmt::format(
+          "{}: two values of '{}' that must hold together are not supported", place, key));
+    }
+  }
+  return both;
+}
+
+bool are_disjoint(const OrderedJson& a, const OrderedJson& b) {
+  if (a == false || b == false) return true;
+  if (!a.is_object() || !b.is_object()) return false;
+  if (apart(constants_of(a), constants_of(b))) return true;
+  const std::set<std::string> left = types_of(a);
+  const std::set<std::string> right = types_of(b);
+  if (left.empty() || right.empty()) return false;
+  std::vector<std::string> common;
+  std::set_intersection(left.begin(), left.end(), right.begin(), right.end(),
+                        std::back_inserter(common));
+  if (common.empty()) return true;
+  if (common != std::vector<std::string>{"object"}) return false;
+  if (!a.contains("properties") || !b.contains("properties")) return false;
+  for (const auto& [name, schema] : a["properties"].items()) {
+    if (requires_property(a, name) && requires_property(b, name) &&
+        b["properties"].contains(name) &&
+        apart(constants_of(schema), constants_of(b["properties"][name]))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace looplm

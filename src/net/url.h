@@ -1,0 +1,28 @@
+// Addresses of HTTP servers, and the text inside them.
+#ifndef LOOPLM_NET_URL_H_
+#define LOOPLM_NET_URL_H_
+
+#include <string>
+#include <string_view>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+struct Url {
+  bool tls = false;
+  std::string host;    // without the brackets of an IPv6 address
+  std::string port;    // a number
+  std::string target;  // path and query, "/" at least
+};
+
+// http://host[:port][/path] or https://. User names, spaces, control characters and fragments are
+// refused.
+Result<Url> parse_url(const std::string& url);
+
+// "%41+b" is "A+b"; a percent sign without two hexadecimal digits stays.
+std::string percent_decoded(std::string_view text);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_NET_URL_H_

@@ -2,7 +2,8 @@
 
 find_program(LOOPLM_CCACHE ccache)
 if(LOOPLM_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${LOOPLM_CCACHE})
+  # Paths relative to the project, so that what one checkout compiled serves another.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} ${LOOPLM_CCACHE})
 endif()
 find_program(LOOPLM_MOLD mold)
 if(LOOPLM_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
@@ -17,7 +18,7 @@ endif()
 
 # No contraction: a*b+c is fused exactly where the code says fma, so that two code paths which must agree bit for bit do.
 add_compile_options(-ffp-contract=off -fno-math-errno)
-set(CMAKE_CXX_FLAGS_RELEASE "-O3")
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g")
 if(LOOPLM_FUZZ)
   # Debug information holds this checkout's path, so that the compiler cache could not serve another one. The preset "asan" replays findings

@@ -39,8 +39,12 @@ int main(int argc, char** argv) {
     std::printf("stopped before \"%s\" was committed\n", text.c_str());
     return false;
   };
-  const auto ids = tokenizer->encode(argv[2]);
-  auto result = looplm::generate(**model, ids, options, callbacks);
+  auto ids = tokenizer->encode(argv[2]);
+  if (!ids.ok()) {
+    std::fprintf(stderr, "%s\n", ids.status().message().c_str());
+    return 1;
+  }
+  auto result = looplm::generate(**model, *ids, options, callbacks);
   if (!result.ok()) {
     std::fprintf(stderr, "%s\n", result.status().message().c_str());
     return 1;

@@ -36,9 +36,12 @@ Status bench_tokenizer(TokenizerBenchOptions options) {
   if (text.empty()) return invalid_argument(fmt::format("'{}' is empty", options.file));
   std::vector<double> encode, decode;
   std::vector<int32_t> ids;
+  int64_t lost = 0;
   for (int i = 0; i < options.repeats; ++i) {
     Timer timer;
-    ids = tokenizer->encode(text, {.add_special_tokens = false, .parse_special = false});
+    LOOPLM_ASSIGN_OR_RETURN(ids, tokenizer->encode(text, {.as = EncodeAs::kContinuation,
+                                                          .parse_special = false,
+                                                          .lost_bytes = &lost}));
     encode.push_back(timer.seconds());
     timer = Timer();
     const std::string back = tokenizer->decode(ids);

@@ -72,6 +72,7 @@ Status build(const BuildOptions& options) {
     json["tokens"] = s.tokens;
     json["targets"] = s.targets;
     json["bytes"] = s.bytes;
+    json["lost_bytes"] = s.lost_bytes;
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
     json["seconds"] = seconds;
@@ -83,6 +84,9 @@ Status build(const BuildOptions& options) {
   if (s.held_out_documents > 0) {
     fmt::print("{}: {} documents, {} tokens\n", options.held_out, s.held_out_documents,
                s.held_out_tokens);
+  }
+  if (s.lost_bytes > 0) {
+    fmt::print("{} bytes of text left out: the tokenizer has no token for them\n", s.lost_bytes);
   }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
              bytes_text(static_cast<uint64_t>(s.bytes)),
@@ -172,6 +176,8 @@ void add_build(Program& program, Command& data) {
       ->capture_default_str();
   command->add_option("--end-token", o->end_token,
                       "Token after each document, or none (default: the tokenizer's eos_token)");
+  command->add_flag("--allow-loss", o->build.allow_loss,
+                    "Leave out and count what the tokenizer has no token for (default: an error)");
   command
       ->add_option("--shard-tokens", o->build.shard_tokens,
                    "Begin a new shard after so many tokens (0: one shard)")

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <set>
 
 #include <fmt/format.h>
@@ -15,51 +14,44 @@
 #include "base/file.h"
 #include "cli/token_text.h"
 #include "common/project_files.h"
+#include "eval/data_report.h"
 #include "eval/figure.h"
 #include "eval/task.h"
 #include "eval/task_document.h"
 #include "eval/task_report.h"
 #include "eval/task_run.h"
+#include "infer/exit_rule.h"
 
 namespace looplm::cli {
 namespace {
 
-constexpr std::pair<const char*, ExitKind> kExitNames[] = {
-    {"q", ExitKind::kGate},
-    {"difference", ExitKind::kHiddenDifference},
-    {"relative", ExitKind::kRelativeDifference},
-    {"margin", ExitKind::kMargin},
-    {"entropy", ExitKind::kEntropy},
-};
-
+// "q:0.1,0.5", "difference:auto"
 Result<ExitRequest> parse_exit(const std::string& option, const std::string& text) {
   const auto bad = [&](const std::string& what) {
     return invalid_argument(fmt::format(
-        "{} {}: {}; expected q, difference, relative, margin or entropy, a colon, and thresholds "
-        "with commas, or 'auto' for thresholds from the model's own figures",
+        "{} {}: {}; after the rule stand a colon and thresholds with commas, or 'auto' for "
+        "thresholds from the model's own figures",
         option, text, what));
   };
   const size_t colon = text.find(':');
-  const std::string name = text.substr(0, colon);
-  const auto* const kind = std::find_if(std::begin(kExitNames), std::end(kExitNames),
-                                        [&](const auto& known) { return name == known.first; });
-  if (kind == std::end(kExitNames)) return bad(fmt::format("no rule is called '{}'", name));
+  Result<ExitKind> kind = exit_kind_from_name(text.substr(0, colon));
+  if (!kind.ok()) return kind.status().with_context(option);
+  if (*kind == ExitKind::kFixed) return bad("a fixed depth is no rule; --loops gives the depths");
   if (colon == std::string::npos) return bad("no threshold");
   ExitRequest request;
-  request.kind = kind->second;
+  request.kind = *kind;
   std::string rest = text.substr(colon + 1);
   if (rest == "auto") {
     if (request.kind == ExitKind::kGate) return bad("q takes no 'auto'");
     request.automatic = true;
     return request;
   }
-  const bool share = request.kind == ExitKind::kGate || request.kind == ExitKind::kMargin;
   while (true) {
     const size_t comma = std::min(rest.find(','), rest.size());
     double threshold = 0;
     const auto [stop, error] = std::from_chars(rest.data(), rest.data() + comma, threshold);
     if (error != std::errc() || stop != rest.data() + comma || !(threshold >= 0) ||
-        (share && threshold > 1)) {
+        threshold > exit_rule_info(request.kind).most_threshold) {
       return bad(fmt::format("'{}' is no threshold of it", rest.substr(0, comma)));
     }
     request.thresholds.push_back(threshold);
@@ -90,12 +82,37 @@ Result<std::vector<ExitRequest>> parse_exits(const std::string& option,
 }
 
 // Shows how far a task is, where somebody looks.
-std::function<void(const std::string&, double)> progress_line() {
-  if (isatty(STDERR_FILENO) == 0) return {};
-  return [](const std::string& what, double share) {
-    fmt::print(stderr, "\r\x1b[K{} {:3.0f}%", what, 100 * share);
-    std::fflush(stderr);
-  };
+class ProgressLine {
+ public:
+  ProgressLine() {
+    if (isatty(STDERR_FILENO) == 0) return;
+    show = [](const std::string& what, double share) {
+      fmt::print(stderr, "\r\x1b[K{} {:3.0f}%", what, 100 * share);
+      std::fflush(stderr);
+    };
+  }
+  void clear() const {
+    if (show) fmt::print(stderr, "\r\x1b[K");
+  }
+  std::function<void(const std::string& what, double share)> show;  // empty: nobody looks
+};
+
+Result<std::unique_ptr<Model>> load(const ModelChoice& choice) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(choice.directory));
+  return Model::load(directory, choice.options());
+}
+
+// Of both kinds of run.
+TaskRunOptions run_options(const EvalOptions& options, const ModelConfig& config,
+                           const ProgressLine& line) {
+  TaskRunOptions run;
+  run.loops = options.loops == 0 ? std::min(2 * config.loops, kMaxLoops) : options.loops;
+  run.limits.questions = options.limit;
+  run.limits.folder.directory = options.data_folder;
+  run.table.resamples = options.resamples;
+  run.category_intervals = options.json || options.csv;
+  run.progress = line.show;
+  return run;
 }
 
 std::string file_word(const std::string& text) {
@@ -120,7 +137,7 @@ Status save_texts(const std::string& folder, const TaskResult& result) {
 }
 
 // What is known before the model runs: that files and folders of results can be written.
-Status check_targets(const EvalTasksOptions& options) {
+Status check_targets(const EvalOptions& options) {
   if (!options.html.empty()) {
     const std::filesystem::path path(options.html);
     const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
@@ -157,7 +174,7 @@ Status check_names(const std::vector<Task>& tasks) {
 // Text appears task by task; what is one document, at the end.
 class ResultPrinter {
  public:
-  ResultPrinter(const EvalTasksOptions& options, const Model& model)
+  ResultPrinter(const EvalOptions& options, const Model& model)
       : options_(options),
         model_(model),
         format_(options.markdown ? TableFormat::kMarkdown : TableFormat::kText) {}
@@ -171,7 +188,7 @@ class ResultPrinter {
   void end(const std::vector<TaskResult>& results) const {
     if (options_.json) {
       OrderedJson json;
-      json["model"] = model_.directory();
+      json["model"] = model_.name();
       json["tasks"] = OrderedJson::array();
       for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
       fmt::print("{}\n", json_line(json));
@@ -185,7 +202,7 @@ class ResultPrinter {
   }
 
  private:
-  const EvalTasksOptions& options_;
+  const EvalOptions& options_;
   const Model& model_;
   TableFormat format_;
 };
@@ -207,8 +224,7 @@ Result<std::string> locate_task(const std::string& task) {
       task));
 }
 
-Status eval_tasks(const EvalTasksOptions& given) {
-  EvalTasksOptions options = given;
+Status eval_tasks(const EvalOptions& options) {
   // Everything that can be wrong is read before the model runs.
   std::vector<Task> tasks;
   for (const std::string& name : options.tasks) {
@@ -218,17 +234,12 @@ Status eval_tasks(const EvalTasksOptions& given) {
   }
   LOOPLM_RETURN_IF_ERROR(check_names(tasks));
   LOOPLM_RETURN_IF_ERROR(check_targets(options));
-  LOOPLM_ASSIGN_OR_RETURN(options.model.directory, locate_model(options.model.directory));
-  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
-                          Model::load(options.model.directory, options.model.options()));
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, load(options.model));
   const ModelConfig& config = model->config();
-  TaskRunOptions run;
-  run.loops = options.loops == 0 ? std::min(2 * config.loops, kMaxLoops) : options.loops;
+  const ProgressLine line;
+  TaskRunOptions run = run_options(options, config, line);
   run.generate_loops = options.generate_loops;
-  if (run.generate_loops.empty()) {
-    run.generate_loops.resize(static_cast<size_t>(run.loops));
-    std::iota(run.generate_loops.begin(), run.generate_loops.end(), int64_t{1});
-  }
+  if (run.generate_loops.empty()) run.generate_loops = depths_to(run.loops);
   for (const int64_t loops : run.generate_loops) {
     if (std::count(run.generate_loops.begin(), run.generate_loops.end(), loops) > 1) {
       return invalid_argument(fmt::format("--generate-loops: {} is given twice", loops));
@@ -237,20 +248,12 @@ Status eval_tasks(const EvalTasksOptions& given) {
   LOOPLM_ASSIGN_OR_RETURN(run.exits, parse_exits("--exit", options.exits, config));
   LOOPLM_ASSIGN_OR_RETURN(run.generate_exits,
                           parse_exits("--generate-exit", options.generate_exits, config));
-  run.limits.questions = options.limit;
-  run.limits.folder.directory = options.data_folder;
-  run.table.resamples = options.resamples;
-  run.category_intervals = options.json || options.csv;
-  run.progress = progress_line();
-  const auto clear_progress = [&] {
-    if (run.progress) fmt::print(stderr, "\r\x1b[K");
-  };
   std::vector<TaskQuestions> questions;
   for (const Task& task : tasks) {
     if (run.progress) run.progress(task.name + ": reading", 0);
     Result<TaskQuestions> read = task_questions(task, *model, run.limits);
     if (!read.ok()) {
-      clear_progress();
+      line.clear();
       return read.status();
     }
     questions.push_back(std::move(*read));
@@ -261,7 +264,7 @@ Status eval_tasks(const EvalTasksOptions& given) {
   Status status;
   for (size_t i = 0; i < tasks.size() && status.ok(); ++i) {
     Result<TaskResult> result = run_task(*model, tasks[i], std::move(questions[i]), run);
-    clear_progress();
+    line.clear();
     status = result.status();
     if (!status.ok()) break;
     results.push_back(std::move(*result));
@@ -270,10 +273,40 @@ Status eval_tasks(const EvalTasksOptions& given) {
   }
   if (!results.empty()) printer.end(results);
   if (!options.html.empty() && !results.empty()) {
-    const Status written = write_html(tasks_document(model->directory(), results), options.html);
+    const Status written = write_html(tasks_document(model->name(), results), options.html);
     if (status.ok()) status = written;
   }
   return status;
+}
+
+Status eval_data(const EvalOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, load(options.model));
+  const ModelConfig& config = model->config();
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<EvalExample> examples,
+                          read_examples(options.data, model->tokenizer(),
+                                        {.vocab_size = config.vocab_size,
+                                         .max_positions = config.max_positions,
+                                         .examples = options.limit}));
+  const Task task = data_task(options.data, options.by);
+  LOOPLM_ASSIGN_OR_RETURN(TaskQuestions questions, data_questions(task, std::move(examples)));
+  const ProgressLine line;
+  TaskRunOptions run = run_options(options, config, line);
+  run.loops = std::max(run.loops, config.loops);
+  if (config.exit_gate && config.loops > 1) run.exits = {{ExitKind::kGate, options.thresholds}};
+  Result<TaskResult> result = run_task(*model, task, std::move(questions), run);
+  line.clear();
+  LOOPLM_RETURN_IF_ERROR(result.status());
+  if (options.json) {
+    OrderedJson json = {{"model", model->name()}, {"data", options.data}};
+    json.update(data_json(*result));
+    fmt::print("{}\n", json_line(json));
+    return {};
+  }
+  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n{}", model->name(), options.data,
+             result->table.questions, result->table.tokens,
+             options.resamples > 0 ? "; 95% intervals in brackets" : "",
+             data_text(*result, options.markdown ? TableFormat::kMarkdown : TableFormat::kText));
+  return {};
 }
 
 Status list_tasks() {

@@ -1,4 +1,4 @@
-// The part of looplm eval that asks tasks' questions.
+// What looplm eval does, once its options are read.
 #ifndef LOOPLM_CLI_EVAL_TASKS_H_
 #define LOOPLM_CLI_EVAL_TASKS_H_
 
@@ -12,9 +12,12 @@
 
 namespace looplm::cli {
 
-struct EvalTasksOptions {
+struct EvalOptions {
   ModelChoice model;
   std::vector<std::string> tasks;  // names of shipped ones, or files
+  std::string data;                // instead of tasks, a file of texts, with
+  std::vector<double> thresholds = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};  // of q-exit
+  std::string by;                                                                  // a field
   std::string data_folder;
   int64_t loops = 0;                    // 0: twice as many as trained
   std::vector<int64_t> generate_loops;  // empty: 1 .. loops
@@ -32,7 +35,8 @@ struct EvalTasksOptions {
 // The file of a shipped task, or the file that is named.
 Result<std::string> locate_task(const std::string& task);
 
-Status eval_tasks(const EvalTasksOptions& options);
+Status eval_tasks(const EvalOptions& options);
+Status eval_data(const EvalOptions& options);
 Status list_tasks();
 
 }  // namespace looplm::cli

@@ -18,6 +18,7 @@
 #include "cli/model_choice.h"
 #include "cli/provisional_text.h"
 #include "cli/token_text.h"
+#include "infer/exit_rule.h"
 #include "infer/parts.h"
 #include "kernels/peaks.h"
 #include "model/checkpoint.h"
@@ -47,21 +48,6 @@ struct RunOptions {
   GenerateOptions generate;  // what needs no translation
 };
 
-struct NamedRule {
-  ExitKind kind;
-  double threshold;  // when none is given
-};
-const std::map<std::string, NamedRule>& exit_rules() {
-  static const std::map<std::string, NamedRule> rules = {
-      {"fixed", {ExitKind::kFixed, 1}},
-      {"q", {ExitKind::kGate, 0.5}},
-      {"hidden", {ExitKind::kHiddenDifference, 1}},
-      {"relative", {ExitKind::kRelativeDifference, 0.1}},
-      {"margin", {ExitKind::kMargin, 0.5}},
-      {"entropy", {ExitKind::kEntropy, 1}}};
-  return rules;
-}
-
 constexpr int64_t kDefaultTokens = 128;
 
 // The rule asked for, or the one that the model's config recommends.
@@ -75,28 +61,24 @@ Status resolve_exit(const RunOptions& options, const ModelConfig& config, ExitOp
     exit.threshold = gate_wanted ? config.early_exit_threshold : 1;
     return {};
   }
-  const NamedRule& rule = exit_rules().at(*options.exit);
-  if (rule.kind == ExitKind::kFixed && options.threshold.has_value()) {
+  LOOPLM_ASSIGN_OR_RETURN(exit.kind, exit_kind_from_name(*options.exit));
+  if (exit.kind == ExitKind::kFixed && options.threshold.has_value()) {
     return invalid_argument(fmt::format(
         "--threshold is {}, but --exit fixed has none; expected another rule", *options.threshold));
   }
-  exit.kind = rule.kind;
-  exit.threshold = options.threshold.value_or(
-      rule.kind == ExitKind::kGate && gate_wanted ? config.early_exit_threshold : rule.threshold);
+  exit.threshold = options.threshold.value_or(exit.kind == ExitKind::kGate && gate_wanted
+                                                  ? config.early_exit_threshold
+                                                  : exit_rule_info(exit.kind).threshold);
   return {};
 }
 
 // "loop:1", "q:0.3", "margin:0.5", or the rule alone
 Status read_speculation(const std::string& text, SpeculateOptions& speculate) {
-  static const std::map<std::string, SpeculateOptions> kinds = {
-      {"loop", {CommitKind::kLoop, 1}},
-      {"q", {CommitKind::kGate, 0.3}},
-      {"margin", {CommitKind::kMargin, 0.3}}};
   const size_t colon = std::min(text.find(':'), text.size());
-  const auto kind = kinds.find(text.substr(0, colon));
-  bool ok = kind != kinds.end();
+  Result<CommitKind> kind = commit_kind_from_name(text.substr(0, colon));
+  bool ok = kind.ok() && *kind != CommitKind::kNever;
   if (ok) {
-    speculate = kind->second;
+    speculate = {*kind, commit_rule_info(*kind).threshold};
     if (colon < text.size()) {
       const char* end = text.data() + text.size();
       const auto [stopped, error] =
@@ -331,8 +313,8 @@ Status answer_lines(Model& model, const RunOptions& options, const GenerateOptio
     }
     if (!std::getline(std::cin, line)) break;
     if (line.empty()) continue;
-    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode_prompt(model, line));
-    const Status status = answer(model, options, ids, request);
+    const auto ids = encode_prompt(model, line);
+    const Status status = ids.ok() ? answer(model, options, ids.value(), request) : ids.status();
     if (status.ok()) continue;
     if (!terminal) return status.with_context(fmt::format("line {}", number));
     fmt::print(stderr, "looplm: {}\n", status.message());
@@ -375,11 +357,13 @@ void add_loop_options(Command& command, RunOptions& o) {
   command
       .add_option("--exit", o.exit,
                   "When a token has looped enough: fixed (all loops), q (the gate's exit "
-                  "probabilities sum to the threshold; 0.5, or the config's), hidden (the state "
-                  "moves less; 1), relative (by less than this share; 0.1), margin (best minus "
-                  "second probability; 0.5), entropy (nats; 1). The number is the threshold when "
-                  "none is given. Default: q if the config recommends a threshold, else fixed")
-      ->check(one_of({"fixed", "q", "hidden", "relative", "margin", "entropy"}))
+                  "probabilities sum to the threshold; 0.5, or the config's), difference (the "
+                  "state moves less; 1), relative (by less than this share; 0.1), margin (best "
+                  "minus second probability; 0.5), entropy (at most so many nats; 1). The number "
+                  "is the threshold when none is given. Default: q if the config recommends a "
+                  "threshold, else fixed")
+      ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
+                      "RULE"))
       ->group(group);
   command.add_option("--threshold", o.threshold, "Threshold of the --exit rule")->group(group);
   command.add_option("--min-loops", o.generate.exit.min_loops, "No exit before this loop")

@@ -32,17 +32,18 @@ Result<std::vector<int32_t>> parse_ids(const std::string& option, const std::str
 
 Result<std::vector<int32_t>> encode_prompt(Model& model, const std::string& text) {
   if (model.tokenizer() == nullptr) {
-    const Status& unread = model.parts().checkpoint.tokenizer_status;
+    const Status& unread = model.parts().tokenizer_status;
     if (!unread.ok()) {
       return unsupported(fmt::format(
           "'{}' has a tokenizer that looplm does not read: {}; put its tokenizer.json beside the "
           "file, or give token ids with --ids 1,2,3",
-          model.directory(), unread.message()));
+          model.name(), unread.message()));
     }
     return invalid_argument(fmt::format(
         "'{}' has no tokenizer with it to read text by; give token ids with --ids 1,2,3",
-        model.directory()));
+        model.name()));
   }
+  LOOPLM_RETURN_IF_ERROR(check_utf8(text).with_context("the prompt"));
   return model.tokenizer()->encode(text);
 }
 

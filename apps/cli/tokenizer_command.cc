@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/token_text.h"
 #include "model/atomic_directory.h"
+#include "text/utf8.h"
 #include "train/corpus.h"
 
 namespace looplm::cli {
@@ -102,6 +103,7 @@ struct CodeOptions {
   std::string file;
   std::string ids;
   bool no_special = false;
+  bool document = false;
   bool json = false;
 };
 
@@ -119,8 +121,13 @@ Status encode(const CodeOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                           Tokenizer::load(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, text_to_encode(options));
-  const std::vector<int32_t> ids = tokenizer->encode(
-      text, {.add_special_tokens = !options.no_special, .parse_special = !options.no_special});
+  LOOPLM_RETURN_IF_ERROR(check_utf8(text).with_context("the text"));
+  LOOPLM_ASSIGN_OR_RETURN(
+      const std::vector<int32_t> ids,
+      tokenizer->encode(text, {.as = options.no_special ? EncodeAs::kContinuation
+                                     : options.document ? EncodeAs::kDocument
+                                                        : EncodeAs::kPrompt,
+                               .parse_special = !options.no_special}));
   if (!options.json) {
     std::string line;
     for (int32_t id : ids) line += (line.empty() ? "" : ",") + std::to_string(id);
@@ -196,8 +203,14 @@ void add_encode(Program& program, Command& parent) {
   Option* prompt = command->add_option("-p,--prompt", o->prompt,
                                        "The text (default: standard input, line ends included)");
   command->add_option("--file", o->file, "Read the text from this file")->excludes(prompt);
-  command->add_flag("--no-special", o->no_special,
-                    "Add no special tokens, and read those written in the text as plain text");
+  Option* no_special =
+      command->add_flag("--no-special", o->no_special,
+                        "Add no special tokens, and read those written in the text as plain text");
+  command
+      ->add_flag("--document", o->document,
+                 "Also add what the tokenizer puts behind a whole text; a prompt, which goes on, "
+                 "has it only in front")
+      ->excludes(no_special);
   command->add_flag("--json", o->json, "Print one JSON object: ids and tokens");
   program.on(command, [o, prompt] {
     o->has_prompt = prompt->given();

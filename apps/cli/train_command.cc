@@ -37,6 +37,7 @@ class Printer : public TrainObserver {
     }
     fmt::print("  {:<20} {:>10}\n", "total", bytes_text(total));
     if (s.first_step > 1) fmt::print("resuming at step {} of {}\n", s.first_step, s.steps);
+    for (const std::string& note : s.notes) fmt::print("note: {}\n", note);
     fmt::print("nll per loop in nats per token, exit in loops, H its entropy, |g| gradient norm\n");
     std::fflush(stdout);
   }

@@ -16,6 +16,14 @@ Check::Check(const CLI::Validator& validator)
 Check range(int64_t min, int64_t max) { return Check(CLI::Range(min, max)); }
 Check range(double min, double max) { return Check(CLI::Range(min, max)); }
 Check one_of(const std::vector<std::string>& values) { return Check(CLI::IsMember(values)); }
+Check read_by(std::function<Status(const std::string& value)> read, const std::string& name) {
+  return Check(CLI::Validator(
+      [read = std::move(read)](const std::string& value) {
+        const Status status = read(value);
+        return status.ok() ? std::string() : status.message();
+      },
+      name));
+}
 Check positive() { return Check(CLI::PositiveNumber); }
 Check not_negative(const std::string& zero) {
   const std::string expected =

@@ -32,6 +32,8 @@ Check range(int64_t min, int64_t max);
 Check range(double min, double max);
 inline Check range(int min, int max) { return range(int64_t{min}, int64_t{max}); }
 Check one_of(const std::vector<std::string>& values);
+// What `read` makes no error of; help calls it `name`.
+Check read_by(std::function<Status(const std::string& value)> read, const std::string& name);
 // `zero` says what 0 stands for, such as "all".
 Check not_negative(const std::string& zero = "");
 Check positive();

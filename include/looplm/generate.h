@@ -8,6 +8,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "looplm/kv_policy.h"
@@ -27,6 +28,11 @@ enum class ExitKind {
   kMargin,   // p(best) - p(second) >= threshold for the read-out's softmax; threshold in [0, 1]
   kEntropy,  // entropy of the read-out's softmax <= threshold nats; threshold >= 0
 };
+
+// What options, files and results call the rules: "fixed", "q", "difference", "relative", "margin",
+// "entropy". Read are also names of before: "hidden" for kHiddenDifference.
+const char* exit_kind_name(ExitKind kind);
+Result<ExitKind> exit_kind_from_name(std::string_view name);
 
 struct ExitOptions {
   ExitKind kind = ExitKind::kFixed;
@@ -67,6 +73,10 @@ enum class CommitKind {
   kGate,    // once the gate's exit probabilities sum to the threshold, [0, 1]
   kMargin,  // once best minus second probability reaches the threshold, [0, 1]
 };
+
+// "never", "loop", "q", "margin".
+const char* commit_kind_name(CommitKind kind);
+Result<CommitKind> commit_kind_from_name(std::string_view name);
 
 struct SpeculateOptions {
   CommitKind kind = CommitKind::kNever;

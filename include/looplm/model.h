@@ -2,15 +2,20 @@
 #ifndef LOOPLM_MODEL_H_
 #define LOOPLM_MODEL_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "looplm/config.h"
 #include "looplm/kv_policy.h"
 #include "looplm/status.h"
+#include "looplm/tensor.h"
 #include "looplm/tokenizer.h"
 
 namespace looplm {
+
+// Threads, kernels and their scratch memory.
+class Device;
 
 // How weights are held in memory while running. Sums are fp32 in all.
 enum class WeightType {
@@ -29,14 +34,31 @@ struct ModelOptions {
   // Safetensors with the exit gate of a GGUF model, whose converter leaves it out. Empty: the file
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};
+  // Another model's device(), to run on its threads in turn with it; `threads` is then ignored.
+  // Null: a device of its own.
+  std::shared_ptr<Device> device{};
 };
 
-// Not for use by several threads at once.
+// What a model is made of, wherever it comes from.
+struct ModelSource {
+  ModelConfig config;
+  // Called once for each parameter of the config. The memory behind its answers is read only before
+  // create() or update_weights() returns.
+  TensorSource tensors;
+  std::shared_ptr<const Tokenizer> tokenizer{};  // may be null
+  std::string name = "model in memory";          // for messages and reports
+};
+
+// Everything a model reads while it runs is in memory of its own: files and sources may change or
+// go once it is made. Not for use by several threads at once, nor two models of one device.
 class Model {
  public:
-  // `path` is a directory with config.json and safetensors, or a GGUF file. Text is read by the
-  // tokenizer.json there or beside the file, else by the GGUF file's own tokenizer. Fails on
-  // missing or misshapen tensors and on values that are not finite.
+  // Fails on a tensor that is missing, misshapen or holds a value that is not finite.
+  static Result<std::unique_ptr<Model>> create(const ModelSource& source,
+                                               const ModelOptions& options = {});
+  // The same from files. `path` is a directory with config.json and safetensors, or a GGUF file.
+  // Text is read by the tokenizer.json there or beside the file, else by the GGUF file's own
+  // tokenizer.
   static Result<std::unique_ptr<Model>> load(const std::string& path,
                                              const ModelOptions& options = {});
   ~Model();
@@ -44,8 +66,16 @@ class Model {
   const ModelConfig& config() const;
   // Null where there is none.
   const Tokenizer* tokenizer() const;
-  // Or the GGUF file.
-  const std::string& directory() const;
+  // The source's name, or the path loaded.
+  const std::string& name() const;
+  const std::shared_ptr<Device>& device() const;
+
+  // Replaces the values of all weights; they are rounded to the types in which the model holds
+  // them. Only between passes: no Engine may be in step(). After an error the model is as before.
+  Status update_weights(const TensorSource& tensors);
+  // 1, and one more after each update: what was computed under another version (keys and values of
+  // a prefix) is of another model.
+  uint64_t weights_version() const;
 
   // looplm's own view of the model.
   struct Parts;

@@ -15,11 +15,25 @@
 
 namespace looplm {
 
+// What a text is, which decides the ids that stand around it.
+//
+// A tokenizer's file names ids that go in front of a whole text (a begin-of-text id, for example)
+// and ids that go behind it. What goes behind would end a text that is to be continued, so it is
+// only for documents that are read as a whole. What goes in front is not added a second time where
+// the text begins with it already, written out and read as special tokens.
+enum class EncodeAs {
+  kPrompt,        // begins here and goes on: ids in front, none behind
+  kDocument,      // begins and ends here: ids in front and behind
+  kContinuation,  // goes on from ids that are there already: the text's own ids alone
+};
+
 struct EncodeOptions {
-  // Add what the file's post-processor adds around a text (a begin-of-text id, for example).
-  bool add_special_tokens = true;
+  EncodeAs as = EncodeAs::kPrompt;
   // Recognise special tokens written in the text. Turn off for text from strangers.
   bool parse_special = true;
+  // Where to count bytes that have no token in a vocabulary that has no unknown token either; they
+  // are left out then, as Hugging Face's tokenizers leaves them out. Null: they are an error.
+  int64_t* lost_bytes = nullptr;
 };
 
 // One text may be encoded by several threads at once with the same tokenizer.
@@ -32,9 +46,13 @@ class Tokenizer {
   static Result<std::unique_ptr<Tokenizer>> parse(std::string_view json, const std::string& name);
   ~Tokenizer();
 
-  // Bytes that are not UTF-8 are read as U+FFFD, one for each maximal broken part. Bytes for which
-  // the vocabulary has no token are left out, as the reference library does.
-  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  // Bytes that are not UTF-8 are read as U+FFFD, one for each maximal broken part. Errors: text
+  // that would be lost (see EncodeOptions), and a pattern of the file that needs more steps on this
+  // text than PCRE2 allows.
+  Result<std::vector<int32_t>> encode(std::string_view text,
+                                      const EncodeOptions& options = {}) const;
+  // What encode puts in front of a prompt.
+  const std::vector<int32_t>& ids_in_front() const;
 
   // Text of ids; broken UTF-8 becomes U+FFFD. Ids outside the vocabulary have no text.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;

@@ -29,6 +29,7 @@ struct TrainStart {
   std::string machine;          // processor, threads, instruction set
   double peak_flops = 0;        // measured arithmetic rate in the run's precision
   std::vector<PlannedMemory> memory;
+  std::vector<std::string> notes;  // what the user should know, in sentences
 };
 
 struct StepReport {

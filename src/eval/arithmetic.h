@@ -19,6 +19,9 @@
 
 namespace looplm {
 
+// The characters of prompts and completions.
+inline constexpr const char* kArithmeticAlphabet = "0123456789+-*=";
+
 // A sixteenth of all prompts, chosen by a hash of the prompt, is held out.
 enum class ArithmeticSplit { kTrain, kHeldOut };
 

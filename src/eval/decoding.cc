@@ -48,21 +48,20 @@ Result<Timed> replay_once(Model& model, const std::vector<std::vector<bool>>& re
 
 std::vector<DecodeMode> decode_modes(const ModelConfig& config, const DecodeModeLists& lists) {
   std::vector<DecodeMode> all = {{"plain"}};
-  for (double loop : lists.commit_loops) {
-    all.push_back({fmt::format("speculate loop:{:.0f}", loop), {}, {CommitKind::kLoop, loop}});
-  }
-  for (double q : lists.commit_gates) {
-    if (config.exit_gate) {
-      all.push_back({fmt::format("speculate q:{}", q), {}, {CommitKind::kGate, q}});
+  const auto commits = [&](CommitKind kind, const std::vector<double>& thresholds) {
+    if (kind == CommitKind::kGate && !config.exit_gate) return;
+    for (const double t : thresholds) {
+      all.push_back({fmt::format("speculate {}:{}", commit_kind_name(kind), t), {}, {kind, t}});
     }
-  }
-  for (double margin : lists.commit_margins) {
-    all.push_back({fmt::format("speculate margin:{}", margin), {}, {CommitKind::kMargin, margin}});
-  }
-  for (double q : lists.exit_gates) {
-    if (config.exit_gate) {
-      all.push_back({fmt::format("exit q:{}", q), {ExitKind::kGate, q, 1, 0}, {}});
-    }
+  };
+  commits(CommitKind::kLoop, lists.commit_loops);
+  commits(CommitKind::kGate, lists.commit_gates);
+  commits(CommitKind::kMargin, lists.commit_margins);
+  for (const double q : lists.exit_gates) {
+    if (!config.exit_gate) break;
+    all.push_back({fmt::format("exit {}:{}", exit_kind_name(ExitKind::kGate), q),
+                   {ExitKind::kGate, q, 1, 0},
+                   {}});
   }
   return all;
 }

@@ -12,6 +12,7 @@
 #include "looplm/status.h"
 
 #include "eval/examples.h"
+#include "infer/exit_rule.h"
 
 namespace looplm {
 
@@ -19,26 +20,31 @@ namespace looplm {
 // that predicts the token.
 struct DepthScores {
   int64_t loops = 0;
-  int64_t tokens = 0;             // scored
-  std::vector<float> nll;         // nats
-  std::vector<uint8_t> right;     // whether the most likely token is the one
-  std::vector<int32_t> best;      // the most likely token; of equals the lowest id
-  std::vector<float> gate;        // gate logits; 0 for a model without a gate
-  std::vector<float> difference;  // |h_t - h_{t-1}|, h the normed state; after the first loop 0
-  std::vector<float> norm;        // |h_t|
-  std::vector<float> margin;      // probability of the most likely token less the second's
-  std::vector<float> entropy;     // of the next token, nats
+  int64_t tokens = 0;          // scored
+  std::vector<float> nll;      // nats
+  std::vector<uint8_t> right;  // whether the most likely token is the one
+  std::vector<int32_t> best;   // the most likely token; of equals the lowest id
+  std::vector<float> gate;     // gate logits; 0 for a model without a gate
+  // In double, as decoding sees them, so that exits are its exits whatever the threshold.
+  std::vector<double> difference;  // |h_t - h_{t-1}|, h the normed state; after the first loop 0
+  std::vector<double> norm;        // |h_t|
+  std::vector<double> margin;      // probability of the most likely token less the second's
+  std::vector<double> entropy;     // of the next token, nats
   size_t at(int64_t loop, int64_t token) const {
     return static_cast<size_t>(loop * tokens + token);
   }
 
-  // Loops (from 1) that an exit rule runs for a token: the first, from min_loops on, after which it
-  // has enough, and max_loops (0: trained_loops) if there is none before. As decoding decides
-  // (exit_rule.h).
+  // What an exit rule sees after `loop` (from 0). Figures that were not recorded are 0.
+  LoopFigures figures(int64_t loop, int64_t token) const;
+  // Loops (from 1) that decoding runs for a token: the first, from min_loops on, after which the
+  // rule has enough, and max_loops (0: trained_loops) if there is none before.
   int64_t exit_loop(int64_t token, const ExitOptions& exit, int64_t trained_loops) const;
-  // Of q-exit.
-  int64_t exit_loop(int64_t token, double threshold, int64_t trained_loops) const;
 };
+
+// The numbers that decide whether a token exits before `trained_loops` (ExitRule::figure), of all
+// tokens and loops, ascending; those that no threshold reaches left out.
+std::vector<double> exit_figures(std::span<const DepthScores> scores, ExitKind kind,
+                                 int64_t trained_loops);
 
 struct ScoreOptions {
   // Positions per pass. Results do not depend on it.

@@ -1,14 +1,14 @@
 #include <fstream>
 #include <map>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "looplm/trace.h"
 
+#include "eval/data_report.h"
 #include "eval/depth_scores.h"
-#include "eval/depth_table.h"
 #include "eval/examples.h"
-#include "eval/report.h"
 #include "infer/position.h"
 #include "infer/softmax.h"
 #include "infer/test_model.h"
@@ -18,6 +18,10 @@ namespace looplm {
 namespace {
 
 using testing::HasSubstr;
+
+ExitOptions gate_exit(double threshold) {
+  return {.kind = ExitKind::kGate, .threshold = threshold};
+}
 
 class EvalModel : public testing::Test {
  protected:
@@ -71,7 +75,7 @@ TEST_F(EvalModel, ScoresAndExitsAreThoseOfTheTrace) {
       while (exit < trained && (exit == 0 || mass < threshold)) {
         mass += seen.at(exit++, at).exit_probability;
       }
-      EXPECT_EQ(s.exit_loop(token, threshold, trained), exit) << threshold;
+      EXPECT_EQ(s.exit_loop(token, gate_exit(threshold), trained), exit) << threshold;
     }
     ++token;
   }
@@ -111,10 +115,10 @@ void expect_same(const DepthScores& a, const DepthScores& b) {
   EXPECT_EQ(a.best, b.best);
   EXPECT_TRUE(same_bits(a.nll, b.nll));
   EXPECT_TRUE(same_bits(a.gate, b.gate));
-  EXPECT_TRUE(same_bits(a.difference, b.difference));
-  EXPECT_TRUE(same_bits(a.norm, b.norm));
-  EXPECT_TRUE(same_bits(a.margin, b.margin));
-  EXPECT_TRUE(same_bits(a.entropy, b.entropy));
+  EXPECT_EQ(a.difference, b.difference);
+  EXPECT_EQ(a.norm, b.norm);
+  EXPECT_EQ(a.margin, b.margin);
+  EXPECT_EQ(a.entropy, b.entropy);
 }
 
 TEST_F(EvalModel, ManyTextsAtOnceScoreAsEachAlone) {
@@ -183,10 +187,10 @@ TEST_F(EvalModel, FiguresAreThoseOfTheTrace) {
       const std::span<const float> logits(all.data() + row * vocabulary, vocabulary);
       const size_t at = s.at(t, token);
       EXPECT_EQ(s.gate[at], cell.gate_logit);
-      EXPECT_EQ(s.difference[at], static_cast<float>(cell.hidden_difference));
-      EXPECT_EQ(s.norm[at], static_cast<float>(cell.hidden_norm));
-      EXPECT_FLOAT_EQ(s.entropy[at], static_cast<float>(cell.entropy));
-      EXPECT_FLOAT_EQ(s.margin[at], static_cast<float>(softmax_margin(logits)));
+      EXPECT_EQ(s.difference[at], cell.hidden_difference);
+      EXPECT_EQ(s.norm[at], cell.hidden_norm);
+      EXPECT_EQ(s.entropy[at], cell.entropy);
+      EXPECT_EQ(s.margin[at], summarize_softmax(logits).margin);
       EXPECT_EQ(s.best[at], cell.top[0].id);
     }
     ++token;
@@ -210,10 +214,10 @@ TEST_F(EvalModel, ExitsAreThoseOfDecoding) {
       for (const int64_t min_loops : {1, 2}) {
         for (const int64_t max_loops : {0, 5}) {
           const ExitOptions exit = {kind, threshold, min_loops, max_loops};
-          auto rule = make_exit_rule(exit, true);
+          const auto rule = make_exit_rule(exit, true);
           if (!rule.ok()) continue;  // a share above 1
           const int64_t last = max_loops == 0 ? trained : max_loops;
-          PositionReader reader(model_->config(), **rule, ReadOut::kSelected, min_loops, last);
+          PositionReader reader(model_->config(), rule.value(), ReadOut::kSelected, min_loops, last);
           int64_t token = 0;
           for (int64_t i = 0; i + 1 < tokens; ++i) {
             if (!example_.scored[static_cast<size_t>(i) + 1]) continue;
@@ -234,6 +238,66 @@ TEST_F(EvalModel, ExitsAreThoseOfDecoding) {
     }
   }
   EXPECT_EQ(seen.size(), 5u);  // every depth occurs
+}
+
+// What the engine runs for each token that it writes is what is decided afterwards of the text, for
+// thresholds in general position, at both ends of their range, and equal to a figure of the first
+// token.
+TEST(Exits, OfflineAreThoseOfTheEngine) {
+  TempDir dir;
+  std::map<ExitKind, std::map<int64_t, int>> seen;
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    ModelConfig config = small_config();
+    config.loops = 2 + static_cast<int64_t>(seed);
+    const std::string path = dir.file(fmt::format("model-{}", seed));
+    write_test_checkpoint(path, random_parameters(config, seed), config);
+    const auto model = Model::load(path, {.threads = 1}).value();
+    const std::vector<int32_t> prompt = random_ids(5, config.vocab_size, seed);
+    const auto check = [&](const ExitOptions& exit) {
+      GenerateOptions o;
+      o.max_tokens = 6;
+      o.ignore_eos = true;
+      o.exit = exit;
+      const Generation text = generate(*model, prompt, o).value();
+      EvalExample example;
+      example.ids = prompt;
+      for (const GeneratedToken& token : text.tokens) example.ids.push_back(token.id);
+      example.scored.assign(example.ids.size(), false);
+      std::fill(example.scored.begin() + std::ssize(prompt), example.scored.end(), true);
+      const int64_t loops = exit.max_loops == 0 ? config.loops : exit.max_loops;
+      const DepthScores s = score_depths(*model, example, loops).value();
+      for (int64_t i = 0; i < s.tokens; ++i) {
+        const int64_t decoded = text.tokens[static_cast<size_t>(i)].loops;
+        EXPECT_EQ(s.exit_loop(i, exit, config.loops), decoded)
+            << exit_kind_name(exit.kind) << " " << exit.threshold << ", token " << i;
+        ++seen[exit.kind][decoded];
+      }
+      return s;
+    };
+    for (const ExitRuleInfo& rule : exit_rules()) {
+      for (const auto& [min_loops, max_loops] : {std::pair(1, 0), std::pair(2, 7)}) {
+        const auto with = [&](double threshold) {
+          return ExitOptions{rule.kind, threshold, min_loops, max_loops};
+        };
+        std::vector<double> thresholds = {0, 1, 0.3, 0.7, rule.threshold};
+        // The first token's figures are the same whatever the exit.
+        const DepthScores fixed = check({ExitKind::kFixed, 1, min_loops, max_loops});
+        ExitRule figures(rule.kind, 0);
+        for (int64_t t = 0; t < fixed.loops; ++t) {
+          const double f = figures.figure(fixed.figures(t, 0));
+          for (const double at : {f, std::nextafter(f, 0), std::nextafter(f, INFINITY)}) {
+            if (std::isfinite(at)) thresholds.push_back(at);
+          }
+        }
+        for (const double threshold : thresholds) {
+          if (threshold <= rule.most_threshold) check(with(threshold));
+        }
+      }
+    }
+  }
+  for (const auto& [kind, loops] : seen) {
+    EXPECT_GE(loops.size(), kind == ExitKind::kFixed ? 5u : 4u) << exit_kind_name(kind);
+  }
 }
 
 TEST_F(EvalModel, ExamplesThatCannotBeScoredAreNamed) {
@@ -268,11 +332,43 @@ std::vector<DepthScores> hand_made() {
   return {a, b};
 }
 
+// As looplm eval --data measures them.
+TaskResult measured(const std::vector<DepthScores>& scores, const std::vector<double>& thresholds,
+                    int64_t resamples = 1000) {
+  const int64_t loops = scores.front().loops;
+  const Task task = data_task("d.jsonl", "");
+  TaskQuestions questions;
+  std::vector<size_t> first = {0};
+  for (size_t i = 0; i < scores.size(); ++i) {
+    questions.questions.emplace_back().texts.resize(1);
+    first.push_back(i + 1);
+  }
+  TaskResult result;
+  result.table = outcome_table(
+      scored_outcomes(task, questions, scores, first,
+                      depth_settings(depths_to(loops), {{ExitKind::kGate, thresholds}}, {}, loops),
+                      loops),
+      {.trained_loops = loops, .resamples = resamples});
+  return result;
+}
+
+struct Row {
+  double mean_loops;
+  Estimate nll, accuracy, exact;
+  std::optional<Estimate> nll_gain, accuracy_gain;
+};
+std::vector<Row> rows_of(const TaskResult& result) {
+  std::vector<Row> rows;
+  for (const OutcomeRow& r : result.table.rows) {
+    rows.push_back({r.mean_loops, r.values[0], r.values[1], r.values[2], r.gains[0], r.gains[1]});
+  }
+  return rows;
+}
+
 TEST(DepthTable, FiguresOfAHandMadeCase) {
-  DepthTableOptions options;
-  options.trained_loops = 2;
-  options.thresholds = {0.5};
-  const DepthTable table = depth_table(hand_made(), options);
+  struct {
+    std::vector<Row> rows;
+  } const table = {rows_of(measured(hand_made(), {0.5}))};
   ASSERT_EQ(table.rows.size(), 3u);
   EXPECT_DOUBLE_EQ(table.rows[0].nll.value, 2.5);
   EXPECT_DOUBLE_EQ(table.rows[0].accuracy.value, 0.25);
@@ -280,7 +376,7 @@ TEST(DepthTable, FiguresOfAHandMadeCase) {
   EXPECT_DOUBLE_EQ(table.rows[1].nll.value, 1);
   EXPECT_DOUBLE_EQ(table.rows[1].accuracy.value, 0.75);
   EXPECT_DOUBLE_EQ(table.rows[1].exact.value, 0.5);
-  const DepthRow& q = table.rows[2];
+  const Row& q = table.rows[2];
   EXPECT_DOUBLE_EQ(q.mean_loops, 1.75);
   EXPECT_DOUBLE_EQ(q.nll.value, 4.5 / 4);
   EXPECT_DOUBLE_EQ(q.accuracy.value, 0.75);
@@ -289,7 +385,7 @@ TEST(DepthTable, FiguresOfAHandMadeCase) {
   // Resamples are aa, ab, ba or bb: the extremes are those of each example alone.
   EXPECT_DOUBLE_EQ(table.rows[0].nll.low, 1.5);
   EXPECT_DOUBLE_EQ(table.rows[0].nll.high, 3.5);
-  EXPECT_EQ(depth_table(hand_made(), options).rows[0].nll.low, table.rows[0].nll.low);
+  EXPECT_EQ(rows_of(measured(hand_made(), {0.5}))[0].nll.low, table.rows[0].nll.low);
 }
 
 TEST(DepthTable, IntervalCoversTheTruthAboutAsOftenAsItSays) {
@@ -306,10 +402,7 @@ TEST(DepthTable, IntervalCoversTheTruthAboutAsOftenAsItSays) {
       s.gate = {0};
       scores.push_back(s);
     }
-    DepthTableOptions options;
-    options.trained_loops = 1;
-    options.resamples = 200;
-    const Estimate accuracy = depth_table(scores, options).rows[0].accuracy;
+    const Estimate accuracy = rows_of(measured(scores, {}, 200))[0].accuracy;
     covered += accuracy.low <= 0.7 && 0.7 <= accuracy.high;
   }
   EXPECT_GE(covered, 86);
@@ -321,35 +414,70 @@ TEST(DepthTable, AHigherThresholdLoopsLonger) {
   s.gate = {0, -1, 0, 0};
   int64_t before = 1;
   for (double q = 0; q <= 1; q += 0.05) {
-    const int64_t loops = s.exit_loop(0, q, 2);
+    const int64_t loops = s.exit_loop(0, gate_exit(q), 2);
     EXPECT_GE(loops, before);
     before = loops;
   }
-  EXPECT_EQ(s.exit_loop(0, 0.4999, 2), 1);
-  EXPECT_EQ(s.exit_loop(0, 0.5001, 2), 2);
+  EXPECT_EQ(s.exit_loop(0, gate_exit(0.4999), 2), 1);
+  EXPECT_EQ(s.exit_loop(0, gate_exit(0.5001), 2), 2);
 }
 
-TEST(DepthTable, Interpolates) {
-  EXPECT_DOUBLE_EQ(interpolate({4, 2, 1}, 1), 4);
-  EXPECT_DOUBLE_EQ(interpolate({4, 2, 1}, 1.25), 3.5);
-  EXPECT_DOUBLE_EQ(interpolate({4, 2, 1}, 3), 1);
-  EXPECT_DOUBLE_EQ(interpolate({4}, 1), 4);
+TEST(DepthTable, InterpolatesBetweenFixedDepths) {
+  // Fixed depths of 1, 2 and 3 loops at 4, 2 and 1 nats, and a rule at 0 nats.
+  const auto gain_at = [](double mean_loops) {
+    std::vector<DepthSetting> settings = depth_settings(depths_to(3), {}, {}, 3);
+    settings.push_back({gate_exit(0.5)});
+    Outcomes outcomes(settings, {{"nll", MetricColumn::Form::kRatio, 2, 1, 0, false, true}}, 3, 1);
+    const double nll[] = {4, 2, 1, 0}, loops[] = {1, 2, 3, mean_loops};
+    for (size_t s = 0; s < 4; ++s) {
+      outcomes.at(0, s)[Outcomes::kLoops] = loops[s];
+      outcomes.at(0, s)[Outcomes::kTokens] = 1;
+      outcomes.at(0, s)[2] = nll[s];
+    }
+    return outcome_figures(outcomes, std::vector<uint32_t>{0})[3].gains[0];
+  };
+  EXPECT_DOUBLE_EQ(gain_at(1).value(), 4);
+  EXPECT_DOUBLE_EQ(gain_at(1.25).value(), 3.5);
+  EXPECT_DOUBLE_EQ(gain_at(3).value(), 1);
+  EXPECT_EQ(gain_at(3.5), std::nullopt);  // outside what was measured
 }
 
 TEST(Report, TablesNameEveryDepthAndThreshold) {
-  DepthTableOptions options;
-  options.trained_loops = 2;
-  options.thresholds = {0.5};
-  const DepthTable table = depth_table(hand_made(), options);
-  const std::string text = depth_table_text(table);
+  const TaskResult result = measured(hand_made(), {0.5});
+  const std::string text = data_text(result, TableFormat::kText);
   EXPECT_THAT(text, HasSubstr("1 loop "));
   EXPECT_THAT(text, HasSubstr("2 loops, as trained"));
   EXPECT_THAT(text, HasSubstr("q 0.50"));
   EXPECT_THAT(text, HasSubstr("75.0%"));
-  EXPECT_THAT(depth_table_markdown(table), HasSubstr("|---|---:|"));
-  const OrderedJson json = depth_table_json(table);
+  for (const char* title :
+       {"mean loops", "nll (nats)", "accuracy", "exact match", "nll gain", "(points)"}) {
+    EXPECT_THAT(text, HasSubstr(title));
+  }
+  EXPECT_THAT(data_text(result, TableFormat::kMarkdown), HasSubstr("|---|---:|"));
+  const OrderedJson json = data_json(result);
+  EXPECT_EQ(json["examples"], 2);
+  EXPECT_EQ(json["tokens"], 4);
+  EXPECT_EQ(json["rows"][0]["loops"], 1);
+  EXPECT_EQ(json["rows"][2]["exit"], "q");
   EXPECT_EQ(json["rows"][2]["threshold"], 0.5);
   EXPECT_EQ(json["rows"][1]["accuracy"]["value"], 0.75);
+  EXPECT_EQ(json["rows"][1]["exact_match"]["value"], 0.5);
+  EXPECT_TRUE(json["rows"][2].contains("nll_gain") && json["rows"][2].contains("accuracy_gain"));
+}
+
+TEST(Report, GroupsStandInTheOrderOfTheirValues) {
+  TaskResult result = measured(hand_made(), {0.5});
+  result.category = "hops";
+  for (const char* name : {"b", "10", "9", "a", "-1.5"}) {
+    result.categories.push_back({name, result.table, {}, {}});
+  }
+  std::string order;
+  const OrderedJson json = data_json(result);
+  for (const auto& [name, group] : json["groups"].items()) order += name + " ";
+  EXPECT_EQ(order, "-1.5 9 10 a b ");
+  EXPECT_THAT(
+      data_text(result, TableFormat::kText),
+      testing::AllOf(HasSubstr("after each loop, by hops"), HasSubstr("mean loops, q 0.50")));
 }
 
 class Examples : public testing::Test {
@@ -386,6 +514,30 @@ TEST_F(Examples, ReadIdsAndText) {
   EXPECT_EQ(text[0].ids, text[1].ids);
   limit_ = 1;
   EXPECT_EQ(read("{\"text\": \"abc\"}\n{\"text\": \"abc\"}\n", tokenizer.get()).value().size(), 1u);
+}
+
+TEST_F(Examples, TextBeginsAsAPromptDoes) {
+  write_byte_tokenizer(dir_.file("."), 0);
+  Json file = read_json_file(dir_.file("tokenizer.json")).value();
+  file["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "single": [
+      {"SpecialToken": {"id": "<b>"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<b>"}}],
+      "special_tokens": {"<b>": {"ids": [0]}}})");
+  const auto tokenizer = Tokenizer::parse(file.dump(), "test").value();
+  const std::vector<EvalExample> examples =
+      read("{\"text\": \"ab\"}\n{\"prompt\": \"a\", \"completion\": \"b\"}\n", tokenizer.get())
+          .value();
+  for (const EvalExample& example : examples) {
+    EXPECT_EQ(example.ids, tokenizer->encode("ab").value());
+    EXPECT_EQ(example.ids[0], 0);
+    EXPECT_EQ(example.ids.size(), 3u) << "no end behind what goes on";
+  }
+  EXPECT_THAT(examples[0].scored, testing::ElementsAre(false, true, true));
+  EXPECT_THAT(examples[1].scored, testing::ElementsAre(false, false, true));
+
+  file["model"]["vocab"].erase("b");
+  const auto lossy = Tokenizer::parse(file.dump(), "test").value();
+  EXPECT_ERROR_SAYS(read("{\"text\": \"a\"}\n{\"text\": \"ab\"}", lossy.get()), "x.jsonl:2",
+                    "token for 'b'");
 }
 
 TEST_F(Examples, ErrorsNameTheLineAndWhatIsWrong) {

@@ -46,11 +46,10 @@ Result<EvalExample> example_of(Json object, const Tokenizer* tokenizer, const st
           "{}: the model has no tokenizer.json; expected 'prompt_ids' and 'completion_ids'",
           where));
     }
-    for (const CorpusSegment& segment : document) {
-      append(example,
-             tokenizer->encode(segment.text, {.add_special_tokens = false, .parse_special = false}),
-             segment.learnt);
-    }
+    Result<DocumentIds> coded = encode_document(document, *tokenizer);
+    if (!coded.ok()) return coded.status().with_context(where);
+    example.ids = std::move(coded->ids);
+    example.scored = std::move(coded->learnt);
   }
   if (!example.scored.empty()) example.scored[0] = false;
   example.fields = std::move(object);

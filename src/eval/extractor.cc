@@ -1,7 +1,5 @@
 #include "eval/extractor.h"
 
-#include <stdexcept>
-
 #include "eval/answer_number.h"
 #include "eval/answer_text.h"
 
@@ -14,11 +12,14 @@ std::string stripped(const std::string& text) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
 }
 
-std::optional<std::string> find_pattern(const Regex& regex, Take take, const std::string& text) {
+Result<std::optional<std::string>> find_pattern(const Regex& regex, Take take,
+                                                const std::string& text) {
   Regex::Matcher matcher(regex);
   std::optional<std::string> answer;
   size_t begin = 0, end = 0;
-  for (size_t from = 0; from <= text.size() && matcher.find(text, from, &begin, &end);) {
+  for (size_t from = 0; from <= text.size();) {
+    LOOPLM_ASSIGN_OR_RETURN(const bool found, matcher.find(text, from, &begin, &end));
+    if (!found) break;
     size_t group_begin = begin, group_end = end;
     for (size_t g = 1; g <= regex.groups(); ++g) {
       if (matcher.group(g, &group_begin, &group_end)) break;
@@ -72,11 +73,7 @@ Result<std::optional<std::string>> Extractor::find(const std::string& text) cons
     case ExtractorKind::kWhole:
       return Answer(stripped(text));
     case ExtractorKind::kPattern:
-      try {
-        return find_pattern(*regex_, take_, text);
-      } catch (const std::runtime_error& e) {
-        return invalid_argument(e.what());
-      }
+      return find_pattern(*regex_, take_, text);
     case ExtractorKind::kNumber: {
       const std::vector<FoundNumber> found = numbers_in(text);
       if (found.empty()) return Answer();

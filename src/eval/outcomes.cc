@@ -9,17 +9,9 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "base/rng.h"
 
 namespace looplm {
 namespace {
-
-// Of one setting, over some questions.
-struct Figures {
-  double mean_loops = 0;
-  std::vector<double> values;
-  std::vector<std::optional<double>> gains;
-};
 
 // The value at `x` of a curve given at some points, in ascending order, linearly between.
 std::optional<double> between(const std::vector<std::pair<double, double>>& curve, double x) {
@@ -33,53 +25,6 @@ std::optional<double> between(const std::vector<std::pair<double, double>>& curv
   return below->second * (1 - share) + above->second * share;
 }
 
-std::vector<Figures> figures(const Outcomes& outcomes, std::span<const uint32_t> questions) {
-  const size_t settings = outcomes.settings().size(), width = outcomes.width();
-  std::vector<double> sums(settings * width);
-  for (const uint32_t q : questions) {
-    // A question's settings stand one after the other.
-    const double* from = outcomes.at(q, 0).data();
-    for (size_t i = 0; i < sums.size(); ++i) sums[i] += from[i];
-  }
-  const std::vector<MetricColumn>& metrics = outcomes.metrics();
-  std::vector<Figures> all(settings);
-  std::vector<std::vector<std::pair<double, double>>> curves(metrics.size());
-  for (size_t s = 0; s < settings; ++s) {
-    const std::span<const double> of_setting = std::span(sums).subspan(s * width, width);
-    Figures& f = all[s];
-    f.mean_loops = of_setting[Outcomes::kLoops] / of_setting[Outcomes::kTokens];
-    for (size_t m = 0; m < metrics.size(); ++m) {
-      f.values.push_back(metrics[m].value(of_setting));
-      if (outcomes.settings()[s].fixed()) curves[m].emplace_back(f.mean_loops, f.values[m]);
-    }
-  }
-  for (auto& curve : curves) std::sort(curve.begin(), curve.end());
-  for (size_t s = 0; s < settings; ++s) {
-    for (size_t m = 0; m < metrics.size(); ++m) {
-      std::optional<double> gain;
-      if (!outcomes.settings()[s].fixed()) {
-        if (const auto fixed = between(curves[m], all[s].mean_loops)) {
-          gain = metrics[m].lower_is_better ? *fixed - all[s].values[m] : all[s].values[m] - *fixed;
-        }
-      }
-      all[s].gains.push_back(gain);
-    }
-  }
-  return all;
-}
-
-// Puts the interval around a value, from the same figure of every resample.
-Estimate estimate(double value, std::vector<double> resampled) {
-  std::erase_if(resampled, [](double x) { return std::isnan(x); });
-  if (resampled.empty()) return {value, value, value};
-  std::sort(resampled.begin(), resampled.end());
-  const auto percentile = [&](double share) {
-    const double at = share * static_cast<double>(resampled.size() - 1);
-    return resampled[static_cast<size_t>(std::llround(at))];
-  };
-  return {value, percentile(0.025), percentile(0.975)};
-}
-
 // In short, where that says it all.
 std::string threshold_text(double threshold, bool two_decimals) {
   const std::string text =
@@ -90,24 +35,6 @@ std::string threshold_text(double threshold, bool two_decimals) {
 }
 
 }  // namespace
-
-const char* exit_rule_name(ExitKind kind) {
-  switch (kind) {
-    case ExitKind::kFixed:
-      return "fixed";
-    case ExitKind::kGate:
-      return "q";
-    case ExitKind::kHiddenDifference:
-      return "difference";
-    case ExitKind::kRelativeDifference:
-      return "relative";
-    case ExitKind::kMargin:
-      return "margin";
-    case ExitKind::kEntropy:
-      return "entropy";
-  }
-  return "";
-}
 
 double MetricColumn::value(std::span<const double> sums) const {
   if (form == Form::kMacroF1) {
@@ -129,7 +56,7 @@ double MetricColumn::value(std::span<const double> sums) const {
 
 std::string DepthSetting::name() const {
   if (fixed()) return fmt::format("{} loop{}", exit.max_loops, exit.max_loops == 1 ? "" : "s");
-  return fmt::format("{} {}", exit_rule_name(exit.kind),
+  return fmt::format("{} {}", exit_kind_name(exit.kind),
                      threshold_text(exit.threshold, exit.kind == ExitKind::kGate));
 }
 
@@ -140,19 +67,52 @@ const OutcomeRow* OutcomeTable::fixed(int64_t loops) const {
   return row == rows.end() ? nullptr : &*row;
 }
 
+std::vector<OutcomeFigures> outcome_figures(const Outcomes& outcomes,
+                                            std::span<const uint32_t> questions) {
+  const size_t settings = outcomes.settings().size(), width = outcomes.width();
+  std::vector<double> sums(settings * width);
+  for (const uint32_t q : questions) {
+    // A question's settings stand one after the other.
+    const double* from = outcomes.at(q, 0).data();
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += from[i];
+  }
+  const std::vector<MetricColumn>& metrics = outcomes.metrics();
+  std::vector<OutcomeFigures> all(settings);
+  std::vector<std::vector<std::pair<double, double>>> curves(metrics.size());
+  for (size_t s = 0; s < settings; ++s) {
+    const std::span<const double> of_setting = std::span(sums).subspan(s * width, width);
+    OutcomeFigures& f = all[s];
+    f.mean_loops = of_setting[Outcomes::kLoops] / of_setting[Outcomes::kTokens];
+    for (size_t m = 0; m < metrics.size(); ++m) {
+      f.values.push_back(metrics[m].value(of_setting));
+      if (outcomes.settings()[s].fixed()) curves[m].emplace_back(f.mean_loops, f.values[m]);
+    }
+  }
+  for (auto& curve : curves) std::sort(curve.begin(), curve.end());
+  for (size_t s = 0; s < settings; ++s) {
+    for (size_t m = 0; m < metrics.size(); ++m) {
+      std::optional<double> gain;
+      if (!outcomes.settings()[s].fixed()) {
+        if (const auto fixed = between(curves[m], all[s].mean_loops)) {
+          gain = metrics[m].lower_is_better ? *fixed - all[s].values[m] : all[s].values[m] - *fixed;
+        }
+      }
+      all[s].gains.push_back(gain);
+    }
+  }
+  return all;
+}
+
 OutcomeTable outcome_table(const Outcomes& outcomes, std::span<const uint32_t> questions,
                            const OutcomeTableOptions& options) {
   LOOPLM_CHECK(!questions.empty());
-  const std::vector<Figures> all = figures(outcomes, questions);
-  std::vector<std::vector<Figures>> resampled;
-  std::vector<uint32_t> chosen(questions.size());
-  for (int64_t n = 0; n < options.resamples; ++n) {
-    Rng rng(options.seed, static_cast<uint64_t>(n));
-    for (uint32_t& q : chosen) {
-      q = questions[rng.below(static_cast<uint32_t>(questions.size()))];
-    }
-    resampled.push_back(figures(outcomes, chosen));
-  }
+  std::vector<std::vector<OutcomeFigures>> drawn;  // all questions, then each resample
+  std::vector<uint32_t> of(questions.size());
+  for_each_resample(questions.size(), {options.resamples, options.seed}, [&](auto chosen) {
+    for (size_t i = 0; i < of.size(); ++i) of[i] = questions[chosen[i]];
+    drawn.push_back(outcome_figures(outcomes, of));
+  });
+  const std::vector<OutcomeFigures>& all = drawn.front();
 
   OutcomeTable table;
   table.questions = static_cast<int64_t>(questions.size());
@@ -167,13 +127,15 @@ OutcomeTable outcome_table(const Outcomes& outcomes, std::span<const uint32_t> q
     row.mean_loops = all[s].mean_loops;
     for (size_t m = 0; m < table.metrics.size(); ++m) {
       std::vector<double> values, gains;
-      for (const std::vector<Figures>& f : resampled) {
+      for (const std::vector<OutcomeFigures>& f : std::span(drawn).subspan(1)) {
         values.push_back(f[s].values[m]);
         if (f[s].gains[m]) gains.push_back(*f[s].gains[m]);
       }
-      row.values.push_back(estimate(all[s].values[m], std::move(values)));
+      row.values.push_back(percentile_interval(all[s].values[m], std::move(values)));
       row.gains.emplace_back();
-      if (all[s].gains[m]) row.gains.back() = estimate(*all[s].gains[m], std::move(gains));
+      if (all[s].gains[m]) {
+        row.gains.back() = percentile_interval(*all[s].gains[m], std::move(gains));
+      }
     }
     table.rows.push_back(std::move(row));
   }

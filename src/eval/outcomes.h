@@ -11,7 +11,7 @@
 
 #include "looplm/generate.h"
 
-#include "eval/depth_table.h"
+#include "eval/bootstrap.h"
 
 namespace looplm {
 
@@ -34,9 +34,6 @@ struct MetricColumn {
 
   double value(std::span<const double> sums) const;
 };
-
-// As options and results name it: "fixed", "q", "difference", "relative", "margin", "entropy".
-const char* exit_rule_name(ExitKind kind);
 
 // A row of the table: a fixed depth, or an exit rule.
 struct DepthSetting {
@@ -98,6 +95,16 @@ struct OutcomeTable {
   // The row of the depth that the model was trained for, and of one loop; null where not measured.
   const OutcomeRow* fixed(int64_t loops) const;
 };
+
+// Of one setting, over some questions; as OutcomeRow.
+struct OutcomeFigures {
+  double mean_loops = 0;
+  std::vector<double> values;
+  std::vector<std::optional<double>> gains;
+};
+// Of every setting, over these questions, repeats counted; at least one.
+std::vector<OutcomeFigures> outcome_figures(const Outcomes& outcomes,
+                                            std::span<const uint32_t> questions);
 
 struct OutcomeTableOptions {
   int64_t trained_loops = 0;

@@ -2,7 +2,6 @@
 // position: the tokens are known, so that no loop waits for another position's last. Keys and
 // values are then needed for one loop at a time, and between loops a position keeps its state.
 #include <algorithm>
-#include <cmath>
 #include <memory>
 
 #include <fmt/format.h>
@@ -119,7 +118,8 @@ class GroupScorer {
       s.nll.resize(cells);
       s.right.resize(cells);
       s.best.resize(cells);
-      for (std::vector<float>* figure : {&s.gate, &s.difference, &s.norm, &s.margin, &s.entropy}) {
+      s.gate.resize(cells);
+      for (std::vector<double>* figure : {&s.difference, &s.norm, &s.margin, &s.entropy}) {
         figure->resize(cells);
       }
     }
@@ -198,13 +198,10 @@ class GroupScorer {
   void score_row(int64_t loop, int64_t row, const Lane& lane, std::span<const float> logits) {
     const SoftmaxSummary summary = summarize_softmax(logits);
     float* previous = previous_.data() + row * width_;
-    double difference = 0, size = 0;
-    for (int64_t i = 0; i < width_; ++i) {
-      const auto h = static_cast<double>(lane.normed[i]);
-      const double d = h - static_cast<double>(previous[i]);
-      difference += d * d;
-      size += h * h;
-    }
+    const auto size = static_cast<size_t>(width_);
+    std::span<const float> before;
+    if (loop > 0) before = {previous, size};
+    const StateChange change = state_change({lane.normed, size}, before);
     std::copy_n(lane.normed, width_, previous);
     for (const Target& target : row_targets_[static_cast<size_t>(row)]) {
       DepthScores& s = scores_[target.example];
@@ -214,10 +211,10 @@ class GroupScorer {
       s.best[cell] = static_cast<int32_t>(summary.best);
       s.right[cell] = s.best[cell] == target.id;
       s.gate[cell] = lane.gate_logit;
-      s.difference[cell] = loop == 0 ? 0.0f : static_cast<float>(std::sqrt(difference));
-      s.norm[cell] = static_cast<float>(std::sqrt(size));
-      s.margin[cell] = static_cast<float>(summary.margin);
-      s.entropy[cell] = static_cast<float>(summary.entropy);
+      s.difference[cell] = change.difference;
+      s.norm[cell] = change.norm;
+      s.margin[cell] = summary.margin;
+      s.entropy[cell] = summary.entropy;
     }
   }
 

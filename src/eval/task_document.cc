@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "eval/task_report.h"
+#include "infer/exit_rule.h"
 
 namespace looplm {
 namespace {
@@ -22,24 +23,6 @@ Table table_of(const TableCells& cells, std::string caption = {}) {
   table.rows.assign(cells.begin() + 1, cells.end());
   table.caption = std::move(caption);
   return table;
-}
-
-std::string rule_name(ExitKind kind) {
-  switch (kind) {
-    case ExitKind::kFixed:
-      return "fixed depth";
-    case ExitKind::kGate:
-      return "gate (q)";
-    case ExitKind::kHiddenDifference:
-      return "hidden difference";
-    case ExitKind::kRelativeDifference:
-      return "relative difference";
-    case ExitKind::kMargin:
-      return "margin";
-    case ExitKind::kEntropy:
-      return "entropy";
-  }
-  return "";
 }
 
 std::string figure_name(const std::string& task, const char* what) {
@@ -84,7 +67,7 @@ Figure depth_figure(const TaskResult& r) {
   figure.x_label = "mean loops per token";
   figure.y_label = axis(r.table.metrics[0]);
   for (auto& [kind, s] : series) {
-    s.name = rule_name(kind);
+    s.name = exit_rule_info(kind).title;
     s.style = kind == ExitKind::kFixed ? Series::Style::kLinePoints : Series::Style::kPoints;
     figure.series.push_back(std::move(s));
   }

@@ -36,7 +36,7 @@ class QuestionBuilder {
         config_(model.config()),
         tokenizer_(*model.tokenizer()),
         limits_(limits),
-        encode_{.add_special_tokens = true, .parse_special = task.special_tokens} {}
+        encode_{.parse_special = task.special_tokens} {}
 
   Result<TaskQuestions> build() {
     LOOPLM_ASSIGN_OR_RETURN(std::vector<TaskRecord> records,
@@ -79,7 +79,9 @@ class QuestionBuilder {
       Regex::Matcher matcher(replacement.pattern);
       std::string changed;
       size_t from = 0, search = 0, begin = 0, end = 0;
-      while (search <= result.size() && matcher.find(result, search, &begin, &end)) {
+      while (search <= result.size()) {
+        LOOPLM_ASSIGN_OR_RETURN(const bool found, matcher.find(result, search, &begin, &end));
+        if (!found) break;
         changed.append(result, from, begin - from);
         changed += replacement.with;
         from = search = end;
@@ -292,7 +294,7 @@ class QuestionBuilder {
   }
 
   Status fill_generation(TaskQuestion& question) const {
-    question.ids = tokenizer_.encode(question.prompt, encode_);
+    LOOPLM_ASSIGN_OR_RETURN(question.ids, tokenizer_.encode(question.prompt, encode_));
     if (question.ids.empty()) question.ids = begin_ids();
     if (question.ids.empty()) return invalid_argument("the prompt holds no token");
     if (task_.right.empty()) return {};
@@ -317,8 +319,8 @@ class QuestionBuilder {
   // prompt alone does not have.
   Status add_scored(TaskQuestion& question, const std::string& prompt,
                     const std::string& text) const {
-    const std::vector<int32_t> before = tokenizer_.encode(prompt, encode_);
-    std::vector<int32_t> ids = tokenizer_.encode(prompt + text, encode_);
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> before, tokenizer_.encode(prompt, encode_));
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_.encode(prompt + text, encode_));
     auto first = static_cast<size_t>(common_prefix(before, ids));
     if (first == ids.size()) {
       return invalid_argument(fmt::format("'{}' adds no token to its prompt", text));
@@ -386,7 +388,7 @@ Result<TaskQuestions> task_questions(const Task& task, const Model& model,
                                      const QuestionLimits& limits) {
   if (model.tokenizer() == nullptr) {
     return invalid_argument(
-        fmt::format("'{}' has no tokenizer.json, which tasks need", model.directory()));
+        fmt::format("'{}' has no tokenizer.json, which tasks need", model.name()));
   }
   return QuestionBuilder(task, model, limits).build();
 }

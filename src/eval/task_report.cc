@@ -16,19 +16,6 @@ bool has_gains(const OutcomeTable& table) {
   });
 }
 
-std::string row_name(const OutcomeTable& table, const OutcomeRow& row) {
-  const bool trained = row.setting.fixed() && row.setting.exit.max_loops == table.trained_loops;
-  return row.setting.name() + (trained ? ", as trained" : "");
-}
-
-std::string gain_text(const MetricColumn& metric, const Estimate& e) {
-  const double unit = metric.share ? 100 : 1;
-  const int digits = metric.share ? 1 : 3;
-  if (e.low == e.high) return fmt::format("{:+.{}f}", unit * e.value, digits);
-  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]", unit * e.value, digits, unit * e.low, digits,
-                     unit * e.high, digits);
-}
-
 std::string relative_text(const OutcomeCategory& c) {
   if (!c.gain) return "";
   return std::isfinite(*c.gain) ? fmt::format("{:+.1f}%", 100 * *c.gain) : "from 0";
@@ -38,10 +25,6 @@ std::string short_value(const MetricColumn& metric, double value) {
   return metric.share ? fmt::format("{:.1f}%", 100 * value) : fmt::format("{:.3f}", value);
 }
 
-OrderedJson to_json(const Estimate& e) {
-  return {{"value", e.value}, {"low", e.low}, {"high", e.high}};
-}
-
 OrderedJson table_json(const OutcomeTable& table) {
   OrderedJson json;
   json["questions"] = table.questions;
@@ -49,17 +32,10 @@ OrderedJson table_json(const OutcomeTable& table) {
   json["trained_loops"] = table.trained_loops;
   json["rows"] = OrderedJson::array();
   for (const OutcomeRow& row : table.rows) {
-    OrderedJson entry;
-    entry["exit"] = exit_rule_name(row.setting.exit.kind);
-    if (row.setting.fixed()) {
-      entry["loops"] = row.setting.exit.max_loops;
-    } else {
-      entry["threshold"] = row.setting.exit.threshold;
-    }
-    entry["mean_loops"] = row.mean_loops;
+    OrderedJson entry = setting_json(row);
     for (size_t m = 0; m < table.metrics.size(); ++m) {
-      entry[table.metrics[m].name] = to_json(row.values[m]);
-      if (row.gains[m]) entry["gain"][table.metrics[m].name] = to_json(*row.gains[m]);
+      entry[table.metrics[m].name] = interval_json(row.values[m]);
+      if (row.gains[m]) entry["gain"][table.metrics[m].name] = interval_json(*row.gains[m]);
     }
     json["rows"].push_back(entry);
   }
@@ -80,7 +56,7 @@ void add_csv(const std::string& task, const std::string& category, const Outcome
     for (size_t m = 0; m < table.metrics.size(); ++m) {
       const Estimate& v = row.values[m];
       csv += fmt::format("{},{},{},{},{},{:.6g},{},{},{:.8g},{:.8g},{:.8g}", csv_field(task),
-                         csv_field(category), exit_rule_name(exit.kind),
+                         csv_field(category), exit_kind_name(exit.kind),
                          row.setting.fixed() ? "" : fmt::format("{:.8g}", exit.threshold),
                          row.setting.fixed() ? fmt::to_string(exit.max_loops) : "", row.mean_loops,
                          table.questions, csv_field(table.metrics[m].name), v.value, v.low, v.high);
@@ -91,6 +67,35 @@ void add_csv(const std::string& task, const std::string& category, const Outcome
 }
 
 }  // namespace
+
+std::string row_name(const OutcomeTable& table, const OutcomeRow& row) {
+  const bool trained = row.setting.fixed() && row.setting.exit.max_loops == table.trained_loops;
+  return row.setting.name() + (trained ? ", as trained" : "");
+}
+
+std::string gain_text(const MetricColumn& metric, const Estimate& e) {
+  const double unit = metric.share ? 100 : 1;
+  const int digits = metric.share ? 1 : 3;
+  if (e.low == e.high) return fmt::format("{:+.{}f}", unit * e.value, digits);
+  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]", unit * e.value, digits, unit * e.low, digits,
+                     unit * e.high, digits);
+}
+
+OrderedJson interval_json(const Estimate& e) {
+  return {{"value", e.value}, {"low", e.low}, {"high", e.high}};
+}
+
+OrderedJson setting_json(const OutcomeRow& row) {
+  OrderedJson json;
+  json["exit"] = exit_kind_name(row.setting.exit.kind);
+  if (row.setting.fixed()) {
+    json["loops"] = row.setting.exit.max_loops;
+  } else {
+    json["threshold"] = row.setting.exit.threshold;
+  }
+  json["mean_loops"] = row.mean_loops;
+  return json;
+}
 
 std::string estimate_text(const MetricColumn& metric, const Estimate& e) {
   const std::string value = short_value(metric, e.value);

@@ -31,6 +31,15 @@ std::string task_text(const TaskResult& result, TableFormat format);
 OrderedJson task_json(const TaskResult& result);
 std::string tasks_csv(const std::vector<TaskResult>& results);
 
+// Parts of these. "3 loops, as trained".
+std::string row_name(const OutcomeTable& table, const OutcomeRow& row);
+// "+1.2 [+0.4, +2.0]", points of a share.
+std::string gain_text(const MetricColumn& metric, const Estimate& estimate);
+// {value, low, high}
+OrderedJson interval_json(const Estimate& estimate);
+// How the row exits, and its mean loops.
+OrderedJson setting_json(const OutcomeRow& row);
+
 // "68.2% [65.1, 71.0]", "1.031 [0.994, 1.070]"; the interval is left out where it is a point.
 std::string estimate_text(const MetricColumn& metric, const Estimate& estimate);
 

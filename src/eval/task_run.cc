@@ -1,7 +1,5 @@
 #include "eval/task_run.h"
 
-#include <numeric>
-
 #include <fmt/format.h>
 
 #include "base/timer.h"
@@ -39,9 +37,8 @@ Result<Outcomes> run_scored(Model& model, const Task& task, TaskQuestions& quest
       score_depths(model, texts.examples, std::max(options.loops, trained), score));
   result.seconds = timer.seconds();
   result.texts = static_cast<int64_t>(texts.examples.size());
-  std::vector<int64_t> depths(static_cast<size_t>(options.loops));
-  std::iota(depths.begin(), depths.end(), int64_t{1});
-  const std::vector<DepthSetting> settings = depth_settings(depths, options.exits, scores, trained);
+  const std::vector<DepthSetting> settings =
+      depth_settings(depths_to(options.loops), options.exits, scores, trained);
   return scored_outcomes(task, questions, scores, texts.first, settings, trained);
 }
 

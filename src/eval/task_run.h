@@ -64,6 +64,9 @@ struct TaskResult {
   std::vector<std::vector<SavedText>> saved;  // of each setting; generating tasks only
 };
 
+// 1, 2, ..., loops
+std::vector<int64_t> depths_to(int64_t loops);
+
 // The settings of a table: fixed depths, then the rules. `scores` may be empty; automatic
 // thresholds are then left out.
 std::vector<DepthSetting> depth_settings(std::span<const int64_t> depths,
@@ -76,6 +79,10 @@ std::vector<DepthSetting> depth_settings(std::span<const int64_t> depths,
 Outcomes scored_outcomes(const Task& task, const TaskQuestions& questions,
                          std::span<const DepthScores> scores, std::span<const size_t> first_text,
                          const std::vector<DepthSetting>& settings, int64_t trained_loops);
+
+// Of texts that are no task's, each for itself: their `nll` and `token_acc`, in this order.
+Outcomes text_outcomes(std::span<const DepthScores> scores,
+                       const std::vector<DepthSetting>& settings, int64_t trained_loops);
 
 Result<TaskResult> run_task(Model& model, const Task& task, TaskQuestions questions,
                             const TaskRunOptions& options);

@@ -187,7 +187,7 @@ few_shot: {count: 2}
             const bool gate = row.setting.exit.kind == ExitKind::kGate &&
                               1 - survival >= row.setting.exit.threshold;
             const bool close = row.setting.exit.kind == ExitKind::kHiddenDifference && l > 1 &&
-                               static_cast<double>(s.difference[cell]) < row.setting.exit.threshold;
+                               s.difference[cell] < row.setting.exit.threshold;
             if (gate || close) {
               exit = l;
               break;
@@ -298,7 +298,7 @@ TEST_F(TaskRun, AutomaticThresholdsSeeEveryLoopThatARuleCanEndAt) {
   // Two loops: a margin ends after the first, a difference never before the last.
   DepthScores s;
   s.tokens = 3;
-  s.margin = {0.1F, 0.99953F, 0.5F, 0.9F, 0.9F, 0.9F};
+  s.margin = {0.1, 0.99953, 0.5, 0.9, 0.9, 0.9};
   s.difference = {1, 2, 3, 4, 5, 6};
   const auto with = [&](ExitKind kind) {
     std::vector<std::string> names;

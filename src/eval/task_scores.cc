@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -146,47 +147,27 @@ double rounded(ExitKind kind, double value) {
   return result;
 }
 
-// Figures of a rule that tokens stay below with these shares, over loops that a rule can end at:
-// a difference to the loop before is one from the second on.
+// Figures of a rule that tokens stay below with these shares.
 std::vector<double> quantiles(ExitKind kind, std::span<const DepthScores> scores,
                               int64_t trained_loops) {
-  std::vector<float> values;
-  const bool to_last = kind == ExitKind::kHiddenDifference || kind == ExitKind::kRelativeDifference;
-  for (const DepthScores& s : scores) {
-    for (int64_t t = to_last ? 1 : 0; t + 1 < trained_loops; ++t) {
-      for (int64_t i = 0; i < s.tokens; ++i) {
-        const size_t cell = s.at(t, i);
-        switch (kind) {
-          case ExitKind::kHiddenDifference:
-            values.push_back(s.difference[cell]);
-            break;
-          case ExitKind::kRelativeDifference:
-            values.push_back(s.difference[cell] / s.norm[cell]);
-            break;
-          case ExitKind::kMargin:
-            values.push_back(s.margin[cell]);
-            break;
-          case ExitKind::kEntropy:
-            values.push_back(s.entropy[cell]);
-            break;
-          default:
-            break;
-        }
-      }
-    }
-  }
+  const std::vector<double> values = exit_figures(scores, kind, trained_loops);
   std::vector<double> thresholds;
-  std::sort(values.begin(), values.end());
   for (const double share : {0.25, 0.5, 0.75}) {
     if (values.empty()) break;
     const auto at = static_cast<size_t>(share * static_cast<double>(values.size() - 1));
-    const double value = rounded(kind, static_cast<double>(values[at]));
+    const double value = rounded(kind, values[at]);
     if (thresholds.empty() || value > thresholds.back()) thresholds.push_back(value);
   }
   return thresholds;
 }
 
 }  // namespace
+
+std::vector<int64_t> depths_to(int64_t loops) {
+  std::vector<int64_t> depths(static_cast<size_t>(loops));
+  std::iota(depths.begin(), depths.end(), int64_t{1});
+  return depths;
+}
 
 std::vector<DepthSetting> depth_settings(std::span<const int64_t> depths,
                                          const std::vector<ExitRequest>& exits,
@@ -229,6 +210,19 @@ Outcomes scored_outcomes(const Task& task, const TaskQuestions& questions,
     }
   }
   return outcomes;
+}
+
+Outcomes text_outcomes(std::span<const DepthScores> scores,
+                       const std::vector<DepthSetting>& settings, int64_t trained_loops) {
+  Task task;
+  task.kind = TaskKind::kPerplexity;
+  task.metrics = {TaskMetric::kChoiceNll, TaskMetric::kTokenAccuracy};
+  TaskQuestions questions;
+  questions.questions.resize(scores.size());
+  std::vector<size_t> first(scores.size() + 1);
+  std::iota(first.begin(), first.end(), size_t{0});
+  for (TaskQuestion& q : questions.questions) q.texts.resize(1);
+  return scored_outcomes(task, questions, scores, first, settings, trained_loops);
 }
 
 }  // namespace looplm

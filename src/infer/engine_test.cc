@@ -44,8 +44,8 @@ Answer reference(Model& model, std::span<const int32_t> prompt, const GenerateOp
   const ModelConfig& config = model.config();
   PassRunner& runner = *model.parts().runner;
   const int64_t loops = o.exit.max_loops == 0 ? config.loops : o.exit.max_loops;
-  const auto rule = std::move(make_exit_rule(o.exit, config.exit_gate)).value();
-  PositionReader reader(config, *rule, o.read_out, o.exit.min_loops, loops);
+  const ExitRule rule = make_exit_rule(o.exit, config.exit_gate).value();
+  PositionReader reader(config, rule, o.read_out, o.exit.min_loops, loops);
   Sampler sampler(o.sampling, prompt);
   Sequence sequence(runner, model.parts().pages, loops, KvPolicy::kFull);
   EXPECT_OK(sequence.read_prompt(prompt.first(prompt.size() - 1), 256, {}));

@@ -1,126 +1,156 @@
 #include "infer/exit_rule.h"
 
+#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
 
-#include "infer/softmax.h"
+#include "base/check.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
 namespace {
 
-class FixedRule : public ExitRule {
- public:
-  bool enough(const LoopObservation&) override { return false; }
-};
+constexpr std::array<ExitRuleInfo, 6> kRules = {{
+    {ExitKind::kFixed, "fixed", nullptr, "fixed depth", INFINITY, INFINITY},
+    {ExitKind::kGate, "q", nullptr, "gate (q)", 0.5, 1},
+    {ExitKind::kHiddenDifference, "difference", "hidden", "hidden difference", 1, INFINITY},
+    {ExitKind::kRelativeDifference, "relative", nullptr, "relative difference", 0.1, INFINITY},
+    {ExitKind::kMargin, "margin", nullptr, "margin", 0.5, 1},
+    {ExitKind::kEntropy, "entropy", nullptr, "entropy", 1, INFINITY},
+}};
 
-class LoopRule : public ExitRule {
- public:
-  explicit LoopRule(double first) : first_(first) {}
-  bool enough(const LoopObservation& o) override { return static_cast<double>(o.loop) >= first_; }
+constexpr std::array<CommitRuleInfo, 4> kCommits = {{
+    {CommitKind::kNever, "never", 1},
+    {CommitKind::kLoop, "loop", 1},
+    {CommitKind::kGate, "q", 0.3},
+    {CommitKind::kMargin, "margin", 0.3},
+}};
 
- private:
-  double first_;
-};
-
-class GateRule : public ExitRule {
- public:
-  explicit GateRule(double threshold) : threshold_(threshold) {}
-  void reset() override { log_survival_ = 0; }
-  bool enough(const LoopObservation& o) override {
-    log_survival_ -= softplus(static_cast<double>(o.gate_logit));
-    // A saturated gate rounds the distribution to 1; a threshold of 1 still means every loop.
-    return threshold_ < 1 && -std::expm1(log_survival_) >= threshold_;
-  }
-
- private:
-  double threshold_;
-  double log_survival_ = 0;  // log prod (1 - lambda)
-};
-
-class DifferenceRule : public ExitRule {
- public:
-  DifferenceRule(double threshold, bool relative) : threshold_(threshold), relative_(relative) {}
-  bool enough(const LoopObservation& o) override {
-    if (o.previous_normed.empty()) return false;
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < o.normed.size(); ++i) {
-      const auto h = static_cast<double>(o.normed[i]);
-      const double d = h - static_cast<double>(o.previous_normed[i]);
-      difference += d * d;
-      size += h * h;
-    }
-    return std::sqrt(difference) < threshold_ * (relative_ ? std::sqrt(size) : 1.0);
-  }
-
- private:
-  double threshold_;
-  bool relative_;
-};
-
-class MarginRule : public ExitRule {
- public:
-  explicit MarginRule(double threshold) : threshold_(threshold) {}
-  bool needs_logits() const override { return true; }
-  bool enough(const LoopObservation& o) override { return softmax_margin(o.logits) >= threshold_; }
-
- private:
-  double threshold_;
-};
-
-class EntropyRule : public ExitRule {
- public:
-  explicit EntropyRule(double threshold) : threshold_(threshold) {}
-  bool needs_logits() const override { return true; }
-  bool enough(const LoopObservation& o) override { return softmax_entropy(o.logits) <= threshold_; }
-
- private:
-  double threshold_;
-};
-
-Status check_threshold(const char* rule, double threshold, double most) {
-  if (threshold >= 0 && threshold <= most) return {};
-  const std::string expected =
-      std::isinf(most) ? "0 or more" : fmt::format("between 0 and {}", most);
-  return invalid_argument(fmt::format("the threshold of the {} exit rule is {}; expected {}", rule,
-                                      threshold, expected));
+Status check_threshold(const ExitRuleInfo& rule, double threshold) {
+  if (threshold >= 0 && threshold <= rule.most_threshold) return {};
+  const std::string expected = std::isinf(rule.most_threshold)
+                                   ? "0 or more"
+                                   : fmt::format("between 0 and {}", rule.most_threshold);
+  return invalid_argument(fmt::format("the threshold of the {} exit rule is {}; expected {}",
+                                      rule.title, threshold, expected));
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ExitRule>> make_exit_rule(const ExitOptions& options, bool model_has_gate) {
-  const double q = options.threshold;
-  switch (options.kind) {
-    case ExitKind::kFixed:
-      return std::unique_ptr<ExitRule>(new FixedRule);
-    case ExitKind::kGate:
-      if (!model_has_gate) return unsupported("this model has no exit gate to exit by");
-      LOOPLM_RETURN_IF_ERROR(check_threshold("gate", q, 1));
-      return std::unique_ptr<ExitRule>(new GateRule(q));
-    case ExitKind::kHiddenDifference:
-    case ExitKind::kRelativeDifference:
-      LOOPLM_RETURN_IF_ERROR(check_threshold("difference", q, INFINITY));
-      return std::unique_ptr<ExitRule>(
-          new DifferenceRule(q, options.kind == ExitKind::kRelativeDifference));
-    case ExitKind::kMargin:
-      LOOPLM_RETURN_IF_ERROR(check_threshold("margin", q, 1));
-      return std::unique_ptr<ExitRule>(new MarginRule(q));
-    case ExitKind::kEntropy:
-      LOOPLM_RETURN_IF_ERROR(check_threshold("entropy", q, INFINITY));
-      return std::unique_ptr<ExitRule>(new EntropyRule(q));
+std::span<const ExitRuleInfo> exit_rules() { return kRules; }
+
+const ExitRuleInfo& exit_rule_info(ExitKind kind) {
+  for (const ExitRuleInfo& rule : kRules) {
+    if (rule.kind == kind) return rule;
   }
-  return invalid_argument("unknown exit rule");
+  LOOPLM_CHECK(false, "unknown exit rule {}", static_cast<int>(kind));
+  return kRules[0];
 }
 
-Result<std::unique_ptr<ExitRule>> make_commit_rule(const SpeculateOptions& options,
-                                                   bool model_has_gate, int64_t max_loops) {
+const char* exit_kind_name(ExitKind kind) { return exit_rule_info(kind).name; }
+
+Result<ExitKind> exit_kind_from_name(std::string_view name) {
+  std::string names;
+  for (const ExitRuleInfo& rule : kRules) {
+    if (name == rule.name || (rule.old_name != nullptr && name == rule.old_name)) return rule.kind;
+    names += (names.empty() ? "" : ", ") + std::string(rule.name);
+  }
+  return invalid_argument(fmt::format("no rule is called '{}'; expected one of {}", name, names));
+}
+
+const CommitRuleInfo& commit_rule_info(CommitKind kind) {
+  for (const CommitRuleInfo& rule : kCommits) {
+    if (rule.kind == kind) return rule;
+  }
+  LOOPLM_CHECK(false, "unknown commit rule {}", static_cast<int>(kind));
+  return kCommits[0];
+}
+
+const char* commit_kind_name(CommitKind kind) { return commit_rule_info(kind).name; }
+
+Result<CommitKind> commit_kind_from_name(std::string_view name) {
+  std::string names;
+  for (const CommitRuleInfo& rule : kCommits) {
+    if (name == rule.name) return rule.kind;
+    names += (names.empty() ? "" : ", ") + std::string(rule.name);
+  }
+  return invalid_argument(fmt::format("no rule is called '{}'; expected one of {}", name, names));
+}
+
+StateChange state_change(std::span<const float> normed, std::span<const float> previous) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < normed.size(); ++i) {
+    const auto h = static_cast<double>(normed[i]);
+    const double d = previous.empty() ? 0 : h - static_cast<double>(previous[i]);
+    difference += d * d;
+    size += h * h;
+  }
+  return {std::sqrt(difference), std::sqrt(size)};
+}
+
+double ExitRule::figure(const LoopFigures& seen) {
+  switch (kind_) {
+    case ExitKind::kFixed:
+      return static_cast<double>(seen.loop);
+    case ExitKind::kGate:
+      log_survival_ -= softplus(static_cast<double>(seen.gate_logit));
+      return -std::expm1(log_survival_);
+    case ExitKind::kHiddenDifference:
+      return seen.loop == 1 ? INFINITY : seen.difference;
+    case ExitKind::kRelativeDifference:
+      return seen.loop == 1 ? INFINITY : seen.difference / seen.norm;
+    case ExitKind::kMargin:
+      return seen.margin;
+    case ExitKind::kEntropy:
+      return seen.entropy;
+  }
+  return 0;
+}
+
+bool ExitRule::enough(const LoopFigures& seen) {
+  const double now = figure(seen);
+  switch (kind_) {
+    case ExitKind::kGate:
+      // A saturated gate rounds the distribution to 1; a threshold of 1 still means every loop.
+      return threshold_ < 1 && now >= threshold_;
+    case ExitKind::kHiddenDifference:
+    case ExitKind::kRelativeDifference:
+      return now < threshold_;
+    case ExitKind::kEntropy:
+      return now <= threshold_;
+    case ExitKind::kFixed:
+    case ExitKind::kMargin:
+      return now >= threshold_;
+  }
+  return false;
+}
+
+bool ExitRule::needs_states() const {
+  return kind_ == ExitKind::kHiddenDifference || kind_ == ExitKind::kRelativeDifference;
+}
+
+bool ExitRule::needs_logits() const {
+  return kind_ == ExitKind::kMargin || kind_ == ExitKind::kEntropy;
+}
+
+Result<ExitRule> make_exit_rule(const ExitOptions& options, bool model_has_gate) {
+  if (options.kind == ExitKind::kFixed) return ExitRule(ExitKind::kFixed, INFINITY);
+  if (options.kind == ExitKind::kGate && !model_has_gate) {
+    return unsupported("this model has no exit gate to exit by");
+  }
+  LOOPLM_RETURN_IF_ERROR(check_threshold(exit_rule_info(options.kind), options.threshold));
+  return ExitRule(options.kind, options.threshold);
+}
+
+Result<std::optional<ExitRule>> make_commit_rule(const SpeculateOptions& options,
+                                                 bool model_has_gate, int64_t max_loops) {
   const double threshold = options.threshold;
   ExitOptions same;
   same.threshold = threshold;
   switch (options.kind) {
     case CommitKind::kNever:
-      return std::unique_ptr<ExitRule>();
+      return std::optional<ExitRule>();
     case CommitKind::kLoop:
       if (!(threshold >= 1 && threshold <= static_cast<double>(max_loops)) ||
           threshold != std::floor(threshold)) {
@@ -128,7 +158,7 @@ Result<std::unique_ptr<ExitRule>> make_commit_rule(const SpeculateOptions& optio
             fmt::format("the loop to speculate from is {}; expected a whole number from 1 to {}",
                         threshold, max_loops));
       }
-      return std::unique_ptr<ExitRule>(new LoopRule(threshold));
+      return std::optional(ExitRule(ExitKind::kFixed, threshold));
     case CommitKind::kGate:
       same.kind = ExitKind::kGate;
       break;
@@ -136,9 +166,9 @@ Result<std::unique_ptr<ExitRule>> make_commit_rule(const SpeculateOptions& optio
       same.kind = ExitKind::kMargin;
       break;
   }
-  Result<std::unique_ptr<ExitRule>> rule = make_exit_rule(same, model_has_gate);
+  Result<ExitRule> rule = make_exit_rule(same, model_has_gate);
   if (!rule.ok()) return rule.status().with_context("speculation");
-  return rule;
+  return std::optional(*rule);
 }
 
 }  // namespace looplm

@@ -62,8 +62,8 @@ TEST_P(Invariance, DecodingEqualsReadingAPrompt) {
     ExitOptions options;
     options.kind = ExitKind::kGate;
     options.threshold = 0;  // as early as min_loops lets it
-    const std::unique_ptr<ExitRule> rule = std::move(make_exit_rule(options, true)).value();
-    PositionReader reader(config_, *rule, ReadOut::kSelected, exit, config_.loops);
+    const ExitRule rule = make_exit_rule(options, true).value();
+    PositionReader reader(config_, rule, ReadOut::kSelected, exit, config_.loops);
     Sequence sequence(*m.runner, m.pages, config_.loops, KvPolicy::kFull);
     ASSERT_OK(sequence.read_prompt({ids_.data(), 2}, 256, {}));
     for (size_t i = 2; i < ids_.size(); ++i) {

@@ -3,25 +3,27 @@
 #define LOOPLM_INFER_PARTS_H_
 
 #include <memory>
+#include <string>
 
 #include "looplm/model.h"
 
 #include "infer/pass.h"
 #include "kernels/device.h"
-#include "model/checkpoint.h"
 #include "model/weights.h"
 
 namespace looplm {
 
 struct Model::Parts {
-  Checkpoint checkpoint;  // keeps the embedding table's mapping alive
-  std::unique_ptr<Device> device;
+  std::string name;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null when the model has none
+  Status tokenizer_status;  // why a file's tokenizer is not read, where it has one
+  std::shared_ptr<Device> device;
   ModelWeights weights;
-  std::unique_ptr<Tokenizer> tokenizer;  // null when the model has none
-  std::unique_ptr<PassRunner> runner;
+  uint64_t weights_version = 1;
   PagePool pages;
+  std::unique_ptr<PassRunner> runner;
 
-  const ModelConfig& config() const { return checkpoint.config; }
+  const ModelConfig& config() const { return weights.config(); }
 };
 
 }  // namespace looplm

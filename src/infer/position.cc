@@ -3,11 +3,12 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "infer/softmax.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
 
-PositionReader::PositionReader(const ModelConfig& config, ExitRule& rule, ReadOut read_out,
+PositionReader::PositionReader(const ModelConfig& config, const ExitRule& rule, ReadOut read_out,
                                int64_t min_loops, int64_t max_loops)
     : rule_(rule),
       read_out_(read_out),
@@ -31,9 +32,12 @@ bool PositionReader::observe(int64_t loop, const float* normed, float gate_logit
   normed_.assign(normed, normed + width_);
   seen_ = {};
   seen_.loop = loop;
-  seen_.normed = normed_;
-  seen_.previous_normed = previous_;
   seen_.gate_logit = gate_logit;
+  if (rule_.needs_states()) {
+    const StateChange change = state_change(normed_, previous_);
+    seen_.difference = change.difference;
+    seen_.norm = change.norm;
+  }
   if (read_out_ == ReadOut::kWeighted || rule_.needs_logits()) return true;
   enough_ = rule_.enough(seen_);  // also before min_loops: rules follow every loop
   return loop == max_loops_ || (enough_ && loop >= min_loops_);
@@ -49,7 +53,9 @@ void PositionReader::judge(std::span<const float> logits) {
     return;
   }
   if (rule_.needs_logits()) {
-    seen_.logits = logits;
+    const SoftmaxSummary summary = summarize_softmax(logits);
+    seen_.margin = summary.margin;
+    seen_.entropy = summary.entropy;
     enough_ = rule_.enough(seen_);
   }
   if (!last && !(enough_ && seen_.loop >= min_loops_)) return;

@@ -4,7 +4,6 @@
 #define LOOPLM_INFER_POSITION_H_
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "infer/exit_rule.h"
@@ -18,8 +17,8 @@ namespace looplm {
 // logits are needed, judge() takes them.
 class PositionReader {
  public:
-  PositionReader(const ModelConfig& config, ExitRule& rule, ReadOut read_out, int64_t min_loops,
-                 int64_t max_loops);
+  PositionReader(const ModelConfig& config, const ExitRule& rule, ReadOut read_out,
+                 int64_t min_loops, int64_t max_loops);
 
   void begin();
 
@@ -39,13 +38,13 @@ class PositionReader {
  private:
   void add_weighted(std::span<const float> logits);
 
-  ExitRule& rule_;
+  ExitRule rule_;
   ReadOut read_out_;
   int64_t min_loops_;
   int64_t max_loops_;
   size_t width_;
-  LoopObservation seen_;  // of the loop just observed
-  bool enough_ = false;   // the rule, where it needs no logits
+  LoopFigures seen_;     // of the loop just observed
+  bool enough_ = false;  // the rule, where it needs no logits
   int64_t decided_loop_ = 0;
   std::vector<float> logits_;
   std::vector<double> mixture_;

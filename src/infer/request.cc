@@ -67,7 +67,7 @@ Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOpt
   }
   if (!o.stop_strings.empty() && model.tokenizer() == nullptr) {
     return invalid_argument(
-        fmt::format("stop strings need a tokenizer; '{}' has none", model.directory()));
+        fmt::format("stop strings need a tokenizer; '{}' has none", model.name()));
   }
   LOOPLM_RETURN_IF_ERROR(make_exit_rule(o.exit, config.exit_gate).status());
   LOOPLM_RETURN_IF_ERROR(check_speculation(o, max_loops, config));

@@ -17,41 +17,12 @@ inline double log_sum_exp(std::span<const float> logits) {
   return most + std::log(sum);
 }
 
-// Entropy of the softmax, nats.
-inline double softmax_entropy(std::span<const float> logits) {
-  const double log_sum = log_sum_exp(logits);
-  double entropy = 0;
-  for (float logit : logits) {
-    const double log_p = static_cast<double>(logit) - log_sum;
-    const double p = std::exp(log_p);
-    if (p > 0) entropy -= p * log_p;  // 0 log 0 is 0, and log 0 may be -infinity
-  }
-  return entropy;
-}
-
-// Difference of the two largest probabilities; 1 for a vocabulary of one.
-inline double softmax_margin(std::span<const float> logits) {
-  if (logits.size() < 2) return 1;
-  float best = -INFINITY, second = -INFINITY;
-  for (float logit : logits) {
-    if (logit > best) {
-      second = best;
-      best = logit;
-    } else if (logit > second) {
-      second = logit;
-    }
-  }
-  const double log_sum = log_sum_exp(logits);
-  return std::exp(static_cast<double>(best) - log_sum) -
-         std::exp(static_cast<double>(second) - log_sum);
-}
-
-// The figures above of one row, for little more than the cost of one of them.
+// What exit rules and reports say of a row.
 struct SoftmaxSummary {
   double log_sum = 0;  // log sum exp
   double entropy = 0;  // nats
-  double margin = 0;
-  size_t best = 0;  // the first of equals, as greedy decoding takes
+  double margin = 0;   // of the two largest probabilities; 1 for a vocabulary of one
+  size_t best = 0;     // the first of equals, as greedy decoding takes
 };
 
 inline SoftmaxSummary summarize_softmax(std::span<const float> logits) {

@@ -18,6 +18,7 @@
 #include "base/rng.h"
 #include "infer/parts.h"
 #include "infer/sequence.h"
+#include "model/checkpoint.h"
 #include "model/initialize.h"
 #include "support/status_matchers.h"
 

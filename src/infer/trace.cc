@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "infer/exit_rule.h"
 #include "infer/parts.h"
 #include "infer/sequence.h"
 #include "infer/softmax.h"
@@ -16,21 +17,6 @@ namespace {
 
 // Rows read out at once: the head is the largest matrix, so it is not read for every row.
 constexpr int64_t kReadOutRows = 16;
-
-double norm(const float* x, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return std::sqrt(sum);
-}
-
-double distance(const float* x, const float* y, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const double d = static_cast<double>(x[i]) - static_cast<double>(y[i]);
-    sum += d * d;
-  }
-  return std::sqrt(sum);
-}
 
 std::vector<TopToken> top_tokens(std::span<const float> logits, int64_t count, double log_sum) {
   std::vector<int32_t> order(logits.size());
@@ -100,10 +86,15 @@ Result<Trace> trace(Model& model, std::span<const int32_t> ids, const TraceOptio
                                           static_cast<size_t>(config.vocab_size)};
       TracedLoop& to = cell(c.loop, c.first + i);
       to.gate_logit = c.lanes[static_cast<size_t>(i)].gate_logit;
-      to.hidden_norm = norm(h, width);
-      if (c.loop > 0) to.hidden_difference = distance(h, previous.data() + i * width, width);
-      to.entropy = softmax_entropy(row);
-      if (options.top > 0) to.top = top_tokens(row, options.top, log_sum_exp(row));
+      const auto size = static_cast<size_t>(width);
+      std::span<const float> before;
+      if (c.loop > 0) before = {previous.data() + i * width, size};
+      const StateChange change = state_change({h, size}, before);
+      to.hidden_norm = change.norm;
+      to.hidden_difference = change.difference;
+      const SoftmaxSummary summary = summarize_softmax(row);
+      to.entropy = summary.entropy;
+      if (options.top > 0) to.top = top_tokens(row, options.top, summary.log_sum);
       if (options.on_logits) {
         LOOPLM_RETURN_IF_ERROR(options.on_logits(c.loop, c.first + i, row));
       }

@@ -10,14 +10,11 @@ namespace looplm {
 // How a position's token comes about. Only positions whose token is to be chosen have one: the
 // prompt's last and the generated ones.
 struct Wavefront::View {
-  View(const ModelConfig& config, std::unique_ptr<ExitRule> exit_rule,
-       std::unique_ptr<ExitRule> commit_rule, const GenerateOptions& o, int64_t max_loops)
-      : exit(std::move(exit_rule)),
-        commit(std::move(commit_rule)),
-        reader(config, *exit, o.read_out, o.exit.min_loops, max_loops) {}
+  View(const ModelConfig& config, const ExitRule& exit_rule,
+       const std::optional<ExitRule>& commit_rule, const GenerateOptions& o, int64_t max_loops)
+      : commit(commit_rule), reader(config, exit_rule, o.read_out, o.exit.min_loops, max_loops) {}
 
-  std::unique_ptr<ExitRule> exit;
-  std::unique_ptr<ExitRule> commit;  // null without speculation
+  std::optional<ExitRule> commit;  // none without speculation
   PositionReader reader;
   bool committed = false;         // a token was proposed
   bool judged = false;            // the reader needs this loop's logits
@@ -57,16 +54,15 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view() {
   if (spare_views_.empty()) {
     const GenerateOptions& o = request_.options;
     const bool gate = model_.config().exit_gate;
-    auto exit = make_exit_rule(o.exit, gate);
-    auto commit = make_commit_rule(o.speculate, gate, max_loops_);
+    const auto exit = make_exit_rule(o.exit, gate);
+    const auto commit = make_commit_rule(o.speculate, gate, max_loops_);
     LOOPLM_CHECK(exit.ok() && commit.ok());  // check_request() has made them
-    spare_views_.push_back(std::make_unique<View>(model_.config(), std::move(exit).value(),
-                                                  std::move(commit).value(), o, max_loops_));
+    spare_views_.push_back(std::make_unique<View>(model_.config(), exit.value(), commit.value(), o, max_loops_));
   }
   std::unique_ptr<View> view = std::move(spare_views_.back());
   spare_views_.pop_back();
   view->reader.begin();
-  if (view->commit != nullptr) view->commit->reset();
+  if (view->commit) view->commit->reset();
   view->committed = false;
   view->proposed.assign(static_cast<size_t>(max_loops_), -1);
   return view;
@@ -148,10 +144,8 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& 
     if (view.reader.decided()) continue;
     const float* normed = p->state.data() + width_;
     view.judged = view.reader.observe(p->loops, normed, lane.gate_logit);
-    if (view.commit != nullptr) {
-      LoopObservation seen;
-      seen.loop = p->loops;
-      seen.gate_logit = lane.gate_logit;
+    if (view.commit) {
+      const LoopFigures seen = {.loop = p->loops, .gate_logit = lane.gate_logit};
       view.proposes = view.committed || view.commit->needs_logits() || view.commit->enough(seen);
     }
     if (view.judged || view.proposes) rows.push_back(normed);
@@ -238,10 +232,8 @@ bool Wavefront::judge_position(Position& position, std::span<const float> logits
     if (request_.replay) token = request_.replay(output, position.loops, token);
     view.proposed[static_cast<size_t>(position.loops - 1)] = token;
     if (!view.committed && view.commit->needs_logits()) {
-      LoopObservation seen;
-      seen.loop = position.loops;
-      seen.logits = logits;
-      view.committed = view.commit->enough(seen);
+      view.committed =
+          view.commit->enough({.loop = position.loops, .margin = summarize_softmax(logits).margin});
     } else {
       view.committed = true;
     }

@@ -72,6 +72,9 @@ std::string companion_directory(const std::string& path);
 // the speed of memory or, the first time, of the disk.
 Status check_finite(const Checkpoint& checkpoint, ThreadPool& pool);
 
+// The tensors of an open checkpoint, which must outlive the function.
+TensorSource checkpoint_source(const Checkpoint& checkpoint);
+
 // Gives the values to be saved: sets out[i] to element first + i of
 // parameter_specs(config)[parameter]. Called by several threads at once.
 using ParameterFill = std::function<void(int64_t parameter, int64_t first, std::span<float> out)>;

@@ -104,24 +104,6 @@ Result<Checkpoint> open_once(const std::string& directory) {
   return checkpoint;
 }
 
-// A part of one tensor, small enough to spread a large tensor over threads.
-struct Chunk {
-  size_t tensor;
-  int64_t first;
-  int64_t count;
-};
-
-std::vector<Chunk> chunks_of(const std::vector<TensorView>& tensors) {
-  constexpr int64_t kElements = int64_t{1} << 22;
-  std::vector<Chunk> chunks;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    for (int64_t first = 0; first < tensors[i].count(); first += kElements) {
-      chunks.push_back({i, first, std::min(kElements, tensors[i].count() - first)});
-    }
-  }
-  return chunks;
-}
-
 Result<Checkpoint> open_directory(const std::string& directory) {
   constexpr int kAttempts = 10;
   for (int attempt = 1;; ++attempt) {
@@ -171,19 +153,17 @@ std::string companion_directory(const std::string& path) {
 }
 
 Status check_finite(const Checkpoint& checkpoint, ThreadPool& pool) {
-  const std::vector<Chunk> chunks = chunks_of(checkpoint.tensors);
-  // A slot per chunk, so that the message does not depend on which thread finds something first.
-  std::vector<char> is_bad(chunks.size(), 0);
-  pool.parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i, int /*thread*/) {
-    const Chunk& chunk = chunks[static_cast<size_t>(i)];
-    const TensorView& tensor = checkpoint.tensors[chunk.tensor];
-    is_bad[static_cast<size_t>(i)] = find_not_finite(tensor, chunk.first, chunk.count) >= 0;
-  });
-  const auto found = std::find(is_bad.begin(), is_bad.end(), 1);
-  if (found == is_bad.end()) return {};
-  const size_t tensor = chunks[static_cast<size_t>(found - is_bad.begin())].tensor;
-  return check_finite(checkpoint.specs[tensor].name, checkpoint.tensors[tensor])
+  return check_finite(checkpoint.specs, checkpoint.tensors, pool)
       .with_context(checkpoint.directory);
+}
+
+TensorSource checkpoint_source(const Checkpoint& checkpoint) {
+  return [&checkpoint](const std::string& name) -> Result<TensorView> {
+    for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
+      if (checkpoint.specs[i].name == name) return checkpoint.tensors[i];
+    }
+    return not_found(fmt::format("no tensor '{}' in '{}'", name, checkpoint.directory));
+  };
 }
 
 ParameterFill checkpoint_fill(const Checkpoint& checkpoint) {

@@ -30,7 +30,7 @@ TensorView ParameterSet::view(size_t index) const {
           reinterpret_cast<const std::byte*>(values_.data() + offsets_[index])};
 }
 
-ParameterSource ParameterSet::source() const {
+TensorSource ParameterSet::source() const {
   return [this](const std::string& name) -> Result<TensorView> {
     const auto found = index_.find(name);
     if (found == index_.end()) return not_found(fmt::format("no parameter '{}'", name));
@@ -38,7 +38,7 @@ ParameterSource ParameterSet::source() const {
   };
 }
 
-Status ParameterSet::load(const ParameterSource& source) {
+Status ParameterSet::load(const TensorSource& source) {
   for (size_t i = 0; i < specs_.size(); ++i) {
     LOOPLM_ASSIGN_OR_RETURN(const TensorView tensor, source(specs_[i].name));
     if (tensor.shape != specs_[i].shape) {

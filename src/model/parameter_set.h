@@ -6,21 +6,18 @@
 #ifndef LOOPLM_MODEL_PARAMETER_SET_H_
 #define LOOPLM_MODEL_PARAMETER_SET_H_
 
-#include <functional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "looplm/config.h"
 #include "looplm/status.h"
+#include "looplm/tensor.h"
 
 #include "model/parameters.h"
 #include "tensor/buffer.h"
 
 namespace looplm {
-
-// Finds a parameter by its checkpoint name.
-using ParameterSource = std::function<Result<TensorView>(const std::string& name)>;
 
 class ParameterSet {
  public:
@@ -32,6 +29,7 @@ class ParameterSet {
   float* data() { return values_.data(); }
   const float* data() const { return values_.data(); }
   std::span<float> values() { return values_.span(); }
+  std::span<const float> values() const { return values_.span(); }
 
   // Where parameter `index` of specs() starts.
   int64_t offset(size_t index) const { return offsets_[index]; }
@@ -42,9 +40,9 @@ class ParameterSet {
 
   TensorView view(size_t index) const;
   // Views of this set by name, valid while it lives.
-  ParameterSource source() const;
+  TensorSource source() const;
   // Copies every parameter from `source`, converting to fp32.
-  Status load(const ParameterSource& source);
+  Status load(const TensorSource& source);
 
  private:
   std::vector<ParameterSpec> specs_;

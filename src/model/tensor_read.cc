@@ -56,6 +56,24 @@ void read_quantized(const TensorView& view, int64_t first, std::span<float> out)
   }
 }
 
+// A part of one tensor, small enough to spread a large tensor over threads.
+struct Chunk {
+  size_t tensor;
+  int64_t first;
+  int64_t count;
+};
+
+std::vector<Chunk> chunks_of(const std::vector<TensorView>& tensors) {
+  constexpr int64_t kElements = int64_t{1} << 22;
+  std::vector<Chunk> chunks;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    for (int64_t first = 0; first < tensors[i].count(); first += kElements) {
+      chunks.push_back({i, first, std::min(kElements, tensors[i].count() - first)});
+    }
+  }
+  return chunks;
+}
+
 }  // namespace
 
 void read_as_float(const TensorView& view, int64_t first, std::span<float> out) {
@@ -115,6 +133,22 @@ Status check_finite(const std::string& name, const TensorView& view) {
       fmt::format("tensor '{}' has {} at index {} of {}; expected finite "
                   "numbers",
                   name, value, index, view.count()));
+}
+
+Status check_finite(const std::vector<ParameterSpec>& specs, const std::vector<TensorView>& tensors,
+                    ThreadPool& pool) {
+  const std::vector<Chunk> chunks = chunks_of(tensors);
+  // A slot per chunk, so that the message does not depend on which thread finds something first.
+  std::vector<char> is_bad(chunks.size(), 0);
+  pool.parallel_for(static_cast<int64_t>(chunks.size()), [&](int64_t i, int /*thread*/) {
+    const Chunk& chunk = chunks[static_cast<size_t>(i)];
+    is_bad[static_cast<size_t>(i)] =
+        find_not_finite(tensors[chunk.tensor], chunk.first, chunk.count) >= 0;
+  });
+  const auto found = std::find(is_bad.begin(), is_bad.end(), 1);
+  if (found == is_bad.end()) return {};
+  const size_t tensor = chunks[static_cast<size_t>(found - is_bad.begin())].tensor;
+  return check_finite(specs[tensor].name, tensors[tensor]);
 }
 
 }  // namespace looplm

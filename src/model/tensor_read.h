@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "looplm/status.h"
 
+#include "base/thread_pool.h"
+#include "model/parameters.h"
 #include "tensor/tensor.h"
 
 namespace looplm {
@@ -24,6 +27,9 @@ int64_t find_not_finite(const TensorView& view, int64_t first, int64_t count);
 
 // An error that names the tensor, the index and the value if one is not finite.
 Status check_finite(const std::string& name, const TensorView& view);
+// The same of a model's tensors, by all threads; the first bad one is named.
+Status check_finite(const std::vector<ParameterSpec>& specs, const std::vector<TensorView>& tensors,
+                    ThreadPool& pool);
 
 }  // namespace looplm
 

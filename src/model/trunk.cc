@@ -1,21 +1,12 @@
 #include "model/trunk.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "base/check.h"
 
 namespace looplm {
 namespace {
-
-struct Name {
-  MemoryPolicy policy;
-  const char* name;
-};
-constexpr std::array<Name, 3> kNames = {{{MemoryPolicy::kKeepAll, "keep_all"},
-                                         {MemoryPolicy::kBlockInputs, "block_inputs"},
-                                         {MemoryPolicy::kLoopInputs, "loop_inputs"}}};
 
 // Floats of each buffer. The forward-only trunk keeps one block's intermediates and one running x.
 struct Sizes {
@@ -49,20 +40,6 @@ Buffer<float> allocate(int64_t floats) { return Buffer<float>(static_cast<size_t
 
 }  // namespace
 
-const char* memory_policy_name(MemoryPolicy policy) {
-  for (const Name& entry : kNames) {
-    if (entry.policy == policy) return entry.name;
-  }
-  return "unknown";
-}
-
-std::optional<MemoryPolicy> memory_policy_from_name(const std::string& name) {
-  for (const Name& entry : kNames) {
-    if (name == entry.name) return entry.policy;
-  }
-  return std::nullopt;
-}
-
 Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape)
     : config_(config),
       shape_(shape),
@@ -90,7 +67,7 @@ MemoryPlan Trunk::plan(const ModelConfig& config, const TrunkShape& shape) {
     }
   };
   add("loop states", sizes.states, fmt::format("{} loops and the embedding", shape.loops));
-  add("block inputs", sizes.block_inputs, memory_policy_name(shape.policy));
+  add("block inputs", sizes.block_inputs, name_of(kMemoryPolicyNames, shape.policy));
   add("block intermediates", sizes.activations, "");
   add("norm scales", sizes.inverse_rms, "");
   add("state gradients", sizes.state_gradients, "");

@@ -9,10 +9,9 @@
 #define LOOPLM_MODEL_TRUNK_H_
 
 #include <cstdint>
-#include <optional>
-#include <string>
 #include <vector>
 
+#include "base/named.h"
 #include "model/block.h"
 #include "model/weights.h"
 #include "tensor/memory_plan.h"
@@ -25,8 +24,10 @@ enum class MemoryPolicy {
   kLoopInputs,   // the input of every loop; blocks are computed again twice
 };
 
-const char* memory_policy_name(MemoryPolicy policy);
-std::optional<MemoryPolicy> memory_policy_from_name(const std::string& name);
+inline constexpr NameTable<MemoryPolicy, 3> kMemoryPolicyNames = {
+    {{MemoryPolicy::kKeepAll, "keep_all"},
+     {MemoryPolicy::kBlockInputs, "block_inputs"},
+     {MemoryPolicy::kLoopInputs, "loop_inputs"}}};
 
 struct TrunkShape {
   int64_t rows = 0;  // tokens of a batch

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
+#include "base/bf16.h"
 #include "base/check.h"
 #include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
@@ -39,7 +41,7 @@ class Widened {
 // one.
 class Finder {
  public:
-  Finder(const ModelConfig& config, const ParameterSource& source) : source_(source) {
+  Finder(const ModelConfig& config, const TensorSource& source) : source_(source) {
     for (ParameterSpec& spec : parameter_specs(config)) {
       shapes_.emplace(std::move(spec.name), std::move(spec.shape));
     }
@@ -69,7 +71,7 @@ class Finder {
     if (status_.ok()) status_ = std::move(status);
   }
 
-  const ParameterSource& source_;
+  const TensorSource& source_;
   std::unordered_map<std::string, Shape> shapes_;
   Status status_;
 };
@@ -118,15 +120,28 @@ const char* head_name(const ModelConfig& config) {
   return config.tie_embeddings ? kEmbeddingName : kHeadName;
 }
 
-std::vector<std::string> vector_names(const ModelConfig& config) {
-  std::vector<std::string> names;
-  for (const ParameterSpec& spec : parameter_specs(config)) {
-    if (spec.role == ParameterRole::kNorm || spec.role == ParameterRole::kGateWeight ||
-        spec.role == ParameterRole::kGateBias) {
-      names.push_back(spec.name);
+bool is_vector(const ParameterSpec& spec) {
+  return spec.role == ParameterRole::kNorm || spec.role == ParameterRole::kGateWeight ||
+         spec.role == ParameterRole::kGateBias;
+}
+
+// Copies elements, rounded where `to` is narrower.
+void copy_elements(const TensorView& from, DType to, std::byte* out, Device& device) {
+  constexpr int64_t kElements = int64_t{1} << 16;
+  device.for_pieces(from.count(), kElements, [&](int64_t begin, int64_t end, int thread) {
+    const auto count = static_cast<size_t>(end - begin);
+    if (from.dtype == to) {
+      const size_t size = dtype_size(to);
+      const auto first = static_cast<size_t>(begin) * size;
+      std::memcpy(out + first, from.data + first, count * size);
+    } else if (to == DType::kF32) {
+      read_as_float(from, begin, {reinterpret_cast<float*>(out) + begin, count});
+    } else {
+      float* floats = device.thread_scratch(thread, count);
+      read_as_float(from, begin, {floats, count});
+      std::transform(floats, floats + count, reinterpret_cast<Bf16*>(out) + begin, to_bf16);
     }
-  }
-  return names;
+  });
 }
 
 }  // namespace
@@ -146,20 +161,6 @@ void ModelWeights::allocate() {
     block.down = matrix_of(c.intermediate_size, c.hidden_size, format_.blocks.down);
   }
   head_ = matrix_of(c.hidden_size, c.vocab_size, format_.head);
-}
-
-Status ModelWeights::pack(const ParameterSource& source, Device& device) {
-  Finder finder(config_, source);
-  embedding_ = finder.find(kEmbeddingName);
-  const TensorView head = finder.find(head_name(config_));
-  LOOPLM_RETURN_IF_ERROR(finder.status());
-  pack_stack(std::array<TensorView, 1>{head}, pack_rows, head_, device);
-  for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    const BlockTensors tensors = find_block(finder, layer);
-    LOOPLM_RETURN_IF_ERROR(finder.status());
-    pack_block(tensors, pack_rows, blocks_[static_cast<size_t>(layer)], device);
-  }
-  return {};
 }
 
 namespace {
@@ -187,31 +188,55 @@ void bind_vectors(const ModelConfig& config, Find find, std::vector<BlockWeights
 
 }  // namespace
 
-Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const ParameterSource& source,
+Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const TensorSource& source,
                                         const MatrixFormat& format, Device& device) {
   ModelWeights weights(config, format);
-  Finder finder(config, source);
-  std::unordered_map<std::string, size_t> offsets;
+  weights.allocate();
   size_t total = 0;
-  for (const ParameterSpec& spec : parameter_specs(config)) finder.find(spec.name);
-  LOOPLM_RETURN_IF_ERROR(finder.status());
-  const std::vector<std::string> names = vector_names(config);
-  for (const std::string& name : names) {
-    offsets[name] = total;
-    total += static_cast<size_t>(finder.find(name).count());
+  std::unordered_map<std::string, size_t> offsets;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    if (!is_vector(spec)) continue;
+    offsets[spec.name] = total;
+    total += static_cast<size_t>(spec.count());
   }
   weights.vectors_ = Buffer<float>(total);
-  for (const std::string& name : names) {
-    const TensorView view = finder.find(name);
-    read_as_float(view,
-                  {weights.vectors_.data() + offsets[name], static_cast<size_t>(view.count())});
-  }
-  weights.allocate();
   bind_vectors(
       config, [&](const std::string& name) { return weights.vectors_.data() + offsets.at(name); },
       weights.blocks_, weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
-  LOOPLM_RETURN_IF_ERROR(weights.pack(source, device));
+  LOOPLM_ASSIGN_OR_RETURN(const TensorView stored, source(kEmbeddingName));
+  const DType dtype = stored.dtype == DType::kBf16 ? DType::kBf16 : DType::kF32;
+  weights.embedding_ = {dtype, {config.vocab_size, config.hidden_size}};
+  weights.table_ = Buffer<std::byte>(weights.embedding_.bytes());
+  weights.embedding_.data = weights.table_.data();
+  LOOPLM_RETURN_IF_ERROR(weights.update(source, device));
   return weights;
+}
+
+Status ModelWeights::update(const TensorSource& source, Device& device) {
+  LOOPLM_CHECK(!vectors_.empty(), "weights over a set are packed again by repack()");
+  Finder finder(config_, source);
+  const std::vector<ParameterSpec> specs = parameter_specs(config_);
+  for (const ParameterSpec& spec : specs) finder.find(spec.name);
+  LOOPLM_RETURN_IF_ERROR(finder.status());
+  float* to = vectors_.data();
+  for (const ParameterSpec& spec : specs) {
+    if (!is_vector(spec)) continue;
+    const auto count = static_cast<size_t>(spec.count());
+    read_as_float(finder.find(spec.name), {to, count});
+    to += count;
+  }
+  copy_elements(finder.find(kEmbeddingName), embedding_.dtype, table_.data(), device);
+  pack(source, device);
+  return {};
+}
+
+void ModelWeights::pack(const TensorSource& source, Device& device) {
+  Finder finder(config_, source);
+  pack_stack(std::array<TensorView, 1>{finder.find(head_name(config_))}, pack_rows, head_, device);
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    pack_block(find_block(finder, layer), pack_rows, blocks_[static_cast<size_t>(layer)], device);
+  }
+  LOOPLM_CHECK(finder.status().ok(), "{}", finder.status().message());
 }
 
 ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const ModelConfig& config,
@@ -226,8 +251,9 @@ ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const Mo
 }
 
 void ModelWeights::repack(const ParameterSet& parameters, Device& device) {
-  const Status status = pack(parameters.source(), device);
-  LOOPLM_CHECK(status.ok(), "{}", status.message());
+  const TensorSource source = parameters.source();
+  embedding_ = std::move(source(kEmbeddingName)).value();
+  pack(source, device);
 }
 
 uint64_t ModelWeights::packed_bytes() const {
@@ -255,7 +281,7 @@ BackwardWeights::BackwardWeights(const ModelConfig& config, DType dtype) : confi
 }
 
 void BackwardWeights::repack(const ParameterSet& parameters, Device& device) {
-  const ParameterSource source = parameters.source();
+  const TensorSource source = parameters.source();
   Finder finder(config_, source);
   pack_columns(std::array<MatrixSource, 1>{matrix(finder.find(head_name(config_)))}, head_, device);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {

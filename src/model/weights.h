@@ -44,14 +44,16 @@ struct MatrixFormat {
 
 class ModelWeights {
  public:
-  // Reads every parameter from `source` and packs matrices as `format` says. The
-  // embedding table is not copied: its view must stay valid as long as the weights do. Fails on a
-  // missing tensor, a wrong shape, or a value that is not finite.
-  static Result<ModelWeights> load(const ModelConfig& config, const ParameterSource& source,
+  // Copies every parameter of `source`: matrices packed as `format` says, the embedding table as it
+  // is there (F16 in fp32). Fails on a missing tensor and on a wrong shape.
+  static Result<ModelWeights> load(const ModelConfig& config, const TensorSource& source,
                                    const MatrixFormat& format, Device& device);
+  // Takes new values into loaded weights, in the types that they have. After an error of `source`
+  // nothing has changed.
+  Status update(const TensorSource& source, Device& device);
 
-  // Packs again from a set whose values have changed. The norms and the gate are read from the set
-  // directly.
+  // Weights over a set whose values change: the embedding, the norms and the gate are read from the
+  // set directly, and repack() packs the matrices again.
   static ModelWeights for_training(const ParameterSet& parameters, const ModelConfig& config,
                                    DType dtype, Device& device);
   void repack(const ParameterSet& parameters, Device& device);
@@ -73,12 +75,14 @@ class ModelWeights {
   ModelWeights(const ModelConfig& config, const MatrixFormat& format)
       : config_(config), format_(format) {}
   void allocate();
-  Status pack(const ParameterSource& source, Device& device);
+  void pack(const TensorSource& source, Device& device);
 
   ModelConfig config_;
   MatrixFormat format_;
   std::vector<BlockWeights> blocks_;
-  Buffer<float> vectors_;  // norms and gate of a loaded model
+  // Of a loaded model: norms and gate in the order of parameter_specs, and the embedding table.
+  Buffer<float> vectors_;
+  Buffer<std::byte> table_;
   const float* final_norm_ = nullptr;
   const float* gate_weight_ = nullptr;
   const float* gate_bias_ = nullptr;

@@ -1,18 +1,13 @@
-// Element types of stored tensors.
+// Names of element types.
 #ifndef LOOPLM_TENSOR_DTYPE_H_
 #define LOOPLM_TENSOR_DTYPE_H_
 
-#include <cstddef>
 #include <optional>
 #include <string_view>
 
+#include "looplm/tensor.h"
+
 namespace looplm {
-
-enum class DType { kF32, kBf16, kF16, kU8 };
-
-constexpr size_t dtype_size(DType dtype) {
-  return dtype == DType::kF32 ? 4 : dtype == DType::kU8 ? 1 : 2;
-}
 
 // The names that safetensors headers use.
 constexpr const char* dtype_name(DType dtype) {

@@ -4,12 +4,21 @@
 #include <functional>
 #include <limits>
 
+#include "text/utf8.h"
+
 namespace looplm {
 namespace {
 
 // Up to here scanning all pairs for each merge is faster than a heap.
 constexpr size_t kShortWord = 32;
 constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+
+// The character that a byte of `text` belongs to.
+std::string_view character_at(std::string_view text, size_t byte) {
+  while (byte > 0 && (static_cast<unsigned char>(text[byte]) & 0xC0) == 0x80) --byte;
+  text.remove_prefix(byte);
+  return text.substr(0, utf8_step(text).size);
+}
 
 }  // namespace
 
@@ -29,7 +38,7 @@ void BytePairEncoder::encode(std::string_view word, std::vector<int32_t>& out,
     }
   }
   std::vector<int32_t>& ids = scratch.ids;
-  start(word, ids);
+  start(word, scratch);
   if (ids.size() <= kShortWord) {
     merge_short(ids);
   } else {
@@ -43,14 +52,17 @@ void BytePairEncoder::encode(std::string_view word, std::vector<int32_t>& out,
 }
 
 // One id per byte.
-void BytePairEncoder::start(std::string_view word, std::vector<int32_t>& ids) const {
+void BytePairEncoder::start(std::string_view word, Scratch& scratch) const {
+  std::vector<int32_t>& ids = scratch.ids;
   ids.clear();
   bool after_unknown = false;
-  for (char byte : word) {
-    const int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
+  for (size_t i = 0; i < word.size(); ++i) {
+    const int32_t id = byte_ids_[static_cast<unsigned char>(word[i])];
     if (id >= 0) {
       ids.push_back(id);
-    } else if (unknown_id_ >= 0 && !(fuse_unknown_ && after_unknown)) {
+    } else if (unknown_id_ < 0) {
+      if (scratch.lost_bytes++ == 0) scratch.first_lost = character_at(word, i);
+    } else if (!(fuse_unknown_ && after_unknown)) {
       ids.push_back(unknown_id_);
     }
     after_unknown = id < 0;

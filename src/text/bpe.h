@@ -81,8 +81,11 @@ class BytePairEncoder {
     std::vector<int32_t> ids;
     std::vector<Symbol> symbols;
     std::vector<std::array<uint32_t, 3>> heap;  // rank, symbol, id that the merge makes
+    // Of all words so far.
+    int64_t lost_bytes = 0;  // without a token, and without an unknown token in their place
+    std::string first_lost;  // the character that the first of them belongs to
   };
-  // Appends the ids of a non-empty word.
+  // Appends the ids of a non-empty word of valid UTF-8.
   void encode(std::string_view word, std::vector<int32_t>& out, Scratch& scratch) const;
 
   const TokenTable& tokens() const { return tokens_; }
@@ -93,7 +96,7 @@ class BytePairEncoder {
   BytePairEncoder() = default;
   Status read_vocabulary(const Json& node);
   Status read_merges(const Json& node);
-  void start(std::string_view word, std::vector<int32_t>& ids) const;
+  void start(std::string_view word, Scratch& scratch) const;
   void merge_short(std::vector<int32_t>& ids) const;
   void merge_long(Scratch& scratch) const;
 

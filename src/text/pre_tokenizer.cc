@@ -103,15 +103,15 @@ PreTokenizer::Cutter::Cutter(const PreTokenizer& pre_tokenizer)
   }
 }
 
-const std::vector<std::string_view>& PreTokenizer::Cutter::cut(std::string_view text) {
+Status PreTokenizer::Cutter::cut(std::string_view text) {
   words_.clear();
   prefixed_.clear();
   if (!text.empty()) words_.push_back(text);
-  for (size_t i = 0; i < matchers_.size(); ++i) run_step(i);
-  return words_;
+  for (size_t i = 0; i < matchers_.size(); ++i) LOOPLM_RETURN_IF_ERROR(run_step(i));
+  return {};
 }
 
-void PreTokenizer::Cutter::run_step(size_t index) {
+Status PreTokenizer::Cutter::run_step(size_t index) {
   const PreTokenizerStep& step = pre_tokenizer_.steps_[index];
   next_.clear();
   if (step.add_prefix_space) {
@@ -121,16 +121,17 @@ void PreTokenizer::Cutter::run_step(size_t index) {
       word = prefixed_.emplace_back(fmt::format(" {}", word));
     }
   }
-  if (step.kind == PreTokenizerStep::Kind::kByteLevel && !step.regex) return;
+  if (step.kind == PreTokenizerStep::Kind::kByteLevel && !step.regex) return {};
   for (std::string_view piece : words_) {
-    find_parts(index, piece);
+    LOOPLM_RETURN_IF_ERROR(find_parts(index, piece));
     put_parts(step, piece);
   }
   words_.swap(next_);
+  return {};
 }
 
 // Cuts a piece into parts that match and parts that do not.
-void PreTokenizer::Cutter::find_parts(size_t index, std::string_view piece) {
+Status PreTokenizer::Cutter::find_parts(size_t index, std::string_view piece) {
   const PreTokenizerStep& step = pre_tokenizer_.steps_[index];
   parts_.clear();
   size_t done = 0;
@@ -152,7 +153,9 @@ void PreTokenizer::Cutter::find_parts(size_t index, std::string_view piece) {
     size_t begin = 0;
     size_t end = 0;
     size_t last_end = std::string_view::npos;
-    while (from <= piece.size() && matchers_[index]->find(piece, from, &begin, &end)) {
+    while (from <= piece.size()) {
+      LOOPLM_ASSIGN_OR_RETURN(const bool found, matchers_[index]->find(piece, from, &begin, &end));
+      if (!found) break;
       if (begin == end && end == last_end) {  // an empty match where the last one ended
         from += from < piece.size() ? utf8_step(piece.substr(from)).size : 1;
         continue;
@@ -162,6 +165,7 @@ void PreTokenizer::Cutter::find_parts(size_t index, std::string_view piece) {
     }
   }
   if (done < piece.size()) parts_.push_back({done, piece.size(), step.invert});
+  return {};
 }
 
 void PreTokenizer::Cutter::put_parts(const PreTokenizerStep& step, std::string_view piece) {

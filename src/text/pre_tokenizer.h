@@ -39,9 +39,10 @@ class PreTokenizer {
   class Cutter {
    public:
     explicit Cutter(const PreTokenizer& pre_tokenizer);
-    // The words of `text`, valid UTF-8, in order. Views into `text` or into this object, good until
-    // the next call.
-    const std::vector<std::string_view>& cut(std::string_view text);
+    // Cuts `text`, valid UTF-8. An error: a pattern that needs too many steps on it.
+    Status cut(std::string_view text);
+    // The words, in order. Views into the text or into this object, good until the next cut.
+    const std::vector<std::string_view>& words() const { return words_; }
 
    private:
     struct Part {
@@ -49,8 +50,8 @@ class PreTokenizer {
       size_t end;
       bool match;
     };
-    void run_step(size_t index);
-    void find_parts(size_t index, std::string_view piece);
+    Status run_step(size_t index);
+    Status find_parts(size_t index, std::string_view piece);
     void put_parts(const PreTokenizerStep& step, std::string_view piece);
 
     const PreTokenizer& pre_tokenizer_;

@@ -1,7 +1,5 @@
 #include "text/regex.h"
 
-#include <stdexcept>
-
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <fmt/format.h>
 #include <pcre2.h>
@@ -197,7 +195,7 @@ Regex::Matcher::Matcher(const Regex& regex) : state_(std::make_unique<State>()) 
 }
 Regex::Matcher::~Matcher() = default;
 
-bool Regex::Matcher::find(std::string_view text, size_t from, size_t* begin, size_t* end) {
+Result<bool> Regex::Matcher::find(std::string_view text, size_t from, size_t* begin, size_t* end) {
   State& s = *state_;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data() == nullptr ? "" : text.data());
   const auto match = [&] {
@@ -217,8 +215,8 @@ bool Regex::Matcher::find(std::string_view text, size_t from, size_t* begin, siz
   }
   if (found == PCRE2_ERROR_NOMATCH) return false;
   if (found < 0) {
-    throw std::runtime_error(fmt::format("regular expression '{}' on a text of {} bytes: {}",
-                                         s.code->shown, text.size(), error_text(found)));
+    return invalid_argument(fmt::format("regular expression '{}' on a text of {} bytes: {}",
+                                        s.code->shown, text.size(), error_text(found)));
   }
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(s.data);
   *begin = range[0];

@@ -34,10 +34,10 @@ class Regex {
     Matcher(const Matcher&) = delete;
     Matcher& operator=(const Matcher&) = delete;
 
-    // The next match at or after `from` in valid UTF-8. False: none. Throws std::runtime_error when
-    // the pattern needs more steps than PCRE2 allows (10 million), which only a pathological
+    // The next match at or after `from` in valid UTF-8. False: none. An error that names the
+    // pattern when it needs more steps than PCRE2 allows (10 million), which only a pathological
     // pattern does.
-    bool find(std::string_view text, size_t from, size_t* begin, size_t* end);
+    Result<bool> find(std::string_view text, size_t from, size_t* begin, size_t* end);
     // Of the match last found: where a group stands, from 1; 0 is the whole. False for a group that
     // took no part or does not exist.
     bool group(size_t number, size_t* begin, size_t* end) const;

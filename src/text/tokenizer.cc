@@ -1,5 +1,7 @@
 #include "looplm/tokenizer.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/file.h"
@@ -8,6 +10,17 @@
 #include "text/utf8.h"
 
 namespace looplm {
+namespace {
+
+bool starts_with(std::span<const int32_t> ids, std::span<const int32_t> part) {
+  return ids.size() >= part.size() && std::equal(part.begin(), part.end(), ids.begin());
+}
+
+bool ends_with(std::span<const int32_t> ids, std::span<const int32_t> part) {
+  return ids.size() >= part.size() && std::equal(part.rbegin(), part.rend(), ids.rbegin());
+}
+
+}  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Tokenizer::~Tokenizer() = default;
@@ -26,34 +39,38 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::parse(std::string_view json,
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts).value()));
 }
 
-void Tokenizer::Parts::encode_piece(std::string_view text, const EncodeOptions& options,
-                                    PreTokenizer::Cutter& cutter, BytePairEncoder::Scratch& scratch,
-                                    std::vector<int32_t>& ids) const {
+Status Tokenizer::Parts::encode_piece(std::string_view text, bool parse_special,
+                                      PreTokenizer::Cutter& cutter,
+                                      BytePairEncoder::Scratch& scratch,
+                                      std::vector<int32_t>& ids) const {
   std::string normal;
   if (!is_normalized(normalization, text)) {
     normal = normalize(normalization, text);
     text = normal;
   }
   std::vector<AddedTokenMatcher::Piece> pieces;
-  normalized_added.split(text, options.parse_special, pieces);
+  normalized_added.split(text, parse_special, pieces);
   for (const AddedTokenMatcher::Piece& piece : pieces) {
     if (piece.id >= 0) {
       ids.push_back(piece.id);
       continue;
     }
-    for (std::string_view word : cutter.cut(piece.text)) encoder->encode(word, ids, scratch);
+    LOOPLM_RETURN_IF_ERROR(cutter.cut(piece.text));
+    for (std::string_view word : cutter.words()) encoder->encode(word, ids, scratch);
   }
+  return {};
 }
 
-std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
+                                               const EncodeOptions& options) const {
   std::string repaired;
   if (!is_utf8(text)) {
     repaired = repair_utf8(text);
     text = repaired;
   }
+  const auto& [before, after] = parts_->post_processor;
   std::vector<int32_t> ids;
-  if (options.add_special_tokens) ids = parts_->post_processor.before;
-  ids.reserve(ids.size() + text.size() / 4 + 4);
+  ids.reserve(before.size() + text.size() / 4 + after.size() + 4);
   std::vector<AddedTokenMatcher::Piece> pieces;
   parts_->raw_added.split(text, options.parse_special, pieces);
   PreTokenizer::Cutter cutter(parts_->pre_tokenizer);
@@ -62,14 +79,29 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
     if (piece.id >= 0) {
       ids.push_back(piece.id);
     } else {
-      parts_->encode_piece(piece.text, options, cutter, scratch, ids);
+      LOOPLM_RETURN_IF_ERROR(
+          parts_->encode_piece(piece.text, options.parse_special, cutter, scratch, ids));
     }
   }
-  if (options.add_special_tokens) {
-    const auto& after = parts_->post_processor.after;
+  if (options.lost_bytes != nullptr) {
+    *options.lost_bytes += scratch.lost_bytes;
+  } else if (scratch.lost_bytes > 0) {
+    return invalid_argument(
+        fmt::format("the tokenizer has neither a token for '{}' nor an unknown token; {} byte{} of "
+                    "the text would be lost",
+                    scratch.first_lost, scratch.lost_bytes, scratch.lost_bytes == 1 ? "" : "s"));
+  }
+  if (options.as != EncodeAs::kContinuation && !starts_with(ids, before)) {
+    ids.insert(ids.begin(), before.begin(), before.end());
+  }
+  if (options.as == EncodeAs::kDocument && !ends_with(ids, after)) {
     ids.insert(ids.end(), after.begin(), after.end());
   }
   return ids;
+}
+
+const std::vector<int32_t>& Tokenizer::ids_in_front() const {
+  return parts_->post_processor.before;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {

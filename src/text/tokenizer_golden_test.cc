@@ -66,7 +66,12 @@ class TokenizerGolden : public testing::TestWithParam<const char*> {
       uint64_t text_hash = kFnvStart;
       for (uint64_t n = first; n < first + block; ++n) {
         const std::string line = make_line(atoms_, n);
-        std::vector<int32_t> ids = tokenizer_->encode(line, {.add_special_tokens = special});
+        int64_t lost = 0;  // the library leaves out what has no token, too
+        std::vector<int32_t> ids =
+            tokenizer_
+                ->encode(line, {.as = special ? EncodeAs::kDocument : EncodeAs::kContinuation,
+                                .lost_bytes = &lost})
+                .value();
         const std::string text = tokenizer_->decode(ids, special);
         if (n < expected["shown"].size()) {
           const Json& shown = expected["shown"][n];

@@ -23,9 +23,8 @@ class Tokenizer::Parts {
   static Result<std::unique_ptr<Parts>> read(const Json& file);
 
   // Text that has none of the tokens that are found before normalisation.
-  void encode_piece(std::string_view text, const EncodeOptions& options,
-                    PreTokenizer::Cutter& cutter, BytePairEncoder::Scratch& scratch,
-                    std::vector<int32_t>& ids) const;
+  Status encode_piece(std::string_view text, bool parse_special, PreTokenizer::Cutter& cutter,
+                      BytePairEncoder::Scratch& scratch, std::vector<int32_t>& ids) const;
 
   AddedTokenMatcher raw_added{{}};  // found in the text as it is
   Normalization normalization = Normalization::kNone;

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/json.h"
 #include "text/byte_level.h"
 #include "text/pre_tokenizer.h"
@@ -174,7 +175,9 @@ Result<TokenizerTrainer> TokenizerTrainer::create(const TokenizerTrainerOptions&
 void TokenizerTrainer::add(std::string_view text) {
   const std::string repaired = is_utf8(text) ? std::string(text) : repair_utf8(text);
   PreTokenizer::Cutter cutter(state_->pre_tokenizer);
-  for (std::string_view word : cutter.cut(repaired)) ++state_->words[std::string(word)];
+  const Status status = cutter.cut(repaired);
+  LOOPLM_CHECK(status.ok(), "the trainer's own pattern: {}", status.message());
+  for (std::string_view word : cutter.words()) ++state_->words[std::string(word)];
 }
 
 Result<std::string> TokenizerTrainer::train(const std::function<void(int64_t)>& progress) {

@@ -1,6 +1,9 @@
 #include "text/utf8.h"
 
+#include <algorithm>
 #include <cstring>
+
+#include <fmt/format.h>
 
 namespace looplm {
 namespace {
@@ -77,14 +80,38 @@ void utf8_append(std::string& text, uint32_t c) {
   }
 }
 
-bool is_utf8(std::string_view text) {
+size_t first_broken_utf8(std::string_view text) {
+  std::string_view rest = text;
   while (true) {
-    text.remove_prefix(ascii_prefix(text));
-    if (text.empty()) return true;
-    const Utf8Step step = utf8_step(text);
-    if (step.kind != Utf8Step::Kind::kCharacter) return false;
-    text.remove_prefix(step.size);
+    rest.remove_prefix(ascii_prefix(rest));
+    if (rest.empty()) return text.size();
+    const Utf8Step step = utf8_step(rest);
+    if (step.kind != Utf8Step::Kind::kCharacter) return text.size() - rest.size();
+    rest.remove_prefix(step.size);
   }
+}
+
+bool is_utf8(std::string_view text) { return first_broken_utf8(text) == text.size(); }
+
+Status check_utf8(std::string_view text) {
+  using namespace std::string_view_literals;
+  // UTF-32's mark in little-endian order begins with that of UTF-16.
+  constexpr std::pair<std::string_view, const char*> kMarks[] = {{"\xFF\xFE\0\0"sv, "UTF-32"},
+                                                                 {"\0\0\xFE\xFF"sv, "UTF-32"},
+                                                                 {"\xFF\xFE"sv, "UTF-16"},
+                                                                 {"\xFE\xFF"sv, "UTF-16"}};
+  for (const auto& [mark, name] : kMarks) {
+    if (text.starts_with(mark)) {
+      return invalid_argument(
+          fmt::format("begins with the byte order mark of {}; expected UTF-8", name));
+    }
+  }
+  const size_t at = first_broken_utf8(text);
+  if (at == text.size()) return {};
+  const auto line =
+      1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+  return invalid_argument(fmt::format("byte {} (0x{:02X}, in line {}) is not UTF-8; expected UTF-8",
+                                      at, static_cast<unsigned char>(text[at]), line));
 }
 
 void take_decided_utf8(std::string& pending, std::string& out) {

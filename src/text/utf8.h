@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "looplm/status.h"
+
 namespace looplm {
 
 // What starts at the front of a non-empty text.
@@ -26,6 +28,12 @@ uint32_t utf8_decode(std::string_view character);
 void utf8_append(std::string& text, uint32_t code_point);
 
 bool is_utf8(std::string_view text);
+// Where the first broken part of `text` begins, at the end too; text.size(): there is none.
+size_t first_broken_utf8(std::string_view text);
+// An error for a text in another encoding: the first byte that is not UTF-8, its line and its place
+// in the text, or UTF-16 or UTF-32 where the text begins with their byte order mark. Reading such a
+// text through repair_utf8 would put U+FFFD in place of what it says.
+Status check_utf8(std::string_view text);
 // `text` with every broken part, also at the end, replaced by U+FFFD.
 std::string repair_utf8(std::string_view text);
 // Moves everything that is decided from `pending` to the end of `out`, broken parts as U+FFFD; what

@@ -119,6 +119,22 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
   return document;
 }
 
+Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
+                                    int64_t* lost_bytes) {
+  DocumentIds result;
+  result.ids = tokenizer.ids_in_front();
+  result.learnt.assign(result.ids.size(), false);
+  for (const CorpusSegment& segment : document) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                            tokenizer.encode(segment.text, {.as = EncodeAs::kContinuation,
+                                                            .parse_special = false,
+                                                            .lost_bytes = lost_bytes}));
+    result.ids.insert(result.ids.end(), ids.begin(), ids.end());
+    result.learnt.insert(result.learnt.end(), ids.size(), segment.learnt);
+  }
+  return result;
+}
+
 Status read_corpus(const std::string& path, TextSplit split, const Visit& visit) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   if (path.ends_with(".jsonl")) return read_json_lines(file.text(), path, visit);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "looplm/status.h"
+#include "looplm/tokenizer.h"
 
 #include "base/json.h"
 
@@ -36,6 +37,17 @@ using CorpusDocument = std::vector<CorpusSegment>;
 // error, of the file or of `visit`; errors name the file and the line.
 Status read_corpus(const std::string& path, TextSplit split,
                    const std::function<Status(CorpusDocument)>& visit);
+
+// A document as it is learnt and measured.
+struct DocumentIds {
+  std::vector<int32_t> ids;
+  std::vector<bool> learnt;  // per id
+};
+// Each segment is tokenised apart, and special tokens written in it are read as plain text. In
+// front stands what the tokenizer puts in front of a prompt, not learnt. Nothing is put behind.
+// `lost_bytes` as in EncodeOptions.
+Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
+                                    int64_t* lost_bytes = nullptr);
 
 // The document of one line's object, empty segments included; `where` names it in messages.
 Result<CorpusDocument> corpus_document(const Json& object, const std::string& where);

@@ -86,7 +86,8 @@ class ShardBuilderTest : public CorpusTest {
     options.vocab_size = 270;
     auto trainer = std::move(TokenizerTrainer::create(options).value());
     for (int i = 0; i < 20; ++i) trainer.add("the cat and the dog and the hen");
-    tokenizer_ = Tokenizer::parse(trainer.train().value(), "test").value();
+    json_ = parse_json(trainer.train().value(), "test").value();
+    tokenizer_ = Tokenizer::parse(json_.dump(), "test").value();
     std::string text;
     for (int i = 0; i < 500; ++i) text += "the cat " + std::to_string(i) + " and <|endoftext|>\n";
     file_ = write("text.txt", text);
@@ -100,6 +101,7 @@ class ShardBuilderTest : public CorpusTest {
                         pool);
   }
 
+  Json json_;  // the tokenizer's file
   std::unique_ptr<Tokenizer> tokenizer_;
   std::string file_;
   ShardBuildOptions options_;
@@ -124,11 +126,54 @@ TEST_F(ShardBuilderTest, PromptsAreNoTargets) {
   file_ = write("pairs.jsonl", R"({"prompt": "the cat", "completion": " and the dog"})");
   const ShardBuildSummary s = build(1, "pairs.tokens").value();
   const TokenShard shard = std::move(TokenShard::open(dir_.file("pairs.tokens")).value());
-  const auto prompt = static_cast<int64_t>(tokenizer_->encode("the cat", {false, false}).size());
+  const auto prompt = static_cast<int64_t>(tokenizer_->encode("the cat").value().size());
   for (int64_t i = 0; i < shard.document_length(0); ++i) {
     EXPECT_EQ(shard.is_learnt(0, i), i >= prompt) << i;
   }
   EXPECT_EQ(s.targets, s.tokens - prompt);
+}
+
+TEST_F(ShardBuilderTest, DocumentsBeginAsTheTokenizerBeginsATextAndThatIsNoTarget) {
+  json_["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "single": [
+      {"SpecialToken": {"id": "<b>"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "<b>"}}],
+      "special_tokens": {"<b>": {"ids": [0, 7]}}})");
+  tokenizer_ = Tokenizer::parse(json_.dump(), "test").value();
+  file_ = write("turns.jsonl", R"({"turns": [{"prompt": "the", "completion": "cat"},)"
+                               R"({"prompt": "and", "completion": "hen"}]})");
+  const ShardBuildSummary s = build(1, "turns.tokens").value();
+  const TokenShard shard = std::move(TokenShard::open(dir_.file("turns.tokens")).value());
+  std::vector<int32_t> ids(static_cast<size_t>(shard.document_length(0)));
+  ASSERT_OK(shard.read(0, 0, ids));
+  std::vector<int32_t> expected = {0, 7};
+  std::vector<bool> learnt = {false, false};
+  for (const auto& [text, learn] :
+       {std::pair("the", false), {"cat", true}, {"and", false}, {"hen", true}}) {
+    const std::vector<int32_t> part =
+        tokenizer_->encode(text, {.as = EncodeAs::kContinuation}).value();
+    expected.insert(expected.end(), part.begin(), part.end());
+    learnt.insert(learnt.end(), part.size(), learn);
+  }
+  expected.push_back(*options_.end_token);  // once, whatever the template has behind a text
+  learnt.push_back(true);
+  EXPECT_EQ(ids, expected);
+  for (size_t i = 0; i < learnt.size(); ++i) {
+    EXPECT_EQ(shard.is_learnt(0, static_cast<int64_t>(i)), learnt[i]) << i;
+  }
+  EXPECT_EQ(s.targets, std::count(learnt.begin(), learnt.end(), true));
+}
+
+TEST_F(ShardBuilderTest, TextWithoutTokensIsAnErrorOrCounted) {
+  json_["model"]["vocab"].erase("9");
+  json_["model"]["merges"] = Json::array();
+  tokenizer_ = Tokenizer::parse(json_.dump(), "test").value();
+  file_ = write("sums.txt", "1+1=2\n#a+19=9\n");
+  EXPECT_ERROR_SAYS(build(2, "sums.tokens"), "sums.txt, document 2", "'9'", "2 bytes");
+  EXPECT_FALSE(std::filesystem::exists(dir_.file("sums.tokens")));
+  options_.allow_loss = true;
+  const Result<ShardBuildSummary> s = build(2, "sums.tokens");
+  ASSERT_OK(s.status());
+  EXPECT_EQ(s.value().lost_bytes, 2);
+  EXPECT_EQ(s.value().tokens, 5 + 5 + 2);
 }
 
 TEST_F(ShardBuilderTest, ThreadsAndShardSizesDoNotChangeTheTokens) {

@@ -133,11 +133,11 @@ std::unique_ptr<Objective> objective_of(const Json& json, int64_t loops) {
   const std::string kind = json["kind"];
   if (kind == "last_loop") return std::make_unique<LastLoopObjective>();
   if (kind == "stage2") {
-    return std::make_unique<StageTwoObjective>(StageTwoObjective::Settings{
-        json["k"], json["gamma"], json.value("forward_looking", false)});
+    return std::make_unique<StageTwoObjective>(
+        StageTwoSettings{json["k"], json["gamma"], json.value("forward_looking", false)});
   }
   ExitPrior prior;
-  prior.kind = exit_prior_kind(json["prior"]["kind"].get<std::string>()).value();
+  prior.kind = value_named(kExitPriorNames, json["prior"]["kind"].get<std::string>()).value();
   prior.parameter = json["prior"]["parameter"];
   prior.mean = json["prior"]["mean"];
   prior.sigma = json["prior"]["sigma"];
@@ -213,6 +213,7 @@ TEST_P(Golden, TenStepsOfTraining) {
       ModelWeights::for_training(c.parameters, c.config(), DType::kF32, c.device);
   BackwardWeights backward(c.config(), DType::kF32);
   const std::unique_ptr<Objective> objective = objective_of(c.json["objective"], c.config().loops);
+  const auto steps = static_cast<int64_t>(c.json["steps"].size());
   int64_t step = 0;
   for (const Json& s : c.json["steps"]) {
     ++step;
@@ -226,8 +227,8 @@ TEST_P(Golden, TenStepsOfTraining) {
         pass.train(weights, &backward, batch, *objective, scale, c.gradients, c.device);
     const double loss = s["loss"], norm = s["gradient_norm"];
     EXPECT_NEAR(m.loss * scale, loss, 1e-5 * std::abs(loss)) << "step " << step;
-    EXPECT_DOUBLE_EQ(schedule.at(step), s["learning_rate"].get<double>());
-    EXPECT_NEAR(optimizer.step(c.parameters, c.gradients, schedule.at(step), c.device), norm,
+    EXPECT_DOUBLE_EQ(schedule.at(step, steps), s["learning_rate"].get<double>());
+    EXPECT_NEAR(optimizer.step(c.parameters, c.gradients, schedule.at(step, steps), c.device), norm,
                 1e-4 * norm);
   }
   EXPECT_EQ(step, 10);

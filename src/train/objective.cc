@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
-
 #include "base/check.h"
 #include "model/exit_distribution.h"
 
@@ -56,15 +54,6 @@ std::vector<double> ExitPrior::log_probabilities(int64_t loops) const {
   for (double x : p) total += x;
   for (double& x : p) x = std::log(x / total);
   return p;
-}
-
-Result<ExitPrior::Kind> exit_prior_kind(const std::string& name) {
-  if (name == "entropy") return ExitPrior::Kind::kEntropy;
-  if (name == "uniform") return ExitPrior::Kind::kUniform;
-  if (name == "geometric") return ExitPrior::Kind::kGeometric;
-  if (name == "poisson_lognormal") return ExitPrior::Kind::kPoissonLognormal;
-  return invalid_argument(fmt::format(
-      "prior is '{}'; expected entropy, uniform, geometric or poisson_lognormal", name));
 }
 
 StageOneObjective::StageOneObjective(double beta, ExitPrior prior, int64_t loops)
@@ -120,6 +109,18 @@ double LastLoopObjective::evaluate(const TokenLoss& token) const {
   std::fill(token.dgate.begin(), token.dgate.end(), 0.0f);
   token.dnll.back() = 1;
   return static_cast<double>(token.nll.back());
+}
+
+std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings, int64_t loops) {
+  switch (settings.kind) {
+    case ObjectiveKind::kStageOne:
+      return std::make_unique<StageOneObjective>(settings.beta, settings.prior, loops);
+    case ObjectiveKind::kStageTwo:
+      return std::make_unique<StageTwoObjective>(settings.stage_two);
+    case ObjectiveKind::kLastLoop:
+      break;
+  }
+  return std::make_unique<LastLoopObjective>();
 }
 
 }  // namespace looplm

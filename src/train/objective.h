@@ -7,12 +7,13 @@
 #ifndef LOOPLM_TRAIN_OBJECTIVE_H_
 #define LOOPLM_TRAIN_OBJECTIVE_H_
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "looplm/status.h"
+#include "base/named.h"
 
 namespace looplm {
 
@@ -54,9 +55,14 @@ struct ExitPrior {
 
   // log prior_t for t = 1..T, truncated to T and renormalised; zeros for kEntropy.
   std::vector<double> log_probabilities(int64_t loops) const;
+  bool operator==(const ExitPrior&) const = default;
 };
 
-Result<ExitPrior::Kind> exit_prior_kind(const std::string& name);
+inline constexpr NameTable<ExitPrior::Kind, 4> kExitPriorNames = {
+    {{ExitPrior::Kind::kEntropy, "entropy"},
+     {ExitPrior::Kind::kUniform, "uniform"},
+     {ExitPrior::Kind::kGeometric, "geometric"},
+     {ExitPrior::Kind::kPoissonLognormal, "poisson_lognormal"}}};
 
 // Stage I (arXiv:2510.25741 equation 4): sum_t p_t nll_t - beta H(p), or with KL to a prior in
 // place of the entropy. Trains everything.
@@ -72,25 +78,27 @@ class StageOneObjective : public Objective {
   std::vector<double> log_prior_;
 };
 
+struct StageTwoSettings {
+  double k = 50.0;
+  double gamma = 0.005;
+  // Teach lambda_t with the gain of the *next* loop, t -> t+1, for t = 1..T-1: an ablation, not
+  // the paper's rule.
+  bool forward_looking = false;
+  bool operator==(const StageTwoSettings&) const = default;
+};
+
 // Stage II (section 3.4, equations 5 and 6): only the gate learns. With I_t = max(0, nll_{t-1} -
 // nll_t) and the target of going on w_t = sigmoid(k (I_t - gamma)), the loss is (1/T) sum_{t=2..T}
 // BCE(1 - lambda_t; w_t). The divisor is T, as printed.
 class StageTwoObjective : public Objective {
  public:
-  struct Settings {
-    double k = 50.0;
-    double gamma = 0.005;
-    // Teach lambda_t with the gain of the *next* loop, t -> t+1, for t = 1..T-1: an ablation, not
-    // the paper's rule.
-    bool forward_looking = false;
-  };
-  explicit StageTwoObjective(Settings settings) : settings_(settings) {}
+  explicit StageTwoObjective(StageTwoSettings settings) : settings_(settings) {}
   std::string name() const override { return "stage2"; }
   double evaluate(const TokenLoss& token) const override;
   bool trains_trunk() const override { return false; }
 
  private:
-  Settings settings_;
+  StageTwoSettings settings_;
 };
 
 // nll of the last loop alone; the gate gets no gradient.
@@ -101,6 +109,25 @@ class LastLoopObjective : public Objective {
   bool needs_gate() const override { return false; }
   int64_t first_loop(int64_t loops) const override { return loops - 1; }
 };
+
+enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop };
+
+inline constexpr NameTable<ObjectiveKind, 3> kObjectiveNames = {
+    {{ObjectiveKind::kStageOne, "stage1"},
+     {ObjectiveKind::kStageTwo, "stage2"},
+     {ObjectiveKind::kLastLoop, "last_loop"}}};
+
+struct ObjectiveSettings {
+  ObjectiveKind kind = ObjectiveKind::kStageOne;
+  int64_t loops = 0;  // to train with; 0: the model's
+  double beta = 0.1;
+  ExitPrior prior;
+  StageTwoSettings stage_two;
+  bool operator==(const ObjectiveSettings&) const = default;
+};
+
+// `loops`: of the run.
+std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings, int64_t loops);
 
 }  // namespace looplm
 

@@ -141,7 +141,7 @@ TEST(ExitPriors, AreNormalisedAndShapedAsNamed) {
     for (double l : log_p) total += std::exp(l);
     EXPECT_NEAR(total, 1, 1e-12);
   }
-  EXPECT_ERROR_SAYS(exit_prior_kind("normal"), "normal", "geometric");
+  EXPECT_ERROR_SAYS(value_named(kExitPriorNames, "normal"), "normal", "geometric");
 }
 
 }  // namespace

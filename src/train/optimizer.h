@@ -13,9 +13,10 @@ struct OptimizerSettings {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
-  double weight_decay =
-      0.1;  // on matrices: projections, embedding, head, gate weight; not on norms and biases
+  // On matrices: projections, embedding, head, gate weight; not on norms and biases.
+  double weight_decay = 0.1;
   double clip = 1.0;  // largest global gradient norm; 0: no clipping
+  bool operator==(const OptimizerSettings&) const = default;
 };
 
 class Optimizer {
@@ -31,7 +32,9 @@ class Optimizer {
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
   ParameterSet& first_moments() { return first_moments_; }
+  const ParameterSet& first_moments() const { return first_moments_; }
   ParameterSet& second_moments() { return second_moments_; }
+  const ParameterSet& second_moments() const { return second_moments_; }
 
  private:
   bool trained(const ParameterSpec& spec) const;

@@ -1,4 +1,7 @@
-// A run file, read and checked.
+// A training run as typed settings, and the run file (TOML) that says the same.
+//
+// The tables below are the file's, and so are the names but for a few that are longer here;
+// docs/training.md describes each.
 #ifndef LOOPLM_TRAIN_RUN_CONFIG_H_
 #define LOOPLM_TRAIN_RUN_CONFIG_H_
 
@@ -18,65 +21,89 @@
 namespace looplm {
 
 struct RunConfig {
-  // [model]
-  std::string from;    // checkpoint to start from; empty: a fresh model of `config`
-  ModelConfig config;  // of a fresh model
-  std::string
-      tokenizer;  // directory whose tokenizer files go into checkpoints; empty: `from`'s, if any
-  uint64_t model_seed = 1;
-
-  // [data]
-  struct DataSource {
-    std::string path;
-    double weight = 1;
+  struct Model {
+    std::string from;       // checkpoint to start from; empty: a fresh model of `config`
+    std::string tokenizer;  // whose tokenizer files go into checkpoints; empty: `from`'s, if any
+    // Of a fresh model. kv_heads, head_dim and max_positions that are 0 follow from the others.
+    ModelConfig config{};
+    uint64_t seed = 1;  // of fresh weights
+    bool operator==(const Model&) const = default;
   };
-  std::vector<DataSource> data;  // empty: streams of TrainOptions
-  std::vector<std::string> validation;
-  int64_t sequence_length = 512;
-  bool split_documents = true;
+  struct DataSource {
+    std::string path;  // a shard, or a directory of shards
+    double weight = 1;
+    bool operator==(const DataSource&) const = default;
+  };
+  struct Data {
+    std::vector<DataSource> train;  // empty: streams of TrainOptions
+    std::vector<std::string> validation;
+    int64_t sequence_length = 512;
+    bool split_documents = true;
+    bool operator==(const Data&) const = default;
+  };
+  // A step sees accumulate * sequences * sequence_length rows.
+  struct Batch {
+    int64_t sequences = 8;
+    int64_t accumulate = 1;
+    bool operator==(const Batch&) const = default;
+  };
+  struct Run {
+    std::string out;
+    int64_t steps = 0;
+    uint64_t seed = 1;  // of the order of the data
+    int64_t log_every = 10;
+    int64_t validate_every = 0;    // 0: only at the end
+    int64_t validate_batches = 0;  // 0: the whole validation set
+    int64_t checkpoint_every = 0;  // 0: only at the end
+    int64_t keep = 2;              // checkpoints to keep
+    bool operator==(const Run&) const = default;
+  };
+  struct Compute {
+    DType dtype = DType::kF32;
+    MemoryPolicy memory = MemoryPolicy::kBlockInputs;
+    int threads = 0;
+    DType save_dtype = DType::kBf16;  // of the final model
+    bool operator==(const Compute&) const = default;
+  };
 
-  // [batch]: a step sees accumulate * sequences * sequence_length rows
-  int64_t sequences = 8;
-  int64_t accumulate = 1;
-
-  // [objective]
-  std::string objective = "stage1";
-  int64_t loops = 0;  // 0: the model's
-  double beta = 0.1;
-  ExitPrior prior;
-  StageTwoObjective::Settings stage_two;
-
-  // [optimizer], [schedule]
+  Model model;
+  Data data;
+  Batch batch;
+  ObjectiveSettings objective;
   OptimizerSettings optimizer;
-  Schedule schedule;
+  Schedule schedule;  // its peak is optimizer.learning_rate in the file
+  Run run;
+  Compute compute;
 
-  // [run]
-  std::string out;
-  int64_t steps = 0;
-  uint64_t seed = 1;
-  int64_t log_every = 10;
-  int64_t validate_every = 0;    // 0: only at the end
-  int64_t validate_batches = 0;  // 0: the whole validation set
-  int64_t checkpoint_every = 0;  // 0: only at the end
-  int64_t keep = 2;              // checkpoints to keep
-
-  // [compute]
-  DType dtype = DType::kF32;
-  MemoryPolicy memory = MemoryPolicy::kBlockInputs;
-  int threads = 0;
-  DType save_dtype = DType::kBf16;  // of the final model
+  bool operator==(const RunConfig&) const = default;
 };
 
 // Errors name the key ("batch.sequences"), the value and what was expected; unknown keys are errors
 // too. `overrides` are "key=value" with dotted keys and TOML values, applied before checking.
 // `what` names the source.
 Result<RunConfig> parse_run_config(const std::string& toml_text, const std::string& what,
-                                   const std::vector<std::string>& overrides);
+                                   const std::vector<std::string>& overrides = {});
 Result<RunConfig> read_run_config(const std::string& path,
-                                  const std::vector<std::string>& overrides);
+                                  const std::vector<std::string>& overrides = {});
 
-// What of the configuration decides the numbers of a run: a resumed run must have the same.
-std::string run_fingerprint(const RunConfig& config);
+// The run file with every key written out: parse_run_config gives an equal configuration, if it is
+// one that a file may state.
+std::string write_run_config(const RunConfig& config);
+
+// A configuration made in code, checked and completed by the rules of run files, except that
+// run.out may be empty.
+Result<RunConfig> complete_run_config(const RunConfig& config);
+
+// A key on which two configurations differ, with the values as TOML; empty where one has no such
+// key.
+struct RunKeyDifference {
+  std::string key;
+  std::string before;
+  std::string now;
+};
+// The keys that decide the numbers of a run and differ. Those of paths, of how often something is
+// done, and of memory and threads do not, nor does run.steps, which says only where a run ends.
+std::vector<RunKeyDifference> run_differences(const RunConfig& before, const RunConfig& now);
 
 }  // namespace looplm
 

@@ -1,5 +1,7 @@
 #include "train/run_config.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "support/status_matchers.h"
@@ -51,27 +53,27 @@ Result<RunConfig> parse_with(const std::vector<std::string>& overrides) {
 TEST(RunConfig, ReadsEveryTable) {
   auto run = parse(kRun);
   ASSERT_OK(run);
-  EXPECT_EQ(run->config.hidden_size, 64);
-  EXPECT_EQ(run->config.head_dim, 16);
-  EXPECT_EQ(run->config.kv_heads, 4);
-  ASSERT_EQ(run->data.size(), 2u);
-  EXPECT_EQ(run->data[1].path, "b");
-  EXPECT_EQ(run->data[1].weight, 2.5);
-  EXPECT_EQ(run->prior.kind, ExitPrior::Kind::kGeometric);
+  EXPECT_EQ(run->model.config.hidden_size, 64);
+  EXPECT_EQ(run->model.config.head_dim, 16);
+  EXPECT_EQ(run->model.config.kv_heads, 4);
+  ASSERT_EQ(run->data.train.size(), 2u);
+  EXPECT_EQ(run->data.train[1].path, "b");
+  EXPECT_EQ(run->data.train[1].weight, 2.5);
+  EXPECT_EQ(run->objective.prior.kind, ExitPrior::Kind::kGeometric);
   EXPECT_EQ(run->schedule.peak, 1e-3);
-  EXPECT_EQ(run->schedule.total_steps, 100);
-  EXPECT_EQ(run->dtype, DType::kBf16);
-  EXPECT_EQ(run->memory, MemoryPolicy::kLoopInputs);
+  EXPECT_EQ(run->run.steps, 100);
+  EXPECT_EQ(run->compute.dtype, DType::kBf16);
+  EXPECT_EQ(run->compute.memory, MemoryPolicy::kLoopInputs);
 }
 
 TEST(RunConfig, OverridesReplaceAndAddKeys) {
   auto run = parse_with(
       {"batch.sequences=9", "run.out=\"other\"", "optimizer.clip=0.5", "data.train=\"one\""});
   ASSERT_OK(run);
-  EXPECT_EQ(run->sequences, 9);
-  EXPECT_EQ(run->out, "other");
+  EXPECT_EQ(run->batch.sequences, 9);
+  EXPECT_EQ(run->run.out, "other");
   EXPECT_EQ(run->optimizer.clip, 0.5);
-  EXPECT_EQ(run->data.size(), 1u);
+  EXPECT_EQ(run->data.train.size(), 1u);
   EXPECT_ERROR_SAYS(parse_with({"batch.sequences"}), "key=value");
   EXPECT_ERROR_SAYS(parse_with({"batch.sequences=]"}), "override");
 }
@@ -106,19 +108,80 @@ TEST(RunConfig, ErrorsNameKeyValueAndExpectation) {
   EXPECT_ERROR_SAYS(parse(""), "missing");
 }
 
-TEST(RunConfig, FingerprintSeesWhatChangesNumbersAndNothingElse) {
-  const std::string base = run_fingerprint(parse(kRun).value());
-  EXPECT_EQ(run_fingerprint(parse_with({"run.log_every=3", "compute.memory=\"keep_all\"",
-                                        "compute.threads=1", "run.out=\"y\"", "run.keep=9"})
-                                .value()),
-            base);
+TEST(RunConfig, WrittenAndReadAgainIsTheSame) {
+  const std::vector<std::vector<std::string>> changes = {
+      {},
+      {"model.eos_token_id=[3, 5]", "model.bos_token_id=-1", "model.pad_token_id=7"},
+      {"model.rope_theta=1234567.891", "model.kv_heads=2", "model.head_dim=8",
+       "model.rms_norm_eps=1e-12", "model.norm_placement=\"pre\"", "model.type=\"llama\""},
+      {"data.train=\"a \\\"quoted\\\" \\u0001 name\"", "data.validation=[\"x\", \"y\"]"},
+      {"objective.kind=\"stage2\"", "objective.loops=9", "objective.gamma=0.1234567890123456789"},
+      {"run.seed=9223372036854775807", "compute.save_dtype=\"f32\"", "compute.threads=3"},
+  };
+  for (const std::vector<std::string>& overrides : changes) {
+    auto run = parse_with(overrides);
+    ASSERT_OK(run);
+    const std::string written = write_run_config(*run);
+    auto again = parse(written);
+    ASSERT_OK(again);
+    EXPECT_EQ(*again, *run) << written;
+    EXPECT_EQ(write_run_config(*again), written);
+  }
+  for (const std::string& preset : model_preset_names()) {
+    const std::string text =
+        "[model]\npreset = \"" + preset + "\"\n[run]\nout = \"x\"\nsteps = 1\n";
+    EXPECT_EQ(parse(write_run_config(parse(text).value())).value(), parse(text).value()) << preset;
+  }
+  const char* from = "[model]\nfrom = \"m\"\ntokenizer = \"t\"\n[run]\nout = \"x\"\nsteps = 1\n";
+  EXPECT_EQ(parse(write_run_config(parse(from).value())).value(), parse(from).value());
+}
+
+TEST(RunConfig, MadeInCodeIsCheckedAndCompletedAsAFileIs) {
+  RunConfig made;
+  made.model.config.vocab_size = 256;
+  made.model.config.hidden_size = 64;
+  made.model.config.layers = 2;
+  made.model.config.heads = 4;
+  made.model.config.intermediate_size = 96;
+  made.run.steps = 10;
+  auto complete = complete_run_config(made);
+  ASSERT_OK(complete);
+  EXPECT_EQ(complete->model.config.kv_heads, 4);
+  EXPECT_EQ(complete->model.config.head_dim, 16);
+  EXPECT_EQ(complete->model.config.max_positions, 2048);
+  made.batch.sequences = 0;
+  EXPECT_ERROR_SAYS(complete_run_config(made), "batch.sequences is 0", "from 1");
+  made.batch.sequences = 1;
+  made.run.out = "not UTF-8: \xff";
+  EXPECT_ERROR_SAYS(complete_run_config(made), "invalid utf-8");
+}
+
+TEST(RunConfig, DifferencesAreTheKeysThatChangeNumbersAndNothingElse) {
+  const RunConfig base = parse(kRun).value();
+  EXPECT_TRUE(run_differences(base, parse_with({"run.log_every=3", "compute.memory=\"keep_all\"",
+                                                "compute.threads=1", "run.out=\"y\"", "run.keep=9",
+                                                "run.steps=200"})
+                                        .value())
+                  .empty());
   for (const char* change :
        {"model.hidden_size=32", "model.seed=2", "data.sequence_length=16", "batch.sequences=5",
         "batch.accumulate=2", "objective.beta=0.2", "objective.loops=3", "optimizer.beta2=0.99",
         "optimizer.learning_rate=2e-3", "schedule.warmup=6", "run.seed=2",
         "compute.dtype=\"f32\""}) {
-    EXPECT_NE(run_fingerprint(parse_with({change}).value()), base) << change;
+    const auto differences = run_differences(base, parse_with({change}).value());
+    const std::string key = std::string(change).substr(0, std::string(change).find('='));
+    // Others may follow from it: head_dim from hidden_size.
+    const auto named = std::find_if(differences.begin(), differences.end(),
+                                    [&](const RunKeyDifference& d) { return d.key == key; });
+    ASSERT_NE(named, differences.end()) << change;
+    EXPECT_EQ(named->now, std::string(change).substr(key.size() + 1) == "2e-3"
+                              ? "0.002"
+                              : std::string(change).substr(key.size() + 1));
   }
+  const auto weight = run_differences(base, parse_with({"data.train=[\"a\", \"b\"]"}).value());
+  ASSERT_EQ(weight.size(), 1u);
+  EXPECT_EQ(weight[0].key, "data.train.weight");
+  EXPECT_EQ(weight[0].before, "[1, 2.5]");
 }
 
 TEST(Schedule, Shapes) {
@@ -126,19 +189,19 @@ TEST(Schedule, Shapes) {
   s.peak = 1;
   s.final = 0.1;
   s.warmup_steps = 10;
-  s.total_steps = 110;
-  EXPECT_DOUBLE_EQ(s.at(1), 0.1);
-  EXPECT_DOUBLE_EQ(s.at(10), 1);
-  EXPECT_DOUBLE_EQ(s.at(110), 1);
+  const auto at = [&](int64_t step) { return s.at(step, 110); };
+  EXPECT_DOUBLE_EQ(at(1), 0.1);
+  EXPECT_DOUBLE_EQ(at(10), 1);
+  EXPECT_DOUBLE_EQ(at(110), 1);
   s.kind = Schedule::Kind::kCosine;
-  EXPECT_DOUBLE_EQ(s.at(10), 1);
-  EXPECT_DOUBLE_EQ(s.at(60), 0.55);
-  EXPECT_DOUBLE_EQ(s.at(110), 0.1);
+  EXPECT_DOUBLE_EQ(at(10), 1);
+  EXPECT_DOUBLE_EQ(at(60), 0.55);
+  EXPECT_DOUBLE_EQ(at(110), 0.1);
   s.kind = Schedule::Kind::kWarmupStableDecay;
   s.decay_steps = 20;
-  EXPECT_DOUBLE_EQ(s.at(90), 1);
-  EXPECT_DOUBLE_EQ(s.at(100), 0.55);
-  EXPECT_DOUBLE_EQ(s.at(110), 0.1);
+  EXPECT_DOUBLE_EQ(at(90), 1);
+  EXPECT_DOUBLE_EQ(at(100), 0.55);
+  EXPECT_DOUBLE_EQ(at(110), 0.1);
 }
 
 }  // namespace

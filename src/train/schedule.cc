@@ -4,11 +4,9 @@
 #include <cmath>
 #include <numbers>
 
-#include <fmt/format.h>
-
 namespace looplm {
 
-double Schedule::at(int64_t step) const {
+double Schedule::at(int64_t step, int64_t steps) const {
   if (step < warmup_steps) {
     return peak * static_cast<double>(step) / static_cast<double>(warmup_steps);
   }
@@ -21,20 +19,13 @@ double Schedule::at(int64_t step) const {
     case Kind::kConstant:
       return peak;
     case Kind::kCosine: {
-      const double angle = std::numbers::pi * fraction(warmup_steps, total_steps);
+      const double angle = std::numbers::pi * fraction(warmup_steps, steps);
       return final + (peak - final) * 0.5 * (1 + std::cos(angle));
     }
     case Kind::kWarmupStableDecay:
-      return peak + (final - peak) * fraction(total_steps - decay_steps, total_steps);
+      return peak + (final - peak) * fraction(steps - decay_steps, steps);
   }
   return peak;
-}
-
-Result<Schedule::Kind> schedule_kind(const std::string& name) {
-  if (name == "constant") return Schedule::Kind::kConstant;
-  if (name == "cosine") return Schedule::Kind::kCosine;
-  if (name == "wsd") return Schedule::Kind::kWarmupStableDecay;
-  return invalid_argument(fmt::format("schedule is '{}'; expected constant, cosine or wsd", name));
 }
 
 }  // namespace looplm

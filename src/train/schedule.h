@@ -3,9 +3,8 @@
 #define LOOPLM_TRAIN_SCHEDULE_H_
 
 #include <cstdint>
-#include <string>
 
-#include "looplm/status.h"
+#include "base/named.h"
 
 namespace looplm {
 
@@ -18,16 +17,21 @@ struct Schedule {
   Kind kind = Kind::kConstant;
   double peak = 3e-4;  // positive
   double final = 0;    // 0 .. peak
-  int64_t warmup_steps =
-      0;  // a straight line from 0; the first step already has peak / warmup_steps
+  // A straight line from 0; the first step already has peak / warmup_steps.
+  int64_t warmup_steps = 0;
   int64_t decay_steps = 0;
-  int64_t total_steps = 1;
 
-  // step counts from 1 to total_steps.
-  double at(int64_t step) const;
+  // `step` counts from 1 to `steps`, those of the run.
+  double at(int64_t step, int64_t steps) const;
+  // Whether rates depend on where the run ends.
+  bool looks_ahead() const { return kind != Kind::kConstant; }
+  bool operator==(const Schedule&) const = default;
 };
 
-Result<Schedule::Kind> schedule_kind(const std::string& name);
+inline constexpr NameTable<Schedule::Kind, 3> kScheduleNames = {
+    {{Schedule::Kind::kConstant, "constant"},
+     {Schedule::Kind::kCosine, "cosine"},
+     {Schedule::Kind::kWarmupStableDecay, "wsd"}}};
 
 }  // namespace looplm
 

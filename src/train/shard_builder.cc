@@ -12,7 +12,6 @@
 namespace looplm {
 namespace {
 
-constexpr EncodeOptions kPlain = {.add_special_tokens = false, .parse_special = false};
 constexpr const char* kShardSuffix = ".tokens";
 constexpr int64_t kBatchBytes = 4 << 20;  // of text tokenised at once
 
@@ -38,12 +37,13 @@ class Builder {
     return {};
   }
 
-  Status add(CorpusDocument document) {
+  // `name` is for messages.
+  Status add(CorpusDocument document, std::string name) {
     int64_t bytes = 0;
     for (const CorpusSegment& segment : document) {
       bytes += static_cast<int64_t>(segment.text.size());
     }
-    batch_.push_back({std::move(document), {}, {}});
+    batch_.push_back({std::move(document), std::move(name), {}, {}, 0});
     batch_bytes_ += bytes;
     summary_.bytes += bytes;
     return batch_bytes_ < kBatchBytes ? Status() : flush();
@@ -70,31 +70,37 @@ class Builder {
  private:
   struct Pending {
     CorpusDocument document;
-    std::vector<int32_t> ids;
-    std::vector<bool> learnt;
+    std::string name;
+    DocumentIds coded;
+    Status status;
+    int64_t lost_bytes;
   };
 
   Status flush() {
     pool_.parallel_for(static_cast<int64_t>(batch_.size()), [&](int64_t i, int) {
       Pending& d = batch_[static_cast<size_t>(i)];
-      for (const CorpusSegment& segment : d.document) {
-        const std::vector<int32_t> ids = tokenizer_.encode(segment.text, kPlain);
-        d.ids.insert(d.ids.end(), ids.begin(), ids.end());
-        d.learnt.insert(d.learnt.end(), ids.size(), segment.learnt);
-      }
+      auto coded =
+          encode_document(d.document, tokenizer_, options_.allow_loss ? &d.lost_bytes : nullptr);
+      d.status = coded.status();
+      if (!coded.ok()) return;
+      d.coded = std::move(coded).value();
       if (options_.end_token) {
-        d.ids.push_back(*options_.end_token);
-        d.learnt.push_back(true);
+        d.coded.ids.push_back(*options_.end_token);
+        d.coded.learnt.push_back(true);
       }
     });
-    for (const Pending& d : batch_) LOOPLM_RETURN_IF_ERROR(place(d));
+    for (const Pending& d : batch_) {
+      LOOPLM_RETURN_IF_ERROR(d.status.with_context(d.name));
+      summary_.lost_bytes += d.lost_bytes;
+      LOOPLM_RETURN_IF_ERROR(place(d.coded));
+    }
     batch_.clear();
     batch_bytes_ = 0;
     if (progress_) progress_(summary_.bytes);
     return {};
   }
 
-  Status place(const Pending& d) {
+  Status place(const DocumentIds& d) {
     if (d.ids.empty()) return {};
     const auto tokens = static_cast<int64_t>(d.ids.size());
     ++seen_;
@@ -147,8 +153,9 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
   Builder builder(tokenizer, options, out, pool, progress);
   LOOPLM_RETURN_IF_ERROR(builder.start());
   for (const std::string& file : files) {
+    int64_t number = 0;
     LOOPLM_RETURN_IF_ERROR(read_corpus(file, options.split, [&](const CorpusDocument& document) {
-      return builder.add(document);
+      return builder.add(document, fmt::format("{}, document {}", file, ++number));
     }));
   }
   return builder.finish(held_out);

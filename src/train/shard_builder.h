@@ -21,6 +21,8 @@ struct ShardBuildOptions {
   std::optional<int32_t> end_token;  // put after each document
   // Tokens after which a new shard begins; 0: one shard. Documents stay whole.
   int64_t shard_tokens = 0;
+  // Leave out what the tokenizer has no token for, and count it; otherwise it is an error.
+  bool allow_loss = false;
   // Write every n-th document to the held-out shard instead; 0: none.
   int64_t hold_out_every = 0;
 };
@@ -33,13 +35,14 @@ struct ShardBuildSummary {
   std::vector<std::string> shards;
   int64_t held_out_documents = 0;
   int64_t held_out_tokens = 0;
+  int64_t lost_bytes = 0;  // of text, for which the tokenizer has no token
 };
 
-// Tokenises the files' documents, each segment apart and without special tokens, and writes
-// `out`: a shard, or with shard_tokens a directory of shards 00000.tokens, 00001.tokens, ..., which
-// appears whole or not at all and replaces an earlier one. The result does not depend on the number
-// of threads. `held_out` is written when hold_out_every is set. A corpus without documents is an
-// error. `progress` is called now and then with the bytes of text so far.
+// Tokenises the files' documents (encode_document) and writes `out`: a shard, or with shard_tokens
+// a directory of shards 00000.tokens, 00001.tokens, ..., which appears whole or not at all and
+// replaces an earlier one. The result does not depend on the number of threads. `held_out` is
+// written when hold_out_every is set. A corpus without documents is an error. `progress` is called
+// now and then with the bytes of text so far.
 Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                                        const Tokenizer& tokenizer, const ShardBuildOptions& options,
                                        const std::string& out, const std::string& held_out,

@@ -21,6 +21,7 @@ constexpr const char* kStateFile = "train_state.json";
 constexpr const char* kFirstMoment = "first_moment";
 constexpr const char* kSecondMoment = "second_moment";
 constexpr const char* kStepPrefix = "step-";
+constexpr int64_t kFormat = 2;
 
 bool is_train_file(const std::string& name) {
   return is_checkpoint_file(name) || name == kOptimizerFile || name == kStateFile;
@@ -28,9 +29,9 @@ bool is_train_file(const std::string& name) {
 
 std::string checkpoints_directory(const std::string& run) { return run + "/checkpoints"; }
 
-Status write_optimizer(const std::string& path, Optimizer& optimizer) {
-  ParameterSet& m = optimizer.first_moments();
-  ParameterSet& v = optimizer.second_moments();
+Status write_optimizer(const std::string& path, const Optimizer& optimizer) {
+  const ParameterSet& m = optimizer.first_moments();
+  const ParameterSet& v = optimizer.second_moments();
   LOOPLM_ASSIGN_OR_RETURN(
       SafetensorsWriter writer,
       SafetensorsWriter::create(path, {{kFirstMoment, DType::kF32, {m.size()}},
@@ -50,12 +51,12 @@ Status read_moment(const Safetensors& file, const char* name, ParameterSet& to) 
   return {};
 }
 
-std::string state_json(const TrainState& state, int64_t optimizer_steps) {
+std::string state_json(const TrainState& state) {
   OrderedJson json;
-  json["format"] = 1;
+  json["format"] = kFormat;
   json["step"] = state.step;
-  json["optimizer_steps"] = optimizer_steps;
-  json["fingerprint"] = state.fingerprint;
+  json["optimizer_steps"] = state.optimizer_steps;
+  json["run"] = write_run_config(state.run);
   json["data_hashes"] = state.data_hashes;
   json["cursors"] = OrderedJson::array();
   for (const LoaderState::Cursor& c : state.loader.cursors) {
@@ -65,18 +66,24 @@ std::string state_json(const TrainState& state, int64_t optimizer_steps) {
   return json.dump(1) + "\n";
 }
 
-Result<TrainState> parse_state(const Json& json, Optimizer& optimizer) {
+Result<TrainState> parse_state(const Json& json) {
   constexpr int64_t kMost = INT64_MAX;
   TrainState state;
   if (!json.is_object()) return invalid_argument("expected an object");
-  LOOPLM_ASSIGN_OR_RETURN(const int64_t format, json_int(json, "format", 0, 1, 1));
-  if (format != 1) return invalid_argument("'format' is missing");
+  LOOPLM_ASSIGN_OR_RETURN(const int64_t format, json_int(json, "format", 0, 0, kMost));
+  if (format != kFormat) {
+    return unsupported(fmt::format(
+        "'format' is {}; this version of looplm goes on from {} only. The checkpoint is a model "
+        "like any other: a new run can start from it (model.from)",
+        format, kFormat));
+  }
   LOOPLM_ASSIGN_OR_RETURN(state.step, json_int(json, "step", -1, 0, kMost));
-  LOOPLM_ASSIGN_OR_RETURN(const int64_t steps, json_int(json, "optimizer_steps", -1, 0, kMost));
-  LOOPLM_ASSIGN_OR_RETURN(state.fingerprint, json_string(json, "fingerprint", ""));
+  LOOPLM_ASSIGN_OR_RETURN(state.optimizer_steps, json_int(json, "optimizer_steps", -1, 0, kMost));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string run, json_string(json, "run", ""));
+  LOOPLM_ASSIGN_OR_RETURN(state.run, parse_run_config(run, "run"));
   const auto hashes = json.find("data_hashes");
   const auto cursors = json.find("cursors");
-  if (state.step < 0 || steps < 0 || hashes == json.end() || !hashes->is_array() ||
+  if (state.step < 0 || state.optimizer_steps < 0 || hashes == json.end() || !hashes->is_array() ||
       cursors == json.end() || !cursors->is_array()) {
     return invalid_argument("'step', 'optimizer_steps', 'data_hashes' or 'cursors' is missing");
   }
@@ -93,7 +100,6 @@ Result<TrainState> parse_state(const Json& json, Optimizer& optimizer) {
     LOOPLM_ASSIGN_OR_RETURN(c.tokens, json_int(cursor, "tokens", 0, 0, kMost));
     state.loader.cursors.push_back(c);
   }
-  optimizer.set_steps(steps);
   return state;
 }
 
@@ -107,7 +113,7 @@ ParameterFill parameter_fill(const ParameterSet& parameters) {
 }
 
 Status save_train_checkpoint(const std::string& directory, const ModelConfig& config,
-                             const ParameterSet& parameters, Optimizer& optimizer,
+                             const ParameterSet& parameters, const Optimizer& optimizer,
                              const TrainState& state, const std::string& tokenizer_from,
                              Device& device) {
   LOOPLM_RETURN_IF_ERROR(make_directories(std::filesystem::path(directory).parent_path().string()));
@@ -119,15 +125,23 @@ Status save_train_checkpoint(const std::string& directory, const ModelConfig& co
   LOOPLM_RETURN_IF_ERROR(write_checkpoint_files(target.path(), config, parameter_fill(parameters),
                                                 options, device.pool()));
   LOOPLM_RETURN_IF_ERROR(write_optimizer(target.path() + "/" + kOptimizerFile, optimizer));
-  LOOPLM_RETURN_IF_ERROR(
-      write_text_file(target.path() + "/" + kStateFile, state_json(state, optimizer.steps())));
+  LOOPLM_RETURN_IF_ERROR(write_text_file(target.path() + "/" + kStateFile, state_json(state)));
   return target.commit();
 }
 
-Result<TrainState> load_train_checkpoint(const std::string& directory, const ModelConfig& config,
-                                         ParameterSet& parameters, Optimizer& optimizer) {
+Result<TrainState> read_train_state(const std::string& directory) {
+  const std::string path = directory + "/" + kStateFile;
+  LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
+  Result<TrainState> state = parse_state(json);
+  return state.ok() ? std::move(state) : state.status().with_context(path);
+}
+
+Status load_train_checkpoint(const std::string& directory, const ModelConfig& config,
+                             ParameterSet& parameters, Optimizer& optimizer) {
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(directory));
-  if (model_config_json(checkpoint.config) != model_config_json(config)) {
+  ModelConfig saved = checkpoint.config;
+  saved.dtype = config.dtype;  // checkpoints are fp32, whatever the run started from
+  if (model_config_json(saved) != model_config_json(config)) {
     return invalid_argument(
         fmt::format("'{}' holds a model of another shape than the run's", directory));
   }
@@ -140,12 +154,7 @@ Result<TrainState> load_train_checkpoint(const std::string& directory, const Mod
   LOOPLM_ASSIGN_OR_RETURN(const Safetensors moments,
                           Safetensors::open(directory + "/" + kOptimizerFile));
   LOOPLM_RETURN_IF_ERROR(read_moment(moments, kFirstMoment, optimizer.first_moments()));
-  LOOPLM_RETURN_IF_ERROR(read_moment(moments, kSecondMoment, optimizer.second_moments()));
-  const std::string path = directory + "/" + kStateFile;
-  LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
-  Result<TrainState> state = parse_state(json, optimizer);
-  if (!state.ok()) return state.status().with_context(path);
-  return state;
+  return read_moment(moments, kSecondMoment, optimizer.second_moments());
 }
 
 std::string train_checkpoint_path(const std::string& run_directory, int64_t step) {

@@ -13,13 +13,15 @@
 #include "model/parameter_set.h"
 #include "train/data_loader.h"
 #include "train/optimizer.h"
+#include "train/run_config.h"
 
 namespace looplm {
 
 struct TrainState {
-  int64_t step = 0;  // steps done
+  int64_t step = 0;             // steps done
+  int64_t optimizer_steps = 0;  // of them that changed weights
   LoaderState loader;
-  std::string fingerprint;  // of the run's configuration
+  RunConfig run;
   std::vector<uint64_t> data_hashes;
 };
 
@@ -27,13 +29,14 @@ struct TrainState {
 // optimizer.safetensors and train_state.json. It appears whole or not at all. tokenizer_from: whose
 // tokenizer files to copy; empty: none.
 Status save_train_checkpoint(const std::string& directory, const ModelConfig& config,
-                             const ParameterSet& parameters, Optimizer& optimizer,
+                             const ParameterSet& parameters, const Optimizer& optimizer,
                              const TrainState& state, const std::string& tokenizer_from,
                              Device& device);
 
-// Reads such a directory into a set and optimiser of the same config.
-Result<TrainState> load_train_checkpoint(const std::string& directory, const ModelConfig& config,
-                                         ParameterSet& parameters, Optimizer& optimizer);
+Result<TrainState> read_train_state(const std::string& directory);
+// Reads such a directory's weights and moments into a set and optimiser of the same config.
+Status load_train_checkpoint(const std::string& directory, const ModelConfig& config,
+                             ParameterSet& parameters, Optimizer& optimizer);
 
 // RUN/checkpoints/step-00000100
 std::string train_checkpoint_path(const std::string& run_directory, int64_t step);

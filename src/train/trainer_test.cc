@@ -2,6 +2,7 @@
 #include <atomic>
 #include <fstream>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "looplm/train.h"
@@ -230,11 +231,61 @@ TEST_F(TrainerTest, AStoppedRunResumesBitForBit) {
   EXPECT_ERROR_SAYS(stopped, "step 7 of 12", "--resume");
   Recorder refused;
   EXPECT_ERROR_SAYS(run("stopped", {}, refused), "already holds a run", "--resume");
-  EXPECT_ERROR_SAYS(run("stopped", {"objective.beta=0.3"}, refused, true), "other settings");
+  const Status other = run("stopped", {"objective.beta=0.3", "run.log_every=2"}, refused, true);
+  EXPECT_ERROR_SAYS(other, "other settings", "objective.beta is 0.3", "made with 0.1");
+  EXPECT_EQ(std::count(other.message().begin(), other.message().end(), '\n'), 1);
+  EXPECT_ERROR_SAYS(run("stopped", {"run.steps=6"}, refused, true), "run.steps is 6", "7 steps");
+  write_data(dir_.file("other.tokens"), 3, 300);
+  EXPECT_ERROR_SAYS(
+      run("stopped", {"data.train=\"" + dir_.file("other.tokens") + "\""}, refused, true),
+      "other.tokens", "other contents");
   Recorder second;
   ASSERT_OK(run("stopped", {}, second, true));
   EXPECT_EQ(second.start.first_step, 8);
   EXPECT_EQ(weights_of("stopped"), expected);
+}
+
+TEST_F(TrainerTest, AFinishedRunGoesOnToMoreSteps) {
+  const std::vector<std::string> constant = {"schedule.kind=\"constant\""};
+  const std::string expected = final_weights("straight", constant);
+  Recorder first;
+  ASSERT_OK(run("grown", {constant[0], "run.steps=5"}, first));
+  Recorder second;
+  ASSERT_OK(run("grown", constant, second, true));
+  EXPECT_EQ(second.start.first_step, 6);
+  EXPECT_TRUE(second.start.notes.empty());
+  EXPECT_EQ(weights_of("grown"), expected);
+  // Rates that look at the end of the run are other rates from here on.
+  Recorder cosine;
+  ASSERT_OK(run("cosine", {"run.steps=5"}, cosine));
+  EXPECT_EQ(cosine.steps.back().learning_rate, 0);
+  ASSERT_OK(run("cosine", {}, cosine, true));
+  ASSERT_EQ(cosine.start.notes.size(), 1u);
+  EXPECT_THAT(cosine.start.notes[0],
+              testing::AllOf(testing::HasSubstr("run.steps is 12"),
+                             testing::HasSubstr("made with 5"), testing::HasSubstr("cosine")));
+  EXPECT_GT(cosine.steps[5].learning_rate, 0);
+}
+
+TEST_F(TrainerTest, AStartInBf16ResumesAndOldStatesAreRefusedInWords) {
+  Recorder start;
+  ASSERT_OK(run("start", {}, start));  // its model is bf16
+  const std::string toml = read_text_file(run_file_).value();
+  ASSERT_OK(write_text_file(run_file_, "[model]\nfrom = \"" + dir_.file("start/model") + "\"\n" +
+                                           toml.substr(toml.find("[data]"))));
+  const std::string expected = final_weights("straight", {});
+  Recorder first;
+  first.stop_after = 7;
+  EXPECT_EQ(run("stopped", {}, first).code(), StatusCode::kCancelled);
+  Recorder second;
+  ASSERT_OK(run("stopped", {}, second, true));
+  EXPECT_EQ(weights_of("stopped"), expected);
+  const std::string state = dir_.file("stopped/checkpoints/step-00000012/train_state.json");
+  std::string json = read_text_file(state).value();
+  json.replace(json.find("\"format\": 2"), 11, "\"format\": 1");
+  ASSERT_OK(write_text_file(state, json));
+  EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json", "'format' is 1",
+                    "model.from");
 }
 
 TEST_F(TrainerTest, AKilledRunLosesOnlyWhatFollowedItsLastCheckpoint) {

@@ -38,7 +38,8 @@ void read_tokenizer(const GgufMetadata& metadata) {
     LOOPLM_CHECK(tokenizer.status().message().starts_with("keys"));
     return;
   }
-  for (const int32_t id : tokenizer.value()->encode("ab <eos> 12\n")) {
+  const auto ids = tokenizer.value()->encode("ab <eos> 12\n");
+  for (const int32_t id : ids.ok() ? ids.value() : std::vector<int32_t>()) {
     LOOPLM_CHECK(id >= 0 && id < tokenizer.value()->vocab_size());
   }
 }

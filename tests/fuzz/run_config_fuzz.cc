@@ -15,8 +15,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                  config.status().message());
     return 0;
   }
-  LOOPLM_CHECK(config->steps > 0 && config->sequences > 0 && config->sequence_length > 0);
-  LOOPLM_CHECK(!config->out.empty());  // data may be empty: streams of the caller
-  LOOPLM_CHECK(!run_fingerprint(*config).empty());
+  LOOPLM_CHECK(config->run.steps > 0 && config->batch.sequences > 0 &&
+               config->data.sequence_length > 0);
+  LOOPLM_CHECK(!config->run.out.empty());  // data may be empty: streams of the caller
+  const Result<RunConfig> again = parse_run_config(write_run_config(*config), "written");
+  LOOPLM_CHECK(again.ok() && again.value() == *config, "{}", again.status().message());
+  LOOPLM_CHECK(run_differences(*config, again.value()).empty());
   return 0;
 }

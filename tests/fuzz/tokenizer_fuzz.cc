@@ -25,8 +25,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const Tokenizer& t = **tokenizer;
   for (const bool special : {false, true}) {
-    const std::vector<int32_t> ids =
-        t.encode(text, {.add_special_tokens = special, .parse_special = special});
+    int64_t lost = 0;
+    const auto encoded =
+        t.encode(text, {.as = special ? EncodeAs::kDocument : EncodeAs::kContinuation,
+                        .parse_special = special,
+                        .lost_bytes = &lost});
+    if (!encoded.ok()) {  // a pattern that needs too many steps
+      LOOPLM_CHECK(!encoded.status().message().empty());
+      continue;
+    }
+    const std::vector<int32_t>& ids = encoded.value();
+    LOOPLM_CHECK((lost == 0) == t.encode(text, {.parse_special = special}).ok());
     Detokenizer stream(t, special);
     std::string streamed;
     for (int32_t id : ids) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "eval/depth_table.h"
+#include "eval/bootstrap.h"
 #include "eval/figure.h"
 
 namespace looplm {

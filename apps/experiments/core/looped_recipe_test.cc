@@ -59,21 +59,21 @@ warmup = 500
   const Result<RunConfig> config = parse_run_config(looped_run_toml(recipe, run), "run", {out});
   ASSERT_OK(config);
   const RunConfig& r = config.value();
-  EXPECT_EQ(r.config.layers, 1);
-  EXPECT_EQ(r.config.loops, 4);
-  EXPECT_EQ(r.config.hidden_size, 32);
-  EXPECT_EQ(r.config.vocab_size, 99);
-  EXPECT_FALSE(r.config.exit_gate);
-  EXPECT_EQ(r.objective, "last_loop");
-  EXPECT_EQ(r.sequences, 3);
+  EXPECT_EQ(r.model.config.layers, 1);
+  EXPECT_EQ(r.model.config.loops, 4);
+  EXPECT_EQ(r.model.config.hidden_size, 32);
+  EXPECT_EQ(r.model.config.vocab_size, 99);
+  EXPECT_FALSE(r.model.config.exit_gate);
+  EXPECT_EQ(r.objective.kind, ObjectiveKind::kLastLoop);
+  EXPECT_EQ(r.batch.sequences, 3);
   EXPECT_EQ(r.optimizer.weight_decay, 0.25);
   EXPECT_EQ(r.schedule.peak, 2e-6);
   EXPECT_EQ(r.schedule.final, 2e-6 * 0.1);
   EXPECT_EQ(r.schedule.warmup_steps, 100);  // no more than half of the steps
-  EXPECT_EQ(r.validate_every, 50);
-  EXPECT_EQ(r.seed, 7u);
-  EXPECT_EQ(r.model_seed, 7u);
-  EXPECT_EQ(r.validation, run.validations);
+  EXPECT_EQ(r.run.validate_every, 50);
+  EXPECT_EQ(r.run.seed, 7u);
+  EXPECT_EQ(r.model.seed, 7u);
+  EXPECT_EQ(r.data.validation, run.validations);
 }
 
 TEST(LoopedRecipe, NamesShapesThatAreWrongOrTwice) {

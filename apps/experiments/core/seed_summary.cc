@@ -25,10 +25,6 @@ bool is_above(const SeedSummary& a, const SeedSummary& b) {
   return a.mean - b.mean >= kNoticeable;
 }
 
-bool is_clearly_above(const SeedSummary& a, const SeedSummary& b) {
-  return is_above(a, b) && a.values.size() >= 2 && b.values.size() >= 2 && a.low > b.high;
-}
-
 bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b) {
   if (!is_above(a, b) || a.values.size() < 2 || a.values.size() != b.values.size()) return false;
   for (size_t i = 0; i < a.values.size(); ++i) {

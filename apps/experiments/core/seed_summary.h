@@ -21,10 +21,8 @@ SeedSummary summarize_seeds(const std::vector<double>& values);
 // Whether the mean of `a` is above that of `b` by more than chance explains on a thousand examples
 // (4 points are two standard errors of a difference between two shares near a half).
 bool is_above(const SeedSummary& a, const SeedSummary& b);
-// Moreover every seed of `a`, at least two of each, is above every seed of `b`.
-bool is_clearly_above(const SeedSummary& a, const SeedSummary& b);
-// Or, where the i-th values of both had the same data: each of `a`, at least two, is above that of
-// `b`.
+// Moreover, where the i-th values of both had the same data: each of `a`, at least two, is above
+// that of `b`.
 bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b);
 
 // "93.1% [92.0, 94.2]", shares as percents; a single seed without brackets.

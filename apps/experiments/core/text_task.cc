@@ -12,9 +12,9 @@ namespace {
 
 // Tokenised apart, as `looplm data build` does.
 size_t encode_example(const TaskExample& example, const TaskText& text, std::vector<int32_t>& ids) {
-  ids = text.encode(example.prompt);
+  ids = text.encode(example.prompt, EncodeAs::kPrompt);
   const size_t prompt = ids.size();
-  const std::vector<int32_t> completion = text.encode(example.completion);
+  const std::vector<int32_t> completion = text.encode(example.completion, EncodeAs::kContinuation);
   ids.insert(ids.end(), completion.begin(), completion.end());
   return prompt;
 }
@@ -33,7 +33,8 @@ TaskText TaskText::of_characters(std::string alphabet) {
   return text;
 }
 
-TaskText TaskText::of_tokenizer(const Tokenizer& tokenizer) {
+Result<TaskText> TaskText::of_tokenizer(const Tokenizer& tokenizer, std::string_view alphabet) {
+  LOOPLM_RETURN_IF_ERROR(tokenizer.encode(alphabet).status());
   TaskText text;
   text.tokenizer_ = &tokenizer;
   return text;
@@ -44,9 +45,8 @@ Result<TaskText> TaskText::of_model(const std::string& directory, std::string al
     return of_characters(std::move(alphabet));
   }
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, Tokenizer::load(directory));
-  TaskText text;
+  LOOPLM_ASSIGN_OR_RETURN(TaskText text, of_tokenizer(*tokenizer, alphabet));
   text.owned_ = std::move(tokenizer);
-  text.tokenizer_ = text.owned_.get();
   return text;
 }
 
@@ -55,9 +55,11 @@ int64_t TaskText::vocab_size() const {
                                : static_cast<int64_t>(alphabet_.size()) + 1;
 }
 
-std::vector<int32_t> TaskText::encode(std::string_view text) const {
+std::vector<int32_t> TaskText::encode(std::string_view text, EncodeAs as) const {
   if (tokenizer_ != nullptr) {
-    return tokenizer_->encode(text, {.add_special_tokens = false, .parse_special = false});
+    auto encoded = tokenizer_->encode(text, {.as = as, .parse_special = false});
+    LOOPLM_CHECK(encoded.ok(), "{}", encoded.status().message());
+    return std::move(encoded).value();
   }
   std::vector<int32_t> ids;
   ids.reserve(text.size());

@@ -22,14 +22,15 @@ class TaskText {
  public:
   // An id per character, in the alphabet's order from 1. 0 is no character's.
   static TaskText of_characters(std::string alphabet);
-  // As a model reads it. The tokenizer must outlive this.
-  static TaskText of_tokenizer(const Tokenizer& tokenizer);
+  // As a model reads it; an error where it has no token for a character of the alphabet. The
+  // tokenizer must outlive this.
+  static Result<TaskText> of_tokenizer(const Tokenizer& tokenizer, std::string_view alphabet);
   // The tokenizer of the model in `directory`, or characters where it is empty or has none.
   static Result<TaskText> of_model(const std::string& directory, std::string alphabet);
 
   int64_t vocab_size() const;
   // Characters outside the alphabet are a broken invariant of the task's generator.
-  std::vector<int32_t> encode(std::string_view text) const;
+  std::vector<int32_t> encode(std::string_view text, EncodeAs as) const;
   std::string decode(std::span<const int32_t> ids) const;
 
  private:

@@ -18,8 +18,8 @@ TaskExample counted(uint64_t index) {
 TEST(TextTask, CharactersBecomeIdsFromOne) {
   const TaskText text = TaskText::of_characters("ab=0123456789");
   EXPECT_EQ(text.vocab_size(), 14);
-  EXPECT_EQ(text.encode("b=a"), (std::vector<int32_t>{2, 3, 1}));
-  EXPECT_EQ(text.decode(text.encode("a7=bb")), "a7=bb");
+  EXPECT_EQ(text.encode("b=a", EncodeAs::kPrompt), (std::vector<int32_t>{2, 3, 1}));
+  EXPECT_EQ(text.decode(text.encode("a7=bb", EncodeAs::kPrompt)), "a7=bb");
   EXPECT_EQ(text.decode(std::vector<int32_t>{0, 14}), "??");
 }
 

@@ -7,9 +7,9 @@
 
 #include "base/file.h"
 #include "eval/arithmetic.h"
-#include "eval/depth_table.h"
 #include "experiments/core/estimates.h"
 #include "experiments/core/text_task.h"
+#include "experiments/exits/exit_curve.h"
 
 namespace looplm {
 namespace {
@@ -36,20 +36,17 @@ struct Quality {
 
 OrderedJson quality_json(const std::vector<DepthScores>& scores, const Settings& s,
                          int64_t trained_loops) {
-  DepthTableOptions options;
-  options.trained_loops = trained_loops;
-  options.resamples = s.resamples;
-  options.seed = s.seed;
-  const DepthTable table = depth_table(scores, options);
   OrderedJson json;
-  json["examples"] = table.examples;
-  json["tokens"] = table.tokens;
+  int64_t tokens = 0;
+  for (const DepthScores& of_text : scores) tokens += of_text.tokens;
+  json["examples"] = scores.size();
+  json["tokens"] = tokens;
   json["trained_loops"] = trained_loops;
   json["accuracy"] = OrderedJson::array();
   json["nll"] = OrderedJson::array();
-  for (const DepthRow& row : table.rows) {
-    json["accuracy"].push_back(estimate_json(row.accuracy));
-    json["nll"].push_back(estimate_json(row.nll));
+  for (const FixedDepth& depth : fixed_depths(scores, {s.resamples, s.seed})) {
+    json["accuracy"].push_back(estimate_json(depth.accuracy));
+    json["nll"].push_back(estimate_json(depth.nll));
   }
   return json;
 }
@@ -132,8 +129,9 @@ class DepthStudy : public Study {
     };
     const std::vector<TaskExample> sums =
         different_examples(generator, s_.sums, "operations", s_.max_operations);
-    const std::vector<EvalExample> examples =
-        task_examples(sums, TaskText::of_tokenizer(*model->tokenizer()));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
+                            TaskText::of_tokenizer(*model->tokenizer(), kArithmeticAlphabet));
+    const std::vector<EvalExample> examples = task_examples(sums, text);
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
                             score(context, *model, examples));
     const int64_t trained = model->config().loops;
@@ -164,7 +162,8 @@ class DepthStudy : public Study {
     for (size_t begin = 0; begin < text.size();) {
       const size_t end = std::min(text.find('\n', begin), text.size());
       EvalExample example;
-      example.ids = model->tokenizer()->encode(text.substr(begin, end - begin));
+      LOOPLM_ASSIGN_OR_RETURN(example.ids,
+                              model->tokenizer()->encode(text.substr(begin, end - begin)));
       begin = end + 1;
       if (example.ids.size() < 2) continue;
       const auto most = static_cast<size_t>(model->config().max_positions);

@@ -7,16 +7,23 @@
 #include <string>
 #include <vector>
 
+#include "eval/bootstrap.h"
 #include "eval/depth_scores.h"
-#include "eval/depth_table.h"
 
 namespace looplm {
+
+// What every number of loops gives, from 1 to those of the scores.
+struct FixedDepth {
+  Estimate nll;       // nats per scored token
+  Estimate accuracy;  // share of scored tokens that are the most likely one
+};
+std::vector<FixedDepth> fixed_depths(const std::vector<DepthScores>& scores,
+                                     const Resampling& resampling);
 
 struct ExitCurveOptions {
   int64_t trained_loops = 0;    // no token runs more
   std::vector<double> targets;  // mean depths to reach, each from 1 to trained_loops
-  int64_t resamples = 1000;     // of the bootstrap over examples
-  uint64_t seed = 1;
+  Resampling resampling;        // of the examples
 };
 
 struct ExitPoint {

@@ -23,10 +23,10 @@ DepthScores example(int64_t solved, double noise) {
     s.right.push_back(right);
     s.best.push_back(right);
     s.gate.push_back(right ? 6.0f + n : -6.0f + n);
-    s.difference.push_back(t == 1 ? 0.0f : right ? 0.5f + n / 10 : 5.0f + n);
-    s.norm.push_back(10.0f);
-    s.margin.push_back(right ? 0.9f + n / 100 : 0.1f + n / 100);
-    s.entropy.push_back(right ? 0.05f + n / 100 : 1.0f + n);
+    s.difference.push_back(t == 1 ? 0 : right ? 0.5 + noise / 10 : 5 + noise);
+    s.norm.push_back(10);
+    s.margin.push_back(right ? 0.9 + noise / 100 : 0.1 + noise / 100);
+    s.entropy.push_back(right ? 0.05 + noise / 100 : 1 + noise);
   }
   return s;
 }
@@ -45,7 +45,7 @@ ExitCurveOptions options_for(std::vector<double> targets) {
   ExitCurveOptions o;
   o.trained_loops = kLoops;
   o.targets = std::move(targets);
-  o.resamples = 200;
+  o.resampling.resamples = 200;
   return o;
 }
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "experiments/core/estimates.h"
 #include "experiments/exits/gate_figures.h"
+#include "infer/exit_rule.h"
 
 namespace looplm {
 namespace {
@@ -18,6 +19,15 @@ struct Curve {
   std::string name;
   std::vector<ExitPoint> points;
 };
+
+// A rule's curve, under its name of today or of before.
+const Json& curve_of(const Json& curves, ExitKind kind) {
+  for (const auto& [name, curve] : curves.items()) {
+    Result<ExitKind> named = exit_kind_from_name(name);
+    if (named.ok() && *named == kind) return curve;
+  }
+  return curves.at(exit_kind_name(kind));
+}
 
 std::vector<ExitPoint> average_curves(const std::vector<std::vector<ExitPoint>>& curves) {
   std::vector<ExitPoint> mean = curves[0];
@@ -43,16 +53,15 @@ class Report {
  public:
   Report(const CellResults& results, const std::vector<int64_t>& seeds)
       : results_(results), seeds_(seeds), trunk_(cell("trunk", seeds.front())) {
-    for (const auto& [id, name] :
-         std::vector<std::pair<std::string, std::string>>{{"hidden", "hidden difference"},
-                                                          {"relative", "relative difference"},
-                                                          {"margin", "margin"},
-                                                          {"entropy", "entropy"},
-                                                          {"stage1", "Stage I gate"}}) {
-      curves_.push_back({id, name, over_seeds_of("trunk", [&id = id](const Json& cell) {
-                           return cell.at("curves").at(id);
+    for (const ExitRuleInfo& rule : exit_rules()) {
+      if (rule.kind == ExitKind::kFixed || rule.kind == ExitKind::kGate) continue;
+      curves_.push_back({rule.name, rule.title, over_seeds_of("trunk", [&](const Json& cell) {
+                           return curve_of(cell.at("curves"), rule.kind);
                          })});
     }
+    curves_.push_back({"stage1", "Stage I gate", over_seeds_of("trunk", [](const Json& cell) {
+                         return cell.at("curves").at("stage1");
+                       })});
     const auto own_curve = [](const Json& cell) { return cell.at("curve"); };
     curves_.push_back({"stage2", "Stage II gate", over_seeds_of("stage2", own_curve)});
     curves_.push_back(
@@ -265,7 +274,7 @@ class Report {
   std::vector<Claim> claims() const {
     const std::vector<ExitPoint>& stage2 = curve("stage2").points;
     const std::vector<ExitPoint>& stage1 = curve("stage1").points;
-    const std::vector<ExitPoint>& hidden = curve("hidden").points;
+    const std::vector<ExitPoint>& hidden = curve("difference").points;
     const std::vector<Estimate> over_stage1 = over("stage2", "stage1");
     const std::vector<Estimate> over_hidden = over("stage2", "hidden");
     const size_t middle = near(2.5);

@@ -13,11 +13,10 @@
 #include "experiments/exits/exits_report.h"
 #include "experiments/exits/fresh_gate.h"
 #include "experiments/exits/gate_figures.h"
+#include "infer/exit_rule.h"
 
 namespace looplm {
 namespace {
-
-constexpr const char* kAlphabet = "0123456789+-*=";
 
 struct Settings {
   TrainingPlan stage1;  // phases are of so many operations
@@ -33,16 +32,6 @@ struct Settings {
   int64_t resamples = 500;
   uint64_t seed = 2;  // of the held-out sums
 };
-
-struct NamedKind {
-  const char* name;
-  ExitKind kind;
-};
-constexpr NamedKind kTrunkRules[] = {{"hidden", ExitKind::kHiddenDifference},
-                                     {"relative", ExitKind::kRelativeDifference},
-                                     {"margin", ExitKind::kMargin},
-                                     {"entropy", ExitKind::kEntropy},
-                                     {"stage1", ExitKind::kGate}};
 
 class ExitsStudy : public Study {
  public:
@@ -137,7 +126,7 @@ class ExitsStudy : public Study {
       run.from = context.directory + "/start";
       LOOPLM_RETURN_IF_ERROR(copy_with_fresh_gate(s_.stage1.start, run.from));
     }
-    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(run.from, kAlphabet));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(run.from, kArithmeticAlphabet));
     run.vocab_size = text.vocab_size();
     run.objective = fmt::format("kind = \"stage1\"\nbeta = {}", s_.beta);
     run.seed = static_cast<uint64_t>(seed);
@@ -163,7 +152,8 @@ class ExitsStudy : public Study {
     ModelOptions options;
     options.threads = context.threads;
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
-    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kAlphabet));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
+                            TaskText::of_model(directory, kArithmeticAlphabet));
     const std::vector<TaskExample> sums =
         different_examples(generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.seed),
                            s_.sums, "operations", s_.max_operations);
@@ -176,7 +166,7 @@ class ExitsStudy : public Study {
     ExitCurveOptions o;
     o.trained_loops = trained_loops;
     o.targets = s_.targets;
-    o.resamples = s_.resamples;
+    o.resampling.resamples = s_.resamples;
     return o;
   }
 
@@ -184,28 +174,28 @@ class ExitsStudy : public Study {
     LOOPLM_ASSIGN_OR_RETURN(const Scored trunk, score(context, stage1_model(context)));
     const ExitCurveOptions options = curve_options(trunk.trained_loops);
     OrderedJson json;
-    DepthTableOptions fixed;
-    fixed.trained_loops = trunk.trained_loops;
-    fixed.resamples = s_.resamples;
     json["trained_loops"] = trunk.trained_loops;
     json["examples"] = trunk.scores.size();
     json["guess"] = trunk.guess;
     json["static"] = OrderedJson::array();
-    for (const DepthRow& row : depth_table(trunk.scores, fixed).rows) {
-      json["static"].push_back(estimate_json(row.accuracy));
+    for (const FixedDepth& depth : fixed_depths(trunk.scores, options.resampling)) {
+      json["static"].push_back(estimate_json(depth.accuracy));
     }
     json["gate"] = gate_json(gate_figures(trunk.scores, trunk.trained_loops));
     int done = 0;
-    for (const NamedKind& rule : kTrunkRules) {
+    for (const ExitRuleInfo& rule : exit_rules()) {
+      if (rule.kind == ExitKind::kFixed) continue;
       if (context.progress) context.progress(++done / 6.0, rule.name);
-      json["curves"][rule.name] = curve_json(exit_curve(trunk.scores, rule.kind, options));
+      const bool gate = rule.kind == ExitKind::kGate;
+      json["curves"][gate ? "stage1" : rule.name] =
+          curve_json(exit_curve(trunk.scores, rule.kind, options));
     }
     return json;
   }
 
   Result<OrderedJson> train_gate(const CellContext& context, GateLabel label, int64_t seed) const {
     const std::string from = stage1_model(context);
-    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(from, kAlphabet));
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(from, kArithmeticAlphabet));
     PhaseRun run;
     run.from = from;
     run.objective = fmt::format("kind = \"stage2\"\nk = {}\ngamma = {}\nforward_looking = {}", s_.k,

@@ -10,7 +10,8 @@
 namespace looplm {
 namespace {
 
-constexpr EncodeOptions kPlain = {.add_special_tokens = false, .parse_special = false};
+constexpr EncodeOptions kPrompt = {.as = EncodeAs::kPrompt, .parse_special = false};
+constexpr EncodeOptions kAnswer = {.as = EncodeAs::kContinuation, .parse_special = false};
 constexpr int kTries = 50;
 
 // The prompt with one digit exchanged so that the answer differs, or nothing.
@@ -52,7 +53,8 @@ Result<AnswerTask> arithmetic_task(const Tokenizer& tokenizer,
   task.name = "arithmetic";
   task.choices.label_name = "5 or more";
   for (char digit = '0'; digit <= '9'; ++digit) {
-    const std::vector<int32_t> ids = tokenizer.encode(std::string(1, digit), kPlain);
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                            tokenizer.encode(std::string(1, digit), kAnswer));
     if (ids.size() != 1) {
       return invalid_argument(fmt::format(
           "the tokenizer writes '{}' as {} tokens; sums need one per digit", digit, ids.size()));
@@ -72,11 +74,13 @@ Result<AnswerTask> arithmetic_task(const Tokenizer& tokenizer,
     const auto index = static_cast<uint64_t>(i);
     const TaskExample& example = examples[i];
     AnswerItem item;
-    item.ids = tokenizer.encode(example.prompt, kPlain);
+    LOOPLM_ASSIGN_OR_RETURN(item.ids, tokenizer.encode(example.prompt, kPrompt));
     item.truth = example.completion[0] - '0';
     Rng rng(options.seed ^ 0xC0DE, index);
     const std::string changed = change_operand(example.prompt, rng);
-    if (!changed.empty()) item.counterfactual = tokenizer.encode(changed, kPlain);
+    if (!changed.empty()) {
+      LOOPLM_ASSIGN_OR_RETURN(item.counterfactual, tokenizer.encode(changed, kPrompt));
+    }
     if (item.counterfactual.size() != item.ids.size()) item.counterfactual.clear();
     task.items.push_back(std::move(item));
   }
@@ -99,7 +103,7 @@ Result<AnswerTask> pair_task(const Tokenizer& tokenizer, std::span<const Questio
   task.name = "pairs";
   task.choices.label_name = "same intent";
   for (const std::string& text : {options.no, options.yes}) {
-    const std::vector<int32_t> ids = tokenizer.encode(text, kPlain);
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.encode(text, kAnswer));
     if (ids.empty()) return invalid_argument(fmt::format("the answer '{}' has no token", text));
     task.choices.ids.push_back(ids.front());
     task.choices.texts.push_back(text);
@@ -115,7 +119,7 @@ Result<AnswerTask> pair_task(const Tokenizer& tokenizer, std::span<const Questio
     replace(prompt, "{question2}", pair.question2);
     replace(prompt, "{question1}", pair.question1);
     AnswerItem item;
-    item.ids = tokenizer.encode(prompt, kPlain);
+    LOOPLM_ASSIGN_OR_RETURN(item.ids, tokenizer.encode(prompt, kPrompt));
     item.truth = pair.duplicate ? 1 : 0;
     if (static_cast<int64_t>(item.ids.size()) > options.max_tokens) continue;
     task.items.push_back(std::move(item));

@@ -189,29 +189,14 @@ Figure policy_map(const std::vector<Row>& rows, const Value& value) {
 Estimate paired_mean(const std::vector<double>& values, const std::vector<double>& weights,
                      const std::vector<double>& base, int64_t resamples) {
   LOOPLM_CHECK(values.size() == weights.size() && (base.empty() || base.size() == values.size()));
-  const auto count = static_cast<uint32_t>(values.size());
-  const auto mean = [&](const auto& index) {
+  return bootstrap(values.size(), {.resamples = resamples}, [&](std::span<const uint32_t> chosen) {
     double sum = 0, weight = 0;
-    for (uint32_t i = 0; i < count; ++i) {
-      const size_t e = index(i);
+    for (const uint32_t e : chosen) {
       sum += values[e] - (base.empty() ? 0 : base[e]);
       weight += weights[e];
     }
     return sum / weight;
-  };
-  Estimate e;
-  e.value = e.low = e.high = mean([](uint32_t i) { return i; });
-  std::vector<double> resampled;
-  for (int64_t n = 0; n < resamples; ++n) {
-    Rng rng(1, static_cast<uint64_t>(n));
-    resampled.push_back(mean([&](uint32_t) { return rng.below(count); }));
-  }
-  if (resampled.empty()) return e;
-  std::sort(resampled.begin(), resampled.end());
-  const auto last = static_cast<double>(resampled.size() - 1);
-  e.low = resampled[static_cast<size_t>(std::llround(0.025 * last))];
-  e.high = resampled[static_cast<size_t>(std::llround(0.975 * last))];
-  return e;
+  });
 }
 
 Result<StudyReport> kv_report(const CellResults& results, const std::vector<int64_t>& seeds,

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/depth_table.h"
+#include "eval/bootstrap.h"
 #include "experiments/core/study.h"
 
 namespace looplm {

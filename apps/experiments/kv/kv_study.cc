@@ -138,7 +138,8 @@ class KvStudy : public Study {
     std::vector<KvText> texts;
     for (const TaskExample& example :
          different_examples(sums, s_.sums, "lines", s_.task.max_lines - s_.task.min_lines + 1)) {
-      texts.push_back({text.encode(example.prompt), text.encode(example.completion)});
+      texts.push_back({text.encode(example.prompt, EncodeAs::kPrompt),
+                       text.encode(example.completion, EncodeAs::kContinuation)});
     }
     const KvProgress progress = [&](double share) {
       if (context.progress) context.progress(share, "working sums, " + condition.name());
@@ -179,7 +180,8 @@ class KvStudy : public Study {
     std::vector<int64_t> tokens;
     for (size_t begin = 0; begin < file.size();) {
       const size_t end = std::min(file.find('\n', begin), file.size());
-      std::vector<int32_t> ids = model->tokenizer()->encode(file.substr(begin, end - begin));
+      LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                              model->tokenizer()->encode(file.substr(begin, end - begin)));
       begin = end + 1;
       const auto most = static_cast<size_t>(model->config().max_positions);
       ids.resize(std::min(ids.size(), most));

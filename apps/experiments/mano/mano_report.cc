@@ -167,13 +167,9 @@ Figure length_curves_figure(const ManoTable& table, const ManoGroup& group) {
 
 Verdict verdict_of(const std::vector<ManoComparison>& comparisons) {
   if (comparisons.empty()) return Verdict::kNotTested;
-  size_t better = 0;
-  size_t clearly = 0;
-  for (const ManoComparison& c : comparisons) {
-    better += c.better() ? 1 : 0;
-    clearly += c.clearly_better() ? 1 : 0;
-  }
-  if (clearly == comparisons.size()) return Verdict::kReproduced;
+  const auto better = std::count_if(comparisons.begin(), comparisons.end(),
+                                    [](const ManoComparison& c) { return c.better(); });
+  if (better == static_cast<ptrdiff_t>(comparisons.size())) return Verdict::kReproduced;
   return better > 0 ? Verdict::kPartly : Verdict::kNotReproduced;
 }
 
@@ -182,9 +178,9 @@ std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>
   std::string text = fmt::format("at {} operators: ", table.max_length);
   for (size_t i = 0; i < comparisons.size(); ++i) {
     const ManoComparison& c = comparisons[i];
-    text += fmt::format("{}{} {} against {} {}", i == 0 ? "" : "; ", c.looped.name(),
+    text += fmt::format("{}{} {} against {} {}: {} points", i == 0 ? "" : "; ", c.looped.name(),
                         percent_text(c.looped_accuracy), c.plain.name(),
-                        percent_text(c.plain_accuracy));
+                        percent_text(c.plain_accuracy), points_text(c.gain));
   }
   return text;
 }
@@ -215,13 +211,7 @@ Claim length_claim(const ManoTable& table) {
       "expression)",
       best->looped.name(), best->plain.name(), 100 * short_gain, middle, 100 * long_gain,
       table.max_length, table.max_length);
-  const bool all_better = std::all_of(comparisons.begin(), comparisons.end(),
-                                      [](const ManoComparison& c) { return c.clearly_better(); });
-  if (best->better() && long_gain > short_gain) {
-    claim.verdict = all_better ? Verdict::kReproduced : Verdict::kPartly;
-  } else {
-    claim.verdict = Verdict::kNotReproduced;
-  }
+  claim.verdict = long_gain > short_gain ? verdict_of(comparisons) : Verdict::kNotReproduced;
   return claim;
 }
 

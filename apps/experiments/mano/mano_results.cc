@@ -1,6 +1,7 @@
 #include "experiments/mano/mano_results.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -111,6 +112,17 @@ std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs) {
 
 namespace {
 
+Estimate paired_gain(const ManoGroup& looped, const ManoGroup& plain) {
+  std::vector<double> gains;
+  for (const ManoRun& run : looped) {
+    const auto twin = std::find_if(plain.begin(), plain.end(),
+                                   [&](const ManoRun& p) { return p.seed == run.seed; });
+    if (twin != plain.end()) gains.push_back(run.final_accuracy() - twin->final_accuracy());
+  }
+  if (gains.empty()) return {std::nan(""), std::nan(""), std::nan("")};
+  return mean_of(gains);
+}
+
 std::vector<ManoComparison> compare(const ManoTable& table,
                                     LoopedShape (*plain_of)(const LoopedShape&)) {
   std::vector<ManoComparison> comparisons;
@@ -119,8 +131,11 @@ std::vector<ManoComparison> compare(const ManoTable& table,
     if (looped.loops == 1) continue;
     const ManoGroup* plain = table.find(plain_of(looped));
     if (plain == nullptr) continue;
-    comparisons.push_back(
-        {looped, plain->front().shape, final_accuracy(group), final_accuracy(*plain)});
+    comparisons.push_back({.looped = looped,
+                           .plain = plain->front().shape,
+                           .looped_accuracy = final_accuracy(group),
+                           .plain_accuracy = final_accuracy(*plain),
+                           .gain = paired_gain(group, *plain)});
   }
   return comparisons;
 }

@@ -11,6 +11,7 @@
 #include "looplm/train.h"
 
 #include "base/json.h"
+#include "experiments/core/estimates.h"
 #include "experiments/core/looped_recipe.h"
 #include "experiments/core/seed_summary.h"
 #include "experiments/core/study.h"
@@ -59,9 +60,11 @@ struct ManoComparison {
   SeedSummary looped_accuracy;
   SeedSummary plain_accuracy;
 
-  double gain() const { return looped_accuracy.mean - plain_accuracy.mean; }
-  bool better() const { return is_above(looped_accuracy, plain_accuracy); }
-  bool clearly_better() const { return is_clearly_above(looped_accuracy, plain_accuracy); }
+  // Looped less plain, paired by seed: both models of a seed see the same expressions.
+  Estimate gain;
+
+  // The 95% interval over seeds lies above 0; one seed shows nothing.
+  bool better() const { return looped_accuracy.values.size() > 1 && gain.low > 0; }
 };
 std::vector<ManoComparison> compare_parameters(const ManoTable& table);
 std::vector<ManoComparison> compare_arithmetic(const ManoTable& table);

@@ -29,13 +29,14 @@ ManoRun run_of(LoopedShape shape, uint64_t seed, double shorter, double longer,
   return run;
 }
 
-std::vector<ManoRun> grid(double looped_gain) {
+// `more` is what the second seed gains beyond the first.
+std::vector<ManoRun> grid(double looped_gain, double more = 0) {
   return {run_of({2, 1}, 1, 0.9, 0.49),
           run_of({2, 1}, 2, 0.9, 0.55),
           run_of({1, 1}, 1, 0.6, 0.30),
           run_of({1, 1}, 2, 0.6, 0.34),
           run_of({1, 2}, 1, 0.9, 0.49 + looped_gain),
-          run_of({1, 2}, 2, 0.9, 0.55 + looped_gain)};
+          run_of({1, 2}, 2, 0.9, 0.55 + looped_gain + more)};
 }
 
 StudyReport report_of(const std::vector<ManoRun>& runs) {
@@ -88,26 +89,32 @@ TEST(ManoResults, ComparesWithEqualParametersAndEqualArithmetic) {
   const auto parameters = compare_parameters(tables[0]);
   ASSERT_EQ(parameters.size(), 1u);
   EXPECT_EQ(parameters[0].plain.name(), "1x1");
-  EXPECT_NEAR(parameters[0].gain(), 0.30, 1e-12);
-  EXPECT_TRUE(parameters[0].clearly_better());
+  EXPECT_NEAR(parameters[0].gain.value, 0.30, 1e-12);
+  EXPECT_TRUE(parameters[0].better());
   const auto arithmetic = compare_arithmetic(tables[0]);
   ASSERT_EQ(arithmetic.size(), 1u);
   EXPECT_EQ(arithmetic[0].plain.name(), "2x1");
-  EXPECT_NEAR(arithmetic[0].gain(), 0.10, 1e-12);
+  EXPECT_NEAR(arithmetic[0].gain.value, 0.10, 1e-12);
 }
 
 TEST(ManoResults, VerdictsFollowTheNumbers) {
   EXPECT_EQ(report_of(grid(0.1)).claims[0].verdict, Verdict::kReproduced);
   EXPECT_EQ(report_of(grid(0.1)).claims[1].verdict, Verdict::kReproduced);
   EXPECT_EQ(report_of(grid(0.1)).claims[2].verdict, Verdict::kReproduced);
-  // Better on average, but not every seed; then by less than chance explains.
-  EXPECT_EQ(report_of(grid(0.05)).claims[1].verdict, Verdict::kPartly);
-  EXPECT_EQ(report_of(grid(0.05)).claims[2].verdict, Verdict::kPartly);
-  EXPECT_EQ(report_of(grid(0.03)).claims[1].verdict, Verdict::kNotReproduced);
+  // Both seeds gain, but so differently that the interval over them holds 0.
+  EXPECT_EQ(report_of(grid(0.02, 0.1)).claims[1].verdict, Verdict::kNotReproduced);
+  // One of two looped models gains for certain.
+  std::vector<ManoRun> two = grid(0.1);
+  two.push_back(run_of({2, 2}, 1, 0.9, 0.60));
+  two.push_back(run_of({2, 2}, 2, 0.9, 0.80));
+  two.push_back(run_of({4, 1}, 1, 0.9, 0.59));
+  two.push_back(run_of({4, 1}, 2, 0.9, 0.60));
+  EXPECT_EQ(report_of(two).claims[1].verdict, Verdict::kPartly);
   EXPECT_EQ(report_of(grid(-0.1)).claims[1].verdict, Verdict::kNotReproduced);
   EXPECT_EQ(report_of(grid(-0.1)).claims[2].verdict, Verdict::kNotReproduced);
   EXPECT_EQ(report_of({run_of({1, 1}, 1, 1, 1)}).claims[0].verdict, Verdict::kNotTested);
-  EXPECT_THAT(report_of(grid(0.1)).claims[1].finding, HasSubstr("62.0% [59.0, 65.0]"));
+  EXPECT_THAT(report_of(grid(0.1)).claims[1].finding,
+              HasSubstr("62.0% [59.0, 65.0] against 2x1 52.0% [49.0, 55.0]: +10.0 [+10.0, +10.0]"));
 }
 
 class ManoStudyTest : public testing::Test {

@@ -14,8 +14,6 @@
 namespace looplm {
 namespace {
 
-constexpr const char* kAlphabet = "0123456789+-*=";
-
 struct Settings {
   TrainingPlan training;  // phases are of so many operations
   double beta = 0.1;
@@ -116,7 +114,7 @@ class PriorStudy : public Study {
   }
 
   Result<OrderedJson> train(const CellContext& context, const PriorArm& arm, int64_t seed) const {
-    const TaskText text = TaskText::of_characters(kAlphabet);
+    const TaskText text = TaskText::of_characters(kArithmeticAlphabet);
     const std::vector<EvalExample> held_out = task_examples(
         generator(ArithmeticSplit::kHeldOut, s_.max_operations, s_.sums_seed), text, s_.sums);
     PhaseRun run;
@@ -146,18 +144,15 @@ class PriorStudy : public Study {
     ExitCurveOptions curve;
     curve.trained_loops = loops;
     curve.targets = s_.targets;
-    curve.resamples = 0;  // intervals are over seeds
-    DepthTableOptions fixed;
-    fixed.trained_loops = loops;
-    fixed.resamples = 0;
+    curve.resampling.resamples = 0;  // intervals are over seeds
     OrderedJson json;
     json["parameters"] = trained.parameters;
     json["validations"] = validations_json(trained.validations);
     json["nll"] = OrderedJson::array();
     json["accuracy"] = OrderedJson::array();
-    for (const DepthRow& row : depth_table(scores, fixed).rows) {
-      json["nll"].push_back(row.nll.value);
-      json["accuracy"].push_back(row.accuracy.value);
+    for (const FixedDepth& depth : fixed_depths(scores, curve.resampling)) {
+      json["nll"].push_back(depth.nll.value);
+      json["accuracy"].push_back(depth.accuracy.value);
     }
     json["gate"] = gate_json(gate_figures(scores, loops));
     json["curve"] = curve_json(exit_curve(scores, ExitKind::kGate, curve));

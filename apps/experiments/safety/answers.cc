@@ -9,14 +9,17 @@ namespace looplm {
 Result<std::vector<int32_t>> ask_ids(const Tokenizer& tokenizer, const AskOptions& options,
                                      const std::string& prompt) {
   std::vector<int32_t> ids;
-  const auto add = [&](const std::string& text, bool special) {
-    const std::vector<int32_t> more =
-        tokenizer.encode(text, {.add_special_tokens = false, .parse_special = special});
-    ids.insert(ids.end(), more.begin(), more.end());
+  Status status;
+  const auto add = [&](const std::string& text, const EncodeOptions& as) {
+    Result<std::vector<int32_t>> more = tokenizer.encode(text, as);
+    if (more.ok()) ids.insert(ids.end(), more->begin(), more->end());
+    if (status.ok()) status = more.status();
   };
+  constexpr EncodeOptions kText = {.as = EncodeAs::kContinuation, .parse_special = false};
+  constexpr EncodeOptions kOpening = {.as = EncodeAs::kContinuation};
   if (options.chat == ChatTemplate::kRaw) {
-    ids = tokenizer.encode(prompt, {.add_special_tokens = true, .parse_special = false});
-    if (!options.opening.empty()) add(options.opening, true);
+    add(prompt, {.as = EncodeAs::kPrompt, .parse_special = false});
+    if (!options.opening.empty()) add(options.opening, kOpening);
   } else {
     const std::optional<int32_t> start = tokenizer.id_of("<|im_start|>");
     const std::optional<int32_t> end = tokenizer.id_of("<|im_end|>");
@@ -27,16 +30,17 @@ Result<std::vector<int32_t>> ask_ids(const Tokenizer& tokenizer, const AskOption
     }
     const auto turn = [&](const std::string& role, const std::string& text) {
       ids.push_back(*start);
-      add(role + "\n" + text, false);
+      add(role + "\n" + text, kText);
       ids.push_back(*end);
-      add("\n", false);
+      add("\n", kText);
     };
     if (!options.system.empty()) turn("system", options.system);
     turn("user", prompt);
     ids.push_back(*start);
-    add("assistant\n", false);
-    if (!options.opening.empty()) add(options.opening, true);
+    add("assistant\n", kText);
+    if (!options.opening.empty()) add(options.opening, kOpening);
   }
+  LOOPLM_RETURN_IF_ERROR(status.with_context(fmt::format("prompt '{}'", prompt)));
   if (ids.empty()) return invalid_argument(fmt::format("prompt '{}' has no tokens", prompt));
   return ids;
 }

@@ -54,7 +54,7 @@ TEST(AskIds, RawIsTheTextAndChatMlNeedsItsTokens) {
   const auto model = bundled();
   AskOptions options;
   EXPECT_EQ(ask_ids(*model->tokenizer(), options, "1+2=").value(),
-            model->tokenizer()->encode("1+2="));
+            model->tokenizer()->encode("1+2=").value());
   options.chat = ChatTemplate::kChatMl;
   EXPECT_THAT(ask_ids(*model->tokenizer(), options, "x").status().message(),
               HasSubstr("template chatml needs"));

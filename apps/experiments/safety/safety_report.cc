@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "experiments/core/bootstrap.h"
+#include "eval/bootstrap.h"
 #include "experiments/core/estimates.h"
 #include "experiments/safety/safety_cells.h"
 

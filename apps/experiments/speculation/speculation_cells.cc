@@ -35,8 +35,10 @@ std::string first_words(const std::string& line, int64_t words) {
   return words == 0 ? line : line.substr(0, end);
 }
 
-Result<std::vector<int32_t>> encode(const Model& model, const std::string& text) {
-  std::vector<int32_t> ids = model.tokenizer()->encode(text, {.parse_special = false});
+Result<std::vector<int32_t>> encode(const Model& model, const std::string& text,
+                                    EncodeAs as = EncodeAs::kPrompt) {
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                          model.tokenizer()->encode(text, {.as = as, .parse_special = false}));
   if (ids.empty()) return invalid_argument(fmt::format("'{}' has no tokens", text));
   return ids;
 }
@@ -57,7 +59,8 @@ Result<std::vector<EvalExample>> read_text(const Model& model, const Speculation
       const ArithmeticExample sum = held_out_sum(i);
       EvalExample example;
       LOOPLM_ASSIGN_OR_RETURN(example.ids, encode(model, sum.prompt));
-      LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> answer, encode(model, sum.completion));
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> answer,
+                              encode(model, sum.completion, EncodeAs::kContinuation));
       example.scored.assign(example.ids.size(), false);
       example.ids.insert(example.ids.end(), answer.begin(), answer.end());
       example.scored.resize(example.ids.size(), true);

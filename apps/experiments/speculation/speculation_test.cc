@@ -63,7 +63,7 @@ class Decoding : public testing::Test {
  protected:
   Decoding() : model_(Model::load(kRoot + "/models/small", {.threads = 1}).value()) {
     for (const char* text : {"entity: that", "7-2*3=", "a light"}) {
-      prompts_.push_back(model_->tokenizer()->encode(text));
+      prompts_.push_back(model_->tokenizer()->encode(text).value());
     }
   }
   DecodeMeasure measured(const DecodeMode& mode) {

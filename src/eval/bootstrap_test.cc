@@ -1,4 +1,4 @@
-#include "experiments/core/bootstrap.h"
+#include "eval/bootstrap.h"
 
 #include <cmath>
 #include <vector>
@@ -37,8 +37,28 @@ TEST(BootstrapMean, OfEqualValuesAndOfNone) {
 
 TEST(BootstrapMean, DependsOnTheSeedAlone) {
   const std::vector<double> values = {1, 2, 4, 8, 16, 32, 64};
-  EXPECT_EQ(bootstrap_mean(values, 1).low, bootstrap_mean(values, 1).low);
-  EXPECT_NE(bootstrap_mean(values, 1, 50).high, bootstrap_mean(values, 2, 50).high);
+  const auto of_seed = [&](uint64_t seed) {
+    return bootstrap_mean(values, {.resamples = 50, .seed = seed});
+  };
+  EXPECT_EQ(of_seed(1).low, of_seed(1).low);
+  EXPECT_NE(of_seed(1).high, of_seed(2).high);
+}
+
+TEST(Bootstrap, WithoutResamplesAFigureIsItsOwnInterval) {
+  const Estimate e =
+      bootstrap(3, {.resamples = 0}, [](auto chosen) { return chosen.size() * 2.0; });
+  EXPECT_EQ(e.value, 6);
+  EXPECT_EQ(e.low, 6);
+  EXPECT_EQ(e.high, 6);
+}
+
+TEST(Bootstrap, PercentilesLeaveOutWhatIsNoNumber) {
+  std::vector<double> drawn = {NAN};
+  for (int i = 100; i >= 0; --i) drawn.push_back(i);
+  const Estimate e = percentile_interval(50, drawn);
+  EXPECT_EQ(e.low, 3);  // 2.5 rounds up
+  EXPECT_EQ(e.high, 98);
+  EXPECT_EQ(percentile_interval(7, {NAN, NAN}).low, 7);
 }
 
 }  // namespace

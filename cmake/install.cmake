@@ -19,7 +19,7 @@ endif()
 add_library(looplm_library STATIC)
 add_library(looplm::looplm ALIAS looplm_library)
 set_target_properties(looplm_library PROPERTIES OUTPUT_NAME looplm EXPORT_NAME looplm LINKER_LANGUAGE CXX)
-foreach(layer base tensor kernels text model infer train)
+foreach(layer base tensor kernels text grammar chat model infer train)
   target_sources(looplm_library PRIVATE $<TARGET_OBJECTS:looplm_${layer}>)
 endforeach()
 target_include_directories(looplm_library INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>

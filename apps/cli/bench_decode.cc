@@ -116,9 +116,11 @@ Status bench_prefill(const ModelBenchOptions& o) {
 class LaneBench {
  public:
   LaneBench(Model& model, int64_t sequences, int64_t context)
-      : model_(model), runner_(*model.parts().runner) {
+      : runner_(*model.parts().runner),
+        context_(context),
+        ids_(bench_ids(sequences, model.config().vocab_size, 2)),
+        arena_(model.config()) {
     const ModelConfig& c = model.config();
-    states_.resize(static_cast<size_t>(2 * sequences * c.hidden_size));
     for (int64_t s = 0; s < sequences; ++s) {
       caches_.push_back(std::make_unique<SequenceCache>(model.parts().pages, c.layers, 1));
       const std::vector<float> kv(static_cast<size_t>(c.kv_size()), 0.5f);
@@ -128,30 +130,26 @@ class LaneBench {
         }
       }
     }
-    const std::vector<int32_t> ids = bench_ids(sequences, c.vocab_size, 2);
-    runner_.embed(ids, states_.data());
-    context_ = context;
   }
 
   double time(int64_t lanes) {
-    const int64_t width = model_.config().hidden_size;
-    std::vector<float> state = states_;
+    arena_.resize(lanes);
+    runner_.embed({ids_.data(), static_cast<size_t>(lanes)}, arena_.state(0));
     std::vector<Lane> pass;
     for (int64_t i = 0; i < lanes; ++i) {
-      pass.push_back({caches_[static_cast<size_t>(i)].get(), context_, 0,
-                      state.data() + 2 * i * width, state.data() + (2 * i + 1) * width, 0.0f});
+      pass.push_back({caches_[static_cast<size_t>(i)].get(), context_, 0});
     }
     const Timer timer;
-    runner_.run(pass);
+    runner_.run(arena_, pass);
     return timer.seconds();
   }
 
  private:
-  Model& model_;
   PassRunner& runner_;
-  int64_t context_ = 0;
+  const int64_t context_;
+  const std::vector<int32_t> ids_;
+  LaneArena arena_;
   std::vector<std::unique_ptr<SequenceCache>> caches_;
-  std::vector<float> states_;
 };
 
 Status bench_lanes(const ModelBenchOptions& o) {

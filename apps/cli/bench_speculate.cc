@@ -1,5 +1,4 @@
 // looplm bench speculate: passes and tokens per second of exact exits and of speculation.
-#include <fstream>
 #include <memory>
 
 #include <fmt/format.h>
@@ -11,6 +10,7 @@
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
 #include "eval/decoding.h"
+#include "text/lines.h"
 
 namespace looplm::cli {
 namespace {
@@ -46,11 +46,9 @@ Result<std::vector<std::vector<int32_t>>> read_prompts(const SpeculateBenchOptio
     }
     return prompts;
   }
-  std::ifstream file(o.prompts);
-  if (!file) return io_error(fmt::format("cannot read '{}'", o.prompts));
-  std::string line;
-  while (!full() && std::getline(file, line)) {
-    if (line.empty()) continue;
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, read_lines(o.prompts));
+  for (const std::string& line : lines) {
+    if (full()) break;
     LOOPLM_ASSIGN_OR_RETURN(auto ids, encode_prompt(model, line));
     prompts.push_back(std::move(ids));
   }

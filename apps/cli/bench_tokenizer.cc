@@ -12,6 +12,7 @@
 #include "cli/bench.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm::cli {
 namespace {
@@ -31,7 +32,7 @@ double median(std::vector<double> values) {
 Status bench_tokenizer(TokenizerBenchOptions options) {
   LOOPLM_ASSIGN_OR_RETURN(options.directory, locate_model(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::load(options.directory));
+                          load_tokenizer(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(options.file));
   if (text.empty()) return invalid_argument(fmt::format("'{}' is empty", options.file));
   std::vector<double> encode, decode;
@@ -79,7 +80,7 @@ void add_bench_tokenizer(Program& program, Command& bench) {
   Command* command =
       bench.add_subcommand("tokenizer", "Encoding and decoding of a text file, on one core");
   command->add_option("DIR", o->directory,
-                      "Directory with a tokenizer.json (default: the bundled model)");
+                      std::string(kTokenizerPlace) + " (default: the bundled model)");
   command->add_option("--file", o->file, "Text to encode; some megabytes")->required();
   command->add_option("--repeats", o->repeats, "Runs to take the median of")
       ->check(range(1, 1000))

@@ -1,12 +1,12 @@
 // looplm compare: what a weight format loses against fp32, after every loop.
 #include <cmath>
-#include <fstream>
 #include <memory>
 
 #include <fmt/format.h>
 
 #include "looplm/trace.h"
 
+#include "base/file.h"
 #include "cli/bench_model.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
@@ -50,10 +50,10 @@ Result<std::vector<std::vector<int32_t>>> read_samples(const CompareOptions& o, 
     }
     return samples;
   }
-  std::ifstream file(o.text);
-  if (!file) return io_error(fmt::format("cannot read '{}'", o.text));
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, encode_prompt(model, text));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(o.text));
+  const auto encoded = encode_prompt(model, text);
+  if (!encoded.ok()) return encoded.status().with_context(o.text);
+  const std::vector<int32_t>& ids = encoded.value();
   for (size_t at = 0; at < ids.size() && static_cast<int64_t>(samples.size()) < o.samples;
        at += static_cast<size_t>(o.tokens)) {
     const size_t end = std::min(ids.size(), at + static_cast<size_t>(o.tokens));

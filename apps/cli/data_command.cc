@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
+#include "model/tokenizer_files.h"
 #include "tensor/memory_plan.h"
 #include "train/shard_builder.h"
 #include "train/token_shard.h"
@@ -41,15 +42,15 @@ Result<std::optional<int32_t>> end_token(const BuildOptions& options, const Toke
   LOOPLM_ASSIGN_OR_RETURN(const std::optional<int32_t> id,
                           end_token_of(options.tokenizer, tokenizer));
   if (id) return id;
-  return invalid_argument(
-      fmt::format("'{}' names no eos_token in a tokenizer_config.json; give one with --end-token, "
-                  "or 'none'",
-                  options.tokenizer));
+  return invalid_argument(fmt::format(
+      "'{}' names no eos_token in a tokenizer_config.json or GGUF key; give one with --end-token, "
+      "or 'none'",
+      options.tokenizer));
 }
 
 Status build(const BuildOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::load(options.tokenizer));
+                          load_tokenizer(options.tokenizer));
   ShardBuildOptions settings = options.build;
   settings.split = options.split == "line"   ? TextSplit::kLine
                    : options.split == "file" ? TextSplit::kFile
@@ -73,6 +74,7 @@ Status build(const BuildOptions& options) {
     json["targets"] = s.targets;
     json["bytes"] = s.bytes;
     json["lost_bytes"] = s.lost_bytes;
+    json["skipped_documents"] = s.skipped_documents;
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
     json["seconds"] = seconds;
@@ -87,6 +89,9 @@ Status build(const BuildOptions& options) {
   }
   if (s.lost_bytes > 0) {
     fmt::print("{} bytes of text left out: the tokenizer has no token for them\n", s.lost_bytes);
+  }
+  if (s.skipped_documents > 0) {
+    fmt::print("{} bad documents left out, the first: {}\n", s.skipped_documents, s.first_skipped);
   }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
              bytes_text(static_cast<uint64_t>(s.bytes)),
@@ -108,10 +113,13 @@ Status show(const ShowOptions& options) {
   LOOPLM_RETURN_IF_ERROR(shard.verify());
   std::unique_ptr<Tokenizer> tokenizer;
   if (!options.tokenizer.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(options.tokenizer));
+    LOOPLM_ASSIGN_OR_RETURN(tokenizer, load_tokenizer(options.tokenizer));
+    LOOPLM_RETURN_IF_ERROR(check_same_tokenizer("'" + shard.path() + "'", shard.vocabulary(),
+                                                "'" + options.tokenizer + "'", *tokenizer));
   }
-  fmt::print("{}: {} documents, {} tokens, vocabulary {}, hash {:016x}\n", shard.path(),
-             shard.documents(), shard.tokens(), shard.vocab_size(), shard.hash());
+  fmt::print("{}: {} documents, {} tokens ({} learnt), vocabulary {}, hash {:016x}\n", shard.path(),
+             shard.documents(), shard.tokens(), shard.count_targets(), shard.vocab_size(),
+             shard.hash());
   if (options.first >= shard.documents() && options.count > 0) {
     return invalid_argument(
         fmt::format("--first {}: the shard has {} documents", options.first, shard.documents()));
@@ -168,7 +176,7 @@ void add_build(Program& program, Command& data) {
                    "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
                    "(read, not learnt) and 'completion'")
       ->required();
-  command->add_option("--tokenizer", o->tokenizer, "Directory with a tokenizer.json")->required();
+  command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
       ->required();
   command->add_option("--split", o->split, "A document of a text file: paragraph, line or file")
@@ -178,6 +186,8 @@ void add_build(Program& program, Command& data) {
                       "Token after each document, or none (default: the tokenizer's eos_token)");
   command->add_flag("--allow-loss", o->build.allow_loss,
                     "Leave out and count what the tokenizer has no token for (default: an error)");
+  command->add_flag("--skip-bad", o->build.skip_bad,
+                    "Leave out and count documents that cannot be read (default: an error)");
   command
       ->add_option("--shard-tokens", o->build.shard_tokens,
                    "Begin a new shard after so many tokens (0: one shard)")
@@ -200,7 +210,8 @@ void add_show(Program& program, Command& data) {
   auto o = std::make_shared<ShowOptions>();
   Command* command = data.add_subcommand("show", "Check a token shard and print documents of it");
   command->add_option("shard", o->shard, "A shard")->required();
-  command->add_option("--tokenizer", o->tokenizer, "Show text by this directory's tokenizer.json");
+  command->add_option("--tokenizer", o->tokenizer,
+                      "Show text by the tokenizer of this model directory or GGUF file");
   command->add_option("--first", o->first, "First document to print")
       ->check(not_negative())
       ->capture_default_str();

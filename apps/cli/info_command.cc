@@ -12,8 +12,12 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/info_memory.h"
+#include "cli/token_text.h"
+#include "infer/weight_format.h"
 #include "model/checkpoint.h"
-#include "model/memory_report.h"
+#include "model/end_of_text.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm::cli {
 namespace {
@@ -28,15 +32,6 @@ struct InfoOptions {
 
 const char* placement_name(NormPlacement placement) {
   return placement == NormPlacement::kSandwich ? "sandwich" : "pre";
-}
-
-KvNeed need_of(const ModelConfig& config, KvPolicy policy, DType dtype, int64_t context) {
-  MemoryRequest request;
-  request.prompt_tokens = context / 2;
-  request.context_tokens = context;
-  request.kv_dtype = dtype;
-  request.kv_policy = policy;
-  return kv_need(config, request);
 }
 
 // "bfloat16", or "Q4_K, Q6_K and F32" of a GGUF file, types of more elements first.
@@ -57,6 +52,27 @@ std::string stored_text(const Checkpoint& checkpoint) {
   return text;
 }
 
+std::string runs_in(const Checkpoint& checkpoint) {
+  return weight_format_text(
+      weight_format(WeightType::kAsStored, checkpoint.specs, checkpoint.tensors));
+}
+
+// "2 <|im_end|>": the token's text where there is a tokenizer.
+std::string end_name(const EndOfText& end, const Tokenizer* tokenizer) {
+  return tokenizer == nullptr ? std::to_string(end.id)
+                              : fmt::format("{} {}", end.id, quoted(tokenizer->bytes(end.id)));
+}
+
+void print_ends(const EndsOfText& ends, const Tokenizer* tokenizer) {
+  const char* label = "ends of text";
+  if (ends.ends.empty()) fmt::print("  {:<16} none: generation goes on to its limit\n", label);
+  for (const EndOfText& end : ends.ends) {
+    fmt::print("  {:<16} {}: {}\n", label, end_name(end, tokenizer), fmt::join(end.named_by, "; "));
+    label = "";
+  }
+  for (const std::string& note : ends.notes) fmt::print("  note             {}\n", note);
+}
+
 void print_config(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config;
   std::string files;
@@ -66,6 +82,7 @@ void print_config(const Checkpoint& checkpoint) {
   fmt::print("{}\n", checkpoint.directory);
   fmt::print("  type             {}, stored as {} in {}\n", c.model_type, stored_text(checkpoint),
              files);
+  fmt::print("  runs in          {} (--dtype auto)\n", runs_in(checkpoint));
   fmt::print("  parameters       {} in {} tensors\n", c.parameter_count(), checkpoint.specs.size());
   fmt::print("  loops            {} trained; norm between loops {}; exit gate {}\n", c.loops,
              c.norm_between_loops ? "on" : "off", c.exit_gate ? "yes" : "no");
@@ -78,21 +95,15 @@ void print_config(const Checkpoint& checkpoint) {
   for (const std::string& note : checkpoint.notes) fmt::print("  note             {}\n", note);
 }
 
-void print_memory(const ModelConfig& config, int64_t context) {
-  fmt::print("weights in memory\n  bf16 {:>10}   f32 {:>10}\n",
-             bytes_text(weight_bytes(config, DType::kBf16)),
-             bytes_text(weight_bytes(config, DType::kF32)));
-  fmt::print("keys and values, one sequence of {} tokens (half of them prompt)\n", context);
-  fmt::print("  {:<12} {:>12} {:>12} {:>14} {:>14}\n", "policy", "bf16 peak", "f32 peak",
-             "bf16 / token", "f32 / token");
-  for (KvPolicy policy : kKvPolicies) {
-    const auto planes = static_cast<uint64_t>(kv_planes(policy, config.loops));
-    fmt::print("  {:<12} {:>12} {:>12} {:>14} {:>14}\n", kv_policy_name(policy),
-               bytes_text(need_of(config, policy, DType::kBf16, context).peak_bytes()),
-               bytes_text(need_of(config, policy, DType::kF32, context).peak_bytes()),
-               bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kBf16)),
-               bytes_text(planes * kv_bytes_per_token_per_plane(config, DType::kF32)));
+OrderedJson ends_json(const EndsOfText& ends, const Tokenizer* tokenizer) {
+  OrderedJson json = OrderedJson::array();
+  for (const EndOfText& end : ends.ends) {
+    OrderedJson entry = {{"id", end.id}};
+    if (tokenizer != nullptr) entry["token"] = std::string(tokenizer->bytes(end.id));
+    entry["named_by"] = end.named_by;
+    json.push_back(std::move(entry));
   }
+  return json;
 }
 
 OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
@@ -107,19 +118,9 @@ OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
                                {"shape", checkpoint.specs[i].shape},
                                {"dtype", checkpoint.stored_types[i]}});
   }
+  json["runs_in"] = runs_in(checkpoint);
   json["notes"] = checkpoint.notes;
-  json["weight_bytes"] = {{"bf16", weight_bytes(c, DType::kBf16)},
-                          {"f32", weight_bytes(c, DType::kF32)}};
-  json["context"] = context;
-  for (KvPolicy policy : kKvPolicies) {
-    for (DType dtype : {DType::kBf16, DType::kF32}) {
-      const KvNeed need = need_of(c, policy, dtype, context);
-      json["kv_bytes"][kv_policy_name(policy)][dtype == DType::kBf16 ? "bf16" : "f32"] = {
-          {"prefill", need.prefill_bytes},
-          {"decode", need.decode_bytes},
-          {"peak", need.peak_bytes()}};
-    }
-  }
+  add_memory(checkpoint, context, json);
   return json;
 }
 
@@ -134,12 +135,19 @@ Status info(const InfoOptions& options) {
     return invalid_argument(fmt::format("--context is {}; the model has {} positions", context,
                                         checkpoint.config.max_positions));
   }
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                          checkpoint_tokenizer(checkpoint));
+  LOOPLM_ASSIGN_OR_RETURN(const EndsOfText ends, find_ends_of_text(checkpoint, tokenizer.get()));
   if (options.json) {
-    fmt::print("{}\n", info_json(checkpoint, context).dump(1));
+    OrderedJson json = info_json(checkpoint, context);
+    json["ends_of_text"] = ends_json(ends, tokenizer.get());
+    for (const std::string& note : ends.notes) json["notes"].push_back(note);
+    fmt::print("{}\n", json.dump(1, ' ', false, OrderedJson::error_handler_t::replace));
     return {};
   }
   print_config(checkpoint);
-  print_memory(checkpoint.config, context);
+  print_ends(ends, tokenizer.get());
+  print_memory(checkpoint, context);
   if (options.tensors) {
     fmt::print("tensors\n");
     for (size_t i = 0; i < checkpoint.specs.size(); ++i) {

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "model/initialize.h"
 #include "model/memory_report.h"
+#include "tensor/memory_plan.h"
 
 namespace looplm::cli {
 namespace {

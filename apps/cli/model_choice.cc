@@ -25,7 +25,8 @@ void add_weight_options(Command& command, ModelChoice& choice) {
   command
       .add_option("--dtype", choice.dtype,
                   "Weights in memory: f32, bf16, int8 (a scale per row), int4 (a scale and minimum "
-                  "per 64 weights), or auto (as the checkpoint stores them)")
+                  "per 64 weights), or auto (f32 for files of F32 or F16, bf16 for BF16 and for "
+                  "GGUF's blocks, int8 and int4 as stored)")
       ->check(one_of({"auto", "f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
   command

@@ -20,9 +20,11 @@
 #include "cli/token_text.h"
 #include "infer/exit_rule.h"
 #include "infer/parts.h"
+#include "infer/speculation_text.h"
 #include "kernels/peaks.h"
 #include "model/checkpoint.h"
 #include "tensor/memory_plan.h"
+#include "text/lines.h"
 
 namespace looplm::cli {
 namespace {
@@ -72,25 +74,6 @@ Status resolve_exit(const RunOptions& options, const ModelConfig& config, ExitOp
   return {};
 }
 
-// "loop:1", "q:0.3", "margin:0.5", or the rule alone
-Status read_speculation(const std::string& text, SpeculateOptions& speculate) {
-  const size_t colon = std::min(text.find(':'), text.size());
-  Result<CommitKind> kind = commit_kind_from_name(text.substr(0, colon));
-  bool ok = kind.ok() && *kind != CommitKind::kNever;
-  if (ok) {
-    speculate = {*kind, commit_rule_info(*kind).threshold};
-    if (colon < text.size()) {
-      const char* end = text.data() + text.size();
-      const auto [stopped, error] =
-          std::from_chars(text.data() + colon + 1, end, speculate.threshold);
-      ok = error == std::errc() && stopped == end;
-    }
-  }
-  if (ok) return {};
-  return invalid_argument(
-      fmt::format("--speculate is '{}'; expected loop:N, q:THRESHOLD or margin:THRESHOLD", text));
-}
-
 // "15=-2.5"
 Status add_bias(const std::string& text, std::map<int32_t, double>& bias) {
   const size_t equals = text.find('=');
@@ -120,7 +103,9 @@ Result<GenerateOptions> resolve(const RunOptions& options, const ModelConfig& co
   o.kv = kv_policy_from_name(options.kv).value();
   o.prompt_kv = options.prompt_kv == "as-decoded" ? PromptKv::kAsDecoded : PromptKv::kEveryLoop;
   if (options.speculate.has_value()) {
-    LOOPLM_RETURN_IF_ERROR(read_speculation(*options.speculate, o.speculate));
+    const Result<SpeculateOptions> speculate = speculation_from_text(*options.speculate);
+    if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
+    o.speculate = speculate.value();
   }
   for (const std::string& text : options.logit_bias) {
     LOOPLM_RETURN_IF_ERROR(add_bias(text, o.sampling.logit_bias));
@@ -312,6 +297,8 @@ Status answer_lines(Model& model, const RunOptions& options, const GenerateOptio
       std::fflush(stderr);
     }
     if (!std::getline(std::cin, line)) break;
+    if (line.ends_with('\r')) line.pop_back();
+    if (number == 1) line = std::string(without_byte_order_mark(line));
     if (line.empty()) continue;
     const auto ids = encode_prompt(model, line);
     const Status status = ids.ok() ? answer(model, options, ids.value(), request) : ids.status();

@@ -14,6 +14,9 @@
 
 namespace looplm::cli {
 
+// Help for an option that names a tokenizer.
+inline constexpr const char* kTokenizerPlace = "Directory with a tokenizer.json, or GGUF file";
+
 // "1,2,3", spaces allowed; `option` is for messages.
 Result<std::vector<int32_t>> parse_ids(const std::string& option, const std::string& text);
 

@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/token_text.h"
 #include "model/atomic_directory.h"
+#include "model/tokenizer_files.h"
 #include "text/utf8.h"
 #include "train/corpus.h"
 
@@ -50,14 +51,15 @@ Status train(VocabularyOptions options) {
   int64_t documents = 0;
   uint64_t bytes = 0;
   for (const std::string& file : options.files) {
-    LOOPLM_RETURN_IF_ERROR(read_corpus(file, TextSplit::kLine, [&](CorpusDocument document) {
-      for (const CorpusSegment& segment : document) {
-        trainer.add(segment.text);
-        bytes += segment.text.size();
-      }
-      ++documents;
-      return Status();
-    }));
+    LOOPLM_RETURN_IF_ERROR(
+        read_corpus(file, {.split = TextSplit::kLine}, [&](CorpusDocument document, int64_t) {
+          for (const CorpusSegment& segment : document) {
+            trainer.add(segment.text);
+            bytes += segment.text.size();
+          }
+          ++documents;
+          return Status();
+        }));
   }
   if (documents == 0) {
     return invalid_argument(fmt::format("no text in '{}'{}", options.files.front(),
@@ -119,7 +121,7 @@ Result<std::string> text_to_encode(const CodeOptions& options) {
 
 Status encode(const CodeOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::load(options.directory));
+                          load_tokenizer(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, text_to_encode(options));
   LOOPLM_RETURN_IF_ERROR(check_utf8(text).with_context("the text"));
   LOOPLM_ASSIGN_OR_RETURN(
@@ -144,7 +146,7 @@ Status encode(const CodeOptions& options) {
 
 Status decode(const CodeOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::load(options.directory));
+                          load_tokenizer(options.directory));
   std::string list = options.ids;
   if (list.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(list, standard_input());
@@ -199,7 +201,7 @@ void add_train(Program& program, Command& parent) {
 void add_encode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
   Command* command = parent.add_subcommand("encode", "Print the ids of a text");
-  command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
+  command->add_option("DIR", o->directory, kTokenizerPlace)->required();
   Option* prompt = command->add_option("-p,--prompt", o->prompt,
                                        "The text (default: standard input, line ends included)");
   command->add_option("--file", o->file, "Read the text from this file")->excludes(prompt);
@@ -221,7 +223,7 @@ void add_encode(Program& program, Command& parent) {
 void add_decode(Program& program, Command& parent) {
   auto o = std::make_shared<CodeOptions>();
   Command* command = parent.add_subcommand("decode", "Print the text of ids");
-  command->add_option("DIR", o->directory, "Directory with a tokenizer.json")->required();
+  command->add_option("DIR", o->directory, kTokenizerPlace)->required();
   command->add_option("--ids", o->ids, "Ids, such as 1,2,3 (default: standard input)");
   command->add_flag("--no-special", o->no_special, "Leave special tokens out");
   command->add_flag("--json", o->json, "Print one JSON object: text");

@@ -15,11 +15,16 @@
 namespace looplm::cli {
 namespace {
 
-std::string losses_text(const std::vector<double>& nll) {
+// "-" is what was not measured.
+std::string number(double value, int digits) {
+  return std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits);
+}
+
+std::string numbers(const std::vector<double>& values, double scale, int digits) {
   std::string text;
-  for (double value : nll) {
-    text += text.empty() ? "" : " ";
-    text += std::isnan(value) ? "-" : fmt::format("{:.3f}", value);
+  for (double value : values) {
+    if (!text.empty()) text += ' ';
+    text += number(value * scale, digits);
   }
   return text;
 }
@@ -28,8 +33,9 @@ class Printer : public TrainObserver {
  public:
   void on_start(const TrainStart& s) override {
     fmt::print("{}, {:.0f} GFLOP/s in this precision\n", s.machine, s.peak_flops / 1e9);
-    fmt::print("{} parameters, {} trained; {} training tokens, {} per step\n", s.parameters,
-               s.trained_parameters, s.data_tokens, s.tokens_per_step);
+    fmt::print("{} parameters, {} trained; {} training tokens, {} of them learnt, {} per step\n",
+               s.parameters, s.trained_parameters, s.data_tokens, s.data_targets,
+               s.tokens_per_step);
     uint64_t total = 0;
     for (const PlannedMemory& item : s.memory) {
       fmt::print("  {:<20} {:>10}  {}\n", item.name, bytes_text(item.bytes), item.note);
@@ -37,23 +43,28 @@ class Printer : public TrainObserver {
     }
     fmt::print("  {:<20} {:>10}\n", "total", bytes_text(total));
     if (s.first_step > 1) fmt::print("resuming at step {} of {}\n", s.first_step, s.steps);
-    for (const std::string& note : s.notes) fmt::print("note: {}\n", note);
+    for (const std::string& note : s.notes) on_note(note);
     fmt::print("nll per loop in nats per token, exit in loops, H its entropy, |g| gradient norm\n");
     std::fflush(stdout);
   }
   void on_step(const StepReport& r) override {
     fmt::print(
-        "step {:>6}/{}  loss {:.4f}  nll {}  exit {:.2f}  H {:.2f}  |g| {:.3f}  lr {:.1e}  {:.0f} "
-        "tok/s  "
-        "{:.0f}% of peak  left {}\n",
-        r.step, r.steps, r.loss, losses_text(r.nll), r.mean_exit, r.exit_entropy, r.gradient_norm,
-        r.learning_rate, r.tokens_per_second, r.peak_share * 100, duration_text(r.seconds_left));
+        "step {:>6}/{}  loss {}  nll {}  exit {}  H {}  |g| {}  lr {:.1e}  {:.0f} tok/s  {}% of "
+        "peak  left {}\n",
+        r.step, r.steps, number(r.loss, 4), numbers(r.nll, 1, 3), number(r.mean_exit, 2),
+        number(r.exit_entropy, 2), number(r.gradient_norm, 3), r.learning_rate, r.tokens_per_second,
+        number(r.peak_share * 100, 0), duration_text(r.seconds_left));
     std::fflush(stdout);
   }
   void on_validation(const ValidationReport& r) override {
-    const std::string set = r.set == 0 ? "" : fmt::format(" of set {}", r.set + 1);
-    fmt::print("validation{} at step {}: loss {:.4f}  nll {}  exit {:.2f}  H {:.2f}  ({} tokens)\n",
-               set, r.step, r.loss, losses_text(r.nll), r.mean_exit, r.exit_entropy, r.tokens);
+    fmt::print(
+        "validation of set {} at step {}: loss {}  nll {}  right {}%  exit {}  H {}  ({} tokens)\n",
+        r.set, r.step, number(r.loss, 4), numbers(r.nll, 1, 3), numbers(r.accuracy, 100, 1),
+        number(r.mean_exit, 2), number(r.exit_entropy, 2), r.tokens);
+    std::fflush(stdout);
+  }
+  void on_note(const std::string& note) override {
+    fmt::print("note: {}\n", note);
     std::fflush(stdout);
   }
   void on_checkpoint(const std::string& directory) override {

@@ -37,6 +37,9 @@ Check not_negative(const std::string& zero) {
 
 Option* Option::required() { return option_->required(), this; }
 Option* Option::check(const Check& check) { return option_->check(*check.validator_), this; }
+Option* Option::environment(const std::string& variable) {
+  return option_->envname(variable), this;
+}
 Option* Option::capture_default_str() { return option_->capture_default_str(), this; }
 Option* Option::group(const std::string& name) { return option_->group(name), this; }
 Option* Option::excludes(Option* other) { return option_->excludes(other->option_), this; }
@@ -58,6 +61,9 @@ Option* Command::add_option(const std::string& name, T& value, const std::string
 }
 Option* Command::add_flag(const std::string& name, bool& value, const std::string& help) {
   return keep(app_.add_flag(name, value, help));
+}
+void Command::read_config(const std::string& name, const std::string& help) {
+  app_.set_config(name, "", help);
 }
 void Command::require_subcommand() { app_.require_subcommand(1); }
 void Command::take_everything() {

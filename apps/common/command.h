@@ -54,6 +54,8 @@ class Option {
   Option* take_all();
   // A list may be one word, cut at this character.
   Option* delimiter(char character);
+  // The environment variable that stands in for it.
+  Option* environment(const std::string& variable);
   // False: each mention of a list takes one word, so that a positional argument may follow.
   Option* allow_extra_args(bool allow);
   // Whether the command line has it.
@@ -74,6 +76,8 @@ class Command {
   Option* add_option(const std::string& name, T& value, const std::string& help);
   Option* add_flag(const std::string& name, bool& value, const std::string& help);
   void require_subcommand();
+  // `name` takes a TOML file whose lines stand in for options.
+  void read_config(const std::string& name, const std::string& help);
   // All that follows the command's name is for another program, --help too.
   void take_everything();
   std::vector<std::string> everything() const;

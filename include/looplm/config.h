@@ -52,7 +52,7 @@ struct ModelConfig {
   std::string dtype = "bfloat16";  // as config.json spells it: bfloat16, float16 or float32
   int64_t bos_token_id = -1;       // -1: none
   int64_t pad_token_id = -1;
-  std::vector<int64_t> eos_token_ids;  // generation stops at any of these
+  std::vector<int64_t> eos_token_ids;
 
   // The width of the query projection, heads * head_dim, and of the key and value projections.
   int64_t query_size() const { return heads * head_dim; }
@@ -61,6 +61,13 @@ struct ModelConfig {
   int64_t parameter_count() const;
 
   bool operator==(const ModelConfig&) const = default;
+};
+
+// A token that ends a text, and the places of a model's files that say so:
+// "generation_config.json: eos_token_id".
+struct EndOfText {
+  int32_t id = 0;
+  std::vector<std::string> named_by;
 };
 
 // Upper bounds that keep every size computation inside 64 bits and refuse absurd files early.

@@ -13,6 +13,7 @@
 
 #include "looplm/kv_policy.h"
 #include "looplm/model.h"
+#include "looplm/read_out.h"
 #include "looplm/status.h"
 
 namespace looplm {
@@ -91,8 +92,10 @@ struct GenerateOptions {
   KvPolicy kv = KvPolicy::kFull;
   PromptKv prompt_kv = PromptKv::kEveryLoop;  // kAsDecoded needs a policy that keeps one plane
   SamplingOptions sampling;
+  ReadOutPlan plan;               // what is read besides; max_tokens may be 0 then
   std::vector<int32_t> stop_ids;  // besides the model's end-of-text ids
-  // Not part of the output; need a tokenizer. One that is a special token stops at that token.
+  // Not part of the output; need a tokenizer. They may hold special tokens, whole, although those
+  // have no text in the output: "<|im_end|>\n".
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;     // go on past the model's end-of-text ids
   int64_t prompt_chunk = 256;  // prompt positions per pass; results do not depend on it
@@ -105,9 +108,17 @@ struct GeneratedToken {
   std::string text;  // text that became complete with this token; empty without a tokenizer
   // While speculating: what each loop chose, -1 where none was read.
   std::vector<int32_t> proposals{};
+  // Of the position that chose it, as the plan says for output.
+  std::vector<LoopReading> readings{};
 };
 
-enum class FinishReason { kStop, kLength, kCancelled };
+enum class FinishReason {
+  kStop,    // a stopping id, a stop string, or the end of what a constraint allows
+  kLength,  // max_tokens
+  kCancelled,
+  kDeadline,
+  kError,  // Generation::status says which
+};
 const char* finish_reason_name(FinishReason reason);
 
 struct GenerateStatistics {
@@ -118,6 +129,7 @@ struct GenerateStatistics {
   int64_t decode_passes = 0;         // for them: passes with a lane of a generated position
   int64_t decode_lanes = 0;          // lanes of generated positions, those taken back too
   int64_t cached_prompt_tokens = 0;  // prompt positions whose keys and values were there already
+  int64_t preemptions = 0;           // how often its keys and values made way for others
   uint64_t kv_bytes = 0;             // at the end
   int64_t provisional_tokens = 0;    // committed before their final loop
   int64_t revised_tokens = 0;        // of those, taken back
@@ -135,8 +147,13 @@ struct Generation {
   // A stopping id is the last one; its own text is left out, and what earlier tokens held back
   // stands there.
   std::vector<GeneratedToken> tokens;
-  std::string text;  // all text, cut before a stop string
+  // All text, cut before a stop string: that of the tokens, and what was held back when the request
+  // was cancelled or failed.
+  std::string text;
   FinishReason finish_reason = FinishReason::kLength;
+  Status status;                        // not ok after kError alone
+  std::vector<PositionReading> prompt;  // as the plan says, ascending
+  std::vector<float> embedding;         // (E), or empty
   GenerateStatistics statistics;
 
   double mean_loops() const;
@@ -168,7 +185,8 @@ struct GenerateCallbacks {
 // max_positions. A full KV policy gives the tokens of the reference: all max_loops run, and the
 // exit rule picks a read-out afterwards. An early exit still saves its passes: the position's other
 // loops run beside its successors. The other policies skip the loops after the exit, which changes
-// results slightly. Many requests at once: looplm/engine.h.
+// results slightly. A request that ends with an error gives that error. Many requests at once:
+// looplm/engine.h.
 Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
                             const GenerateOptions& options, const TokenCallback& callback = {});
 Result<Generation> generate(Model& model, std::span<const int32_t> prompt,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "looplm/config.h"
 #include "looplm/kv_policy.h"
@@ -19,7 +20,8 @@ class Device;
 
 // How weights are held in memory while running. Sums are fp32 in all.
 enum class WeightType {
-  kAsStored,  // F32 matrices run in fp32, all others in bf16
+  kAsStored,  // fp32 where a matrix is stored as F32 or F16, else bf16; looplm's own integers as
+              // they are; bf16 is an approximation of a GGUF file's blocks
   kF32,
   kBf16,  // weights and the inputs of matrix products are rounded to bf16
   kInt8,  // matrices in int8 with a scale per row; the inputs of products in int8 too, with a scale
@@ -46,7 +48,11 @@ struct ModelSource {
   // create() or update_weights() returns.
   TensorSource tensors;
   std::shared_ptr<const Tokenizer> tokenizer{};  // may be null
-  std::string name = "model in memory";          // for messages and reports
+  // Tokens that end a text. Empty: the config's eos_token_ids. Model::load collects what
+  // config.json, generation_config.json, tokenizer_config.json, the chat template and a GGUF file's
+  // keys say.
+  std::vector<EndOfText> ends_of_text{};
+  std::string name = "model in memory";  // for messages and reports
 };
 
 // Everything a model reads while it runs is in memory of its own: files and sources may change or
@@ -66,6 +72,8 @@ class Model {
   const ModelConfig& config() const;
   // Null where there is none.
   const Tokenizer* tokenizer() const;
+  // The tokens at which generation stops unless GenerateOptions::ignore_eos says otherwise.
+  const std::vector<EndOfText>& ends_of_text() const;
   // The source's name, or the path loaded.
   const std::string& name() const;
   const std::shared_ptr<Device>& device() const;

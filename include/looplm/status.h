@@ -19,6 +19,7 @@ enum class StatusCode {
   kUnsupported,        // valid, but looplm does not do it
   kResourceExhausted,  // memory, pages or disk ran out
   kCancelled,          // the caller asked to stop
+  kInternal,           // a caller's function threw, or a model's arithmetic overflowed
 };
 
 class [[nodiscard]] Status {
@@ -47,6 +48,7 @@ inline Status invalid_argument(std::string m) {
 inline Status not_found(std::string m) { return {StatusCode::kNotFound, std::move(m)}; }
 inline Status io_error(std::string m) { return {StatusCode::kIo, std::move(m)}; }
 inline Status unsupported(std::string m) { return {StatusCode::kUnsupported, std::move(m)}; }
+inline Status internal_error(std::string m) { return {StatusCode::kInternal, std::move(m)}; }
 inline Status resource_exhausted(std::string m) {
   return {StatusCode::kResourceExhausted, std::move(m)};
 }

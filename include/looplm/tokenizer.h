@@ -27,10 +27,20 @@ enum class EncodeAs {
   kContinuation,  // goes on from ids that are there already: the text's own ids alone
 };
 
+// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
 struct EncodeOptions {
   EncodeAs as = EncodeAs::kPrompt;
   // Recognise special tokens written in the text. Turn off for text from strangers.
   bool parse_special = true;
+  // Where only parts are from strangers: those parts, in order and apart. A special token that lies
+  // in one or reaches into one stays text; all else is as without them. They count for text that is
+  // UTF-8; with broken text no special token is recognised then.
+  std::span<const TextRange> foreign{};
   // Where to count bytes that have no token in a vocabulary that has no unknown token either; they
   // are left out then, as Hugging Face's tokenizers leaves them out. Null: they are an error.
   int64_t* lost_bytes = nullptr;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "looplm/model.h"
+#include "looplm/read_out.h"
 #include "looplm/status.h"
 
 namespace looplm {
@@ -19,11 +20,6 @@ struct TraceOptions {
   // Called for every (loop, token), loops of one token in order but tokens of a chunk loop by loop;
   // may be empty.
   std::function<Status(int64_t loop, int64_t token, std::span<const float> logits)> on_logits;
-};
-
-struct TopToken {
-  int32_t id = 0;
-  float log_probability = 0;  // nats
 };
 
 struct TracedLoop {

@@ -26,31 +26,34 @@ struct TrainStart {
   int64_t steps = 0;
   int64_t tokens_per_step = 0;  // rows, also those without a target
   int64_t data_tokens = 0;      // in the training sets
+  int64_t data_targets = 0;     // of them that are learnt
   std::string machine;          // processor, threads, instruction set
   double peak_flops = 0;        // measured arithmetic rate in the run's precision
   std::vector<PlannedMemory> memory;
   std::vector<std::string> notes;  // what the user should know, in sentences
 };
 
+// What was not measured is NaN here, null in the log and "-" on the terminal.
 struct StepReport {
   int64_t step = 0;
   int64_t steps = 0;
-  double loss = 0;  // the objective's, mean per target token, nats
-  std::vector<double>
-      nll;               // per loop, nats per target token; NaN where the objective does not look
-  double mean_exit = 0;  // of the gate's exit distribution, in loops
+  int64_t targets = 0;  // tokens to learn; in a step without one nothing changes
+  double loss = 0;      // the objective's, mean per target token, nats
+  // Per loop, nats per target token; not measured where the objective does not look.
+  std::vector<double> nll;
+  double mean_exit = 0;      // of the gate's exit distribution, in loops
   double exit_entropy = 0;   // nats
   double gradient_norm = 0;  // before clipping
   double learning_rate = 0;
   double seconds = 0;  // of this step
   double tokens_per_second = 0;
-  double peak_share = 0;    // model arithmetic per second over the measured peak
+  double peak_share = 0;    // model arithmetic per second over the best rate seen so far, 0 .. 1
   double seconds_left = 0;  // estimate for the rest of the run
 };
 
 struct ValidationReport {
   int64_t step = 0;
-  int64_t set = 0;     // which of data.validation's
+  int64_t set = 0;     // which of data.validation's, from 0
   int64_t tokens = 0;  // targets
   double loss = 0;
   std::vector<double> nll;       // per loop
@@ -68,6 +71,8 @@ class TrainObserver {
   virtual void on_step(const StepReport&) {}
   virtual void on_validation(const ValidationReport&) {}
   virtual void on_checkpoint(const std::string& /*directory*/) {}
+  // Something that the user should know, as a sentence.
+  virtual void on_note(const std::string&) {}
 };
 
 // Documents made as they are needed, instead of read from shards: document `index` is a function of

@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "support/status_matchers.h"
@@ -134,6 +135,25 @@ TEST(Check, ThrowsWithValues) {
   } catch (const CheckError& error) {
     EXPECT_THAT(error.what(), testing::HasSubstr("x == 4: x is 3"));
   }
+}
+
+TEST(Memory, IsWhatTheContainerAllows) {
+  const std::string info = "MemTotal:       1000 kB\nMemFree:  5 kB\nMemAvailable:    600 kB\n";
+  const auto memory = [&](const std::string& limit, const std::string& used) {
+    return machine_memory_of(info, limit, used).value();
+  };
+  EXPECT_EQ(memory("", "").total, 1000u * 1024);
+  EXPECT_EQ(memory("", "").free, 600u * 1024);
+  EXPECT_EQ(memory("max\n", "4096\n").total, 1000u * 1024);
+  EXPECT_EQ(memory("102400\n", "2400\n").total, 102400u);
+  EXPECT_EQ(memory("102400\n", "2400\n").free, 100000u);
+  EXPECT_EQ(memory("102400\n", "999999\n").free, 0u);
+  EXPECT_EQ(memory("99999999\n", "0\n").total, 1000u * 1024);
+  EXPECT_ERROR_SAYS(machine_memory_of("MemTotal: 1 kB", "", ""), "MemAvailable");
+  EXPECT_ERROR_SAYS(machine_memory_of("MemTotal: many", "", ""), "MemTotal");
+  Result<MachineMemory> here = machine_memory();
+  ASSERT_OK(here);
+  EXPECT_GT(here->total, here->free);
 }
 
 }  // namespace

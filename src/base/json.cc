@@ -12,10 +12,19 @@ namespace {
 
 constexpr size_t kMaxDepth = 64;
 
+constexpr size_t kMaxOrderedKeys = 10'000;
+
 // Builds the value through nlohmann's own DOM builder while watching nesting and repeated keys.
-class StrictBuilder : public nlohmann::json_sax<Json> {
+template <typename J>
+class StrictBuilder : public nlohmann::json_sax<J> {
+  using Sax = nlohmann::json_sax<J>;
+  using typename Sax::number_float_t;
+  using typename Sax::number_integer_t;
+  using typename Sax::number_unsigned_t;
+  using typename Sax::string_t;
+
  public:
-  explicit StrictBuilder(Json& root) : builder_(root, /*allow_exceptions=*/false) {}
+  explicit StrictBuilder(J& root) : builder_(root, /*allow_exceptions=*/false) {}
 
   bool null() override { return builder_.null(); }
   bool boolean(bool v) override { return builder_.boolean(v); }
@@ -25,7 +34,7 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
     return builder_.number_float(v, s);
   }
   bool string(string_t& v) override { return builder_.string(v); }
-  bool binary(binary_t& v) override { return builder_.binary(v); }
+  bool binary(typename Sax::binary_t& v) override { return builder_.binary(v); }
   bool start_object(size_t elements) override {
     keys_.emplace_back();
     return depth_ok() && builder_.start_object(elements);
@@ -33,6 +42,10 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
   bool key(string_t& k) override {
     if (!keys_.back().insert(k).second) {
       error = fmt::format("key '{}' is given twice in one object", k.substr(0, 100));
+      return false;
+    }
+    if (std::is_same_v<J, OrderedJson> && keys_.back().size() > kMaxOrderedKeys) {
+      error = fmt::format("an object has more than {} keys", kMaxOrderedKeys);
       return false;
     }
     return builder_.key(k);
@@ -65,7 +78,7 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
     return false;
   }
 
-  nlohmann::detail::json_sax_dom_parser<Json> builder_;
+  nlohmann::detail::json_sax_dom_parser<J> builder_;
   std::vector<std::set<std::string>> keys_;
 };
 
@@ -75,21 +88,38 @@ Status wrong_value(const char* key, const Json& value, const std::string& expect
   return invalid_argument(fmt::format("'{}' is {}; expected {}", key, text, expected));
 }
 
-}  // namespace
-
-Result<Json> parse_json(std::string_view text, const std::string& what) {
-  Json root;
-  StrictBuilder builder(root);
-  if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
+template <typename J>
+Result<J> parse_strictly(std::string_view text, const std::string& what) {
+  J root;
+  StrictBuilder<J> builder(root);
+  if (!J::sax_parse(text.begin(), text.end(), &builder)) {
     return invalid_argument(
         fmt::format("{}: {}", what, builder.error.empty() ? "not valid JSON" : builder.error));
   }
   return root;
 }
 
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, const std::string& what) {
+  return parse_strictly<Json>(text, what);
+}
+Result<OrderedJson> parse_ordered_json(std::string_view text, const std::string& what) {
+  return parse_strictly<OrderedJson>(text, what);
+}
+
+std::string dump_json(const OrderedJson& value) {
+  return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
 Result<Json> read_json_file(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   return parse_json(file.text(), path);
+}
+
+Result<OrderedJson> read_ordered_json_file(const std::string& path) {
+  LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  return parse_ordered_json(file.text(), path);
 }
 
 Result<int64_t> json_int(const Json& object, const char* key, int64_t fallback, int64_t min,

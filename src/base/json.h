@@ -21,6 +21,13 @@ using OrderedJson = nlohmann::ordered_json;
 // ("config.json").
 Result<Json> parse_json(std::string_view text, const std::string& what);
 Result<Json> read_json_file(const std::string& path);
+// The same with keys in the order of the text, for whoever writes it out again. An object of more
+// than 10,000 keys is refused, since each look-up goes through all of them.
+Result<OrderedJson> parse_ordered_json(std::string_view text, const std::string& what);
+Result<OrderedJson> read_ordered_json_file(const std::string& path);
+
+// On one line; bytes that are not UTF-8 become U+FFFD.
+std::string dump_json(const OrderedJson& value);
 
 // Look-ups in an object. A missing key yields `fallback`; a value of another type or out of range
 // is an error.

@@ -39,6 +39,7 @@ Result<Timed> replay_once(Model& model, const std::vector<std::vector<bool>>& re
   r.done = [&](Generation g) { got = std::move(g); };
   LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(r)).status());
   engine.run();
+  LOOPLM_RETURN_IF_ERROR(got.status);
   const GenerateStatistics& s = got.statistics;
   return Timed{static_cast<double>(record.size()) / (s.prompt_seconds + s.decode_seconds),
                s.passes};

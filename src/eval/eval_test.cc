@@ -217,7 +217,8 @@ TEST_F(EvalModel, ExitsAreThoseOfDecoding) {
           const auto rule = make_exit_rule(exit, true);
           if (!rule.ok()) continue;  // a share above 1
           const int64_t last = max_loops == 0 ? trained : max_loops;
-          PositionReader reader(model_->config(), rule.value(), ReadOut::kSelected, min_loops, last);
+          PositionReader reader(model_->config(), rule.value(), ReadOut::kSelected, min_loops,
+                                last);
           int64_t token = 0;
           for (int64_t i = 0; i + 1 < tokens; ++i) {
             if (!example_.scored[static_cast<size_t>(i) + 1]) continue;
@@ -226,8 +227,9 @@ TEST_F(EvalModel, ExitsAreThoseOfDecoding) {
               const int64_t row = t * tokens + i;
               if (reader.observe(t + 1, read.normed.data() + row * width,
                                  read.gate[static_cast<size_t>(row)])) {
-                reader.judge(
-                    {read.logits.data() + row * vocabulary, static_cast<size_t>(vocabulary)});
+                const std::span<const float> logits(read.logits.data() + row * vocabulary,
+                                                    static_cast<size_t>(vocabulary));
+                reader.judge(logits, summarize_softmax(logits));
               }
             }
             EXPECT_EQ(s.exit_loop(token++, exit, trained), reader.loops());

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "text/lines.h"
 #include "train/corpus.h"
 
 namespace looplm {
@@ -80,12 +81,11 @@ Result<std::vector<EvalExample>> read_examples(const std::string& path, const To
                                                const ExampleLimits& limits) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   std::vector<EvalExample> examples;
-  std::string_view rest = file.text();
+  std::string_view rest = without_byte_order_mark(file.text());
   for (int64_t number = 1; !rest.empty(); ++number) {
     if (limits.examples > 0 && static_cast<int64_t>(examples.size()) == limits.examples) break;
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string_view line = take_line(rest);
+    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     const std::string where = fmt::format("{}:{}", path, number);
     LOOPLM_ASSIGN_OR_RETURN(Json object, parse_json(line, where));
     LOOPLM_ASSIGN_OR_RETURN(EvalExample example, example_of(std::move(object), tokenizer, where));

@@ -75,13 +75,12 @@ class GroupScorer {
         scores_(scores),
         loops_(loops),
         pass_lanes_(options.pass_lanes),
-        tree_(tree_of(examples)) {
+        tree_(tree_of(examples)),
+        arena_(model.config()) {
     find_targets();
-    const auto lanes = static_cast<size_t>(std::min(pass_lanes_, tree_.nodes()));
     states_.resize(static_cast<size_t>(tree_.nodes() * width_));
-    normed_.resize(lanes * static_cast<size_t>(width_));
     previous_.resize(row_targets_.size() * static_cast<size_t>(width_));
-    wanted_.resize(normed_.size());
+    wanted_.resize(static_cast<size_t>(std::min(pass_lanes_, tree_.nodes()) * width_));
     logits_.resize(static_cast<size_t>(kReadOutRows * vocabulary_));
   }
 
@@ -133,7 +132,7 @@ class GroupScorer {
     }
     while (!open.empty()) {
       gather_lanes(open);
-      runner_.run(lanes_);
+      run_pass();
       read_out(loop);
       after_pass(static_cast<int64_t>(lanes_.size()));
       // Branches go on below one that has ended, in later passes.
@@ -162,8 +161,7 @@ class GroupScorer {
       const int64_t count = std::min(room, branch.nodes - top.done);
       for (int64_t i = top.done; i < top.done + count; ++i) {
         const int64_t node = branch.first_node + i;
-        lanes_.push_back({top.cache.get(), branch.position + i, 0, states_.data() + node * width_,
-                          normed_.data() + static_cast<int64_t>(lanes_.size()) * width_, 0.0f});
+        lanes_.push_back({top.cache.get(), branch.position + i, 0});
         nodes_.push_back(node);
       }
       top.done += count;
@@ -173,12 +171,27 @@ class GroupScorer {
     }
   }
 
+  // Positions are many times more than lanes: their states lie outside the arena between loops.
+  void run_pass() {
+    const auto lanes = static_cast<int64_t>(lanes_.size());
+    arena_.resize(lanes);
+    for (int64_t i = 0; i < lanes; ++i) {
+      std::copy_n(state_of(i), width_, arena_.state(i));
+    }
+    runner_.run(arena_, lanes_);
+    for (int64_t i = 0; i < lanes; ++i) std::copy_n(arena_.state(i), width_, state_of(i));
+  }
+
+  float* state_of(int64_t lane) {
+    return states_.data() + nodes_[static_cast<size_t>(lane)] * width_;
+  }
+
   // Everything that the scored tokens need of the pass.
   void read_out(int64_t loop) {
     rows_.clear();
     for (size_t i = 0; i < lanes_.size(); ++i) {
       if (row_of_node_[static_cast<size_t>(nodes_[i])] < 0) continue;
-      std::copy_n(lanes_[i].normed, width_,
+      std::copy_n(arena_.normed(static_cast<int64_t>(i)), width_,
                   wanted_.data() + static_cast<int64_t>(rows_.size()) * width_);
       rows_.push_back(i);
     }
@@ -187,22 +200,22 @@ class GroupScorer {
       const int64_t count = std::min(kReadOutRows, rows - first);
       runner_.read_out(wanted_.data() + first * width_, count, logits_.data());
       runner_.device().pool().parallel_for(count, [&](int64_t i, int) {
-        const Lane& lane = lanes_[rows_[static_cast<size_t>(first + i)]];
-        const int64_t node = nodes_[rows_[static_cast<size_t>(first + i)]];
-        score_row(loop, row_of_node_[static_cast<size_t>(node)], lane,
+        const size_t lane = rows_[static_cast<size_t>(first + i)];
+        score_row(loop, row_of_node_[static_cast<size_t>(nodes_[lane])], lane,
                   {logits_.data() + i * vocabulary_, static_cast<size_t>(vocabulary_)});
       });
     }
   }
 
-  void score_row(int64_t loop, int64_t row, const Lane& lane, std::span<const float> logits) {
+  void score_row(int64_t loop, int64_t row, size_t lane, std::span<const float> logits) {
     const SoftmaxSummary summary = summarize_softmax(logits);
+    const float* normed = arena_.normed(static_cast<int64_t>(lane));
     float* previous = previous_.data() + row * width_;
     const auto size = static_cast<size_t>(width_);
     std::span<const float> before;
     if (loop > 0) before = {previous, size};
-    const StateChange change = state_change({lane.normed, size}, before);
-    std::copy_n(lane.normed, width_, previous);
+    const StateChange change = state_change({normed, size}, before);
+    std::copy_n(normed, width_, previous);
     for (const Target& target : row_targets_[static_cast<size_t>(row)]) {
       DepthScores& s = scores_[target.example];
       const size_t cell = s.at(loop, target.column);
@@ -210,7 +223,7 @@ class GroupScorer {
                                        static_cast<double>(logits[static_cast<size_t>(target.id)]));
       s.best[cell] = static_cast<int32_t>(summary.best);
       s.right[cell] = s.best[cell] == target.id;
-      s.gate[cell] = lane.gate_logit;
+      s.gate[cell] = lanes_[lane].gate_logit;
       s.difference[cell] = change.difference;
       s.norm[cell] = change.norm;
       s.margin[cell] = summary.margin;
@@ -232,7 +245,7 @@ class GroupScorer {
   // Of a pass.
   std::vector<Lane> lanes_;
   std::vector<int64_t> nodes_;
-  std::vector<float> normed_;  // (lanes, E)
+  LaneArena arena_;
   std::vector<OpenBranch> ended_;
   std::vector<size_t> rows_;   // lanes to read out
   std::vector<float> wanted_;  // (rows, E)

@@ -7,6 +7,7 @@
 #include <glob.h>
 
 #include "base/file.h"
+#include "text/lines.h"
 
 namespace looplm {
 namespace {
@@ -49,7 +50,7 @@ Status add(const Task& task, Json fields, const std::string& file, std::string w
 
 Status read_file(const Task& task, const std::string& path, std::vector<TaskRecord>& records) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  std::string_view rest = file.text();
+  std::string_view rest = without_byte_order_mark(file.text());
   const size_t begin = rest.find_first_not_of(" \t\r\n");
   if (begin != std::string_view::npos && rest[begin] == '[') {
     LOOPLM_ASSIGN_OR_RETURN(const Json list, parse_json(rest, path));
@@ -60,9 +61,8 @@ Status read_file(const Task& task, const std::string& path, std::vector<TaskReco
     return {};
   }
   for (int64_t number = 1; !rest.empty(); ++number) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string_view line = take_line(rest);
+    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     const std::string where = fmt::format("{}:{}", path, number);
     LOOPLM_ASSIGN_OR_RETURN(Json fields, parse_json(line, where));
     LOOPLM_RETURN_IF_ERROR(add(task, std::move(fields), path, where, records));

@@ -34,6 +34,7 @@ class SettingRun {
         Request request = request_for(question, next);
         request.done = [&, question, sample](Generation text) {
           --running;
+          if (status.ok()) status = text.status;
           if (status.ok()) status = take(question, sample, std::move(text));
         };
         status = submit(std::move(request), question);

@@ -14,6 +14,10 @@ const char* finish_reason_name(FinishReason reason) {
       return "length";
     case FinishReason::kCancelled:
       return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
   }
   return "unknown";
 }
@@ -24,27 +28,32 @@ double Generation::mean_loops() const {
   return tokens.empty() ? 0 : sum / static_cast<double>(tokens.size());
 }
 
-Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
-                            const GenerateOptions& options, const GenerateCallbacks& callbacks) {
-  EngineOptions alone;
-  alone.share_prefixes = false;
-  alone.prompt_lanes = options.prompt_chunk;
-  alone.lane_budget = kMaxLoops;  // never in the way of one request's speculation
-  Engine engine(model, alone);
+Result<Generation> generate(Model& model, Request request) {
   Generation generation;
   bool done = false;
-  Request request;
-  request.prompt.assign(prompt.begin(), prompt.end());
-  request.options = options;
-  request.callbacks = callbacks;
   request.done = [&](Generation g) {
     generation = std::move(g);
     done = true;
   };
+  EngineOptions alone;
+  alone.share_prefixes = false;
+  alone.prompt_lanes = request.options.prompt_chunk;
+  alone.lane_budget = kMaxLoops;  // never in the way of one request's speculation
+  Engine engine(model, alone);
   LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(request)).status());
   engine.run();
   LOOPLM_CHECK(done);
+  if (!generation.status.ok()) return generation.status;
   return generation;
+}
+
+Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
+                            const GenerateOptions& options, const GenerateCallbacks& callbacks) {
+  Request request;
+  request.prompt.assign(prompt.begin(), prompt.end());
+  request.options = options;
+  request.callbacks = callbacks;
+  return generate(model, std::move(request));
 }
 
 Result<Generation> generate(Model& model, std::span<const int32_t> prompt,

@@ -249,6 +249,35 @@ TEST_F(GenerateText, StopStringsCutWhereverTokensEnd) {
   EXPECT_GT(across, 20) << "no stop string lay across tokens";
 }
 
+TEST_F(GenerateText, StopStringsCanHoldASpecialToken) {
+  const Tokenizer& tokenizer = *model_->tokenizer();
+  ASSERT_TRUE(tokenizer.is_special(0));
+  int across = 0;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    GenerateOptions o = request(60, seed);
+    o.sampling.logit_bias[0] = 8;
+    const Generation all = generate(*model_, text_prompt_, o).value();
+    const std::vector<int32_t> ids = ids_of(all);
+    for (size_t at = 0; at + 1 < ids.size(); ++at) {
+      const std::string_view next = tokenizer.bytes(ids[at + 1]);
+      if (ids[at] != 0 || next.find_first_not_of("abcdeht ") != next.npos) continue;
+      o.stop_strings = {std::string(tokenizer.bytes(0)) + std::string(next.substr(0, 1))};
+      const Generation g = generate(*model_, text_prompt_, o).value();
+      EXPECT_EQ(g.finish_reason, FinishReason::kStop);
+      ASSERT_LE(g.tokens.size(), at + 2);
+      const std::string whole = tokenizer.decode(ids_of(g), /*skip_special=*/false);
+      std::string before = whole.substr(0, whole.find(o.stop_strings[0]));
+      EXPECT_NE(before, whole);
+      const std::string special(tokenizer.bytes(0));
+      for (size_t i; (i = before.find(special)) != before.npos;) before.erase(i, special.size());
+      EXPECT_EQ(g.text, before);
+      EXPECT_EQ(joined(g), g.text);
+      ++across;
+    }
+  }
+  EXPECT_GT(across, 5) << "no text followed a special token";
+}
+
 TEST_F(GenerateText, AStoppingIdHasNoTextOfItsOwn) {
   GenerateOptions o = request(60, 3);
   const Generation all = generate(*model_, text_prompt_, o).value();

@@ -9,13 +9,18 @@
 namespace looplm {
 namespace {
 
-std::unique_ptr<Model> load(const std::string& path, const std::string& gate = "") {
-  ModelOptions options;
-  options.threads = 1;
-  options.gate_file = gate;
+std::unique_ptr<Model> load(const std::string& path, const ModelOptions& options) {
   Result<std::unique_ptr<Model>> model = Model::load(path, options);
   EXPECT_OK(model);
   return std::move(model).value();
+}
+
+std::unique_ptr<Model> load(const std::string& path, const std::string& gate = "") {
+  return load(path, ModelOptions{.threads = 1, .gate_file = gate});
+}
+
+std::unique_ptr<Model> load(const std::string& path, WeightType weights) {
+  return load(path, ModelOptions{.threads = 1, .weights = weights});
 }
 
 PromptResult read(Model& model, const std::vector<int32_t>& ids, int64_t loops) {
@@ -61,7 +66,7 @@ class InferGgufTypes : public ::testing::Test {
   std::vector<int32_t> ids_ = random_ids(20, config_.vocab_size, 4);
 };
 
-TEST_F(InferGgufTypes, NarrowTypesRunInBf16AndComeClose) {
+TEST_F(InferGgufTypes, NarrowTypesComeClose) {
   config_.initializer_range = 0.1;  // so that attention does not turn small errors into large ones
   const auto exact = load(write(GgmlType::kF32));
   EXPECT_EQ(exact->parts().weights.format().dtype, DType::kF32);
@@ -69,11 +74,55 @@ TEST_F(InferGgufTypes, NarrowTypesRunInBf16AndComeClose) {
   for (const GgmlType type : {GgmlType::kF16, GgmlType::kBf16, GgmlType::kQ8_0}) {
     SCOPED_TRACE(ggml_block(type).name);
     const auto model = load(write(type));
-    EXPECT_EQ(model->parts().weights.format().dtype, DType::kBf16);
+    EXPECT_EQ(model->parts().weights.format().dtype,
+              type == GgmlType::kF16 ? DType::kF32 : DType::kBf16);
     const PromptResult actual = read(*model, ids_, config_.loops);
-    // Weights off by 2e-3 (bf16) to 7e-3 (Q8_0) through 9 layers; 1.4 would be unrelated logits.
+    // Weights off by 2e-4 (F16), 2e-3 (bf16) to 7e-3 (Q8_0) through 9 layers; 1.4 would be
+    // unrelated logits.
     EXPECT_LE(relative_error(actual.logits, expected.logits), 0.05);
   }
+}
+
+// The same floats in an F32 file: blocks lose nothing in fp32, and half precision nothing at all.
+TEST_F(InferGgufTypes, Fp32KeepsWhatTheFileSays) {
+  for (const GgmlType type : {GgmlType::kQ8_0, GgmlType::kF16}) {
+    SCOPED_TRACE(ggml_block(type).name);
+    const std::string path = write(type);
+    GgufTestFile spelled = gguf_of_model(config_, initial_fill(config_, 5), type);
+    for (GgufTestTensor& tensor : spelled.tensors()) {
+      if (static_cast<GgmlType>(tensor.type) != type) continue;
+      std::vector<float> floats(static_cast<size_t>(tensor.sizes[0] * tensor.sizes[1]));
+      read_ggml_blocks(type, reinterpret_cast<const std::byte*>(tensor.data.data()), floats);
+      tensor.type = static_cast<uint32_t>(GgmlType::kF32);
+      tensor.data = encode_ggml(GgmlType::kF32, floats);
+    }
+    const std::string floats = directory_.file("f32.gguf");
+    ASSERT_OK(write_text_file(floats, spelled.bytes()));
+    const PromptResult expected = read(*load(floats), ids_, config_.loops);
+    const auto exact = load(path, WeightType::kF32);
+    EXPECT_TRUE(same_bits(read(*exact, ids_, config_.loops).logits, expected.logits));
+    const auto usual = load(path);
+    EXPECT_EQ(
+        static_cast<bool>(same_bits(read(*usual, ids_, config_.loops).logits, expected.logits)),
+        type == GgmlType::kF16);
+  }
+}
+
+// A matrix of floats among blocks is held as it is, and so are they.
+TEST_F(InferGgufTypes, OneFinerMatrixMakesAllFp32) {
+  GgufTestFile file = gguf_of_model(config_, initial_fill(config_, 5), GgmlType::kQ8_0);
+  for (GgufTestTensor& tensor : file.tensors()) {
+    if (tensor.name != "output.weight") continue;
+    std::vector<float> floats(static_cast<size_t>(tensor.sizes[0] * tensor.sizes[1]), 0.1f);
+    tensor.type = static_cast<uint32_t>(GgmlType::kF16);
+    tensor.data = encode_ggml(GgmlType::kF16, floats);
+  }
+  const std::string path = directory_.file("mixed.gguf");
+  ASSERT_OK(write_text_file(path, file.bytes()));
+  const auto usual = load(path), exact = load(path, WeightType::kF32);
+  EXPECT_EQ(usual->parts().weights.format().dtype, DType::kF32);
+  EXPECT_TRUE(same_bits(read(*usual, ids_, config_.loops).logits,
+                        read(*exact, ids_, config_.loops).logits));
 }
 
 // What the blocks say, saved as a directory, is the same model. The norms are ones, exact in bf16.
@@ -139,7 +188,7 @@ TEST_F(InferGgufTypes, TheFilesOwnTokenizerIsReadUnlessOneLiesBeside) {
   EXPECT_EQ(load(directory)->tokenizer()->encode("aba").value(), (std::vector<int32_t>{2, 0}));
 
   ASSERT_OK(write_text_file(directory_.file("tokenizer.json"), R"({
-    "pre_tokenizer": {"type": "ByteLevel"},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
     "model": {"type": "BPE", "vocab": {"a": 7}, "merges": []}})"));
   EXPECT_EQ(load(path)->tokenizer()->encode("a").value(), (std::vector<int32_t>{7}));
 }

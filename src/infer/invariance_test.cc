@@ -81,14 +81,13 @@ struct Walker {
       : ids(std::move(tokens)),
         cache(m.pages, m.config.layers, m.config.loops),
         state(ids.size() * static_cast<size_t>(m.config.hidden_size)),
-        normed(state.size()),
         next_loop(ids.size(), 0) {
     m.runner->embed(ids, state.data());
   }
 
   std::vector<int32_t> ids;
   SequenceCache cache;
-  std::vector<float> state, normed;
+  std::vector<float> state;
   std::vector<int64_t> next_loop;  // of each position
 };
 
@@ -104,6 +103,7 @@ TEST_P(Invariance, AnyLawfulScheduleOfSeveralSequencesGivesTheSameBits) {
     walkers.push_back(std::make_unique<Walker>(m, ids));
   }
   Rng rng(3);
+  LaneArena arena(config_);
   int64_t mixed = 0, finished = 0;
   const int64_t all = config_.loops * (20 + 37 + 54);
   while (finished < all) {
@@ -122,21 +122,31 @@ TEST_P(Invariance, AnyLawfulScheduleOfSeveralSequencesGivesTheSameBits) {
           const bool already =
               std::find(places.begin(), places.end(), std::pair(s, i)) != places.end();
           if (already) break;
-          lanes.push_back({&w.cache, static_cast<int64_t>(i), loop,
-                           w.state.data() + static_cast<int64_t>(i) * width,
-                           w.normed.data() + static_cast<int64_t>(i) * width, 0.0f});
+          lanes.push_back({&w.cache, static_cast<int64_t>(i), loop});
           places.emplace_back(s, i);
           loops_here.insert(loop);
         }
       }
     }
-    m.runner->run(lanes);
+    const auto state_of = [&](size_t r) {
+      const auto [s, i] = places[r];
+      return walkers[s]->state.data() + static_cast<int64_t>(i) * width;
+    };
+    arena.resize(static_cast<int64_t>(lanes.size()));
+    for (size_t r = 0; r < lanes.size(); ++r) {
+      std::copy_n(state_of(r), width, arena.state(static_cast<int64_t>(r)));
+    }
+    m.runner->run(arena, lanes);
+    for (size_t r = 0; r < lanes.size(); ++r) {
+      std::copy_n(arena.state(static_cast<int64_t>(r)), width, state_of(r));
+    }
     mixed += loops_here.size() > 1;
     for (size_t r = 0; r < lanes.size(); ++r) {
       const auto [s, i] = places[r];
       const size_t row = static_cast<size_t>(lanes[r].loop) * walkers[s]->ids.size() + i;
       const auto e = static_cast<size_t>(width);
-      ASSERT_TRUE(same_bits({lanes[r].normed, e}, {&alone[s].normed[row * e], e}))
+      const float* normed = arena.normed(static_cast<int64_t>(r));
+      ASSERT_TRUE(same_bits({normed, e}, {&alone[s].normed[row * e], e}))
           << "sequence " << s << " position " << i << " loop " << lanes[r].loop;
       ASSERT_TRUE(same_bits({&lanes[r].gate_logit, 1}, {&alone[s].gate[row], 1}));
       ++walkers[s]->next_loop[i];
@@ -149,8 +159,10 @@ TEST_P(Invariance, AnyLawfulScheduleOfSeveralSequencesGivesTheSameBits) {
 TEST_P(Invariance, ALaneThatWouldReadUncomputedKeysIsRefused) {
   TestModel m = model(config_, parameters_);
   Walker w(m, ids_);
-  Lane lane = {&w.cache, 1, 0, w.state.data(), w.normed.data(), 0.0f};
-  EXPECT_THROW(m.runner->run({&lane, 1}), CheckError);
+  Lane lane = {&w.cache, 1, 0};
+  LaneArena arena(config_);
+  arena.resize(1);
+  EXPECT_THROW(m.runner->run(arena, {&lane, 1}), CheckError);
 }
 
 // Layer l of copy t of the unrolled model is layer l of the looped one.

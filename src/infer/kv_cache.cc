@@ -9,21 +9,37 @@ namespace looplm {
 namespace {
 
 // Enough pages that a decode step rarely allocates, few enough that a small model stays small.
-constexpr uint64_t kSlabBytes = uint64_t{4} << 20;
+constexpr int64_t kSlabBytes = int64_t{4} << 20;
+// Large pages get larger slabs where rounding to whole huge pages would waste more than this share.
+constexpr int64_t kMostSlabBytes = int64_t{64} << 20;
+constexpr double kMostWaste = 1.0 / 64;
 
 int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
 
 }  // namespace
 
+int64_t PagePool::slab_pages() const {
+  const int64_t bytes = page_stride();
+  const auto waste = [bytes](int64_t pages) {
+    const auto wanted = static_cast<size_t>(pages * bytes);
+    const size_t taken = allocated_bytes(wanted);
+    return static_cast<double>(taken - wanted) / static_cast<double>(taken);
+  };
+  int64_t pages = std::max<int64_t>(1, kSlabBytes / bytes);
+  while (waste(pages) > kMostWaste && (pages + 1) * bytes <= kMostSlabBytes) ++pages;
+  return pages;
+}
+
 std::byte* PagePool::allocate() {
   if (free_.empty()) {
-    const int64_t bytes = (layout_.page_bytes() + 63) / 64 * 64 + kHeader;
-    const auto pages = std::max<int64_t>(1, static_cast<int64_t>(kSlabBytes) / bytes);
-    slabs_.emplace_back(static_cast<size_t>(pages * bytes));
+    const int64_t pages = slab_pages();
+    Slab slab = {.data = Buffer<std::byte>(static_cast<size_t>(pages * page_stride())),
+                 .owners = std::vector<int32_t>(static_cast<size_t>(pages))};
+    std::byte* const first = slab.data.data();
+    reserved_bytes_ += allocated_bytes(slab.data.bytes());
+    slabs_.emplace(first, std::move(slab));
     // Handed out from the front of the slab, so that a plane's pages lie one after the other.
-    for (int64_t i = pages - 1; i >= 0; --i) {
-      free_.push_back(slabs_.back().data() + i * bytes + kHeader);
-    }
+    for (int64_t i = pages - 1; i >= 0; --i) free_.push_back(first + i * page_stride());
     total_ += pages;
   }
   std::byte* page = free_.back();
@@ -32,9 +48,17 @@ std::byte* PagePool::allocate() {
   return page;
 }
 
+int32_t& PagePool::owners(const std::byte* page) {
+  auto after = slabs_.upper_bound(page);
+  LOOPLM_CHECK(after != slabs_.begin());
+  auto& [first, slab] = *--after;
+  return slab.owners.at(static_cast<size_t>((page - first) / page_stride()));
+}
+
 void PagePool::release(std::byte* page) {
-  LOOPLM_CHECK(owners(page) > 0);
-  if (--owners(page) == 0) free_.push_back(page);
+  int32_t& count = owners(page);
+  LOOPLM_CHECK(count > 0);
+  if (--count == 0) free_.push_back(page);
 }
 
 SequenceCache::SequenceCache(PagePool& pool, int64_t layers, int64_t loops)
@@ -54,10 +78,10 @@ std::byte* SequenceCache::reserve(int64_t loop, int64_t layer, int64_t position)
   if (pages_for(position + 1) > static_cast<int64_t>(to.pages.size())) {
     to.pages.push_back(pool_.allocate());
   }
-  std::byte*& page = to.pages[static_cast<size_t>(position / kPagePositions)];
-  own(page);
+  const int64_t page = position / kPagePositions;
+  own(to, page);
   to.filled = std::max(to.filled, position + 1);
-  return page;
+  return to.pages[static_cast<size_t>(page)];
 }
 
 void SequenceCache::load(int64_t loop, int64_t layer, int64_t position, float* k, float* v) {
@@ -74,7 +98,14 @@ void SequenceCache::truncate(int64_t positions) {
       pool_.release(p.pages.back());
       p.pages.pop_back();
     }
+    p.borrowed = std::min(p.borrowed, static_cast<int64_t>(p.pages.size()));
   }
+}
+
+void SequenceCache::reset() {
+  truncate(0);
+  planes_.resize(static_cast<size_t>(layers_ * loops_));
+  shared_ = false;
 }
 
 void SequenceCache::adopt(int64_t loop, int64_t layer, std::byte* page) {
@@ -83,28 +114,61 @@ void SequenceCache::adopt(int64_t loop, int64_t layer, std::byte* page) {
   pool_.share(page);
   to.pages.push_back(page);
   to.filled += kPagePositions;
+  to.borrowed = static_cast<int64_t>(to.pages.size());
+}
+
+std::byte* SequenceCache::lend(int64_t loop, int64_t layer, int64_t i) {
+  KvPlane& from = plane(loop, layer);
+  from.borrowed = std::max(from.borrowed, i + 1);
+  return from.pages.at(static_cast<size_t>(i));
 }
 
 void SequenceCache::fork(SequenceCache& from, int64_t positions) {
-  LOOPLM_CHECK(&from.pool_ == &pool_ && from.planes_.size() == planes_.size());
+  LOOPLM_CHECK(&from.pool_ == &pool_ && from.layers_ == layers_);
+  LOOPLM_CHECK(from.planes_.size() >= planes_.size());  // loops come before layers
   for (size_t i = 0; i < planes_.size(); ++i) {
-    const KvPlane& other = from.planes_[i];
+    KvPlane& other = from.planes_[i];
     LOOPLM_CHECK(planes_[i].filled == 0 && positions <= other.filled);
-    for (int64_t page = 0; page < pages_for(positions); ++page) {
-      planes_[i].pages.push_back(other.pages[static_cast<size_t>(page)]);
-      pool_.share(planes_[i].pages.back());
-    }
+    const int64_t pages = pages_for(positions);
+    planes_[i].pages.assign(other.pages.begin(), other.pages.begin() + pages);
+    for (std::byte* page : planes_[i].pages) pool_.share(page);
     planes_[i].filled = positions;
+    planes_[i].borrowed = pages;
+    other.borrowed = std::max(other.borrowed, pages);
   }
 }
 
 // A page that others own too is copied before it is written.
-void SequenceCache::own(std::byte*& page) {
-  if (!pool_.shared(page)) return;
+void SequenceCache::own(KvPlane& plane, int64_t page) {
+  if (page >= plane.borrowed) return;
+  std::byte*& place = plane.pages[static_cast<size_t>(page)];
+  if (!pool_.shared(place)) return;
   std::byte* copy = pool_.allocate();
-  std::memcpy(copy, page, static_cast<size_t>(pool_.page_bytes()));
-  pool_.release(page);
-  page = copy;
+  std::memcpy(copy, place, static_cast<size_t>(pool_.page_bytes()));
+  pool_.release(place);
+  place = copy;
+}
+
+int64_t SequenceCache::pages_to_store(int64_t loop, int64_t first, int64_t end) {
+  // The layers of a loop are filled and shared together.
+  const KvPlane& to = plane(loop, 0);
+  int64_t pages = 0;
+  for (int64_t i = first / kPagePositions; i < pages_for(end); ++i) {
+    const bool there = i < static_cast<int64_t>(to.pages.size());
+    const bool ours = i >= to.borrowed || !pool_.shared(to.pages[static_cast<size_t>(i)]);
+    if (!there || !ours) pages += layers_;
+  }
+  return pages;
+}
+
+int64_t SequenceCache::pages_to_share(KvPolicy policy) {
+  if (policy != KvPolicy::kMean || shared_) return 0;
+  int64_t pages = 0;
+  const KvPlane& first = plane(0, 0);
+  for (int64_t i = 0; i < first.borrowed; ++i) {
+    if (pool_.shared(first.pages[static_cast<size_t>(i)])) pages += layers_;
+  }
+  return pages;
 }
 
 void SequenceCache::average_planes(int64_t layer) {

@@ -4,6 +4,7 @@
 #define LOOPLM_INFER_KV_CACHE_H_
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "looplm/kv_policy.h"
@@ -25,25 +26,35 @@ class PagePool {
   std::byte* allocate();  // with one owner
   void share(std::byte* page) { ++owners(page); }
   void release(std::byte* page);
-  bool shared(std::byte* page) { return owners(page) > 1; }
+  bool shared(const std::byte* page) { return owners(page) > 1; }
   int64_t pages_in_use() const { return total_ - static_cast<int64_t>(free_.size()); }
   uint64_t page_bytes() const { return static_cast<uint64_t>(layout_.page_bytes()); }
+  // Memory taken from the machine, for free pages too.
+  uint64_t reserved_bytes() const { return reserved_bytes_; }
 
  private:
-  // The count of owners stands in the cache line before the page.
-  static constexpr int64_t kHeader = 64;
-  static int64_t& owners(std::byte* page) { return *reinterpret_cast<int64_t*>(page - kHeader); }
+  struct Slab {
+    Buffer<std::byte> data;
+    std::vector<int32_t> owners;  // of each page
+  };
+  int64_t page_stride() const { return (layout_.page_bytes() + 63) / 64 * 64; }
+  int64_t slab_pages() const;
+  int32_t& owners(const std::byte* page);
 
   KvLayout layout_;
-  std::vector<Buffer<std::byte>> slabs_;
+  // By the first byte. Counts stand beside the pages and not between them: a page is often a power
+  // of two, and with a line before each one page less fits into a slab.
+  std::map<const std::byte*, Slab> slabs_;
   std::vector<std::byte*> free_;
   int64_t total_ = 0;
+  uint64_t reserved_bytes_ = 0;
 };
 
 // The pages of one (loop, layer) of one sequence.
 struct KvPlane {
   std::vector<std::byte*> pages;
-  int64_t filled = 0;  // positions 0 .. filled - 1 have been computed
+  int64_t filled = 0;    // positions 0 .. filled - 1 have been computed
+  int64_t borrowed = 0;  // the first pages, which others may own too
 };
 
 // All planes of one sequence.
@@ -77,13 +88,19 @@ class SequenceCache {
   // Gives every position from `positions` on back, in all planes.
   void truncate(int64_t positions);
 
+  // As it was made: empty, with the planes of all loops.
+  void reset();
+
   // Appends a full page of computed positions to a plane that has whole pages only, and becomes one
   // more owner of it.
   void adopt(int64_t loop, int64_t layer, std::byte* page);
 
-  // Begins with the first `positions` positions of another cache of the same layout, layers and
-  // loops, which has computed them. This one must be empty. Pages are shared; whoever writes to one
-  // copies it first.
+  // The i-th page of a plane, for somebody else to own too.
+  std::byte* lend(int64_t loop, int64_t layer, int64_t i);
+
+  // Begins with the first `positions` positions of another cache of the same layout and layers and
+  // as many loops at least, which has computed them. This one must be empty. Pages are shared;
+  // whoever writes to one copies it first.
   void fork(SequenceCache& from, int64_t positions);
 
   // Replaces the planes of all loops by one per layer: the last loop's, the first's, or the mean
@@ -91,12 +108,18 @@ class SequenceCache {
   // change nothing.
   void share_planes(KvPolicy policy);
 
+  // Pages that storing positions first .. end - 1 in every layer of a loop will take from the pool:
+  // new ones, and copies of those that others own too.
+  int64_t pages_to_store(int64_t loop, int64_t first, int64_t end);
+  // Copies that share_planes() will make while the pages of all loops are still there.
+  int64_t pages_to_share(KvPolicy policy);
+
   int64_t pages() const;
   uint64_t bytes() const { return static_cast<uint64_t>(pages()) * pool_.page_bytes(); }
 
  private:
   void average_planes(int64_t layer);
-  void own(std::byte*& page);
+  void own(KvPlane& plane, int64_t page);
 
   PagePool& pool_;
   int64_t layers_;

@@ -6,19 +6,16 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "infer/parts.h"
+#include "infer/weight_format.h"
 #include "model/checkpoint.h"
+#include "model/end_of_text.h"
 #include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm {
 namespace {
-
-bool is_matrix(ParameterRole role) {
-  return role == ParameterRole::kEmbedding || role == ParameterRole::kHead ||
-         role == ParameterRole::kLinear;
-}
 
 // All parameters of a model as a source gave them, checked before any of them is used.
 class GivenTensors {
@@ -43,24 +40,7 @@ class GivenTensors {
     };
   }
 
-  MatrixFormat format(WeightType wanted) const {
-    if (wanted == WeightType::kInt8) {
-      return {DType::kBf16, BlockQuants::all(Quant::kInt8), Quant::kInt8};
-    }
-    if (wanted == WeightType::kInt4) {
-      return {DType::kBf16, BlockQuants::all(Quant::kInt4), Quant::kInt8};
-    }
-    MatrixFormat format = {dtype(wanted), {}, Quant::kNone};
-    if (wanted != WeightType::kAsStored) return format;
-    for (size_t i = 0; i < specs_.size(); ++i) {
-      const Quant stored = quant_of(tensors_[i]);
-      if (specs_[i].role == ParameterRole::kLinear) {
-        format.blocks.*stack_of(specs_[i].name) = stored;
-      }
-      if (specs_[i].role == ParameterRole::kHead) format.head = stored;
-    }
-    return format;
-  }
+  MatrixFormat format(WeightType wanted) const { return weight_format(wanted, specs_, tensors_); }
 
  private:
   static Status check(const ParameterSpec& spec, const TensorView& view) {
@@ -76,31 +56,18 @@ class GivenTensors {
     return {};
   }
 
-  DType dtype(WeightType wanted) const {
-    if (wanted == WeightType::kF32) return DType::kF32;
-    if (wanted == WeightType::kBf16) return DType::kBf16;
-    // Norms and the gate are fp32 in memory anyhow, and in the GGUF files of every type.
-    for (size_t i = 0; i < specs_.size(); ++i) {
-      if (is_matrix(specs_[i].role) && tensors_[i].dtype == DType::kF32) return DType::kF32;
-    }
-    return DType::kBf16;
-  }
-
   std::vector<ParameterSpec> specs_;
   std::vector<TensorView> tensors_;
   std::unordered_map<std::string, size_t> places_;
 };
 
-Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& path,
-                                                        const std::string& in_file) {
-  const std::string directory = companion_directory(path);
-  std::unique_ptr<Tokenizer> tokenizer;
-  if (file_exists(directory + "/tokenizer.json")) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::load(directory));
-  } else if (!in_file.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(tokenizer, Tokenizer::parse(in_file, path + ": tokenizer.ggml"));
+std::vector<EndOfText> ends_of(const ModelSource& source) {
+  if (!source.ends_of_text.empty()) return source.ends_of_text;
+  std::vector<EndOfText> ends;
+  for (const int64_t id : source.config.eos_token_ids) {
+    ends.push_back({static_cast<int32_t>(id), {"config: eos_token_id"}});
   }
-  return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
+  return ends;
 }
 
 // On the device of the options, or one that it puts there.
@@ -126,6 +93,7 @@ Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
   std::unique_ptr<Parts> parts(new Parts{.name = source.name,
                                          .tokenizer = source.tokenizer,
                                          .tokenizer_status = {},
+                                         .ends = ends_of(source),
                                          .device = std::move(o.device),
                                          .weights = std::move(weights),
                                          .pages = PagePool(layout),
@@ -139,12 +107,17 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   LOOPLM_RETURN_IF_ERROR(find_device(o));
   CheckpointOptions opening;
   opening.gate_file = options.gate_file;
+  if (options.weights != WeightType::kAsStored) {
+    opening.block_dtype = options.weights == WeightType::kF32 ? DType::kF32 : DType::kBf16;
+  }
   opening.pool = &o.device->pool();
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(path, opening));
   ModelSource source;
   source.config = checkpoint.config;
   source.tensors = checkpoint_source(checkpoint);
-  LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, load_tokenizer(path, checkpoint.tokenizer_json));
+  LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
+  LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
+  source.ends_of_text = std::move(ends.ends);
   source.name = path;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
   model->parts_->tokenizer_status = checkpoint.tokenizer_status;
@@ -156,6 +129,7 @@ Model::~Model() = default;
 
 const ModelConfig& Model::config() const { return parts_->config(); }
 const Tokenizer* Model::tokenizer() const { return parts_->tokenizer.get(); }
+const std::vector<EndOfText>& Model::ends_of_text() const { return parts_->ends; }
 const std::string& Model::name() const { return parts_->name; }
 const std::shared_ptr<Device>& Model::device() const { return parts_->device; }
 

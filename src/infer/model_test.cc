@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 #include "infer/test_model.h"
 #include "model/gguf_test_file.h"
+#include "model/memory_report.h"
 #include "support/temp_dir.h"
 
 namespace looplm {
@@ -174,6 +176,58 @@ TEST_F(ModelTest, WhatDoesNotFitIsRefusedAndChangesNothing) {
   EXPECT_ERROR_SAYS(Model::create(wrong, options()), "made here", "'num_attention_heads' is 4");
 }
 
+// What `looplm info` says before anything is loaded.
+TEST_F(ModelTest, HoldsAsManyBytesAsPlanned) {
+  for (const WeightType weights : kWeightTypes) {
+    for (const bool tied : {false, true}) {
+      SCOPED_TRACE(static_cast<int>(weights) * 2 + tied);
+      config_.tie_embeddings = tied;
+      const auto model = make(random_parameters(config_, 1), weights);
+      const ModelWeights& held = model->parts().weights;
+      EXPECT_EQ(ModelWeights::bytes(config_, held.format(), DType::kF32), held.packed_bytes());
+    }
+  }
+  for (const KvType type : kKvTypes) {
+    ModelOptions o = options();
+    o.kv = type;
+    const auto model = std::move(Model::create(source_of(first_), o)).value();
+    Sequence sequence(*model->parts().runner, model->parts().pages, config_.loops, KvPolicy::kFull);
+    const std::vector<int32_t> ids = random_ids(3 * kPagePositions, config_.vocab_size, 1);
+    ASSERT_OK(sequence.read_prompt(ids, 32, {}));
+    const KvRequest request{.context_tokens = static_cast<int64_t>(ids.size()), .type = type};
+    EXPECT_EQ(kv_need(config_, request).decode_bytes, sequence.cache().bytes());
+    const uint64_t exactly = sequence.cache().bytes();
+    const auto context = static_cast<int64_t>(ids.size());
+    EXPECT_EQ(kv_room(config_, type, exactly, context).streams, 1);
+    EXPECT_EQ(kv_room(config_, type, exactly, context).context, context);
+    EXPECT_EQ(kv_room(config_, type, exactly - 1, context).streams, 0);
+  }
+}
+
+// Half precision has more bits than bf16: values that only it tells apart stay apart.
+TEST_F(ModelTest, StoredTypesAreHeldWithoutLoss) {
+  const auto format_of = [&](DType dtype) {
+    ModelSource source = source_of(first_);
+    std::vector<uint16_t> halves(static_cast<size_t>(first_.size()), 0x3c01);  // 1 + 2^-10
+    source.tensors = [&](const std::string& name) -> Result<TensorView> {
+      Result<TensorView> view = first_.source()(name);
+      if (dtype == DType::kF32) return view;
+      return TensorView{dtype, view->shape, reinterpret_cast<const std::byte*>(halves.data())};
+    };
+    const auto model = std::move(Model::create(source, options())).value();
+    if (dtype == DType::kF16) {
+      std::vector<float> row(static_cast<size_t>(config_.hidden_size));
+      const int32_t id = 3;
+      model->parts().runner->embed({&id, 1}, row.data());
+      EXPECT_EQ(row[0], 1.0f + 0x1p-10f);
+    }
+    return model->parts().weights.format().dtype;
+  };
+  EXPECT_EQ(format_of(DType::kF32), DType::kF32);
+  EXPECT_EQ(format_of(DType::kF16), DType::kF32);
+  EXPECT_EQ(format_of(DType::kBf16), DType::kBf16);
+}
+
 // Other values in the second half of a file, which stays the same file.
 void overwrite(const std::string& path) {
   const auto size = static_cast<size_t>(std::filesystem::file_size(path));
@@ -185,6 +239,15 @@ void overwrite(const std::string& path) {
   ASSERT_EQ(std::fclose(file), 0);
 }
 
+// Whether this process has a file of that directory mapped.
+bool is_mapped(const std::string& directory) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(directory + "/") != std::string::npos) return true;
+  }
+  return false;
+}
+
 class ModelFiles : public ModelTest, public ::testing::WithParamInterface<WeightType> {
  protected:
   void answers_stay(const std::string& path, const std::string& weights_file) {
@@ -193,6 +256,7 @@ class ModelFiles : public ModelTest, public ::testing::WithParamInterface<Weight
     const PromptResult before = read(*model);
     overwrite(weights_file);
     EXPECT_TRUE(same_bits(read(*model).logits, before.logits));
+    EXPECT_FALSE(is_mapped(directory_.path()));
     ASSERT_EQ(::truncate(weights_file.c_str(), 0), 0);
     EXPECT_TRUE(same_bits(read(*model).logits, before.logits));
     // One that has not run before the file changed.

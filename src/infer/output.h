@@ -17,12 +17,15 @@ class Output {
   // `options` and `callback` must outlive the output.
   Output(const GenerateOptions& options, const Model& model, const TokenCallback& callback);
 
-  // Returns true when generation is over.
-  bool add(GeneratedToken token);
+  // Returns true when generation is over. `ends`: nothing may follow this token.
+  bool add(GeneratedToken token, bool ends);
   bool is_stop_id(int32_t id) const;
-  void cancel() { reason_ = FinishReason::kCancelled; }
+  // The end came from elsewhere.
+  void end(FinishReason reason) { reason_ = reason; }
+  void fail(Status status);
 
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
+  // With the text complete.
   void move_into(Generation& generation);
 
  private:
@@ -30,10 +33,12 @@ class Output {
   const TokenCallback& callback_;
   StopStrings stops_;
   std::vector<int32_t> stop_ids_;
+  const Tokenizer* tokenizer_ = nullptr;  // null where the model has none
   std::optional<Detokenizer> detokenizer_;
   std::vector<GeneratedToken> tokens_;
   std::string text_;
   FinishReason reason_ = FinishReason::kLength;
+  Status status_;
 };
 
 }  // namespace looplm

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "looplm/model.h"
 
@@ -17,6 +18,7 @@ struct Model::Parts {
   std::string name;
   std::shared_ptr<const Tokenizer> tokenizer;  // null when the model has none
   Status tokenizer_status;  // why a file's tokenizer is not read, where it has one
+  std::vector<EndOfText> ends;
   std::shared_ptr<Device> device;
   ModelWeights weights;
   uint64_t weights_version = 1;

@@ -1,7 +1,10 @@
 #include "infer/pass.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <functional>
+#include <numeric>
+#include <tuple>
 
 #include "base/check.h"
 
@@ -26,6 +29,15 @@ class PassRunner::Attention : public BlockAttention {
       const int64_t wanted = std::max<int64_t>(256, 2 * (last + 1));
       rotary_ = RotaryTable(wanted, config_.head_dim, config_.rope_theta);
     }
+    // The cache takes the positions of a plane in ascending order.
+    order_.resize(lanes.size());
+    std::iota(order_.begin(), order_.end(), size_t{0});
+    const auto before = [&lanes](size_t a, size_t b) {
+      const Lane &x = lanes[a], &y = lanes[b];
+      if (x.cache != y.cache) return std::less<>()(x.cache, y.cache);
+      return std::tie(x.loop, x.position) < std::tie(y.loop, y.position);
+    };
+    std::sort(order_.begin(), order_.end(), before);
   }
 
   const RotaryTable& rotary() const override { return rotary_; }
@@ -34,9 +46,9 @@ class PassRunner::Attention : public BlockAttention {
   void forward(int64_t layer, const float* qkv, float* out, float*, Device& device) override {
     const int64_t stride = config_.query_size() + 2 * config_.kv_size();
     const auto rows = static_cast<int64_t>(lanes_.size());
-    pages_.clear();
-    for (const Lane& lane : lanes_) {
-      pages_.push_back(lane.cache->reserve(lane.loop, layer, lane.position));
+    pages_.resize(lanes_.size());
+    for (const size_t r : order_) {
+      pages_[r] = lanes_[r].cache->reserve(lanes_[r].loop, layer, lanes_[r].position);
     }
     const KvLayout& layout = lanes_.front().cache->layout();
     device.for_pieces(rows, kStoreRows, [&](int64_t begin, int64_t end, int) {
@@ -47,13 +59,13 @@ class PassRunner::Attention : public BlockAttention {
       }
     });
     queries_.clear();
-    for (int64_t r = 0; r < rows; ++r) {
-      const Lane& lane = lanes_[static_cast<size_t>(r)];
-      if (r > 0 && continues(lanes_[static_cast<size_t>(r - 1)], lane)) {
+    for (size_t i = 0; i < order_.size(); ++i) {
+      const size_t r = order_[i];
+      if (i > 0 && continues(order_[i - 1], r)) {
         ++queries_.back().rows;
       } else {
-        const KvPlane& plane = lane.cache->plane(lane.loop, layer);
-        queries_.push_back({r, 1, lane.position, plane.pages.data()});
+        const KvPlane& plane = lanes_[r].cache->plane(lanes_[r].loop, layer);
+        queries_.push_back({static_cast<int64_t>(r), 1, lanes_[r].position, plane.pages.data()});
       }
     }
     CachedAttentionParams p;
@@ -68,14 +80,16 @@ class PassRunner::Attention : public BlockAttention {
   }
 
  private:
-  static bool continues(const Lane& before, const Lane& lane) {
-    return before.cache == lane.cache && before.loop == lane.loop &&
+  bool continues(size_t row_before, size_t row) const {
+    const Lane &before = lanes_[row_before], &lane = lanes_[row];
+    return row_before + 1 == row && before.cache == lane.cache && before.loop == lane.loop &&
            before.position + 1 == lane.position;
   }
 
   const ModelConfig& config_;
   RotaryTable rotary_;
   std::span<Lane> lanes_;
+  std::vector<size_t> order_;  // rows by (cache, loop, position)
   std::vector<int32_t> positions_;
   std::vector<CachedQueries> queries_;
   std::vector<std::byte*> pages_;  // of each lane
@@ -86,47 +100,40 @@ PassRunner::PassRunner(const ModelWeights& weights, Device& device)
 
 PassRunner::~PassRunner() = default;
 
-void PassRunner::run(std::span<Lane> lanes, BlockHook* hook) {
+void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
   if (lanes.empty()) return;
   const ModelConfig& config = weights_.config();
   const int64_t width = config.hidden_size;
   const auto rows = static_cast<int64_t>(lanes.size());
-  const auto floats = static_cast<size_t>(rows * width);
-  const auto row_bytes = static_cast<size_t>(width) * sizeof(float);
-  if (x_.size() < floats) {
-    x_ = Buffer<float>(floats);
-    normed_ = Buffer<float>(floats);
-    activations_ = Buffer<float>(static_cast<size_t>(BlockActivations::floats(config, rows)));
+  LOOPLM_CHECK(rows == arena.used(), "{} lanes in {} slots", rows, arena.used());
+  const auto floats = static_cast<size_t>(BlockActivations::floats(config, rows));
+  if (activations_.size() < floats) {
+    activations_ = Buffer<float>(floats);
     gate_logits_.resize(static_cast<size_t>(rows));
   }
-  for (int64_t r = 0; r < rows; ++r) {
-    std::memcpy(x_.data() + r * width, lanes[static_cast<size_t>(r)].state, row_bytes);
-  }
-
   attention_->set_lanes(lanes);
+  float* const x = arena.state(0);
   BlockActivations a = BlockActivations::assign(config, rows, activations_.data());
-  a.middle = x_.data();  // nothing is kept: blocks work in place
+  a.middle = x;  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;
   a.inverse_rms = nullptr;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    block_forward(config, weights_.block(layer), layer, x_.data(), a, *attention_, x_.data(),
-                  device_);
-    if (hook != nullptr) hook->after_block(layer, lanes, x_.data());
+    block_forward(config, weights_.block(layer), layer, x, a, *attention_, x, device_);
+    if (hook != nullptr) hook->after_block(layer, lanes, x);
   }
-  rms_norm_forward({x_.data(), weights_.final_norm(), static_cast<float>(config.rms_norm_eps), rows,
-                    width, normed_.data(), nullptr},
+  // In place where the next loop starts from the normed state.
+  float* const normed = arena.normed(0);
+  rms_norm_forward({x, weights_.final_norm(), static_cast<float>(config.rms_norm_eps), rows, width,
+                    normed, nullptr},
                    device_);
   if (config.exit_gate) {
-    gate_forward({normed_.data(), weights_.gate_weight(), weights_.gate_bias(), rows, width,
-                  gate_logits_.data()},
-                 device_);
+    gate_forward(
+        {normed, weights_.gate_weight(), weights_.gate_bias(), rows, width, gate_logits_.data()},
+        device_);
   }
-  const float* carried = config.norm_between_loops ? normed_.data() : x_.data();
   for (int64_t r = 0; r < rows; ++r) {
-    Lane& lane = lanes[static_cast<size_t>(r)];
-    std::memcpy(lane.state, carried + r * width, row_bytes);
-    std::memcpy(lane.normed, normed_.data() + r * width, row_bytes);
-    lane.gate_logit = config.exit_gate ? gate_logits_[static_cast<size_t>(r)] : 0.0f;
+    lanes[static_cast<size_t>(r)].gate_logit =
+        config.exit_gate ? gate_logits_[static_cast<size_t>(r)] : 0.0f;
   }
   ++passes_;
   lanes_run_ += rows;

@@ -14,19 +14,18 @@
 #include <vector>
 
 #include "infer/kv_cache.h"
+#include "infer/lane_arena.h"
 #include "model/block.h"
 #include "model/weights.h"
 
 namespace looplm {
 
+// Lane i of a pass has its state in slot i of the pass's arena.
 struct Lane {
   SequenceCache* cache = nullptr;
   int64_t position = 0;
-  int64_t loop = 0;  // from 0
-  float* state =
-      nullptr;  // (E): in, what loop `loop` starts from; out, what the next loop starts from
-  float* normed = nullptr;  // (E): out, the normed state that head and gate read
-  float gate_logit = 0;     // out; 0 for a model without a gate
+  int64_t loop = 0;      // from 0
+  float gate_logit = 0;  // out; 0 for a model without a gate
 };
 
 // Looks at the residual stream inside a pass, and may change it.
@@ -46,9 +45,9 @@ class PassRunner {
   PassRunner(const PassRunner&) = delete;
   PassRunner& operator=(const PassRunner&) = delete;
 
-  // Lanes of one sequence and loop must come in ascending order of position; neighbours share reads
-  // of the cache.
-  void run(std::span<Lane> lanes, BlockHook* hook = nullptr);
+  // A lane for every slot that the arena uses. Lanes of one sequence and loop that stand side by
+  // side in ascending order of position share reads of the cache; no order is needed.
+  void run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook = nullptr);
 
   // out (rows, E): embeddings of ids, each in [0, vocab_size).
   void embed(std::span<const int32_t> ids, float* out);
@@ -66,8 +65,6 @@ class PassRunner {
   const ModelWeights& weights_;
   Device& device_;
   std::unique_ptr<Attention> attention_;
-  Buffer<float> x_;       // (lanes, E)
-  Buffer<float> normed_;  // (lanes, E)
   Buffer<float> activations_;
   std::vector<float> gate_logits_;
   int64_t passes_ = 0;

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "infer/softmax.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
@@ -15,59 +14,57 @@ PositionReader::PositionReader(const ModelConfig& config, const ExitRule& rule, 
       min_loops_(min_loops),
       max_loops_(max_loops),
       width_(static_cast<size_t>(config.hidden_size)),
-      logits_(static_cast<size_t>(config.vocab_size)) {}
+      vocabulary_(static_cast<size_t>(config.vocab_size)) {}
 
 void PositionReader::begin() {
   decided_loop_ = 0;
   log_survival_ = 0;
-  normed_.clear();
-  mixture_.assign(read_out_ == ReadOut::kWeighted ? logits_.size() : 0, 0.0);
+  previous_.clear();
+  mixture_.assign(read_out_ == ReadOut::kWeighted ? vocabulary_ : 0, 0.0);
   rule_.reset();
 }
 
 bool PositionReader::observe(int64_t loop, const float* normed, float gate_logit) {
   if (decided()) return false;
-  std::swap(previous_, normed_);
-  if (loop == 1) previous_.clear();
-  normed_.assign(normed, normed + width_);
-  seen_ = {};
-  seen_.loop = loop;
-  seen_.gate_logit = gate_logit;
+  seen_ = {.loop = loop, .gate_logit = gate_logit};
   if (rule_.needs_states()) {
-    const StateChange change = state_change(normed_, previous_);
+    const StateChange change = state_change({normed, width_}, previous_);
     seen_.difference = change.difference;
     seen_.norm = change.norm;
+    previous_.assign(normed, normed + width_);
   }
   if (read_out_ == ReadOut::kWeighted || rule_.needs_logits()) return true;
   enough_ = rule_.enough(seen_);  // also before min_loops: rules follow every loop
   return loop == max_loops_ || (enough_ && loop >= min_loops_);
 }
 
-void PositionReader::judge(std::span<const float> logits) {
+void PositionReader::judge(std::span<const float> logits, const SoftmaxSummary& summary) {
   const bool last = seen_.loop == max_loops_;
   if (read_out_ == ReadOut::kWeighted) {
     add_weighted(logits);
     if (!last) return;
-    for (size_t i = 0; i < logits_.size(); ++i) logits_[i] = static_cast<float>(mixture_[i]);
+    own_logits_.resize(vocabulary_);
+    for (size_t i = 0; i < vocabulary_; ++i) own_logits_[i] = static_cast<float>(mixture_[i]);
+    logits_ = own_logits_;
     decided_loop_ = seen_.loop;
     return;
   }
   if (rule_.needs_logits()) {
-    const SoftmaxSummary summary = summarize_softmax(logits);
     seen_.margin = summary.margin;
     seen_.entropy = summary.entropy;
     enough_ = rule_.enough(seen_);
   }
   if (!last && !(enough_ && seen_.loop >= min_loops_)) return;
-  std::copy(logits.begin(), logits.end(), logits_.begin());
+  logits_ = logits;
   decided_loop_ = seen_.loop;
 }
 
 bool PositionReader::feed(PassRunner& runner, int64_t loop, const float* normed, float gate_logit) {
   if (observe(loop, normed, gate_logit)) {
-    std::vector<float> logits(logits_.size());
-    runner.read_out(normed, 1, logits.data());
-    judge(logits);
+    // The mixture is put where these are only when they have been added to it.
+    own_logits_.resize(vocabulary_);
+    runner.read_out(normed, 1, own_logits_.data());
+    judge(own_logits_, summarize_softmax(own_logits_));
   }
   return decided();
 }

@@ -4,17 +4,19 @@
 #define LOOPLM_INFER_POSITION_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "infer/exit_rule.h"
 #include "infer/kv_cache.h"
 #include "infer/pass.h"
+#include "infer/softmax.h"
 
 namespace looplm {
 
-// Feeds loops to the exit rule and keeps the logits that will choose the token. In two steps per
-// loop, so that the read-outs of a whole pass are one product: observe() says whether this loop's
-// logits are needed, judge() takes them.
+// Feeds loops to the exit rule and says which logits choose the token. In two steps per loop, so
+// that the read-outs of a whole pass are one product: observe() says whether this loop's logits are
+// needed, judge() takes them.
 class PositionReader {
  public:
   PositionReader(const ModelConfig& config, const ExitRule& rule, ReadOut read_out,
@@ -25,15 +27,16 @@ class PositionReader {
   // The normed state (E) and gate logit after loop `loop` (from 1; in order). Returns true when
   // judge() must follow. False once decided.
   bool observe(int64_t loop, const float* normed, float gate_logit);
-  // The logits (V) of the loop just observed.
-  void judge(std::span<const float> logits);
+  // The logits (V) of the loop just observed, and their summary.
+  void judge(std::span<const float> logits, const SoftmaxSummary& summary);
 
   // Both steps for one position alone. Returns true once the token can be chosen.
   bool feed(PassRunner& runner, int64_t loop, const float* normed, float gate_logit);
 
   bool decided() const { return decided_loop_ > 0; }
   int64_t loops() const { return decided_loop_; }  // the loop that was read out
-  const std::vector<float>& logits() const { return logits_; }
+  // Once decided, and as long as what judge() got: its logits, or the mixture of all loops'.
+  std::span<const float> logits() const { return logits_; }
 
  private:
   void add_weighted(std::span<const float> logits);
@@ -43,13 +46,15 @@ class PositionReader {
   int64_t min_loops_;
   int64_t max_loops_;
   size_t width_;
+  size_t vocabulary_;
   LoopFigures seen_;     // of the loop just observed
   bool enough_ = false;  // the rule, where it needs no logits
   int64_t decided_loop_ = 0;
-  std::vector<float> logits_;
+  std::span<const float> logits_;
+  std::vector<float> own_logits_;  // of feed(), or the mixture
   std::vector<double> mixture_;
   double log_survival_ = 0;
-  std::vector<float> normed_;
+  // Of the loop before, for rules that look at states.
   std::vector<float> previous_;
 };
 

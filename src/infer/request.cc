@@ -44,11 +44,23 @@ Status check_prompt_kv(const GenerateOptions& o) {
                   kv_policy_name(o.kv)));
 }
 
+Status check_plan(const GenerateOptions& o, int64_t prompt_size, int64_t max_loops) {
+  const ReadOutPlan& plan = o.plan;
+  LOOPLM_RETURN_IF_ERROR(check_range("the plan's first", plan.first, 0, prompt_size));
+  if (plan.top < 0) {
+    return invalid_argument(fmt::format("the plan's top is {}; expected 0 or more", plan.top));
+  }
+  LOOPLM_RETURN_IF_ERROR(
+      check_range("the plan's embedding_loop", plan.embedding_loop, 0, max_loops));
+  return {};
+}
+
 }  // namespace
 
-Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOptions& o,
-                              const Model& model) {
+Result<int64_t> check_request(const Request& request, const Model& model) {
   const ModelConfig& config = model.config();
+  const std::vector<int32_t>& prompt = request.prompt;
+  const GenerateOptions& o = request.options;
   LOOPLM_RETURN_IF_ERROR(check_prompt(prompt, config));
   const int64_t max_loops = o.exit.max_loops == 0 ? config.loops : o.exit.max_loops;
   LOOPLM_RETURN_IF_ERROR(check_range("max_loops", max_loops, 1, kMaxLoops));
@@ -72,6 +84,10 @@ Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOpt
   LOOPLM_RETURN_IF_ERROR(make_exit_rule(o.exit, config.exit_gate).status());
   LOOPLM_RETURN_IF_ERROR(check_speculation(o, max_loops, config));
   LOOPLM_RETURN_IF_ERROR(check_prompt_kv(o));
+  LOOPLM_RETURN_IF_ERROR(check_plan(o, static_cast<int64_t>(prompt.size()), max_loops));
+  if (request.replay && request.constraint != nullptr) {
+    return invalid_argument("a request has both replay and a constraint; expected one of them");
+  }
   return max_loops;
 }
 

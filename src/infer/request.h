@@ -3,15 +3,13 @@
 #define LOOPLM_INFER_REQUEST_H_
 
 #include <cstdint>
-#include <span>
 
-#include "looplm/generate.h"
+#include "looplm/engine.h"
 
 namespace looplm {
 
 // Fails on whatever generate() refuses. Returns the loops to run at most.
-Result<int64_t> check_request(std::span<const int32_t> prompt, const GenerateOptions& options,
-                              const Model& model);
+Result<int64_t> check_request(const Request& request, const Model& model);
 
 }  // namespace looplm
 

@@ -10,9 +10,9 @@ Sequence::Sequence(PassRunner& runner, PagePool& pages, int64_t loops, KvPolicy 
     : runner_(runner),
       policy_(policy),
       loops_(loops),
-      width_(runner.weights().config().hidden_size),
       cache_(pages, runner.weights().config().layers, loops),
-      position_kv_(policy, cache_, runner.weights().config()) {}
+      position_kv_(policy, cache_, runner.weights().config()),
+      arena_(runner.weights().config()) {}
 
 Status Sequence::read_prompt(std::span<const int32_t> prompt, int64_t chunk,
                              const ChunkObserver& observe, BlockHook* hook) {
@@ -20,19 +20,16 @@ Status Sequence::read_prompt(std::span<const int32_t> prompt, int64_t chunk,
   const auto total = static_cast<int64_t>(prompt.size());
   for (int64_t first = 0; first < total; first += chunk) {
     const int64_t count = std::min(chunk, total - first);
-    states_.resize(static_cast<size_t>(count * width_));
-    normed_.resize(states_.size());
+    arena_.resize(count);
     runner_.embed(prompt.subspan(static_cast<size_t>(first), static_cast<size_t>(count)),
-                  states_.data());
+                  arena_.state(0));
     lanes_.clear();
-    for (int64_t i = 0; i < count; ++i) {
-      lanes_.push_back({&cache_, length_ + i, 0, states_.data() + i * width_,
-                        normed_.data() + i * width_, 0.0f});
-    }
+    for (int64_t i = 0; i < count; ++i) lanes_.push_back({&cache_, length_ + i, 0});
     for (int64_t loop = 0; loop < loops_; ++loop) {
       for (Lane& lane : lanes_) lane.loop = loop;
-      runner_.run(lanes_, hook);
-      if (observe) LOOPLM_RETURN_IF_ERROR(observe({length_, count, loop, normed_.data(), lanes_}));
+      runner_.run(arena_, lanes_, hook);
+      const ChunkLoop seen = {length_, count, loop, arena_.normed(0), lanes_};
+      if (observe) LOOPLM_RETURN_IF_ERROR(observe(seen));
     }
     length_ += count;
   }
@@ -46,21 +43,20 @@ void Sequence::rewind(int64_t length) {
 }
 
 void Sequence::extend(int32_t token, PositionReader& reader) {
-  states_.resize(static_cast<size_t>(width_));
-  normed_.resize(states_.size());
-  runner_.embed({&token, 1}, states_.data());
-  Lane lane = {&cache_, length_, 0, states_.data(), normed_.data(), 0.0f};
+  arena_.resize(1);
+  runner_.embed({&token, 1}, arena_.state(0));
+  Lane lane = {&cache_, length_, 0};
   reader.begin();
   position_kv_.begin(length_);
   int64_t loops_run = 0;
   while (loops_run < loops_) {
     lane.loop = loops_run;
-    runner_.run({&lane, 1});
+    runner_.run(arena_, {&lane, 1});
     position_kv_.after_loop(loops_run);
     ++loops_run;
     // Under the full policy a position that has exited goes on: later positions need its keys and
     // values at every loop.
-    if (reader.feed(runner_, loops_run, normed_.data(), lane.gate_logit) &&
+    if (reader.feed(runner_, loops_run, arena_.normed(0), lane.gate_logit) &&
         policy_ != KvPolicy::kFull) {
       break;
     }

@@ -49,12 +49,10 @@ class Sequence {
   PassRunner& runner_;
   KvPolicy policy_;
   int64_t loops_;
-  int64_t width_;
   SequenceCache cache_;
   PositionKv position_kv_;
   int64_t length_ = 0;
-  std::vector<float> states_;  // carried from loop to loop
-  std::vector<float> normed_;
+  LaneArena arena_;
   std::vector<Lane> lanes_;
 };
 

@@ -23,6 +23,11 @@ struct SoftmaxSummary {
   double entropy = 0;  // nats
   double margin = 0;   // of the two largest probabilities; 1 for a vocabulary of one
   size_t best = 0;     // the first of equals, as greedy decoding takes
+
+  // Of the token with this logit.
+  float log_probability(float logit) const {
+    return static_cast<float>(static_cast<double>(logit) - log_sum);
+  }
 };
 
 inline SoftmaxSummary summarize_softmax(std::span<const float> logits) {

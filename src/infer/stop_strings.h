@@ -18,14 +18,27 @@ class StopStrings {
   // returned. The stop string that is complete first counts, and of those that end together the
   // longest: so the cut does not depend on how the text is divided into pushes.
   std::string push(std::string_view text);
+  // Adds the text of a special token, which is never shown. A stop string can hold it whole
+  // ("<|im_end|>\n"), but neither begins nor ends inside it.
+  std::string push_special(std::string_view text);
   // What was held back, when no more text will come.
   std::string finish();
 
   bool stopped() const { return stopped_; }
 
  private:
+  enum Place : char { kShown, kSpecialBegin, kSpecialRest };
+
+  std::string search();
+  bool splits_special(size_t at) const {
+    return at < places_.size() && places_[at] == kSpecialRest;
+  }
+  // Removes the first `size` bytes of held_ and returns those that are shown.
+  std::string take(size_t size);
+
   std::vector<std::string> stops_;
   std::string held_;
+  std::string places_;  // a Place for each byte of held_
   bool stopped_ = false;
 };
 

@@ -7,6 +7,9 @@
 namespace looplm {
 namespace {
 
+// Begins a piece that is a special token's text.
+constexpr char kSpecial = '!';
+
 struct Shown {
   std::string text;
   bool stopped = false;
@@ -15,7 +18,9 @@ struct Shown {
 Shown feed(const std::vector<std::string>& stops, const std::vector<std::string>& pieces) {
   StopStrings watch(stops);
   Shown shown;
-  for (const std::string& piece : pieces) shown.text += watch.push(piece);
+  for (const std::string& piece : pieces) {
+    shown.text += piece.starts_with(kSpecial) ? watch.push_special(piece) : watch.push(piece);
+  }
   if (!watch.stopped()) shown.text += watch.finish();
   shown.stopped = watch.stopped();
   return shown;
@@ -66,6 +71,33 @@ TEST(StopStrings, EmptyStopsAreIgnored) {
   const Shown shown = feed({"", ""}, {"a", "b"});
   EXPECT_EQ(shown.text, "ab");
   EXPECT_FALSE(shown.stopped);
+}
+
+TEST(StopStrings, HoldSpecialTokensThoughTheyAreNotShown) {
+  Shown shown = feed({"!end\n"}, {"one", "!end", "two", "!end", "\n", "three"});
+  EXPECT_EQ(shown.text, "onetwo");
+  EXPECT_TRUE(shown.stopped);
+  shown = feed({"two!end"}, {"one", " two", "!end", "three"});
+  EXPECT_EQ(shown.text, "one ");
+  EXPECT_TRUE(shown.stopped);
+  EXPECT_TRUE(feed({"!a!b"}, {"x", "!a", "!b"}).stopped);
+  EXPECT_TRUE(feed({"!end"}, {"x", "!end"}).stopped);
+  EXPECT_FALSE(feed({"!end\n"}, {"one", "!end", "\t"}).stopped);
+  // Held back until it is clear that no stop string comes.
+  StopStrings watch({"a!end\n"});
+  EXPECT_EQ(watch.push("a"), "");
+  EXPECT_EQ(watch.push_special("!end"), "");
+  EXPECT_EQ(watch.push("b"), "ab");
+}
+
+TEST(StopStrings, DoNotCutSpecialTokens) {
+  // Text that happens to stand in a special token's name stops nothing.
+  for (const char* stop : {"end", "n", "!e", "nd\n"}) {
+    const Shown shown = feed({stop}, {"o", "!end", "\n", "e"});
+    EXPECT_EQ(shown.text, "o\ne") << stop;
+    EXPECT_FALSE(shown.stopped) << stop;
+  }
+  EXPECT_EQ(feed({"end"}, {"!end", "x end"}).text, "x ");
 }
 
 // The law: however the text is divided, the same text is shown.

@@ -1,319 +1,556 @@
 #include "infer/wavefront.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
 
 #include "base/check.h"
-#include "infer/softmax.h"
+#include "infer/reading.h"
 
 namespace looplm {
+namespace {
 
-// How a position's token comes about. Only positions whose token is to be chosen have one: the
-// prompt's last and the generated ones.
+// Prompt positions under the weighted read-out that are read at once: each holds a mixture of V
+// doubles.
+constexpr int64_t kMixturesAtOnce = 16;
+
+int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
+
+}  // namespace
+
+// How a position's token comes about, and what is read besides. Positions of the text have one only
+// where they choose a token or the plan reads them.
 struct Wavefront::View {
   View(const ModelConfig& config, const ExitRule& exit_rule,
        const std::optional<ExitRule>& commit_rule, const GenerateOptions& o, int64_t max_loops)
-      : commit(commit_rule), reader(config, exit_rule, o.read_out, o.exit.min_loops, max_loops) {}
+      : commit(commit_rule),
+        reader(config, exit_rule, o.read_out, o.exit.min_loops, max_loops),
+        readings(o.plan, config) {}
 
   std::optional<ExitRule> commit;  // none without speculation
   PositionReader reader;
+  PositionReadings readings;
+  bool chooses = false;  // a token that is not known yet
+  bool exits = false;    // the exit rule is asked
+  // What the plan reads of it: as a prompt position, as one that chooses a token.
+  ReadLoops prompt = ReadLoops::kNone;
+  ReadLoops output = ReadLoops::kNone;
+
   bool committed = false;         // a token was proposed
   bool judged = false;            // the reader needs this loop's logits
   bool proposes = false;          // speculation does
   std::vector<int32_t> proposed;  // each loop's token, -1 where it was not read
+
+  bool reads() const { return prompt != ReadLoops::kNone || output != ReadLoops::kNone; }
+  bool reads(ReadLoops loops) const { return prompt == loops || output == loops; }
 };
 
-struct Wavefront::Position {
-  int64_t index = 0;
-  int64_t loops = 0;         // ended
-  int64_t lane = -1;         // in the pass that runs
-  std::vector<float> state;  // (2, E): carried to the next loop; normed
-  std::unique_ptr<View> view;
-};
-
-Wavefront::Wavefront(Model& model, PassRunner& runner, PagePool& pages, Request request,
-                     int64_t max_loops)
-    : model_(model),
-      runner_(runner),
+Wavefront::Wavefront(const EngineParts& parts, Request request, int64_t max_loops)
+    : parts_(parts),
       request_(std::move(request)),
       max_loops_(max_loops),
-      width_(model.config().hidden_size),
-      cache_(pages, model.config().layers, max_loops),
-      position_kv_(request_.options.kv, cache_, model.config()),
-      sampler_(request_.options.sampling, request_.prompt),
-      output_(request_.options, model, request_.callbacks.token) {
+      width_(parts.model.config().hidden_size),
+      cache_(parts.pages, parts.model.config().layers, max_loops),
+      position_kv_(request_.options.kv, cache_, parts.model.config()),
+      queue_(request_, parts.model.config().vocab_size),
+      output_(request_.options, parts.model, request_.callbacks.token),
+      text_size_(prompt_size()) {
   statistics_.prompt_tokens = prompt_size();
   statistics_.loop_reads.assign(static_cast<size_t>(max_loops), 0);
   statistics_.loop_agreements.assign(static_cast<size_t>(max_loops), 0);
-  finished_ = request_.options.max_tokens == 0;
+  over_ = request_.options.max_tokens == 0;
+  finished_ = over_ && !request_.options.plan.reads_prompt();
   if (reads_as_decoded()) cache_.share_planes(request_.options.kv);
 }
 
-Wavefront::~Wavefront() = default;
+Wavefront::~Wavefront() { drop_positions(); }
 
-std::unique_ptr<Wavefront::View> Wavefront::make_view() {
-  if (spare_views_.empty()) {
-    const GenerateOptions& o = request_.options;
-    const bool gate = model_.config().exit_gate;
-    const auto exit = make_exit_rule(o.exit, gate);
-    const auto commit = make_commit_rule(o.speculate, gate, max_loops_);
-    LOOPLM_CHECK(exit.ok() && commit.ok());  // check_request() has made them
-    spare_views_.push_back(std::make_unique<View>(model_.config(), exit.value(), commit.value(), o, max_loops_));
+// ---- Text and memory
+
+std::vector<int32_t> Wavefront::ids(int64_t positions) const {
+  std::vector<int32_t> ids = request_.prompt;
+  ids.insert(ids.end(), queue_.tokens().begin(), queue_.tokens().end());
+  ids.resize(static_cast<size_t>(positions));
+  return ids;
+}
+
+int64_t Wavefront::most_positions() const {
+  return prompt_size() + std::max<int64_t>(0, request_.options.max_tokens - 1);
+}
+
+int64_t Wavefront::shareable_positions() const {
+  if (reads_as_decoded() || cache_.shared()) return 0;
+  const int64_t next = text_started_ < text_size_ ? text_started_ : prompt_size() + fed_;
+  const int64_t ended = flight_.empty() ? next : flight_.front().index;
+  return keeps_all_loops() ? ended : std::min(ended, prompt_size());
+}
+
+bool Wavefront::wants_prompt_reading(int64_t position) const {
+  const ReadOutPlan& plan = request_.options.plan;
+  return plan.prompt != ReadLoops::kNone && position < prompt_size() &&
+         position >= plan.first + static_cast<int64_t>(prompt_readings_.size());
+}
+
+int64_t Wavefront::adoptable_positions() const {
+  if (reads_as_decoded()) return 0;
+  const ReadOutPlan& plan = request_.options.plan;
+  int64_t positions = text_size_ - 1;
+  if (wants_prompt_reading(prompt_size() - 1)) {
+    positions = std::min(positions, plan.first + static_cast<int64_t>(prompt_readings_.size()));
   }
-  std::unique_ptr<View> view = std::move(spare_views_.back());
-  spare_views_.pop_back();
-  view->reader.begin();
-  if (view->commit) view->commit->reset();
-  view->committed = false;
-  view->proposed.assign(static_cast<size_t>(max_loops_), -1);
-  return view;
+  if (plan.embedding != Pooling::kNone && pooled_positions_ < prompt_size()) {
+    const bool mean = plan.embedding == Pooling::kMean;
+    positions = std::min(positions, mean ? pooled_positions_ : prompt_size() - 1);
+  }
+  return positions;
+}
+
+void Wavefront::adopted(int64_t positions) {
+  text_started_ = positions;
+  if (statistics_.preemptions == 0) {
+    statistics_.cached_prompt_tokens = std::min(positions, prompt_size());
+  }
+}
+
+bool Wavefront::take_text_end() {
+  if (text_end_taken_ || reading() || reads_as_decoded()) return false;
+  text_end_taken_ = true;
+  return true;
+}
+
+int64_t Wavefront::pages_for_pass(int64_t quota) {
+  int64_t pages = 0;
+  const auto add = [&](int64_t loop, int64_t first, int64_t end) {
+    // The planes after its exit are written when the position has ended.
+    const bool repeats = request_.options.kv == KvPolicy::kLastExited && under_policy(first);
+    for (int64_t t = loop; t < (repeats ? max_loops_ : loop + 1); ++t) {
+      pages += cache_.pages_to_store(t, first, end);
+    }
+  };
+  for (size_t i = 0; i < flight_.size();) {
+    size_t end = i + 1;
+    while (end < flight_.size() && flight_[end].loops == flight_[i].loops) ++end;
+    add(flight_[i].loops, flight_[i].index, flight_[end - 1].index + 1);
+    i = end;
+  }
+  if (const int64_t chunk = next_chunk(quota); chunk > 0) {
+    add(0, text_started_, text_started_ + chunk);
+  } else if (starts_certain()) {
+    if (!keeps_all_loops() && fed_ == 0) pages += cache_.pages_to_share(request_.options.kv);
+    add(0, prompt_size() + fed_, prompt_size() + fed_ + 1);
+  }
+  return pages;
+}
+
+int64_t Wavefront::pages_soon() const {
+  const bool text = reading();
+  int64_t positions = text ? text_size_ : prompt_size() + fed_;
+  // Pages of output are small beside those of a text with a plane per loop, where they are fewer.
+  const bool one_plane_later = text && !cache_.shared() && kv_planes(request_.options.kv, 2) == 1;
+  if (!one_plane_later) positions = std::min(positions + kPagePositions, most_positions());
+  int64_t pages = pages_for(positions) * cache_.planes() * cache_.layers();
+  if (one_plane_later && request_.options.kv == KvPolicy::kMean) {
+    pages += pages_for(positions) * cache_.layers();
+  }
+  return std::max<int64_t>(0, pages - cache_.pages());
+}
+
+void Wavefront::restart(bool readings) {
+  drop_positions();
+  queue_.take_back(queue_.reported());
+  cache_.reset();
+  if (reads_as_decoded()) cache_.share_planes(request_.options.kv);
+  // Other policies' keys and values depend on how they were generated: that is done again.
+  const bool reads_output = keeps_all_loops() && !over_;
+  text_size_ = prompt_size() + (reads_output ? queue_.reported() : 0);
+  text_started_ = 0;
+  text_end_taken_ = false;
+  fed_ = text_size_ - prompt_size();
+  if (readings) {
+    prompt_readings_.clear();
+    pooled_.clear();
+    pooled_positions_ = 0;
+  } else {
+    ++statistics_.preemptions;
+  }
 }
 
 // ---- Lanes
 
-void Wavefront::start(int64_t index, int32_t token) {
-  auto p = std::make_unique<Position>();
-  p->index = index;
-  p->state.resize(static_cast<size_t>(2 * width_));
-  runner_.embed({&token, 1}, p->state.data());
-  if (index >= prompt_size() - 1) p->view = make_view();
+std::unique_ptr<Wavefront::View> Wavefront::make_view(int64_t index) {
+  const GenerateOptions& o = request_.options;
+  const int64_t output = output_index(index);
+  const bool next_unknown = !over_ && index >= text_size_ - 1;
+  const bool chooses = next_unknown && output >= queue_.reported();
+  const bool reads_prompt = wants_prompt_reading(index);
+  if (!next_unknown && !reads_prompt) return nullptr;
+  if (spare_views_.empty()) {
+    const bool gate = parts_.model.config().exit_gate;
+    const auto exit = make_exit_rule(o.exit, gate);
+    const auto commit = make_commit_rule(o.speculate, gate, max_loops_);
+    LOOPLM_CHECK(exit.ok() && commit.ok());  // check_request() has made them
+    spare_views_.push_back(
+        std::make_unique<View>(parts_.model.config(), exit.value(), commit.value(), o, max_loops_));
+  }
+  std::unique_ptr<View> view = std::move(spare_views_.back());
+  spare_views_.pop_back();
+  View& v = *view;
+  v.chooses = chooses;
+  v.prompt = reads_prompt ? o.plan.prompt : ReadLoops::kNone;
+  v.output = chooses ? o.plan.output : ReadLoops::kNone;
+  v.exits = next_unknown || v.reads(ReadLoops::kExit);
+  v.reader.begin();
+  if (v.commit) v.commit->reset();
+  v.committed = false;
+  v.proposed.assign(static_cast<size_t>(max_loops_), -1);
+  if (v.reads()) {
+    std::optional<int32_t> next;
+    if (index + 1 < prompt_size()) next = request_.prompt[static_cast<size_t>(index + 1)];
+    if (output >= 0 && output < queue_.reported()) next = queue_.at(output);
+    v.readings.begin(index, next);
+  }
+  return view;
+}
+
+void Wavefront::start(int64_t index, int32_t token, std::vector<int32_t>& ids) {
+  Position& p = flight_.emplace_back();
+  p.index = index;
+  p.view = make_view(index);
+  parts_.arena.acquire(&p.slot);
+  ids.push_back(token);
   if (under_policy(index)) position_kv_.begin(index);
-  flight_.push_back(std::move(p));
 }
 
-void Wavefront::add_lane(Position& p, std::vector<Lane>& lanes) {
-  p.lane = static_cast<int64_t>(lanes.size());
-  lanes.push_back({&cache_, p.index, p.loops, p.state.data(), p.state.data() + width_, 0.0f});
-  statistics_.decode_lanes += p.index >= prompt_size();
+int64_t Wavefront::next_chunk(int64_t quota) const {
+  if (finished_ || !flight_.empty() || text_started_ == text_size_) return 0;
+  const GenerateOptions& o = request_.options;
+  int64_t chunk = reads_as_decoded() ? 1 : o.prompt_chunk;
+  if (o.plan.prompt == ReadLoops::kExit && o.read_out == ReadOut::kWeighted) {
+    chunk = std::min(chunk, kMixturesAtOnce);
+  }
+  return std::min({chunk, quota, text_size_ - text_started_});
 }
 
-void Wavefront::begin_chunk(int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    start(prompt_started_, request_.prompt[static_cast<size_t>(prompt_started_)]);
-    ++prompt_started_;
-    ++prompt_flying_;
+// Whether a position may stand on output token `output`.
+bool Wavefront::may_follow(int64_t output) const {
+  return !over_ && output + 1 < request_.options.max_tokens &&
+         (output < queue_.reported() ||
+          !(queue_.ends_after(output) || output_.is_stop_id(queue_.at(output))));
+}
+
+bool Wavefront::starts_certain() const {
+  return !finished_ && text_started_ == text_size_ && fed_ < queue_.certain() && may_follow(fed_) &&
+         (keeps_all_loops() || flight_.empty());
+}
+
+void Wavefront::start_certain(int64_t quota, std::vector<int32_t>& ids) {
+  if (const int64_t chunk = next_chunk(quota); chunk > 0) {
+    const std::vector<int32_t> text = this->ids(text_started_ + chunk);
+    for (int64_t i = 0; i < chunk; ++i, ++text_started_, ++text_flying_) {
+      start(text_started_, text[static_cast<size_t>(text_started_)], ids);
+    }
+  } else if (starts_certain()) {
+    if (!keeps_all_loops() && fed_ == 0) cache_.share_planes(request_.options.kv);
+    ++fed_;
+    start(prompt_size() + fed_ - 1, queue_.at(fed_ - 1), ids);
   }
 }
 
-int64_t Wavefront::prompt_positions_in_flight() const { return prompt_flying_; }
-
-void Wavefront::add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes) {
-  if (flight_.empty() && prompt_started_ < prompt_size()) {
-    const int64_t chunk = reads_as_decoded() ? 1 : request_.options.prompt_chunk;
-    begin_chunk(std::min({chunk, prompt_quota, prompt_size() - prompt_started_}));
-  } else if (started_ < emitted_ && (keeps_all_loops() || flight_.empty())) {
-    if (!keeps_all_loops() && started_ == 0) cache_.share_planes(request_.options.kv);
-    ++started_;
-    start(prompt_size() + started_ - 1, tokens_[static_cast<size_t>(started_ - 1)]);
-  }
-  for (const std::unique_ptr<Position>& p : flight_) add_lane(*p, lanes);
-  const bool decoding = !flight_.empty() && flight_.back()->index >= prompt_size();
-  statistics_.decode_passes += decoding && emitted_ > 0;
-  statistics_.passes += !flight_.empty();
+bool Wavefront::may_speculate() const {
+  return !finished_ && speculates() && text_started_ == text_size_ && fed_ >= queue_.certain() &&
+         fed_ < queue_.size() && may_follow(fed_);
 }
 
-bool Wavefront::add_speculative_lane(std::vector<Lane>& lanes) {
-  const auto proposed = static_cast<int64_t>(tokens_.size());
-  if (request_.options.speculate.kind == CommitKind::kNever || started_ >= proposed) return false;
-  if (started_ < emitted_ || started_ + 1 >= request_.options.max_tokens) return false;
-  const int32_t token = tokens_[static_cast<size_t>(started_)];
-  if (output_.is_stop_id(token)) return false;
-  const bool decoding = !flight_.empty() && flight_.back()->index >= prompt_size();
-  statistics_.decode_passes += !decoding && emitted_ > 0;
-  ++statistics_.decode_lanes;
+int64_t Wavefront::pages_to_speculate() {
+  const int64_t index = prompt_size() + fed_;
+  return cache_.pages_to_store(0, index, index + 1);
+}
+
+void Wavefront::start_provisional(std::vector<int32_t>& ids) {
   ++statistics_.provisional_tokens;
-  ++started_;
-  start(prompt_size() + started_ - 1, token);
-  add_lane(*flight_.back(), lanes);
-  return true;
+  ++fed_;
+  start(prompt_size() + fed_ - 1, queue_.at(fed_ - 1), ids);
 }
+
+void Wavefront::fill(std::vector<Lane>& lanes) {
+  if (flight_.empty()) return;
+  for (const Position& p : flight_) {
+    lanes[static_cast<size_t>(p.slot)] = {&cache_, p.index, p.loops};
+    statistics_.decode_lanes += !is_text(p.index);
+  }
+  ++statistics_.passes;
+  statistics_.decode_passes += !is_text(flight_.back().index) && queue_.reported() > 0;
+}
+
+void Wavefront::drop_back() {
+  Position& p = flight_.back();
+  parts_.arena.release(&p.slot);
+  if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
+  if (is_text(p.index)) --text_flying_;
+  flight_.pop_back();
+}
+
+void Wavefront::drop_after(int64_t position) {
+  while (!flight_.empty() && flight_.back().index > position) drop_back();
+}
+
+void Wavefront::drop_positions() { drop_after(-1); }
 
 // ---- Results
 
-void Wavefront::observe(std::span<const Lane> lanes, std::vector<const float*>& rows) {
+void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows) {
   const size_t rows_before = rows.size();
-  for (const std::unique_ptr<Position>& p : flight_) {
-    LOOPLM_CHECK(p->lane >= 0, "position {} was not in the pass", p->index);
-    const Lane& lane = lanes[static_cast<size_t>(p->lane)];
-    p->lane = -1;
-    ++p->loops;
-    if (under_policy(p->index)) position_kv_.after_loop(p->loops - 1);
-    if (p->view == nullptr) continue;
-    View& view = *p->view;
-    view.judged = false;
-    view.proposes = false;
-    if (view.reader.decided()) continue;
-    const float* normed = p->state.data() + width_;
-    view.judged = view.reader.observe(p->loops, normed, lane.gate_logit);
-    if (view.commit) {
-      const LoopFigures seen = {.loop = p->loops, .gate_logit = lane.gate_logit};
-      view.proposes = view.committed || view.commit->needs_logits() || view.commit->enough(seen);
-    }
-    if (view.judged || view.proposes) rows.push_back(normed);
-  }
-  read_outs_ += emitted_ > 0 && rows.size() > rows_before;
+  for (Position& p : flight_) observe(p, lanes[static_cast<size_t>(p.slot)], rows);
+  read_outs_ += queue_.reported() > 0 && rows.size() > rows_before;
 }
 
-// What a loop would put at `output`, given the tokens before it.
-int32_t Wavefront::choose(int64_t output, std::span<const float> logits) {
-  const auto first = static_cast<size_t>(output);
-  for (size_t i = first; i < tokens_.size(); ++i) sampler_.forget(tokens_[i]);
-  const int32_t token = sampler_.choose(logits, prompt_size() + output);
-  for (size_t i = first; i < tokens_.size(); ++i) sampler_.accept(tokens_[i]);
-  return token;
+void Wavefront::observe(Position& p, const Lane& lane, std::vector<ReadRow>& rows) {
+  ++p.loops;
+  if (under_policy(p.index)) position_kv_.after_loop(p.loops - 1);
+  if (finished_) return;
+  pool(p);
+  if (p.view == nullptr) return;
+  View& view = *p.view;
+  const float* normed = parts_.arena.normed(p.slot);
+  view.judged = false;
+  view.proposes = false;
+  if (std::isnan(lane.gate_logit)) {
+    return fail(internal_error(
+        fmt::format("the gate after loop {} of position {} is not a number", p.loops, p.index)));
+  }
+  if (view.reads()) view.readings.see({normed, static_cast<size_t>(width_)}, lane.gate_logit);
+  if (view.exits && !view.reader.decided()) {
+    view.judged = view.reader.observe(p.loops, normed, lane.gate_logit);
+    if (view.commit && view.chooses) {
+      const LoopFigures seen = {.loop = p.loops, .gate_logit = lane.gate_logit};
+      view.proposes = view.committed || view.commit->needs_logits() || view.commit->enough(seen);
+    }
+  }
+  if (view.judged || view.proposes || view.reads(ReadLoops::kEvery)) {
+    rows.push_back({p.index, p.slot});
+  }
+}
+
+void Wavefront::pool(const Position& p) {
+  const ReadOutPlan& plan = request_.options.plan;
+  if (plan.embedding == Pooling::kNone || p.index >= prompt_size()) return;
+  if (p.loops != (plan.embedding_loop == 0 ? max_loops_ : plan.embedding_loop)) return;
+  if (plan.embedding == Pooling::kLast && p.index + 1 < prompt_size()) return;
+  if (p.index < pooled_positions_) return;
+  pooled_.resize(static_cast<size_t>(width_));
+  const float* normed = parts_.arena.normed(p.slot);
+  for (int64_t i = 0; i < width_; ++i) {
+    pooled_[static_cast<size_t>(i)] += static_cast<double>(normed[i]);
+  }
+  pooled_positions_ = p.index + 1;
 }
 
 void Wavefront::take_back(int64_t output) {
   const int64_t last_position = output + prompt_size() - 1;
-  while (static_cast<int64_t>(tokens_.size()) > output) {
-    sampler_.forget(tokens_.back());
-    tokens_.pop_back();
+  queue_.take_back(output);
+  if (fed_ > output) {
+    statistics_.revised_tokens += fed_ - output;
+    fed_ = output;
   }
-  if (static_cast<int64_t>(finals_.size()) > output - emitted_) {
-    finals_.resize(static_cast<size_t>(output - emitted_));
-  }
-  if (started_ > output) {
-    statistics_.revised_tokens += started_ - output;
-    started_ = output;
-  }
-  while (flight_.back()->index > last_position) {
-    if (flight_.back()->view != nullptr) spare_views_.push_back(std::move(flight_.back()->view));
-    flight_.pop_back();
-  }
+  drop_after(last_position);
   cache_.truncate(last_position + 1);
 }
 
 // Puts a token at `output`, in place of another if need be. False when the request's screening
 // stops it.
 bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final) {
-  const bool has = static_cast<int64_t>(tokens_.size()) > output;
-  const bool same = has && tokens_[static_cast<size_t>(output)] == token;
+  const bool has = queue_.size() > output;
+  const bool same = has && queue_.at(output) == token;
   const bool revision = has && !same;
   if (request_.callbacks.screen && (!same || final) &&
       !request_.callbacks.screen({output, token, loop, revision, final})) {
-    screened_ = true;
+    end(FinishReason::kCancelled);
     return false;
   }
   if (same) return true;
   if (revision) take_back(output);
-  tokens_.push_back(token);
-  sampler_.accept(token);
+  queue_.push(token);
   return true;
 }
 
-void Wavefront::decide(Position& position) {
-  View& view = *position.view;
-  const int64_t output = output_index(position.index);
-  const std::vector<float>& logits = view.reader.logits();
-  GeneratedToken token;
-  token.id = choose(output, logits);
-  if (request_.replay) token.id = request_.replay(output, position.loops, token.id);
-  token.loops = view.reader.loops();
-  token.log_probability = static_cast<float>(
-      static_cast<double>(logits[static_cast<size_t>(token.id)]) - log_sum_exp(logits));
-  if (!propose(output, token.id, position.loops, true)) return;
+void Wavefront::judge(int64_t position, std::span<const float> logits,
+                      const SoftmaxSummary& summary) {
+  if (finished_ || flight_.empty()) return;
+  // One that took a token back has removed the positions after it.
+  const auto at = static_cast<size_t>(position - flight_.front().index);
+  if (at < flight_.size()) settle(flight_[at], logits, summary);
+}
+
+void Wavefront::settle(Position& p, std::span<const float> logits, const SoftmaxSummary& summary) {
+  View& view = *p.view;
+  if (std::isnan(summary.log_sum)) {
+    return fail(internal_error(
+        fmt::format("the logits after loop {} of position {} are no distribution: the model's "
+                    "arithmetic has overflowed",
+                    p.loops, p.index)));
+  }
+  if (view.reads(ReadLoops::kEvery)) {
+    if (Status s = view.readings.read_loop(logits, summary); !s.ok()) return fail(std::move(s));
+  }
+  if (over_ && view.chooses) return;
+  if (view.judged) view.reader.judge(logits, summary);
+  const bool decided = view.judged && view.reader.decided();
+  if (view.proposes && !view.committed) {
+    view.committed = !view.commit->needs_logits() ||
+                     view.commit->enough({.loop = p.loops, .margin = summary.margin});
+  }
+  if (!decided && !view.proposes) return;
+  // The mixture of loops is a distribution of its own.
+  const bool weighted = decided && request_.options.read_out == ReadOut::kWeighted;
+  SoftmaxSummary mixed;
+  if (weighted) {
+    logits = view.reader.logits();
+    mixed = summarize_softmax(logits);
+  }
+  const SoftmaxSummary& chosen_from = weighted ? mixed : summary;
+  if (!view.chooses) {
+    if (view.reads(ReadLoops::kExit)) {
+      if (Status s = view.readings.read_exit(logits, chosen_from); !s.ok()) fail(std::move(s));
+    }
+    return;
+  }
+  const int64_t output = output_index(p.index);
+  const Result<int32_t> choice = queue_.choose(output, logits);
+  if (!choice.ok()) return fail(choice.status());
+  int32_t token = choice.value();
+  if (request_.replay) token = request_.replay(output, p.loops, token);
+  if (view.proposes) view.proposed[static_cast<size_t>(p.loops - 1)] = token;
+  if (decided) {
+    decide(p, token, logits, chosen_from);
+  } else if (view.committed) {
+    propose(output, token, p.loops, false);
+  }
+}
+
+void Wavefront::decide(Position& p, int32_t id, std::span<const float> logits,
+                       const SoftmaxSummary& summary) {
+  View& view = *p.view;
+  const int64_t output = output_index(p.index);
+  if (!propose(output, id, p.loops, true)) return;
   for (size_t t = 0; t < view.proposed.size(); ++t) {
     if (view.proposed[t] < 0) continue;
     ++statistics_.loop_reads[t];
-    statistics_.loop_agreements[t] += view.proposed[t] == token.id;
+    statistics_.loop_agreements[t] += view.proposed[t] == id;
   }
-  if (request_.options.speculate.kind != CommitKind::kNever) token.proposals = view.proposed;
-  const auto at = static_cast<size_t>(output - emitted_);
-  if (finals_.size() <= at) finals_.resize(at + 1);
-  finals_[at] = std::move(token);
+  view.readings.set_next(id);
+  if (view.reads(ReadLoops::kExit)) {
+    if (Status s = view.readings.read_exit(logits, summary); !s.ok()) return fail(std::move(s));
+  }
+  GeneratedToken token;
+  token.id = id;
+  token.loops = view.reader.loops();
+  token.log_probability = summary.log_probability(logits[static_cast<size_t>(id)]);
+  if (speculates()) token.proposals = view.proposed;
+  if (view.output == ReadLoops::kExit) token.readings = view.readings.exit();
+  queue_.decide(output, std::move(token), view.output != ReadLoops::kEvery);
 }
 
-// Returns false when screening has ended the request.
-bool Wavefront::judge_position(Position& position, std::span<const float> logits) {
-  View& view = *position.view;
-  if (view.judged) view.reader.judge(logits);
-  if (view.proposes) {
-    const int64_t output = output_index(position.index);
-    int32_t token = choose(output, logits);
-    if (request_.replay) token = request_.replay(output, position.loops, token);
-    view.proposed[static_cast<size_t>(position.loops - 1)] = token;
-    if (!view.committed && view.commit->needs_logits()) {
-      view.committed =
-          view.commit->enough({.loop = position.loops, .margin = summarize_softmax(logits).margin});
-    } else {
-      view.committed = true;
-    }
-    if (view.committed && !view.reader.decided() &&
-        !propose(output, token, position.loops, false)) {
-      return false;
-    }
+void Wavefront::end_pass() {
+  if (finished_) {
+    retire();
+    return;
   }
-  if (view.reader.decided()) decide(position);
-  return !screened_;
-}
-
-void Wavefront::judge(const float* logits) {
-  const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
-  // A position that takes tokens back removes the ones after it: hence no iterators.
-  for (size_t i = 0; i < flight_.size(); ++i) {
-    Position& p = *flight_[i];
-    if (p.view == nullptr || !(p.view->judged || p.view->proposes)) continue;
-    if (!judge_position(p, {logits, vocabulary})) break;
-    logits += vocabulary;
-  }
-  emit();
-  if (screened_ && !finished_) cancel();
   retire();
-}
-
-void Wavefront::emit() {
-  while (!finished_ && !finals_.empty() && finals_.front().has_value()) {
-    if (emitted_ == 0) {
-      statistics_.prompt_seconds = timer_.seconds();
-      timer_.restart();
-    }
-    ++emitted_;
-    const bool over = output_.add(*std::move(finals_.front()));
-    finished_ = finished_ || over;  // the callback may have cancelled
-    finals_.pop_front();
-  }
+  report();
+  if (over_ && !(request_.options.plan.reads_prompt() && reading())) finished_ = true;
 }
 
 // Positions that will run no more loops leave.
 void Wavefront::retire() {
-  while (!flight_.empty()) {
-    Position& p = *flight_.front();
-    const bool generated = p.index >= prompt_size();
-    const bool enough = generated && !keeps_all_loops() && p.view->reader.decided();
-    if (p.loops < max_loops_ && !enough) return;
+  size_t ended = 0;
+  for (; ended < flight_.size(); ++ended) {
+    Position& p = flight_[ended];
+    const bool cheap = !is_text(p.index) && !keeps_all_loops() && p.view != nullptr;
+    if (p.loops < max_loops_ && !(cheap && p.view->reader.decided())) break;
     if (under_policy(p.index)) position_kv_.finish(p.loops);
-    if (!generated) --prompt_flying_;
+    if (is_text(p.index)) --text_flying_;
+    if (p.view != nullptr && !finished_) keep_readings(p);
     if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
-    flight_.pop_front();
+  }
+  // Backwards: slots of a chunk are neighbours, and the last ones' rows need not move.
+  for (size_t i = ended; i-- > 0;) parts_.arena.release(&flight_[i].slot);
+  flight_.erase(flight_.begin(), flight_.begin() + static_cast<ptrdiff_t>(ended));
+}
+
+void Wavefront::keep_readings(Position& p) {
+  const View& view = *p.view;
+  if (!view.reads()) return;
+  const auto loops = [&view](ReadLoops which) {
+    return which == ReadLoops::kEvery ? view.readings.every() : view.readings.exit();
+  };
+  if (view.prompt != ReadLoops::kNone) prompt_readings_.push_back({p.index, loops(view.prompt)});
+  if (view.output == ReadLoops::kEvery && !over_) {
+    queue_.complete(output_index(p.index), loops(view.output));
   }
 }
 
-bool Wavefront::take_prompt_end() {
-  if (prompt_end_taken_ || !prompt_ended() || reads_as_decoded()) return false;
-  prompt_end_taken_ = true;
-  return true;
+void Wavefront::report() {
+  while (!over_ && !finished_) {
+    std::optional<TokenQueue::Report> next = queue_.report();
+    if (!next) return;
+    if (queue_.reported() == 1) {
+      statistics_.prompt_seconds = timer_.seconds();
+      timer_.restart();
+    }
+    over_ = output_.add(std::move(next->token), next->ends);
+  }
 }
 
-void Wavefront::cancel() {
+// ---- The end
+
+void Wavefront::end(FinishReason reason) {
   if (finished_) return;
-  output_.cancel();
+  output_.end(reason);
   finished_ = true;
+}
+
+void Wavefront::fail(Status status) {
+  if (finished_) return;
+  output_.fail(std::move(status));
+  finished_ = true;
+  failed_ = true;
 }
 
 Generation Wavefront::take() {
   Generation generation;
-  if (emitted_ > 0) {
+  if (queue_.reported() > 0) {
     statistics_.decode_seconds = timer_.seconds();
   } else {
     statistics_.prompt_seconds = timer_.seconds();
   }
   statistics_.kv_bytes = cache_.bytes();
-  const ModelWeights& weights = runner_.weights();
+  const ModelWeights& weights = parts_.runner.weights();
   statistics_.weight_bytes =
       static_cast<uint64_t>(statistics_.decode_passes) * weights.block_bytes() +
       static_cast<uint64_t>(read_outs_) * weights.head_bytes();
   generation.statistics = std::move(statistics_);
+  generation.prompt = std::move(prompt_readings_);
+  const double positions = request_.options.plan.embedding == Pooling::kMean
+                               ? static_cast<double>(pooled_positions_)
+                               : 1;
+  for (double x : pooled_) generation.embedding.push_back(static_cast<float>(x / positions));
   output_.move_into(generation);
   return generation;
+}
+
+bool Wavefront::linger() {
+  over_ = true;
+  finished_ = true;
+  request_.callbacks = {};
+  for (Position& p : flight_) {
+    if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
+  }
+  const int64_t kept = keeps_all_loops() ? queue_.reported() : 0;
+  fed_ = std::min(fed_, kept);
+  drop_after(prompt_size() - 1 + kept);
+  if (flight_.empty() || reads_as_decoded() || cache_.shared()) return false;
+  return (flight_.back().index + 1) / kPagePositions > shareable_positions() / kPagePositions;
 }
 
 }  // namespace looplm

@@ -1,14 +1,17 @@
 // One request's positions on their way through the loops.
 //
 // Position i is at most one pass behind position i - 1 in every loop, so all positions in flight
-// may run a lane in the same pass. What a request's mode decides is only when a position's token is
-// good enough to start the next position:
+// run a lane in every pass. What a request's mode decides is only when a position's token is good
+// enough to start the next position:
 //
 //   exact exit    when the exit rule has fired; the position goes on through its other loops beside
 //                 its successors, because they read its keys and values there
 //   speculation   earlier, provisionally; each later loop chooses again, and a loop that disagrees
 //                 takes back the token, what followed it, and their keys and values
 //   cheap exits   (KV policies that do not keep every loop) when the position runs no more loops
+//
+// What is known beforehand, the request's text, is read in chunks: the prompt, and after restart()
+// the tokens that were reported as well.
 #ifndef LOOPLM_INFER_WAVEFRONT_H_
 #define LOOPLM_INFER_WAVEFRONT_H_
 
@@ -22,14 +25,29 @@
 #include "base/timer.h"
 #include "infer/output.h"
 #include "infer/position.h"
-#include "infer/sampler.h"
+#include "infer/token_queue.h"
 
 namespace looplm {
 
+// What the requests of an engine share.
+struct EngineParts {
+  Model& model;
+  PassRunner& runner;
+  PagePool& pages;
+  LaneArena& arena;
+};
+
+// A lane whose logits are needed.
+struct ReadRow {
+  int64_t position = 0;
+  int32_t slot = 0;
+};
+
 class Wavefront {
  public:
-  // `max_loops` is what check_request() returned. The request's callbacks come from judge().
-  Wavefront(Model& model, PassRunner& runner, PagePool& pages, Request request, int64_t max_loops);
+  // `max_loops` is what check_request() returned. The request's callbacks come from judge() and
+  // end_pass(), and what they throw goes through; fail() is the answer to that.
+  Wavefront(const EngineParts& parts, Request request, int64_t max_loops);
   ~Wavefront();
   Wavefront(const Wavefront&) = delete;
   Wavefront& operator=(const Wavefront&) = delete;
@@ -38,90 +56,136 @@ class Wavefront {
   SequenceCache& cache() { return cache_; }
   int64_t max_loops() const { return max_loops_; }
 
-  // Whether prompt positions that other requests computed may be adopted.
-  bool takes_prefixes() const { return !reads_as_decoded(); }
-  // Before the first pass: prompt positions 0 .. 32 * pages - 1 have been computed before.
-  // `page(loop, layer, i)` is their i-th page.
-  template <typename Page>
-  void adopt_prefix(int64_t pages, Page page) {
-    for (int64_t loop = 0; loop < max_loops_; ++loop) {
-      for (int64_t layer = 0; layer < cache_.layers(); ++layer) {
-        for (int64_t i = 0; i < pages; ++i) cache_.adopt(loop, layer, page(loop, layer, i));
-      }
-    }
-    prompt_started_ = pages * kPagePositions;
-    statistics_.cached_prompt_tokens = prompt_started_;
-  }
+  // ---- Text and memory
 
-  // Adds the lanes of every position in flight, and of what may start for certain: at most
-  // `prompt_quota` new prompt positions, or the position after a token that is final.
-  void add_lanes(int64_t prompt_quota, std::vector<Lane>& lanes);
-  // Starts the position after a provisional token and adds its lane, if there is one to start.
-  bool add_speculative_lane(std::vector<Lane>& lanes);
-  int64_t prompt_positions_in_flight() const;
+  // Tokens of positions 0, 1, ...: of the text that is to be read; of the positions that have ended
+  // all their loops, as far as another request may use their keys and values.
+  std::vector<int32_t> text() const { return ids(text_size_); }
+  std::vector<int32_t> shareable() const { return ids(shareable_positions()); }
+  int64_t prompt_positions() const { return prompt_size(); }
+  bool reading() const { return text_started_ < text_size_ || text_flying_ > 0; }
+  // How many positions of the text may come from elsewhere: the last one's read-out chooses a
+  // token, and others may have to be read for the request's plan.
+  int64_t adoptable_positions() const;
+  // Before the first pass: the cache has positions 0 .. positions - 1.
+  void adopted(int64_t positions);
+  // Whether take_text_end() will be true.
+  bool will_share() const { return reading() && !reads_as_decoded(); }
+  // True once, after the pass that ended the text's last position, with every plane complete. Never
+  // where the text was not read with a plane per loop.
+  bool take_text_end();
 
-  // After the pass: takes the lanes' results, and adds the normed states whose logits are needed.
-  void observe(std::span<const Lane> lanes, std::vector<const float*>& rows);
-  // Their logits, one row of V after the other.
-  void judge(const float* logits);
+  // Pages from the pool that the next pass may take, given its quota of text positions.
+  int64_t pages_for_pass(int64_t quota);
+  // Pages beyond those it has that it takes to read the text and write a page of output.
+  int64_t pages_soon() const;
+  // Gives all pages back. The text is then the prompt and what was reported, and what follows is as
+  // if nothing had happened. Readings of the prompt that were made are made again if `readings`.
+  void restart(bool readings);
 
-  // True once, after the pass that ended the prompt's last position, with every plane complete.
-  // Never where the prompt was not read with a plane per loop.
-  bool take_prompt_end();
+  // ---- A pass
+
+  // How many text positions start_certain() would start.
+  int64_t next_chunk(int64_t quota) const;
+  // Starts what follows for certain: at most `quota` text positions, or the position after a token
+  // that is final. Appends their tokens, whose slots are the arena's last ones in this order.
+  void start_certain(int64_t quota, std::vector<int32_t>& ids);
+  // Whether the position after a provisional token may start; the pages it takes; starting it.
+  bool may_speculate() const;
+  int64_t pages_to_speculate();
+  void start_provisional(std::vector<int32_t>& ids);
+  int64_t text_in_flight() const { return text_flying_; }
+  // The lane of every position in flight, each in its slot's place.
+  void fill(std::vector<Lane>& lanes);
+
+  // After the pass: takes the lanes' results, and says whose logits are needed.
+  void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows);
+  // The logits of each of these rows, in order.
+  void judge(int64_t position, std::span<const float> logits, const SoftmaxSummary& summary);
+  void end_pass();
+
+  // ---- The end
 
   bool finished() const { return finished_; }
-  void cancel();
+  bool failed() const { return failed_; }
+  void end(FinishReason reason);  // kCancelled or kDeadline
+  void fail(Status status);
   Generation take();
+  std::function<void(Generation)> take_done() { return std::move(request_.done); }
+  // After take(), for requests that came to their end: keeps only positions that ended, or that
+  // will in the passes to come without any callback. True when those complete another page of text
+  // for others.
+  bool linger();
+  bool in_flight() const { return !flight_.empty(); }
+  void drop_positions();
 
  private:
   struct View;
-  struct Position;
+  struct Position {
+    int64_t index = 0;
+    int64_t loops = 0;             // ended
+    int32_t slot = -1;             // kept up to date by the arena
+    std::unique_ptr<View> view{};  // null where nothing is read
+  };
 
   int64_t prompt_size() const { return static_cast<int64_t>(request_.prompt.size()); }
   int64_t output_index(int64_t position) const { return position - (prompt_size() - 1); }
+  int64_t most_positions() const;
+  std::vector<int32_t> ids(int64_t positions) const;
+  int64_t shareable_positions() const;
   bool reads_as_decoded() const { return request_.options.prompt_kv == PromptKv::kAsDecoded; }
   // Whether the position leaves in the cache what the KV policy says.
   bool under_policy(int64_t position) const {
     return position >= prompt_size() || reads_as_decoded();
   }
+  bool is_text(int64_t position) const { return position < text_size_; }
   bool keeps_all_loops() const { return request_.options.kv == KvPolicy::kFull; }
-  bool prompt_ended() const { return prompt_started_ == prompt_size() && prompt_flying_ == 0; }
+  bool speculates() const { return request_.options.speculate.kind != CommitKind::kNever; }
+  bool may_follow(int64_t output) const;
+  bool starts_certain() const;
+  bool wants_prompt_reading(int64_t position) const;
 
-  void start(int64_t index, int32_t token);
-  void add_lane(Position& position, std::vector<Lane>& lanes);
-  std::unique_ptr<View> make_view();
-  void begin_chunk(int64_t count);
-  int32_t choose(int64_t output, std::span<const float> logits);
+  void start(int64_t index, int32_t token, std::vector<int32_t>& ids);
+  std::unique_ptr<View> make_view(int64_t index);
+  void drop_back();
+  void drop_after(int64_t position);
+  void observe(Position& position, const Lane& lane, std::vector<ReadRow>& rows);
+  void pool(const Position& position);
   bool propose(int64_t output, int32_t token, int64_t loop, bool final);
   void take_back(int64_t output);
-  bool judge_position(Position& position, std::span<const float> logits);
-  void decide(Position& position);
-  void emit();
+  void settle(Position& position, std::span<const float> logits, const SoftmaxSummary& summary);
+  void decide(Position& position, int32_t token, std::span<const float> logits,
+              const SoftmaxSummary& summary);
   void retire();
+  void keep_readings(Position& position);
+  void report();
 
-  Model& model_;
-  PassRunner& runner_;
+  const EngineParts parts_;
   Request request_;
-  int64_t max_loops_;
-  int64_t width_;
+  const int64_t max_loops_;
+  const int64_t width_;
   SequenceCache cache_;
   PositionKv position_kv_;
-  Sampler sampler_;
+  TokenQueue queue_;
   Output output_;
 
-  std::deque<std::unique_ptr<Position>> flight_;  // ascending
+  std::deque<Position> flight_;  // ascending, without a gap
   std::vector<std::unique_ptr<View>> spare_views_;
-  int64_t prompt_started_ = 0;  // prompt positions that have started, or were there
-  int64_t prompt_flying_ = 0;   // of those, still in flight
-  bool prompt_end_taken_ = false;
+  int64_t text_size_ = 0;
+  int64_t text_started_ = 0;  // text positions that have started, or were there
+  int64_t text_flying_ = 0;   // of those, still in flight
+  bool text_end_taken_ = false;
+  // Output tokens whose position has started or is part of the text: fed_ <= queue_.size(). Those
+  // from queue_.certain() on are provisional.
+  int64_t fed_ = 0;
 
-  std::vector<int32_t> tokens_;  // the output, provisional tokens too
-  int64_t started_ = 0;          // generated positions started: output tokens fed back
-  int64_t emitted_ = 0;          // output tokens that are final and reported
-  std::deque<std::optional<GeneratedToken>> finals_;  // from `emitted_` on
+  std::vector<PositionReading> prompt_readings_;
+  std::vector<double> pooled_;  // (E): sum of `pooled_positions_` states
+  int64_t pooled_positions_ = 0;
 
-  bool screened_ = false;  // the screening callback wants no more
-  bool finished_ = false;
+  bool over_ = false;      // no token comes any more; readings may
+  bool finished_ = false;  // nothing comes any more
+  bool failed_ = false;    // because of an error
   Timer timer_;
   int64_t read_outs_ = 0;  // passes after the first token whose logits were needed
   GenerateStatistics statistics_;

@@ -100,6 +100,10 @@ size_t PackedMatrix::packed_bytes(int64_t terms, int64_t columns, DType dtype) {
   return static_cast<size_t>((columns + kPanel - 1) / kPanel * panel_bytes_of(terms, dtype));
 }
 
+size_t PackedMatrix::packed_bytes(int64_t terms, int64_t columns, Quant quant) {
+  return static_cast<size_t>((columns + kPanel - 1) / kPanel * quantized_panel_bytes(quant, terms));
+}
+
 PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, DType dtype)
     : PackedMatrix(terms, columns, dtype, nullptr) {
   owned_ = Buffer<std::byte>(bytes());

@@ -44,6 +44,7 @@ class PackedMatrix {
   PackedMatrix(int64_t terms, int64_t columns, Quant quant);
 
   static size_t packed_bytes(int64_t terms, int64_t columns, DType dtype);
+  static size_t packed_bytes(int64_t terms, int64_t columns, Quant quant);
 
   int64_t terms() const { return terms_; }
   int64_t columns() const { return columns_; }

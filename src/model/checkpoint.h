@@ -47,6 +47,9 @@ struct CheckpointOptions {
   // Safetensors (a file or a checkpoint directory) with the exit gate of a GGUF model. Empty: the
   // model's own, else the one in NAME.gate.safetensors beside NAME.gguf, else none.
   std::string gate_file{};
+  // What the blocks of a GGUF file become: kF32, which says all that they say, or kBf16. Nothing:
+  // kF32 where the file has F32 or F16 matrices too, else kBf16.
+  std::optional<DType> block_dtype{};
   // Leaves tensors that would have to be converted without data.
   bool shapes_only = false;
   ThreadPool* pool = nullptr;  // for conversions; null: this thread alone

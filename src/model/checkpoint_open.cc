@@ -121,8 +121,9 @@ bool is_gguf(const std::string& path) {
 }  // namespace
 
 std::vector<std::string> Checkpoint::files() const {
-  std::vector<std::string> paths = weights.files();
-  if (gguf.has_value()) paths.insert(paths.begin(), gguf->path());
+  std::vector<std::string> paths;
+  if (gguf.has_value()) paths = gguf->paths();
+  for (const std::string& path : weights.files()) paths.push_back(path);
   return paths;
 }
 

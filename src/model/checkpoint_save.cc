@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "model/atomic_directory.h"
 #include "model/checkpoint.h"
+#include "model/gguf_model.h"
 #include "tensor/buffer.h"
 
 namespace looplm {
@@ -17,15 +18,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<const char*, 9> kCompanions = {"tokenizer.json",
-                                                    "tokenizer_config.json",
-                                                    "special_tokens_map.json",
-                                                    "added_tokens.json",
-                                                    "vocab.json",
-                                                    "merges.txt",
-                                                    "tokenizer.model",
-                                                    "chat_template.jinja",
-                                                    "generation_config.json"};
+constexpr std::array<const char*, 10> kCompanions = {"tokenizer.json",
+                                                     "tokenizer_config.json",
+                                                     "special_tokens_map.json",
+                                                     "added_tokens.json",
+                                                     "vocab.json",
+                                                     "merges.txt",
+                                                     "tokenizer.model",
+                                                     "chat_template.jinja",
+                                                     "chat_template.json",
+                                                     "generation_config.json"};
 
 bool is_companion(const std::string& name) {
   const bool python = (name.starts_with("configuration_") || name.starts_with("modeling_")) &&
@@ -89,12 +91,19 @@ Status copy_companions(const std::string& from, const std::string& to) {
     LOOPLM_RETURN_IF_ERROR(write_text_file(fmt::format("{}/{}", to, name), file.text()));
   }
   if (error) return io_error(fmt::format("cannot list '{}': {}", directory, error.message()));
-  if (directory == from || file_exists(to + "/tokenizer.json")) return {};
+  if (directory == from) return {};
   CheckpointOptions of_header;
   of_header.shapes_only = true;
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint model, open_checkpoint(from, of_header));
-  if (model.tokenizer_json.empty()) return {};
-  return write_text_file(to + "/tokenizer.json", model.tokenizer_json);
+  // None where a tokenizer.json lies beside the file.
+  if (!model.tokenizer_json.empty()) {
+    LOOPLM_RETURN_IF_ERROR(write_text_file(to + "/tokenizer.json", model.tokenizer_json));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const std::string chat,
+                          gguf_string(model.gguf->metadata(), kGgufChatTemplateKey, ""));
+  const std::string chat_file = to + "/chat_template.jinja";
+  if (chat.empty() || file_exists(chat_file)) return {};
+  return write_text_file(chat_file, chat);
 }
 
 bool is_checkpoint_file(const std::string& name) {

@@ -64,10 +64,8 @@ Status validate(const ModelConfig& config) {
         "'head_dim' is {}; expected an even number, since RoPE turns pairs", config.head_dim));
   }
   if (find_model_family(config.model_type) == nullptr) {
-    return unsupported(
-        fmt::format("'model_type' is '{}'; expected one of ouro, llama, qwen2, "
-                    "nanbeige",
-                    config.model_type));
+    return unsupported(fmt::format("'model_type' is '{}'; expected one of {}", config.model_type,
+                                   model_types_text()));
   }
   if (std::find(kConfigDtypes.begin(), kConfigDtypes.end(), config.dtype) == kConfigDtypes.end()) {
     return unsupported(

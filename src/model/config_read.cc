@@ -1,6 +1,10 @@
 // config.json to ModelConfig.
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -82,20 +86,57 @@ Status check_layer_types(const Json& json, int64_t layers) {
   return {};
 }
 
+// A window that no position can leave is none.
+Status check_window(const Json& json, const ModelFamily& family, int64_t positions) {
+  if (!family.window_unless_null) return {};
+  const auto found = json.find("sliding_window");
+  if (found == json.end()) {
+    return unsupported(
+        fmt::format("'sliding_window' is missing; model type {} then has a window of 4096, and "
+                    "looplm runs only models that say \"sliding_window\": null",
+                    family.model_type));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const int64_t window, json_int(json, "sliding_window", positions, 1,
+                                                         std::numeric_limits<int64_t>::max()));
+  if (window >= positions) return {};
+  return refuse("sliding_window", window, fmt::format("only null, or {} and more", positions));
+}
+
 // RoPE stands in "rope_theta" and "rope_scaling" (transformers 4) or in "rope_parameters"
-// (transformers 5); an object of either kind must describe plain RoPE.
+// (transformers 5); an object of either kind must describe plain RoPE, the same in all layers.
 Status check_rope_object(const Json& rope, const std::string& key) {
-  if (!rope.is_object())
+  if (!rope.is_object()) {
     return invalid_argument(
-        fmt::format("'{}' is {}; expected an object or "
-                    "null",
-                    key, shown(rope)));
+        fmt::format("'{}' is {}; expected an object or null", key, shown(rope)));
+  }
   for (const char* type_key : {"rope_type", "type"}) {
     LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(rope, type_key, "default"));
     if (type != "default") return refuse(key + "." + type_key, type, "only \"default\"");
   }
-  LOOPLM_ASSIGN_OR_RETURN(const double part, json_number(rope, "partial_rotary_factor", 1, 0, 1));
-  if (part != 1) return refuse(key + ".partial_rotary_factor", part, "only 1");
+  for (const auto& [name, value] : rope.items()) {
+    const std::string path = key + "." + name;
+    if (name == "rope_type" || name == "type" || name == "rope_theta" || value.is_null()) continue;
+    if (name == "factor" || name == "attention_factor" || name == "partial_rotary_factor") {
+      if (value != Json(1)) return refuse(path, value, "only 1");
+    } else {
+      return refuse(path, value, "only plain RoPE, the same in all layers");
+    }
+  }
+  return {};
+}
+
+// Keys of other models' RoPE, such as "rope_local_base_freq" or "no_rope_layers".
+Status check_other_rope_keys(const Json& json) {
+  constexpr std::array<std::string_view, 4> kRead = {"rope_theta", "rope_scaling",
+                                                     "rope_parameters", "partial_rotary_factor"};
+  for (const auto& [name, value] : json.items()) {
+    const bool names_rope =
+        name.find("rope") != std::string::npos || name.find("rotary") != std::string::npos;
+    const bool read = std::find(kRead.begin(), kRead.end(), name) != kRead.end();
+    if (names_rope && !read && !is_off(value)) {
+      return refuse(name, value, "only models without it (false or null)");
+    }
+  }
   return {};
 }
 
@@ -112,6 +153,7 @@ Status read_rope(const Json& json, ModelConfig& config) {
     theta = value;
     return {};
   };
+  LOOPLM_RETURN_IF_ERROR(check_other_rope_keys(json));
   LOOPLM_RETURN_IF_ERROR(take_theta(json));
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!is_given(json, key)) continue;
@@ -178,15 +220,7 @@ Status read_token_ids(const Json& json, ModelConfig& config) {
   const int64_t last = config.vocab_size - 1;
   LOOPLM_ASSIGN_OR_RETURN(config.bos_token_id, json_int(json, "bos_token_id", -1, -1, last));
   LOOPLM_ASSIGN_OR_RETURN(config.pad_token_id, json_int(json, "pad_token_id", -1, -1, last));
-  if (!is_given(json, "eos_token_id")) return {};
-  const Json& eos = json["eos_token_id"];
-  const Json list = eos.is_array() ? eos : Json::array({eos});
-  for (const Json& item : list) {
-    const Json object = {{"eos_token_id", item}};
-    LOOPLM_ASSIGN_OR_RETURN(const int64_t id, json_int(object, "eos_token_id", -1, 0, last));
-    if (id == -1) return invalid_argument("'eos_token_id' holds null; expected token ids");
-    config.eos_token_ids.push_back(id);
-  }
+  LOOPLM_ASSIGN_OR_RETURN(config.eos_token_ids, read_eos_token_ids(json, config.vocab_size));
   return {};
 }
 
@@ -208,14 +242,14 @@ Result<ModelConfig> parse(const Json& json) {
   LOOPLM_ASSIGN_OR_RETURN(config.model_type, json_string(json, "model_type", ""));
   const ModelFamily* family = find_model_family(config.model_type);
   if (family == nullptr) {
-    return unsupported(
-        fmt::format("'model_type' is {}; expected one of ouro, llama, qwen2, "
-                    "nanbeige",
-                    is_given(json, "model_type") ? shown(json["model_type"]) : "missing"));
+    return unsupported(fmt::format(
+        "'model_type' is {}; expected one of {}",
+        is_given(json, "model_type") ? shown(json["model_type"]) : "missing", model_types_text()));
   }
   LOOPLM_RETURN_IF_ERROR(check_structure(json, *family));
   LOOPLM_RETURN_IF_ERROR(read_sizes(json, config));
   LOOPLM_RETURN_IF_ERROR(check_layer_types(json, config.layers));
+  LOOPLM_RETURN_IF_ERROR(check_window(json, *family, config.max_positions));
   for (const NumberRule& rule : kNumberRules) {
     LOOPLM_ASSIGN_OR_RETURN(config.*rule.field,
                             json_number(json, rule.key, config.*rule.field, rule.min, rule.max));
@@ -230,6 +264,21 @@ Result<ModelConfig> parse(const Json& json) {
 }
 
 }  // namespace
+
+Result<std::vector<int64_t>> read_eos_token_ids(const Json& json, int64_t vocab_size) {
+  std::vector<int64_t> ids;
+  if (!is_given(json, "eos_token_id")) return ids;
+  const Json& eos = json["eos_token_id"];
+  const Json list = eos.is_array() ? eos : Json::array({eos});
+  for (const Json& item : list) {
+    const Json object = {{"eos_token_id", item}};
+    LOOPLM_ASSIGN_OR_RETURN(const int64_t id,
+                            json_int(object, "eos_token_id", -1, 0, vocab_size - 1));
+    if (id == -1) return invalid_argument("'eos_token_id' holds null; expected token ids");
+    ids.push_back(id);
+  }
+  return ids;
+}
 
 Result<ModelConfig> parse_model_config(const std::string& json_text, const std::string& what) {
   if (json_text.size() > kMaxConfigBytes) {

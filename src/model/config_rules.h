@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "looplm/config.h"
+
+#include "base/json.h"
 
 namespace looplm {
 
@@ -53,14 +56,25 @@ struct ModelFamily {
   NormPlacement norm_placement;
   bool exit_gate;
   bool biases_unless_denied;  // q, k and v have biases unless "attention_bias" is false
+  bool window_unless_null;    // attention has a window unless "sliding_window" is null
   bool remote_code;           // Hugging Face loads it through "auto_map"
 };
-inline constexpr std::array<ModelFamily, 4> kModelFamilies = {{
-    {"ouro", "Ouro", "total_ut_steps", 4, NormPlacement::kSandwich, true, false, true},
-    {"llama", "Llama", nullptr, 1, NormPlacement::kPre, false, false, false},
-    {"qwen2", "Qwen2", nullptr, 1, NormPlacement::kPre, false, true, false},
-    {"nanbeige", "Nanbeige", "num_loops", 1, NormPlacement::kPre, false, false, true},
+inline constexpr std::array<ModelFamily, 5> kModelFamilies = {{
+    {"ouro", "Ouro", "total_ut_steps", 4, NormPlacement::kSandwich, true, false, false, true},
+    {"llama", "Llama", nullptr, 1, NormPlacement::kPre, false, false, false, false},
+    {"mistral", "Mistral", nullptr, 1, NormPlacement::kPre, false, false, true, false},
+    {"qwen2", "Qwen2", nullptr, 1, NormPlacement::kPre, false, true, false, false},
+    {"nanbeige", "Nanbeige", "num_loops", 1, NormPlacement::kPre, false, false, false, true},
 }};
+
+// "ouro, llama, ..."
+inline std::string model_types_text() {
+  std::string text;
+  for (const ModelFamily& family : kModelFamilies) {
+    text += (text.empty() ? "" : ", ") + std::string(family.model_type);
+  }
+  return text;
+}
 
 // nullptr for a model type that looplm does not know.
 inline const ModelFamily* find_model_family(std::string_view model_type) {
@@ -71,6 +85,10 @@ inline const ModelFamily* find_model_family(std::string_view model_type) {
 }
 
 inline constexpr std::array<const char*, 3> kConfigDtypes = {"bfloat16", "float16", "float32"};
+
+// "eos_token_id" of a config.json or generation_config.json: a number, a list, or null or missing
+// for none.
+Result<std::vector<int64_t>> read_eos_token_ids(const Json& json, int64_t vocab_size);
 
 inline constexpr const char* kSandwichName = "sandwich";
 inline constexpr const char* kPreName = "pre";

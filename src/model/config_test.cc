@@ -3,6 +3,7 @@
 #include <limits>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -110,6 +111,29 @@ TEST(ModelConfig, AbsentKeysMeanWhatHuggingFacesCodeTakes) {
   EXPECT_EQ(parse_model_config(without(kLlama, "bos_token_id"), "c").value().bos_token_id, -1);
 }
 
+TEST(ModelConfig, ReadsMistralWithoutAWindow) {
+  for (const char* window : {"null", "131072", "200000"}) {
+    auto config = parse_model_config(
+        patched(kLlama,
+                fmt::format(R"({{"model_type": "mistral", "sliding_window": {}}})", window)),
+        "c");
+    ASSERT_OK(config);
+    EXPECT_EQ(config->norm_placement, NormPlacement::kPre);
+    EXPECT_EQ(config->loops, 1);
+  }
+}
+
+TEST(ModelConfig, ReadsKeysOfRopeThatChangeNothing) {
+  for (const char* patch :
+       {R"({"rope_scaling": null, "rope_parameters": null})",
+        R"({"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}})",
+        R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 1.0}})",
+        R"({"rope_scaling": {"type": "default", "factor": 1.0, "attention_factor": null}})",
+        R"({"rope_interleaved": false, "no_rope_layers": []})"}) {
+    EXPECT_OK(parse_model_config(patched(kLlama, patch), "c"));
+  }
+}
+
 TEST(ModelConfig, ReadsBothSpellingsOfRope) {
   Json json = Json::parse(kOuro);
   json.erase("rope_theta");
@@ -158,6 +182,31 @@ TEST(ModelConfig, RefusesWhatItDoesNotRunOrBelieve) {
       {kOuro, R"({"rope_parameters": {"rope_type": "yarn"}})", {"rope_parameters.rope_type"}},
       {kOuro, R"({"rope_parameters": {"rope_theta": 5}})", {"'rope_theta'", "twice"}},
       {kOuro, R"({"rope_parameters": {"partial_rotary_factor": 0.5}})", {"partial_rotary_factor"}},
+      {kOuro,
+       R"({"rope_parameters": {"rope_type": "default", "factor": 4}})",
+       {"'rope_parameters.factor' is 4", "only 1"}},
+      {kOuro,
+       R"({"rope_scaling": {"mrope_section": [16, 24, 24]}})",
+       {"'rope_scaling.mrope_section' is [16,24,24]", "only plain RoPE"}},
+      // transformers 5, of a model whose layers differ; also where they do not
+      {kLlama,
+       R"({"rope_parameters": {"full_attention": {"rope_type": "yarn", "rope_theta": 1000000.0}}})",
+       {"'rope_parameters.full_attention'", "the same in all layers"}},
+      {kLlama,
+       R"({"rope_parameters": {"full_attention": {"rope_type": "default"}}})",
+       {"'rope_parameters.full_attention'"}},
+      // Llama 3.1 and later
+      {kLlama,
+       R"({"rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+           "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}})",
+       {"'rope_scaling.rope_type' is \"llama3\"", "only \"default\""}},
+      {kLlama, R"({"no_rope_layers": [1, 1, 1, 0]})", {"'no_rope_layers' is [1,1,1,0]"}},
+      {kLlama, R"({"rope_local_base_freq": 10000.0})", {"'rope_local_base_freq' is 10000.0"}},
+      {kLlama, R"({"rotary_pct": 0.25})", {"'rotary_pct' is 0.25"}},
+      {kLlama, R"({"model_type": "mistral"})", {"'sliding_window' is missing", "4096"}},
+      {kLlama,
+       R"({"model_type": "mistral", "sliding_window": 4096})",
+       {"'sliding_window' is 4096", "131072 and more"}},
       {kOuro, R"({"partial_rotary_factor": 0.25})", {"'partial_rotary_factor' is 0.25"}},
       {kOuro, R"({"rope_theta": 0.5})", {"'rope_theta' is 0.5", "from 1"}},
       {kOuro, R"({"quantization_config": {"bits": 4}})", {"'quantization_config'"}},

@@ -175,19 +175,4 @@ Result<GgufHeader> parse_gguf(std::span<const std::byte> file, const std::string
   return header;
 }
 
-Result<GgufFile> GgufFile::open(const std::string& path) {
-  GgufFile result;
-  LOOPLM_ASSIGN_OR_RETURN(result.file_, MappedFile::open(path));
-  LOOPLM_ASSIGN_OR_RETURN(result.header_, parse_gguf(result.file_.bytes(), path));
-  for (size_t i = 0; i < result.header_.tensors.size(); ++i) {
-    result.places_.emplace(result.header_.tensors[i].name, i);
-  }
-  return result;
-}
-
-const GgufTensor* GgufFile::find(const std::string& name) const {
-  const auto place = places_.find(name);
-  return place == places_.end() ? nullptr : &header_.tensors[place->second];
-}
-
 }  // namespace looplm

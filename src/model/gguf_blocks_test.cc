@@ -56,6 +56,16 @@ TEST(GgufBlocks, Q4HasTheFirstHalfInLowNibbles) {
   }
 }
 
+TEST(GgufBlocks, Q4WithMinimum) {
+  std::string block = half(kHalfOne) + half(kHalfQuarter);
+  for (int i = 0; i < 16; ++i) block += static_cast<char>(i | (15 - i) << 4);
+  const std::vector<float> values = read(GgmlType::kQ4_1, block);
+  for (int i = 0; i < 16; ++i) {
+    EXPECT_EQ(values[static_cast<size_t>(i)], static_cast<float>(i) + 0.25f);
+    EXPECT_EQ(values[static_cast<size_t>(i) + 16], static_cast<float>(15 - i) + 0.25f);
+  }
+}
+
 // Sets bits of a block from a list of (first bit, count, value), the layout written down once more
 // and element by element.
 void set_bits(std::string& block, int bit, int count, int value) {
@@ -124,10 +134,12 @@ TEST(GgufBlocks, OnlyWholeBlocks) {
 
 TEST(GgufBlocks, Names) {
   EXPECT_EQ(ggml_type_text(12), "Q4_K");
-  EXPECT_EQ(ggml_type_text(13), "Q5_K");
+  EXPECT_EQ(ggml_type_text(19), "IQ1_S");
   EXPECT_EQ(ggml_type_text(99), "type 99");
-  EXPECT_FALSE(ggml_type_from_code(13).has_value());
-  EXPECT_EQ(ggml_types_text(), "F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K");
+  EXPECT_FALSE(ggml_type_from_code(19).has_value());
+  EXPECT_EQ(ggml_types_text(),
+            "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, "
+            "IQ4_XS, MXFP4");
 }
 
 // Random blocks with the floats that llama.cpp's Python package makes of them.
@@ -146,7 +158,7 @@ TEST(GgufBlocks, AgreesWithThePublishedReader) {
     EXPECT_EQ(std::memcmp(values.data(), file.data(*expected), expected->bytes), 0) << tensor.name;
     ++compared;
   }
-  EXPECT_EQ(compared, 7);
+  EXPECT_EQ(compared, 16);
 }
 
 }  // namespace

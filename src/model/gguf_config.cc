@@ -1,8 +1,11 @@
 // A GGUF file's keys to ModelConfig.
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -33,16 +36,23 @@ struct FixedKey {
   const char* key;
   double harmless;
 };
-constexpr std::array<FixedKey, 8> kFixedKeys = {{
+constexpr FixedKey kFixedKeys[] = {
     {"expert_count", 0},
     {"attention.sliding_window", 0},
     {"attention.clamp_kqv", 0},
     {"attention.scale", 0},
     {"rope.scaling.factor", 1},
     {"rope.scale_linear", 1},
+    {"rope.scaling.attn_factor", 1},
     {"logit_scale", 1},
+    {"embedding_scale", 1},
     {"residual_scale", 1},
-}};
+};
+
+// What may stand under "rope." besides; any other key there is of a RoPE that looplm does not run.
+constexpr std::array<const char*, 5> kRopeKeys = {"rope.dimension_count", "rope.freq_base",
+                                                  "rope.scaling.type", "rope.scaling.finetuned",
+                                                  "rope.scaling.original_context_length"};
 
 // The file's keys, of which most begin with the architecture's name.
 class Keys {
@@ -63,7 +73,18 @@ class Keys {
   Result<std::string> string(const char* key, const std::string& absent) const {
     return gguf_string(metadata_, prefix_ + key, absent);
   }
-  Status refuse(const char* key, const std::string& found, const std::string& expected) const {
+  // Names, without the architecture's, of all keys that begin with `start`.
+  std::vector<std::string> beginning_with(const std::string& start) const {
+    std::vector<std::string> names;
+    const std::string full = prefix_ + start;
+    for (auto at = metadata_.lower_bound(full); at != metadata_.end(); ++at) {
+      if (!at->first.starts_with(full)) break;
+      names.push_back(at->first.substr(prefix_.size()));
+    }
+    return names;
+  }
+  Status refuse(const std::string& key, const std::string& found,
+                const std::string& expected) const {
     return unsupported(
         fmt::format("key '{}{}' is {}; looplm runs only {}", prefix_, key, found, expected));
   }
@@ -84,13 +105,6 @@ Result<std::string> read_architecture(const GgufMetadata& metadata) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string type, gguf_string(metadata, "general.type", "model"));
   if (type != "model") {
     return unsupported(fmt::format("key 'general.type' is '{}'; expected 'model'", type));
-  }
-  LOOPLM_ASSIGN_OR_RETURN(const int64_t parts, gguf_int(metadata, "split.count", 1, 0, 65535));
-  if (parts > 1) {
-    return unsupported(
-        fmt::format("key 'split.count' is {}; expected one file: merge the parts with llama.cpp's "
-                    "llama-gguf-split --merge",
-                    parts));
   }
   LOOPLM_ASSIGN_OR_RETURN(const std::string name,
                           gguf_string(metadata, "general.architecture", std::nullopt));
@@ -116,6 +130,14 @@ Status check_structure(const Keys& keys) {
   if (scaling != "none" && scaling != "linear") {
     return keys.refuse("rope.scaling.type", gguf_value_text(GgufValue(std::string_view(scaling))),
                        "'none'");
+  }
+  for (const std::string& key : keys.beginning_with("rope.")) {
+    if (std::find(kRopeKeys.begin(), kRopeKeys.end(), key) != kRopeKeys.end()) continue;
+    if (std::any_of(std::begin(kFixedKeys), std::end(kFixedKeys),
+                    [&](const FixedKey& fixed) { return key == fixed.key; })) {
+      continue;
+    }
+    return keys.refuse(key, "given", "plain RoPE, without it");
   }
   LOOPLM_ASSIGN_OR_RETURN(const bool causal, keys.flag("attention.causal", true));
   return causal ? Status() : keys.refuse("attention.causal", "false", "true");
@@ -158,12 +180,10 @@ Status read_vocabulary(const GgufFile& file, ModelConfig& config) {
                           gguf_int(metadata, "tokenizer.ggml.bos_token_id", -1, 0, last));
   LOOPLM_ASSIGN_OR_RETURN(config.pad_token_id,
                           gguf_int(metadata, "tokenizer.ggml.padding_token_id", -1, 0, last));
-  // The end of a text and, in chat models, the end of a turn.
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+  std::vector<int64_t>& ends = config.eos_token_ids;
+  for (const char* key : kGgufEndKeys) {
     LOOPLM_ASSIGN_OR_RETURN(const int64_t id, gguf_int(metadata, key, -1, 0, last));
-    if (id != -1 && (config.eos_token_ids.empty() || config.eos_token_ids[0] != id)) {
-      config.eos_token_ids.push_back(id);
-    }
+    if (id != -1 && std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
   }
   return {};
 }

@@ -22,17 +22,19 @@ void convert_rows(const GgufConversion& c, const std::byte* data, int64_t first,
   const GgmlBlock block = ggml_block(c.from->type);
   const int64_t stored_bytes = c.columns / block.elements * block.bytes;
   const bool plain = plain_dtype(c.from->type).has_value();
-  std::vector<float> floats(plain ? 0 : static_cast<size_t>(c.columns));
+  const auto columns = static_cast<size_t>(c.columns);
+  std::vector<float> floats(c.dtype == DType::kBf16 && !plain ? columns : 0);
   for (int64_t row = first; row < last; ++row) {
     const std::byte* from = data + stored_row(c, row) * stored_bytes;
     std::byte* to = c.to + row * c.columns * static_cast<int64_t>(dtype_size(c.dtype));
     if (plain) {
       std::memcpy(to, from, static_cast<size_t>(stored_bytes));
-      continue;
+    } else if (floats.empty()) {
+      read_ggml_blocks(c.from->type, from, {reinterpret_cast<float*>(to), columns});
+    } else {
+      read_ggml_blocks(c.from->type, from, floats);
+      std::transform(floats.begin(), floats.end(), reinterpret_cast<Bf16*>(to), to_bf16);
     }
-    read_ggml_blocks(c.from->type, from, floats);
-    auto* rounded = reinterpret_cast<Bf16*>(to);
-    for (size_t i = 0; i < floats.size(); ++i) rounded[i] = to_bf16(floats[i]);
   }
 }
 

@@ -1,4 +1,4 @@
-// Tensors of a GGUF file that cannot be used as they lie there: blocks become bf16, and rows of
+// Tensors of a GGUF file that cannot be used as they lie there: blocks become floats, and rows of
 // queries and keys go back into Hugging Face's order.
 #ifndef LOOPLM_MODEL_GGUF_CONVERT_H_
 #define LOOPLM_MODEL_GGUF_CONVERT_H_
@@ -16,7 +16,7 @@ namespace looplm {
 // A tensor of `rows` times `columns` that is turned into `to`.
 struct GgufConversion {
   const GgufTensor* from;
-  DType dtype;       // of `to`; blocks become bf16
+  DType dtype;       // of `to`; of blocks kF32, or kBf16, rounded
   int64_t head_dim;  // rows are reordered within heads of this size; 0: not
   int64_t rows;
   int64_t columns;

@@ -25,9 +25,7 @@ bool is_reordered(const std::string& parameter) {
 
 // "models/ouro.gguf" to "models/ouro.gate.safetensors".
 std::string gate_file_beside(const std::string& path) {
-  const std::string suffix = ".gguf";
-  const size_t stem = path.ends_with(suffix) ? path.size() - suffix.size() : path.size();
-  return path.substr(0, stem) + ".gate.safetensors";
+  return gguf_model_stem(path) + ".gate.safetensors";
 }
 
 // Decides where the gate comes from: the file named, the model's own file, the file beside it.
@@ -88,14 +86,14 @@ Status add_gate_tensor(const ParameterSpec& spec, Checkpoint& checkpoint) {
   return {};
 }
 
-Status add_tensor(const ParameterSpec& spec, Checkpoint& checkpoint,
+Status add_tensor(const ParameterSpec& spec, DType block_dtype, Checkpoint& checkpoint,
                   std::vector<GgufConversion>& conversions) {
   const std::string name = gguf_tensor_name(spec.name);
   const GgufTensor* tensor = checkpoint.gguf->find(name);
   if (tensor == nullptr) return not_found(fmt::format("no tensor '{}'", name));
   LOOPLM_RETURN_IF_ERROR(check_shape(name, tensor->shape, spec.shape));
   const std::optional<DType> plain = plain_dtype(tensor->type);
-  TensorView view{plain.value_or(DType::kBf16), tensor->shape, nullptr};
+  TensorView view{plain.value_or(block_dtype), tensor->shape, nullptr};
   const bool reordered = is_reordered(spec.name);
   if (plain.has_value() && !reordered) {
     view.data = checkpoint.gguf->data(*tensor);
@@ -118,6 +116,12 @@ Status check_unexpected(const Checkpoint& checkpoint) {
     if (expected.contains(tensor.name)) continue;
     // A constant that old converters stored.
     if (tensor.name.ends_with("attn_rot_embd.weight")) continue;
+    if (tensor.name == "rope_freqs.weight") {
+      return unsupported(
+          fmt::format("tensor '{}' scales RoPE's frequencies (as in Llama 3.1 and later); looplm "
+                      "runs only plain RoPE",
+                      tensor.name));
+    }
     return unsupported(
         fmt::format("unexpected tensor '{}'; a model of architecture {} with these keys has {} "
                     "tensors and none of that name",
@@ -143,10 +147,12 @@ Status fill(const std::string& path, const CheckpointOptions& options, Checkpoin
   LOOPLM_RETURN_IF_ERROR(find_tokenizer(path, checkpoint));
   checkpoint.specs = parameter_specs(checkpoint.config);
   std::vector<GgufConversion> conversions;
+  const DType usual = checkpoint.config.dtype == "bfloat16" ? DType::kBf16 : DType::kF32;
+  const DType block_dtype = options.block_dtype.value_or(usual);
   for (const ParameterSpec& spec : checkpoint.specs) {
     const bool beside = is_gate(spec) && !checkpoint.weights.files().empty();
     LOOPLM_RETURN_IF_ERROR(beside ? add_gate_tensor(spec, checkpoint)
-                                  : add_tensor(spec, checkpoint, conversions));
+                                  : add_tensor(spec, block_dtype, checkpoint, conversions));
   }
   LOOPLM_RETURN_IF_ERROR(check_unexpected(checkpoint));
   if (options.shapes_only) return {};

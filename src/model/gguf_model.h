@@ -7,6 +7,7 @@
 #ifndef LOOPLM_MODEL_GGUF_MODEL_H_
 #define LOOPLM_MODEL_GGUF_MODEL_H_
 
+#include <array>
 #include <string>
 
 #include "looplm/config.h"
@@ -21,6 +22,13 @@ namespace looplm {
 inline constexpr const char* kGgufGateWeightName = "early_exit_gate.weight";
 inline constexpr const char* kGgufGateBiasName = "early_exit_gate.bias";
 
+// Keys of the ids that end a text, a turn (of a chat) and a message (before a tool is run).
+inline constexpr std::array<const char*, 3> kGgufEndKeys = {
+    "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+
+// A chat template; named ones have ".NAME" behind it.
+inline constexpr const char* kGgufChatTemplateKey = "tokenizer.chat_template";
+
 // The file's name for a parameter of ours: "blk.3.ffn_down.weight".
 std::string gguf_tensor_name(const std::string& parameter);
 
@@ -30,8 +38,8 @@ std::string gguf_tensor_name(const std::string& parameter);
 Result<ModelConfig> gguf_model_config(const GgufFile& file);
 
 // open_checkpoint of a GGUF file. F32, F16 and BF16 tensors are used where they lie in the file
-// (queries and keys are copied, for their order); blocks are turned into bf16 buffers that the
-// checkpoint owns: 0.8 (Q4_K, Q8_0) to 2.1 ns (Q6_K) per element, so that Ouro-1.4B takes 1 to 3 s.
+// (queries and keys are copied, for their order); blocks are turned into floats in buffers that the
+// checkpoint owns: 0.1 (Q8_0) to 1.9 ns (Q6_K) per element, so that Ouro-1.4B takes up to 3 s.
 Result<Checkpoint> open_gguf_checkpoint(const std::string& path, const CheckpointOptions& options);
 
 }  // namespace looplm

@@ -225,7 +225,9 @@ TEST_F(GgufModel, RefusesKeysThatItCannotRun) {
   };
   EXPECT_OK(with(number("ouro.expert_count", 0)));
   EXPECT_ERROR_SAYS(with(number("ouro.expert_count", 8)), "m.gguf", "'ouro.expert_count' is 8");
-  EXPECT_ERROR_SAYS(with(number("split.count", 3)), "'split.count' is 3", "merge");
+  EXPECT_OK(with(number("ouro.rope.scaling.original_context_length", 8192)));
+  EXPECT_ERROR_SAYS(with(number("ouro.rope.freq_base_swa", 10000)),
+                    "'ouro.rope.freq_base_swa' is given", "plain RoPE");
   EXPECT_ERROR_SAYS(with(number("tokenizer.ggml.bos_token_id", 96)), "bos_token_id' is 96",
                     "0 to 95");
   EXPECT_ERROR_SAYS(
@@ -267,7 +269,9 @@ TEST_F(GgufModel, RefusesMissingMisshapenAndUnexpectedTensors) {
   EXPECT_ERROR_SAYS(open(file), "'blk.0.attn_norm.weight' is [2, 32]; expected [64]");
   file = model(GgmlType::kF32);
   file.add_tensor({"rope_freqs.weight", {8}, 0, std::string(32, '\0')});
-  EXPECT_ERROR_SAYS(open(file), "unexpected tensor 'rope_freqs.weight'");
+  EXPECT_ERROR_SAYS(open(file), "'rope_freqs.weight'", "only plain RoPE");
+  file.tensors().back().name = "rope_factors_long.weight";
+  EXPECT_ERROR_SAYS(open(file), "unexpected tensor 'rope_factors_long.weight'");
   file = model(GgmlType::kF32);
   file.add_tensor({"blk.0.attn_rot_embd.weight", {8}, 0, std::string(32, '\0')});
   EXPECT_OK(open(file));

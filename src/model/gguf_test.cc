@@ -183,7 +183,7 @@ TEST(Gguf, RefusesBadTensors) {
   EXPECT_ERROR_SAYS(with({"c", {-4}, kF32, ""}), "dimension 0 is -4");
   EXPECT_ERROR_SAYS(with({"c", {1 << 30, 1 << 30, 1 << 30}, kF32, ""}), "2^63");
   EXPECT_ERROR_SAYS(with({"c", {int64_t{1} << 62}, kF32, ""}), "2^64");
-  EXPECT_ERROR_SAYS(with({"c", {256}, 13, ""}), "tensor 'c'", "is Q5_K; looplm reads", "Q4_K");
+  EXPECT_ERROR_SAYS(with({"c", {256}, 19, ""}), "tensor 'c'", "is IQ1_S; looplm reads", "Q4_K");
   EXPECT_ERROR_SAYS(with({"c", {256}, 777, ""}), "is type 777");
   EXPECT_ERROR_SAYS(with({"c", {48, 2}, 8, ""}), "48 elements are Q8_0", "multiple of 32");
   EXPECT_ERROR_SAYS(with({"c", {9}, kF32, floats(8)}), "reach beyond");

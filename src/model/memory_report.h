@@ -1,4 +1,4 @@
-// What running a model needs in memory, computed from its config alone.
+// What running a model needs in memory, computed without loading it.
 #ifndef LOOPLM_MODEL_MEMORY_REPORT_H_
 #define LOOPLM_MODEL_MEMORY_REPORT_H_
 
@@ -8,13 +8,12 @@
 #include "looplm/kv_policy.h"
 
 #include "tensor/dtype.h"
-#include "tensor/memory_plan.h"
 
 namespace looplm {
 
-// Keys and values of one position in one plane: 2 * layers * kv_heads * head_dim elements. 196,608
-// bytes for Ouro-1.4B in bf16, so 768 KiB per token with four planes.
-uint64_t kv_bytes_per_token_per_plane(const ModelConfig& config, DType kv_dtype);
+// Keys and values of one position in one plane: 2 * layers * kv_heads * head_dim elements, and the
+// scales of int8. 196,608 bytes for Ouro-1.4B in bf16, so 768 KiB per token with four planes.
+uint64_t kv_bytes_per_token_per_plane(const ModelConfig& config, KvType type);
 
 // One sequence.
 struct KvNeed {
@@ -26,23 +25,25 @@ struct KvNeed {
   }
 };
 
-struct MemoryRequest {
+struct KvRequest {
   int64_t prompt_tokens = 0;  // of the context, those given; 0 to context_tokens
   int64_t context_tokens = 0;
   int64_t loops = 0;  // 0: the config's
-  DType weight_dtype = DType::kBf16;
-  DType kv_dtype = DType::kBf16;
-  KvPolicy kv_policy = KvPolicy::kFull;
+  KvType type = KvType::kBf16;
+  KvPolicy policy = KvPolicy::kFull;
 };
 
-KvNeed kv_need(const ModelConfig& config, const MemoryRequest& request);
+KvNeed kv_need(const ModelConfig& config, const KvRequest& request);
+
+// What fits into memory beside the weights with the planes of all loops kept.
+struct KvRoom {
+  int64_t context = 0;  // of a single stream: tokens, at most the model's positions
+  int64_t streams = 0;  // of the context asked for
+};
+KvRoom kv_room(const ModelConfig& config, KvType type, uint64_t bytes, int64_t context);
 
 // Bytes of all parameters in that dtype: 2,869,305,346 for Ouro-1.4B in bf16.
 uint64_t weight_bytes(const ModelConfig& config, DType dtype);
-
-// Weights by kind and the cache's peak, for batch 1. Activations are not counted: they are a few
-// rows while decoding, and depend on the chunk size while a prompt is read.
-MemoryPlan model_memory_plan(const ModelConfig& config, const MemoryRequest& request);
 
 }  // namespace looplm
 

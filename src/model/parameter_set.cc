@@ -5,7 +5,7 @@
 
 namespace looplm {
 
-ParameterSet::ParameterSet(const ModelConfig& config) : specs_(parameter_specs(config)) {
+ParameterSet::ParameterSet(std::vector<ParameterSpec> specs) : specs_(std::move(specs)) {
   int64_t total = 0;
   for (size_t i = 0; i < specs_.size(); ++i) {
     offsets_.push_back(total);

@@ -1,5 +1,5 @@
-// All parameters of a model in one fp32 buffer, in the order of parameter_specs: what training
-// updates, and the layout that gradients and optimiser moments share.
+// Parameters in one fp32 buffer: what training updates, and the layout that gradients and optimiser
+// moments share. All of a model, in the order of parameter_specs, or a part of them.
 //
 // Nothing lies between neighbours, so the query, key and value matrices of a block form one matrix,
 // as do its gate and up projections.
@@ -22,7 +22,8 @@ namespace looplm {
 class ParameterSet {
  public:
   // All zero.
-  explicit ParameterSet(const ModelConfig& config);
+  explicit ParameterSet(const ModelConfig& config) : ParameterSet(parameter_specs(config)) {}
+  explicit ParameterSet(std::vector<ParameterSpec> specs);
 
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   int64_t size() const { return static_cast<int64_t>(values_.size()); }

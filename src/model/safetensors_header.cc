@@ -113,7 +113,9 @@ Status read_tensor(const Json& value, uint64_t data_bytes, StoredTensor& tensor)
   return check_size(tensor);
 }
 
+// The reference library reads null as none; it refuses null as a value inside, as this does.
 Status read_metadata(const Json& value, SafetensorsMetadata& metadata) {
+  if (value.is_null()) return {};
   if (!value.is_object()) return invalid_argument("'__metadata__' is not an object");
   for (const auto& [key, text] : value.items()) {
     if (!text.is_string()) return invalid_argument("'__metadata__' holds more than strings");

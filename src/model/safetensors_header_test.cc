@@ -51,6 +51,18 @@ TEST(SafetensorsHeader, ReadsWhatTheFormatAllows) {
   EXPECT_OK(parse(file_of("{}", 0)));
 }
 
+// As the reference library (0.8) reads them.
+TEST(SafetensorsHeader, NullMetadataAreNone) {
+  const std::string f32 = "\"a\":" + tensor("F32", "[2]", "[0,8]");
+  for (const char* metadata : {"null", "{}"}) {
+    const Result<SafetensorsHeader> header =
+        parse(file_of(fmt::format("{{\"__metadata__\":{},{}}}", metadata, f32), 8));
+    ASSERT_OK(header);
+    EXPECT_TRUE(header.value().metadata.empty());
+    EXPECT_EQ(header.value().tensors.size(), 1u);
+  }
+}
+
 struct HostileHeader {
   std::string json;
   size_t data_bytes;
@@ -102,6 +114,7 @@ TEST(SafetensorsHeader, RefusesEveryLie) {
       {"{\"a\":" + f32 + "}", 7, {"[0, 8]", "<= 7"}},
       {"{}", 1, {"1 bytes after"}},
       {R"({"__metadata__":{"step":3}})", 0, {"'__metadata__' holds more than strings"}},
+      {R"({"__metadata__":{"step":null}})", 0, {"'__metadata__' holds more than strings"}},
       {R"({"__metadata__":["pt"]})", 0, {"'__metadata__' is not an object"}},
   };
   for (const HostileHeader& hostile : cases) {

@@ -125,6 +125,9 @@ bool is_vector(const ParameterSpec& spec) {
          spec.role == ParameterRole::kGateBias;
 }
 
+// Of an embedding table stored in `dtype`. Not F16, so that new values of any size fit.
+DType held_embedding(DType dtype) { return dtype == DType::kBf16 ? DType::kBf16 : DType::kF32; }
+
 // Copies elements, rounded where `to` is narrower.
 void copy_elements(const TensorView& from, DType to, std::byte* out, Device& device) {
   constexpr int64_t kElements = int64_t{1} << 16;
@@ -146,21 +149,53 @@ void copy_elements(const TensorView& from, DType to, std::byte* out, Device& dev
 
 }  // namespace
 
+namespace {
+
+struct MatrixShape {
+  int64_t terms;
+  int64_t columns;
+  Quant quant;
+};
+
+struct BlockShapes {
+  BlockShapes(const ModelConfig& c, const BlockQuants& quants)
+      : qkv{c.hidden_size, c.query_size() + 2 * c.kv_size(), quants.qkv},
+        output{c.query_size(), c.hidden_size, quants.output},
+        gate_up{c.hidden_size, 2 * c.intermediate_size, quants.gate_up},
+        down{c.intermediate_size, c.hidden_size, quants.down} {}
+
+  MatrixShape qkv;
+  MatrixShape output;
+  MatrixShape gate_up;
+  MatrixShape down;
+};
+
+MatrixShape head_shape(const ModelConfig& c, Quant quant) {
+  return {c.hidden_size, c.vocab_size, quant};
+}
+
+PackedMatrix empty_matrix(const MatrixShape& s, DType dtype) {
+  return s.quant == Quant::kNone ? PackedMatrix(s.terms, s.columns, dtype)
+                                 : PackedMatrix(s.terms, s.columns, s.quant);
+}
+
+uint64_t matrix_bytes(const MatrixShape& s, DType dtype) {
+  return s.quant == Quant::kNone ? PackedMatrix::packed_bytes(s.terms, s.columns, dtype)
+                                 : PackedMatrix::packed_bytes(s.terms, s.columns, s.quant);
+}
+
+}  // namespace
+
 void ModelWeights::allocate() {
-  const ModelConfig& c = config_;
-  const int64_t qkv = c.query_size() + 2 * c.kv_size();
-  blocks_.resize(static_cast<size_t>(c.layers));
-  const auto matrix_of = [&](int64_t terms, int64_t columns, Quant quant) {
-    return quant == Quant::kNone ? PackedMatrix(terms, columns, format_.dtype)
-                                 : PackedMatrix(terms, columns, quant);
-  };
+  const BlockShapes shapes(config_, format_.blocks);
+  blocks_.resize(static_cast<size_t>(config_.layers));
   for (BlockWeights& block : blocks_) {
-    block.qkv = matrix_of(c.hidden_size, qkv, format_.blocks.qkv);
-    block.output = matrix_of(c.query_size(), c.hidden_size, format_.blocks.output);
-    block.gate_up = matrix_of(c.hidden_size, 2 * c.intermediate_size, format_.blocks.gate_up);
-    block.down = matrix_of(c.intermediate_size, c.hidden_size, format_.blocks.down);
+    block.qkv = empty_matrix(shapes.qkv, format_.dtype);
+    block.output = empty_matrix(shapes.output, format_.dtype);
+    block.gate_up = empty_matrix(shapes.gate_up, format_.dtype);
+    block.down = empty_matrix(shapes.down, format_.dtype);
   }
-  head_ = matrix_of(c.hidden_size, c.vocab_size, format_.head);
+  head_ = empty_matrix(head_shape(config_, format_.head), format_.dtype);
 }
 
 namespace {
@@ -204,12 +239,15 @@ Result<ModelWeights> ModelWeights::load(const ModelConfig& config, const TensorS
       config, [&](const std::string& name) { return weights.vectors_.data() + offsets.at(name); },
       weights.blocks_, weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
   LOOPLM_ASSIGN_OR_RETURN(const TensorView stored, source(kEmbeddingName));
-  const DType dtype = stored.dtype == DType::kBf16 ? DType::kBf16 : DType::kF32;
-  weights.embedding_ = {dtype, {config.vocab_size, config.hidden_size}};
-  weights.table_ = Buffer<std::byte>(weights.embedding_.bytes());
-  weights.embedding_.data = weights.table_.data();
+  weights.allocate_embedding(stored.dtype);
   LOOPLM_RETURN_IF_ERROR(weights.update(source, device));
   return weights;
+}
+
+void ModelWeights::allocate_embedding(DType stored) {
+  embedding_ = {held_embedding(stored), {config_.vocab_size, config_.hidden_size}};
+  table_ = Buffer<std::byte>(embedding_.bytes());
+  embedding_.data = table_.data();
 }
 
 Status ModelWeights::update(const TensorSource& source, Device& device) {
@@ -241,23 +279,102 @@ void ModelWeights::pack(const TensorSource& source, Device& device) {
 
 ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const ModelConfig& config,
                                         DType dtype, Device& device) {
+  const TensorSource none = [](const std::string& name) -> Result<TensorView> {
+    return not_found(name);
+  };
+  return std::move(for_training(parameters, none, config, dtype, device)).value();
+}
+
+Result<ModelWeights> ModelWeights::for_training(const ParameterSet& trained,
+                                                const TensorSource& frozen,
+                                                const ModelConfig& config, DType dtype,
+                                                Device& device) {
+  const TensorSource of_set = trained.source();
+  const TensorSource all = [&](const std::string& name) {
+    return trained.contains(name) ? of_set(name) : frozen(name);
+  };
   ModelWeights weights(config, {dtype, {}, Quant::kNone});
+  Finder finder(config, all);
+  size_t copied = 0;  // floats
+  std::unordered_map<std::string, size_t> offsets;
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    finder.find(spec.name);
+    if (trained.contains(spec.name) || !is_vector(spec)) continue;
+    offsets[spec.name] = copied;
+    copied += static_cast<size_t>(spec.count());
+  }
+  LOOPLM_RETURN_IF_ERROR(finder.status());
   weights.allocate();
+  weights.vectors_ = Buffer<float>(copied);
+  for (const auto& [name, offset] : offsets) {
+    const TensorView view = finder.find(name);
+    read_as_float(view, {weights.vectors_.data() + offset, static_cast<size_t>(view.count())});
+  }
   bind_vectors(
-      config, [&](const std::string& name) { return parameters.find(name); }, weights.blocks_,
-      weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
-  weights.repack(parameters, device);
+      config,
+      [&](const std::string& name) {
+        return trained.contains(name) ? trained.find(name)
+                                      : weights.vectors_.data() + offsets.at(name);
+      },
+      weights.blocks_, weights.final_norm_, weights.gate_weight_, weights.gate_bias_);
+  const TensorView embedding = finder.find(kEmbeddingName);
+  if (trained.contains(kEmbeddingName)) {
+    weights.embedding_ = embedding;
+  } else {
+    weights.allocate_embedding(embedding.dtype);
+    copy_elements(embedding, weights.embedding_.dtype, weights.table_.data(), device);
+  }
+  weights.pack(all, device);
   return weights;
 }
 
-void ModelWeights::repack(const ParameterSet& parameters, Device& device) {
-  const TensorSource source = parameters.source();
-  embedding_ = std::move(source(kEmbeddingName)).value();
-  pack(source, device);
+void ModelWeights::repack(const ParameterSet& trained, Device& device) {
+  const TensorSource source = trained.source();
+  Finder finder(config_, source);
+  if (trained.contains(kEmbeddingName)) embedding_ = finder.find(kEmbeddingName);
+  if (trained.contains(head_name(config_))) {
+    pack_stack(std::array<TensorView, 1>{finder.find(head_name(config_))}, pack_rows, head_,
+               device);
+  }
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    if (!trained.contains(layer_parameter_name(layer, kQueryName))) continue;
+    pack_block(find_block(finder, layer), pack_rows, blocks_[static_cast<size_t>(layer)], device);
+  }
+  LOOPLM_CHECK(finder.status().ok(), "{}", finder.status().message());
+}
+
+uint64_t ModelWeights::planned_packed_bytes(const ModelConfig& c, DType dtype) {
+  const auto layers = static_cast<uint64_t>(c.layers);
+  const auto bytes = [dtype](int64_t terms, int64_t columns) {
+    return uint64_t{PackedMatrix::packed_bytes(terms, columns, dtype)};
+  };
+  return layers *
+             (bytes(c.hidden_size, c.query_size() + 2 * c.kv_size()) +
+              bytes(c.query_size(), c.hidden_size) + bytes(c.hidden_size, 2 * c.intermediate_size) +
+              bytes(c.intermediate_size, c.hidden_size)) +
+         bytes(c.hidden_size, c.vocab_size);
+}
+
+uint64_t ModelWeights::bytes(const ModelConfig& config, const MatrixFormat& format,
+                             DType embedding) {
+  const BlockShapes shapes(config, format.blocks);
+  uint64_t block = 0;
+  for (const MatrixShape& s : {shapes.qkv, shapes.output, shapes.gate_up, shapes.down}) {
+    block += matrix_bytes(s, format.dtype);
+  }
+  uint64_t total = static_cast<uint64_t>(config.layers) * block +
+                   matrix_bytes(head_shape(config, format.head), format.dtype);
+  for (const ParameterSpec& spec : parameter_specs(config)) {
+    if (is_vector(spec)) total += static_cast<uint64_t>(spec.count()) * sizeof(float);
+    if (spec.role == ParameterRole::kEmbedding) {
+      total += static_cast<uint64_t>(spec.count()) * dtype_size(held_embedding(embedding));
+    }
+  }
+  return total;
 }
 
 uint64_t ModelWeights::packed_bytes() const {
-  return block_bytes() + head_.bytes() + vectors_.bytes();
+  return block_bytes() + head_.bytes() + vectors_.bytes() + table_.bytes();
 }
 
 uint64_t ModelWeights::block_bytes() const {

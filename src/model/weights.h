@@ -52,11 +52,17 @@ class ModelWeights {
   // nothing has changed.
   Status update(const TensorSource& source, Device& device);
 
-  // Weights over a set whose values change: the embedding, the norms and the gate are read from the
-  // set directly, and repack() packs the matrices again.
+  // Weights over a set whose values change: its embedding, norms and gate are read from the set
+  // directly, and repack() packs its matrices again. A set of a part of the parameters holds all of
+  // a block's matrices or none; the others are frozen: asked of `frozen` and copied, here only.
+  static Result<ModelWeights> for_training(const ParameterSet& trained, const TensorSource& frozen,
+                                           const ModelConfig& config, DType dtype, Device& device);
+  // The same of a set of all parameters.
   static ModelWeights for_training(const ParameterSet& parameters, const ModelConfig& config,
                                    DType dtype, Device& device);
-  void repack(const ParameterSet& parameters, Device& device);
+  void repack(const ParameterSet& trained, Device& device);
+  // What packed_bytes() of such weights will be.
+  static uint64_t planned_packed_bytes(const ModelConfig& config, DType dtype);
 
   const ModelConfig& config() const { return config_; }
   const MatrixFormat& format() const { return format_; }
@@ -67,6 +73,8 @@ class ModelWeights {
   const PackedMatrix& head() const { return head_; }          // terms E, columns V
   const TensorView& embedding() const { return embedding_; }  // (V, E)
   uint64_t packed_bytes() const;
+  // The same of a model that would be loaded, from a file with its embedding table in that dtype.
+  static uint64_t bytes(const ModelConfig& config, const MatrixFormat& format, DType embedding);
   // Bytes of matrices that one trip through the stack reads, and one read-out.
   uint64_t block_bytes() const;
   uint64_t head_bytes() const { return head_.bytes(); }
@@ -76,11 +84,13 @@ class ModelWeights {
       : config_(config), format_(format) {}
   void allocate();
   void pack(const TensorSource& source, Device& device);
+  void allocate_embedding(DType stored);
 
   ModelConfig config_;
   MatrixFormat format_;
   std::vector<BlockWeights> blocks_;
-  // Of a loaded model: norms and gate in the order of parameter_specs, and the embedding table.
+  // Norms and gate in the order of parameter_specs, and the embedding table: of a loaded model all,
+  // of one in training those that are frozen.
   Buffer<float> vectors_;
   Buffer<std::byte> table_;
   const float* final_norm_ = nullptr;

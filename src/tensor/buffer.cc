@@ -16,18 +16,22 @@ size_t rounded_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit 
 
 }  // namespace
 
+size_t allocated_bytes(size_t bytes) {
+  return rounded_up(bytes, bytes < kHugePage ? kLine : kHugePage);
+}
+
 std::byte* allocate_aligned(size_t bytes) {
   if (bytes == 0) return nullptr;
   if (bytes > SIZE_MAX - kHugePage) throw std::bad_alloc();
   if (bytes < kHugePage) {
-    void* data = std::aligned_alloc(kLine, rounded_up(bytes, kLine));
+    void* data = std::aligned_alloc(kLine, allocated_bytes(bytes));
     if (data == nullptr) throw std::bad_alloc();
     std::memset(data, 0, bytes);
     return static_cast<std::byte*>(data);
   }
   // Over-map by one huge page, then give back what lies outside the aligned range. Fresh maps are
   // zero.
-  const size_t size = rounded_up(bytes, kHugePage);
+  const size_t size = allocated_bytes(bytes);
   if (size > SIZE_MAX - kHugePage) throw std::bad_alloc();
   void* map = ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -47,7 +51,7 @@ void free_aligned(std::byte* data, size_t bytes) {
   if (bytes < kHugePage) {
     std::free(data);
   } else {
-    ::munmap(data, rounded_up(bytes, kHugePage));
+    ::munmap(data, allocated_bytes(bytes));
   }
 }
 

@@ -14,6 +14,8 @@ namespace looplm {
 // transparent huge pages: streaming a multi-gigabyte weight through 4 KiB pages costs a page walk
 // every 64 lines. Throws std::bad_alloc when memory is out.
 std::byte* allocate_aligned(size_t bytes);
+// What allocate_aligned(bytes) takes of the machine's memory.
+size_t allocated_bytes(size_t bytes);
 void free_aligned(std::byte* data, size_t bytes);
 
 template <typename T>

@@ -128,7 +128,14 @@ const AddedTokenMatcher::Entry* AddedTokenMatcher::longest_at(std::string_view t
   return found;
 }
 
+bool any_overlaps(std::span<const TextRange> ranges, size_t begin, size_t end) {
+  const auto after = std::partition_point(
+      ranges.begin(), ranges.end(), [&](const TextRange& range) { return range.end <= begin; });
+  return after != ranges.end() && after->begin < end;
+}
+
 void AddedTokenMatcher::split(std::string_view text, bool parse_special,
+                              std::span<const TextRange> foreign,
                               std::vector<Piece>& pieces) const {
   size_t done = 0;
   const auto put_text = [&](size_t end) {
@@ -145,7 +152,7 @@ void AddedTokenMatcher::split(std::string_view text, bool parse_special,
     size_t begin = i;
     size_t end = i + entry->pattern.size();
     i = end;
-    if (token.special && !parse_special) continue;
+    if (token.special && (!parse_special || any_overlaps(foreign, begin, end))) continue;
     if (token.single_word && within_word(text, begin, end)) continue;
     if (token.lstrip) begin = std::max(skip_space_left(text, begin), done);
     if (token.rstrip) end = skip_space_right(text, end);

@@ -5,11 +5,13 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "looplm/status.h"
+#include "looplm/tokenizer.h"
 
 #include "base/json.h"
 
@@ -30,6 +32,9 @@ struct AddedToken {
 
 Result<std::vector<AddedToken>> read_added_tokens(const Json& file);
 
+// Whether one of the ranges, in order and apart, shares a byte with [begin, end).
+bool any_overlaps(std::span<const TextRange> ranges, size_t begin, size_t end);
+
 // Finds tokens in text: leftmost, and of those that start together the longest.
 class AddedTokenMatcher {
  public:
@@ -43,8 +48,10 @@ class AddedTokenMatcher {
     std::string_view text;
     int32_t id;  // of the token that this is; -1: text between tokens
   };
-  // Cuts `text`, valid UTF-8, into pieces; appends them.
-  void split(std::string_view text, bool parse_special, std::vector<Piece>& pieces) const;
+  // Cuts `text`, valid UTF-8, into pieces; appends them. Special tokens are recognised outside of
+  // `foreign` (see EncodeOptions) where `parse_special` is on.
+  void split(std::string_view text, bool parse_special, std::span<const TextRange> foreign,
+             std::vector<Piece>& pieces) const;
 
  private:
   struct Node {

@@ -25,6 +25,8 @@ class TokenTable {
   void reserve(size_t tokens, size_t bytes);
   // A later token with the same bytes does not replace an earlier one.
   void add(int32_t id, std::string_view bytes);
+  // A token that find() does not know.
+  void add_unfound(int32_t id, std::string_view bytes);
   int32_t find(std::string_view bytes) const;  // -1: none
   std::string_view bytes(int32_t id) const;
   int32_t end_id() const { return static_cast<int32_t>(spans_.size()); }
@@ -33,6 +35,7 @@ class TokenTable {
   struct Span {
     uint32_t begin = 0;
     uint32_t size = 0;
+    bool found = false;  // by find()
   };
   void grow(size_t slots);
 

@@ -96,9 +96,15 @@ Status BytePairEncoder::read_vocabulary(const Json& node) {
     }
     taken[static_cast<size_t>(id)] = true;
     ids_.emplace(text, id);
-    // A token with a character outside the alphabet stands for its own UTF-8, as in the decoder of
-    // the reference library.
-    tokens_.add(id, alphabet.bytes_of(text).value_or(text));
+    // A token with a character outside the alphabet stands for its own UTF-8 when it is decoded, as
+    // in the reference library. No text is encoded to it, since words are looked up in the
+    // alphabet.
+    const std::optional<std::string> bytes = alphabet.bytes_of(text);
+    if (bytes) {
+      tokens_.add(id, *bytes);
+    } else {
+      tokens_.add_unfound(id, text);
+    }
   }
   for (int byte = 0; byte < 256; ++byte) {
     std::string character;

@@ -151,6 +151,32 @@ TEST(TokenizerFile, SpecialTokensInTextOnlyWhenAsked) {
   EXPECT_EQ(t.decode(std::vector<int32_t>{'a', 258}, false), "a<x>");
 }
 
+TEST(TokenizerFile, SpecialTokensStayTextInForeignPartsAndAcrossTheirBorders) {
+  const auto with = [](bool normalized) {
+    const std::string file = small_file([&](Json& json) {
+      json["added_tokens"] = Json::array(
+          {{{"id", 258}, {"content", "<x>"}, {"special", true}, {"normalized", normalized}},
+           {{"id", 259}, {"content", "<y>"}, {"special", false}}});
+    });
+    return Tokenizer::parse(file, "small").value();
+  };
+  const auto ids = [](const Tokenizer& t, std::string_view text, std::vector<TextRange> foreign) {
+    return t.encode(text, {.as = EncodeAs::kContinuation, .foreign = foreign}).value();
+  };
+  const auto raw = with(false);
+  EXPECT_THAT(ids(*raw, "<x><x>", {}), ElementsAre(258, 258));
+  EXPECT_THAT(ids(*raw, "<x><x>", {{0, 3}}), ElementsAre('<', 'x', '>', 258));
+  EXPECT_THAT(ids(*raw, "<x><x>", {{3, 6}}), ElementsAre(258, '<', 'x', '>'));
+  EXPECT_THAT(ids(*raw, "<x><x>", {{2, 4}}), ElementsAre('<', 'x', '>', '<', 'x', '>'));
+  EXPECT_THAT(ids(*raw, "<x>a<x>", {{3, 4}}), ElementsAre(258, 'a', 258));
+  EXPECT_THAT(ids(*raw, "<y>", {{0, 3}}), ElementsAre(259));  // no special token
+  EXPECT_THAT(ids(*raw, "<x>\xff", {{3, 4}}), testing::Not(testing::Contains(258)));
+  // Found after normalisation: foreign text anywhere in the piece counts.
+  const auto normalized = with(true);
+  EXPECT_THAT(ids(*normalized, "<x>a", {}), ElementsAre(258, 'a'));
+  EXPECT_THAT(ids(*normalized, "<x>a", {{0, 3}}), ElementsAre('<', 'x', '>', 'a'));
+}
+
 // Ids 258 and 259 around every text, as a template says it.
 void add_template(Json& file) {
   file["added_tokens"] = Json::array({{{"id", 258}, {"content", "<s>"}, {"special", true}},
@@ -236,6 +262,54 @@ TEST(TokenizerFile, APatternThatNeedsTooManyStepsIsAnErrorThatNamesIt) {
   EXPECT_ERROR_SAYS((*tokenizer)->encode(std::string(64, 'a') + "b"),
                     "regular expression '(a+)+$' on a text of 65 bytes");
   EXPECT_OK((*tokenizer)->encode("aaa"));
+}
+
+TEST(TokenizerFile, ATokenOutsideTheByteAlphabetIsOnlyDecoded) {
+  // Hugging Face tokenizers 0.23.3: bytes for the first text, 260 for the second.
+  auto tokenizer = Tokenizer::parse(small_file([](Json& file) {
+                                      file["model"]["ignore_merges"] = true;
+                                      file["model"]["vocab"]["\u6F22"] = 258;
+                                      file["model"]["vocab"]["a b"] = 259;
+                                      file["model"]["vocab"]["\u00E6\u00BC\u00A2x"] = 260;
+                                    }),
+                                    "small");
+  ASSERT_OK(tokenizer.status());
+  const Tokenizer& t = **tokenizer;
+  EXPECT_THAT(t.encode("\u6F22").value(), ElementsAre(0xE6, 0xBC, 0xA2));
+  EXPECT_THAT(t.encode("\u6F22x").value(), ElementsAre(260));
+  EXPECT_EQ(t.decode(std::vector<int32_t>{258, 259}), "\u6F22a b");
+}
+
+TEST(AddedTokens, DecodeToTheirOwnLetters) {
+  // Each of these letters stands for another byte in the byte-level alphabet.
+  const std::vector<std::string> contents = {"viva\u010D", "caf\u00E9", "\u0111em", "\u0120x",
+                                             "\u6F22"};
+  auto tokenizer = Tokenizer::parse(
+      small_file([&](Json& file) {
+        for (const std::string& content : contents) {
+          const bool special = content == "caf\u00E9";
+          file["added_tokens"].push_back({{"id", 258 + file["added_tokens"].size()},
+                                          {"content", content},
+                                          {"special", special},
+                                          {"normalized", content == "\u0111em"}});
+        }
+      }),
+      "small");
+  ASSERT_OK(tokenizer.status());
+  const Tokenizer& t = **tokenizer;
+  std::string all;
+  for (size_t i = 0; i < contents.size(); ++i) {
+    const auto id = static_cast<int32_t>(258 + i);
+    EXPECT_THAT(t.encode(contents[i]).value(), ElementsAre(id));
+    EXPECT_EQ(t.bytes(id), contents[i]);
+    EXPECT_EQ(t.decode(std::vector<int32_t>{id}, false), contents[i]);
+    all += contents[i];
+  }
+  EXPECT_EQ(t.decode(t.encode(all).value(), false), all);
+  // Tokens of the vocabulary are of the alphabet.
+  EXPECT_EQ(t.bytes(t.id_of("\u010D").value()), "\r");
+  Detokenizer stream(t, /*skip_special=*/false);
+  EXPECT_EQ(stream.push(259), "caf\u00E9");
 }
 
 TEST(TokenizerFile, DamageIsNamed) {

@@ -39,7 +39,7 @@ void TokenTable::grow(size_t slots) {
   slots_.assign(slots, -1);
   used_ = 0;
   for (size_t id = 0; id < spans_.size(); ++id) {
-    if (spans_[id].size == 0) continue;
+    if (!spans_[id].found) continue;
     const std::string_view token = bytes(static_cast<int32_t>(id));
     size_t slot = hash_bytes(token) & (slots - 1);
     bool known = false;
@@ -53,13 +53,18 @@ void TokenTable::grow(size_t slots) {
   }
 }
 
-void TokenTable::add(int32_t id, std::string_view token) {
+void TokenTable::add_unfound(int32_t id, std::string_view token) {
   LOOPLM_CHECK(id >= 0);
   if (static_cast<size_t>(id) >= spans_.size()) spans_.resize(static_cast<size_t>(id) + 1);
   spans_[static_cast<size_t>(id)] = {static_cast<uint32_t>(blob_.size()),
-                                     static_cast<uint32_t>(token.size())};
+                                     static_cast<uint32_t>(token.size()), false};
   blob_ += token;
+}
+
+void TokenTable::add(int32_t id, std::string_view token) {
+  add_unfound(id, token);
   if (token.empty()) return;
+  spans_[static_cast<size_t>(id)].found = true;
   if ((used_ + 1) * 2 > slots_.size()) {
     grow(std::bit_ceil((used_ + 1) * 4));
     return;  // grow() has put every span in its slot

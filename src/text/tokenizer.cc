@@ -49,7 +49,7 @@ Status Tokenizer::Parts::encode_piece(std::string_view text, bool parse_special,
     text = normal;
   }
   std::vector<AddedTokenMatcher::Piece> pieces;
-  normalized_added.split(text, parse_special, pieces);
+  normalized_added.split(text, parse_special, {}, pieces);
   for (const AddedTokenMatcher::Piece& piece : pieces) {
     if (piece.id >= 0) {
       ids.push_back(piece.id);
@@ -64,24 +64,29 @@ Status Tokenizer::Parts::encode_piece(std::string_view text, bool parse_special,
 Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
                                                const EncodeOptions& options) const {
   std::string repaired;
+  bool parse_special = options.parse_special;
   if (!is_utf8(text)) {
     repaired = repair_utf8(text);
     text = repaired;
+    parse_special = parse_special && options.foreign.empty();
   }
   const auto& [before, after] = parts_->post_processor;
   std::vector<int32_t> ids;
   ids.reserve(before.size() + text.size() / 4 + after.size() + 4);
   std::vector<AddedTokenMatcher::Piece> pieces;
-  parts_->raw_added.split(text, options.parse_special, pieces);
+  parts_->raw_added.split(text, parse_special, options.foreign, pieces);
   PreTokenizer::Cutter cutter(parts_->pre_tokenizer);
   BytePairEncoder::Scratch scratch;
   for (const AddedTokenMatcher::Piece& piece : pieces) {
     if (piece.id >= 0) {
       ids.push_back(piece.id);
-    } else {
-      LOOPLM_RETURN_IF_ERROR(
-          parts_->encode_piece(piece.text, options.parse_special, cutter, scratch, ids));
+      continue;
     }
+    // Normalisation moves places, so a piece with foreign parts is foreign as a whole there.
+    const auto begin = static_cast<size_t>(piece.text.data() - text.data());
+    const bool ours = !any_overlaps(options.foreign, begin, begin + piece.text.size());
+    LOOPLM_RETURN_IF_ERROR(
+        parts_->encode_piece(piece.text, parse_special && ours, cutter, scratch, ids));
   }
   if (options.lost_bytes != nullptr) {
     *options.lost_bytes += scratch.lost_bytes;

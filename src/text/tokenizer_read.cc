@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "text/byte_level.h"
 #include "text/tokenizer_parts.h"
 
 namespace looplm {
@@ -65,7 +64,6 @@ Result<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::read(const Json& fil
   LOOPLM_RETURN_IF_ERROR(check_decoder(field(file, "decoder")).with_context("decoder"));
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<AddedToken> added, read_added_tokens(file));
 
-  const ByteLevel alphabet;
   std::vector<AddedTokenMatcher::Entry> raw;
   std::vector<AddedTokenMatcher::Entry> normalized;
   parts->vocab_size = parts->encoder->tokens().end_id();
@@ -78,7 +76,9 @@ Result<std::unique_ptr<Tokenizer::Parts>> Tokenizer::Parts::read(const Json& fil
     const std::string found_as =
         token.normalized ? normalize(parts->normalization, token.content) : token.content;
     if (found_as.empty()) return invalid_argument("an added token that normalisation empties");
-    parts->added_bytes[token.id] = alphabet.bytes_of(found_as).value_or(found_as);
+    // Found in the text before it is written in the byte-level alphabet, so no byte of that: the
+    // c-caron of an added token is a letter, where that of another token is a carriage return.
+    parts->added_bytes[token.id] = found_as;
     parts->added_ids.emplace(token.content, token.id);
     parts->vocab_size = std::max(parts->vocab_size, int64_t{token.id} + 1);
     if (token.special) parts->special.insert(token.id);

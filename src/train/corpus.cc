@@ -1,16 +1,15 @@
 #include "train/corpus.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "text/utf8.h"
 
 namespace looplm {
 namespace {
-
-using Visit = std::function<Status(CorpusDocument)>;
-
-CorpusDocument plain(std::string_view text) { return {{std::string(text), true}}; }
 
 // Takes the next line, without its end, off the front of `rest`.
 std::string_view take_line(std::string_view& rest) {
@@ -49,44 +48,114 @@ Status add_turn(const Json& turn, const std::string& where, CorpusDocument& docu
   return {};
 }
 
-Status read_json_lines(std::string_view rest, const std::string& path, const Visit& visit) {
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const std::string_view line = take_line(rest);
-    if (is_blank(line)) continue;
-    const std::string where = fmt::format("{}:{}", path, number);
-    LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
-    LOOPLM_ASSIGN_OR_RETURN(CorpusDocument document, corpus_document(object, where));
-    std::erase_if(document, [](const CorpusSegment& s) { return s.text.empty(); });
-    if (!document.empty()) LOOPLM_RETURN_IF_ERROR(visit(std::move(document)));
-  }
-  return {};
-}
+// Reads one file's documents.
+class CorpusReader {
+ public:
+  using Visit = std::function<Status(CorpusDocument, int64_t line)>;
 
-Status read_paragraphs(std::string_view rest, const Visit& visit) {
-  const char* start = rest.data();  // of the paragraph so far
-  const char* end = start;          // of its last line, line end excluded
-  bool open = false;
-  while (!rest.empty()) {
-    const std::string_view line = take_line(rest);
-    if (is_blank(line)) {
-      if (open) LOOPLM_RETURN_IF_ERROR(visit(plain({start, end})));
-      open = false;
-      continue;
+  CorpusReader(const std::string& path, const CorpusOptions& options, const Visit& visit)
+      : path_(path), options_(options), visit_(visit) {}
+
+  Status read(std::string_view text) {
+    constexpr std::string_view kMark = "\xEF\xBB\xBF";
+    if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+    if (!options_.on_bad) LOOPLM_RETURN_IF_ERROR(check_text(text).with_context(path_));
+    if (path_.ends_with(".jsonl")) return read_json_lines(text);
+    switch (options_.split) {
+      case TextSplit::kParagraph:
+        return read_paragraphs(text);
+      case TextSplit::kLine:
+        return read_lines(text);
+      case TextSplit::kFile:
+        return is_blank(text) ? Status() : visit_text(text, 1);
     }
-    if (!open) start = line.data();
-    open = true;
-    end = line.data() + line.size();
+    return {};
   }
-  return open ? visit(plain({start, end})) : Status();
-}
 
-Status read_lines(std::string_view rest, const Visit& visit) {
-  while (!rest.empty()) {
-    const std::string_view line = take_line(rest);
-    if (!is_blank(line)) LOOPLM_RETURN_IF_ERROR(visit(plain(line)));
+ private:
+  // Of a whole file.
+  static Status check_text(std::string_view text) {
+    LOOPLM_RETURN_IF_ERROR(check_utf8(text));
+    const size_t zero = text.find('\0');
+    if (zero == std::string_view::npos) return {};
+    const auto line =
+        1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(zero), '\n');
+    return invalid_argument(fmt::format(
+        "byte {} (in line {}) is zero, as in UTF-16 and binary files; expected text", zero, line));
   }
-  return {};
-}
+  // Of one document, where bad ones are left out.
+  static Status check_document(std::string_view text, const std::string& where) {
+    const size_t at = std::min(first_broken_utf8(text), text.find('\0'));
+    if (at >= text.size()) return {};
+    return invalid_argument(fmt::format("{}: byte {} (0x{:02X}) is not UTF-8 text", where, at,
+                                        static_cast<unsigned char>(text[at])));
+  }
+
+  std::string place(int64_t line) const { return fmt::format("{}:{}", path_, line); }
+
+  Status visit_text(std::string_view text, int64_t line) const {
+    if (options_.on_bad) {
+      const Status good = check_document(text, place(line));
+      if (!good.ok()) return options_.on_bad(good);
+    }
+    return visit_({{std::string(text), true}}, line);
+  }
+
+  Status read_json_lines(std::string_view rest) const {
+    for (int64_t number = 1; !rest.empty(); ++number) {
+      const std::string_view line = take_line(rest);
+      if (is_blank(line)) continue;
+      Result<CorpusDocument> document = read_object(line, place(number));
+      if (!document.ok()) {
+        if (!options_.on_bad) return document.status();
+        LOOPLM_RETURN_IF_ERROR(options_.on_bad(document.status()));
+        continue;
+      }
+      std::erase_if(*document, [](const CorpusSegment& s) { return s.text.empty(); });
+      if (document->empty()) continue;
+      LOOPLM_RETURN_IF_ERROR(visit_(std::move(*document), number));
+    }
+    return {};
+  }
+
+  static Result<CorpusDocument> read_object(std::string_view line, const std::string& where) {
+    LOOPLM_RETURN_IF_ERROR(check_document(line, where));
+    LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
+    return corpus_document(object, where);
+  }
+
+  Status read_paragraphs(std::string_view rest) const {
+    const char* start = nullptr;  // of the paragraph so far; null between paragraphs
+    const char* end = nullptr;    // of its last line, line end excluded
+    int64_t first = 0;            // its first line
+    for (int64_t number = 1; !rest.empty(); ++number) {
+      const std::string_view line = take_line(rest);
+      if (is_blank(line)) {
+        if (start != nullptr) LOOPLM_RETURN_IF_ERROR(visit_text({start, end}, first));
+        start = nullptr;
+        continue;
+      }
+      if (start == nullptr) {
+        start = line.data();
+        first = number;
+      }
+      end = line.data() + line.size();
+    }
+    return start != nullptr ? visit_text({start, end}, first) : Status();
+  }
+
+  Status read_lines(std::string_view rest) const {
+    for (int64_t number = 1; !rest.empty(); ++number) {
+      const std::string_view line = take_line(rest);
+      if (!is_blank(line)) LOOPLM_RETURN_IF_ERROR(visit_text(line, number));
+    }
+    return {};
+  }
+
+  const std::string& path_;
+  const CorpusOptions& options_;
+  const Visit& visit_;
+};
 
 }  // namespace
 
@@ -135,22 +204,10 @@ Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokeni
   return result;
 }
 
-Status read_corpus(const std::string& path, TextSplit split, const Visit& visit) {
+Status read_corpus(const std::string& path, const CorpusOptions& options,
+                   const CorpusReader::Visit& visit) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  if (path.ends_with(".jsonl")) return read_json_lines(file.text(), path, visit);
-  Status status;
-  switch (split) {
-    case TextSplit::kParagraph:
-      status = read_paragraphs(file.text(), visit);
-      break;
-    case TextSplit::kLine:
-      status = read_lines(file.text(), visit);
-      break;
-    case TextSplit::kFile:
-      if (!is_blank(file.text())) status = visit(plain(file.text()));
-      break;
-  }
-  return status.with_context(path);
+  return CorpusReader(path, options, visit).read(file.text());
 }
 
 }  // namespace looplm

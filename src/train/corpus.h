@@ -8,6 +8,7 @@
 #ifndef LOOPLM_TRAIN_CORPUS_H_
 #define LOOPLM_TRAIN_CORPUS_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -33,10 +34,19 @@ struct CorpusSegment {
 };
 using CorpusDocument = std::vector<CorpusSegment>;
 
-// Calls `visit` with each document that is not empty, in the file's order. Stops at the first
-// error, of the file or of `visit`; errors name the file and the line.
-Status read_corpus(const std::string& path, TextSplit split,
-                   const std::function<Status(CorpusDocument)>& visit);
+struct CorpusOptions {
+  TextSplit split = TextSplit::kParagraph;
+  // Hears why a document cannot be read; if it returns OK, reading goes on with the next one.
+  // Empty: the first such document is the error.
+  std::function<Status(const Status& why)> on_bad{};
+};
+
+// Calls `visit` with each document that is not empty, in the file's order, and the line it begins
+// in. Bad documents are objects of another form, broken JSON, and text that is not UTF-8 or has
+// zero bytes, as UTF-16 and binary files have. Stops at the first error, of the file, of `on_bad`
+// or of `visit`; errors name the file and the line. A byte order mark of UTF-8 is no text.
+Status read_corpus(const std::string& path, const CorpusOptions& options,
+                   const std::function<Status(CorpusDocument, int64_t line)>& visit);
 
 // A document as it is learnt and measured.
 struct DocumentIds {

@@ -7,6 +7,7 @@
 
 #include "looplm/tokenizer_trainer.h"
 
+#include "model/tokenizer_files.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 #include "train/data_loader.h"
@@ -26,16 +27,22 @@ class CorpusTest : public testing::Test {
   }
   std::vector<std::string> documents(const std::string& path, TextSplit split) {
     std::vector<std::string> out;
-    status_ = read_corpus(path, split, [&](const CorpusDocument& document) {
-      out.emplace_back();
-      for (const CorpusSegment& s : document) out.back() += s.learnt ? s.text : s.text + "|";
-      return Status();
-    });
+    lines_.clear();
+    status_ = read_corpus(path, {.split = split, .on_bad = on_bad_},
+                          [&](const CorpusDocument& document, int64_t line) {
+                            lines_.push_back(line);
+                            out.emplace_back();
+                            for (const CorpusSegment& s : document)
+                              out.back() += s.learnt ? s.text : s.text + "|";
+                            return Status();
+                          });
     return out;
   }
 
   TempDir dir_;
   Status status_;
+  std::vector<int64_t> lines_;  // of the documents read last
+  std::function<Status(const Status&)> on_bad_;
 };
 
 TEST_F(CorpusTest, CutsPlainTextAsAsked) {
@@ -77,6 +84,53 @@ TEST_F(CorpusTest, ErrorsNameFileLineAndField) {
   EXPECT_THAT(error("{\"text\": \"cut"), HasSubstr("not valid JSON"));
   documents(dir_.file("missing.txt"), TextSplit::kLine);
   EXPECT_THAT(status_.message(), HasSubstr("missing.txt"));
+}
+
+TEST_F(CorpusTest, SaysInWhichLineADocumentBegins) {
+  const std::string path = write("a.txt", "\none\ntwo\n\n\nthree\n");
+  documents(path, TextSplit::kParagraph);
+  EXPECT_THAT(lines_, ElementsAre(2, 6));
+  documents(path, TextSplit::kLine);
+  EXPECT_THAT(lines_, ElementsAre(2, 3, 6));
+  documents(write("a.jsonl", "{\"text\": \"\"}\n\n{\"text\": \"x\"}\n"), TextSplit::kLine);
+  EXPECT_THAT(lines_, ElementsAre(3));
+}
+
+TEST_F(CorpusTest, TextThatIsNotUtf8IsAnErrorOrLeftOut) {
+  using namespace std::string_literals;
+  EXPECT_THAT(documents(write("mark.txt", "\xEF\xBB\xBFone\ntwo\n"), TextSplit::kLine),
+              ElementsAre("one", "two"));
+  EXPECT_THAT(documents(write("mark.jsonl", "\xEF\xBB\xBF{\"text\": \"x\"}\n"), TextSplit::kLine),
+              ElementsAre("x"));
+  const std::string latin = write("latin.txt", "caf\xC3\xA9\ncaf\xE9 au lait\n\nmore\n");
+  const std::string wide = write("wide.txt", "\xFF\xFEh\0i\0\n\0"s);
+  const std::string unmarked = write("unmarked.txt", "h\0i\0\n\0"s);
+  const std::string json = write("latin.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xE9\"}\n");
+  for (TextSplit split : {TextSplit::kParagraph, TextSplit::kLine, TextSplit::kFile}) {
+    EXPECT_THAT(documents(latin, split), ElementsAre());
+    EXPECT_ERROR_SAYS(status_, "latin.txt", "byte 9 (0xE9, in line 2)", "UTF-8");
+    documents(wide, split);
+    EXPECT_ERROR_SAYS(status_, "wide.txt", "UTF-16");
+    documents(unmarked, split);
+    EXPECT_ERROR_SAYS(status_, "unmarked.txt", "byte 1 (in line 1) is zero", "UTF-16");
+    documents(json, split);
+    EXPECT_ERROR_SAYS(status_, "latin.jsonl", "line 2", "UTF-8");
+  }
+  std::vector<std::string> bad;
+  on_bad_ = [&bad](const Status& why) {
+    bad.push_back(why.message());
+    return Status();
+  };
+  EXPECT_THAT(documents(latin, TextSplit::kLine), ElementsAre("caf\xC3\xA9", "more"));
+  EXPECT_THAT(documents(latin, TextSplit::kParagraph), ElementsAre("more"));
+  EXPECT_THAT(documents(json, TextSplit::kLine), ElementsAre("a"));
+  documents(wide, TextSplit::kFile);
+  EXPECT_OK(status_);
+  ASSERT_EQ(bad.size(), 4u);
+  EXPECT_THAT(bad[0], HasSubstr("latin.txt:2: byte 3 (0xE9)"));
+  EXPECT_THAT(bad[1], HasSubstr("latin.txt:1: byte 9 (0xE9)"));
+  EXPECT_THAT(bad[2], HasSubstr("latin.jsonl:2"));
+  EXPECT_THAT(bad[3], HasSubstr("wide.txt:1: byte 0 (0xFF)"));
 }
 
 class ShardBuilderTest : public CorpusTest {
@@ -167,13 +221,52 @@ TEST_F(ShardBuilderTest, TextWithoutTokensIsAnErrorOrCounted) {
   json_["model"]["merges"] = Json::array();
   tokenizer_ = Tokenizer::parse(json_.dump(), "test").value();
   file_ = write("sums.txt", "1+1=2\n#a+19=9\n");
-  EXPECT_ERROR_SAYS(build(2, "sums.tokens"), "sums.txt, document 2", "'9'", "2 bytes");
+  EXPECT_ERROR_SAYS(build(2, "sums.tokens"), "sums.txt:2", "'9'", "2 bytes");
   EXPECT_FALSE(std::filesystem::exists(dir_.file("sums.tokens")));
   options_.allow_loss = true;
   const Result<ShardBuildSummary> s = build(2, "sums.tokens");
   ASSERT_OK(s.status());
   EXPECT_EQ(s.value().lost_bytes, 2);
   EXPECT_EQ(s.value().tokens, 5 + 5 + 2);
+}
+
+TEST_F(ShardBuilderTest, BadDocumentsAreNamedByTheirLineOrCounted) {
+  json_["model"]["vocab"].erase("9");
+  json_["model"]["merges"] = Json::array();
+  tokenizer_ = Tokenizer::parse(json_.dump(), "test").value();
+  file_ = write("sums.txt", "first\n\n1+1=2\nsecond\na+19=9\nlast\n\nthird\n");
+  options_.split = TextSplit::kParagraph;
+  EXPECT_ERROR_SAYS(build(2, "sums.tokens"), "sums.txt:5", "'9'");
+  options_.skip_bad = true;
+  const ShardBuildSummary s = build(2, "sums.tokens").value();
+  EXPECT_EQ(s.documents, 2);
+  EXPECT_EQ(s.skipped_documents, 1);
+  EXPECT_THAT(s.first_skipped, HasSubstr("sums.txt:5"));
+  file_ = write("all.jsonl", "{\"text\": 3}\n[]\n");
+  EXPECT_ERROR_SAYS(build(1, "all.tokens"), "no documents", "2 bad ones", "all.jsonl:1");
+}
+
+TEST_F(ShardBuilderTest, PromptsAloneAreAnError) {
+  file_ = write("prompts.jsonl", R"({"prompt": "the cat", "completion": ""})");
+  options_.end_token = {};
+  EXPECT_ERROR_SAYS(build(1, "prompts.tokens"), "1 documents", "no token to learn");
+  EXPECT_FALSE(std::filesystem::exists(dir_.file("prompts.tokens")));
+}
+
+TEST_F(ShardBuilderTest, ShardsNameTheVocabularyOfTheirTokenizer) {
+  (void)build(1, "one.tokens").value();
+  const TokenShard shard = std::move(TokenShard::open(dir_.file("one.tokens")).value());
+  EXPECT_OK(check_same_tokenizer("shard", shard.vocabulary(), "'test'", *tokenizer_));
+  // The same tokens otherwise cut are the same vocabulary; another token is another.
+  json_["model"]["merges"] = Json::array();
+  EXPECT_OK(check_same_tokenizer("shard", shard.vocabulary(), "'test'",
+                                 *Tokenizer::parse(json_.dump(), "test").value()));
+  const Json id = json_["model"]["vocab"]["9"];
+  json_["model"]["vocab"].erase("9");
+  json_["model"]["vocab"]["9999"] = id;
+  EXPECT_ERROR_SAYS(check_same_tokenizer("shard 'x'", shard.vocabulary(), "'test'",
+                                         *Tokenizer::parse(json_.dump(), "test").value()),
+                    "shard 'x'", "tokenizer of 'test'", "hash");
 }
 
 TEST_F(ShardBuilderTest, ThreadsAndShardSizesDoNotChangeTheTokens) {

@@ -34,11 +34,10 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
   dataset.path_ = path;
   for (const std::string& file : files) {
     LOOPLM_ASSIGN_OR_RETURN(TokenShard shard, TokenShard::open(file));
-    if (!dataset.shards_.empty() && shard.vocab_size() != dataset.vocab_size()) {
-      return invalid_argument(fmt::format("'{}' has a vocabulary of {}, '{}' one of {}", file,
-                                          shard.vocab_size(), dataset.shards_.front().path(),
-                                          dataset.vocab_size()));
-    }
+    if (dataset.shards_.empty()) dataset.vocabulary_ = shard.vocabulary();
+    const TokenShard& first = dataset.shards_.empty() ? shard : dataset.shards_.front();
+    LOOPLM_RETURN_IF_ERROR(check_same_vocabulary("'" + file + "'", shard.vocabulary(),
+                                                 "'" + first.path() + "'", dataset.vocabulary_));
     dataset.first_document_.push_back(dataset.documents_);
     dataset.documents_ += shard.documents();
     dataset.tokens_ += shard.tokens();
@@ -62,6 +61,17 @@ uint64_t TokenDataset::hash() const {
   return hash;
 }
 
+int64_t TokenDataset::count_targets() const {
+  int64_t targets = 0;
+  for (const TokenShard& shard : shards_) targets += shard.count_targets();
+  return targets;
+}
+
+int64_t TokenDataset::length(int64_t index) const {
+  const Document at = document(index);
+  return at.shard->document_length(at.index);
+}
+
 TokenDataset::Document TokenDataset::document(int64_t index) const {
   const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), index);
   const auto shard = static_cast<size_t>(after - first_document_.begin()) - 1;
@@ -75,13 +85,41 @@ Result<DataLoader> DataLoader::create(std::vector<Source> sources, const LoaderO
       return invalid_argument(fmt::format("dataset {} has weight {}; expected a positive number",
                                           source.name(), source.weight));
     }
-    if (source.vocab_size() != sources.front().vocab_size()) {
-      return invalid_argument(fmt::format("dataset {} has a vocabulary of {}, {} one of {}",
-                                          source.name(), source.vocab_size(),
-                                          sources.front().name(), sources.front().vocab_size()));
+    LOOPLM_RETURN_IF_ERROR(check_same_vocabulary(
+        source.name(), source.vocabulary(), sources.front().name(), sources.front().vocabulary()));
+  }
+  DataLoader loader(std::move(sources), options);
+  if (!options.split_documents) LOOPLM_RETURN_IF_ERROR(loader.count_long_documents());
+  return loader;
+}
+
+Status DataLoader::refuse(size_t source, int64_t document, int64_t tokens) const {
+  return invalid_argument(fmt::format(
+      "data.split_documents is false, but document {} of {} has {} tokens, and a row takes {}; "
+      "expected a data.sequence_length of {} or more, or data.long_documents \"cut\" or \"skip\"",
+      document, sources_[source].name(), tokens, options_.sequence_length + 1, tokens - 1));
+}
+
+// Finds the longest as well, to name a length that is enough for all.
+Status DataLoader::count_long_documents() {
+  for (size_t s = 0; s < sources_.size(); ++s) {
+    if (!sources_[s].dataset) continue;
+    const TokenDataset& dataset = *sources_[s].dataset;
+    int64_t longest = 0, count = 0;
+    for (int64_t d = 0; d < dataset.documents(); ++d) {
+      if (dataset.length(d) > dataset.length(longest)) longest = d;
+      count += is_long(dataset.length(d)) ? 1 : 0;
+    }
+    long_documents_ += count;
+    if (count > 0 && options_.long_documents == LongDocuments::kRefuse) {
+      return refuse(s, longest, dataset.length(longest));
+    }
+    if (count == dataset.documents() && options_.long_documents == LongDocuments::kSkip) {
+      return invalid_argument(fmt::format("no document of {} fits into a row of {} tokens",
+                                          sources_[s].name(), options_.sequence_length + 1));
     }
   }
-  return DataLoader(std::move(sources), options);
+  return {};
 }
 
 DataLoader::DataLoader(std::vector<Source> sources, const LoaderOptions& options)
@@ -173,13 +211,26 @@ void DataLoader::end_document(size_t source) {
 }
 
 Status DataLoader::fill_sequence(Batch& batch) {
+  constexpr int64_t kMostSkipped = 1000000;  // in a row: no document of the stream fits
+  int64_t skipped = 0;
   int64_t room = options_.sequence_length;
   while (room > 0) {
     const size_t source = next_source();
     LoaderState::Cursor& cursor = state_.cursors[source];
     if (options_.one_epoch && cursor.epoch > 0) break;
     // The last token is only a target, so a document of n tokens fills n - 1 rows.
-    const int64_t rows_left = document_length(source) - 1 - cursor.offset;
+    const int64_t tokens = document_length(source);
+    if (!options_.split_documents && is_long(tokens)) {
+      const bool endless = !sources_[source].dataset && ++skipped > kMostSkipped;
+      if (options_.long_documents == LongDocuments::kRefuse || endless) {
+        return refuse(source, cursor.document, tokens);
+      }
+      if (options_.long_documents == LongDocuments::kSkip) {
+        end_document(source);
+        continue;
+      }
+    }
+    const int64_t rows_left = tokens - 1 - cursor.offset;
     if (!options_.split_documents && rows_left > room && cursor.offset == 0 &&
         room < options_.sequence_length) {
       break;

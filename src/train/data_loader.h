@@ -12,6 +12,7 @@
 #include "looplm/status.h"
 #include "looplm/train.h"
 
+#include "base/named.h"
 #include "train/batch.h"
 #include "train/token_shard.h"
 
@@ -26,7 +27,10 @@ class TokenDataset {
 
   int64_t documents() const { return documents_; }
   int64_t tokens() const { return tokens_; }
-  int64_t vocab_size() const { return shards_.front().vocab_size(); }
+  // Every id is below vocabulary().size in all shards.
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+  // Tokens to predict in all.
+  int64_t count_targets() const;
   const std::string& path() const { return path_; }
   // Identifies the contents: a hash over the shards' hashes.
   uint64_t hash() const;
@@ -36,23 +40,37 @@ class TokenDataset {
     int64_t index;
   };
   Document document(int64_t index) const;
+  int64_t length(int64_t index) const;  // in tokens
 
  private:
   std::string path_;
+  Vocabulary vocabulary_ = 0;
   std::vector<TokenShard> shards_;
   std::vector<int64_t> first_document_;  // of each shard
   int64_t documents_ = 0;
   int64_t tokens_ = 0;
 };
 
+// What happens to a document that does not fit into a row where documents are not split.
+enum class LongDocuments {
+  kRefuse,  // an error that names it
+  kCut,     // it goes on in the next row
+  kSkip,    // it is left out
+};
+inline constexpr NameTable<LongDocuments, 3> kLongDocumentsNames = {
+    {{LongDocuments::kRefuse, "refuse"},
+     {LongDocuments::kCut, "cut"},
+     {LongDocuments::kSkip, "skip"}}};
+
 struct LoaderOptions {
-  int64_t sequence_length = 512;  // documents longer than this are cut into pieces
-  int64_t sequences = 8;          // per batch; rows = sequences * sequence_length
+  int64_t sequence_length = 512;
+  int64_t sequences = 8;  // per batch; rows = sequences * sequence_length
   uint64_t seed = 0;
   // A document that would be cut at the end of a sequence: cut it and go on in the next one, or
   // leave the rest of the sequence empty.
   bool split_documents = true;
-  bool shuffle = true;  // off: in the order of the files (validation)
+  LongDocuments long_documents = LongDocuments::kRefuse;
+  bool shuffle = true;  // off: in the order of the files
   // Every document once: what follows the first epoch of a dataset is left empty.
   bool one_epoch = false;
 };
@@ -78,11 +96,11 @@ class DataLoader {
     std::shared_ptr<const DocumentStream> stream{};
     double weight = 1;  // positive
 
-    int64_t vocab_size() const { return dataset ? dataset->vocab_size() : stream->vocab_size(); }
+    Vocabulary vocabulary() const { return dataset ? dataset->vocabulary() : stream->vocab_size(); }
     std::string name() const { return dataset ? "'" + dataset->path() + "'" : "the stream"; }
   };
 
-  // Weights must be positive and all vocabularies the same.
+  // Weights must be positive and all vocabularies the same, as far as they are known.
   static Result<DataLoader> create(std::vector<Source> sources, const LoaderOptions& options);
 
   Result<Batch> next();
@@ -94,19 +112,25 @@ class DataLoader {
   int64_t epochs() const { return state_.cursors.front().epoch; }
   int64_t rows() const { return options_.sequences * options_.sequence_length; }
   const std::vector<Source>& sources() const { return sources_; }
+  // Documents of the datasets that do not fit into a row, where documents are not split.
+  int64_t long_documents() const { return long_documents_; }
 
  private:
   DataLoader(std::vector<Source> sources, const LoaderOptions& options);
+  Status count_long_documents();
   void shuffle(size_t source);
   size_t next_source() const;
   int64_t document_length(size_t source);
   Status read_rows(size_t source, int64_t rows, Batch& batch);
   void end_document(size_t source);
   Status fill_sequence(Batch& batch);
+  bool is_long(int64_t tokens) const { return tokens - 1 > options_.sequence_length; }
+  Status refuse(size_t source, int64_t document, int64_t tokens) const;
 
   std::vector<Source> sources_;
   LoaderOptions options_;
   LoaderState state_;
+  int64_t long_documents_ = 0;
   std::vector<std::vector<uint32_t>> order_;  // documents of the current epoch, per source
   std::vector<int32_t> tokens_;
   // The document of a stream that is being read, per source.

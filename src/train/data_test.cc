@@ -167,6 +167,97 @@ std::vector<int32_t> rows_of(DataLoader& load, int batches) {
   return rows;
 }
 
+// Document i: 2 + i % 3 tokens of value i (modulo the vocabulary), the last one learnt.
+class CountingStream : public DocumentStream {
+ public:
+  int64_t vocab_size() const override { return 1000; }
+  uint64_t hash() const override { return 7; }
+  void document(uint64_t index, std::vector<int32_t>& ids,
+                std::vector<bool>& learnt) const override {
+    ids.assign(2 + index % 3, static_cast<int32_t>(index % 1000));
+    learnt.assign(ids.size(), false);
+    learnt.back() = true;
+  }
+};
+
+TEST(DataLoader, DocumentsThatDoNotFitAreRefusedCutOrLeftOutAsAsked) {
+  const TempDir dir;
+  LoaderOptions options;
+  options.sequence_length = 8;
+  options.sequences = 1;
+  options.split_documents = false;
+  options.shuffle = false;
+  const std::vector<int32_t> lengths = {5, 10, 9, 12};  // a row takes 9 tokens
+  const auto load = [&] {
+    std::vector<DataLoader::Source> sources;
+    sources.push_back({dataset(dir, "x.tokens", lengths), {}, 1});
+    return DataLoader::create(std::move(sources), options);
+  };
+  EXPECT_ERROR_SAYS(load(), "data.split_documents", "document 3", "x.tokens", "12 tokens",
+                    "data.sequence_length of 11");
+  options.long_documents = LongDocuments::kSkip;
+  DataLoader skipping = std::move(load().value());
+  EXPECT_EQ(skipping.long_documents(), 2);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(skipping.next().value().ids, (std::vector<int32_t>{0, 1, 2, 3, 0, 0, 0, 0}));
+    EXPECT_EQ(skipping.next().value().ids.back(), 207);
+  }
+  options.long_documents = LongDocuments::kCut;
+  DataLoader cutting = std::move(load().value());
+  (void)cutting.next().value();
+  EXPECT_EQ(cutting.next().value().ids.back(), 107);
+  EXPECT_EQ(cutting.next().value().ids.front(), 108);
+  // With pieces allowed nothing is too long, and a stream is checked as it is read.
+  options.split_documents = true;
+  options.long_documents = LongDocuments::kRefuse;
+  EXPECT_OK(load());
+  options.split_documents = false;
+  options.sequence_length = 2;
+  std::vector<DataLoader::Source> sources;
+  sources.push_back({{}, std::make_shared<CountingStream>(), 1});
+  DataLoader streaming = loader(std::move(sources), options);
+  EXPECT_OK(streaming.next());
+  EXPECT_OK(streaming.next());
+  EXPECT_ERROR_SAYS(streaming.next(), "document 2", "the stream", "4 tokens");
+  options.long_documents = LongDocuments::kSkip;
+  options.sequence_length = 3;
+  EXPECT_ERROR_SAYS(load(), "no document", "x.tokens");
+}
+
+TEST(DataLoader, KeepsTheGivenOrderWhenAsked) {
+  const TempDir dir;
+  LoaderOptions options;
+  options.sequence_length = 3;
+  options.sequences = 4;
+  options.shuffle = false;
+  DataLoader load = loader(dataset(dir, "x.tokens", {4, 4, 4, 4}), options);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(rows_of(load, 1),
+              (std::vector<int32_t>{0, 1, 2, 100, 101, 102, 200, 201, 202, 300, 301, 302}));
+  }
+}
+
+TEST(DataLoader, ShardsOfOtherVocabulariesAreRefusedByName) {
+  const TempDir dir;
+  const auto write = [&](const std::string& name, const Vocabulary& vocabulary) {
+    TokenShardWriter writer(vocabulary);
+    writer.add(std::vector<int32_t>{1, 2, 3}, 2);
+    EXPECT_OK(writer.write(dir.file(name)));
+    return std::move(TokenDataset::open(dir.file(name)).value());
+  };
+  const auto mix = [&](TokenDataset a, TokenDataset b) {
+    std::vector<DataLoader::Source> sources;
+    sources.push_back({std::move(a), {}, 1});
+    sources.push_back({std::move(b), {}, 1});
+    return DataLoader::create(std::move(sources), {}).status();
+  };
+  EXPECT_EQ(write("a.tokens", {10, 7}).count_targets(), 1);
+  EXPECT_OK(mix(write("a.tokens", {10, 7}), write("b.tokens", {10, 7})));
+  EXPECT_OK(mix(write("a.tokens", {10, 7}), write("b.tokens", 10)));
+  EXPECT_ERROR_SAYS(mix(write("a.tokens", {10, 7}), write("b.tokens", {10, 8})), "a.tokens",
+                    "b.tokens", "0000000000000007", "0000000000000008");
+}
+
 TEST(DataLoader, OrderDependsOnTheSeedAloneAndResumesAnywhere) {
   const TempDir dir;
   const std::vector<int32_t> lengths = {5, 40, 2, 17, 9, 30, 3, 3, 3};
@@ -193,19 +284,6 @@ TEST(DataLoader, OrderDependsOnTheSeedAloneAndResumesAnywhere) {
   wrong.cursors.front().document = 99;
   EXPECT_ERROR_SAYS(restored.restore(wrong), "document 99", "9 documents");
 }
-
-// Document i: 2 + i % 3 tokens of value i (modulo the vocabulary), the last one learnt.
-class CountingStream : public DocumentStream {
- public:
-  int64_t vocab_size() const override { return 1000; }
-  uint64_t hash() const override { return 7; }
-  void document(uint64_t index, std::vector<int32_t>& ids,
-                std::vector<bool>& learnt) const override {
-    ids.assign(2 + index % 3, static_cast<int32_t>(index % 1000));
-    learnt.assign(ids.size(), false);
-    learnt.back() = true;
-  }
-};
 
 TEST(DataLoader, ReadsStreamsInOrderAndResumesInTheMiddleOfADocument) {
   LoaderOptions options;

@@ -208,7 +208,7 @@ TEST_P(Golden, TenStepsOfTraining) {
   Schedule schedule;
   schedule.peak = settings["learning_rate"];
   schedule.warmup_steps = settings["warmup_steps"];
-  Optimizer optimizer(c.config(), adamw, false);
+  Optimizer optimizer(c.parameters.specs(), adamw);
   ModelWeights weights =
       ModelWeights::for_training(c.parameters, c.config(), DType::kF32, c.device);
   BackwardWeights backward(c.config(), DType::kF32);

@@ -12,20 +12,11 @@ bool decays(ParameterRole role) {
 
 }  // namespace
 
-Optimizer::Optimizer(const ModelConfig& config, const OptimizerSettings& settings, bool gate_only)
-    : settings_(settings), gate_only_(gate_only), first_moments_(config), second_moments_(config) {}
-
-bool Optimizer::trained(const ParameterSpec& spec) const {
-  return !gate_only_ || spec.role == ParameterRole::kGateWeight ||
-         spec.role == ParameterRole::kGateBias;
-}
-
 double Optimizer::step(ParameterSet& parameters, const ParameterSet& gradients,
                        double learning_rate, Device& device) {
   const std::vector<ParameterSpec>& specs = parameters.specs();
   double squares = 0;
   for (size_t i = 0; i < specs.size(); ++i) {
-    if (!trained(specs[i])) continue;
     squares += sum_of_squares(gradients.data() + gradients.offset(i), specs[i].count(), device);
   }
   const double norm = std::sqrt(squares);
@@ -41,7 +32,6 @@ double Optimizer::step(ParameterSet& parameters, const ParameterSet& gradients,
   p.epsilon = settings_.epsilon;
   p.step = steps_;
   for (size_t i = 0; i < specs.size(); ++i) {
-    if (!trained(specs[i])) continue;
     const int64_t at = parameters.offset(i);
     p.parameter = parameters.data() + at;
     p.first_moment = first_moments_.data() + at;

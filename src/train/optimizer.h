@@ -3,6 +3,7 @@
 #define LOOPLM_TRAIN_OPTIMIZER_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/kernels.h"
 #include "model/parameter_set.h"
@@ -21,11 +22,12 @@ struct OptimizerSettings {
 
 class Optimizer {
  public:
-  // `gate_only` leaves every other parameter as it is, bit for bit.
-  Optimizer(const ModelConfig& config, const OptimizerSettings& settings, bool gate_only);
+  // Of the parameters that are trained.
+  Optimizer(const std::vector<ParameterSpec>& trained, const OptimizerSettings& settings)
+      : settings_(settings), first_moments_(trained), second_moments_(trained) {}
 
-  // One step with gradients that are sums already scaled to the mean. Returns the norm before
-  // clipping, over the trained parameters.
+  // One step with gradients that are sums already scaled to the mean; both sets are of the trained
+  // parameters. Returns the norm before clipping.
   double step(ParameterSet& parameters, const ParameterSet& gradients, double learning_rate,
               Device& device);
 
@@ -37,10 +39,7 @@ class Optimizer {
   const ParameterSet& second_moments() const { return second_moments_; }
 
  private:
-  bool trained(const ParameterSpec& spec) const;
-
   OptimizerSettings settings_;
-  bool gate_only_;
   ParameterSet first_moments_;
   ParameterSet second_moments_;
   int64_t steps_ = 0;

@@ -178,10 +178,13 @@ Result<RunConfig> read_run_config(const std::string& path,
   return parse_run_config(text, path, overrides);
 }
 
-Result<RunConfig> complete_run_config(const RunConfig& config) {
-  const std::string what = "run configuration";
-  LOOPLM_ASSIGN_OR_RETURN(const toml::table root, parse_toml(write_run_config(config), what));
+Result<RunConfig> parse_written_run_config(const std::string& toml_text, const std::string& what) {
+  LOOPLM_ASSIGN_OR_RETURN(const toml::table root, parse_toml(toml_text, what));
   return with_context(read_keys(root, {"steps"}), what);
+}
+
+Result<RunConfig> complete_run_config(const RunConfig& config) {
+  return parse_written_run_config(write_run_config(config), "run configuration");
 }
 
 }  // namespace looplm

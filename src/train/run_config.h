@@ -14,6 +14,7 @@
 
 #include "model/trunk.h"
 #include "tensor/dtype.h"
+#include "train/data_loader.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -39,6 +40,8 @@ struct RunConfig {
     std::vector<std::string> validation;
     int64_t sequence_length = 512;
     bool split_documents = true;
+    LongDocuments long_documents = LongDocuments::kRefuse;
+    bool shuffle = true;  // off: documents in the order of the files
     bool operator==(const Data&) const = default;
   };
   // A step sees accumulate * sequences * sequence_length rows.
@@ -89,6 +92,9 @@ Result<RunConfig> read_run_config(const std::string& path,
 // The run file with every key written out: parse_run_config gives an equal configuration, if it is
 // one that a file may state.
 std::string write_run_config(const RunConfig& config);
+
+// Reads what write_run_config wrote. A trainer without a directory has no run.out.
+Result<RunConfig> parse_written_run_config(const std::string& toml_text, const std::string& what);
 
 // A configuration made in code, checked and completed by the rules of run files, except that
 // run.out may be empty.

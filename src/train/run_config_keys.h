@@ -55,6 +55,8 @@ void walk_run_config(Walker& w, Config& c) {
   w.value("validation", c.data.validation);
   w.value("sequence_length", c.data.sequence_length, 1, kMaxPositions);
   w.value("split_documents", c.data.split_documents);
+  w.name("long_documents", c.data.long_documents, kLongDocumentsNames);
+  w.value("shuffle", c.data.shuffle);
 
   w.table("batch");
   w.value("sequences", c.batch.sequences, 1, kMostSteps);

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
-#include "base/json.h"
 #include "model/atomic_directory.h"
 #include "train/token_shard.h"
 
@@ -24,8 +22,8 @@ class Builder {
         out_(out),
         pool_(pool),
         progress_(progress),
-        shard_(tokenizer.vocab_size()),
-        held_out_(tokenizer.vocab_size()) {}
+        shard_(vocabulary_of(tokenizer)),
+        held_out_(vocabulary_of(tokenizer)) {}
 
   Status start() {
     if (options_.shard_tokens == 0) return {};
@@ -37,22 +35,38 @@ class Builder {
     return {};
   }
 
-  // `name` is for messages.
-  Status add(CorpusDocument document, std::string name) {
+  // `file` must live until finish().
+  Status add(CorpusDocument document, const std::string& file, int64_t line) {
     int64_t bytes = 0;
     for (const CorpusSegment& segment : document) {
       bytes += static_cast<int64_t>(segment.text.size());
     }
-    batch_.push_back({std::move(document), std::move(name), {}, {}, 0});
+    batch_.push_back({std::move(document), &file, line, {}, {}, 0});
     batch_bytes_ += bytes;
     summary_.bytes += bytes;
     return batch_bytes_ < kBatchBytes ? Status() : flush();
   }
 
+  Status skip(const Status& why) {
+    if (++summary_.skipped_documents == 1) summary_.first_skipped = why.message();
+    return {};
+  }
+
   Result<ShardBuildSummary> finish(const std::string& held_out) {
     LOOPLM_RETURN_IF_ERROR(flush());
     if (summary_.documents == 0) {
-      return invalid_argument("the corpus has no documents to train on");
+      const std::string skipped =
+          summary_.skipped_documents == 0
+              ? ""
+              : fmt::format(" ({} bad ones were left out, the first: {})",
+                            summary_.skipped_documents, summary_.first_skipped);
+      return invalid_argument("the corpus has no documents to train on" + skipped);
+    }
+    if (summary_.targets == 0) {
+      return invalid_argument(
+          fmt::format("the corpus has {} documents and no token to learn: prompts and first tokens "
+                      "are only read",
+                      summary_.documents));
     }
     if (options_.hold_out_every > 0) {
       if (summary_.held_out_documents == 0) {
@@ -70,7 +84,8 @@ class Builder {
  private:
   struct Pending {
     CorpusDocument document;
-    std::string name;
+    const std::string* file;
+    int64_t line;  // its first one
     DocumentIds coded;
     Status status;
     int64_t lost_bytes;
@@ -90,7 +105,12 @@ class Builder {
       }
     });
     for (const Pending& d : batch_) {
-      LOOPLM_RETURN_IF_ERROR(d.status.with_context(d.name));
+      if (!d.status.ok()) {
+        const Status why = d.status.with_context(fmt::format("{}:{}", *d.file, failing_line(d)));
+        if (!options_.skip_bad) return why;
+        LOOPLM_RETURN_IF_ERROR(skip(why));
+        continue;
+      }
       summary_.lost_bytes += d.lost_bytes;
       LOOPLM_RETURN_IF_ERROR(place(d.coded));
     }
@@ -98,6 +118,18 @@ class Builder {
     batch_bytes_ = 0;
     if (progress_) progress_(summary_.bytes);
     return {};
+  }
+
+  // The first line that cannot be tokenised by itself, of a text of several lines.
+  int64_t failing_line(const Pending& d) const {
+    if (d.document.size() != 1 || d.file->ends_with(".jsonl")) return d.line;
+    std::string_view rest = d.document.front().text;
+    for (int64_t line = d.line; !rest.empty(); ++line) {
+      const size_t end = std::min(rest.find('\n'), rest.size() - 1) + 1;
+      if (!tokenizer_.encode(rest.substr(0, end), {.parse_special = false}).ok()) return line;
+      rest.remove_prefix(end);
+    }
+    return d.line;
   }
 
   Status place(const DocumentIds& d) {
@@ -152,35 +184,15 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                                        const std::function<void(int64_t bytes)>& progress) {
   Builder builder(tokenizer, options, out, pool, progress);
   LOOPLM_RETURN_IF_ERROR(builder.start());
+  CorpusOptions reading;
+  reading.split = options.split;
+  if (options.skip_bad) reading.on_bad = [&](const Status& why) { return builder.skip(why); };
   for (const std::string& file : files) {
-    int64_t number = 0;
-    LOOPLM_RETURN_IF_ERROR(read_corpus(file, options.split, [&](const CorpusDocument& document) {
-      return builder.add(document, fmt::format("{}, document {}", file, ++number));
+    LOOPLM_RETURN_IF_ERROR(read_corpus(file, reading, [&](CorpusDocument document, int64_t line) {
+      return builder.add(std::move(document), file, line);
     }));
   }
   return builder.finish(held_out);
-}
-
-Result<std::optional<int32_t>> end_token_of(const std::string& directory,
-                                            const Tokenizer& tokenizer) {
-  const std::string path = directory + "/tokenizer_config.json";
-  if (!file_exists(path)) return std::optional<int32_t>();
-  LOOPLM_ASSIGN_OR_RETURN(const Json config, read_json_file(path));
-  const auto entry = config.is_object() ? config.find("eos_token") : config.end();
-  if (entry == config.end() || entry->is_null()) return std::optional<int32_t>();
-  // Written as the token, or as an object that describes it.
-  const Json& token =
-      entry->is_object() && entry->contains("content") ? (*entry)["content"] : *entry;
-  if (!token.is_string()) {
-    return invalid_argument(
-        fmt::format("{}: eos_token is {}; expected a token", path, entry->dump()));
-  }
-  const std::optional<int32_t> id = tokenizer.id_of(token.get<std::string>());
-  if (!id) {
-    return invalid_argument(
-        fmt::format("{}: eos_token '{}' is not in the vocabulary", path, token.get<std::string>()));
-  }
-  return id;
 }
 
 }  // namespace looplm

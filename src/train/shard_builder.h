@@ -23,6 +23,9 @@ struct ShardBuildOptions {
   int64_t shard_tokens = 0;
   // Leave out what the tokenizer has no token for, and count it; otherwise it is an error.
   bool allow_loss = false;
+  // Leave out documents that cannot be read or tokenised, and count them; otherwise the first is an
+  // error.
+  bool skip_bad = false;
   // Write every n-th document to the held-out shard instead; 0: none.
   int64_t hold_out_every = 0;
 };
@@ -36,23 +39,20 @@ struct ShardBuildSummary {
   int64_t held_out_documents = 0;
   int64_t held_out_tokens = 0;
   int64_t lost_bytes = 0;  // of text, for which the tokenizer has no token
+  int64_t skipped_documents = 0;
+  std::string first_skipped;  // where, and why
 };
 
 // Tokenises the files' documents (encode_document) and writes `out`: a shard, or with shard_tokens
 // a directory of shards 00000.tokens, 00001.tokens, ..., which appears whole or not at all and
 // replaces an earlier one. The result does not depend on the number of threads. `held_out` is
-// written when hold_out_every is set. A corpus without documents is an error. `progress` is called
-// now and then with the bytes of text so far.
+// written when hold_out_every is set. A corpus without documents, or without
+// a token to learn, is an error. `progress` is called now and then with the bytes of text so far.
 Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                                        const Tokenizer& tokenizer, const ShardBuildOptions& options,
                                        const std::string& out, const std::string& held_out,
                                        ThreadPool& pool,
                                        const std::function<void(int64_t bytes)>& progress = {});
-
-// The id that ends a document according to `directory`/tokenizer_config.json (eos_token), none
-// when the file or the entry is missing.
-Result<std::optional<int32_t>> end_token_of(const std::string& directory,
-                                            const Tokenizer& tokenizer);
 
 }  // namespace looplm
 

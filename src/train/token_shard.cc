@@ -25,7 +25,8 @@ struct Header {
   uint64_t documents = 0;
   uint64_t vocab_size = 0;
   uint64_t hash = 0;
-  uint64_t zeros[2] = {};
+  uint64_t vocabulary_hash = 0;
+  uint64_t zeros = 0;
 };
 static_assert(sizeof(Header) == kHeaderBytes);
 
@@ -48,6 +49,39 @@ T load(std::span<const std::byte> bytes, size_t at) {
 }
 
 }  // namespace
+
+Vocabulary vocabulary_of(const Tokenizer& tokenizer) {
+  uint64_t hash = kFnvStart;
+  const auto add = [&hash](const auto& value) { hash = fnv1a(hash, std::as_bytes(value)); };
+  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    const auto at = static_cast<int32_t>(id);
+    const std::string_view bytes = tokenizer.bytes(at);
+    const uint64_t head[2] = {bytes.size(), tokenizer.is_special(at) ? 1u : 0u};
+    add(std::span(head));
+    add(std::span(bytes));
+  }
+  return {tokenizer.vocab_size(), hash};
+}
+
+Status check_same_vocabulary(const std::string& name, const Vocabulary& vocabulary,
+                             const std::string& other_name, const Vocabulary& other) {
+  const bool known = vocabulary.hash != 0 && other.hash != 0;
+  if (vocabulary.size == other.size && (!known || vocabulary.hash == other.hash)) return {};
+  const auto shown = [](const Vocabulary& v) {
+    return v.hash == 0 ? fmt::format("{} tokens", v.size)
+                       : fmt::format("{} tokens, hash {:016x}", v.size, v.hash);
+  };
+  return invalid_argument(
+      fmt::format("{} has another vocabulary ({}) than {} ({}): its ids mean other tokens", name,
+                  shown(vocabulary), other_name, shown(other)));
+}
+
+Status check_same_tokenizer(const std::string& name, const Vocabulary& vocabulary,
+                            const std::string& tokenizer_name, const Tokenizer& tokenizer) {
+  if (vocabulary.hash == 0) return {};
+  return check_same_vocabulary(name, vocabulary, "the tokenizer of " + tokenizer_name,
+                               vocabulary_of(tokenizer));
+}
 
 Result<TokenShard> TokenShard::open(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
@@ -85,7 +119,7 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   shard.token_bytes_ = header.token_bytes;
   shard.tokens_ = static_cast<int64_t>(header.tokens);
   shard.documents_ = static_cast<int64_t>(header.documents);
-  shard.vocab_size_ = static_cast<int64_t>(header.vocab_size);
+  shard.vocabulary_ = {static_cast<int64_t>(header.vocab_size), header.vocabulary_hash};
   shard.hash_ = header.hash;
   shard.learnt_at_ = learnt_at(header.documents);
   shard.tokens_at_ = tokens_at(header.documents, header.tokens);
@@ -116,6 +150,15 @@ bool TokenShard::is_learnt(int64_t document, int64_t token) const {
   return (load<uint8_t>(file_.bytes(), learnt_at_ + bit / 8) >> (bit % 8) & 1) != 0;
 }
 
+int64_t TokenShard::count_targets() const {
+  int64_t targets = 0;
+  for (size_t at = learnt_at_; at < tokens_at_; ++at) {
+    targets += std::popcount(load<uint8_t>(file_.bytes(), at));
+  }
+  for (int64_t d = 0; d < documents_; ++d) targets -= is_learnt(d, 0) ? 1 : 0;
+  return targets;
+}
+
 Status TokenShard::read(int64_t document, int64_t first, std::span<int32_t> out) const {
   LOOPLM_CHECK(first >= 0 && first + static_cast<int64_t>(out.size()) <= document_length(document));
   const auto start = static_cast<size_t>(offset(document) + first);
@@ -123,9 +166,9 @@ Status TokenShard::read(int64_t document, int64_t first, std::span<int32_t> out)
     const size_t at = tokens_at_ + (start + i) * static_cast<size_t>(token_bytes_);
     const uint32_t token =
         token_bytes_ == 2 ? load<uint16_t>(file_.bytes(), at) : load<uint32_t>(file_.bytes(), at);
-    if (token >= static_cast<uint64_t>(vocab_size_)) {
+    if (token >= static_cast<uint64_t>(vocab_size())) {
       return invalid_argument(fmt::format("token shard '{}': token {} is {}; the vocabulary has {}",
-                                          path(), start + i, token, vocab_size_));
+                                          path(), start + i, token, vocab_size()));
     }
     out[i] = static_cast<int32_t>(token);
   }
@@ -150,7 +193,7 @@ void TokenShardWriter::add(std::span<const int32_t> tokens, const std::vector<bo
   LOOPLM_CHECK(learnt.size() == tokens.size());
   if (tokens.empty()) return;
   for (int32_t token : tokens) {
-    LOOPLM_CHECK(token >= 0 && token < vocab_size_, "token {} of {}", token, vocab_size_);
+    LOOPLM_CHECK(token >= 0 && token < vocabulary_.size, "token {} of {}", token, vocabulary_.size);
     tokens_.push_back(static_cast<uint32_t>(token));
   }
   learnt_.insert(learnt_.end(), learnt.begin(), learnt.end());
@@ -158,7 +201,7 @@ void TokenShardWriter::add(std::span<const int32_t> tokens, const std::vector<bo
 }
 
 Status TokenShardWriter::write(const std::string& path) {
-  const size_t token_bytes = vocab_size_ <= 65536 ? 2 : 4;
+  const size_t token_bytes = vocabulary_.size <= 65536 ? 2 : 4;
   const auto count = static_cast<uint64_t>(documents());
   const size_t tokens_start = tokens_at(count, tokens_.size()) - kHeaderBytes;
   std::vector<std::byte> body(tokens_start + tokens_.size() * token_bytes);
@@ -178,13 +221,14 @@ Status TokenShardWriter::write(const std::string& path) {
   header.token_bytes = static_cast<uint32_t>(token_bytes);
   header.tokens = tokens_.size();
   header.documents = count;
-  header.vocab_size = static_cast<uint64_t>(vocab_size_);
+  header.vocab_size = static_cast<uint64_t>(vocabulary_.size);
   header.hash = fnv1a(kFnvStart, body);
+  header.vocabulary_hash = vocabulary_.hash;
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(path));
   LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(&header, 1))));
   LOOPLM_RETURN_IF_ERROR(writer.write(body));
   LOOPLM_RETURN_IF_ERROR(writer.commit());
-  *this = TokenShardWriter(vocab_size_);
+  *this = TokenShardWriter(vocabulary_);
   return {};
 }
 

@@ -8,7 +8,8 @@
 //   24  u64      documents
 //   32  u64      vocabulary size: every token is below it
 //   40  u64      FNV-1a hash of the three arrays
-//   48  zeros up to byte 64
+//   48  u64      hash of the vocabulary that the tokens are of (Vocabulary), 0 when it is not known
+//   56  zeros up to byte 64
 //   64  u64[documents + 1]  first token of each document, then the token count
 //       u8[]                one bit per token, the lowest first: 1 is learnt, 0 only read (a
 //       prompt) zeros up to a multiple of 8 tokens
@@ -21,10 +22,27 @@
 #include <vector>
 
 #include "looplm/status.h"
+#include "looplm/tokenizer.h"
 
 #include "base/file.h"
 
 namespace looplm {
+
+// What token ids mean: the bytes of each.
+struct Vocabulary {
+  Vocabulary(int64_t of_size, uint64_t of_hash = 0) : size(of_size), hash(of_hash) {}  // NOLINT
+  int64_t size;   // ids are below it
+  uint64_t hash;  // over every id's bytes and whether it is special; 0: not known
+};
+Vocabulary vocabulary_of(const Tokenizer& tokenizer);
+// An error that names both where the ids of one mean something else in the other, as far as that is
+// known. Names are as they stand in a sentence.
+Status check_same_vocabulary(const std::string& name, const Vocabulary& vocabulary,
+                             const std::string& other_name, const Vocabulary& other);
+
+// The same for what may not know its vocabulary's hash, which then says nothing, and a tokenizer.
+Status check_same_tokenizer(const std::string& name, const Vocabulary& vocabulary,
+                            const std::string& tokenizer_name, const Tokenizer& tokenizer);
 
 class TokenShard {
  public:
@@ -33,7 +51,10 @@ class TokenShard {
 
   int64_t documents() const { return documents_; }
   int64_t tokens() const { return tokens_; }
-  int64_t vocab_size() const { return vocab_size_; }
+  int64_t vocab_size() const { return vocabulary_.size; }
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+  // Tokens to predict: those that are learnt and not the first of their document.
+  int64_t count_targets() const;
   int64_t document_length(int64_t document) const {
     return offset(document + 1) - offset(document);
   }
@@ -55,7 +76,7 @@ class TokenShard {
   int64_t token_bytes_ = 0;
   int64_t tokens_ = 0;
   int64_t documents_ = 0;
-  int64_t vocab_size_ = 0;
+  Vocabulary vocabulary_ = 0;
   uint64_t hash_ = 0;
   size_t learnt_at_ = 0;  // byte offsets in the file
   size_t tokens_at_ = 0;
@@ -64,7 +85,7 @@ class TokenShard {
 // Collects documents and writes them as one shard.
 class TokenShardWriter {
  public:
-  explicit TokenShardWriter(int64_t vocab_size) : vocab_size_(vocab_size) {}
+  explicit TokenShardWriter(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {}
 
   // Tokens must be below the vocabulary size. The first prompt_length of them, at most all, are
   // only read. Empty documents are dropped.
@@ -77,7 +98,7 @@ class TokenShardWriter {
   Status write(const std::string& path);
 
  private:
-  int64_t vocab_size_;
+  Vocabulary vocabulary_;
   std::vector<uint64_t> offsets_ = {0};
   std::vector<bool> learnt_;
   std::vector<uint32_t> tokens_;

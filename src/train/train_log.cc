@@ -63,6 +63,7 @@ Status TrainLog::write_line(const std::string& line) {
 Status TrainLog::write(const StepReport& r) {
   OrderedJson json;
   json["step"] = r.step;
+  json["targets"] = r.targets;
   json["loss"] = r.loss;
   json["nll"] = numbers(r.nll);
   json["mean_exit"] = r.mean_exit;

@@ -17,6 +17,7 @@ namespace looplm {
 namespace {
 
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr const char* kTrainedFile = "trained.safetensors";
 constexpr const char* kStateFile = "train_state.json";
 constexpr const char* kFirstMoment = "first_moment";
 constexpr const char* kSecondMoment = "second_moment";
@@ -24,7 +25,8 @@ constexpr const char* kStepPrefix = "step-";
 constexpr int64_t kFormat = 2;
 
 bool is_train_file(const std::string& name) {
-  return is_checkpoint_file(name) || name == kOptimizerFile || name == kStateFile;
+  return is_checkpoint_file(name) || name == kOptimizerFile || name == kTrainedFile ||
+         name == kStateFile;
 }
 
 std::string checkpoints_directory(const std::string& run) { return run + "/checkpoints"; }
@@ -51,6 +53,20 @@ Status read_moment(const Safetensors& file, const char* name, ParameterSet& to) 
   return {};
 }
 
+bool is_whole(const ParameterSet& parameters, const ModelConfig& config) {
+  return parameters.specs().size() == parameter_specs(config).size();
+}
+
+Status write_trained(const std::string& path, const ParameterSet& parameters) {
+  std::vector<TensorDeclaration> entries;
+  for (const ParameterSpec& spec : parameters.specs()) {
+    entries.push_back({spec.name, DType::kF32, spec.shape});
+  }
+  LOOPLM_ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(path, entries));
+  LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(parameters.values())));
+  return writer.commit();
+}
+
 std::string state_json(const TrainState& state) {
   OrderedJson json;
   json["format"] = kFormat;
@@ -58,6 +74,7 @@ std::string state_json(const TrainState& state) {
   json["optimizer_steps"] = state.optimizer_steps;
   json["run"] = write_run_config(state.run);
   json["data_hashes"] = state.data_hashes;
+  json["frozen_hash"] = state.frozen_hash;
   json["cursors"] = OrderedJson::array();
   for (const LoaderState::Cursor& c : state.loader.cursors) {
     json["cursors"].push_back(
@@ -80,7 +97,7 @@ Result<TrainState> parse_state(const Json& json) {
   LOOPLM_ASSIGN_OR_RETURN(state.step, json_int(json, "step", -1, 0, kMost));
   LOOPLM_ASSIGN_OR_RETURN(state.optimizer_steps, json_int(json, "optimizer_steps", -1, 0, kMost));
   LOOPLM_ASSIGN_OR_RETURN(const std::string run, json_string(json, "run", ""));
-  LOOPLM_ASSIGN_OR_RETURN(state.run, parse_run_config(run, "run"));
+  LOOPLM_ASSIGN_OR_RETURN(state.run, parse_written_run_config(run, "run"));
   const auto hashes = json.find("data_hashes");
   const auto cursors = json.find("cursors");
   if (state.step < 0 || state.optimizer_steps < 0 || hashes == json.end() || !hashes->is_array() ||
@@ -91,6 +108,11 @@ Result<TrainState> parse_state(const Json& json) {
     if (!hash.is_number_unsigned()) return invalid_argument("'data_hashes' must hold numbers");
     state.data_hashes.push_back(hash.get<uint64_t>());
   }
+  const auto frozen = json.find("frozen_hash");
+  if (frozen == json.end() || !frozen->is_number_unsigned()) {
+    return invalid_argument("'frozen_hash' is missing or no number");
+  }
+  state.frozen_hash = frozen->get<uint64_t>();
   for (const Json& cursor : *cursors) {
     if (!cursor.is_object()) return invalid_argument("'cursors' must hold objects");
     LoaderState::Cursor c;
@@ -119,11 +141,15 @@ Status save_train_checkpoint(const std::string& directory, const ModelConfig& co
   LOOPLM_RETURN_IF_ERROR(make_directories(std::filesystem::path(directory).parent_path().string()));
   LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory target,
                           AtomicDirectory::create(directory, is_train_file));
-  SaveOptions options;
-  options.dtype = DType::kF32;
-  options.companions_from = tokenizer_from;
-  LOOPLM_RETURN_IF_ERROR(write_checkpoint_files(target.path(), config, parameter_fill(parameters),
-                                                options, device.pool()));
+  if (is_whole(parameters, config)) {
+    SaveOptions options;
+    options.dtype = DType::kF32;
+    options.companions_from = tokenizer_from;
+    LOOPLM_RETURN_IF_ERROR(write_checkpoint_files(target.path(), config, parameter_fill(parameters),
+                                                  options, device.pool()));
+  } else {
+    LOOPLM_RETURN_IF_ERROR(write_trained(target.path() + "/" + kTrainedFile, parameters));
+  }
   LOOPLM_RETURN_IF_ERROR(write_optimizer(target.path() + "/" + kOptimizerFile, optimizer));
   LOOPLM_RETURN_IF_ERROR(write_text_file(target.path() + "/" + kStateFile, state_json(state)));
   return target.commit();
@@ -138,18 +164,20 @@ Result<TrainState> read_train_state(const std::string& directory) {
 
 Status load_train_checkpoint(const std::string& directory, const ModelConfig& config,
                              ParameterSet& parameters, Optimizer& optimizer) {
-  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(directory));
-  ModelConfig saved = checkpoint.config;
-  saved.dtype = config.dtype;  // checkpoints are fp32, whatever the run started from
-  if (model_config_json(saved) != model_config_json(config)) {
-    return invalid_argument(
-        fmt::format("'{}' holds a model of another shape than the run's", directory));
-  }
-  const ParameterFill fill = checkpoint_fill(checkpoint);
-  for (size_t i = 0; i < parameters.specs().size(); ++i) {
-    fill(static_cast<int64_t>(i), 0,
-         {parameters.data() + parameters.offset(i),
-          static_cast<size_t>(parameters.specs()[i].count())});
+  if (is_whole(parameters, config)) {
+    LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(directory));
+    ModelConfig saved = checkpoint.config;
+    saved.dtype = config.dtype;  // checkpoints are fp32, whatever the run started from
+    if (model_config_json(saved) != model_config_json(config)) {
+      return invalid_argument(
+          fmt::format("'{}' holds a model of another shape than the run's", directory));
+    }
+    LOOPLM_RETURN_IF_ERROR(parameters.load(checkpoint_source(checkpoint)));
+  } else {
+    LOOPLM_ASSIGN_OR_RETURN(const Safetensors trained,
+                            Safetensors::open(directory + "/" + kTrainedFile));
+    LOOPLM_RETURN_IF_ERROR(
+        parameters.load([&trained](const std::string& name) { return trained.find(name); }));
   }
   LOOPLM_ASSIGN_OR_RETURN(const Safetensors moments,
                           Safetensors::open(directory + "/" + kOptimizerFile));

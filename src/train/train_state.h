@@ -23,11 +23,13 @@ struct TrainState {
   LoaderState loader;
   RunConfig run;
   std::vector<uint64_t> data_hashes;
+  uint64_t frozen_hash = 0;  // of the weights that are not trained; 0: all are
 };
 
-// Writes DIRECTORY with config.json and model.safetensors in fp32 (a model like any other),
-// optimizer.safetensors and train_state.json. It appears whole or not at all. tokenizer_from: whose
-// tokenizer files to copy; empty: none.
+// Writes DIRECTORY with optimizer.safetensors, train_state.json, and the trained parameters: where
+// these are all, config.json and model.safetensors in fp32 (a model like any other, with the
+// tokenizer files of `tokenizer_from` if that is not empty), else trained.safetensors. It appears
+// whole or not at all.
 Status save_train_checkpoint(const std::string& directory, const ModelConfig& config,
                              const ParameterSet& parameters, const Optimizer& optimizer,
                              const TrainState& state, const std::string& tokenizer_from,

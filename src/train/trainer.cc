@@ -1,29 +1,20 @@
-// The training run: set-up, steps, validation, checkpoints.
+#include "train/trainer.h"
+
 #include <cmath>
-#include <filesystem>
 #include <limits>
-#include <memory>
-#include <optional>
 
 #include <fmt/format.h>
-
-#include "looplm/train.h"
 
 #include "base/check.h"
 #include "base/cpu.h"
 #include "base/timer.h"
-#include "kernels/peaks.h"
 #include "model/checkpoint.h"
-#include "model/initialize.h"
-#include "train/batch.h"
-#include "train/data_loader.h"
-#include "train/optimizer.h"
-#include "train/run_config.h"
-#include "train/train_log.h"
-#include "train/train_state.h"
+#include "model/tensor_read.h"
 
 namespace looplm {
 namespace {
+
+constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
 
 // Arithmetic of one row's forward pass: two operations per weight of a matrix product; attention
 // counts the average length it sees.
@@ -39,171 +30,373 @@ double forward_flops_per_row(const ModelConfig& c, int64_t loops, int64_t head_l
          (static_cast<double>(loops * c.layers) * block + static_cast<double>(head_loops) * head);
 }
 
-class Run {
- public:
-  static Result<std::unique_ptr<Run>> create(const TrainOptions& options, TrainObserver& observer);
-  Status execute();
-
- private:
-  Run(RunConfig config, const TrainOptions& options, TrainObserver& observer)
-      : config_(std::move(config)), options_(options), observer_(observer) {}
-
-  Status load_model();
-  Status load_data();
-  Status prepare_directory();
-  Status check_resumable(const TrainState& state, const std::string& directory);
-  Status check_same_data(const TrainState& state, const std::string& directory) const;
-  void allocate();
-  MemoryPlan memory_plan() const;
-  void announce();
-  Result<StepReport> run_step();
-  Status validate_now();
-  Result<ValidationReport> validate_on(const TokenDataset& validation);
-  Status save();
-  void remove_old_checkpoints() const;
-  Status finish();
-  bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
-  TrunkShape shape() const;
-  // A directory or a GGUF file.
-  const std::string& tokenizer_from() const {
-    return config_.model.tokenizer.empty() ? config_.model.from : config_.model.tokenizer;
-  }
-
-  RunConfig config_;
-  const TrainOptions& options_;
-  TrainObserver& observer_;
-  std::unique_ptr<Device> device_;
-  ModelConfig model_;
-  int64_t loops_ = 0;
-  std::unique_ptr<Objective> objective_;
-  std::optional<ParameterSet> parameters_;
-  std::optional<ParameterSet> gradients_;
-  std::optional<Optimizer> optimizer_;
-  std::optional<ModelWeights> weights_;
-  std::optional<BackwardWeights> backward_weights_;
-  std::optional<BatchPass> pass_;
-  std::optional<DataLoader> loader_;
-  std::vector<TokenDataset> validation_;
-  std::optional<TrainLog> log_;
-  TrainState state_;
-  std::vector<std::string> notes_;
-  double peak_flops_ = 0;
-  double seconds_ = 0;  // of the steps done in this process
-  int64_t steps_timed_ = 0;
-};
-
-Result<std::unique_ptr<Run>> Run::create(const TrainOptions& options, TrainObserver& observer) {
-  LOOPLM_ASSIGN_OR_RETURN(RunConfig config, read_run_config(options.run_file, options.overrides));
-  std::unique_ptr<Run> run(new Run(std::move(config), options, observer));
-  const int threads = options.threads != 0 ? options.threads : run->config_.compute.threads;
-  LOOPLM_ASSIGN_OR_RETURN(run->device_, Device::create(threads));
-  LOOPLM_RETURN_IF_ERROR(run->load_model());
-  LOOPLM_RETURN_IF_ERROR(run->load_data());
-  LOOPLM_RETURN_IF_ERROR(run->prepare_directory());
-  run->allocate();
-  return run;
+bool is_gate(const ParameterSpec& spec) {
+  return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
 }
 
-Status Run::load_model() {
-  std::optional<Checkpoint> checkpoint;
-  if (config_.model.from.empty()) {
-    model_ = config_.model.config;
-  } else {
-    LOOPLM_ASSIGN_OR_RETURN(checkpoint,
-                            open_checkpoint(config_.model.from, {.pool = &device_->pool()}));
-    LOOPLM_RETURN_IF_ERROR(check_finite(*checkpoint, device_->pool()));
-    model_ = checkpoint->config;
+int64_t run_loops(const RunConfig& run, const ModelConfig& model) {
+  return run.objective.loops == 0 ? model.loops : run.objective.loops;
+}
+
+TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool backward) {
+  return {.rows = run.batch.sequences * run.data.sequence_length,
+          .loops = run_loops(run, model),
+          .max_document = run.data.sequence_length,
+          .policy = run.compute.memory,
+          .backward = backward};
+}
+
+int64_t count_of(const std::vector<ParameterSpec>& specs) {
+  int64_t count = 0;
+  for (const ParameterSpec& spec : specs) count += spec.count();
+  return count;
+}
+
+// Sums over targets as means; what was not measured is NaN.
+std::vector<double> means(const std::vector<double>& sums, int64_t targets, int64_t first = 0) {
+  std::vector<double> values(sums.size(), kNotMeasured);
+  for (size_t t = static_cast<size_t>(first); t < sums.size() && targets > 0; ++t) {
+    values[t] = sums[t] / static_cast<double>(targets);
   }
-  loops_ = config_.objective.loops == 0 ? model_.loops : config_.objective.loops;
-  objective_ = make_objective(config_.objective, loops_);
-  if (objective_->needs_gate() && !model_.exit_gate) {
+  return values;
+}
+
+double mean(double sum, int64_t targets) {
+  return targets == 0 ? kNotMeasured : sum / static_cast<double>(targets);
+}
+
+}  // namespace
+
+std::vector<ParameterSpec> trained_parameters(const ModelConfig& model,
+                                              const Objective& objective) {
+  std::vector<ParameterSpec> specs = parameter_specs(model);
+  if (!objective.trains_trunk()) {
+    std::erase_if(specs, [](const ParameterSpec& spec) { return !is_gate(spec); });
+  }
+  return specs;
+}
+
+MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
+  const std::unique_ptr<Objective> objective = make_objective(run.objective, run_loops(run, model));
+  const std::vector<ParameterSpec> trained = trained_parameters(model, *objective);
+  const auto set = static_cast<uint64_t>(count_of(trained)) * sizeof(float);
+  MemoryPlan plan;
+  plan.add("trained parameters", set, "fp32");
+  plan.add("gradients", set, "fp32");
+  plan.add("optimiser moments", 2 * set, "fp32");
+  if (!objective->trains_trunk()) {
+    uint64_t vectors = 0;
+    for (const ParameterSpec& spec : parameter_specs(model)) {
+      if (spec.role == ParameterRole::kNorm) vectors += static_cast<uint64_t>(spec.count());
+    }
+    const auto table = static_cast<uint64_t>(model.vocab_size * model.hidden_size);
+    plan.add("frozen vectors", vectors * sizeof(float), "fp32");
+    plan.add("frozen embedding", table * (model.dtype == "bfloat16" ? 2 : 4), model.dtype);
+  }
+  const uint64_t copies = objective->trains_trunk() ? 2 : 1;
+  plan.add("packed weights", copies * ModelWeights::planned_packed_bytes(model, run.compute.dtype),
+           copies == 2 ? "forward and backward" : "forward");
+  const MemoryPlan pass =
+      BatchPass::plan(model, trunk_shape(run, model, objective->trains_trunk()));
+  for (const MemoryItem& item : pass.items()) plan.add(item.name, item.bytes, item.note);
+  return plan;
+}
+
+Result<std::unique_ptr<Trainer>> Trainer::create(const RunConfig& run, TrainerOptions options) {
+  RunConfig asked = run;
+  if (options.start) {
+    if (!run.model.from.empty()) {
+      return invalid_argument("model.from is given, and a model in memory too; expected one");
+    }
+    asked.model.config = options.start->config;
+  }
+  LOOPLM_ASSIGN_OR_RETURN(asked, complete_run_config(asked));
+  const int threads = options.threads != 0 ? options.threads : asked.compute.threads;
+  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::create(threads));
+  LOOPLM_ASSIGN_OR_RETURN(
+      StartWeights start,
+      StartWeights::open(asked.model, options.start ? &*options.start : nullptr, *device));
+  std::unique_ptr<Trainer> trainer(
+      new Trainer(std::move(asked), std::move(device), std::move(start)));
+  LOOPLM_RETURN_IF_ERROR(trainer->prepare_model());
+  LOOPLM_RETURN_IF_ERROR(trainer->prepare_data(options.streams));
+  trainer->peak_.emplace(*trainer->device_, trainer->run_.compute.dtype);
+  return trainer;
+}
+
+Status Trainer::prepare_model() {
+  const int64_t loops = run_loops(run_, model());
+  objective_ = make_objective(run_.objective, loops);
+  if (objective_->needs_gate() && !model().exit_gate) {
     return unsupported(fmt::format(
         "objective.kind is {}, which needs an exit gate; the model has none", objective_->name()));
   }
-  if (config_.data.sequence_length > model_.max_positions) {
+  if (run_.data.sequence_length > model().max_positions) {
     return invalid_argument(fmt::format("data.sequence_length is {}; the model has {} positions",
-                                        config_.data.sequence_length, model_.max_positions));
+                                        run_.data.sequence_length, model().max_positions));
   }
-  parameters_.emplace(model_);
-  const ParameterFill fill =
-      checkpoint ? checkpoint_fill(*checkpoint) : initial_fill(model_, config_.model.seed);
-  for (size_t i = 0; i < parameters_->specs().size(); ++i) {
-    fill(static_cast<int64_t>(i), 0,
-         {parameters_->data() + parameters_->offset(i),
-          static_cast<size_t>(parameters_->specs()[i].count())});
+  const std::vector<ParameterSpec> specs = trained_parameters(model(), *objective_);
+  trained_.emplace(specs);
+  gradients_.emplace(specs);
+  optimizer_.emplace(specs, run_.optimizer);
+  LOOPLM_RETURN_IF_ERROR(start_.fill(*trained_));
+  const bool all = objective_->trains_trunk();
+  const TensorSource frozen = all ? trained_->source() : start_.tensors();
+  LOOPLM_ASSIGN_OR_RETURN(weights_, ModelWeights::for_training(*trained_, frozen, model(),
+                                                               run_.compute.dtype, *device_));
+  if (all) {
+    start_.drop_tensors();
+    backward_weights_.emplace(model(), run_.compute.dtype);
+  } else {
+    LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(*trained_));
   }
-  optimizer_.emplace(model_, config_.optimizer, !objective_->trains_trunk());
+  pass_.emplace(model(), trunk_shape(run_, model(), all));
+  state_.run = run_;
   return {};
 }
 
-Status Run::load_data() {
-  std::vector<DataLoader::Source> sources;
-  if (!options_.streams.empty() && !config_.data.train.empty()) {
+LoaderOptions Trainer::loader_options() const {
+  LoaderOptions options;
+  options.sequence_length = run_.data.sequence_length;
+  options.sequences = run_.batch.sequences;
+  options.seed = run_.run.seed;
+  options.split_documents = run_.data.split_documents;
+  options.long_documents = run_.data.long_documents;
+  options.shuffle = run_.data.shuffle;
+  return options;
+}
+
+Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStream>>& streams) {
+  if (!streams.empty() && !run_.data.train.empty()) {
     return invalid_argument("data.train is given, and document streams too; expected one of them");
   }
-  if (options_.streams.empty() && config_.data.train.empty()) {
+  if (streams.empty() && run_.data.train.empty()) {
     return invalid_argument("data.train is missing");
   }
-  for (const auto& stream : options_.streams) {
-    if (stream->vocab_size() > model_.vocab_size) {
-      return invalid_argument(
-          fmt::format("a document stream has a vocabulary of {}; the model has {}",
-                      stream->vocab_size(), model_.vocab_size));
-    }
+  std::vector<DataLoader::Source> sources;
+  for (const auto& stream : streams) {
     state_.data_hashes.push_back(stream->hash());
     sources.push_back({{}, stream, 1});
   }
-  for (const RunConfig::DataSource& source : config_.data.train) {
+  int64_t targets = 0;
+  for (const RunConfig::DataSource& source : run_.data.train) {
     LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(source.path));
-    if (dataset.vocab_size() > model_.vocab_size) {
-      return invalid_argument(fmt::format("'{}' is made with a vocabulary of {}; the model has {}",
-                                          source.path, dataset.vocab_size(), model_.vocab_size));
-    }
+    targets += dataset.count_targets();
     state_.data_hashes.push_back(dataset.hash());
     sources.push_back({std::move(dataset), {}, source.weight});
   }
-  LoaderOptions options;
-  options.sequence_length = config_.data.sequence_length;
-  options.sequences = config_.batch.sequences;
-  options.seed = config_.run.seed;
-  options.split_documents = config_.data.split_documents;
-  LOOPLM_ASSIGN_OR_RETURN(loader_, DataLoader::create(std::move(sources), options));
-  for (const std::string& path : config_.data.validation) {
+  if (streams.empty() && targets == 0) {
+    return invalid_argument(
+        "data.train has no token to learn: prompts and first tokens are only read");
+  }
+  LOOPLM_ASSIGN_OR_RETURN(loader_, DataLoader::create(std::move(sources), loader_options()));
+  if (loader_->long_documents() > 0) {
+    notes_.push_back(
+        fmt::format("{} documents are longer than a row and are {}", loader_->long_documents(),
+                    run_.data.long_documents == LongDocuments::kCut ? "cut" : "left out"));
+  }
+  for (const std::string& path : run_.data.validation) {
     LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
-    if (dataset.vocab_size() > model_.vocab_size) {
-      return invalid_argument(fmt::format("'{}' is made with a vocabulary of {}; the model has {}",
-                                          path, dataset.vocab_size(), model_.vocab_size));
+    if (dataset.count_targets() == 0) {
+      return invalid_argument(fmt::format("data.validation: '{}' has no token to learn", path));
     }
+    // Refuses what a validation in the middle of the run would refuse.
+    LOOPLM_RETURN_IF_ERROR(validation_loader(path).status());
     validation_.push_back(std::move(dataset));
   }
-  return {};
+  return check_vocabularies();
 }
 
-Status Run::prepare_directory() {
-  LOOPLM_RETURN_IF_ERROR(make_directories(config_.run.out));
-  const std::vector<int64_t> saved = list_train_checkpoints(config_.run.out);
-  if (!options_.resume) {
-    if (!saved.empty()) {
-      return invalid_argument(
-          fmt::format("'{}' already holds a run at step {}; pass --resume to go on with it, or "
-                      "choose another run.out",
-                      config_.run.out, saved.back()));
-    }
-  } else if (!saved.empty()) {
-    const std::string directory = train_checkpoint_path(config_.run.out, saved.back());
-    LOOPLM_ASSIGN_OR_RETURN(TrainState state, read_train_state(directory));
-    LOOPLM_RETURN_IF_ERROR(check_resumable(state, directory));
-    LOOPLM_RETURN_IF_ERROR(load_train_checkpoint(directory, model_, *parameters_, *optimizer_));
-    optimizer_->set_steps(state.optimizer_steps);
-    LOOPLM_RETURN_IF_ERROR(loader_->restore(state.loader));
-    state_ = std::move(state);
+// Of all data, and of the model.
+Status Trainer::check_vocabularies() const {
+  struct Named {
+    std::string name;
+    Vocabulary vocabulary;
+  };
+  std::vector<Named> all;
+  for (const DataLoader::Source& source : loader_->sources()) {
+    all.push_back({source.name(), source.vocabulary()});
   }
-  state_.run = config_;
-  LOOPLM_ASSIGN_OR_RETURN(log_, TrainLog::open(config_.run.out + "/log.jsonl", state_.step));
+  for (const TokenDataset& set : validation_) {
+    all.push_back({"'" + set.path() + "'", set.vocabulary()});
+  }
+  bool any_known = false;
+  const std::string& from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;
+  for (const Named& data : all) {
+    if (data.vocabulary.size > model().vocab_size) {
+      return invalid_argument(fmt::format("{} is made with a vocabulary of {}; the model has {}",
+                                          data.name, data.vocabulary.size, model().vocab_size));
+    }
+    LOOPLM_RETURN_IF_ERROR(check_same_vocabulary(data.name, data.vocabulary, all.front().name,
+                                                 all.front().vocabulary));
+    any_known = any_known || data.vocabulary.hash != 0;
+  }
+  if (!any_known) return {};
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, start_.load_tokenizer());
+  if (tokenizer == nullptr) return {};
+  for (const Named& data : all) {
+    LOOPLM_RETURN_IF_ERROR(
+        check_same_tokenizer(data.name, data.vocabulary, "'" + from + "'", *tokenizer));
+  }
   return {};
 }
 
-Status Run::check_same_data(const TrainState& state, const std::string& directory) const {
+TensorSource Trainer::weights() const {
+  return [of_set = trained_->source(), frozen = start_.given_tensors(),
+          set = &*trained_](const std::string& name) -> Result<TensorView> {
+    if (set->contains(name) || !frozen) return of_set(name);
+    return frozen(name);
+  };
+}
+
+TrainStart Trainer::describe() {
+  TrainStart start;
+  start.parameters = model().parameter_count();
+  start.trained_parameters = trained_->size();
+  start.first_step = state_.step + 1;
+  start.steps = run_.run.steps;
+  start.tokens_per_step = run_.batch.accumulate * loader_->rows();
+  for (const DataLoader::Source& source : loader_->sources()) {
+    if (!source.dataset) continue;
+    start.data_tokens += source.dataset->tokens();
+    start.data_targets += source.dataset->count_targets();
+  }
+  start.machine = fmt::format("{}, {} threads, {}", processor_name(), device_->pool().size(),
+                              isa_name(device_->kernels().isa));
+  start.peak_flops = peak_->flops();
+  start.notes = notes_;
+  const MemoryPlan plan = training_memory(run_, model());
+  for (const MemoryItem& item : plan.items()) {
+    start.memory.push_back({item.name, item.bytes, item.note});
+  }
+  return start;
+}
+
+Result<StepReport> Trainer::step() {
+  const Timer timer;
+  std::vector<Batch> batches;
+  int64_t targets = 0;
+  double squares = 0;  // of document lengths
+  for (int64_t i = 0; i < run_.batch.accumulate; ++i) {
+    LOOPLM_ASSIGN_OR_RETURN(Batch batch, loader_->next());
+    targets += batch.target_count();
+    for (size_t d = 0; d + 1 < batch.document_starts.size(); ++d) {
+      const auto length =
+          static_cast<double>(batch.document_starts[d + 1] - batch.document_starts[d]);
+      squares += length * length;
+    }
+    batches.push_back(std::move(batch));
+  }
+  BatchMetrics metrics;
+  StepReport r;
+  r.step = state_.step + 1;
+  r.steps = run_.run.steps;
+  r.learning_rate = run_.schedule.at(r.step, run_.run.steps);
+  r.gradient_norm = kNotMeasured;
+  if (targets > 0) {
+    std::fill(gradients_->values().begin(), gradients_->values().end(), 0.0f);
+    weights_->repack(*trained_, *device_);
+    if (backward_weights_.has_value()) backward_weights_->repack(*trained_, *device_);
+    const double scale = 1.0 / static_cast<double>(targets);
+    for (const Batch& batch : batches) {
+      metrics.add(pass_->train(*weights_, backward_weights_ ? &*backward_weights_ : nullptr, batch,
+                               *objective_, scale, *gradients_, *device_));
+    }
+    r.gradient_norm = optimizer_->step(*trained_, *gradients_, r.learning_rate, *device_);
+  } else {
+    metrics.nll.resize(static_cast<size_t>(run_loops(run_, model())));
+  }
+  r.targets = targets;
+  r.loss = mean(metrics.loss, targets);
+  r.nll = means(metrics.nll, targets, metrics.first_loop);
+  r.mean_exit = targets == 0 ? kNotMeasured : metrics.mean_exit();
+  r.exit_entropy = mean(metrics.exit_entropy, targets);
+  r.seconds = timer.seconds();
+  if (targets > 0 && (!std::isfinite(r.loss) || !std::isfinite(r.gradient_norm))) {
+    return invalid_argument(fmt::format(
+        "step {}: the loss is {} and the gradient norm {}; the run stops here, and its last "
+        "checkpoint is untouched. A smaller learning rate or more warm-up usually helps",
+        r.step, r.loss, r.gradient_norm));
+  }
+
+  const auto rows = static_cast<double>(run_.batch.accumulate * loader_->rows());
+  const double passes = objective_->trains_trunk() ? 3 : 1;  // backward costs two forwards
+  const int64_t loops = run_loops(run_, model());
+  const double flops =
+      rows * forward_flops_per_row(model(), loops, loops - metrics.first_loop, squares / rows / 2);
+  r.tokens_per_second = rows / r.seconds;
+  r.peak_share = targets == 0 ? kNotMeasured : peak_->share(passes * flops, r.seconds);
+  seconds_ += r.seconds;
+  ++steps_timed_;
+  r.seconds_left =
+      seconds_ / static_cast<double>(steps_timed_) * static_cast<double>(run_.run.steps - r.step);
+  state_.step = r.step;
+  state_.optimizer_steps = optimizer_->steps();
+  state_.loader = loader_->state();
+  return r;
+}
+
+Result<std::vector<ValidationReport>> Trainer::validate() {
+  std::vector<ValidationReport> reports;
+  if (!validation_.empty()) weights_->repack(*trained_, *device_);
+  for (size_t set = 0; set < validation_.size(); ++set) {
+    LOOPLM_ASSIGN_OR_RETURN(ValidationReport report, validate_on(validation_[set]));
+    report.set = static_cast<int64_t>(set);
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+// Every document once. Opening is only mapping, so each validation begins with a new loader.
+Result<DataLoader> Trainer::validation_loader(const std::string& path) const {
+  LoaderOptions options = loader_options();
+  options.shuffle = false;
+  options.one_epoch = true;
+  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
+  std::vector<DataLoader::Source> sources;
+  sources.push_back({std::move(dataset), {}, 1});
+  return DataLoader::create(std::move(sources), options);
+}
+
+Result<ValidationReport> Trainer::validate_on(const TokenDataset& validation) {
+  LOOPLM_ASSIGN_OR_RETURN(DataLoader loader, validation_loader(validation.path()));
+  BatchMetrics metrics;
+  for (int64_t i = 0; run_.run.validate_batches == 0 || i < run_.run.validate_batches; ++i) {
+    LOOPLM_ASSIGN_OR_RETURN(const Batch batch, loader.next());
+    metrics.add(pass_->evaluate(*weights_, batch, *objective_, *device_));
+    if (loader.epochs() > 0) break;
+  }
+  ValidationReport report;
+  report.step = state_.step;
+  report.tokens = metrics.tokens;
+  report.loss = mean(metrics.loss, metrics.tokens);
+  report.nll = means(metrics.nll, metrics.tokens);
+  report.accuracy = means(metrics.right, metrics.tokens);
+  report.exit = means(metrics.exit, metrics.tokens);
+  report.mean_exit = metrics.tokens == 0 ? kNotMeasured : metrics.mean_exit();
+  report.exit_entropy = mean(metrics.exit_entropy, metrics.tokens);
+  return report;
+}
+
+Status Trainer::save(const std::string& directory) const {
+  const std::string& tokenizer =
+      run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;
+  return save_train_checkpoint(directory, model(), *trained_, *optimizer_, state_, tokenizer,
+                               *device_);
+}
+
+Status Trainer::restore(const std::string& directory) {
+  LOOPLM_ASSIGN_OR_RETURN(TrainState state, read_train_state(directory));
+  LOOPLM_RETURN_IF_ERROR(check_resumable(state, directory));
+  LOOPLM_RETURN_IF_ERROR(load_train_checkpoint(directory, model(), *trained_, *optimizer_));
+  LOOPLM_RETURN_IF_ERROR(loader_->restore(state.loader));
+  optimizer_->set_steps(state.optimizer_steps);
+  state_ = std::move(state);
+  state_.run = run_;
+  return {};
+}
+
+Status Trainer::check_same_data(const TrainState& state, const std::string& directory) const {
   const std::vector<DataLoader::Source>& sources = loader_->sources();
   if (state.data_hashes.size() != sources.size()) {
     return invalid_argument(fmt::format("data.train has {} sources; '{}' was made with {}",
@@ -219,8 +412,8 @@ Status Run::check_same_data(const TrainState& state, const std::string& director
 }
 
 // Whether this run may go on from a saved state.
-Status Run::check_resumable(const TrainState& state, const std::string& directory) {
-  const std::vector<RunKeyDifference> differences = run_differences(state.run, config_);
+Status Trainer::check_resumable(const TrainState& state, const std::string& directory) {
+  const std::vector<RunKeyDifference> differences = run_differences(state.run, run_);
   if (!differences.empty()) {
     const auto shown = [](const std::string& value) { return value.empty() ? "not set" : value; };
     std::string text = fmt::format("'{}' was saved by a run with other settings:", directory);
@@ -231,245 +424,42 @@ Status Run::check_resumable(const TrainState& state, const std::string& director
     return invalid_argument(text);
   }
   LOOPLM_RETURN_IF_ERROR(check_same_data(state, directory));
-  const int64_t steps = config_.run.steps, before = state.run.run.steps;
+  if (state.frozen_hash != state_.frozen_hash) {
+    return invalid_argument(
+        fmt::format("the frozen weights ({}) are not those with which '{}' was saved",
+                    run_.model.from.empty() ? "of a model without a path"
+                                            : "model.from '" + run_.model.from + "'",
+                    directory));
+  }
+  const int64_t steps = run_.run.steps, before = state.run.run.steps;
   if (steps < state.step) {
     return invalid_argument(fmt::format("run.steps is {}; '{}' has done {} steps already", steps,
                                         directory, state.step));
   }
-  if (steps != before && config_.schedule.looks_ahead()) {
+  if (steps != before && run_.schedule.looks_ahead()) {
     notes_.push_back(fmt::format(
         "run.steps is {}; the checkpoint was made with {}: schedule.kind {} now ends at step {}, "
         "and the learning rate goes from {:.3g} to {:.3g} with the next step",
-        steps, before, name_of(kScheduleNames, config_.schedule.kind), steps,
-        config_.schedule.at(state.step, before), config_.schedule.at(state.step + 1, steps)));
+        steps, before, name_of(kScheduleNames, run_.schedule.kind), steps,
+        run_.schedule.at(state.step, before), run_.schedule.at(state.step + 1, steps)));
   }
   return {};
 }
 
-TrunkShape Run::shape() const {
-  TrunkShape shape;
-  shape.rows = config_.batch.sequences * config_.data.sequence_length;
-  shape.loops = loops_;
-  shape.max_document = config_.data.sequence_length;
-  shape.policy = config_.compute.memory;
-  shape.backward = objective_->trains_trunk();
-  return shape;
-}
-
-void Run::allocate() {
-  gradients_.emplace(model_);
-  weights_ = ModelWeights::for_training(*parameters_, model_, config_.compute.dtype, *device_);
-  if (objective_->trains_trunk()) backward_weights_.emplace(model_, config_.compute.dtype);
-  pass_.emplace(model_, shape());
-}
-
-MemoryPlan Run::memory_plan() const {
-  MemoryPlan plan;
-  const uint64_t set = static_cast<uint64_t>(parameters_->size()) * sizeof(float);
-  plan.add("parameters", set, "fp32");
-  plan.add("gradients", set, "fp32");
-  plan.add("optimiser moments", 2 * set, "fp32");
-  const uint64_t copies = backward_weights_.has_value() ? 2 : 1;
-  plan.add("packed weights", copies * weights_->packed_bytes(),
-           copies == 2 ? "forward and backward" : "forward");
-  const MemoryPlan pass = BatchPass::plan(model_, shape());
-  for (const MemoryItem& item : pass.items()) plan.add(item.name, item.bytes, item.note);
-  return plan;
-}
-
-void Run::announce() {
-  PeakMeter meter(*device_, size_t{1} << 20);
-  peak_flops_ = meter.measure_dots(config_.compute.dtype, 0.2);
-  TrainStart start;
-  start.parameters = parameters_->size();
-  for (const ParameterSpec& spec : parameters_->specs()) {
-    const bool gate =
-        spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
-    if (objective_->trains_trunk() || gate) start.trained_parameters += spec.count();
-  }
-  start.first_step = state_.step + 1;
-  start.steps = config_.run.steps;
-  start.tokens_per_step = config_.batch.accumulate * loader_->rows();
-  for (const DataLoader::Source& source : loader_->sources()) {
-    if (source.dataset) start.data_tokens += source.dataset->tokens();
-  }
-  start.machine = fmt::format("{}, {} threads, {}", processor_name(), device_->pool().size(),
-                              isa_name(device_->kernels().isa));
-  start.peak_flops = peak_flops_;
-  start.notes = notes_;
-  const MemoryPlan plan = memory_plan();
-  for (const MemoryItem& item : plan.items()) {
-    start.memory.push_back({item.name, item.bytes, item.note});
-  }
-  observer_.on_start(start);
-}
-
-Result<StepReport> Run::run_step() {
-  const Timer timer;
-  std::vector<Batch> batches;
-  int64_t targets = 0;
-  double squares = 0;  // sum of squared document lengths: what attention costs
-  for (int64_t i = 0; i < config_.batch.accumulate; ++i) {
-    LOOPLM_ASSIGN_OR_RETURN(Batch batch, loader_->next());
-    targets += batch.target_count();
-    for (size_t d = 0; d + 1 < batch.document_starts.size(); ++d) {
-      const auto n = static_cast<double>(batch.document_starts[d + 1] - batch.document_starts[d]);
-      squares += n * n;
-    }
-    batches.push_back(std::move(batch));
-  }
-  std::fill(gradients_->values().begin(), gradients_->values().end(), 0.0f);
-  weights_->repack(*parameters_, *device_);
-  if (backward_weights_.has_value()) backward_weights_->repack(*parameters_, *device_);
-  BatchMetrics metrics;
-  const double scale = targets == 0 ? 0 : 1.0 / static_cast<double>(targets);
-  for (const Batch& batch : batches) {
-    metrics.add(pass_->train(*weights_, backward_weights_ ? &*backward_weights_ : nullptr, batch,
-                             *objective_, scale, *gradients_, *device_));
-  }
-  StepReport report;
-  report.step = state_.step + 1;
-  report.steps = config_.run.steps;
-  report.learning_rate = config_.schedule.at(report.step, config_.run.steps);
-  report.gradient_norm =
-      optimizer_->step(*parameters_, *gradients_, report.learning_rate, *device_);
-  report.loss = metrics.loss * scale;
-  for (size_t t = 0; t < metrics.nll.size(); ++t) {
-    report.nll.push_back(static_cast<int64_t>(t) < metrics.first_loop
-                             ? std::numeric_limits<double>::quiet_NaN()
-                             : metrics.nll[t] * scale);
-  }
-  report.mean_exit = metrics.mean_exit();
-  report.exit_entropy = metrics.exit_entropy * scale;
-  report.seconds = timer.seconds();
-
-  const auto rows = static_cast<double>(config_.batch.accumulate * loader_->rows());
-  const double passes = objective_->trains_trunk() ? 3 : 1;  // backward costs two forwards
-  const double flops =
-      rows * forward_flops_per_row(model_, loops_, loops_ - metrics.first_loop, squares / rows / 2);
-  report.tokens_per_second = rows / report.seconds;
-  report.peak_share = passes * flops / report.seconds / peak_flops_;
-  seconds_ += report.seconds;
-  ++steps_timed_;
-  report.seconds_left = seconds_ / static_cast<double>(steps_timed_) *
-                        static_cast<double>(config_.run.steps - report.step);
-  if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
-    return invalid_argument(fmt::format(
-        "step {}: the loss is {} and the gradient norm {}; the run stops here, and its last "
-        "checkpoint is untouched. A smaller learning rate or more warm-up usually helps",
-        report.step, report.loss, report.gradient_norm));
-  }
-  state_.step = report.step;
-  state_.optimizer_steps = optimizer_->steps();
-  state_.loader = loader_->state();
-  return report;
-}
-
-Status Run::validate_now() {
-  if (!validation_.empty()) weights_->repack(*parameters_, *device_);
-  for (size_t set = 0; set < validation_.size(); ++set) {
-    LOOPLM_ASSIGN_OR_RETURN(ValidationReport report, validate_on(validation_[set]));
-    report.set = static_cast<int64_t>(set);
-    LOOPLM_RETURN_IF_ERROR(log_->write(report));
-    observer_.on_validation(report);
-  }
-  return {};
-}
-
-Result<ValidationReport> Run::validate_on(const TokenDataset& validation) {
-  LoaderOptions options;
-  options.sequence_length = config_.data.sequence_length;
-  options.sequences = config_.batch.sequences;
-  options.split_documents = config_.data.split_documents;
-  options.shuffle = false;
-  options.one_epoch = true;
-  // A view of the same files: opening is only mapping.
-  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(validation.path()));
-  std::vector<DataLoader::Source> sources;
-  sources.push_back({std::move(dataset), {}, 1});
-  LOOPLM_ASSIGN_OR_RETURN(DataLoader loader, DataLoader::create(std::move(sources), options));
-  BatchMetrics metrics;
-  for (int64_t i = 0; config_.run.validate_batches == 0 || i < config_.run.validate_batches; ++i) {
-    LOOPLM_ASSIGN_OR_RETURN(const Batch batch, loader.next());
-    metrics.add(pass_->evaluate(*weights_, batch, *objective_, *device_));
-    if (loader.epochs() > 0) break;
-  }
-  ValidationReport report;
-  report.step = state_.step;
-  report.tokens = metrics.tokens;
-  const double share = metrics.tokens == 0 ? 0 : 1.0 / static_cast<double>(metrics.tokens);
-  report.loss = metrics.loss * share;
-  for (double nll : metrics.nll) report.nll.push_back(nll * share);
-  for (double right : metrics.right) report.accuracy.push_back(right * share);
-  for (double exit : metrics.exit) report.exit.push_back(exit * share);
-  report.mean_exit = metrics.mean_exit();
-  report.exit_entropy = metrics.exit_entropy * share;
-  return report;
-}
-
-Status Run::save() {
-  const std::string directory = train_checkpoint_path(config_.run.out, state_.step);
-  LOOPLM_RETURN_IF_ERROR(save_train_checkpoint(directory, model_, *parameters_, *optimizer_, state_,
-                                               tokenizer_from(), *device_));
-  remove_old_checkpoints();
-  observer_.on_checkpoint(directory);
-  return {};
-}
-
-void Run::remove_old_checkpoints() const {
-  std::vector<int64_t> steps = list_train_checkpoints(config_.run.out);
-  const auto keep = static_cast<size_t>(config_.run.keep);
-  for (size_t i = 0; i + keep < steps.size(); ++i) {
-    std::error_code ignored;  // a checkpoint that cannot be removed does no harm
-    std::filesystem::remove_all(train_checkpoint_path(config_.run.out, steps[i]), ignored);
-  }
-}
-
-Status Run::finish() {
+Status Trainer::save_model(const std::string& directory) const {
   SaveOptions options;
-  options.dtype = config_.compute.save_dtype;
-  options.companions_from = tokenizer_from();
-  const std::string directory = config_.run.out + "/model";
-  LOOPLM_RETURN_IF_ERROR(
-      save_checkpoint(directory, model_, parameter_fill(*parameters_), options, device_->pool()));
-  observer_.on_checkpoint(directory);
-  return {};
-}
-
-Status Run::execute() {
-  announce();
-  bool saved = true;
-  while (state_.step < config_.run.steps) {
-    if (stopped()) {
-      if (!saved) LOOPLM_RETURN_IF_ERROR(save());
-      return {StatusCode::kCancelled,
-              fmt::format("stopped at step {} of {}; --resume goes on from there", state_.step,
-                          config_.run.steps)};
-    }
-    LOOPLM_ASSIGN_OR_RETURN(const StepReport report, run_step());
-    saved = false;
-    const bool last = report.step == config_.run.steps;
-    if (last || report.step % config_.run.log_every == 0 || steps_timed_ == 1) {
-      LOOPLM_RETURN_IF_ERROR(log_->write(report));
-      observer_.on_step(report);
-    }
-    const bool validate =
-        last || (config_.run.validate_every > 0 && report.step % config_.run.validate_every == 0);
-    if (validate) LOOPLM_RETURN_IF_ERROR(validate_now());
-    if (last ||
-        (config_.run.checkpoint_every > 0 && report.step % config_.run.checkpoint_every == 0)) {
-      LOOPLM_RETURN_IF_ERROR(save());
-      saved = true;
-    }
+  options.dtype = run_.compute.save_dtype;
+  options.companions_from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;
+  const TensorSource source = weights();
+  std::vector<TensorView> views;
+  for (const ParameterSpec& spec : parameter_specs(model())) {
+    LOOPLM_ASSIGN_OR_RETURN(TensorView view, source(spec.name));
+    views.push_back(std::move(view));
   }
-  return finish();
-}
-
-}  // namespace
-
-Status train(const TrainOptions& options, TrainObserver& observer) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Run> run, Run::create(options, observer));
-  return run->execute();
+  const ParameterFill fill = [&](int64_t parameter, int64_t first, std::span<float> out) {
+    read_as_float(views[static_cast<size_t>(parameter)], first, out);
+  };
+  return save_checkpoint(directory, model(), fill, options, device_->pool());
 }
 
 }  // namespace looplm

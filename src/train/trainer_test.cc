@@ -1,10 +1,14 @@
 // Whole runs on tiny models: what must not change a single bit, and what must.
+#include "train/trainer.h"
+
 #include <atomic>
+#include <cmath>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "looplm/tokenizer_trainer.h"
 #include "looplm/train.h"
 
 #include "base/file.h"
@@ -40,11 +44,13 @@ struct Recorder : TrainObserver {
   }
   void on_validation(const ValidationReport& r) override { validations.push_back(r); }
   void on_checkpoint(const std::string& d) override { checkpoints.push_back(d); }
+  void on_note(const std::string& n) override { notes.push_back(n); }
 
   TrainStart start;
   std::vector<StepReport> steps;
   std::vector<ValidationReport> validations;
   std::vector<std::string> checkpoints;
+  std::vector<std::string> notes;
   int64_t stop_after = 0;
   std::atomic<bool> stop{false};
 };
@@ -117,6 +123,12 @@ TEST_F(TrainerTest, LearnsLogsValidatesAndSaves) {
   Recorder r;
   ASSERT_OK(run("a", {"run.steps=60", "run.checkpoint_every=20", "run.validate_every=30"}, r));
   ASSERT_EQ(r.steps.size(), 60u);
+  for (const StepReport& s : r.steps) {
+    EXPECT_GT(s.peak_share, 0);
+    EXPECT_LE(s.peak_share, 1);
+    EXPECT_GT(s.targets, 0);
+  }
+  EXPECT_TRUE(r.notes.empty());
   EXPECT_LT(r.steps.back().nll.back(), 0.85 * r.steps.front().nll.back());
   ASSERT_EQ(r.validations.size(), 2u);
   EXPECT_LT(r.validations[1].nll[2], r.validations[0].nll[2]);
@@ -333,6 +345,181 @@ TEST_F(TrainerTest, StageTwoChangesTheGateAlone) {
     const bool same = std::equal(x.data, x.data + x.bytes(), y.data);
     EXPECT_EQ(same, name.find("early_exit_gate") == std::string::npos) << name;
   }
+}
+
+class StageTwoTest : public TrainerTest {
+ protected:
+  // run_file_ becomes Stage II from a trained model.
+  void SetUp() override {
+    TrainerTest::SetUp();
+    Recorder one;
+    ASSERT_OK(run("stage1", {}, one));
+    const std::string toml = read_text_file(run_file_).value();
+    stage_two_ = "[objective]\nkind = \"stage2\"\n" + toml.substr(toml.find("[data]"));
+    start_from("stage1/model");
+  }
+  void start_from(const std::string& name) {
+    ASSERT_OK(
+        write_text_file(run_file_, "[model]\nfrom = \"" + dir_.file(name) + "\"\n" + stage_two_));
+  }
+  std::string gate_of(const std::string& name) const {
+    return read_text_file(dir_.file(name) + "/checkpoints/step-00000012/trained.safetensors")
+        .value();
+  }
+  std::string stage_two_;
+};
+
+TEST_F(StageTwoTest, HoldsAndSavesTheGateAloneAndResumesBitForBit) {
+  Recorder straight;
+  ASSERT_OK(run("straight", {}, straight));
+  uint64_t trained = 0;
+  for (const PlannedMemory& item : straight.start.memory) {
+    if (item.name == "trained parameters" || item.name == "gradients" ||
+        item.name == "optimiser moments") {
+      trained += item.bytes;
+    }
+  }
+  EXPECT_EQ(trained, 4 * 33 * sizeof(float));
+  uint64_t bytes = 0;
+  const std::string saved = dir_.file("straight/checkpoints/step-00000012");
+  for (const auto& file : std::filesystem::directory_iterator(saved)) bytes += file.file_size();
+  EXPECT_LT(bytes, 8000u);
+  EXPECT_FALSE(file_exists(saved + "/model.safetensors"));
+
+  Recorder first;
+  first.stop_after = 7;
+  EXPECT_EQ(run("stopped", {}, first).code(), StatusCode::kCancelled);
+  Recorder second;
+  ASSERT_OK(run("stopped", {}, second, true));
+  EXPECT_EQ(second.start.first_step, 8);
+  EXPECT_EQ(gate_of("stopped"), gate_of("straight"));
+  EXPECT_EQ(read_text_file(dir_.file("stopped/model/model.safetensors")).value(),
+            read_text_file(dir_.file("straight/model/model.safetensors")).value());
+}
+
+TEST_F(StageTwoTest, AStartThatChangedIsRefused) {
+  Recorder r;
+  r.stop_after = 7;
+  EXPECT_EQ(run("stopped", {}, r).code(), StatusCode::kCancelled);
+  Recorder other;
+  const std::string toml = read_text_file(run_file_).value();
+  TrainerTest::SetUp();
+  ASSERT_OK(run("other", {"model.seed=2"}, other));
+  ASSERT_OK(write_text_file(run_file_, toml));
+  std::filesystem::remove_all(dir_.file("stage1/model"));
+  std::filesystem::rename(dir_.file("other/model"), dir_.file("stage1/model"));
+  EXPECT_ERROR_SAYS(run("stopped", {}, r, true), "frozen weights", "stage1/model", "step-00000007");
+}
+
+TEST_F(TrainerTest, ATrainerWorksOverAModelInMemoryAndShowsItsWeights) {
+  RunConfig config = read_run_config(run_file_).value();
+  ParameterSet from(config.model.config);
+  Rng rng(5);
+  for (float& value : from.values()) value = 0.1f * (rng.uniform() - 0.5f);
+  config.compute.save_dtype = DType::kF32;
+  auto made = Trainer::create(
+      config, {.threads = 2, .start = StartModel{config.model.config, from.source()}});
+  ASSERT_OK(made);
+  Trainer& trainer = **made;
+  const auto value = [&](const std::string& name) {
+    return *reinterpret_cast<const float*>(trainer.weights()(name).value().data);
+  };
+  EXPECT_EQ(value(kHeadName), *from.find(kHeadName));
+  auto before = trainer.validate();
+  ASSERT_OK(before);
+  for (int i = 0; i < 12; ++i) ASSERT_OK(trainer.step());
+  EXPECT_EQ(trainer.steps_done(), 12);
+  EXPECT_NE(value(kHeadName), *from.find(kHeadName));
+  auto after = trainer.validate();
+  ASSERT_OK(after);
+  EXPECT_LT((*after)[0].loss, (*before)[0].loss);
+
+  // Stage II on the same weights: what is frozen is the caller's, what is saved is whole.
+  const TensorSource current = trainer.weights();
+  config.objective.kind = ObjectiveKind::kStageTwo;
+  auto gate =
+      Trainer::create(config, {.threads = 2, .start = StartModel{config.model.config, current}});
+  ASSERT_OK(gate);
+  ASSERT_OK((*gate)->step());
+  EXPECT_EQ((*gate)->weights()(kHeadName).value().data, current(kHeadName).value().data);
+  ASSERT_OK((*gate)->save_model(dir_.file("whole")));
+  const Safetensors whole = std::move(Safetensors::open(dir_.file("whole")).value());
+  for (const std::string& name : whole.names()) {
+    const TensorView x = whole.find(name).value(), y = (*gate)->weights()(name).value();
+    EXPECT_TRUE(std::equal(x.data, x.data + x.bytes(), y.data)) << name;
+  }
+  config.model.from = "somewhere";
+  EXPECT_ERROR_SAYS(Trainer::create(config, {.start = StartModel{config.model.config, current}}),
+                    "model.from");
+}
+
+TEST_F(TrainerTest, AStepWithoutTargetsChangesNothingAndIsNotMeasured) {
+  // Documents of prompts longer than a row, with an answer at the end: most rows teach nothing.
+  TokenShardWriter writer(64);
+  for (int d = 0; d < 4; ++d) writer.add(std::vector<int32_t>(100, 1 + d), 98);
+  ASSERT_OK(writer.write(dir_.file("long.tokens")));
+  Recorder r;
+  ASSERT_OK(run("long",
+                {"data.train=\"" + dir_.file("long.tokens") + "\"", "batch.sequences=1",
+                 "batch.accumulate=1", "run.log_every=100"},
+                r));
+  int64_t empty = 0;
+  for (const StepReport& s : r.steps) {
+    if (s.targets > 0) continue;
+    ++empty;
+    EXPECT_TRUE(std::isnan(s.loss) && std::isnan(s.nll[0]) && std::isnan(s.gradient_norm));
+    EXPECT_TRUE(std::isnan(s.mean_exit) && std::isnan(s.exit_entropy));
+  }
+  EXPECT_GT(empty, 6);
+  ASSERT_EQ(r.notes.size(), 2u);
+  EXPECT_THAT(r.notes[0], testing::HasSubstr("no token to learn"));
+  EXPECT_THAT(r.notes[1], testing::HasSubstr(std::to_string(empty) + " of 12 steps"));
+  EXPECT_EQ(r.start.data_targets, 8);
+  const std::string log = read_text_file(dir_.file("long/log.jsonl")).value();
+  EXPECT_THAT(log, testing::HasSubstr("\"targets\":0,\"loss\":null,\"nll\":[null,null,null]"));
+  // Nothing at all to learn is no run.
+  TokenShardWriter none(64);
+  none.add(std::vector<int32_t>(10, 1), 10);
+  ASSERT_OK(none.write(dir_.file("none.tokens")));
+  const std::string path = "\"" + dir_.file("none.tokens") + "\"";
+  EXPECT_ERROR_SAYS(run("none", {"data.train=" + path}, r), "data.train", "no token to learn");
+  EXPECT_ERROR_SAYS(run("none", {"data.validation=" + path}, r), "none.tokens",
+                    "no token to learn");
+}
+
+TEST_F(TrainerTest, DataOfAnotherTokenizerIsRefusedByName) {
+  TokenizerTrainerOptions options;
+  options.vocab_size = 260;
+  auto trainer = std::move(TokenizerTrainer::create(options).value());
+  for (int i = 0; i < 20; ++i) trainer.add("the cat and the dog");
+  std::filesystem::create_directory(dir_.file("tok"));
+  ASSERT_OK(write_text_file(dir_.file("tok/tokenizer.json"), trainer.train().value()));
+  const auto tokenizer = std::move(Tokenizer::load(dir_.file("tok")).value());
+  const auto write = [&](const std::string& name, const Vocabulary& vocabulary) {
+    TokenShardWriter writer(vocabulary);
+    writer.add(std::vector<int32_t>{1, 2, 3, 4});
+    ASSERT_OK(writer.write(dir_.file(name)));
+  };
+  write("same.tokens", vocabulary_of(*tokenizer));
+  write("other.tokens", {15, 99});
+  write("unknown.tokens", tokenizer->vocab_size());
+  const auto train_on = [&](const std::string& data, const std::string& validation,
+                            bool with_tokenizer) {
+    Recorder r;
+    std::vector<std::string> overrides = {"data.train=\"" + dir_.file(data) + "\"",
+                                          "data.validation=\"" + dir_.file(validation) + "\"",
+                                          "model.vocab_size=300"};
+    if (with_tokenizer) overrides.push_back("model.tokenizer=\"" + dir_.file("tok") + "\"");
+    std::filesystem::remove_all(dir_.file("run"));
+    return run("run", overrides, r);
+  };
+  EXPECT_OK(train_on("same.tokens", "same.tokens", true));
+  EXPECT_OK(train_on("unknown.tokens", "same.tokens", true));
+  EXPECT_OK(train_on("other.tokens", "other.tokens", false));
+  const std::string size = std::to_string(tokenizer->vocab_size()) + " tokens";
+  EXPECT_ERROR_SAYS(train_on("other.tokens", "other.tokens", true), "other.tokens", "15 tokens",
+                    "tokenizer of", "/tok'", size.c_str());
+  EXPECT_ERROR_SAYS(train_on("same.tokens", "other.tokens", false), "same.tokens", "other.tokens");
 }
 
 TEST_F(TrainerTest, BadRunsSayWhatIsWrong) {

@@ -69,6 +69,18 @@ cmp -s s7.1 s8.1 && fail "another seed, the same ids"
 "$looplm" tokenizer encode tok -p "7-2*3=" >ids || fail "tokenizer encode"
 "$looplm" tokenizer decode tok <ids >text || fail "tokenizer decode"
 [ "$(cat text)" = "7-2*3=" ] || fail "tokenizer: $(cat text)"
+cp -r model chat && cp tok/*.json chat || fail "chat model"
+printf 'ab\ncd\n' | "$looplm" run chat -n 4 --ignore-eos -q >lf || fail "prompts with LF"
+printf '\357\273\277ab\r\n\r\ncd\r\n' | "$looplm" run chat -n 4 --ignore-eos -q >crlf || fail "prompts with CR LF"
+cmp -s lf crlf || fail "CR LF is part of the prompt"
+refuses "prompt in Latin-1" "the prompt: byte 3 .0xE9" "$looplm" run chat -p "$(printf 'caf\351')"
+"$looplm" info chat >info || fail "info"
+expect "ends of text" 'ends of text +0 "<.endoftext.>": config.json: eos_token_id; tokenizer_config.json: eos_token' info
+echo '{"eos_token_id": [0, 7]}' >chat/generation_config.json
+"$looplm" info chat --json >info.json || fail "info of generation_config.json"
+expect "ends of text in JSON" '"generation_config.json: eos_token_id"' info.json
+echo '{"eos_token_id": 300}' >chat/generation_config.json
+refuses "an end outside the vocabulary" "chat/generation_config.json: 'eos_token_id' is 300" "$looplm" run chat -p a
 "$looplm" data build a.jsonl --tokenizer tok --out a.tokens --json >build.json || fail "data build"
 expect "data build" '"documents":200' build.json
 "$looplm" data show a.tokens --tokenizer tok -n 1 >show || fail "data show"
@@ -207,7 +219,9 @@ refuses "study setting" "training.stepz" "$looplm" experiment run reachability -
 refuses "study shapes" "model.shapes" "$looplm" experiment run reachability --settings paths.toml --set 'model.shapes=[]' --out x
 refuses "other settings" "whole" "$looplm" experiment run reachability --settings paths.toml --set training.steps=7 --out whole
 "$looplm" run run/model -p "7-2*3=" -n 2 >text 2>/dev/null || fail "run -p"
-"$looplm" info run/model >/dev/null || fail "info"
+"$looplm" info run/model >text || fail "info"
+grep -q "runs in .*(--dtype auto)" text || fail "info: what it runs in"
+grep -Eq "^  int4 +[0-9.]+ [KMG]?i?B +[0-9]+ \([0-9]+\)" text || fail "info: what fits: $(cat text)"
 
 # --- a run that is killed and resumed gives the bits of one that was not
 "$looplm" train run.toml --set run.steps=60 --set run.checkpoint_every=5 --set 'run.out="whole"' >/dev/null || fail "train whole"

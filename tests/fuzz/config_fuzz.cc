@@ -23,9 +23,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   LOOPLM_CHECK(again.ok(), "{}", again.status().message());
   LOOPLM_CHECK(again.value() == config.value());
 
-  const MemoryRequest whole{.prompt_tokens = config.value().max_positions,
-                            .context_tokens = config.value().max_positions};
-  LOOPLM_CHECK(model_memory_plan(config.value(), whole).total() > 0);
+  const KvRequest whole{.prompt_tokens = config.value().max_positions,
+                        .context_tokens = config.value().max_positions};
+  LOOPLM_CHECK(kv_need(config.value(), whole).peak_bytes() > 0);
+  LOOPLM_CHECK(weight_bytes(config.value(), DType::kBf16) > 0);
   int64_t count = 0;
   for (const ParameterSpec& spec : parameter_specs(config.value())) {
     LOOPLM_CHECK(spec.count() > 0);

@@ -1,12 +1,16 @@
-// A GGUF file: every tensor that is offered lies inside the file, apart from the others, and can be
-// turned into floats; metadata can be looked up as any type, and a tokenizer that is found in them
-// is one.
+// A GGUF file, or several one behind the other, which are the parts of a split model: every tensor
+// that is offered lies inside its file, apart from the others, and can be turned into floats;
+// metadata can be looked up as any type, and a tokenizer that is found in them is one.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "looplm/tokenizer.h"
 
@@ -16,6 +20,8 @@
 
 namespace looplm {
 namespace {
+
+using namespace std::string_view_literals;
 
 void look_up(const GgufHeader& header) {
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
@@ -44,11 +50,11 @@ void read_tokenizer(const GgufMetadata& metadata) {
   }
 }
 
-void run(std::span<const std::byte> file) {
+std::optional<GgufHeader> read_file(std::span<const std::byte> file) {
   const Result<GgufHeader> header = parse_gguf(file, "input");
   if (!header.ok()) {
     LOOPLM_CHECK(header.status().message().starts_with("input"));
-    return;
+    return {};
   }
   look_up(header.value());
   read_tokenizer(header.value().metadata);
@@ -58,9 +64,32 @@ void run(std::span<const std::byte> file) {
     covered = tensor.begin + tensor.bytes;
     // No larger than the file times the elements that the densest block has per byte.
     std::vector<float> values(static_cast<size_t>(element_count(tensor.shape)));
-    LOOPLM_CHECK(values.size() <= 2 * file.size());
+    LOOPLM_CHECK(values.size() <= 4 * file.size());
     read_ggml_blocks(tensor.type, file.data() + tensor.begin, values);
   }
+  return header.value();
+}
+
+void run(std::span<const std::byte> input) {
+  constexpr std::string_view kStart = "GGUF\3\0\0\0"sv;
+  const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
+  std::vector<GgufHeader> parts;
+  std::vector<std::string> names;
+  size_t listed = 0;
+  for (size_t begin = 0; begin != std::string_view::npos;) {
+    const size_t end = text.find(kStart, begin + 1);
+    std::optional<GgufHeader> header =
+        read_file(input.subspan(begin, std::min(end, text.size()) - begin));
+    if (!header.has_value()) return;
+    listed += header->tensors.size();
+    parts.push_back(*std::move(header));
+    names.push_back(fmt::format("part {}", parts.size()));
+    begin = end;
+  }
+  const Result<std::vector<GgufTensor>> joined = join_gguf_parts(parts, names);
+  if (!joined.ok()) return;
+  LOOPLM_CHECK(joined.value().size() == listed);
+  for (const GgufTensor& tensor : joined.value()) LOOPLM_CHECK(tensor.part < parts.size());
 }
 
 }  // namespace

@@ -19,6 +19,23 @@ GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 OUT = GOLDEN / "gguf"
 SEED = 7
 
+# Where the scales of a block stand as halves.
+HALVES = {
+    "Q8_0": [0],
+    "Q4_0": [0],
+    "Q4_1": [0, 2],
+    "Q5_0": [0],
+    "Q5_1": [0, 2],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
+    "Q4_K": [0, 2],
+    "Q5_K": [0, 2],
+    "Q6_K": [208],
+    "IQ4_NL": [0],
+    "IQ4_XS": [0],
+    "MXFP4": [],
+}
+
 NORMS = {
     "input_layernorm": gguf.MODEL_TENSOR.ATTN_NORM,
     "input_layernorm_2": gguf.MODEL_TENSOR.ATTN_POST_NORM,
@@ -35,8 +52,7 @@ def random_blocks(kind: gguf.GGMLQuantizationType, count: int, rng: np.random.Ge
     """Random bytes, with finite scales of both signs where halves stand."""
     size = gguf.GGML_QUANT_SIZES[kind][1]
     blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
-    halves = {"Q8_0": [0], "Q4_0": [0], "Q4_K": [0, 2], "Q6_K": [208]}[kind.name]
-    for place in halves:
+    for place in HALVES[kind.name]:
         blocks[:, place : place + 2] = half_bytes(rng.normal(0, 0.02, count))
     return blocks
 
@@ -44,9 +60,9 @@ def random_blocks(kind: gguf.GGMLQuantizationType, count: int, rng: np.random.Ge
 def write_blocks(path: pathlib.Path) -> None:
     rng = np.random.default_rng(SEED)
     writer = gguf.GGUFWriter(path, "blocks")
-    columns, rows = 512, 3
+    columns, rows = 512, 2
     values = rng.normal(0, 1, (rows, columns)).astype(np.float32)
-    for name in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"):
+    for name in ("F32", "F16", "BF16", *HALVES):
         kind = gguf.GGMLQuantizationType[name]
         per_block = gguf.GGML_QUANT_SIZES[kind][0]
         if per_block == 1:

@@ -34,11 +34,12 @@ class Reporter : public TrainObserver {
   const CellTraining& training_;
 };
 
+// null is what was not measured.
+double number(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
+
 std::vector<double> numbers(const Json& list) {
   std::vector<double> values;
-  for (const Json& value : list) {
-    values.push_back(value.is_number() ? value.get<double>() : std::nan(""));
-  }
+  for (const Json& value : list) values.push_back(number(value));
   return values;
 }
 
@@ -56,12 +57,12 @@ Result<std::vector<ValidationReport>> read_validations(const std::string& path) 
     r.step = line.at("step").get<int64_t>();
     r.set = line.at("set").get<int64_t>();
     r.tokens = line.at("tokens").get<int64_t>();
-    r.loss = line.at("loss").is_number() ? line.at("loss").get<double>() : std::nan("");
+    r.loss = number(line.at("loss"));
     r.nll = numbers(line.at("nll"));
     r.accuracy = numbers(line.at("accuracy"));
     r.exit = numbers(line.at("exit"));
-    r.mean_exit = line.at("mean_exit").get<double>();
-    r.exit_entropy = line.at("exit_entropy").get<double>();
+    r.mean_exit = number(line.at("mean_exit"));
+    r.exit_entropy = number(line.at("exit_entropy"));
     reports.push_back(std::move(r));
   }
   return reports;

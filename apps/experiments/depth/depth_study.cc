@@ -5,11 +5,11 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "eval/arithmetic.h"
 #include "experiments/core/estimates.h"
 #include "experiments/core/text_task.h"
 #include "experiments/exits/exit_curve.h"
+#include "text/lines.h"
 
 namespace looplm {
 namespace {
@@ -157,14 +157,11 @@ class DepthStudy : public Study {
 
   Result<OrderedJson> measure_prose(const CellContext& context) const {
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, load(context));
-    LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(s_.texts));
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, read_lines(s_.texts));
     std::vector<EvalExample> examples;
-    for (size_t begin = 0; begin < text.size();) {
-      const size_t end = std::min(text.find('\n', begin), text.size());
+    for (const std::string& line : lines) {
       EvalExample example;
-      LOOPLM_ASSIGN_OR_RETURN(example.ids,
-                              model->tokenizer()->encode(text.substr(begin, end - begin)));
-      begin = end + 1;
+      LOOPLM_ASSIGN_OR_RETURN(example.ids, model->tokenizer()->encode(line));
       if (example.ids.size() < 2) continue;
       const auto most = static_cast<size_t>(model->config().max_positions);
       example.ids.resize(std::min(example.ids.size(), most));

@@ -49,6 +49,7 @@ Result<std::vector<Generation>> run(Model& model, const std::vector<KvText>& tex
       return Status(StatusCode::kCancelled, "stopped");
     }
   }
+  for (const Generation& g : all) LOOPLM_RETURN_IF_ERROR(g.status);
   return all;
 }
 

@@ -5,12 +5,12 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/kv/kv_measure.h"
 #include "experiments/kv/kv_report.h"
 #include "experiments/kv/worked_sum.h"
+#include "text/lines.h"
 #include "train/token_shard.h"
 
 namespace looplm {
@@ -175,14 +175,11 @@ class KvStudy : public Study {
     if (model->tokenizer() == nullptr) {
       return invalid_argument(fmt::format("model '{}' has no tokenizer.json", s_.model));
     }
-    LOOPLM_ASSIGN_OR_RETURN(const std::string file, read_text_file(s_.texts));
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, read_lines(s_.texts));
     std::vector<KvText> texts;
     std::vector<int64_t> tokens;
-    for (size_t begin = 0; begin < file.size();) {
-      const size_t end = std::min(file.find('\n', begin), file.size());
-      LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                              model->tokenizer()->encode(file.substr(begin, end - begin)));
-      begin = end + 1;
+    for (const std::string& line : lines) {
+      LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, model->tokenizer()->encode(line));
       const auto most = static_cast<size_t>(model->config().max_positions);
       ids.resize(std::min(ids.size(), most));
       if (ids.size() < 2) continue;

@@ -51,15 +51,16 @@ Status answer_all(Model& model, const std::vector<std::vector<int32_t>>& prompts
                   const std::function<Status(size_t index, const Answer&)>& done) {
   EngineOptions engine_options;
   engine_options.kv_bytes = kv_bytes;
-  Engine engine(model, engine_options);
   Status failure;
+  Engine engine(model, engine_options);  // the last to be made: its end calls back
   for (size_t index : which) {
     Request request;
     request.prompt = prompts[index];
     request.options = options;
     request.options.sampling.seed += index;
     request.done = [&, index](const Generation& g) {
-      if (!failure.ok()) return;
+      if (failure.ok()) failure = g.status;
+      if (!failure.ok() || g.finish_reason == FinishReason::kCancelled) return;
       Answer answer;
       answer.tokens = static_cast<int64_t>(g.tokens.size());
       answer.ended = g.finish_reason == FinishReason::kStop;

@@ -31,12 +31,14 @@ Result<OrderedJson> make_data(const ScalingSettings& settings, const CellContext
       return not_found(fmt::format(
           "text '{}' is missing; models/recipe/glosses makes the one of the laptop scale", file));
     }
-    LOOPLM_RETURN_IF_ERROR(read_corpus(file, TextSplit::kLine, [&](CorpusDocument document) {
-      for (const CorpusSegment& segment : document) trainer.add(segment.text);
-      ++documents;
-      return context.stopped() ? Status(StatusCode::kCancelled, "stopped while reading the text")
-                               : Status();
-    }));
+    LOOPLM_RETURN_IF_ERROR(
+        read_corpus(file, {.split = TextSplit::kLine}, [&](CorpusDocument document, int64_t) {
+          for (const CorpusSegment& segment : document) trainer.add(segment.text);
+          ++documents;
+          return context.stopped()
+                     ? Status(StatusCode::kCancelled, "stopped while reading the text")
+                     : Status();
+        }));
   }
   if (documents == 0) {
     return invalid_argument(fmt::format("no text in '{}'", settings.text.front()));

@@ -1,28 +1,21 @@
 #include "experiments/speculation/speculation_cells.h"
 
 #include <algorithm>
-#include <sstream>
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "base/median.h"
 #include "eval/arithmetic.h"
 #include "experiments/speculation/agreement.h"
+#include "text/lines.h"
 
 namespace looplm {
 namespace {
 
-Result<std::vector<std::string>> read_lines(const std::string& path, int64_t count) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  std::string line;
-  while ((count == 0 || static_cast<int64_t>(lines.size()) < count) && std::getline(stream, line)) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (!line.empty()) lines.push_back(line);
-  }
+Result<std::vector<std::string>> first_lines(const std::string& path, int64_t count) {
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string> lines, read_lines(path));
   if (lines.empty()) return invalid_argument(fmt::format("'{}' has no lines of text", path));
+  if (count > 0 && std::ssize(lines) > count) lines.resize(static_cast<size_t>(count));
   return lines;
 }
 
@@ -68,7 +61,7 @@ Result<std::vector<EvalExample>> read_text(const Model& model, const Speculation
     }
     return examples;
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, read_lines(text.path, text.count));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, first_lines(text.path, text.count));
   for (const std::string& line : lines) {
     EvalExample example;
     LOOPLM_ASSIGN_OR_RETURN(example.ids, encode(model, line));
@@ -91,7 +84,7 @@ Result<std::vector<std::vector<int32_t>>> read_set(const Model& model, const Spe
   if (set.path.empty()) {
     for (int64_t i = 0; i < set.count; ++i) texts.push_back(held_out_sum(i).prompt);
   } else {
-    LOOPLM_ASSIGN_OR_RETURN(texts, read_lines(set.path, set.count));
+    LOOPLM_ASSIGN_OR_RETURN(texts, first_lines(set.path, set.count));
   }
   std::vector<std::vector<int32_t>> prompts;
   for (const std::string& text : texts) {

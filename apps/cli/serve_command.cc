@@ -1,0 +1,209 @@
+// looplm serve: an OpenAI-compatible server.
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/model_choice.h"
+#include "common/interrupt.h"
+#include "infer/speculation_text.h"
+#include "serve/chat_model.h"
+#include "serve/server.h"
+
+namespace looplm::cli {
+namespace {
+
+struct ServeCommandOptions {
+  ModelChoice model;
+  std::string name;
+  std::string host = "127.0.0.1";
+  int64_t port = 8080;
+  std::string api_key_file;
+  std::string api_key;
+  bool share_prefixes = false;
+  std::vector<std::string> cors;
+  std::string certificate;
+  std::string key;
+  int64_t context = 0;
+  int64_t requests = 512;
+  int64_t max_tokens = 0;
+  double kv_gib = 0;
+  double prefix_gib = 1;
+  int64_t prompt_lanes = 256;
+  std::string speculate = "auto";
+  double body_mib = 32;
+  int64_t connections = 4096;
+  double drain_seconds = 30;
+  std::string log = "requests";
+};
+
+// One key per line; empty lines and those that begin with '#' are left out.
+Result<std::vector<std::string>> read_keys(const ServeCommandOptions& o) {
+  std::vector<std::string> keys;
+  if (!o.api_key.empty()) keys.push_back(o.api_key);
+  if (o.api_key_file.empty()) return keys;
+  std::ifstream file(o.api_key_file);
+  if (!file) return io_error(fmt::format("--api-key-file: cannot read '{}'", o.api_key_file));
+  for (std::string line; std::getline(file, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (!line.empty() && line[0] != '#') keys.push_back(line);
+  }
+  if (keys.empty()) {
+    return invalid_argument(fmt::format("--api-key-file: '{}' has no key", o.api_key_file));
+  }
+  return keys;
+}
+
+// Speculation pays where a pass is bound by reading the weights, not by what fits in the cache.
+constexpr int64_t kParametersWorthGuessing = 100'000'000;
+
+Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig& config) {
+  if (text == "off") return SpeculateOptions{};
+  if (text == "auto") {
+    const bool worth = config.loops > 1 && config.parameter_count() >= kParametersWorthGuessing;
+    return worth ? SpeculateOptions{CommitKind::kLoop, 1} : SpeculateOptions{};
+  }
+  const Result<SpeculateOptions> speculate = speculation_from_text(text);
+  if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
+  return speculate;
+}
+
+// Each connection takes a file descriptor.
+void raise_descriptor_limit(int64_t connections) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const auto wanted = static_cast<rlim_t>(connections + 256);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// "--max-body-mib" is LOOPLM_MAX_BODY_MIB.
+std::string variable_of(const std::string& option) {
+  std::string variable = "LOOPLM_";
+  for (char c : option.substr(2)) {
+    const bool small = c >= 'a' && c <= 'z';
+    variable += c == '-' ? '_' : small ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return variable;
+}
+
+Status serve(const ServeCommandOptions& o) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
+  ServeOptions options;
+  options.http.host = o.host;
+  options.http.port = static_cast<uint16_t>(o.port);
+  options.http.certificate_file = o.certificate;
+  options.http.key_file = o.key;
+  options.http.body_limit = static_cast<uint64_t>(o.body_mib * 1024 * 1024);
+  options.http.connection_limit = o.connections;
+  options.model_name = o.name.empty() ? std::filesystem::path(path).filename().string() : o.name;
+  LOOPLM_ASSIGN_OR_RETURN(options.api_keys, read_keys(o));
+  options.share_prefixes_between_keys = o.share_prefixes;
+  options.cors_origins = o.cors;
+  options.engine.kv_bytes = static_cast<uint64_t>(o.kv_gib * (uint64_t{1} << 30));
+  options.engine.prefix_bytes = static_cast<uint64_t>(o.prefix_gib * (uint64_t{1} << 30));
+  options.engine.prompt_lanes = o.prompt_lanes;
+  options.request_limit = o.requests;
+  options.max_tokens = o.max_tokens;
+  options.context = o.context;
+  const auto log_mutex = std::make_shared<std::mutex>();
+  if (o.log == "requests") {
+    options.log = [log_mutex](const std::string& line) {
+      const std::lock_guard lock(*log_mutex);
+      std::fprintf(stderr, "%s\n", line.c_str());  // a full disk costs the log, not the answer
+    };
+  }
+  raise_descriptor_limit(o.connections);
+
+  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
+  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(path, o.model.options()));
+  LOOPLM_ASSIGN_OR_RETURN(const SpeculateOptions guess, speculation(o.speculate, model->config()));
+  ServedModelOptions served{.speculate = guess, .chat = nullptr};
+  if (const Tokenizer* tokenizer = model->tokenizer()) {
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *tokenizer));
+    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  }
+  LOOPLM_RETURN_IF_ERROR(server->serve(*model, served));
+  const bool v6 = o.host.find(':') != std::string::npos;
+  fmt::print("listening on {}://{}:{}\n", o.certificate.empty() ? "http" : "https",
+             v6 ? "[" + o.host + "]" : o.host, server->port());
+  std::fflush(stdout);
+  const std::atomic<bool>& stop = stop_on_interrupt();
+  while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  server->drain(std::chrono::milliseconds(static_cast<int64_t>(o.drain_seconds * 1e3)));
+  return {};
+}
+
+}  // namespace
+
+void add_serve_command(Program& program) {
+  auto o = std::make_shared<ServeCommandOptions>();
+  Command* c = program.app().add_subcommand(
+      "serve", "Serve a model over HTTP: OpenAI's API with the loop as a dial");
+  c->read_config("--config", "Options as a TOML file: port = 8080");
+  const auto option = [&](const std::string& name, auto& value, const std::string& help) {
+    return c->add_option(name, value, help)->environment(variable_of(name));
+  };
+  c->add_option("MODEL", o->model.directory,
+                "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_weight_options(*c, o->model);
+  option("--host", o->host, "Address to listen on; 0.0.0.0 for all")->capture_default_str();
+  option("--port", o->port, "Port; 0 picks a free one")
+      ->check(range(0, 65535))
+      ->capture_default_str();
+  option("--name", o->name, "What clients call the model (default: its file's name)");
+  option("--api-key", o->api_key, "Key that clients must give");
+  option("--api-key-file", o->api_key_file, "File with one key per line");
+  c->add_flag("--share-prefixes", o->share_prefixes,
+              "Let clients with different keys share cached prompts")
+      ->environment("LOOPLM_SHARE_PREFIXES");
+  option("--cors", o->cors, "Web origins that may call the server, with commas; * for all")
+      ->delimiter(',');
+  option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
+  option("--tls-key", o->key, "PEM file with the certificate's key");
+  option("--context", o->context, "Maximum tokens of prompt and answer (0: the model's)")
+      ->check(not_negative("the model's"))
+      ->capture_default_str();
+  option("--max-requests", o->requests, "Generations that may run or wait; more are answered 429")
+      ->check(range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  option("--max-tokens", o->max_tokens, "Maximum tokens of one answer (0: the context's)")
+      ->check(not_negative("the context's"))
+      ->capture_default_str();
+  option("--kv-gib", o->kv_gib, "Memory for keys and values in GiB (0: no limit)")
+      ->check(range(0.0, 1e6))
+      ->capture_default_str();
+  option("--prefix-gib", o->prefix_gib, "Part of it kept for prompts that begin alike")
+      ->check(range(0.0, 1e6))
+      ->capture_default_str();
+  option("--prompt-lanes", o->prompt_lanes, "Prompt positions per pass, over all requests")
+      ->check(range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  option("--speculate", o->speculate, "auto, off, loop:N, q:THRESHOLD or margin:THRESHOLD")
+      ->capture_default_str();
+  option("--max-body-mib", o->body_mib, "Largest request in MiB")
+      ->check(range(0.001, 1e5))
+      ->capture_default_str();
+  option("--max-connections", o->connections, "Open connections at most")
+      ->check(range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  option("--drain-seconds", o->drain_seconds, "Time for answers under way after SIGTERM")
+      ->check(range(0.0, 1e6))
+      ->capture_default_str();
+  option("--log", o->log, "requests (a line of JSON each, without their text) or off")
+      ->check(one_of({"requests", "off"}))
+      ->capture_default_str();
+  program.on(c, [o] { return serve(*o); });
+}
+
+}  // namespace looplm::cli

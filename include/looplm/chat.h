@@ -1,0 +1,236 @@
+// Conversations: messages to a model's prompt by its chat template, and what it wrote back into
+// reasoning, content and tool calls.
+#ifndef LOOPLM_CHAT_H_
+#define LOOPLM_CHAT_H_
+
+#include <cstdint>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "looplm/status.h"
+#include "looplm/tokenizer.h"
+
+namespace looplm {
+
+enum class ChatRole { kSystem, kDeveloper, kUser, kAssistant, kTool };
+const char* chat_role_name(ChatRole role);
+
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;  // JSON, an object where the model kept to the form
+};
+
+struct ChatMessage {
+  ChatRole role = ChatRole::kUser;
+  // Pieces of text: one for plain content, none for null, any number for a list of parts.
+  std::vector<std::string> content;
+  bool parts = false;     // the content was given as a list
+  std::string reasoning;  // of the assistant; empty: none
+  std::vector<ToolCall> tool_calls;
+  std::string tool_call_id;  // of a tool's answer
+  std::string name;
+
+  std::string text() const;  // the pieces, a line each
+};
+ChatMessage chat_message(ChatRole role, std::string content);
+
+struct ChatTool {
+  std::string name;
+  std::string json;  // all of it, {"type": "function", "function": {...}}, keys in their order
+};
+
+// Lists as OpenAI's API has them in "messages" and "tools". Errors name the place ("messages[2].
+// content[0].type"), the value and what was expected. Content is text, or a list of parts of text.
+// Arguments of tool calls may be JSON's text or an object; reasoning may stand in
+// reasoning_content, reasoning or thinking.
+Result<std::vector<ChatMessage>> parse_chat_messages(std::string_view json);
+Result<std::vector<ChatTool>> parse_chat_tools(std::string_view json);
+
+// A template under its name: "default", "tool_use" (for requests with tools), or another.
+struct ChatTemplateSource {
+  std::string name = "default";
+  std::string text;
+};
+
+// What a model's files say about chats.
+struct ChatFiles {
+  std::vector<ChatTemplateSource> templates;  // none: the model comes without
+  std::map<std::string, std::string> tokens;  // "bos_token" and the like: special tokens' texts
+};
+// Reads chat_template.jinja and additional_chat_templates/, chat_template.json and
+// tokenizer_config.json in a model's directory; the first of them that has a template counts.
+// Files that are not there are none. Of a GGUF file, the model layer fills ChatFiles.
+Result<ChatFiles> read_chat_files(const std::string& directory);
+
+struct ChatRenderOptions {
+  std::vector<ChatTool> tools;
+  bool add_generation_prompt = true;    // end with the beginning of the assistant's turn
+  bool continue_final_message = false;  // end within the last message, to go on with it
+  std::optional<bool> enable_thinking;  // what templates of reasoning models ask
+  std::string arguments;                // more variables for the template: a JSON object, or empty
+  std::time_t now = 0;                  // for templates that write the date; 0: the clock's
+};
+
+// A stretch of a prompt.
+struct ChatSpan {
+  size_t size = 0;         // bytes
+  bool foreign = false;    // from the conversation: special tokens in it are text
+  bool generated = false;  // inside the template's {% generation %}: what the assistant wrote
+};
+
+struct RenderedChat {
+  std::string text;
+  std::vector<ChatSpan> spans;  // all of the text
+  bool in_reasoning = false;    // the prompt ends inside an opened <think>
+};
+
+// How a model writes tool calls.
+enum class ToolCallFormat {
+  kHermes,   // <tool_call>{"name": ..., "arguments": {...}}</tool_call>, also Qwen's
+  kMistral,  // [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]
+  kLlama,    // {"name": ..., "parameters": {...}} as the whole answer
+};
+
+// What to look for in a model's output.
+struct ChatFormat {
+  std::string reasoning_begin = "<think>";
+  std::string reasoning_end = "</think>";
+  ToolCallFormat tool_calls = ToolCallFormat::kHermes;
+};
+
+// A model's chat template. Copies share what was parsed; may be used by several threads at once.
+class ChatTemplate {
+ public:
+  // Without templates: ChatML where the tokenizer has its tokens, else names and lines. Fails on a
+  // template that cannot be parsed, with its line.
+  static Result<ChatTemplate> create(const ChatFiles& files, const Tokenizer& tokenizer);
+
+  // The prompt. What the template has no place for is put where it has: see notes(). Fails where
+  // the template does (its own raise_exception, for example: roles that do not alternate) or takes
+  // too many steps or too much memory.
+  Result<RenderedChat> render(std::span<const ChatMessage> messages,
+                              const ChatRenderOptions& options = {}) const;
+
+  const ChatFormat& format() const;
+  // What ends the assistant's turn: the special token behind a message; empty where there is none.
+  const std::string& end_of_turn() const;
+  // What a user should know: which template stands in for a missing one, and what is worked around.
+  const std::vector<std::string>& notes() const;
+  // Whether it marks the assistant's words with {% generation %}.
+  bool marks_generation() const;
+  // The text of the template for chats without tools.
+  const std::string& source() const;
+
+ private:
+  struct State;
+  explicit ChatTemplate(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
+struct EncodedChat {
+  std::vector<int32_t> ids;
+  std::vector<bool> generated;  // of each id: some of it is inside {% generation %}
+};
+// Ids of a prompt. The template's special tokens are read as such, the conversation's are text.
+// Where the conversation has none of their texts, these are the ids of the whole text at once.
+Result<EncodedChat> encode_chat(const Tokenizer& tokenizer, const RenderedChat& chat);
+
+// A piece of what the model wrote, as it becomes certain. All pieces of a kind joined are the
+// whole.
+struct ChatDelta {
+  enum class Kind {
+    kReasoning,
+    kContent,
+    kToolCall,   // a call begins: its id and name
+    kArguments,  // a piece of its arguments
+  };
+  Kind kind = Kind::kContent;
+  std::string text{};  // of reasoning, content and arguments
+  size_t call = 0;     // of tool calls: which one, from 0
+  std::string id{};    // of a call that begins
+  std::string name{};
+};
+
+struct ChatParseOptions {
+  ChatFormat format;
+  bool in_reasoning = false;  // RenderedChat's: the prompt has opened the reasoning
+  bool reasoning = true;      // off: <think> is content like any other
+  bool tool_calls = false;    // the request has tools
+  uint64_t id_seed = 0;       // ids of calls are drawn from it
+};
+
+// Cuts an answer into reasoning, content and tool calls while it is written. How the text is cut
+// into pieces changes nothing but the cuts of the deltas.
+//
+// Reasoning stands at the beginning, up to its end tag or the answer's end; white space around it
+// goes. A call counts once its name and the opening brace of its arguments have been read; what
+// begins like a call and is none stays content. White space before and behind calls goes. Nothing
+// in the reasoning is a call.
+class ChatOutputParser {
+ public:
+  explicit ChatOutputParser(const ChatParseOptions& options);
+  ChatOutputParser(ChatOutputParser&&) noexcept;
+  ~ChatOutputParser();
+
+  // `text` is whole characters, as a Detokenizer gives them.
+  std::vector<ChatDelta> push(std::string_view text);
+  // No more text will come.
+  std::vector<ChatDelta> finish();
+
+  // What the deltas so far add up to.
+  const ChatMessage& message() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Texts that the parser needs to see although they may be special tokens, which detokenisers leave
+// out.
+std::vector<std::string> chat_markers(const ChatFormat& format);
+
+// Bounds the reasoning: after `budget` of its tokens the ids of its end tag must follow. Says what
+// must come next; a scheduler that takes tokens back says so.
+class ReasoningBudget {
+ public:
+  // `budget` < 0: none, it only follows where the reasoning ends.
+  static Result<ReasoningBudget> create(const Tokenizer& tokenizer, const ChatFormat& format,
+                                        bool in_reasoning, int64_t budget);
+
+  void accept(int32_t id);
+  void forget(int64_t count);  // the last `count` accepted
+  // The id that must come next; none: any.
+  std::optional<int32_t> forced() const;
+  // Whether the next token is still part of the reasoning, or of its end tag.
+  bool in_reasoning() const;
+  int64_t reasoning_tokens() const;  // without the tags
+
+ private:
+  enum class Phase { kBefore, kInside, kForcing, kAfter };
+  struct State {
+    Phase phase = Phase::kBefore;
+    int64_t tokens = 0;    // of reasoning
+    size_t tail = 0;       // bytes of the end tag that were there when it was forced
+    size_t forced = 0;     // ids of the rest of it, already there
+    std::string recent{};  // the end of the text, where a tag may have begun
+  };
+  ReasoningBudget() = default;
+  State after(State state, int32_t id) const;
+
+  const Tokenizer* tokenizer_ = nullptr;
+  std::string begin_, end_;
+  std::vector<std::vector<int32_t>> end_ids_;  // of the end tag without its first n bytes
+  int64_t budget_ = -1;
+  std::vector<State> states_;  // before the first token, after each accepted one
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_CHAT_H_

@@ -1,0 +1,28 @@
+// How much memory this machine has for a process.
+#ifndef LOOPLM_BASE_MEMORY_H_
+#define LOOPLM_BASE_MEMORY_H_
+
+#include <cstdint>
+#include <string>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+struct MachineMemory {
+  uint64_t total = 0;  // or the limit of the container, if that is less
+  uint64_t free = 0;   // without swapping; caches that the system can drop count as free
+};
+
+// Reads /proc/meminfo and the control group's memory.max. An error where the system has no such
+// files.
+Result<MachineMemory> machine_memory();
+
+// The same from the texts of /proc/meminfo, memory.max and memory.current; the latter two are empty
+// where there is no control group, and memory.max may be "max".
+Result<MachineMemory> machine_memory_of(const std::string& meminfo, const std::string& limit,
+                                        const std::string& used);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_BASE_MEMORY_H_

@@ -1,0 +1,43 @@
+// What a template can take, found by rendering small conversations with it, and conversations
+// changed into what it can take.
+#ifndef LOOPLM_CHAT_CAPABILITIES_H_
+#define LOOPLM_CHAT_CAPABILITIES_H_
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "looplm/chat.h"
+
+#include "chat/jinja/program.h"
+#include "chat/render.h"
+
+namespace looplm {
+
+struct ChatCapabilities {
+  bool developer = false;  // knows the role, else its messages are the system's
+  bool system = false;
+  bool plain_content = false;
+  bool parts = false;  // content as a list of parts
+  bool tools = false;
+  bool tool_calls = false;
+  bool tool_role = false;
+  ArgumentsAs arguments = ArgumentsAs::kObject;
+};
+ChatCapabilities find_capabilities(const jinja::Program& program, const std::string& source,
+                                   const std::map<std::string, std::string>& tokens);
+
+// What adapted() works around, in words for users.
+std::vector<std::string> capability_notes(const ChatCapabilities& capabilities);
+
+// The messages with nothing in them that the template would drop or refuse for its lack of a
+// feature. Tools that it has no place for are described in the system's message, calls and answers
+// written out in Hermes' form.
+std::vector<ChatMessage> adapted(std::span<const ChatMessage> messages,
+                                 const std::vector<ChatTool>& tools,
+                                 const ChatCapabilities& capabilities);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_CHAT_CAPABILITIES_H_

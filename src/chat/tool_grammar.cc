@@ -1,0 +1,71 @@
+#include "chat/tool_grammar.h"
+
+#include <fmt/format.h>
+
+#include "base/json.h"
+#include "grammar/json_schema.h"
+
+namespace looplm {
+namespace {
+
+// What stands around a call and between calls.
+struct Form {
+  const char* before_all;
+  const char* before;
+  const char* arguments;
+  const char* after;
+  const char* between;
+  const char* after_all;
+};
+
+Form form_of(ToolCallFormat format) {
+  switch (format) {
+    case ToolCallFormat::kHermes:
+      return {"", "<tool_call>\n", "\"arguments\": ", "}\n</tool_call>", "\n", ""};
+    case ToolCallFormat::kMistral:
+      return {"[TOOL_CALLS][", "", "\"arguments\": ", "}", ", ", "]"};
+    default:
+      return {"", "", "\"parameters\": ", "}", "; ", ""};
+  }
+}
+
+// The arguments of a tool; without a schema an empty object.
+Result<ExpressionPtr> arguments_of(const ChatTool& tool, Grammar& grammar) {
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson json, parse_ordered_json(tool.json, tool.name));
+  const OrderedJson& function = json["function"];
+  const auto parameters = function.find("parameters");
+  if (parameters == function.end() || parameters->is_null() || parameters->empty()) {
+    return text("{}");
+  }
+  return add_json_schema(*parameters, fmt::format("tools.{}.parameters", tool.name), grammar);
+}
+
+}  // namespace
+
+Result<Grammar> tool_call_grammar(ToolCallFormat format, std::span<const ChatTool> tools,
+                                  const ToolGrammarOptions& options) {
+  const Form form = form_of(format);
+  Grammar grammar;
+  grammar.start = grammar.declare("calls");
+  std::vector<ExpressionPtr> calls;
+  for (const ChatTool& tool : tools) {
+    if (!options.only.empty() && tool.name != options.only) continue;
+    LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr arguments, arguments_of(tool, grammar));
+    const std::string head = fmt::format("{}{{\"name\": {}, {}", form.before,
+                                         OrderedJson(tool.name).dump(), form.arguments);
+    calls.push_back(sequence({text(head), std::move(arguments), text(form.after)}));
+  }
+  if (calls.empty()) {
+    return invalid_argument(options.only.empty()
+                                ? "a tool call is required, but there are no tools"
+                                : fmt::format("there is no tool '{}'", options.only));
+  }
+  const ExpressionPtr call = choice(std::move(calls));
+  const ExpressionPtr more =
+      repeat(sequence({text(form.between), call}), 0, std::max<int64_t>(0, options.most_calls - 1));
+  grammar.rules[static_cast<size_t>(grammar.start)].expression =
+      sequence({text(form.before_all), call, more, text(form.after_all)});
+  return grammar;
+}
+
+}  // namespace looplm

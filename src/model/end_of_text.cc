@@ -1,0 +1,165 @@
+#include "model/end_of_text.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/config_rules.h"
+#include "model/gguf_model.h"
+#include "model/tokenizer_files.h"
+
+namespace looplm {
+namespace {
+
+// Tokens that end a turn in published chat templates.
+constexpr std::array<std::string_view, 16> kEndsOfTurn = {"<|im_end|>",
+                                                          "<|eot_id|>",
+                                                          "<|eom_id|>",
+                                                          "<|eot|>",
+                                                          "<|end|>",
+                                                          "<end_of_turn>",
+                                                          "<|end_of_turn|>",
+                                                          "<|END_OF_TURN_TOKEN|>",
+                                                          "<|endoftext|>",
+                                                          "<|end_of_text|>",
+                                                          "<end_of_utterance>",
+                                                          "<|role_end|>",
+                                                          "<|return|>",
+                                                          "<|call|>",
+                                                          "</s>",
+                                                          "<｜end▁of▁sentence｜>"};
+
+class Finder {
+ public:
+  Finder(const Checkpoint& checkpoint, const Tokenizer* tokenizer)
+      : checkpoint_(checkpoint),
+        tokenizer_(tokenizer),
+        directory_(companion_directory(checkpoint.directory)) {}
+
+  Result<EndsOfText> find() {
+    LOOPLM_RETURN_IF_ERROR(checkpoint_.gguf ? read_gguf().with_context(checkpoint_.directory)
+                                            : read_config());
+    LOOPLM_RETURN_IF_ERROR(in_file("generation_config.json", [&](const Json& json) {
+      return add_ids(json, "generation_config.json");
+    }));
+    LOOPLM_RETURN_IF_ERROR(in_file("tokenizer_config.json", [&](const Json& json) {
+      const Status status = add_token(json);
+      return status.ok() ? read_templates(json, "tokenizer_config.json") : status;
+    }));
+    LOOPLM_RETURN_IF_ERROR(in_file("chat_template.json", [&](const Json& json) {
+      return read_templates(json, "chat_template.json");
+    }));
+    const std::string jinja = "chat_template.jinja";
+    if (file_exists(directory_ + "/" + jinja)) {
+      LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(directory_ + "/" + jinja));
+      read_template(text, jinja);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  template <typename Read>
+  Status in_file(const char* name, Read read) const {
+    const std::string path = directory_ + "/" + name;
+    if (!file_exists(path)) return {};
+    LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
+    if (!json.is_object()) return invalid_argument(path + ": expected a JSON object");
+    return read(json).with_context(path);
+  }
+
+  void add(int64_t id, std::string named_by) {
+    const auto known = std::find_if(result_.ends.begin(), result_.ends.end(),
+                                    [&](const EndOfText& end) { return end.id == id; });
+    if (known == result_.ends.end()) {
+      result_.ends.push_back({static_cast<int32_t>(id), {std::move(named_by)}});
+    } else {
+      known->named_by.push_back(std::move(named_by));
+    }
+  }
+
+  Status read_config() {
+    for (const int64_t id : checkpoint_.config.eos_token_ids) add(id, "config.json: eos_token_id");
+    return {};
+  }
+
+  Status read_gguf() {
+    const GgufMetadata& metadata = checkpoint_.gguf->metadata();
+    const int64_t last = checkpoint_.config.vocab_size - 1;
+    for (const char* key : kGgufEndKeys) {
+      LOOPLM_ASSIGN_OR_RETURN(const int64_t id, gguf_int(metadata, key, -1, 0, last));
+      if (id != -1) add(id, key);
+    }
+    const std::string_view chat = kGgufChatTemplateKey;
+    for (auto entry = metadata.lower_bound(chat);
+         entry != metadata.end() && entry->first.starts_with(chat); ++entry) {
+      if (const auto* text = std::get_if<std::string_view>(&entry->second)) {
+        read_template(*text, entry->first);
+      }
+    }
+    return {};
+  }
+
+  Status add_ids(const Json& json, const std::string& file) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
+                            read_eos_token_ids(json, checkpoint_.config.vocab_size));
+    for (const int64_t id : ids) add(id, file + ": eos_token_id");
+    return {};
+  }
+
+  Status add_token(const Json& json) {
+    LOOPLM_ASSIGN_OR_RETURN(const auto token, config_token(json, "eos_token"));
+    if (!token || tokenizer_ == nullptr) return {};
+    const std::optional<int32_t> id = tokenizer_->id_of(*token);
+    if (id && *id < checkpoint_.config.vocab_size) {
+      add(*id, "tokenizer_config.json: eos_token");
+    } else {
+      result_.notes.push_back(
+          fmt::format("tokenizer_config.json: eos_token '{}' is {}; it ends no text", *token,
+                      id ? "outside the model's vocabulary" : "not a token of the tokenizer"));
+    }
+    return {};
+  }
+
+  // "chat_template": a text, or a list of {"name": ..., "template": ...}.
+  Status read_templates(const Json& json, const std::string& file) {
+    const auto entry = json.find("chat_template");
+    if (entry == json.end()) return {};
+    const std::string place = file + ": chat_template";
+    for (const Json& one : entry->is_array() ? *entry : Json::array({*entry})) {
+      const Json& text = one.is_object() && one.contains("template") ? one["template"] : one;
+      if (text.is_string()) read_template(text.get_ref<const std::string&>(), place);
+    }
+    return {};
+  }
+
+  void read_template(std::string_view text, const std::string& place) {
+    const auto uses = [&](std::string_view token) {
+      return text.find(token) != std::string_view::npos;
+    };
+    for (const std::string_view token : kEndsOfTurn) {
+      if (!uses(token) || tokenizer_ == nullptr) continue;
+      // Ends each message of a turn where another token ends the turn (Harmony).
+      if (token == "<|end|>" && uses("<|return|>")) continue;
+      const std::optional<int32_t> id = tokenizer_->id_of(token);
+      if (!id || !tokenizer_->is_special(*id) || *id >= checkpoint_.config.vocab_size) continue;
+      add(*id, fmt::format("{} uses {}", place, token));
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const Tokenizer* tokenizer_;
+  const std::string directory_;
+  EndsOfText result_;
+};
+
+}  // namespace
+
+Result<EndsOfText> find_ends_of_text(const Checkpoint& checkpoint, const Tokenizer* tokenizer) {
+  return Finder(checkpoint, tokenizer).find();
+}
+
+}  // namespace looplm

@@ -1,0 +1,148 @@
+#include "serve/api.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include <fmt/format.h>
+
+namespace looplm {
+namespace {
+
+constexpr size_t kMostPrompts = 1024;
+
+void send_json(HttpReply& reply, int status, const OrderedJson& json) {
+  reply.send(status, {{"Content-Type", "application/json"}}, dump_json(json));
+}
+
+}  // namespace
+
+void ApiCall::answer(const OrderedJson& json) const { send_json(*reply, 200, json); }
+void ApiCall::refuse(const ApiError& error) const { send_json(*reply, error.status, error.json()); }
+
+std::string random_id(const std::string& prefix) {
+  static constexpr char kLetters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  std::uniform_int_distribution<size_t> letter(0, sizeof(kLetters) - 2);
+  std::string id = prefix;
+  for (int i = 0; i < 24; ++i) id += kLetters[letter(random)];
+  return id;
+}
+
+int64_t now_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Result<std::vector<Request>> make_requests(const ApiContext& context, const GenerationRequest& r,
+                                           const std::vector<std::vector<int32_t>>& prompts) {
+  const ServedModel& served = context.served;
+  std::vector<Request> requests;
+  for (const std::vector<int32_t>& prompt : prompts) {
+    const auto length = static_cast<int64_t>(prompt.size());
+    const bool generates = r.options.max_tokens != 0;
+    if (length + (generates ? 1 : 0) > served.context) {
+      return invalid_argument(fmt::format(
+          "the prompt has {} tokens and the context {}; a prompt must leave room for an answer",
+          length, served.context));
+    }
+    int64_t room = served.context - length;
+    if (context.max_tokens > 0) room = std::min(room, context.max_tokens);
+    for (int64_t choice = 0; choice < r.choices; ++choice) {
+      Request request;
+      request.prompt = prompt;
+      request.options = r.options;
+      request.options.max_tokens =
+          r.options.max_tokens < 0 ? room : std::min(r.options.max_tokens, room);
+      request.options.sampling.seed += static_cast<uint64_t>(choice);
+      request.tenant = r.tenant;
+      request.priority = r.priority;
+      if (r.timeout_seconds.has_value()) {
+        request.deadline =
+            std::chrono::steady_clock::now() +
+            std::chrono::milliseconds(static_cast<int64_t>(*r.timeout_seconds * 1e3));
+      }
+      if (r.make_constraint) {
+        request.constraint = r.make_constraint();
+      } else if (r.grammar != nullptr) {
+        request.constraint = std::make_shared<GrammarConstraint>(r.grammar, served.end_ids);
+      }
+      if (r.provisional) request.callbacks.screen = [](const ProvisionalToken&) { return true; };
+      requests.push_back(std::move(request));
+    }
+  }
+  return requests;
+}
+
+std::vector<std::vector<int32_t>> read_prompts(Fields& f, const std::string& name,
+                                               const ServedModel& served) {
+  std::vector<std::vector<int32_t>> prompts;
+  const OrderedJson* value = f.find(name);
+  if (value == nullptr) {
+    f.wrong(name, "is missing");
+    return prompts;
+  }
+  const auto add_text = [&](const OrderedJson& text) {
+    const Tokenizer* tokenizer = served.model->tokenizer();
+    if (tokenizer == nullptr) {
+      return f.wrong(name, "is text, and the model has no tokenizer; expected token ids");
+    }
+    Result<std::vector<int32_t>> ids = tokenizer->encode(text.get<std::string>());
+    if (!ids.ok()) return f.wrong(name, "cannot be read: " + ids.status().message());
+    prompts.push_back(std::move(ids).value());
+  };
+  const auto add_ids = [&](const OrderedJson& list) {
+    prompts.push_back(read_ids(f, name, list, served.model->config().vocab_size));
+  };
+  const bool listed = value->is_array() && !value->empty();
+  if (value->is_string()) {
+    add_text(*value);
+  } else if (listed && (*value)[0].is_number()) {
+    add_ids(*value);
+  } else if (listed && value->size() <= kMostPrompts) {
+    for (const OrderedJson& one : *value) {
+      if (one.is_string()) {
+        add_text(one);
+      } else if (one.is_array()) {
+        add_ids(one);
+      } else {
+        f.wrong_value(name, *value, "a text, token ids, or a list of either");
+      }
+      if (f.failed()) return prompts;
+    }
+  } else if (listed) {
+    f.wrong(name, fmt::format("has {} prompts; expected at most {}", value->size(), kMostPrompts));
+  } else {
+    f.wrong_value(name, *value, "a text, token ids, or a list of either");
+  }
+  for (const std::vector<int32_t>& prompt : prompts) {
+    if (prompt.empty()) f.wrong(name, "is empty; expected at least one token");
+  }
+  return prompts;
+}
+
+OrderedJson model_json(const ServedModel& served) {
+  const ModelConfig& config = served.model->config();
+  return {{"id", served.name},
+          {"object", "model"},
+          {"created", served.created},
+          {"owned_by", "looplm"},
+          {"max_model_len", served.context},
+          {"meta",
+           {{"n_params", config.parameter_count()},
+            {"n_ctx", served.context},
+            {"n_vocab", config.vocab_size},
+            {"n_embd", config.hidden_size},
+            {"layers", config.layers},
+            {"loops", config.loops},
+            {"exit_gate", config.exit_gate}}}};
+}
+
+OrderedJson models_json(const ServedModel& served) {
+  OrderedJson list = OrderedJson::array();
+  list.push_back(model_json(served));
+  return {{"object", "list"}, {"data", std::move(list)}};
+}
+
+}  // namespace looplm

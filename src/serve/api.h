@@ -1,0 +1,57 @@
+// The endpoints: each reads a request, and answers at once or begins an exchange.
+#ifndef LOOPLM_SERVE_API_H_
+#define LOOPLM_SERVE_API_H_
+
+#include <memory>
+#include <string>
+
+#include "net/http_server.h"
+#include "serve/exchange.h"
+#include "serve/generation_request.h"
+
+namespace looplm {
+
+// What endpoints work with once the model is there.
+struct ApiContext {
+  const ServedModel& served;
+  ExchangeServices& exchange;
+  int64_t max_tokens = 0;  // at most, of one request; 0: what the context allows
+};
+
+// A request whose body has been read as JSON and whose client has been let in.
+struct ApiCall {
+  OrderedJson body;
+  std::string tenant;  // of the client's key; empty without keys
+  std::shared_ptr<HttpReply> reply;
+
+  void answer(const OrderedJson& json) const;
+  void refuse(const ApiError& error) const;
+};
+
+void serve_completions(const ApiContext& context, const ApiCall& call);
+void serve_chat(const ApiContext& context, const ApiCall& call);
+void serve_embeddings(const ApiContext& context, const ApiCall& call);
+void serve_tokenize(const ApiContext& context, const ApiCall& call);
+void serve_detokenize(const ApiContext& context, const ApiCall& call);
+void serve_apply_template(const ApiContext& context, const ApiCall& call);
+
+OrderedJson models_json(const ServedModel& served);
+OrderedJson model_json(const ServedModel& served);
+OrderedJson props_json(const ServedModel& served);
+
+// A new name for an answer: "cmpl-" and 24 random letters and digits.
+std::string random_id(const std::string& prefix);
+int64_t now_seconds();  // since 1970
+
+// Cuts the limit of tokens to what fits after the prompt and makes the engine's requests, a
+// request per prompt and choice. Fails on a prompt that does not fit, naming both lengths.
+Result<std::vector<Request>> make_requests(const ApiContext& context, const GenerationRequest& r,
+                                           const std::vector<std::vector<int32_t>>& prompts);
+
+// Prompts as text, ids, or lists of either.
+std::vector<std::vector<int32_t>> read_prompts(Fields& fields, const std::string& name,
+                                               const ServedModel& served);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_SERVE_API_H_

@@ -1,0 +1,434 @@
+// /v1/chat/completions: answers to conversations, with reasoning and tool calls.
+#include <fmt/format.h>
+
+#include "chat/tool_grammar.h"
+#include "serve/api.h"
+#include "serve/chat_constraint.h"
+#include "serve/token_json.h"
+
+namespace looplm {
+namespace {
+
+struct ChatOptions {
+  int64_t log_probabilities = -1;
+  bool per_token = false;
+  bool streams_usage = false;
+  uint64_t seed = 0;
+  size_t choices = 1;
+  ChatParseOptions parse{};
+  std::string prefix{};  // the assistant's message that is continued
+};
+
+OrderedJson tool_call_json(size_t index, const std::string& id, const std::string& name,
+                           const std::string& arguments) {
+  OrderedJson json = {{"index", index}};
+  if (!id.empty()) {
+    json["id"] = id;
+    json["type"] = "function";
+    json["function"] = {{"name", name}, {"arguments", arguments}};
+  } else {
+    json["function"] = {{"arguments", arguments}};
+  }
+  return json;
+}
+
+class ChatAnswer : public AnswerFormat {
+ public:
+  ChatAnswer(const ServedModel& served, const ChatOptions& options)
+      : served_(served), options_(options), markers_(chat_markers(options.parse.format)) {
+    for (size_t i = 0; i < options.choices; ++i) {
+      ChatParseOptions parse = options.parse;
+      parse.id_seed = options.seed + i;
+      choices_.push_back({.parser = ChatOutputParser(parse),
+                          .counter = ReasoningBudget::create(
+                              *served.model->tokenizer(), parse.format, parse.in_reasoning, -1)});
+    }
+  }
+
+  void token(size_t index, const GeneratedToken& token, std::vector<StreamEvent>& out) override {
+    Choice& c = choices_[index];
+    c.tokens.push_back(token);
+    if (c.counter.ok()) c.counter->accept(token.id);
+    // A tag that is a special token has no text; the parser needs to see it.
+    std::string text;
+    const Tokenizer& tokenizer = *served_.model->tokenizer();
+    if (tokenizer.is_special(token.id)) {
+      const std::string_view bytes = tokenizer.bytes(token.id);
+      for (const std::string& marker : markers_) {
+        if (marker == bytes) text = marker;
+      }
+    }
+    text += token.text;
+    c.written += token.text.size();
+    open(index, out);
+    const std::vector<ChatDelta> deltas = c.parser.push(text);
+    if (deltas.empty() && !tells_of_tokens()) return;
+    add(index, deltas, {&token, 1}, out);
+  }
+
+  void provisional(size_t index, const ProvisionalToken& token,
+                   std::vector<StreamEvent>& out) override {
+    OrderedJson data = head("chat.completion.chunk");
+    data["choices"] = OrderedJson::array();
+    data["loop"] = {{"provisional", provisional_json(served_, index, token)}};
+    out.push_back({"", std::move(data)});
+  }
+
+  void ended(size_t index, const Generation& generation, std::vector<StreamEvent>& out) override {
+    Choice& c = choices_[index];
+    open(index, out);
+    std::vector<ChatDelta> deltas =
+        c.parser.push(generation.text.substr(std::min(c.written, generation.text.size())));
+    for (ChatDelta& delta : c.parser.finish()) deltas.push_back(std::move(delta));
+    if (!deltas.empty()) add(index, deltas, {}, out);
+    const bool called = !c.parser.message().tool_calls.empty();
+    c.finish_reason = called && generation.finish_reason == FinishReason::kStop
+                          ? "tool_calls"
+                          : finish_reason_name(generation.finish_reason);
+    OrderedJson data = chunk(index, OrderedJson::object());
+    data["choices"][0]["finish_reason"] = c.finish_reason;
+    out.push_back({"", std::move(data)});
+  }
+
+  void closed(const Usage& usage, std::vector<StreamEvent>& out) override {
+    if (!options_.streams_usage) return;
+    OrderedJson data = head("chat.completion.chunk");
+    data["choices"] = OrderedJson::array();
+    data["usage"] = usage.json();
+    out.push_back({"", std::move(data)});
+  }
+
+  OrderedJson whole(const Usage& usage) override {
+    OrderedJson data = head("chat.completion");
+    data["choices"] = OrderedJson::array();
+    for (size_t i = 0; i < choices_.size(); ++i) {
+      const Choice& c = choices_[i];
+      const ChatMessage& m = c.parser.message();
+      const std::string content = m.text();
+      OrderedJson message = {{"role", "assistant"}, {"content", content}};
+      if (content.empty() && !m.tool_calls.empty()) message["content"] = nullptr;
+      if (!m.reasoning.empty()) message["reasoning_content"] = m.reasoning;
+      for (const ToolCall& call : m.tool_calls) {
+        message["tool_calls"].push_back(
+            {{"id", call.id},
+             {"type", "function"},
+             {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+      }
+      OrderedJson choice = {{"index", i}, {"message", std::move(message)}, {"logprobs", nullptr}};
+      if (options_.log_probabilities >= 0) choice["logprobs"] = log_probabilities(c.tokens);
+      if (options_.per_token) choice["loop"] = {{"tokens", loops_of(c.tokens)}};
+      choice["finish_reason"] = c.finish_reason;
+      data["choices"].push_back(std::move(choice));
+    }
+    data["usage"] = usage.json();
+    return data;
+  }
+
+  int64_t reasoning_tokens() const override {
+    int64_t sum = 0;
+    for (const Choice& c : choices_)
+      sum += c.counter.ok() ? c.counter.value().reasoning_tokens() : 0;
+    return sum;
+  }
+
+ private:
+  struct Choice {
+    ChatOutputParser parser;
+    Result<ReasoningBudget> counter;  // counts the tokens of reasoning
+    std::vector<GeneratedToken> tokens{};
+    size_t written = 0;  // bytes of the engine's text that the parser has had
+    bool opened = false;
+    std::string finish_reason{};
+  };
+
+  bool tells_of_tokens() const { return options_.log_probabilities >= 0 || options_.per_token; }
+
+  OrderedJson head(const char* object) const {
+    return {{"id", id_},
+            {"object", object},
+            {"created", created_},
+            {"model", served_.name},
+            {"system_fingerprint", fingerprint(served_)},
+            {"seed", options_.seed}};
+  }
+
+  OrderedJson chunk(size_t index, OrderedJson delta) const {
+    OrderedJson data = head("chat.completion.chunk");
+    data["choices"] = OrderedJson::array({{{"index", index},
+                                           {"delta", std::move(delta)},
+                                           {"logprobs", nullptr},
+                                           {"finish_reason", nullptr}}});
+    if (options_.streams_usage) data["usage"] = nullptr;
+    return data;
+  }
+
+  void open(size_t index, std::vector<StreamEvent>& out) {
+    if (std::exchange(choices_[index].opened, true)) return;
+    out.push_back({"", chunk(index, {{"role", "assistant"}, {"content", ""}})});
+  }
+
+  void add(size_t index, const std::vector<ChatDelta>& deltas,
+           std::span<const GeneratedToken> tokens, std::vector<StreamEvent>& out) {
+    OrderedJson delta = OrderedJson::object();
+    for (const ChatDelta& d : deltas) {
+      const auto append = [&](const char* field) {
+        delta[field] = delta.contains(field) ? delta[field].get<std::string>() + d.text : d.text;
+      };
+      switch (d.kind) {
+        case ChatDelta::Kind::kReasoning:
+          append("reasoning_content");
+          break;
+        case ChatDelta::Kind::kContent:
+          append("content");
+          break;
+        case ChatDelta::Kind::kToolCall:
+          delta["tool_calls"].push_back(tool_call_json(d.call, d.id, d.name, ""));
+          break;
+        case ChatDelta::Kind::kArguments:
+          delta["tool_calls"].push_back(tool_call_json(d.call, "", "", d.text));
+          break;
+      }
+    }
+    OrderedJson data = chunk(index, std::move(delta));
+    if (options_.log_probabilities >= 0 && !tokens.empty()) {
+      data["choices"][0]["logprobs"] = log_probabilities(tokens);
+    }
+    if (options_.per_token && !tokens.empty())
+      data["choices"][0]["loop"] = {{"tokens", loops_of(tokens)}};
+    out.push_back({"", std::move(data)});
+  }
+
+  OrderedJson entry(int32_t id, double log_probability) const {
+    return {{"token", token_name(served_, id)},
+            {"logprob", log_probability},
+            {"bytes", token_bytes_json(served_, id)}};
+  }
+
+  OrderedJson log_probabilities(std::span<const GeneratedToken> tokens) const {
+    OrderedJson content = OrderedJson::array();
+    for (const GeneratedToken& token : tokens) {
+      OrderedJson one = entry(token.id, token.log_probability);
+      one["top_logprobs"] = OrderedJson::array();
+      if (const LoopReading* reading = chosen_reading(token)) {
+        for (const TopToken& t : reading->top)
+          one["top_logprobs"].push_back(entry(t.id, t.log_probability));
+      }
+      content.push_back(std::move(one));
+    }
+    return {{"content", std::move(content)}};
+  }
+
+  OrderedJson loops_of(std::span<const GeneratedToken> tokens) const {
+    OrderedJson list = OrderedJson::array();
+    for (const GeneratedToken& token : tokens) list.push_back(token_loops_json(served_, token));
+    return list;
+  }
+
+  const ServedModel& served_;
+  const ChatOptions options_;
+  const std::vector<std::string> markers_;
+  std::vector<Choice> choices_;
+  const std::string id_ = random_id("chatcmpl-");
+  const int64_t created_ = now_seconds();
+};
+
+struct Conversation {
+  std::vector<ChatMessage> messages;
+  ChatRenderOptions render;
+  bool calls_tools = false;
+  std::string tool_choice = "auto";  // none, auto, required
+  ToolGrammarOptions tool_grammar;
+  int64_t reasoning_budget = -1;
+};
+
+void read_messages(Fields& f, Conversation& c) {
+  const OrderedJson* messages = f.find("messages");
+  if (messages == nullptr) return f.wrong("messages", "is missing");
+  Result<std::vector<ChatMessage>> parsed = parse_chat_messages(dump_json(*messages));
+  if (!parsed.ok()) return f.wrong("messages", "is not accepted: " + parsed.status().message());
+  c.messages = std::move(parsed).value();
+  if (c.messages.empty()) return f.wrong("messages", "is empty; expected at least one message");
+}
+
+void read_tools(Fields& f, Conversation& c) {
+  f.refuse("functions", "write tools");
+  f.refuse("function_call", "write tool_choice");
+  if (const OrderedJson* tools = f.find("tools"); tools != nullptr && !tools->empty()) {
+    Result<std::vector<ChatTool>> parsed = parse_chat_tools(dump_json(*tools));
+    if (!parsed.ok()) return f.wrong("tools", "is not accepted: " + parsed.status().message());
+    c.render.tools = std::move(parsed).value();
+  }
+  if (const OrderedJson* choice = f.find("tool_choice")) {
+    if (choice->is_object()) {
+      Fields named(*choice, "tool_choice");
+      named.one_of("type", "function", {"function"});
+      Fields function(named.has("function") ? *named.find("function") : OrderedJson(),
+                      "tool_choice.function");
+      c.tool_grammar.only = function.text("name", "");
+      if (c.tool_grammar.only.empty()) function.wrong("name", "is missing");
+      named.adopt(function);
+      f.adopt(named);
+      c.tool_choice = "required";
+    } else {
+      c.tool_choice = f.one_of("tool_choice", "auto", {"none", "auto", "required"});
+    }
+    if (c.tool_choice == "required" && c.render.tools.empty()) {
+      f.wrong("tool_choice", "asks for a call, and there are no tools");
+    }
+  }
+  if (!f.boolean("parallel_tool_calls", true)) c.tool_grammar.most_calls = 1;
+  if (c.tool_choice == "none") c.render.tools.clear();
+  c.calls_tools = !c.render.tools.empty();
+}
+
+void read_reasoning(Fields& f, Conversation& c) {
+  const std::string effort =
+      f.one_of("reasoning_effort", "", {"none", "minimal", "low", "medium", "high"});
+  if (effort == "none") {
+    c.render.enable_thinking = false;
+    c.reasoning_budget = 0;
+  } else if (!effort.empty()) {
+    c.render.enable_thinking = true;
+    c.reasoning_budget = effort == "minimal"  ? 128
+                         : effort == "low"    ? 512
+                         : effort == "medium" ? 2048
+                                              : -1;
+  }
+  if (f.has("thinking_budget")) {
+    c.reasoning_budget = f.integer("thinking_budget", -1, -1, kMaxPositions);
+  }
+  if (const OrderedJson* more = f.find("chat_template_kwargs")) {
+    if (!more->is_object()) return f.wrong_value("chat_template_kwargs", *more, "an object");
+    OrderedJson arguments = *more;
+    if (arguments.contains("enable_thinking")) {
+      Fields inner(arguments, "chat_template_kwargs");
+      c.render.enable_thinking = inner.boolean("enable_thinking", true);
+      f.adopt(inner);
+      arguments.erase("enable_thinking");
+    }
+    if (!arguments.empty()) c.render.arguments = dump_json(arguments);
+  }
+}
+
+void read_rendering(Fields& f, Conversation& c) {
+  // A conversation that ends with the assistant's words goes on with them.
+  const bool prefilled = !c.messages.empty() && c.messages.back().role == ChatRole::kAssistant &&
+                         c.messages.back().tool_calls.empty();
+  c.render.continue_final_message = f.boolean("continue_final_message", prefilled);
+  c.render.add_generation_prompt =
+      f.boolean("add_generation_prompt", !c.render.continue_final_message);
+  if (c.render.continue_final_message && c.render.add_generation_prompt) {
+    f.wrong("continue_final_message", "and add_generation_prompt exclude each other");
+  }
+}
+
+Conversation read_conversation(Fields& f, const ServedModel& served) {
+  Conversation c;
+  if (served.chat == nullptr) {
+    f.wrong("messages", "need a model with a tokenizer, and this one has none");
+    return c;
+  }
+  read_messages(f, c);
+  read_tools(f, c);
+  read_reasoning(f, c);
+  read_rendering(f, c);
+  return c;
+}
+
+// The constraint of each choice; null where there is none to hold.
+std::function<std::shared_ptr<TokenConstraint>()> constraint_of(
+    const ServedModel& served, const Conversation& c, bool in_reasoning,
+    std::shared_ptr<CompiledGrammar> grammar) {
+  const bool reasons = in_reasoning || c.reasoning_budget >= 0;
+  if (!reasons && grammar == nullptr) return {};
+  return [&served, reasons, in_reasoning, budget = c.reasoning_budget,
+          grammar = std::move(grammar)]() -> std::shared_ptr<TokenConstraint> {
+    std::optional<ReasoningBudget> reasoning;
+    if (reasons) {
+      Result<ReasoningBudget> made = ReasoningBudget::create(
+          *served.model->tokenizer(), served.chat->format(), in_reasoning, budget);
+      if (made.ok()) reasoning = std::move(made).value();
+    }
+    std::shared_ptr<TokenConstraint> after;
+    if (grammar != nullptr) after = std::make_shared<GrammarConstraint>(grammar, served.end_ids);
+    return std::make_shared<ChatConstraint>(std::move(reasoning), std::move(after));
+  };
+}
+
+}  // namespace
+
+void serve_chat(const ApiContext& context, const ApiCall& call) {
+  const ServedModel& served = context.served;
+  Fields f(call.body);
+  GenerationRequest r;
+  read_generation_fields(f, served, r);
+  const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
+  r.options.max_tokens = f.integer(limit, -1, 1, kMaxPositions);
+  ChatOptions options;
+  if (f.boolean("logprobs", false)) {
+    options.log_probabilities = f.integer("top_logprobs", 0, 0, kMostTopTokens);
+  } else if (f.integer("top_logprobs", 0, 0, kMostTopTokens) > 0) {
+    f.wrong("top_logprobs", "needs \"logprobs\": true");
+  }
+  f.refuse("audio", "the model writes text");
+  Conversation c = read_conversation(f, served);
+  if (f.failed()) return call.refuse(f.error());
+
+  const Result<RenderedChat> rendered = served.chat->render(c.messages, c.render);
+  if (!rendered.ok()) {
+    f.wrong("messages", "cannot be rendered: " + rendered.status().message());
+    return call.refuse(f.error());
+  }
+  const Result<EncodedChat> encoded = encode_chat(*served.model->tokenizer(), rendered.value());
+  if (!encoded.ok()) {
+    f.wrong("messages", "cannot be encoded: " + encoded.status().message());
+    return call.refuse(f.error());
+  }
+  if (c.calls_tools && c.tool_choice == "required") {
+    if (r.grammar != nullptr)
+      f.wrong("tool_choice", "asks for a call, and a grammar for another text");
+    const Result<std::shared_ptr<CompiledGrammar>> grammar =
+        served.grammars->get(fmt::format("tools {} {} {}", dump_json(*f.find("tools")),
+                                         c.tool_grammar.only, c.tool_grammar.most_calls),
+                             [&] {
+                               return tool_call_grammar(served.chat->format().tool_calls,
+                                                        c.render.tools, c.tool_grammar);
+                             });
+    if (!grammar.ok()) f.wrong("tools", "cannot be enforced: " + grammar.status().message());
+    if (f.failed()) return call.refuse(f.error());
+    r.grammar = grammar.value();
+  }
+  r.tenant = call.tenant;
+  r.make_constraint = constraint_of(served, c, rendered.value().in_reasoning, r.grammar);
+  set_read_outs(r, options.log_probabilities);
+  options.per_token = r.per_token;
+  options.streams_usage = r.stream_usage;
+  options.seed = r.options.sampling.seed;
+  options.choices = static_cast<size_t>(r.choices);
+  options.parse.format = served.chat->format();
+  options.parse.in_reasoning = rendered.value().in_reasoning;
+  options.parse.tool_calls = c.calls_tools;
+  Result<std::vector<Request>> requests = make_requests(context, r, {encoded.value().ids});
+  if (!requests.ok()) {
+    ApiError error = api_error_of(requests.status());
+    error.param = "messages";
+    error.code = "context_length_exceeded";
+    return call.refuse(error);
+  }
+  Exchange::begin(context.exchange, std::move(requests).value(), 1, r.stream,
+                  std::make_unique<ChatAnswer>(served, options), call.reply);
+}
+
+void serve_apply_template(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  const Conversation c = read_conversation(f, context.served);
+  if (f.failed()) return call.refuse(f.error());
+  const Result<RenderedChat> rendered = context.served.chat->render(c.messages, c.render);
+  if (!rendered.ok()) {
+    f.wrong("messages", "cannot be rendered: " + rendered.status().message());
+    return call.refuse(f.error());
+  }
+  call.answer({{"prompt", rendered.value().text}});
+}
+
+}  // namespace looplm

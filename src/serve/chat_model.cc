@@ -1,0 +1,34 @@
+#include "serve/chat_model.h"
+
+#include "base/file.h"
+#include "model/checkpoint.h"
+#include "model/gguf.h"
+#include "model/gguf_model.h"
+#include "model/gguf_value.h"
+
+namespace looplm {
+
+Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer) {
+  LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(companion_directory(path)));
+  if (files.templates.empty() && !is_directory(path)) {
+    LOOPLM_ASSIGN_OR_RETURN(const GgufFile gguf, GgufFile::open(path));
+    const std::string key = kGgufChatTemplateKey;
+    for (auto entry = gguf.metadata().lower_bound(key);
+         entry != gguf.metadata().end() && entry->first.starts_with(key); ++entry) {
+      const auto* text = std::get_if<std::string_view>(&entry->second);
+      if (text == nullptr) continue;
+      files.templates.push_back(
+          {entry->first == key ? "default" : entry->first.substr(key.size() + 1),
+           std::string(*text)});
+    }
+    for (const auto& [name, id_key] : {std::pair{"bos_token", "tokenizer.ggml.bos_token_id"},
+                                       {"eos_token", "tokenizer.ggml.eos_token_id"}}) {
+      LOOPLM_ASSIGN_OR_RETURN(
+          const int64_t id, gguf_int(gguf.metadata(), id_key, -1, -1, tokenizer.vocab_size() - 1));
+      if (id >= 0) files.tokens.emplace(name, tokenizer.bytes(static_cast<int32_t>(id)));
+    }
+  }
+  return ChatTemplate::create(files, tokenizer);
+}
+
+}  // namespace looplm

@@ -1,0 +1,257 @@
+#include "serve/exchange.h"
+
+#include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace looplm {
+namespace {
+
+double seconds_between(std::chrono::steady_clock::time_point from,
+                       std::chrono::steady_clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+}  // namespace
+
+void Usage::add(const Generation& generation) {
+  completion_tokens += static_cast<int64_t>(generation.tokens.size());
+  passes += generation.statistics.passes;
+  for (const GeneratedToken& token : generation.tokens) {
+    if (exits.size() < static_cast<size_t>(token.loops))
+      exits.resize(static_cast<size_t>(token.loops));
+    if (token.loops > 0) ++exits[static_cast<size_t>(token.loops) - 1];
+  }
+}
+
+int64_t Usage::loops() const {
+  int64_t sum = 0;
+  for (size_t i = 0; i < exits.size(); ++i) sum += exits[i] * static_cast<int64_t>(i + 1);
+  return sum;
+}
+
+double Usage::mean_depth() const {
+  const int64_t tokens = std::accumulate(exits.begin(), exits.end(), int64_t{0});
+  return tokens == 0 ? 0 : static_cast<double>(loops()) / static_cast<double>(tokens);
+}
+
+OrderedJson Usage::json() const {
+  OrderedJson histogram = OrderedJson::object();
+  for (size_t i = 0; i < exits.size(); ++i) {
+    if (exits[i] > 0) histogram[std::to_string(i + 1)] = exits[i];
+  }
+  OrderedJson json;
+  json["prompt_tokens"] = prompt_tokens;
+  json["completion_tokens"] = completion_tokens;
+  json["total_tokens"] = prompt_tokens + completion_tokens;
+  json["prompt_tokens_details"] = {{"cached_tokens", cached_tokens}};
+  json["completion_tokens_details"] = {{"reasoning_tokens", reasoning_tokens}};
+  json["loop"] = {{"passes", passes},
+                  {"loops", loops()},
+                  {"mean_depth", mean_depth()},
+                  {"exits", std::move(histogram)}};
+  return json;
+}
+
+void Exchange::begin(ExchangeServices& services, std::vector<Request> requests, size_t prompts,
+                     bool stream, std::unique_ptr<AnswerFormat> format,
+                     std::shared_ptr<HttpReply> reply) {
+  const std::shared_ptr<Exchange> exchange(new Exchange(services, requests.size(), prompts, stream,
+                                                        std::move(format), std::move(reply)));
+  exchange->submit(std::move(requests));
+}
+
+Exchange::Exchange(ExchangeServices& services, size_t choices, size_t prompts, bool stream,
+                   std::unique_ptr<AnswerFormat> format, std::shared_ptr<HttpReply> reply)
+    : services_(services),
+      prompts_(prompts),
+      stream_(stream),
+      format_(std::move(format)),
+      reply_(std::move(reply)),
+      choices_left_(choices),
+      last_token_(choices, arrived_) {}
+
+void Exchange::submit(std::vector<Request> requests) {
+  const size_t per_prompt = requests.size() / prompts_;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    Request& r = requests[i];
+    if (i % per_prompt == 0) usage_.prompt_tokens += static_cast<int64_t>(r.prompt.size());
+    r.callbacks.token = [self = shared_from_this(), i](const GeneratedToken& token) {
+      self->push({i, token, Clock::now()});
+      return true;
+    };
+    if (r.callbacks.screen) {  // asked for by the dialect: to see proposals
+      r.callbacks.screen = [self = shared_from_this(), i](const ProvisionalToken& token) {
+        self->push({i, token, Clock::now()});
+        return true;
+      };
+    }
+    r.done = [self = shared_from_this(), i](Generation generation) {
+      self->push({i, std::move(generation), Clock::now()});
+    };
+  }
+  const size_t count = requests.size();
+  std::vector<std::shared_ptr<EngineRunner::Ticket>> tickets =
+      services_.runner.submit(std::move(requests));
+  if (tickets.empty()) {
+    services_.metrics.refused();
+    reply_->send(429, {{"Content-Type", "application/json"}, {"Retry-After", "1"}},
+                 dump_json(format_->error(
+                     {.status = 429,
+                      .message = fmt::format("{} requests run or wait already; try again later",
+                                             services_.runner.requests()),
+                      .code = "queue_full"})));
+    return;
+  }
+  services_.metrics.began(static_cast<int64_t>(count));
+  bool cancelled = false;
+  {
+    const std::lock_guard lock(mutex_);
+    tickets_ = std::move(tickets);
+    cancelled = cancelled_;
+  }
+  if (cancelled) cancel();
+  // The reply holds this until its end or the client's.
+  reply_->on_disconnect([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->cancel();
+  });
+  if (stream_) {
+    services_.worker.post_after(services_.ping_every, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->ping();
+    });
+  }
+}
+
+void Exchange::cancel() {
+  std::vector<std::shared_ptr<EngineRunner::Ticket>> tickets;
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_ = true;
+    tickets = tickets_;
+  }
+  for (const auto& ticket : tickets) services_.runner.cancel(ticket);
+}
+
+void Exchange::push(Event event) {
+  {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+    if (std::exchange(scheduled_, true)) return;
+  }
+  services_.worker.post([self = shared_from_this()] { self->work(); });
+}
+
+void Exchange::work() {
+  std::vector<Event> events;
+  {
+    const std::lock_guard lock(mutex_);
+    events.swap(events_);
+    scheduled_ = false;
+  }
+  std::vector<StreamEvent> out;
+  for (Event& event : events) {
+    handle(event, out);
+    if (over_) return;
+  }
+  if (stream_) send(out);
+  if (choices_left_ == 0) close();
+}
+
+void Exchange::handle(Event& event, std::vector<StreamEvent>& out) {
+  if (over_) return;
+  Clock::time_point& last = last_token_[event.choice];
+  if (const auto* token = std::get_if<GeneratedToken>(&event.what)) {
+    if (last == arrived_) {
+      services_.metrics.first_token(seconds_between(arrived_, event.time));
+    } else {
+      services_.metrics.next_token(seconds_between(last, event.time));
+    }
+    last = event.time;
+    format_->token(event.choice, *token, out);
+  } else if (const auto* proposal = std::get_if<ProvisionalToken>(&event.what)) {
+    format_->provisional(event.choice, *proposal, out);
+  } else {
+    const auto& generation = std::get<Generation>(event.what);
+    --choices_left_;
+    services_.metrics.ended(generation, seconds_between(arrived_, event.time));
+    const auto whole = static_cast<size_t>(event.choice) % (last_token_.size() / prompts_) == 0;
+    if (whole) usage_.cached_tokens += generation.statistics.cached_prompt_tokens;
+    usage_.add(generation);
+    switch (generation.finish_reason) {
+      case FinishReason::kError:
+        if (stream_) send(out);
+        return fail(api_error_of(generation.status));
+      case FinishReason::kCancelled:
+        // The client has gone, or the server ends.
+        return fail({.status = 503, .message = "the server is shutting down", .code = "shutdown"});
+      case FinishReason::kDeadline:
+        if (stream_) send(out);
+        return fail({.status = 408, .message = "the request's time was up", .code = "timeout"});
+      case FinishReason::kStop:
+      case FinishReason::kLength:
+        format_->ended(event.choice, generation, out);
+        return;
+    }
+  }
+}
+
+void Exchange::send(const std::vector<StreamEvent>& events) {
+  if (events.empty()) return;
+  if (!std::exchange(begun_, true)) {
+    reply_->begin(200, {{"Content-Type", "text/event-stream; charset=utf-8"},
+                        {"Cache-Control", "no-cache"},
+                        {"X-Accel-Buffering", "no"}});
+  }
+  std::string text;
+  for (const StreamEvent& event : events) {
+    if (!event.name.empty()) text += "event: " + event.name + "\n";
+    text += "data: " + dump_json(event.data) + "\n\n";
+  }
+  reply_->write(std::move(text));
+  last_sent_ = Clock::now();
+}
+
+void Exchange::fail(const ApiError& error) {
+  over_ = true;
+  cancel();
+  if (!begun_) {
+    reply_->send(error.status, {{"Content-Type", "application/json"}},
+                 dump_json(format_->error(error)));
+    return;
+  }
+  send({{"", format_->error(error)}});
+  reply_->end();
+}
+
+void Exchange::close() {
+  over_ = true;
+  usage_.reasoning_tokens = format_->reasoning_tokens();
+  if (!stream_) {
+    reply_->send(200, {{"Content-Type", "application/json"}}, dump_json(format_->whole(usage_)));
+    return;
+  }
+  std::vector<StreamEvent> out;
+  format_->closed(usage_, out);
+  send(out);
+  reply_->write(format_->last_line());
+  reply_->end();
+}
+
+void Exchange::ping() {
+  if (over_) return;
+  if (Clock::now() - last_sent_ >= services_.ping_every) {
+    if (!std::exchange(begun_, true)) {
+      reply_->begin(200, {{"Content-Type", "text/event-stream; charset=utf-8"},
+                          {"Cache-Control", "no-cache"},
+                          {"X-Accel-Buffering", "no"}});
+    }
+    reply_->write(": ping\n\n");
+    last_sent_ = Clock::now();
+  }
+  services_.worker.post_after(services_.ping_every, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->ping();
+  });
+}
+
+}  // namespace looplm

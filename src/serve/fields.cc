@@ -1,0 +1,106 @@
+#include "serve/fields.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "text/utf8.h"
+
+namespace looplm {
+
+std::string shown(const OrderedJson& value) {
+  constexpr size_t kMost = 60;
+  const std::string text = dump_json(value);
+  return text.size() <= kMost ? text : repair_utf8(text.substr(0, kMost)) + "...";
+}
+
+Fields::Fields(const OrderedJson& object, std::string path) : path_(std::move(path)) {
+  if (object.is_object()) {
+    object_ = &object;
+  } else if (!object.is_null()) {
+    error_ = ApiError{.message = fmt::format("{} is {}; expected an object",
+                                             path_.empty() ? "the request" : path_, shown(object)),
+                      .param = path_};
+  }
+}
+
+const OrderedJson* Fields::find(std::string_view name) const {
+  if (object_ == nullptr) return nullptr;
+  const auto found = object_->find(name);
+  return found == object_->end() || found->is_null() ? nullptr : &*found;
+}
+
+std::string Fields::path_of(std::string_view name) const {
+  return path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
+}
+
+void Fields::wrong(std::string_view name, const std::string& message) {
+  if (error_.has_value()) return;
+  error_ =
+      ApiError{.message = fmt::format("'{}' {}", path_of(name), message), .param = path_of(name)};
+}
+
+void Fields::wrong_value(std::string_view name, const OrderedJson& value,
+                         const std::string& expected) {
+  wrong(name, fmt::format("is {}; expected {}", shown(value), expected));
+}
+
+void Fields::refuse(std::string_view name, const std::string& why) {
+  if (!has(name)) return;
+  wrong(name, "is not supported: " + why);
+  if (error_->param == path_of(name)) error_->code = "unsupported_parameter";
+}
+
+int64_t Fields::integer(std::string_view name, int64_t fallback, int64_t least, int64_t most) {
+  const OrderedJson* value = find(name);
+  if (value == nullptr) return fallback;
+  // 3.0 is a whole number in JSON as much as 3 is.
+  const double number = value->is_number() ? value->get<double>() : std::nan("");
+  const bool whole = value->is_number_integer() || std::floor(number) == number;
+  if (whole && number >= static_cast<double>(least) && number <= static_cast<double>(most)) {
+    const auto exact =
+        value->is_number_float() ? static_cast<int64_t>(number) : value->get<int64_t>();
+    if (exact >= least && exact <= most) return exact;
+  }
+  wrong_value(name, *value, fmt::format("a whole number from {} to {}", least, most));
+  return fallback;
+}
+
+double Fields::number(std::string_view name, double fallback, double least, double most) {
+  const OrderedJson* value = find(name);
+  if (value == nullptr) return fallback;
+  const double number = value->is_number() ? value->get<double>() : std::nan("");
+  if (number >= least && number <= most) return number;
+  wrong_value(name, *value, fmt::format("a number from {} to {}", least, most));
+  return fallback;
+}
+
+bool Fields::boolean(std::string_view name, bool fallback) {
+  const OrderedJson* value = find(name);
+  if (value == nullptr) return fallback;
+  if (value->is_boolean()) return value->get<bool>();
+  wrong_value(name, *value, "true or false");
+  return fallback;
+}
+
+std::string Fields::text(std::string_view name, const std::string& fallback) {
+  const OrderedJson* value = find(name);
+  if (value == nullptr) return fallback;
+  if (value->is_string()) return value->get<std::string>();
+  wrong_value(name, *value, "a text");
+  return fallback;
+}
+
+std::string Fields::one_of(std::string_view name, const std::string& fallback,
+                           std::initializer_list<std::string_view> values) {
+  const std::string value = text(name, fallback);
+  if (value == fallback) return value;
+  for (std::string_view known : values) {
+    if (value == known) return value;
+  }
+  wrong(name, fmt::format("is '{}'; expected one of {}", value, fmt::join(values, ", ")));
+  return fallback;
+}
+
+}  // namespace looplm

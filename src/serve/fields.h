@@ -1,0 +1,58 @@
+// Reads the fields of a request. The first wrong one is remembered and the rest go on with their
+// defaults, so that a reader is a plain list of fields.
+#ifndef LOOPLM_SERVE_FIELDS_H_
+#define LOOPLM_SERVE_FIELDS_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "serve/api_error.h"
+
+namespace looplm {
+
+class Fields {
+ public:
+  // `object` must outlive this. Anything but an object is an error; null is an empty one. `path`
+  // stands before the fields' names in errors.
+  explicit Fields(const OrderedJson& object, std::string path = "");
+
+  // Null counts as absent.
+  bool has(std::string_view name) const { return find(name) != nullptr; }
+  const OrderedJson* find(std::string_view name) const;
+
+  int64_t integer(std::string_view name, int64_t fallback, int64_t least, int64_t most);
+  double number(std::string_view name, double fallback, double least, double most);
+  bool boolean(std::string_view name, bool fallback);
+  std::string text(std::string_view name, const std::string& fallback);
+  std::string one_of(std::string_view name, const std::string& fallback,
+                     std::initializer_list<std::string_view> values);
+
+  // Remembers an error of the field, unless there is one already.
+  void wrong(std::string_view name, const std::string& message);
+  void wrong_value(std::string_view name, const OrderedJson& value, const std::string& expected);
+  // For a field that would be obeyed elsewhere and is not here.
+  void refuse(std::string_view name, const std::string& why);
+  void adopt(const Fields& inner) {
+    if (!error_.has_value()) error_ = inner.error_;
+  }
+
+  bool failed() const { return error_.has_value(); }
+  const ApiError& error() const { return *error_; }
+  std::string path_of(std::string_view name) const;
+
+ private:
+  const OrderedJson* object_ = nullptr;
+  std::string path_;
+  std::optional<ApiError> error_;
+};
+
+// A value as it stands in a message: short.
+std::string shown(const OrderedJson& value);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_SERVE_FIELDS_H_

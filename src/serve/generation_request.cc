@@ -1,0 +1,323 @@
+#include "serve/generation_request.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "grammar/gbnf.h"
+#include "grammar/json_schema.h"
+#include "grammar/pattern.h"
+#include "infer/speculation_text.h"
+
+namespace looplm {
+namespace {
+
+constexpr int64_t kMostChoices = 128;
+constexpr size_t kMostStops = 64;
+constexpr double kMostTemperature = 100;
+constexpr double kMostPenalty = 100;
+constexpr size_t kMostGrammarBytes = size_t{1} << 20;
+
+uint64_t random_seed() {
+  std::random_device device;
+  // Below 2^53, so that every JSON reader keeps it exactly.
+  return ((uint64_t{device()} << 32) ^ device()) & ((uint64_t{1} << 53) - 1);
+}
+
+// Any whole number that 64 bits hold; negative ones wrap, as other servers have it.
+uint64_t read_seed(Fields& f) {
+  const OrderedJson* value = f.find("seed");
+  if (value == nullptr) return random_seed();
+  if (value->is_number_unsigned()) return value->get<uint64_t>();
+  if (value->is_number_integer()) return static_cast<uint64_t>(value->get<int64_t>());
+  f.wrong_value("seed", *value, "a whole number from -2^63 to 2^64 - 1");
+  return 0;
+}
+
+void read_stops(Fields& f, GenerateOptions& o, int64_t vocabulary) {
+  if (const OrderedJson* stop = f.find("stop")) {
+    const std::vector<OrderedJson> list = stop->is_array()
+                                              ? std::vector<OrderedJson>(stop->begin(), stop->end())
+                                              : std::vector<OrderedJson>{*stop};
+    if (list.size() > kMostStops)
+      f.wrong("stop", fmt::format("has {} texts; expected at most {}", list.size(), kMostStops));
+    for (const OrderedJson& one : list) {
+      if (!one.is_string()) return f.wrong_value("stop", *stop, "a text or a list of texts");
+      if (one.get<std::string>().empty()) return f.wrong("stop", "holds an empty text");
+      o.stop_strings.push_back(one.get<std::string>());
+    }
+  }
+  if (const OrderedJson* ids = f.find("stop_token_ids")) {
+    o.stop_ids = read_ids(f, "stop_token_ids", *ids, vocabulary);
+  }
+  o.ignore_eos = f.boolean("ignore_eos", false);
+}
+
+void read_bias(Fields& f, SamplingOptions& sampling, int64_t vocabulary) {
+  const OrderedJson* bias = f.find("logit_bias");
+  if (bias == nullptr) return;
+  if (!bias->is_object()) {
+    return f.wrong_value("logit_bias", *bias, "an object from token ids to numbers");
+  }
+  for (const auto& [key, value] : bias->items()) {
+    int64_t id = -1;
+    const auto [stopped, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || stopped != key.data() + key.size() || id < 0 || id >= vocabulary) {
+      return f.wrong("logit_bias", fmt::format("has the key '{}'; expected token ids from 0 to {}",
+                                               key, vocabulary - 1));
+    }
+    const double number = value.is_number() ? value.get<double>() : std::nan("");
+    if (!(std::abs(number) <= 100)) {
+      return f.wrong(
+          "logit_bias",
+          fmt::format("of token {} is {}; expected a number from -100 to 100", id, shown(value)));
+    }
+    sampling.logit_bias[static_cast<int32_t>(id)] = number;
+  }
+}
+
+void read_sampling(Fields& f, SamplingOptions& s, int64_t vocabulary) {
+  s.temperature = f.number("temperature", 1, 0, kMostTemperature);
+  s.top_p = f.number("top_p", 1, 0, 1);
+  if (s.top_p == 0 && !f.failed()) s.top_p = 1e-9;  // the likeliest token alone
+  // -1 is what some clients send for "all".
+  s.top_k = std::max<int64_t>(0, f.integer("top_k", 0, -1, vocabulary));
+  s.min_p = f.number("min_p", 0, 0, 1);
+  s.presence_penalty = f.number("presence_penalty", 0, -kMostPenalty, kMostPenalty);
+  s.frequency_penalty = f.number("frequency_penalty", 0, -kMostPenalty, kMostPenalty);
+  for (const char* name : {"repetition_penalty", "repeat_penalty"}) {
+    if (f.has(name)) s.repetition_penalty = f.number(name, 1, 1e-3, kMostPenalty);
+  }
+  read_bias(f, s, vocabulary);
+  s.seed = read_seed(f);
+}
+
+// true, false, or a rule such as "loop:2".
+void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions& speculate) {
+  const OrderedJson* value = loop.find("speculate");
+  if (value == nullptr) return;
+  if (value->is_boolean()) {
+    speculate = value->get<bool>() ? served.speculate : SpeculateOptions{};
+    if (value->get<bool>() && speculate.kind == CommitKind::kNever) {
+      speculate = {CommitKind::kLoop, 1};
+    }
+    return;
+  }
+  const Result<SpeculateOptions> rule = speculation_from_text(loop.text("speculate", ""));
+  if (!rule.ok()) return loop.wrong("speculate", rule.status().message() + ", true or false");
+  speculate = rule.value();
+}
+
+void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
+  const OrderedJson* object = f.find("loop");
+  static const OrderedJson kEmpty = OrderedJson::object();
+  Fields loop(object == nullptr ? kEmpty : *object, "loop");
+  const ModelConfig& config = served.model->config();
+  GenerateOptions& o = r.options;
+  o.exit.max_loops = loop.integer("max_loops", 0, 1, kMaxLoops);
+  const int64_t loops = o.exit.max_loops == 0 ? config.loops : o.exit.max_loops;
+  o.exit.min_loops = loop.integer("min_loops", 1, 1, loops);
+  const OrderedJson* rule = loop.find("exit");
+  if (rule != nullptr || loop.has("threshold")) {
+    const Result<ExitKind> kind =
+        rule == nullptr ? Result<ExitKind>(ExitKind::kGate)
+                        : exit_kind_from_name(rule->is_string() ? rule->get<std::string>() : "");
+    if (!kind.ok()) {
+      loop.wrong_value("exit", *rule, "fixed, q, difference, relative, margin or entropy");
+    } else {
+      o.exit.kind = kind.value();
+      if (o.exit.kind != ExitKind::kFixed && !loop.has("threshold")) {
+        loop.wrong("threshold", "is missing; the exit rule needs it");
+      }
+    }
+  }
+  o.exit.threshold = loop.number("threshold", 1, 0, 1e9);
+  if (loop.has("kv")) {
+    const std::string name = loop.text("kv", "full");
+    const std::optional<KvPolicy> kv = kv_policy_from_name(name);
+    if (!kv.has_value()) {
+      loop.wrong("kv",
+                 fmt::format("is '{}'; expected full, last, mean, first or last-exited", name));
+    }
+    o.kv = kv.value_or(KvPolicy::kFull);
+  }
+  const std::string read_out = loop.one_of("read_out", "selected", {"selected", "weighted"});
+  if (read_out == "weighted") o.read_out = ReadOut::kWeighted;
+  // Without a word about it, speculation is the server's choice, where it changes nothing.
+  if (o.kv == KvPolicy::kFull && o.read_out == ReadOut::kSelected &&
+      o.exit.kind == ExitKind::kFixed && loops > 1) {
+    o.speculate = served.speculate;
+    if (o.speculate.kind == CommitKind::kLoop &&
+        o.speculate.threshold >= static_cast<double>(loops)) {
+      o.speculate = {};
+    }
+  }
+  read_speculation(loop, served, o.speculate);
+  r.per_token = loop.boolean("per_token", false);
+  r.provisional = loop.boolean("provisional", false);
+  if (r.provisional && !r.stream) loop.wrong("provisional", "needs \"stream\": true");
+  f.adopt(loop);
+}
+
+// A grammar in a request: where it stands, what identifies it, and how it is read.
+struct GrammarField {
+  std::string name;
+  std::string key;
+  std::function<Result<Grammar>()> make;
+};
+
+Grammar single_rule(ExpressionPtr expression) {
+  Grammar grammar;
+  grammar.start = grammar.declare("root");
+  grammar.rules[0].expression = std::move(expression);
+  return grammar;
+}
+
+void add_schema(Fields& f, const std::string& name, const OrderedJson& schema,
+                std::vector<GrammarField>& found) {
+  const std::string key = "schema " + dump_json(schema);
+  if (key.size() > kMostGrammarBytes) {
+    return f.wrong(name,
+                   fmt::format("has {} bytes; expected at most {}", key.size(), kMostGrammarBytes));
+  }
+  found.push_back({name, key, [schema] { return json_schema_grammar(schema); }});
+}
+
+void read_response_format(Fields& f, std::vector<GrammarField>& found) {
+  const OrderedJson* object = f.find("response_format");
+  if (object == nullptr) return;
+  Fields format(*object, "response_format");
+  const std::string type =
+      format.one_of("type", "", {"text", "json_object", "json_schema", "grammar", "regex"});
+  if (!format.has("type")) format.wrong("type", "is missing");
+  if (type == "json_object") {
+    // llama.cpp's form: a schema right beside the type.
+    if (const OrderedJson* schema = format.find("schema")) {
+      add_schema(format, "schema", *schema, found);
+    } else {
+      found.push_back({"response_format", "json object",
+                       [] { return Result<Grammar>(json_object_grammar()); }});
+    }
+  } else if (type == "json_schema") {
+    const OrderedJson* inner = format.find("json_schema");
+    if (inner == nullptr) {
+      format.wrong("json_schema", "is missing");
+    } else {
+      Fields named(*inner, "response_format.json_schema");
+      const OrderedJson* schema = named.find("schema");
+      if (schema == nullptr) {
+        named.wrong("schema", "is missing");
+      } else {
+        add_schema(named, "schema", *schema, found);
+      }
+      format.adopt(named);
+    }
+  } else if (type == "grammar" || type == "regex") {
+    const std::string text = format.text(type, "");
+    if (text.empty()) format.wrong(type, "is missing");
+    found.push_back(
+        {"response_format." + type, type + " " + text, [type, text]() -> Result<Grammar> {
+           if (type == "grammar") return parse_gbnf(text);
+           LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr e, parse_full_pattern(text));
+           return single_rule(std::move(e));
+         }});
+  }
+  f.adopt(format);
+}
+
+void read_grammar(Fields& f, const ServedModel& served, GenerationRequest& r) {
+  std::vector<GrammarField> found;
+  read_response_format(f, found);
+  for (const char* name : {"grammar", "guided_grammar"}) {
+    const std::string text = f.text(name, "");
+    if (text.empty()) continue;
+    found.push_back({name, "grammar " + text, [text] { return parse_gbnf(text); }});
+  }
+  for (const char* name : {"regex", "guided_regex"}) {
+    const std::string text = f.text(name, "");
+    if (text.empty()) continue;
+    found.push_back({name, "regex " + text, [text]() -> Result<Grammar> {
+                       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr e, parse_full_pattern(text));
+                       return single_rule(std::move(e));
+                     }});
+  }
+  for (const char* name : {"json_schema", "guided_json"}) {
+    if (const OrderedJson* schema = f.find(name)) add_schema(f, name, *schema, found);
+  }
+  if (const OrderedJson* choices = f.find("guided_choice")) {
+    std::vector<ExpressionPtr> texts;
+    for (const OrderedJson& one : *choices) {
+      if (!choices->is_array() || !one.is_string()) {
+        return f.wrong_value("guided_choice", *choices, "a list of texts");
+      }
+      texts.push_back(text(one.get<std::string>()));
+    }
+    found.push_back({"guided_choice", "choice " + dump_json(*choices),
+                     [texts] { return Result<Grammar>(single_rule(choice(texts))); }});
+  }
+  if (f.failed() || found.empty()) return;
+  if (found.size() > 1) {
+    return f.wrong(found[1].name,
+                   fmt::format("and '{}' both say what the answer may be; expected one of them",
+                               found[0].name));
+  }
+  if (served.grammars == nullptr) {
+    return f.wrong(found[0].name, "needs a model with a tokenizer, and this one has none");
+  }
+  if (found[0].key.size() > kMostGrammarBytes) {
+    return f.wrong(found[0].name, fmt::format("has more than {} bytes", kMostGrammarBytes));
+  }
+  Result<std::shared_ptr<CompiledGrammar>> grammar =
+      served.grammars->get(found[0].key, found[0].make);
+  if (!grammar.ok())
+    return f.wrong(found[0].name, "is not accepted: " + grammar.status().message());
+  r.grammar = std::move(grammar).value();
+}
+
+}  // namespace
+
+std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const OrderedJson& list,
+                              int64_t vocabulary) {
+  std::vector<int32_t> ids;
+  if (!list.is_array()) {
+    fields.wrong_value(name, list, "a list of token ids");
+    return ids;
+  }
+  ids.reserve(list.size());
+  for (const OrderedJson& value : list) {
+    const bool whole = value.is_number_integer();
+    const int64_t id = whole && !(value.is_number_unsigned() && value.get<uint64_t>() > INT32_MAX)
+                           ? value.get<int64_t>()
+                           : -1;
+    if (id < 0 || id >= vocabulary) {
+      fields.wrong(name, fmt::format("holds {}; expected token ids from 0 to {}", shown(value),
+                                     vocabulary - 1));
+      return {};
+    }
+    ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
+}
+
+void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequest& r) {
+  const int64_t vocabulary = served.model->config().vocab_size;
+  r.choices = f.integer("n", 1, 1, kMostChoices);
+  r.stream = f.boolean("stream", false);
+  if (const OrderedJson* options = f.find("stream_options")) {
+    Fields inner(*options, "stream_options");
+    r.stream_usage = inner.boolean("include_usage", false);
+    f.adopt(inner);
+    if (!r.stream) f.wrong("stream_options", "needs \"stream\": true");
+  }
+  read_sampling(f, r.options.sampling, vocabulary);
+  read_stops(f, r.options, vocabulary);
+  read_loop(f, served, r);
+  read_grammar(f, served, r);
+  r.priority = f.integer("priority", 0, -1'000'000, 1'000'000);
+  if (f.has("timeout")) r.timeout_seconds = f.number("timeout", 0, 0, 1e6);
+}
+
+}  // namespace looplm

@@ -1,0 +1,66 @@
+#include "serve/grammar_constraint.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace looplm {
+namespace {
+
+constexpr size_t kMostGrammars = 64;
+
+}  // namespace
+
+GrammarConstraint::GrammarConstraint(std::shared_ptr<CompiledGrammar> grammar,
+                                     std::vector<int32_t> end_ids)
+    : matcher_(std::move(grammar)), end_ids_(std::move(end_ids)), must_end_(matcher_.must_end()) {}
+
+void GrammarConstraint::mask(std::span<uint32_t> allowed) {
+  const std::shared_ptr<const TokenMask> tokens = matcher_.mask();
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    const uint32_t words = i < tokens->size() ? (*tokens)[i] : 0;
+    allowed[i] &= words;
+  }
+  if (!matcher_.may_end()) return;
+  for (int32_t id : end_ids_) {
+    allowed[static_cast<size_t>(id) / 32] |= uint32_t{1} << (id % 32);
+  }
+}
+
+void GrammarConstraint::accept(int32_t token) {
+  ++accepted_;
+  if (matcher_.accept(token)) {
+    must_end_ = matcher_.must_end();
+    return;
+  }
+  LOOPLM_CHECK(std::find(end_ids_.begin(), end_ids_.end(), token) != end_ids_.end(),
+               "token {} is not allowed here", token);
+  if (ended_at_ < 0) ended_at_ = accepted_;
+}
+
+void GrammarConstraint::forget(int64_t count) {
+  // An end, and what came after it, is not in the matcher.
+  const int64_t in_matcher = matcher_.accepted();
+  accepted_ -= count;
+  if (ended_at_ > accepted_) ended_at_ = -1;
+  if (in_matcher > accepted_) matcher_.forget(in_matcher - accepted_);
+  must_end_ = matcher_.must_end();
+}
+
+Result<std::shared_ptr<CompiledGrammar>> GrammarCache::get(
+    const std::string& key, const std::function<Result<Grammar>()>& make) {
+  const std::lock_guard lock(mutex_);
+  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+    if (entry->key != key) continue;
+    entries_.splice(entries_.begin(), entries_, entry);
+    return entries_.front().grammar;
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const Grammar grammar, make());
+  LOOPLM_ASSIGN_OR_RETURN(std::shared_ptr<CompiledGrammar> compiled,
+                          CompiledGrammar::compile(grammar, vocabulary_));
+  entries_.push_front({key, compiled});
+  if (entries_.size() > kMostGrammars) entries_.pop_back();
+  return compiled;
+}
+
+}  // namespace looplm

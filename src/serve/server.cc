@@ -1,0 +1,301 @@
+#include "serve/server.h"
+
+#include <array>
+#include <map>
+#include <optional>
+
+#include <boost/beast/core/string.hpp>
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include "serve/api.h"
+#include "serve/openapi.h"
+
+namespace looplm {
+namespace {
+
+using Digest = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
+
+Digest digest_of(std::string_view text) {
+  Digest digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  return digest;
+}
+
+// Digests have one length, and all of them are compared, so that time tells nothing.
+std::optional<size_t> index_of(const std::vector<Digest>& keys, std::string_view key) {
+  const Digest given = digest_of(key);
+  std::optional<size_t> found;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (CRYPTO_memcmp(keys[i].data(), given.data(), given.size()) == 0) found = i;
+  }
+  return found;
+}
+
+std::string_view bearer_of(const HttpCall& call) {
+  const std::string_view given = call.header("authorization");
+  constexpr std::string_view kBearer = "Bearer ";
+  if (given.size() > kBearer.size() &&
+      boost::beast::iequals(boost::beast::string_view(given.data(), kBearer.size()), "Bearer ")) {
+    return given.substr(kBearer.size());
+  }
+  return call.header("x-api-key");
+}
+
+// Adds the headers of cross-origin requests to whatever is answered, and tells who answered what.
+class LoggedReply : public HttpReply {
+ public:
+  LoggedReply(std::shared_ptr<HttpReply> reply, HttpHeaders extra,
+              std::function<void(int status)> answered)
+      : reply_(std::move(reply)), extra_(std::move(extra)), answered_(std::move(answered)) {}
+
+  void send(int status, HttpHeaders headers, std::string body) override {
+    answered_(status);
+    headers.insert(headers.end(), extra_.begin(), extra_.end());
+    reply_->send(status, std::move(headers), std::move(body));
+  }
+  void begin(int status, HttpHeaders headers) override {
+    answered_(status);
+    headers.insert(headers.end(), extra_.begin(), extra_.end());
+    reply_->begin(status, std::move(headers));
+  }
+  void write(std::string piece) override { reply_->write(std::move(piece)); }
+  void end() override { reply_->end(); }
+  void on_disconnect(std::function<void()> left) override {
+    reply_->on_disconnect(std::move(left));
+  }
+
+ private:
+  const std::shared_ptr<HttpReply> reply_;
+  const HttpHeaders extra_;
+  const std::function<void(int)> answered_;
+};
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  explicit Impl(ServeOptions options) : options_(std::move(options)) {
+    for (const std::string& key : options_.api_keys) keys_.push_back(digest_of(key));
+    add_routes();
+  }
+  ~Impl() { stop(); }
+
+  Status listen() {
+    LOOPLM_ASSIGN_OR_RETURN(http_, HttpServer::start(
+                                       options_.http,
+                                       [this](HttpCall call, std::shared_ptr<HttpReply> reply) {
+                                         handle(std::move(call), std::move(reply));
+                                       },
+                                       error_body));
+    return {};
+  }
+
+  Status serve(Model& model, const ServedModelOptions& options) {
+    const ModelConfig& config = model.config();
+    served_.model = &model;
+    served_.name = options_.model_name;
+    served_.created = now_seconds();
+    served_.context = options_.context > 0 ? options_.context : config.max_positions;
+    if (served_.context > config.max_positions) {
+      return invalid_argument(fmt::format("a context of {} positions; the model has {}",
+                                          served_.context, config.max_positions));
+    }
+    served_.speculate = config.loops > 1 ? options.speculate : SpeculateOptions{};
+    served_.chat = options.chat;
+    for (const EndOfText& end : model.ends_of_text()) served_.end_ids.push_back(end.id);
+    if (const Tokenizer* tokenizer = model.tokenizer()) {
+      served_.grammars =
+          std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
+    }
+    runner_.emplace(model, options_.engine, options_.request_limit);
+    exchange_.emplace(ExchangeServices{*runner_, texts_, metrics_, options_.ping_every});
+    ready_.store(true, std::memory_order_release);
+    return {};
+  }
+
+  uint16_t port() const { return http_->port(); }
+
+  void drain(std::chrono::milliseconds at_most) {
+    http_->drain();
+    http_->wait_drained(at_most);
+    stop();
+  }
+
+ private:
+  using Handler = void (*)(const ApiContext&, const ApiCall&);
+  struct Route {
+    std::string method;
+    Handler handler = nullptr;                        // with a JSON body, on front_
+    std::function<void(const ApiCall&)> immediate{};  // without
+    bool open = false;                                // without a key, and while loading
+  };
+
+  void add_routes() {
+    const auto post = [this](const std::string& path, Handler handler) {
+      routes_[path] = {"POST", handler};
+    };
+    for (const char* prefix : {"/v1", ""}) {
+      const std::string p = prefix;
+      post(p + "/completions", serve_completions);
+      post(p + "/chat/completions", serve_chat);
+      post(p + "/embeddings", serve_embeddings);
+      routes_[p + "/models"] = {"GET", nullptr,
+                                [this](const ApiCall& c) { c.answer(models_json(served_)); }};
+      routes_[p + "/models/" + options_.model_name] = {
+          "GET", nullptr, [this](const ApiCall& c) { c.answer(model_json(served_)); }};
+    }
+    post("/tokenize", serve_tokenize);
+    post("/detokenize", serve_detokenize);
+    post("/apply-template", serve_apply_template);
+    routes_["/props"] = {"GET", nullptr,
+                         [this](const ApiCall& c) { c.answer(props_json(served_)); }};
+    routes_["/metrics"] = {
+        "GET", nullptr, [this](const ApiCall& c) {
+          c.reply->send(
+              200, {{"Content-Type", "text/plain; version=0.0.4"}},
+              metrics_.text(runner_->statistics(), runner_->lane_budget(), http_->connections()));
+        }};
+    routes_["/openapi.json"] = {"GET", nullptr, [](const ApiCall& c) { c.answer(openapi_json()); },
+                                true};
+    const Route health = {
+        "GET", nullptr,
+        [this](const ApiCall& c) {
+          if (ready_.load(std::memory_order_acquire)) return c.answer({{"status", "ok"}});
+          c.refuse({.status = 503, .message = "the model is loading", .code = "loading"});
+        },
+        true};
+    routes_["/health"] = health;
+    routes_["/v1/health"] = health;
+  }
+
+  void handle(HttpCall call, std::shared_ptr<HttpReply> raw) {
+    HttpHeaders cors;
+    const std::string_view origin = call.header("origin");
+    for (const std::string& allowed : options_.cors_origins) {
+      if (origin.empty() || (allowed != "*" && allowed != origin)) continue;
+      cors = {{"Access-Control-Allow-Origin", allowed == "*" ? "*" : std::string(origin)},
+              {"Vary", "Origin"}};
+    }
+    const auto began = std::chrono::steady_clock::now();
+    const auto reply = std::make_shared<LoggedReply>(
+        std::move(raw), cors,
+        [this, began, method = call.method, path = call.path, peer = call.peer](int status) {
+          metrics_.answered(status);
+          log_request(method, path, peer, status, began);
+        });
+    ApiCall api{.body = {}, .tenant = {}, .reply = reply};
+    if (call.method == "OPTIONS" && !cors.empty()) {
+      return reply->send(
+          204,
+          {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+           {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"},
+           {"Access-Control-Max-Age", "86400"}},
+          "");
+    }
+    const Route* route = find_route(call, api);
+    if (route == nullptr) return;
+    if (!route->open && !let_in(call, api)) return;
+    if (!route->open && !ready_.load(std::memory_order_acquire)) {
+      return api.refuse({.status = 503, .message = "the model is loading", .code = "loading"});
+    }
+    if (route->immediate) return route->immediate(api);
+    front_->post([this, handler = route->handler, api = std::move(api),
+                  body = std::move(call.body)]() mutable {
+      try {
+        Result<OrderedJson> json = parse_ordered_json(body, "the request's body");
+        if (!json.ok()) return api.refuse(api_error_of(json.status()));
+        api.body = std::move(json).value();
+        handler({served_, *exchange_, options_.max_tokens}, api);
+      } catch (const std::exception& error) {
+        api.refuse({.status = 500, .message = std::string("internal error: ") + error.what()});
+      }
+    });
+  }
+
+  const Route* find_route(const HttpCall& call, const ApiCall& api) {
+    std::string path = call.path;
+    if (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    const auto found = routes_.find(path);
+    if (found == routes_.end()) {
+      api.refuse({.status = 404, .message = fmt::format("there is nothing at '{}'", call.path)});
+      return nullptr;
+    }
+    const Route& route = found->second;
+    const bool fits =
+        call.method == route.method || (call.method == "HEAD" && route.method == "GET");
+    if (fits) return &route;
+    const ApiError error = {
+        .status = 405,
+        .message = fmt::format("'{}' takes {}, not {}", call.path, route.method, call.method)};
+    api.reply->send(405, {{"Content-Type", "application/json"}, {"Allow", route.method}},
+                    dump_json(error.json()));
+    return nullptr;
+  }
+
+  bool let_in(const HttpCall& call, ApiCall& api) const {
+    if (keys_.empty()) return true;
+    const std::optional<size_t> key = index_of(keys_, bearer_of(call));
+    if (!key.has_value()) {
+      const ApiError error = {
+          .status = 401,
+          .message = "a valid API key is needed, as 'Authorization: Bearer KEY'",
+          .code = "invalid_api_key"};
+      api.reply->send(401, {{"Content-Type", "application/json"}, {"WWW-Authenticate", "Bearer"}},
+                      dump_json(error.json()));
+      return false;
+    }
+    if (!options_.share_prefixes_between_keys) api.tenant = fmt::format("key {}", *key);
+    return true;
+  }
+
+  void log_request(const std::string& method, const std::string& path, const std::string& peer,
+                   int status, std::chrono::steady_clock::time_point began) const {
+    if (!options_.log) return;
+    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(
+                                  std::chrono::steady_clock::now() - began)
+                                  .count();
+    options_.log(dump_json({{"time", now_seconds()},
+                            {"peer", peer},
+                            {"method", method},
+                            {"path", path},
+                            {"status", status},
+                            {"ms_to_answer", milliseconds}}));
+  }
+
+  void stop() {
+    if (http_ != nullptr) http_->stop();
+    front_.reset();   // what it has read goes to the runner
+    runner_.reset();  // whose requests end, and tell the other worker
+  }
+
+  const ServeOptions options_;
+  std::vector<Digest> keys_;
+  std::map<std::string, Route> routes_;
+  ServeMetrics metrics_;
+  ServedModel served_;
+  std::atomic<bool> ready_{false};  // release after served_, runner_, exchange_ are there
+  Worker texts_;                    // outlives the runner, whose requests tell it of their ends
+  std::optional<EngineRunner> runner_;
+  std::optional<ExchangeServices> exchange_;
+  std::optional<Worker> front_{std::in_place};  // reads requests
+  std::unique_ptr<HttpServer> http_;
+};
+
+Result<std::unique_ptr<Server>> Server::listen(ServeOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  LOOPLM_RETURN_IF_ERROR(impl->listen());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+Status Server::serve(Model& model, const ServedModelOptions& options) {
+  return impl_->serve(model, options);
+}
+uint16_t Server::port() const { return impl_->port(); }
+void Server::drain(std::chrono::milliseconds at_most) { impl_->drain(at_most); }
+
+}  // namespace looplm

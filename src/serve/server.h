@@ -1,0 +1,68 @@
+// The server: OpenAI's API over a model, with the loop as a dial.
+#ifndef LOOPLM_SERVE_SERVER_H_
+#define LOOPLM_SERVE_SERVER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "looplm/chat.h"
+#include "looplm/engine.h"
+#include "looplm/status.h"
+
+#include "net/http_server.h"
+
+namespace looplm {
+
+struct ServeOptions {
+  HttpServerOptions http{};
+  std::string model_name;               // what clients call the model
+  std::vector<std::string> api_keys{};  // one of them must be given; none: everybody is let in
+  // Keys and values of one key's prompts may serve another's. They tell whether somebody has sent
+  // the same beginning, by its speed.
+  bool share_prefixes_between_keys = false;
+  std::vector<std::string> cors_origins{};  // "*": all
+  EngineOptions engine{};
+  int64_t request_limit = 512;  // generations that run or wait; beyond: 429
+  int64_t max_tokens = 0;       // of one answer; 0: what the context allows
+  int64_t context = 0;          // positions of prompt and answer; 0: the model's
+  std::chrono::milliseconds ping_every{15'000};
+  // Gets a line of JSON per request; from any thread. Null: no log.
+  std::function<void(const std::string& line)> log{};
+};
+
+struct ServedModelOptions {
+  SpeculateOptions speculate{};              // for requests that do not say
+  std::shared_ptr<const ChatTemplate> chat;  // null: no conversations
+};
+
+class Server {
+ public:
+  // Listens at once; until serve() is called all but /health, which says 503, are told to wait.
+  static Result<std::unique_ptr<Server>> listen(ServeOptions options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Takes requests for this model from now on. It must outlive the server, and nothing else may run
+  // it meanwhile.
+  Status serve(Model& model, const ServedModelOptions& options = {});
+
+  uint16_t port() const;
+  // Takes no new connections and waits for the answers under way, at most so long; then cuts the
+  // rest.
+  void drain(std::chrono::milliseconds at_most);
+
+  class Impl;
+
+ private:
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_SERVE_SERVER_H_

@@ -1,0 +1,140 @@
+// A run from its file to its last checkpoint.
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "looplm/train.h"
+
+#include "base/file.h"
+#include "train/train_log.h"
+#include "train/trainer.h"
+
+namespace looplm {
+namespace {
+
+class Run {
+ public:
+  Run(Trainer& trainer, const TrainOptions& options, TrainObserver& observer)
+      : trainer_(trainer), options_(options), observer_(observer) {}
+
+  Status execute() {
+    LOOPLM_RETURN_IF_ERROR(take_up());
+    LOOPLM_ASSIGN_OR_RETURN(log_,
+                            TrainLog::open(settings().out + "/log.jsonl", trainer_.steps_done()));
+    observer_.on_start(trainer_.describe());
+    bool saved = true;
+    while (trainer_.steps_done() < settings().steps) {
+      if (options_.stop != nullptr && options_.stop->load()) {
+        if (!saved) LOOPLM_RETURN_IF_ERROR(save());
+        return {StatusCode::kCancelled,
+                fmt::format("stopped at step {} of {}; --resume goes on from there",
+                            trainer_.steps_done(), settings().steps)};
+      }
+      LOOPLM_RETURN_IF_ERROR(step());
+      saved = is_due(settings().checkpoint_every);
+      if (is_due(settings().validate_every)) LOOPLM_RETURN_IF_ERROR(validate());
+      if (saved) LOOPLM_RETURN_IF_ERROR(save());
+    }
+    return finish();
+  }
+
+ private:
+  const RunConfig::Run& settings() const { return trainer_.run().run; }
+  // Whether the step just done is the last one, or one of every `every`.
+  bool is_due(int64_t every) const {
+    const int64_t step = trainer_.steps_done();
+    return step == settings().steps || (every > 0 && step % every == 0);
+  }
+
+  // Makes the run's directory, or goes on from its newest checkpoint.
+  Status take_up() {
+    LOOPLM_RETURN_IF_ERROR(make_directories(settings().out));
+    const std::vector<int64_t> saved = list_train_checkpoints(settings().out);
+    if (saved.empty()) return {};
+    if (options_.resume) {
+      return trainer_.restore(train_checkpoint_path(settings().out, saved.back()));
+    }
+    return invalid_argument(
+        fmt::format("'{}' already holds a run at step {}; pass --resume to go on with it, or "
+                    "choose another run.out",
+                    settings().out, saved.back()));
+  }
+
+  Status step() {
+    LOOPLM_ASSIGN_OR_RETURN(const StepReport report, trainer_.step());
+    const bool empty = report.targets == 0;
+    if (empty && ++empty_steps_ == 1) {
+      observer_.on_note(fmt::format(
+          "step {} has no token to learn, so it changes nothing; rows of prompts alone are those "
+          "of documents longer than a row: a larger data.sequence_length or batch.sequences helps",
+          report.step));
+    }
+    ++steps_;
+    if (steps_ == 1 || empty || is_due(settings().log_every)) {
+      LOOPLM_RETURN_IF_ERROR(log_->write(report));
+      observer_.on_step(report);
+    }
+    return {};
+  }
+
+  Status validate() {
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<ValidationReport> reports, trainer_.validate());
+    for (const ValidationReport& report : reports) {
+      LOOPLM_RETURN_IF_ERROR(log_->write(report));
+      observer_.on_validation(report);
+    }
+    return {};
+  }
+
+  Status save() {
+    const std::string directory = train_checkpoint_path(settings().out, trainer_.steps_done());
+    LOOPLM_RETURN_IF_ERROR(trainer_.save(directory));
+    remove_old_checkpoints();
+    observer_.on_checkpoint(directory);
+    return {};
+  }
+
+  void remove_old_checkpoints() const {
+    const std::vector<int64_t> steps = list_train_checkpoints(settings().out);
+    const auto keep = static_cast<size_t>(settings().keep);
+    for (size_t i = 0; i + keep < steps.size(); ++i) {
+      std::error_code ignored;  // a checkpoint that cannot be removed does no harm
+      std::filesystem::remove_all(train_checkpoint_path(settings().out, steps[i]), ignored);
+    }
+  }
+
+  Status finish() {
+    if (empty_steps_ > 0) {
+      observer_.on_note(fmt::format("{} of {} steps had no token to learn", empty_steps_, steps_));
+    }
+    const std::string directory = settings().out + "/model";
+    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(directory));
+    observer_.on_checkpoint(directory);
+    return {};
+  }
+
+  Trainer& trainer_;
+  const TrainOptions& options_;
+  TrainObserver& observer_;
+  std::optional<TrainLog> log_;
+  int64_t steps_ = 0;  // done in this process
+  int64_t empty_steps_ = 0;
+};
+
+}  // namespace
+
+Status train(const RunConfig& run, const TrainOptions& options, TrainObserver& observer) {
+  if (run.run.out.empty()) return invalid_argument("run.out is missing");
+  LOOPLM_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Trainer> trainer,
+      Trainer::create(run, {.threads = options.threads, .streams = options.streams}));
+  return Run(*trainer, options, observer).execute();
+}
+
+Status train(const TrainOptions& options, TrainObserver& observer) {
+  LOOPLM_ASSIGN_OR_RETURN(const RunConfig run,
+                          read_run_config(options.run_file, options.overrides));
+  return train(run, options, observer);
+}
+
+}  // namespace looplm

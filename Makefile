@@ -33,6 +33,7 @@ install: build
 
 # Debian packages of the same, in build/release.
 deb: build
+	@tools/setup deb
 	@cmake --build $(release) --target looplm_library
 	@cd $(release) && cpack -G DEB
 

@@ -44,6 +44,14 @@ for library in libc6 libstdc++6 libfmt libicu libpcre2 libyaml-cpp; do
   case $depends in *$library*) ;; *) fail "the package depends on '$depends', not on $library" ;; esac
 done
 case $depends in *ceres* | *gtest*) fail "the package depends on '$depends'" ;; esac
+# The studies are a program of their own: a clear word when it is not there, and nothing of it in this package.
+PATH=/usr/bin:/bin root/usr/bin/looplm experiment list >out 2>err && fail "experiment without looplm-experiment"
+grep -q "looplm-experiment.*make experiment" err || fail "experiment without looplm-experiment: $(cat err)"
+if [ -x elsewhere/bin/looplm-experiment ]; then
+  elsewhere/bin/looplm experiment list | grep -q '^reachability ' || fail "experiment list"
+  dpkg -x deb/looplm-experiment_*.deb root
+  root/usr/bin/looplm experiment list | grep -q '^reachability ' || fail "experiment list of the package"
+fi
 [ -e root/usr/share/man/man1/looplm.1.gz ] || [ -e root/usr/share/man/man1/looplm.1 ] || fail "no manual page"
 
 # --- the manual page and completion know every command and option

@@ -1,4 +1,5 @@
 // looplm compare: what a weight format loses against fp32, after every loop.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -10,7 +11,6 @@
 #include "cli/bench_model.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
-#include "infer/softmax.h"
 
 namespace looplm::cli {
 namespace {
@@ -29,7 +29,10 @@ struct CompareOptions {
 };
 
 std::vector<double> log_softmax(std::span<const float> logits) {
-  const double log_sum = log_sum_exp(logits);
+  const auto most = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
+  double sum = 0;
+  for (float x : logits) sum += std::exp(static_cast<double>(x) - most);
+  const double log_sum = most + std::log(sum);
   std::vector<double> out;
   out.reserve(logits.size());
   for (float x : logits) out.push_back(static_cast<double>(x) - log_sum);

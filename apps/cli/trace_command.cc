@@ -63,12 +63,12 @@ OrderedJson trace_json(const Model& model, const Trace& trace) {
     }
     json[name] = std::move(rows);
   };
-  table("gate_logit", [](const TracedLoop& cell) { return cell.gate_logit; });
-  table("exit_probability", [](const TracedLoop& cell) { return cell.exit_probability; });
-  table("hidden_difference", [](const TracedLoop& cell) { return cell.hidden_difference; });
-  table("hidden_norm", [](const TracedLoop& cell) { return cell.hidden_norm; });
-  table("entropy", [](const TracedLoop& cell) { return cell.entropy; });
-  table("top", [&](const TracedLoop& cell) { return top_json(model, cell.top); });
+  table("gate_logit", [](const LoopReading& cell) { return cell.gate_logit; });
+  table("exit_probability", [](const LoopReading& cell) { return cell.exit_probability; });
+  table("hidden_difference", [](const LoopReading& cell) { return cell.hidden_difference; });
+  table("hidden_norm", [](const LoopReading& cell) { return cell.hidden_norm; });
+  table("entropy", [](const LoopReading& cell) { return cell.entropy; });
+  table("top", [&](const LoopReading& cell) { return top_json(model, cell.top); });
   return json;
 }
 
@@ -88,7 +88,7 @@ void print_trace(const Model& model, const Trace& trace, bool last) {
     fmt::print("\n{:>4}  #{}{}\n", i, id, text);
     fmt::print("      loop   gate   exit    moved  entropy  next\n");
     for (int64_t loop = 0; loop < trace.loops; ++loop) {
-      const TracedLoop& cell = trace.at(loop, static_cast<int64_t>(i));
+      const LoopReading& cell = trace.at(loop, static_cast<int64_t>(i));
       std::string top;
       for (const TopToken& token : cell.top) {
         top += fmt::format("  {} {:.3f}", named_token(model, token.id),

@@ -52,14 +52,16 @@ enum class ReadOut {
 
 struct SamplingOptions {
   double temperature = 0;  // 0: the most likely token (ties to the lowest id); otherwise positive
-  int64_t top_k = 0;       // keep the k most likely; 0: all
-  double top_p = 1;        // keep the smallest set of at least this probability; (0, 1]
-  double min_p = 0;        // drop tokens below this share of the best one's probability; [0, 1]
+  int64_t top_k = 0;       // keep the k most likely, of equals the lowest ids; 0: all
+  // Of those keep the fewest most likely ones that have at least this share of their probability,
+  // of equals the lowest ids; (0, 1].
+  double top_p = 1;
+  double min_p = 0;  // drop tokens below this share of the best one's probability; [0, 1]
   double repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens seen
-                                  // in prompt or output; positive
-  double presence_penalty = 0;    // subtracted once for tokens in the output
-  double frequency_penalty = 0;   // subtracted per occurrence in the output
-  std::map<int32_t, double> logit_bias;  // added
+                                  // in prompt or output; 1e-6 to 1e6
+  double presence_penalty = 0;    // subtracted once for tokens in the output; -1e6 to 1e6
+  double frequency_penalty = 0;   // subtracted per occurrence in the output; -1e6 to 1e6
+  std::map<int32_t, double> logit_bias;  // added; -1e9 to 1e9, or infinite
   // The choice at a position is argmax(logits / temperature + g), g Gumbel noise drawn from (seed,
   // position) alone: the same request and seed give the same tokens whatever else runs.
   uint64_t seed = 0;

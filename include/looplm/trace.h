@@ -17,26 +17,17 @@ struct TraceOptions {
   int64_t loops = 0;  // loops to run; 0: as many as the model was trained for
   int64_t top = 5;    // most likely next tokens to list; 0: none
   int64_t prompt_chunk = 256;
-  // Called for every (loop, token), loops of one token in order but tokens of a chunk loop by loop;
-  // may be empty.
+  // Called for every (loop, token), both from 0, loops of one token in order but tokens of a chunk
+  // loop by loop; may be empty.
   std::function<Status(int64_t loop, int64_t token, std::span<const float> logits)> on_logits;
-};
-
-struct TracedLoop {
-  float gate_logit = 0;          // before the sigmoid; 0 for a model without a gate
-  double exit_probability = 0;   // of the exit distribution over the loops that were run
-  double hidden_difference = 0;  // |h_t - h_{t-1}|; of the first loop: 0
-  double hidden_norm = 0;        // |h_t|
-  double entropy = 0;            // of the next-token distribution, nats
-  std::vector<TopToken> top;
 };
 
 struct Trace {
   int64_t loops = 0;
   std::vector<int32_t> ids;
-  std::vector<TracedLoop> cells;  // (loops, tokens)
+  std::vector<LoopReading> cells;  // (loops, tokens)
 
-  const TracedLoop& at(int64_t loop, int64_t token) const {
+  const LoopReading& at(int64_t loop, int64_t token) const {
     return cells[static_cast<size_t>(loop) * ids.size() + static_cast<size_t>(token)];
   }
 };

@@ -1,68 +1,91 @@
 #include "eval/answer_text.h"
 
 #include <algorithm>
+#include <vector>
 
-#include "eval/answer_number.h"
-#include "eval/answer_unit.h"
 #include "eval/ascii.h"
-#include "eval/latex_text.h"
+#include "eval/math_answer.h"
+#include "eval/math_tokens.h"
 
 namespace looplm {
 namespace {
 
-// Without those that part nothing: between digits they part a whole from its fraction.
-std::string without_spaces(std::string_view text) {
-  std::string result;
-  bool space = false;
-  for (const char c : text) {
-    if (is_space(c)) {
-      space = true;
+struct Box {
+  size_t begin = 0;
+  size_t end = 0;
+  std::string_view contents;
+};
+
+// What stands behind \boxed at `at` without braces: a number, a letter or a command.
+std::string_view bare_contents(std::string_view text, size_t at) {
+  const std::string_view rest = text.substr(at, text.substr(at).find_first_of(" $\n"));
+  const bool word = rest.size() > 1 && is_letter(rest[0]) && is_letter(rest[1]);
+  const bool answer = !rest.empty() && (is_letter(rest[0]) || is_digit(rest[0]) || rest[0] == '-' ||
+                                        rest[0] == '\\' || rest[0] == '.');
+  return answer && !word ? rest : std::string_view();
+}
+
+std::vector<Box> boxes_in(std::string_view text) {
+  std::vector<Box> boxes;
+  for (size_t at = text.find('\\'); at != std::string_view::npos; at = text.find('\\', at + 1)) {
+    const std::string_view rest = text.substr(at + 1);
+    size_t open = at + 1;
+    if (rest.starts_with("boxed"))
+      open += 5;
+    else if (rest.starts_with("fbox"))
+      open += 4;
+    else
       continue;
+    if (open < text.size() && is_letter(text[open])) continue;
+    while (open < text.size() && text[open] == ' ') ++open;
+    if (open < text.size() && text[open] == '{') {
+      const size_t close = closing_brace(text, open);
+      if (close == std::string_view::npos) break;  // the text was cut off
+      const std::string_view contents = stripped(text.substr(open + 1, close - open - 1));
+      if (!contents.empty()) boxes.push_back({at, close + 1, contents});
+      at = close;
+    } else if (const std::string_view contents = bare_contents(text, open); !contents.empty()) {
+      boxes.push_back({at, open + contents.size(), contents});
+      at = open + contents.size() - 1;
     }
-    if (space && !result.empty() && is_digit(result.back()) && is_digit(c)) result += ' ';
-    result += c;
-    space = false;
   }
-  return result;
+  return boxes;
+}
+
+// Whether the text between two boxes only says that they belong together: ", ", "$ or $x = ".
+bool joins(std::string_view between) {
+  if (between.size() > 40) return false;
+  std::string rest(between);
+  if (stripped(rest).ends_with('=')) {
+    rest = stripped(std::string_view(rest).substr(0, rest.rfind('=')));
+    if (!rest.empty() && is_letter(rest.back())) rest.pop_back();
+  }
+  for (const std::string_view word : {"\\text{and}", "\\text{or}", "\\text{ and }", "\\text{ or }",
+                                      "\\quad", "\\\\", "and", "or"}) {
+    const size_t at = rest.find(word);
+    if (at != std::string::npos) rest.replace(at, word.size(), ",");
+  }
+  return rest.find_first_not_of(" \t\r\n$,;&\\()[]") == std::string::npos &&
+         rest.find(',') != std::string::npos;
 }
 
 }  // namespace
 
 std::optional<std::string> last_boxed(std::string_view text) {
-  size_t at = std::string_view::npos;
-  for (const std::string_view command : {"\\boxed", "\\fbox"}) {
-    const size_t last = text.rfind(command);
-    if (last != std::string_view::npos && (at == std::string_view::npos || last > at)) at = last;
+  const std::vector<Box> boxes = boxes_in(text);
+  if (boxes.empty()) return std::nullopt;
+  size_t first = boxes.size() - 1;
+  while (first > 0) {
+    const size_t begin = boxes[first - 1].end;
+    if (!joins(text.substr(begin, boxes[first].begin - begin))) break;
+    --first;
   }
-  if (at == std::string_view::npos) return std::nullopt;
-  size_t open = text.find_first_not_of("\\abcdefghijklmnopqrstuvwxyz", at);
-  while (open < text.size() && text[open] == ' ') ++open;
-  if (open >= text.size()) return std::nullopt;
-  if (text[open] != '{') {  // \boxed 5
-    const size_t end = std::min(text.find_first_of(" $\n", open), text.size());
-    return std::string(text.substr(open, end - open));
+  std::string answer(boxes[first].contents);
+  for (size_t i = first + 1; i < boxes.size(); ++i) {
+    answer += ", ";
+    answer += boxes[i].contents;
   }
-  const size_t close = closing_brace(text, open);
-  if (close == std::string_view::npos) return std::nullopt;
-  return std::string(text.substr(open + 1, close - open - 1));
-}
-
-std::string normal_math(std::string_view given) {
-  std::string text = plain_latex(given);
-  // "x = 5" says 5.
-  const size_t equals = text.find('=');
-  if (equals != std::string::npos && without_spaces(text.substr(0, equals)).size() <= 2 &&
-      text.find('=', equals + 1) == std::string::npos) {
-    text.erase(0, equals + 1);
-  }
-  text = without_spaces(without_text_commands(without_unit(std::string(stripped(text)))));
-  // Thousands' commas, in what is one number as a whole; others part the elements of a list.
-  if (whole_number(text)) {
-    std::erase(text, ',');
-    const size_t sign = text.starts_with('-') ? 1 : 0;
-    if (text.compare(sign, 1, ".") == 0) text.insert(sign, 1, '0');
-  }
-  return text;
+  return answer;
 }
 
 std::string normal_text(std::string_view given) {
@@ -86,18 +109,11 @@ bool same_answer(Comparison comparison, std::string_view given, std::string_view
       return stripped(given) == stripped(right);
     case Comparison::kText:
       return normal_text(given) == normal_text(right);
-    case Comparison::kNumber: {
-      const auto wanted = answer_number(right);
-      if (!wanted) return normal_text(given) == normal_text(right);
-      const auto got = answer_number(given);
-      return got && same_number(*got, *wanted);
-    }
-    case Comparison::kMath: {
-      const std::string a = normal_math(given), b = normal_math(right);
-      if (a == b) return true;
-      const auto x = whole_number(a), y = whole_number(b);
-      return x && y && same_number(*x, *y);
-    }
+    case Comparison::kNumber:
+      return has_number(right) ? same_number(given, right)
+                               : normal_text(given) == normal_text(right);
+    case Comparison::kMath:
+      return same_math(given, right);
   }
   return false;
 }

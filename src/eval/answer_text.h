@@ -8,12 +8,10 @@
 
 namespace looplm {
 
-// The contents of the last \boxed{...} or \fbox{...}, brackets balanced.
+// The contents of the last \boxed{...} or \fbox{...}, brackets balanced; "\boxed 5" too. Boxes
+// that are empty or open, and the bare word, are passed over. Boxes with nothing but commas, "and"
+// and "or" between are one answer, with commas between its parts.
 std::optional<std::string> last_boxed(std::string_view text);
-
-// A short mathematical answer with what does not change its meaning taken away: spaces, "x =",
-// units, thousands' commas, and what plain_latex() leaves out; .5 as 0.5.
-std::string normal_math(std::string_view text);
 
 // Lower case, spaces as one, without punctuation at the ends.
 std::string normal_text(std::string_view text);
@@ -21,8 +19,8 @@ std::string normal_text(std::string_view text);
 enum class Comparison {
   kExact,   // but for spaces at the ends
   kText,    // normal_text()
-  kNumber,  // answer_number(); as text where the right answer holds no number
-  kMath,    // normal_math(), or both a number or fraction and equal
+  kNumber,  // same_number(); as text where the right answer holds no number
+  kMath,    // same_math()
 };
 bool same_answer(Comparison comparison, std::string_view given, std::string_view right);
 

@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 
-#include "eval/answer_number.h"
 #include "eval/extractor.h"
+#include "eval/numbers.h"
 #include "support/status_matchers.h"
 
 namespace looplm {
@@ -153,8 +153,7 @@ TEST(AnswerText, WhatIsTheSame) {
   };
   for (const SameCase& c : cases) {
     EXPECT_EQ(same_answer(c.comparison, c.given, c.right), c.same)
-        << c.given << " and " << c.right << " by rule " << static_cast<int>(c.comparison) << "; "
-        << normal_math(c.given) << " and " << normal_math(c.right);
+        << c.given << " and " << c.right << " by rule " << static_cast<int>(c.comparison);
   }
 }
 
@@ -165,6 +164,19 @@ TEST(AnswerText, TheLastBox) {
   EXPECT_EQ(last_boxed("\\fbox{x}"), "x");
   EXPECT_EQ(last_boxed("\\boxed{open"), std::nullopt);
   EXPECT_EQ(last_boxed("\\boxed{a \\} b}"), "a \\} b");
+  // The word alone, an empty box and one that was cut off are no answers.
+  EXPECT_EQ(last_boxed("It is \\boxed{7}. I marked it with \\boxed as asked."), "7");
+  EXPECT_EQ(last_boxed("\\boxed{7}, which stands in \\boxed{}."), "7");
+  EXPECT_EQ(last_boxed("\\boxed{7}, so \\boxed{ }"), "7");
+  EXPECT_EQ(last_boxed("\\boxed{7}, and \\boxed{8"), "7");
+  EXPECT_EQ(last_boxed("use \\boxed{} or \\boxed"), std::nullopt);
+  EXPECT_EQ(last_boxed("\\boxedx{7}"), std::nullopt);
+  // Several that belong together.
+  EXPECT_EQ(last_boxed("\\boxed{3}, \\boxed{5}, \\boxed{7}"), "3, 5, 7");
+  EXPECT_EQ(last_boxed("$\\boxed{3}$ and $\\boxed{5}$."), "3, 5");
+  EXPECT_EQ(last_boxed("$x = \\boxed{3}$ or $x = \\boxed{5}$"), "3, 5");
+  EXPECT_EQ(last_boxed("\\boxed{3}. No: \\boxed{5}"), "5");
+  EXPECT_EQ(last_boxed("\\boxed{3} \\boxed{5}"), "5");
 }
 
 std::string find(const Extractor& extractor, const std::string& text) {

@@ -10,7 +10,6 @@
 #include "eval/depth_scores.h"
 #include "eval/examples.h"
 #include "infer/position.h"
-#include "infer/softmax.h"
 #include "infer/test_model.h"
 #include "support/temp_dir.h"
 
@@ -66,7 +65,7 @@ TEST_F(EvalModel, ScoresAndExitsAreThoseOfTheTrace) {
       const std::vector<TopToken>& top = seen.at(t, at).top;
       const auto target = std::find_if(top.begin(), top.end(),
                                        [&](const TopToken& x) { return x.id == example_.ids[i]; });
-      EXPECT_FLOAT_EQ(s.nll[s.at(t, token)], -target->log_probability);
+      EXPECT_EQ(s.nll[s.at(t, token)], -target->log_probability);
       EXPECT_EQ(s.right[s.at(t, token)] != 0, target == top.begin());
     }
     for (double threshold : {0.0, 0.2, 0.5, 0.8, 1.0}) {
@@ -182,7 +181,7 @@ TEST_F(EvalModel, FiguresAreThoseOfTheTrace) {
   for (size_t i = 1; i < example_.ids.size(); ++i) {
     if (!example_.scored[i]) continue;
     for (int64_t t = 0; t < 4; ++t) {
-      const TracedLoop& cell = seen.at(t, static_cast<int64_t>(i) - 1);
+      const LoopReading& cell = seen.at(t, static_cast<int64_t>(i) - 1);
       const size_t row = static_cast<size_t>(t) * example_.ids.size() + i - 1;
       const std::span<const float> logits(all.data() + row * vocabulary, vocabulary);
       const size_t at = s.at(t, token);
@@ -190,7 +189,7 @@ TEST_F(EvalModel, FiguresAreThoseOfTheTrace) {
       EXPECT_EQ(s.difference[at], cell.hidden_difference);
       EXPECT_EQ(s.norm[at], cell.hidden_norm);
       EXPECT_EQ(s.entropy[at], cell.entropy);
-      EXPECT_EQ(s.margin[at], summarize_softmax(logits).margin);
+      EXPECT_EQ(s.margin[at], summarize(logits).margin());
       EXPECT_EQ(s.best[at], cell.top[0].id);
     }
     ++token;
@@ -227,9 +226,9 @@ TEST_F(EvalModel, ExitsAreThoseOfDecoding) {
               const int64_t row = t * tokens + i;
               if (reader.observe(t + 1, read.normed.data() + row * width,
                                  read.gate[static_cast<size_t>(row)])) {
-                const std::span<const float> logits(read.logits.data() + row * vocabulary,
-                                                    static_cast<size_t>(vocabulary));
-                reader.judge(logits, summarize_softmax(logits));
+                const float* logits = read.logits.data() + row * vocabulary;
+                const LogitSummary summary = summarize({logits, static_cast<size_t>(vocabulary)});
+                reader.judge(logits, summary, test_device());
               }
             }
             EXPECT_EQ(s.exit_loop(token++, exit, trained), reader.loops());

@@ -1,7 +1,7 @@
 #include "eval/extractor.h"
 
-#include "eval/answer_number.h"
 #include "eval/answer_text.h"
+#include "eval/numbers.h"
 
 namespace looplm {
 namespace {

@@ -2,6 +2,7 @@
 // position: the tokens are known, so that no loop waits for another position's last. Keys and
 // values are then needed for one loop at a time, and between loops a position keeps its state.
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include <fmt/format.h>
@@ -9,7 +10,6 @@
 #include "eval/depth_scores.h"
 #include "eval/prefix_tree.h"
 #include "infer/parts.h"
-#include "infer/softmax.h"
 
 namespace looplm {
 namespace {
@@ -198,17 +198,17 @@ class GroupScorer {
     const auto rows = static_cast<int64_t>(rows_.size());
     for (int64_t first = 0; first < rows; first += kReadOutRows) {
       const int64_t count = std::min(kReadOutRows, rows - first);
-      runner_.read_out(wanted_.data() + first * width_, count, logits_.data());
+      runner_.read_out(wanted_.data() + first * width_, count, logits_.data(), summaries_.data());
       runner_.device().pool().parallel_for(count, [&](int64_t i, int) {
         const size_t lane = rows_[static_cast<size_t>(first + i)];
         score_row(loop, row_of_node_[static_cast<size_t>(nodes_[lane])], lane,
-                  {logits_.data() + i * vocabulary_, static_cast<size_t>(vocabulary_)});
+                  logits_.data() + i * vocabulary_, summaries_[static_cast<size_t>(i)]);
       });
     }
   }
 
-  void score_row(int64_t loop, int64_t row, size_t lane, std::span<const float> logits) {
-    const SoftmaxSummary summary = summarize_softmax(logits);
+  void score_row(int64_t loop, int64_t row, size_t lane, const float* logits,
+                 const LogitSummary& summary) {
     const float* normed = arena_.normed(static_cast<int64_t>(lane));
     float* previous = previous_.data() + row * width_;
     const auto size = static_cast<size_t>(width_);
@@ -219,14 +219,13 @@ class GroupScorer {
     for (const Target& target : row_targets_[static_cast<size_t>(row)]) {
       DepthScores& s = scores_[target.example];
       const size_t cell = s.at(loop, target.column);
-      s.nll[cell] = static_cast<float>(summary.log_sum -
-                                       static_cast<double>(logits[static_cast<size_t>(target.id)]));
-      s.best[cell] = static_cast<int32_t>(summary.best);
+      s.nll[cell] = -summary.log_probability(logits[target.id]);
+      s.best[cell] = summary.best;
       s.right[cell] = s.best[cell] == target.id;
       s.gate[cell] = lanes_[lane].gate_logit;
       s.difference[cell] = change.difference;
       s.norm[cell] = change.norm;
-      s.margin[cell] = summary.margin;
+      s.margin[cell] = summary.margin();
       s.entropy[cell] = summary.entropy;
     }
   }
@@ -250,6 +249,7 @@ class GroupScorer {
   std::vector<size_t> rows_;   // lanes to read out
   std::vector<float> wanted_;  // (rows, E)
   std::vector<float> logits_;  // (kReadOutRows, V)
+  std::array<LogitSummary, kReadOutRows> summaries_;
 };
 
 // Neighbours that fit into the memory for states together: their end, and at most how many

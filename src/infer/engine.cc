@@ -483,6 +483,7 @@ class Engine::Impl {
   // Frees what the pass will take: kept prefixes that nobody runs on, where that is enough; else
   // those that only finish their pages for others; else the last in rank.
   int64_t make_room() {
+    if (options_.kv_bytes == 0) return 0;
     for (;;) {
       const int64_t pages = pages_for_pass();
       const auto fits = [&] { return pages_.pages_in_use() + pages <= capacity(); };
@@ -600,19 +601,20 @@ class Engine::Impl {
       for (size_t i = 0; i < count; ++i) {
         std::copy_n(arena_.normed(rows_[first + i].row.slot), width, normed_.data() + i * width);
       }
-      runner_.read_out(normed_.data(), static_cast<int64_t>(count), logits_.data());
-      const auto logits_of = [&](size_t i) {
-        return std::span<const float>(logits_.data() + i * vocabulary, vocabulary);
-      };
-      runner_.device().pool().parallel_for(static_cast<int64_t>(count), [&](int64_t i, int) {
-        const auto row = static_cast<size_t>(i);
-        summaries_[row] = summarize_softmax(logits_of(row));
-      });
+      runner_.read_out(normed_.data(), static_cast<int64_t>(count), logits_.data(),
+                       summaries_.data());
+      choices_.clear();
       for (size_t i = 0; i < count; ++i) {
-        Entry& e = *rows_[first + i].entry;
-        guard(e, [&] {
-          e.wavefront->judge(rows_[first + i].row.position, logits_of(i), summaries_[i]);
+        const Row& row = rows_[first + i];
+        guard(*row.entry, [&] {
+          row.entry->wavefront->judge(row.row.position, logits_.data() + i * vocabulary,
+                                      summaries_[i], choices_);
         });
+      }
+      choose_tokens(choices_, model_.config().vocab_size, runner_.device());
+      for (size_t i = 0; i < count; ++i) {
+        const Row& row = rows_[first + i];
+        guard(*row.entry, [&] { row.entry->wavefront->settle(row.row.position, choices_); });
       }
     }
   }
@@ -650,7 +652,8 @@ class Engine::Impl {
   std::vector<Row> rows_;
   std::vector<float> normed_;
   std::vector<float> logits_;
-  std::vector<SoftmaxSummary> summaries_;
+  std::vector<LogitSummary> summaries_;
+  std::vector<TokenChoice> choices_;
 };
 
 Engine::Engine(Model& model, const EngineOptions& options) : impl_(new Impl(model, options)) {}

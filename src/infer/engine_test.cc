@@ -53,7 +53,13 @@ Answer reference(Model& model, std::span<const int32_t> prompt, const GenerateOp
   int32_t last = prompt.back();
   while (static_cast<int64_t>(a.ids.size()) < o.max_tokens) {
     sequence.extend(last, reader);
-    last = sampler.choose(reader.logits(), sequence.length());
+    TokenChoice choice;
+    choice.sampler = &sampler;
+    choice.logits = reader.logits();
+    choice.summary = &reader.summary();
+    choice.position = sequence.length();
+    choose_tokens({&choice, 1}, config.vocab_size, runner.device());
+    last = choice.token;
     sampler.accept(last);
     a.ids.push_back(last);
     a.loops.push_back(reader.loops());

@@ -37,7 +37,7 @@ struct LoopFigures {
   float gate_logit = 0;
   double difference = 0;  // |h_t - h_{t-1}|, h the normed state; means nothing after the first loop
   double norm = 0;        // |h_t|
-  double margin = 0;      // of the read-out's softmax (SoftmaxSummary)
+  double margin = 0;      // of the read-out's softmax (LogitSummary)
   double entropy = 0;     // of it, nats
 };
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "infer/softmax.h"
+#include "infer/test_model.h"
 #include "support/status_matchers.h"
 
 namespace looplm {
@@ -76,8 +76,8 @@ TEST(ExitRule, DifferencesAreEuclideanAndNeedTwoLoops) {
 TEST(ExitRule, ConfidenceReadsTheSoftmax) {
   // Probabilities 0.6, 0.3, 0.1.
   const std::vector<float> logits = {std::log(0.3f) + 7, std::log(0.6f) + 7, std::log(0.1f) + 7};
-  const SoftmaxSummary summary = summarize_softmax(logits);
-  const LoopFigures o = {.loop = 1, .margin = summary.margin, .entropy = summary.entropy};
+  const LogitSummary summary = summarize(logits);
+  const LoopFigures o = {.loop = 1, .margin = summary.margin(), .entropy = summary.entropy};
   const double entropy = -(0.6 * std::log(0.6) + 0.3 * std::log(0.3) + 0.1 * std::log(0.1));
   EXPECT_TRUE(rule_of(ExitKind::kMargin, 0.2999).enough(o));
   EXPECT_FALSE(rule_of(ExitKind::kMargin, 0.3001).enough(o));
@@ -87,18 +87,6 @@ TEST(ExitRule, ConfidenceReadsTheSoftmax) {
     EXPECT_TRUE(rule_of(kind, 0.5).needs_logits());
   }
   EXPECT_FALSE(rule_of(ExitKind::kGate, 0.5).needs_logits());
-}
-
-TEST(Softmax, SurvivesLargeLogits) {
-  const std::vector<float> large = {1e4f, 1e4f, -1e4f}, one = {5.0f};
-  EXPECT_NEAR(log_sum_exp(large), 1e4 + std::log(2.0), 1e-9);
-  EXPECT_NEAR(summarize_softmax(large).entropy, std::log(2.0), 1e-9);
-  EXPECT_EQ(summarize_softmax(large).margin, 0);
-  EXPECT_EQ(summarize_softmax(one).margin, 1);
-  EXPECT_EQ(summarize_softmax(one).entropy, 0);
-  const std::vector<float> banned = {0.0f, -INFINITY};
-  EXPECT_EQ(summarize_softmax(banned).entropy, 0);
-  EXPECT_EQ(summarize_softmax(banned).margin, 1);
 }
 
 TEST(ExitRule, NamesAreReadAndWrittenByOneTable) {
@@ -114,6 +102,13 @@ TEST(ExitRule, NamesAreReadAndWrittenByOneTable) {
     EXPECT_EQ(commit_kind_from_name(commit_kind_name(kind)).value(), kind);
   }
   EXPECT_ERROR_SAYS(commit_kind_from_name("entropy"), "'entropy'", "never, loop, q, margin");
+}
+
+TEST(ExitRule, LogitsThatAreNotNumbersNeverExit) {
+  const LogitSummary summary = summarize(std::vector<float>{1, NAN, 2});
+  const LoopFigures o = {.loop = 1, .margin = summary.margin(), .entropy = summary.entropy};
+  EXPECT_FALSE(rule_of(ExitKind::kMargin, 0).enough(o));
+  EXPECT_FALSE(rule_of(ExitKind::kEntropy, 1e9).enough(o));
 }
 
 TEST(ExitRule, WrongThresholdsAreNamed) {

@@ -83,7 +83,7 @@ TEST_P(InferGolden, StatesLogitsGatesAndExitsOfEveryLoop) {
       ASSERT_EQ(t.cells.size(), static_cast<size_t>(loops * count));
       if (!model->config().exit_gate) continue;
       std::vector<float> gate, exits;
-      for (const TracedLoop& cell : t.cells) {
+      for (const LoopReading& cell : t.cells) {
         gate.push_back(cell.gate_logit);
         exits.push_back(static_cast<float>(cell.exit_probability));
       }

@@ -70,7 +70,7 @@ TEST_P(Invariance, DecodingEqualsReadingAPrompt) {
       sequence.extend(ids_[i], reader);
       ASSERT_EQ(reader.loops(), exit);
       const size_t at = (static_cast<size_t>(exit - 1) * ids_.size() + i) * v;
-      ASSERT_TRUE(same_bits(reader.logits(), {&whole.logits[at], v})) << "position " << i;
+      ASSERT_TRUE(same_bits({reader.logits(), v}, {&whole.logits[at], v})) << "position " << i;
     }
   }
 }

@@ -146,7 +146,8 @@ void PassRunner::embed(std::span<const int32_t> ids, float* out) {
                     device_);
 }
 
-void PassRunner::read_out(const float* normed, int64_t rows, float* logits) {
+void PassRunner::read_out(const float* normed, int64_t rows, float* logits,
+                          LogitSummary* summaries) {
   MatmulParams p;
   p.a = normed;
   p.a_row_stride = weights_.config().hidden_size;
@@ -155,6 +156,7 @@ void PassRunner::read_out(const float* normed, int64_t rows, float* logits) {
   p.c = logits;
   p.c_row_stride = weights_.config().vocab_size;
   matmul(p, device_);
+  if (summaries != nullptr) logit_summary({logits, rows, p.c_row_stride, summaries}, device_);
 }
 
 }  // namespace looplm

@@ -51,8 +51,9 @@ class PassRunner {
 
   // out (rows, E): embeddings of ids, each in [0, vocab_size).
   void embed(std::span<const int32_t> ids, float* out);
-  // logits (rows, V) of normed states (rows, E).
-  void read_out(const float* normed, int64_t rows, float* logits);
+  // logits (rows, V) of normed states (rows, E), and what each row says where that is asked for.
+  void read_out(const float* normed, int64_t rows, float* logits,
+                LogitSummary* summaries = nullptr);
 
   const ModelWeights& weights() const { return weights_; }
   Device& device() { return device_; }

@@ -38,24 +38,26 @@ bool PositionReader::observe(int64_t loop, const float* normed, float gate_logit
   return loop == max_loops_ || (enough_ && loop >= min_loops_);
 }
 
-void PositionReader::judge(std::span<const float> logits, const SoftmaxSummary& summary) {
+void PositionReader::judge(const float* logits, const LogitSummary& summary, Device& device) {
   const bool last = seen_.loop == max_loops_;
   if (read_out_ == ReadOut::kWeighted) {
     add_weighted(logits);
     if (!last) return;
-    own_logits_.resize(vocabulary_);
-    for (size_t i = 0; i < vocabulary_; ++i) own_logits_[i] = static_cast<float>(mixture_[i]);
-    logits_ = own_logits_;
+    own_logits_.assign(mixture_.begin(), mixture_.end());
+    logits_ = own_logits_.data();
+    logit_summary({logits_, 1, static_cast<int64_t>(vocabulary_), &own_summary_}, device);
+    summary_ = &own_summary_;
     decided_loop_ = seen_.loop;
     return;
   }
   if (rule_.needs_logits()) {
-    seen_.margin = summary.margin;
+    seen_.margin = summary.margin();
     seen_.entropy = summary.entropy;
     enough_ = rule_.enough(seen_);
   }
   if (!last && !(enough_ && seen_.loop >= min_loops_)) return;
   logits_ = logits;
+  summary_ = &summary;
   decided_loop_ = seen_.loop;
 }
 
@@ -63,18 +65,18 @@ bool PositionReader::feed(PassRunner& runner, int64_t loop, const float* normed,
   if (observe(loop, normed, gate_logit)) {
     // The mixture is put where these are only when they have been added to it.
     own_logits_.resize(vocabulary_);
-    runner.read_out(normed, 1, own_logits_.data());
-    judge(own_logits_, summarize_softmax(own_logits_));
+    runner.read_out(normed, 1, own_logits_.data(), &own_summary_);
+    judge(own_logits_.data(), own_summary_, runner.device());
   }
   return decided();
 }
 
-void PositionReader::add_weighted(std::span<const float> logits) {
+void PositionReader::add_weighted(const float* logits) {
   const auto z = static_cast<double>(seen_.gate_logit);
   const double log_p = seen_.loop == max_loops_ ? log_survival_ : log_survival_ + log_sigmoid(z);
   log_survival_ -= softplus(z);
   const double p = std::exp(log_p);
-  for (size_t i = 0; i < logits.size(); ++i) mixture_[i] += p * static_cast<double>(logits[i]);
+  for (size_t i = 0; i < vocabulary_; ++i) mixture_[i] += p * static_cast<double>(logits[i]);
 }
 
 PositionKv::PositionKv(KvPolicy policy, SequenceCache& cache, const ModelConfig& config)

@@ -10,7 +10,6 @@
 #include "infer/exit_rule.h"
 #include "infer/kv_cache.h"
 #include "infer/pass.h"
-#include "infer/softmax.h"
 
 namespace looplm {
 
@@ -27,19 +26,21 @@ class PositionReader {
   // The normed state (E) and gate logit after loop `loop` (from 1; in order). Returns true when
   // judge() must follow. False once decided.
   bool observe(int64_t loop, const float* normed, float gate_logit);
-  // The logits (V) of the loop just observed, and their summary.
-  void judge(std::span<const float> logits, const SoftmaxSummary& summary);
+  // The logits (V) of the loop just observed, and what they say; both must stay until the token has
+  // been chosen.
+  void judge(const float* logits, const LogitSummary& summary, Device& device);
 
   // Both steps for one position alone. Returns true once the token can be chosen.
   bool feed(PassRunner& runner, int64_t loop, const float* normed, float gate_logit);
 
   bool decided() const { return decided_loop_ > 0; }
   int64_t loops() const { return decided_loop_; }  // the loop that was read out
-  // Once decided, and as long as what judge() got: its logits, or the mixture of all loops'.
-  std::span<const float> logits() const { return logits_; }
+  // Once decided, what the token is chosen from: what judge() got last, or the loops' mixture.
+  const float* logits() const { return logits_; }
+  const LogitSummary& summary() const { return *summary_; }
 
  private:
-  void add_weighted(std::span<const float> logits);
+  void add_weighted(const float* logits);
 
   ExitRule rule_;
   ReadOut read_out_;
@@ -50,9 +51,11 @@ class PositionReader {
   LoopFigures seen_;     // of the loop just observed
   bool enough_ = false;  // the rule, where it needs no logits
   int64_t decided_loop_ = 0;
-  std::span<const float> logits_;
-  std::vector<float> own_logits_;  // of feed(), or the mixture
+  const float* logits_ = nullptr;
+  const LogitSummary* summary_ = nullptr;
   std::vector<double> mixture_;
+  std::vector<float> own_logits_;  // the mixture, or what feed() read
+  LogitSummary own_summary_;
   double log_survival_ = 0;
   // Of the loop before, for rules that look at states.
   std::vector<float> previous_;

@@ -2,27 +2,29 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "infer/exit_rule.h"
+#include "kernels/sample.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
 
-std::vector<TopToken> top_tokens(std::span<const float> logits, const SoftmaxSummary& summary,
-                                 int64_t count) {
-  std::vector<int32_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto keep = std::min(order.size(), static_cast<size_t>(count));
-  std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(keep), order.end(),
-                    [&](int32_t a, int32_t b) {
-                      const float x = logits[static_cast<size_t>(a)];
-                      const float y = logits[static_cast<size_t>(b)];
-                      return x > y || (x == y && a < b);
-                    });
+// Most likely first, of equals the lowest id.
+std::vector<TopToken> PositionReadings::top_tokens(std::span<const float> logits,
+                                                   const LogitSummary& summary) const {
+  const auto size = static_cast<int64_t>(logits.size());
+  const int64_t count = std::min(plan_.top, size);
+  if (count == 0) return {};
+  std::vector<int32_t> ids(logits.size());
+  most_likely(logits.data(), size, count, device_.kernels(), ids.data());
+  ids.resize(static_cast<size_t>(count));
+  std::ranges::sort(ids, [&](int32_t a, int32_t b) {
+    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+    return x > y || (x == y && a < b);
+  });
   std::vector<TopToken> top;
-  for (size_t i = 0; i < keep; ++i) {
-    top.push_back({order[i], summary.log_probability(logits[static_cast<size_t>(order[i])])});
+  for (const int32_t id : ids) {
+    top.push_back({id, summary.log_probability(logits[static_cast<size_t>(id)])});
   }
   return top;
 }
@@ -46,30 +48,30 @@ void PositionReadings::see(std::span<const float> normed, float gate_logit) {
 }
 
 Result<LoopReading> PositionReadings::read(std::span<const float> logits,
-                                           const SoftmaxSummary& summary) const {
+                                           const LogitSummary& summary) const {
   LoopReading r;
   r.loop = static_cast<int64_t>(gates_.size());
   if (next_) r.log_probability = summary.log_probability(logits[static_cast<size_t>(*next_)]);
-  r.best = static_cast<int32_t>(summary.best);
+  r.best = summary.best;
   r.entropy = summary.entropy;
-  r.margin = summary.margin;
+  r.margin = summary.margin();
   r.gate_logit = gates_.back();
   r.hidden_norm = norm_;
   r.hidden_difference = difference_;
-  if (plan_.top > 0) r.top = top_tokens(logits, summary, plan_.top);
+  r.top = top_tokens(logits, summary);
   if (plan_.states) r.state = normed_;
   if (plan_.on_logits) LOOPLM_RETURN_IF_ERROR(plan_.on_logits(position_, r.loop, logits));
   return r;
 }
 
-Status PositionReadings::read_loop(std::span<const float> logits, const SoftmaxSummary& summary) {
+Status PositionReadings::read_loop(std::span<const float> logits, const LogitSummary& summary) {
   LOOPLM_ASSIGN_OR_RETURN(LoopReading r, read(logits, summary));
   loops_.push_back(std::move(r));
   if (!next_) waiting_.push_back({{logits.begin(), logits.end()}, summary});
   return {};
 }
 
-Status PositionReadings::read_exit(std::span<const float> logits, const SoftmaxSummary& summary) {
+Status PositionReadings::read_exit(std::span<const float> logits, const LogitSummary& summary) {
   LOOPLM_ASSIGN_OR_RETURN(LoopReading r, read(logits, summary));
   exit_.push_back(std::move(r));
   return {};

@@ -8,19 +8,15 @@
 
 #include "looplm/generate.h"
 
-#include "infer/softmax.h"
+#include "kernels/logit_summary.h"
 
 namespace looplm {
-
-// The most likely tokens, ties to the lower id.
-std::vector<TopToken> top_tokens(std::span<const float> logits, const SoftmaxSummary& summary,
-                                 int64_t count);
 
 class PositionReadings {
  public:
   // `plan` must outlive it.
-  PositionReadings(const ReadOutPlan& plan, const ModelConfig& config)
-      : plan_(plan), has_gate_(config.exit_gate) {}
+  PositionReadings(const ReadOutPlan& plan, const ModelConfig& config, Device& device)
+      : plan_(plan), has_gate_(config.exit_gate), device_(device) {}
 
   // `next` is the token that follows, where it is known.
   void begin(int64_t position, std::optional<int32_t> next);
@@ -28,8 +24,8 @@ class PositionReadings {
   // After every loop, in order: the normed state.
   void see(std::span<const float> normed, float gate_logit);
   // After see(), where this loop is read on its own account; where it is the exit loop.
-  Status read_loop(std::span<const float> logits, const SoftmaxSummary& summary);
-  Status read_exit(std::span<const float> logits, const SoftmaxSummary& summary);
+  Status read_loop(std::span<const float> logits, const LogitSummary& summary);
+  Status read_exit(std::span<const float> logits, const LogitSummary& summary);
   // Now the token that follows is known.
   void set_next(int32_t token);
 
@@ -38,10 +34,13 @@ class PositionReadings {
   std::vector<LoopReading> exit() const { return exit_; }
 
  private:
-  Result<LoopReading> read(std::span<const float> logits, const SoftmaxSummary& summary) const;
+  std::vector<TopToken> top_tokens(std::span<const float> logits,
+                                   const LogitSummary& summary) const;
+  Result<LoopReading> read(std::span<const float> logits, const LogitSummary& summary) const;
 
   const ReadOutPlan& plan_;
   const bool has_gate_;
+  Device& device_;
   int64_t position_ = 0;
   std::optional<int32_t> next_;
   std::vector<float> gates_;  // of each loop seen
@@ -53,7 +52,7 @@ class PositionReadings {
   // Of loops that were read before the next token was known: what it takes to say its probability.
   struct Waiting {
     std::vector<float> logits;
-    SoftmaxSummary summary;
+    LogitSummary summary;
   };
   std::vector<Waiting> waiting_;
 };

@@ -2,20 +2,42 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <fmt/format.h>
-
-#include "base/rng.h"
 
 namespace looplm {
 namespace {
 
-// More than -log(-log(1 - 2^-33)) = 22.9, the largest noise there is.
-constexpr double kMostNoise = 23;
+// Wide enough for every use, and narrow enough that changed logits keep their differences in
+// double.
+constexpr double kMostRepetition = 1e6;
+constexpr double kMostPenalty = 1e6;
+constexpr double kMostBias = 1e9;
 
-Status out_of_range(const char* name, double value, const char* expected) {
+Status out_of_range(const char* name, double value, const std::string& expected) {
   return invalid_argument(fmt::format("{} is {}; expected {}", name, value, expected));
+}
+
+Status check_penalty(const char* name, double value) {
+  if (std::abs(value) <= kMostPenalty) return {};
+  return out_of_range(name, value, fmt::format("{} to {}", -kMostPenalty, kMostPenalty));
+}
+
+Status check_bias(const std::map<int32_t, double>& biases, int64_t vocabulary) {
+  int64_t forbidden = 0;
+  for (const auto& [token, bias] : biases) {
+    if (token < 0 || token >= vocabulary) {
+      return invalid_argument(fmt::format(
+          "logit_bias names token {}; the vocabulary has {} entries", token, vocabulary));
+    }
+    if (!std::isinf(bias) && !(std::abs(bias) <= kMostBias)) {
+      return out_of_range("logit_bias", bias,
+                          fmt::format("{} to {}, or infinite", -kMostBias, kMostBias));
+    }
+    forbidden += bias == -INFINITY;
+  }
+  if (forbidden < vocabulary) return {};
+  return invalid_argument(fmt::format("logit_bias forbids all {} tokens", vocabulary));
 }
 
 }  // namespace
@@ -27,34 +49,19 @@ Status check_sampling(const SamplingOptions& o, int64_t vocabulary) {
   if (o.top_k < 0) return out_of_range("top_k", static_cast<double>(o.top_k), "0 or more");
   if (!(o.top_p > 0 && o.top_p <= 1)) return out_of_range("top_p", o.top_p, "above 0, at most 1");
   if (!(o.min_p >= 0 && o.min_p <= 1)) return out_of_range("min_p", o.min_p, "0 to 1");
-  if (!(o.repetition_penalty > 0) || std::isinf(o.repetition_penalty)) {
-    return out_of_range("repetition_penalty", o.repetition_penalty, "a positive number");
+  if (!(o.repetition_penalty >= 1 / kMostRepetition && o.repetition_penalty <= kMostRepetition)) {
+    return out_of_range("repetition_penalty", o.repetition_penalty,
+                        fmt::format("{} to {}", 1 / kMostRepetition, kMostRepetition));
   }
-  if (!std::isfinite(o.presence_penalty)) {
-    return out_of_range("presence_penalty", o.presence_penalty, "a finite number");
-  }
-  if (!std::isfinite(o.frequency_penalty)) {
-    return out_of_range("frequency_penalty", o.frequency_penalty, "a finite number");
-  }
-  for (const auto& [token, bias] : o.logit_bias) {
-    if (token < 0 || token >= vocabulary) {
-      return invalid_argument(fmt::format(
-          "logit_bias names token {}; the vocabulary has {} entries", token, vocabulary));
-    }
-    if (std::isnan(bias)) return out_of_range("logit_bias", bias, "a number");
-  }
-  return {};
-}
-
-double gumbel_noise(uint64_t seed, int64_t position, int32_t token) {
-  const auto id = static_cast<uint32_t>(token);
-  const PhiloxBlock block = philox(seed, static_cast<uint64_t>(position), id / 4);
-  // All 32 bits: with the 23 of a float, no token could be more than 16.6 ahead of its logit.
-  return -std::log(-std::log((static_cast<double>(block[id % 4]) + 0.5) * 0x1p-32));
+  LOOPLM_RETURN_IF_ERROR(check_penalty("presence_penalty", o.presence_penalty));
+  LOOPLM_RETURN_IF_ERROR(check_penalty("frequency_penalty", o.frequency_penalty));
+  return check_bias(o.logit_bias, vocabulary);
 }
 
 Sampler::Sampler(const SamplingOptions& options, std::span<const int32_t> prompt)
-    : options_(options), prompt_tokens_(prompt.begin(), prompt.end()) {
+    : options_(options),
+      rule_{options.temperature, options.top_k, options.top_p, options.min_p, options.seed},
+      prompt_tokens_(prompt.begin(), prompt.end()) {
   std::sort(prompt_tokens_.begin(), prompt_tokens_.end());
   prompt_tokens_.erase(std::unique(prompt_tokens_.begin(), prompt_tokens_.end()),
                        prompt_tokens_.end());
@@ -65,90 +72,59 @@ void Sampler::forget(int32_t token) {
   if (found != output_counts_.end() && --found->second == 0) output_counts_.erase(found);
 }
 
-void Sampler::adjust(std::span<const float> logits) {
-  logits_.assign(logits.begin(), logits.end());
-  if (options_.repetition_penalty != 1) {
-    const auto penalty = static_cast<float>(options_.repetition_penalty);
-    const auto penalise = [&](int32_t token) {
-      float& logit = logits_[static_cast<size_t>(token)];
-      logit = logit > 0 ? logit / penalty : logit * penalty;
-    };
-    for (int32_t token : prompt_tokens_) penalise(token);
-    for (const auto& [token, count] : output_counts_) {
-      if (!std::binary_search(prompt_tokens_.begin(), prompt_tokens_.end(), token)) penalise(token);
-    }
-  }
-  if (options_.presence_penalty != 0 || options_.frequency_penalty != 0) {
-    for (const auto& [token, count] : output_counts_) {
-      logits_[static_cast<size_t>(token)] -= static_cast<float>(
-          options_.presence_penalty + options_.frequency_penalty * static_cast<double>(count));
-    }
-  }
-  for (const auto& [token, bias] : options_.logit_bias) {
-    logits_[static_cast<size_t>(token)] += static_cast<float>(bias);
-  }
+int64_t Sampler::count(int32_t token, std::span<const int32_t> later) const {
+  const auto found = output_counts_.find(token);
+  if (found == output_counts_.end()) return 0;
+  return found->second - std::count(later.begin(), later.end(), token);
 }
 
-int32_t Sampler::best() const {
-  return static_cast<int32_t>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());
-}
-
-int32_t Sampler::choose(std::span<const float> logits, int64_t position) {
-  adjust(logits);
-  return options_.temperature == 0 ? best() : sample(position);
-}
-
-int32_t Sampler::sample(int64_t position) {
-  const auto temperature = static_cast<float>(options_.temperature);
-  for (float& logit : logits_) logit /= temperature;
-
-  candidates_.resize(logits_.size());
-  std::iota(candidates_.begin(), candidates_.end(), 0);
-  // Most likely first, ties to the lower id.
-  const auto more_likely = [this](int32_t a, int32_t b) {
-    const float x = logits_[static_cast<size_t>(a)];
-    const float y = logits_[static_cast<size_t>(b)];
-    return x > y || (x == y && a < b);
+std::vector<LogitOverride> Sampler::changes(const float* logits,
+                                            std::span<const int32_t> later) const {
+  const SamplingOptions& o = options_;
+  const bool repetition = o.repetition_penalty != 1;
+  const bool counts = o.presence_penalty != 0 || o.frequency_penalty != 0;
+  std::vector<LogitOverride> changed;
+  const auto change = [&](int32_t token, bool seen, int64_t count) {
+    auto x = static_cast<double>(logits[token]);
+    if (seen && repetition) x = x > 0 ? x / o.repetition_penalty : x * o.repetition_penalty;
+    if (count > 0) x -= o.presence_penalty + o.frequency_penalty * static_cast<double>(count);
+    const auto bias = o.logit_bias.find(token);
+    if (bias != o.logit_bias.end()) x += bias->second;
+    changed.push_back({token, x});
   };
-  const bool ranked = options_.top_k > 0 || options_.top_p < 1;
-  if (ranked) {
-    const auto keep = options_.top_k > 0
-                          ? std::min(candidates_.size(), static_cast<size_t>(options_.top_k))
-                          : candidates_.size();
-    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(keep),
-                      candidates_.end(), more_likely);
-    candidates_.resize(keep);
-  }
-  const float most = logits_[static_cast<size_t>(
-      ranked ? candidates_.front()
-             : *std::min_element(candidates_.begin(), candidates_.end(), more_likely))];
-  const auto weight = [&](int32_t token) {
-    return std::exp(static_cast<double>(logits_[static_cast<size_t>(token)] - most));
-  };
-  if (options_.top_p < 1) {
-    double total = 0;
-    for (int32_t token : candidates_) total += weight(token);
-    double sum = 0;
-    size_t kept = 0;
-    while (kept < candidates_.size() && sum < options_.top_p * total) {
-      sum += weight(candidates_[kept++]);
-    }
-    candidates_.resize(std::max<size_t>(kept, 1));
-  }
-  int32_t chosen = candidates_.front();
-  double best_value = -INFINITY;
-  for (int32_t token : candidates_) {
-    if (options_.min_p > 0 && weight(token) < options_.min_p) continue;
-    const auto logit = static_cast<double>(logits_[static_cast<size_t>(token)]);
-    // Noise costs far more than this comparison, and most of a large vocabulary cannot win.
-    if (logit + kMostNoise < best_value) continue;
-    const double value = logit + gumbel_noise(options_.seed, position, token);
-    if (value > best_value) {
-      best_value = value;
-      chosen = token;
+  if (repetition || counts) {
+    for (const auto& [token, accepted] : output_counts_) {
+      const int64_t times = accepted - std::count(later.begin(), later.end(), token);
+      if (times > 0) change(token, true, times);
     }
   }
-  return chosen;
+  if (repetition) {
+    for (int32_t token : prompt_tokens_) {
+      if (count(token, later) == 0) change(token, true, 0);
+    }
+  }
+  for (const auto& [token, bias] : o.logit_bias) {
+    const bool in_output = (repetition || counts) && count(token, later) > 0;
+    const bool in_prompt =
+        repetition && std::binary_search(prompt_tokens_.begin(), prompt_tokens_.end(), token);
+    if (!in_output && !in_prompt) change(token, false, 0);
+  }
+  return changed;
+}
+
+void choose_tokens(std::span<TokenChoice> choices, int64_t vocabulary, Device& device) {
+  std::vector<std::vector<LogitOverride>> changes(choices.size());
+  device.pool().parallel_for(static_cast<int64_t>(choices.size()), [&](int64_t i, int) {
+    const auto at = static_cast<size_t>(i);
+    changes[at] = choices[at].sampler->changes(choices[at].logits, choices[at].later);
+  });
+  std::vector<SampleRow> rows;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    const TokenChoice& c = choices[i];
+    rows.push_back({c.logits, c.summary, changes[i], c.allowed, c.sampler->rule(), c.position});
+  }
+  sample(rows, vocabulary, device);
+  for (size_t i = 0; i < choices.size(); ++i) choices[i].token = rows[i].token;
 }
 
 }  // namespace looplm

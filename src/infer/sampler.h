@@ -9,6 +9,8 @@
 
 #include "looplm/generate.h"
 
+#include "kernels/sample.h"
+
 namespace looplm {
 
 // Fails on values out of the ranges that SamplingOptions states.
@@ -19,28 +21,39 @@ class Sampler {
  public:
   Sampler(const SamplingOptions& options, std::span<const int32_t> prompt);
 
-  // The token of `position`: penalties and bias, then temperature, top-k, top-p, min-p, then argmax
-  // with the position's Gumbel noise. A pure function of (logits, what was accepted so far, seed,
-  // position).
-  int32_t choose(std::span<const float> logits, int64_t position);
-
   void accept(int32_t token) { ++output_counts_[token]; }
   void forget(int32_t token);  // undoes accept
 
+  const SampleRule& rule() const { return rule_; }
+  // The logits that penalties and biases change, with their new values. Of the tokens accepted,
+  // those in `later` do not count. May be called by several threads at once.
+  std::vector<LogitOverride> changes(const float* logits, std::span<const int32_t> later) const;
+
  private:
-  void adjust(std::span<const float> logits);
-  int32_t best() const;
-  int32_t sample(int64_t position);
+  int64_t count(int32_t token, std::span<const int32_t> later) const;
 
   SamplingOptions options_;
+  SampleRule rule_;
   std::vector<int32_t> prompt_tokens_;  // distinct, sorted
   std::unordered_map<int32_t, int64_t> output_counts_;
-  std::vector<float> logits_;  // adjusted
-  std::vector<int32_t> candidates_;
 };
 
-// Standard Gumbel noise of (seed, position, token).
-double gumbel_noise(uint64_t seed, int64_t position, int32_t token);
+// A token to choose: penalties and bias, then temperature, top-k, top-p, min-p, then argmax with
+// the position's Gumbel noise. A pure function of (logits, tokens before, seed, position).
+struct TokenChoice {
+  const Sampler* sampler = nullptr;
+  const float* logits = nullptr;
+  const LogitSummary* summary = nullptr;  // of the logits
+  int64_t position = 0;
+  // Tokens that the sampler has accepted for this place and the ones after it.
+  std::span<const int32_t> later{};
+  std::span<const uint32_t> allowed{};  // as SampleRow says
+  // Out: -1 when every token is forbidden. Without meaning when the logits are not finite.
+  int32_t token = -1;
+};
+
+// Makes all choices of a pass, on all threads.
+void choose_tokens(std::span<TokenChoice> choices, int64_t vocabulary, Device& device);
 
 }  // namespace looplm
 

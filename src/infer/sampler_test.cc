@@ -4,8 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/rng.h"
-#include "support/status_matchers.h"
+#include "infer/test_model.h"
 
 namespace looplm {
 namespace {
@@ -59,6 +58,19 @@ std::vector<float> random_logits(size_t count, Rng& rng) {
   return logits;
 }
 
+int32_t choose(const Sampler& sampler, std::span<const float> logits, int64_t position,
+               std::span<const int32_t> later = {}) {
+  const LogitSummary summary = summarize(logits);
+  TokenChoice choice;
+  choice.sampler = &sampler;
+  choice.logits = logits.data();
+  choice.summary = &summary;
+  choice.position = position;
+  choice.later = later;
+  choose_tokens({&choice, 1}, static_cast<int64_t>(logits.size()), test_device());
+  return choice.token;
+}
+
 // Runs a request of 200 tokens through both; returns how many choices differ from plain sampling.
 int compare(SamplingOptions options) {
   Rng rng(11);
@@ -69,7 +81,7 @@ int compare(SamplingOptions options) {
   int changed = 0;
   for (int64_t position = 4; position < 204; ++position) {
     const std::vector<float> logits = random_logits(40, rng);
-    const int32_t chosen = sampler.choose(logits, position);
+    const int32_t chosen = choose(sampler, logits, position);
     EXPECT_EQ(chosen, naive_choice(options, prompt, output, logits, position)) << position;
     SamplingOptions plain;
     plain.temperature = options.temperature;
@@ -137,14 +149,14 @@ TEST(Sampler, EveryOptionMatchesItsDefinition) {
 TEST(Sampler, TiesGoToTheLowestId) {
   const std::vector<float> logits = {1, 5, 2, 5, 5};
   Sampler greedy({}, {});
-  EXPECT_EQ(greedy.choose(logits, 0), 1);
+  EXPECT_EQ(choose(greedy, logits, 0), 1);
   // Of three equal tokens top-k 2 keeps the two lowest ids, whatever the noise.
   SamplingOptions o = at_temperature(1);
   o.top_k = 2;
   std::vector<int> seen(5);
   for (uint64_t seed = 0; seed < 200; ++seed) {
     o.seed = seed;
-    ++seen[static_cast<size_t>(Sampler(o, {}).choose(logits, 0))];
+    ++seen[static_cast<size_t>(choose(Sampler(o, {}), logits, 0))];
   }
   EXPECT_GT(seen[1], 60);
   EXPECT_GT(seen[3], 60);
@@ -161,7 +173,7 @@ TEST(Sampler, DrawsFromTheSoftmax) {
     constexpr int kDraws = 40000;
     std::vector<int> counts(logits.size());
     for (int64_t position = 0; position < kDraws; ++position) {
-      ++counts[static_cast<size_t>(sampler.choose(logits, position))];
+      ++counts[static_cast<size_t>(choose(sampler, logits, position))];
     }
     double total = 0, chi_square = 0;
     for (float x : logits) total += std::exp(static_cast<double>(x) / temperature);
@@ -200,14 +212,14 @@ TEST(Sampler, ForgettingUndoesAccepting) {
   o.presence_penalty = 10;
   Sampler sampler(o, {});
   const std::vector<float> logits = {2, 1};
-  EXPECT_EQ(sampler.choose(logits, 0), 0);
+  EXPECT_EQ(choose(sampler, logits, 0), 0);
   sampler.accept(0);
-  EXPECT_EQ(sampler.choose(logits, 1), 1);
+  EXPECT_EQ(choose(sampler, logits, 1), 1);
   sampler.accept(0);
   sampler.forget(0);
-  EXPECT_EQ(sampler.choose(logits, 1), 1);
+  EXPECT_EQ(choose(sampler, logits, 1), 1);
   sampler.forget(0);
-  EXPECT_EQ(sampler.choose(logits, 1), 0);
+  EXPECT_EQ(choose(sampler, logits, 1), 0);
 }
 
 TEST(Sampler, ABiasOfMinusInfinityBansAndPlusInfinityForces) {
@@ -215,11 +227,11 @@ TEST(Sampler, ABiasOfMinusInfinityBansAndPlusInfinityForces) {
   for (double temperature : {0.0, 1.0}) {
     SamplingOptions o = at_temperature(temperature);
     o.logit_bias = {{0, -INFINITY}, {1, -INFINITY}};
-    EXPECT_EQ(Sampler(o, {}).choose(logits, 0), 2);
+    EXPECT_EQ(choose(Sampler(o, {}), logits, 0), 2);
     o.logit_bias = {{1, INFINITY}};
     o.top_p = 0.9;
     o.min_p = 0.1;
-    EXPECT_EQ(Sampler(o, {}).choose(logits, 0), 1);
+    EXPECT_EQ(choose(Sampler(o, {}), logits, 0), 1);
   }
 }
 

@@ -47,6 +47,17 @@ inline double relative_error(std::span<const float> actual, std::span<const floa
   return size == 0 ? std::sqrt(error) : std::sqrt(error / size);
 }
 
+inline Device& test_device() {
+  static const std::unique_ptr<Device> device = Device::create(2).value();
+  return *device;
+}
+
+inline LogitSummary summarize(std::span<const float> logits) {
+  LogitSummary summary;
+  logit_summary({logits.data(), 1, static_cast<int64_t>(logits.size()), &summary}, test_device());
+  return summary;
+}
+
 // Not EXPECT_EQ of vectors, which prints thousands of numbers, and not ==, for which 0 is -0.
 inline ::testing::AssertionResult same_bits(std::span<const float> a, std::span<const float> b) {
   if (a.size() != b.size()) {

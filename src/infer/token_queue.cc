@@ -1,10 +1,5 @@
 #include "infer/token_queue.h"
 
-#include <algorithm>
-#include <cmath>
-
-#include <fmt/format.h>
-
 #include "base/check.h"
 
 namespace looplm {
@@ -35,31 +30,21 @@ int64_t TokenQueue::certain() const {
   return certain;
 }
 
-std::span<const float> TokenQueue::masked(int64_t index, std::span<const float> logits) {
+TokenChoice TokenQueue::choice(int64_t index, const float* logits, const LogitSummary& summary) {
+  TokenChoice c = {.sampler = &sampler_,
+                   .logits = logits,
+                   .summary = &summary,
+                   .position = prompt_size_ + index,
+                   .later = std::span(tokens_).subspan(static_cast<size_t>(index))};
+  if (constraint_ == nullptr) return c;
   std::vector<uint32_t>& allowed = place(index).allowed;
   if (allowed.empty()) {
     LOOPLM_CHECK(index == size());
     allowed.assign(static_cast<size_t>((vocabulary_ + 31) / 32), ~uint32_t{0});
     constraint_->mask(allowed);
   }
-  masked_.assign(logits.begin(), logits.end());
-  for (size_t i = 0; i < masked_.size(); ++i) {
-    if (!allows(allowed, static_cast<int32_t>(i))) masked_[i] = -INFINITY;
-  }
-  return masked_;
-}
-
-Result<int32_t> TokenQueue::choose(int64_t index, std::span<const float> logits) {
-  if (constraint_ != nullptr) logits = masked(index, logits);
-  const auto first = static_cast<size_t>(index);
-  for (size_t i = first; i < tokens_.size(); ++i) sampler_.forget(tokens_[i]);
-  const int32_t token = sampler_.choose(logits, prompt_size_ + index);
-  for (size_t i = first; i < tokens_.size(); ++i) sampler_.accept(tokens_[i]);
-  if (constraint_ != nullptr && !allows(place(index).allowed, token)) {
-    return invalid_argument(fmt::format(
-        "the constraint and the logit biases leave no token for place {} of the output", index));
-  }
-  return token;
+  c.allowed = allowed;
+  return c;
 }
 
 void TokenQueue::push(int32_t token) {

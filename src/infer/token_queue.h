@@ -36,8 +36,9 @@ class TokenQueue {
   int32_t at(int64_t index) const { return tokens_[static_cast<size_t>(index)]; }
   const std::vector<int32_t>& tokens() const { return tokens_; }
 
-  // What a loop puts at `index`, at most size(). Fails when the constraint leaves no token.
-  Result<int32_t> choose(int64_t index, std::span<const float> logits);
+  // The choice of what a loop puts at `index`, at most size(): to be made by choose_tokens() before
+  // the queue changes.
+  TokenChoice choice(int64_t index, const float* logits, const LogitSummary& summary);
 
   // Appends.
   void push(int32_t token);
@@ -67,7 +68,6 @@ class TokenQueue {
   };
   Place& place(int64_t index);
   const Place& place(int64_t index) const;
-  std::span<const float> masked(int64_t index, std::span<const float> logits);
 
   TokenConstraint* const constraint_;  // null: none
   const int64_t prompt_size_;
@@ -76,7 +76,6 @@ class TokenQueue {
   std::vector<int32_t> tokens_;
   int64_t reported_ = 0;
   std::deque<Place> places_;  // from reported_ to at most size()
-  std::vector<float> masked_;
 };
 
 }  // namespace looplm

@@ -1,8 +1,8 @@
 // Values are held by golden_test.cc.
 #include "looplm/trace.h"
 
-#include "infer/softmax.h"
 #include "infer/test_model.h"
+#include "kernels/ref/reference.h"
 #include "support/temp_dir.h"
 
 namespace looplm {
@@ -45,16 +45,10 @@ TEST_F(TraceTest, CellsAreWhatTheLogitsAndStatesSay) {
   for (int64_t token = 0; token < 37; ++token) {
     double sum = 0;
     for (int64_t loop = 0; loop < 5; ++loop) {
-      const TracedLoop& cell = t.at(loop, token);
+      const LoopReading& cell = t.at(loop, token);
       const size_t at = static_cast<size_t>(loop * 37 + token);
       const std::vector<float>& logits = rows[at];
-      const double log_sum = log_sum_exp(logits);
-      double entropy = 0;
-      for (const float logit : logits) {
-        const double log_p = static_cast<double>(logit) - log_sum;
-        entropy -= std::exp(log_p) * log_p;
-      }
-      EXPECT_NEAR(cell.entropy, entropy, 1e-12);
+      EXPECT_EQ(cell.entropy, summarize(logits).entropy);
       const std::vector<float> zero(e);
       const std::span<const float> h = {&r.normed[at * e], e};
       EXPECT_NEAR(cell.hidden_norm, relative_error(h, zero), 1e-9 * cell.hidden_norm);
@@ -66,6 +60,8 @@ TEST_F(TraceTest, CellsAreWhatTheLogitsAndStatesSay) {
         EXPECT_NEAR(cell.hidden_difference, expected, 1e-9 * expected);
       }
       ASSERT_EQ(cell.top.size(), 4u);
+      const std::vector<double> exact(logits.begin(), logits.end());
+      const double log_sum = ref::logit_summary(exact.data(), config_.vocab_size).log_sum;
       for (size_t k = 0; k < 4; ++k) {
         const float logit = logits[static_cast<size_t>(cell.top[k].id)];
         EXPECT_NEAR(cell.top[k].log_probability, static_cast<double>(logit) - log_sum, 1e-6);
@@ -85,7 +81,7 @@ TEST_F(TraceTest, ChunksChangeNothing) {
     options.prompt_chunk = chunk;
     const Trace t = trace(*model_, ids_, options).value();
     for (size_t i = 0; i < whole.cells.size(); ++i) {
-      const TracedLoop &a = t.cells[i], &b = whole.cells[i];
+      const LoopReading &a = t.cells[i], &b = whole.cells[i];
       EXPECT_EQ(a.gate_logit, b.gate_logit);
       EXPECT_EQ(a.exit_probability, b.exit_probability);
       EXPECT_EQ(a.hidden_difference, b.hidden_difference);

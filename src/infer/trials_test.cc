@@ -59,7 +59,7 @@ class Draw {
 std::vector<int32_t> prompt_of(Draw& draw, const ModelConfig& config) {
   std::vector<int32_t> ids =
       random_ids(90, config.vocab_size, static_cast<uint64_t>(draw.below(2)));
-  ids.resize(static_cast<size_t>(draw.of<int64_t>({0, 5, 33, 64, 90})));
+  ids.resize(static_cast<size_t>(draw.of<int64_t>({0, 5, 64, 90, 90})));
   const int64_t more = draw.one_in(3) && !ids.empty() ? 0 : draw.between(1, 40);
   for (int32_t id : random_ids(more, config.vocab_size, static_cast<uint64_t>(draw.below(4)))) {
     ids.push_back(id);
@@ -124,7 +124,7 @@ Recipe recipe_of(Draw& draw, const ModelConfig& config) {
   }
   if (draw.one_in(3)) o.plan = plan_of(draw, static_cast<int64_t>(r.prompt.size()));
   recipe.constrained = draw.one_in(3);
-  r.tenant = draw.of({"", "other"});
+  r.tenant = draw.one_in(4) ? "other" : "";
   r.priority = draw.of<int64_t>({0, 0, 0, 1, -1});
   return recipe;
 }
@@ -182,7 +182,7 @@ class Trial {
         cancelled_.insert({id, true});
         engine_->cancel(id);
       }
-      if (draw_.one_in(60)) engine_->drop_prefixes();
+      if (draw_.one_in(200)) engine_->drop_prefixes();
     }
     engine_->run();
     for (const auto& [id, count] : ended_) EXPECT_EQ(count, 1) << "done() of " << id;
@@ -243,7 +243,7 @@ class Trial {
 };
 
 TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
-  const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 80));
+  const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 60));
   const uint64_t first_seed = setting("LOOPLM_TRIALS_SEED", 1);
   const auto alone = load(1);
   const auto one_thread = load(1);
@@ -258,10 +258,14 @@ TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
     compared += trial.run(sum);
     if (HasFailure()) return;
   }
-  if (trials < 80) return;
+  RecordProperty("compared", std::to_string(compared));
+  RecordProperty("preemptions", std::to_string(sum.preemptions));
+  RecordProperty("cached", std::to_string(sum.cached_prompt_tokens));
+  RecordProperty("shared", std::to_string(sum.shared_prompt_tokens));
+  if (trials < 60) return;
   EXPECT_GT(compared, 5 * trials);
-  EXPECT_GT(sum.preemptions, trials / 4) << "hardly a request was preempted";
-  EXPECT_GT(sum.cached_prompt_tokens, 20 * trials);
+  EXPECT_GT(sum.preemptions, trials / 8) << "hardly a request was preempted";
+  EXPECT_GT(sum.cached_prompt_tokens, 5 * trials);
   EXPECT_GT(sum.shared_prompt_tokens, 5 * trials) << "hardly a prompt was shared while it was read";
 }
 

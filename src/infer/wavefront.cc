@@ -23,10 +23,11 @@ int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) /
 // where they choose a token or the plan reads them.
 struct Wavefront::View {
   View(const ModelConfig& config, const ExitRule& exit_rule,
-       const std::optional<ExitRule>& commit_rule, const GenerateOptions& o, int64_t max_loops)
+       const std::optional<ExitRule>& commit_rule, const GenerateOptions& o, int64_t max_loops,
+       Device& device)
       : commit(commit_rule),
         reader(config, exit_rule, o.read_out, o.exit.min_loops, max_loops),
-        readings(o.plan, config) {}
+        readings(o.plan, config, device) {}
 
   std::optional<ExitRule> commit;  // none without speculation
   PositionReader reader;
@@ -40,6 +41,9 @@ struct Wavefront::View {
   bool committed = false;         // a token was proposed
   bool judged = false;            // the reader needs this loop's logits
   bool proposes = false;          // speculation does
+  bool decides = false;           // this loop's are the position's
+  size_t proposal = 0;            // the choice of this loop's token, where it proposes one
+  size_t decision = 0;            // the choice of the position's token, where it decides
   std::vector<int32_t> proposed;  // each loop's token, -1 where it was not read
 
   bool reads() const { return prompt != ReadLoops::kNone || output != ReadLoops::kNone; }
@@ -190,8 +194,9 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view(int64_t index) {
     const auto exit = make_exit_rule(o.exit, gate);
     const auto commit = make_commit_rule(o.speculate, gate, max_loops_);
     LOOPLM_CHECK(exit.ok() && commit.ok());  // check_request() has made them
-    spare_views_.push_back(
-        std::make_unique<View>(parts_.model.config(), exit.value(), commit.value(), o, max_loops_));
+    spare_views_.push_back(std::make_unique<View>(parts_.model.config(), exit.value(),
+                                                  commit.value(), o, max_loops_,
+                                                  parts_.runner.device()));
   }
   std::unique_ptr<View> view = std::move(spare_views_.back());
   spare_views_.pop_back();
@@ -374,78 +379,105 @@ bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final)
   return true;
 }
 
-void Wavefront::judge(int64_t position, std::span<const float> logits,
-                      const SoftmaxSummary& summary) {
-  if (finished_ || flight_.empty()) return;
-  // One that took a token back has removed the positions after it.
+// Null when a position before it has taken back the token that it stands on.
+Wavefront::Position* Wavefront::find(int64_t position) {
+  if (finished_ || flight_.empty()) return nullptr;
   const auto at = static_cast<size_t>(position - flight_.front().index);
-  if (at < flight_.size()) settle(flight_[at], logits, summary);
+  return at < flight_.size() ? &flight_[at] : nullptr;
 }
 
-void Wavefront::settle(Position& p, std::span<const float> logits, const SoftmaxSummary& summary) {
-  View& view = *p.view;
+size_t Wavefront::add_choice(const Position& p, const float* logits, const LogitSummary& summary,
+                             std::vector<TokenChoice>& choices) {
+  choices.push_back(queue_.choice(output_index(p.index), logits, summary));
+  return choices.size() - 1;
+}
+
+// The tokens of a pass are chosen together. A position's choice is for the tokens that stood before
+// it: when one of these is replaced in the same pass, the position is gone before its choice is
+// looked at.
+void Wavefront::judge(int64_t position, const float* logits, const LogitSummary& summary,
+                      std::vector<TokenChoice>& choices) {
+  Position* const p = find(position);
+  if (p == nullptr) return;
+  View& view = *p->view;
   if (std::isnan(summary.log_sum)) {
     return fail(internal_error(
         fmt::format("the logits after loop {} of position {} are no distribution: the model's "
                     "arithmetic has overflowed",
-                    p.loops, p.index)));
+                    p->loops, p->index)));
   }
+  const auto vocabulary = static_cast<size_t>(parts_.model.config().vocab_size);
   if (view.reads(ReadLoops::kEvery)) {
-    if (Status s = view.readings.read_loop(logits, summary); !s.ok()) return fail(std::move(s));
+    if (Status s = view.readings.read_loop({logits, vocabulary}, summary); !s.ok()) {
+      return fail(std::move(s));
+    }
   }
-  if (over_ && view.chooses) return;
-  if (view.judged) view.reader.judge(logits, summary);
-  const bool decided = view.judged && view.reader.decided();
+  if (over_ && view.chooses) view.judged = view.proposes = false;
+  if (view.judged) view.reader.judge(logits, summary, parts_.runner.device());
+  view.decides = view.judged && view.reader.decided();
   if (view.proposes && !view.committed) {
     view.committed = !view.commit->needs_logits() ||
-                     view.commit->enough({.loop = p.loops, .margin = summary.margin});
+                     view.commit->enough({.loop = p->loops, .margin = summary.margin()});
   }
-  if (!decided && !view.proposes) return;
-  // The mixture of loops is a distribution of its own.
-  const bool weighted = decided && request_.options.read_out == ReadOut::kWeighted;
-  SoftmaxSummary mixed;
-  if (weighted) {
-    logits = view.reader.logits();
-    mixed = summarize_softmax(logits);
-  }
-  const SoftmaxSummary& chosen_from = weighted ? mixed : summary;
-  if (!view.chooses) {
-    if (view.reads(ReadLoops::kExit)) {
-      if (Status s = view.readings.read_exit(logits, chosen_from); !s.ok()) fail(std::move(s));
+  if (view.chooses) {
+    if (view.decides) {
+      view.decision = add_choice(*p, view.reader.logits(), view.reader.summary(), choices);
     }
-    return;
-  }
-  const int64_t output = output_index(p.index);
-  const Result<int32_t> choice = queue_.choose(output, logits);
-  if (!choice.ok()) return fail(choice.status());
-  int32_t token = choice.value();
-  if (request_.replay) token = request_.replay(output, p.loops, token);
-  if (view.proposes) view.proposed[static_cast<size_t>(p.loops - 1)] = token;
-  if (decided) {
-    decide(p, token, logits, chosen_from);
-  } else if (view.committed) {
-    propose(output, token, p.loops, false);
+    if (view.proposes) {
+      // The last loop's own token is mostly the position's too.
+      view.proposal = view.decides && view.reader.logits() == logits
+                          ? view.decision
+                          : add_choice(*p, logits, summary, choices);
+    }
+  } else if (view.decides && view.reads(ReadLoops::kExit)) {
+    Status s = view.readings.read_exit({view.reader.logits(), vocabulary}, view.reader.summary());
+    if (!s.ok()) fail(std::move(s));
   }
 }
 
-void Wavefront::decide(Position& p, int32_t id, std::span<const float> logits,
-                       const SoftmaxSummary& summary) {
+std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& choice) {
+  const int64_t output = output_index(p.index);
+  if (choice.token < 0) {
+    fail(invalid_argument(fmt::format(
+        "the constraint and the logit biases leave no token for place {} of the output", output)));
+    return std::nullopt;
+  }
+  return request_.replay ? request_.replay(output, p.loops, choice.token) : choice.token;
+}
+
+void Wavefront::settle(int64_t position, std::span<const TokenChoice> choices) {
+  Position* const p = find(position);
+  if (p == nullptr || !p->view->chooses) return;
+  View& view = *p->view;
+  if (view.proposes) {
+    const std::optional<int32_t> token = chosen(*p, choices[view.proposal]);
+    if (!token) return;
+    view.proposed[static_cast<size_t>(p->loops - 1)] = *token;
+    if (view.committed && !view.decides) propose(output_index(p->index), *token, p->loops, false);
+  }
+  if (view.decides) decide(*p, choices[view.decision]);
+}
+
+void Wavefront::decide(Position& p, const TokenChoice& choice) {
   View& view = *p.view;
   const int64_t output = output_index(p.index);
-  if (!propose(output, id, p.loops, true)) return;
+  const std::optional<int32_t> id = chosen(p, choice);
+  if (!id || !propose(output, *id, p.loops, true)) return;
   for (size_t t = 0; t < view.proposed.size(); ++t) {
     if (view.proposed[t] < 0) continue;
     ++statistics_.loop_reads[t];
-    statistics_.loop_agreements[t] += view.proposed[t] == id;
+    statistics_.loop_agreements[t] += view.proposed[t] == *id;
   }
-  view.readings.set_next(id);
+  if (view.reads()) view.readings.set_next(*id);
   if (view.reads(ReadLoops::kExit)) {
-    if (Status s = view.readings.read_exit(logits, summary); !s.ok()) return fail(std::move(s));
+    const auto vocabulary = static_cast<size_t>(parts_.model.config().vocab_size);
+    Status s = view.readings.read_exit({choice.logits, vocabulary}, *choice.summary);
+    if (!s.ok()) return fail(std::move(s));
   }
   GeneratedToken token;
-  token.id = id;
+  token.id = *id;
   token.loops = view.reader.loops();
-  token.log_probability = summary.log_probability(logits[static_cast<size_t>(id)]);
+  token.log_probability = choice.summary->log_probability(choice.logits[*id]);
   if (speculates()) token.proposals = view.proposed;
   if (view.output == ReadLoops::kExit) token.readings = view.readings.exit();
   queue_.decide(output, std::move(token), view.output != ReadLoops::kEvery);

@@ -45,8 +45,8 @@ struct ReadRow {
 
 class Wavefront {
  public:
-  // `max_loops` is what check_request() returned. The request's callbacks come from judge() and
-  // end_pass(), and what they throw goes through; fail() is the answer to that.
+  // `max_loops` is what check_request() returned. The request's callbacks come from judge(),
+  // settle() and end_pass(), and what they throw goes through; fail() is the answer to that.
   Wavefront(const EngineParts& parts, Request request, int64_t max_loops);
   ~Wavefront();
   Wavefront(const Wavefront&) = delete;
@@ -100,8 +100,12 @@ class Wavefront {
 
   // After the pass: takes the lanes' results, and says whose logits are needed.
   void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows);
-  // The logits of each of these rows, in order.
-  void judge(int64_t position, std::span<const float> logits, const SoftmaxSummary& summary);
+  // The logits (V) of one of these rows, in order; they and their summary stay as they are until
+  // settle(). Adds the tokens that are to be chosen from them.
+  void judge(int64_t position, const float* logits, const LogitSummary& summary,
+             std::vector<TokenChoice>& choices);
+  // Then, with these chosen, the same rows again.
+  void settle(int64_t position, std::span<const TokenChoice> choices);
   void end_pass();
 
   // ---- The end
@@ -153,9 +157,11 @@ class Wavefront {
   void pool(const Position& position);
   bool propose(int64_t output, int32_t token, int64_t loop, bool final);
   void take_back(int64_t output);
-  void settle(Position& position, std::span<const float> logits, const SoftmaxSummary& summary);
-  void decide(Position& position, int32_t token, std::span<const float> logits,
-              const SoftmaxSummary& summary);
+  Position* find(int64_t position);
+  size_t add_choice(const Position& position, const float* logits, const LogitSummary& summary,
+                    std::vector<TokenChoice>& choices);
+  std::optional<int32_t> chosen(const Position& position, const TokenChoice& choice);
+  void decide(Position& position, const TokenChoice& choice);
   void retire();
   void keep_readings(Position& position);
   void report();

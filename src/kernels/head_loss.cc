@@ -21,8 +21,7 @@ void head_loss_forward(const HeadLossParams& p, Device& device) {
   loss.rows = p.rows;
   loss.vocabulary = vocabulary;
   loss.nll = p.nll;
-  loss.entropy = p.entropy;
-  loss.log_sum = p.log_sum;
+  loss.summary = p.summary;
   cross_entropy_forward(loss, device);
 }
 
@@ -32,7 +31,7 @@ void head_loss_backward(const HeadLossBackwardParams& p, Device& device) {
   CrossEntropyBackwardParams loss;
   loss.logits = f.logits;
   loss.targets = f.targets;
-  loss.log_sum = f.log_sum;
+  loss.summary = f.summary;
   loss.scale = p.scale;
   loss.rows = f.rows;
   loss.vocabulary = vocabulary;

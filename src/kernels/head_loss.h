@@ -18,8 +18,7 @@ struct HeadLossParams {
   const int32_t* targets = nullptr;    // (rows); kIgnoredTarget gives nll 0
   float* logits = nullptr;             // (rows, vocabulary): workspace, kept for the backward pass
   float* nll = nullptr;                // (rows), nats
-  float* entropy = nullptr;            // (rows), nats; may be null
-  float* log_sum = nullptr;            // (rows)
+  LogitSummary* summary = nullptr;     // (rows)
 };
 void head_loss_forward(const HeadLossParams& params, Device& device);
 

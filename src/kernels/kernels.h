@@ -11,6 +11,7 @@
 #include <span>
 
 #include "kernels/device.h"
+#include "kernels/logit_summary.h"
 #include "kernels/packed_matrix.h"
 
 namespace looplm {
@@ -208,9 +209,8 @@ struct CrossEntropyParams {
   const int32_t* targets = nullptr;  // (rows); kIgnoredTarget gives nll 0
   int64_t rows = 0;
   int64_t vocabulary = 0;
-  float* nll = nullptr;      // (rows): -log softmax(logits)[target], nats
-  float* entropy = nullptr;  // (rows): entropy of softmax(logits), nats; may be null
-  float* log_sum = nullptr;  // (rows): log sum exp, for the backward pass
+  float* nll = nullptr;             // (rows): -log softmax(logits)[target], nats
+  LogitSummary* summary = nullptr;  // (rows); the backward pass reads it
 };
 void cross_entropy_forward(const CrossEntropyParams& params, Device& device);
 
@@ -218,7 +218,7 @@ struct CrossEntropyBackwardParams {
   float* logits =
       nullptr;  // (rows, vocabulary), overwritten by their gradient scale * (softmax - onehot)
   const int32_t* targets = nullptr;  // rows with kIgnoredTarget get gradient zero
-  const float* log_sum = nullptr;
+  const LogitSummary* summary = nullptr;
   const float* scale = nullptr;  // (rows): d loss / d nll
   int64_t rows = 0;
   int64_t vocabulary = 0;

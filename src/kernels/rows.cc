@@ -193,16 +193,13 @@ void gate_backward(const GateBackwardParams& p, Device& device) {
 }
 
 void cross_entropy_forward(const CrossEntropyParams& p, Device& device) {
-  const cpu::KernelTable& k = device.kernels();
-  device.for_pieces(p.rows, rows_per_task(p.vocabulary), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float* logits = p.logits + r * p.vocabulary;
-      k.softmax_statistics(logits, p.vocabulary, p.log_sum + r,
-                           p.entropy == nullptr ? nullptr : p.entropy + r);
-      const int32_t target = p.targets[r];
-      p.nll[r] = target == kIgnoredTarget ? 0.0f : p.log_sum[r] - logits[target];
-    }
-  });
+  logit_summary({p.logits, p.rows, p.vocabulary, p.summary}, device);
+  for (int64_t r = 0; r < p.rows; ++r) {
+    const int32_t target = p.targets[r];
+    p.nll[r] = target == kIgnoredTarget
+                   ? 0.0f
+                   : -p.summary[r].log_probability(p.logits[r * p.vocabulary + target]);
+  }
 }
 
 void cross_entropy_backward(const CrossEntropyBackwardParams& p, Device& device) {
@@ -213,7 +210,8 @@ void cross_entropy_backward(const CrossEntropyBackwardParams& p, Device& device)
       if (p.targets[r] == kIgnoredTarget || p.scale[r] == 0.0f) {
         std::fill(logits, logits + p.vocabulary, 0.0f);
       } else {
-        k.softmax_gradient(logits, p.vocabulary, p.log_sum[r], p.scale[r], p.targets[r]);
+        k.softmax_gradient(logits, p.vocabulary, static_cast<float>(p.summary[r].log_sum),
+                           p.scale[r], p.targets[r]);
       }
     }
   });

@@ -57,7 +57,8 @@ BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape)
     chunk_gradients_ = Buffer<float>(rows * static_cast<size_t>(config.hidden_size));
   }
   chunk_targets_.resize(rows);
-  for (auto* values : {&nll_, &entropy_, &log_sum_, &scale_}) values->resize(rows);
+  for (auto* values : {&nll_, &scale_}) values->resize(rows);
+  summaries_.resize(rows);
 }
 
 MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape) {
@@ -158,9 +159,9 @@ void BatchPass::run_head_chunk(const ModelWeights& weights, const Batch& batch,
       chunk_targets_[static_cast<size_t>(row)] = batch.targets[static_cast<size_t>(token)];
     }
   }
-  const HeadLossParams head = {chunk_states_.data(),  rows,           width,       &weights.head(),
-                               chunk_targets_.data(), logits_.data(), nll_.data(), entropy_.data(),
-                               log_sum_.data()};
+  const HeadLossParams head = {
+      chunk_states_.data(),  rows,           width,       &weights.head(),
+      chunk_targets_.data(), logits_.data(), nll_.data(), summaries_.data()};
   head_loss_forward(head, device);
 
   const auto n = static_cast<size_t>(loops);
@@ -175,13 +176,8 @@ void BatchPass::run_head_chunk(const ModelWeights& weights, const Batch& batch,
       const auto row = static_cast<size_t>((t - first) * count + i);
       nll[at] = nll_[row];
       metrics.nll[at] += static_cast<double>(nll_[row]);
-      metrics.entropy[at] += static_cast<double>(entropy_[row]);
-      if (backward == nullptr) {
-        const float* logits = logits_.data() + static_cast<int64_t>(row) * config_.vocab_size;
-        // The first of equals, as greedy decoding takes it.
-        const auto best = std::max_element(logits, logits + config_.vocab_size) - logits;
-        metrics.right[at] += best == chunk_targets_[row] ? 1 : 0;
-      }
+      metrics.entropy[at] += summaries_[row].entropy;
+      metrics.right[at] += summaries_[row].best == chunk_targets_[row] ? 1 : 0;
     }
     metrics.loss += objective.evaluate({nll, gate, dnll, dgate});
     std::vector<double> log_p(n);

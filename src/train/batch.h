@@ -27,7 +27,7 @@ struct BatchMetrics {
   std::vector<double> nll;      // (T), nats
   std::vector<double> entropy;  // (T): of the next-token distributions, nats
   std::vector<double> exit;     // (T): mass of the exit distribution
-  std::vector<double> right;    // (T): targets that are the most likely token; evaluate() only
+  std::vector<double> right;    // (T): targets that are the most likely token
   double exit_entropy = 0;      // nats
   int64_t first_loop = 0;       // entries of nll and entropy below it were not computed
 
@@ -76,7 +76,8 @@ class BatchPass {
   Buffer<float> chunk_gradients_;  // (rows, E)
   Buffer<float> logits_;           // (rows, V)
   std::vector<int32_t> chunk_targets_;
-  std::vector<float> nll_, entropy_, log_sum_, scale_;
+  std::vector<float> nll_, scale_;
+  std::vector<LogitSummary> summaries_;
 };
 
 }  // namespace looplm

@@ -1,42 +1,28 @@
 #include "experiments/core/prompt_states.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
-#include "infer/parts.h"
-#include "infer/sequence.h"
+#include "looplm/engine.h"
 
 namespace looplm {
 
 Result<std::vector<float>> last_states(Model& model, std::span<const int32_t> prompt,
                                        int64_t loops) {
-  const ModelConfig& config = model.config();
-  const auto size = static_cast<int64_t>(prompt.size());
-  if (size < 1 || size > config.max_positions) {
-    return invalid_argument(
-        fmt::format("a prompt of {} tokens; expected 1 to {}", size, config.max_positions));
+  if (prompt.empty()) return invalid_argument("a prompt of 0 tokens; expected 1 or more");
+  if (loops < 1) return invalid_argument(fmt::format("loops is {}; expected 1 or more", loops));
+  Request request;
+  request.prompt.assign(prompt.begin(), prompt.end());
+  GenerateOptions& o = request.options;
+  o.max_tokens = 0;
+  o.exit.max_loops = loops;
+  o.plan.prompt = ReadLoops::kEvery;
+  o.plan.first = static_cast<int64_t>(prompt.size()) - 1;
+  o.plan.states = true;
+  LOOPLM_ASSIGN_OR_RETURN(const Generation read, generate(model, std::move(request)));
+  std::vector<float> states;
+  for (const LoopReading& loop : read.prompt.front().loops) {
+    states.insert(states.end(), loop.state.begin(), loop.state.end());
   }
-  for (int32_t id : prompt) {
-    if (id < 0 || id >= config.vocab_size) {
-      return invalid_argument(
-          fmt::format("token id {} is out of range; expected 0 to {}", id, config.vocab_size - 1));
-    }
-  }
-  if (loops < 1 || loops > kMaxLoops) {
-    return invalid_argument(fmt::format("loops is {}; expected 1 to {}", loops, kMaxLoops));
-  }
-  Sequence sequence(*model.parts().runner, model.parts().pages, loops, KvPolicy::kFull);
-  const int64_t width = config.hidden_size;
-  std::vector<float> states(static_cast<size_t>(loops * width));
-  const auto observe = [&](const Sequence::ChunkLoop& c) -> Status {
-    if (c.first + c.count == size) {
-      const float* last = c.normed + (c.count - 1) * width;
-      std::copy(last, last + width, states.begin() + c.loop * width);
-    }
-    return {};
-  };
-  LOOPLM_RETURN_IF_ERROR(sequence.read_prompt(prompt, 256, observe));
   return states;
 }
 

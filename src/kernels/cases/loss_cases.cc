@@ -43,15 +43,17 @@ class CrossEntropyCase : public OpCase {
                                 din[0].data());
   }
   void forward(const Floats& in, Floats& out, Device& device) override {
-    log_sum_.resize(static_cast<size_t>(size_.rows));
-    cross_entropy_forward({in[0].data(), targets_.data(), size_.rows, size_.width, out[0].data(),
-                           out[1].data(), log_sum_.data()},
-                          device);
+    summary_.resize(static_cast<size_t>(size_.rows));
+    cross_entropy_forward(
+        {in[0].data(), targets_.data(), size_.rows, size_.width, out[0].data(), summary_.data()},
+        device);
+    for (size_t r = 0; r < summary_.size(); ++r)
+      out[1][r] = static_cast<float>(summary_[r].entropy);
   }
   void backward(const Floats& in, const Floats& dout, Floats& din, Device& device) override {
     din[0] = in[0];
     cross_entropy_backward(
-        {din[0].data(), targets_.data(), log_sum_.data(), dout[0].data(), size_.rows, size_.width},
+        {din[0].data(), targets_.data(), summary_.data(), dout[0].data(), size_.rows, size_.width},
         device);
   }
   // Sums of exponentials over lanes; entropies are differences of numbers of the size of
@@ -65,7 +67,55 @@ class CrossEntropyCase : public OpCase {
  private:
   ref::Size2 size_;
   std::vector<int32_t> targets_;
-  std::vector<float> log_sum_;
+  std::vector<LogitSummary> summary_;
+};
+
+// Figures apart, since each has its own size; ids are exact, or off by more than any tolerance.
+class LogitSummaryCase : public OpCase {
+ public:
+  explicit LogitSummaryCase(ref::Size2 size) : size_(size) {}
+  std::string op() const override { return "logit_summary"; }
+  std::string shape() const override {
+    return fmt::format("rows={} vocabulary={}", size_.rows, size_.width);
+  }
+  std::vector<OpInput> inputs() const override {
+    return {{"logits", size_.rows * size_.width, 1, 3}};
+  }
+  std::vector<int64_t> output_counts() const override {
+    return std::vector<int64_t>(5, size_.rows);  // best, second, log sum, entropy, margin
+  }
+  bool has_backward() const override { return false; }
+  void forward_reference(const Doubles& in, Doubles& out) const override {
+    for (size_t r = 0; r < out[0].size(); ++r) {
+      const ref::LogitSummary s =
+          ref::logit_summary(in[0].data() + static_cast<int64_t>(r) * size_.width, size_.width);
+      out[0][r] = static_cast<double>(s.best);
+      out[1][r] = static_cast<double>(s.second);
+      out[2][r] = s.log_sum;
+      out[3][r] = s.entropy;
+      out[4][r] = s.margin;
+    }
+  }
+  void forward(const Floats& in, Floats& out, Device& device) override {
+    summary_.resize(static_cast<size_t>(size_.rows));
+    logit_summary({in[0].data(), size_.rows, size_.width, summary_.data()}, device);
+    for (size_t r = 0; r < summary_.size(); ++r) {
+      out[0][r] = static_cast<float>(summary_[r].best);
+      out[1][r] = static_cast<float>(summary_[r].second);
+      out[2][r] = static_cast<float>(summary_[r].log_sum);
+      out[3][r] = static_cast<float>(summary_[r].entropy);
+      out[4][r] = static_cast<float>(summary_[r].margin());
+    }
+  }
+  double tolerance() const override { return 100 * 0x1p-24; }
+  OpWork work(OpDirection) const override {
+    const auto elements = static_cast<double>(size_.rows * size_.width);
+    return {12 * elements, 4 * elements};
+  }
+
+ private:
+  ref::Size2 size_;
+  std::vector<LogitSummary> summary_;
 };
 
 class HeadLossCase : public OpCase {
@@ -109,8 +159,7 @@ class HeadLossCase : public OpCase {
     pack_columns(source, head_columns_, device);
     const int64_t chunk = std::min(size_.rows, head_loss_chunk_rows(size_.out));
     logits_ = Buffer<float>(static_cast<size_t>(chunk * size_.out));
-    entropy_.resize(static_cast<size_t>(size_.rows));
-    log_sum_.resize(static_cast<size_t>(size_.rows));
+    summary_.resize(static_cast<size_t>(size_.rows));
   }
   void forward(const Floats& in, Floats& out, Device& device) override {
     for_chunks([&](int64_t begin, int64_t end) {
@@ -148,8 +197,7 @@ class HeadLossCase : public OpCase {
   }
   HeadLossParams params(const Floats& in, int64_t begin, int64_t end, float* nll) {
     return {in[0].data() + begin * size_.in, end - begin,    size_.in,    &head_,
-            targets_.data() + begin,         logits_.data(), nll + begin, entropy_.data() + begin,
-            log_sum_.data() + begin};
+            targets_.data() + begin,         logits_.data(), nll + begin, summary_.data() + begin};
   }
 
   ref::MatmulSize size_;
@@ -159,14 +207,16 @@ class HeadLossCase : public OpCase {
   PackedMatrix head_columns_;
   Buffer<float> logits_;
   std::vector<float> nll_;
-  std::vector<float> entropy_;
-  std::vector<float> log_sum_;
+  std::vector<LogitSummary> summary_;
 };
 
 }  // namespace
 
 void add_loss_cases(bool perf, OpCases& cases) {
   if (perf) {
+    for (ref::Size2 size : {ref::Size2{1, 49152}, {1, 128256}, {64, 49152}}) {
+      cases.push_back(std::make_unique<LogitSummaryCase>(size));
+    }
     cases.push_back(std::make_unique<CrossEntropyCase>(ref::Size2{256, 49152}));
     cases.push_back(std::make_unique<HeadLossCase>(ref::MatmulSize{512, 2048, 49152}, DType::kF32));
     cases.push_back(
@@ -175,7 +225,9 @@ void add_loss_cases(bool perf, OpCases& cases) {
   }
   for (ref::Size2 size : {ref::Size2{1, 1}, {9, 5}, {8, 101}, {3, 4099}}) {
     cases.push_back(std::make_unique<CrossEntropyCase>(size));
+    cases.push_back(std::make_unique<LogitSummaryCase>(size));
   }
+  cases.push_back(std::make_unique<LogitSummaryCase>(ref::Size2{17, 8193}));
   cases.push_back(std::make_unique<HeadLossCase>(ref::MatmulSize{9, 24, 101}, DType::kF32));
   cases.push_back(std::make_unique<HeadLossCase>(ref::MatmulSize{80, 16, 37}, DType::kF32));
 }

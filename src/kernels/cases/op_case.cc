@@ -20,6 +20,7 @@ OpCases test_op_cases() {
   add_row_cases(false, cases);
   add_attention_cases(false, cases);
   add_loss_cases(false, cases);
+  add_sample_cases(false, cases);
   return cases;
 }
 
@@ -29,6 +30,7 @@ OpCases perf_op_cases() {
   add_row_cases(true, cases);
   add_attention_cases(true, cases);
   add_loss_cases(true, cases);
+  add_sample_cases(true, cases);
   return cases;
 }
 

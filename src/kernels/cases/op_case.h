@@ -73,6 +73,7 @@ void add_linear_cases(bool perf, OpCases& cases);
 void add_row_cases(bool perf, OpCases& cases);
 void add_attention_cases(bool perf, OpCases& cases);
 void add_loss_cases(bool perf, OpCases& cases);
+void add_sample_cases(bool perf, OpCases& cases);
 
 // Deterministic values for a case's inputs, rounded as their storage says.
 Floats make_inputs(const OpCase& op, uint64_t seed);

@@ -23,6 +23,7 @@ inline constexpr int64_t kChunk = 256;  // terms summed before a partial sum is 
 // Distance between rows of a chunk of A, in 4-byte slots: the chunk and one cache line, so that
 // rows fall into different cache sets.
 inline constexpr int64_t kRowStride = kChunk + 16;
+inline constexpr int64_t kGroup = 32;  // values that share a maximum in a search for the largest
 inline constexpr int kMaxTileRows = 12;
 inline constexpr int64_t kQuantGroup =
     64;  // terms that share a scale in products of small integers
@@ -100,6 +101,14 @@ struct AdamWArgs {
   float bias_correction2_root = 1;  // sqrt(1 - beta2^step)
 };
 
+// Of part of a row of logits x, with m their maximum: m, sum e^(x - m), sum (x - m) e^(x - m).
+struct SoftmaxPart {
+  float most = 0;  // the largest that is not NaN
+  float sum = 0;   // NaN where a logit is NaN or +infinity
+  float weighted = 0;
+  int32_t finite = 0;  // 1 when every logit is
+};
+
 struct KernelTable {
   Isa isa = Isa::kPortable;
   const char* name = "";
@@ -149,10 +158,27 @@ struct KernelTable {
   double (*sum_of_squares)(const float* x, int64_t n) = nullptr;
   void (*adamw)(const AdamWArgs&) = nullptr;
 
-  // Softmax over a row of logits. Forward: maximum, log of the sum of exponentials, entropy in
-  // nats.
-  void (*softmax_statistics)(const float* logits, int64_t n, float* log_sum,
-                             float* entropy) = nullptr;
+  // The largest value that is not NaN; -infinity of none.
+  float (*maximum)(const float* x, int64_t n) = nullptr;
+  // Index of the first that equals `value`; -1 where none does.
+  int64_t (*find)(const float* x, int64_t n, float value) = nullptr;
+  // Softmax over a row of logits.
+  SoftmaxPart (*softmax_part)(const float* logits, int64_t n) = nullptr;
+  // weights <- e^((x - most) * factor); returns their sum, so n should not be many thousands.
+  float (*softmax_weights)(const float* x, int64_t n, float most, float factor,
+                           float* weights) = nullptr;
+  // Largest values of disjoint groups of at most kGroup, which together are all; returns how many
+  // there are, at most n / kGroup + 1.
+  int64_t (*group_maxima)(const float* x, int64_t n, float* maxima) = nullptr;
+  // Indices of the values >= least, ascending; returns how many. Needs room for n.
+  int64_t (*at_least)(const float* x, int64_t n, float least, int32_t* indices) = nullptr;
+  // The first i with (~words[i] >> 1) < weights[i] * limit; n where there is none.
+  int64_t (*first_below)(const uint32_t* words, const float* weights, int64_t n,
+                         float limit) = nullptr;
+  // philox(key, counter_high, first + b) of base/rng.h for b in [0, blocks), four words each. Needs
+  // room for `blocks` rounded up to a multiple of 8.
+  void (*philox_words)(uint64_t key, uint64_t counter_high, uint64_t first, int64_t blocks,
+                       uint32_t* words) = nullptr;
   // logits <- scale * (softmax(logits) - onehot(target))
   void (*softmax_gradient)(float* logits, int64_t n, float log_sum, float scale,
                            int64_t target) = nullptr;

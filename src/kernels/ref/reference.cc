@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace looplm::ref {
 
@@ -170,19 +171,63 @@ void attention_backward(const double* q, const double* k, const double* v, const
   }
 }
 
+LogitSummary logit_summary(const double* logits, int64_t vocabulary) {
+  LogitSummary s;
+  for (int64_t i = 0; i < vocabulary; ++i) {
+    if (s.best < 0 || logits[i] > logits[s.best]) s.best = i;
+  }
+  for (int64_t i = 0; i < vocabulary; ++i) {
+    if (i != s.best && (s.second < 0 || logits[i] > logits[s.second])) s.second = i;
+  }
+  double total = 0;
+  for (int64_t i = 0; i < vocabulary; ++i) total += std::exp(logits[i] - logits[s.best]);
+  s.log_sum = logits[s.best] + std::log(total);
+  for (int64_t i = 0; i < vocabulary; ++i) {
+    const double p = std::exp(logits[i] - s.log_sum);
+    if (p > 0) s.entropy -= p * (logits[i] - s.log_sum);
+  }
+  s.margin = std::exp(logits[s.best] - s.log_sum) -
+             (s.second < 0 ? 0 : std::exp(logits[s.second] - s.log_sum));
+  return s;
+}
+
+int64_t sample(const double* logits, const double* noise, int64_t vocabulary,
+               const SampleSettings& settings) {
+  std::vector<int64_t> kept(static_cast<size_t>(vocabulary));
+  std::iota(kept.begin(), kept.end(), 0);
+  std::stable_sort(kept.begin(), kept.end(),
+                   [&](int64_t a, int64_t b) { return logits[a] > logits[b]; });
+  const double best = logits[kept[0]];
+  if (settings.temperature == 0) return kept[0];
+  const auto weight = [&](int64_t token) {
+    return std::exp((logits[token] - best) / settings.temperature);
+  };
+  if (settings.top_k > 0 && settings.top_k < vocabulary) {
+    kept.resize(static_cast<size_t>(settings.top_k));
+  }
+  double total = 0, sum = 0;
+  for (int64_t token : kept) total += weight(token);
+  size_t count = 0;
+  while (count < kept.size() && (settings.top_p == 1 || sum < settings.top_p * total)) {
+    sum += weight(kept[count++]);
+  }
+  kept.resize(count);
+  int64_t chosen = kept[0];
+  const auto value = [&](int64_t token) {
+    return (logits[token] - best) / settings.temperature + noise[token];
+  };
+  for (int64_t token : kept) {
+    if (weight(token) >= settings.min_p && value(token) > value(chosen)) chosen = token;
+  }
+  return chosen;
+}
+
 void cross_entropy(const double* logits, const int32_t* targets, Size2 size, double* nll,
                    double* entropy) {
   for (int64_t r = 0; r < size.rows; ++r, logits += size.width) {
-    const double most = *std::max_element(logits, logits + size.width);
-    double total = 0, weighted = 0;
-    for (int64_t i = 0; i < size.width; ++i) {
-      const double e = std::exp(logits[i] - most);
-      total += e;
-      weighted += e * (logits[i] - most);
-    }
-    const double log_sum = most + std::log(total);
-    nll[r] = targets[r] < 0 ? 0 : log_sum - logits[targets[r]];
-    entropy[r] = std::log(total) - weighted / total;
+    const LogitSummary s = logit_summary(logits, size.width);
+    nll[r] = targets[r] < 0 ? 0 : s.log_sum - logits[targets[r]];
+    entropy[r] = s.entropy;
   }
 }
 

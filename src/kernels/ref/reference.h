@@ -51,6 +51,26 @@ void attention(const double* q, const double* k, const double* v, const Attentio
 void attention_backward(const double* q, const double* k, const double* v, const double* dout,
                         const AttentionSize& size, double* dq, double* dk, double* dv);
 
+struct LogitSummary {
+  int64_t best = -1;  // of equals the lowest id
+  int64_t second = -1;
+  double log_sum = 0;
+  double entropy = 0;
+  double margin = 0;
+};
+LogitSummary logit_summary(const double* logits, int64_t vocabulary);
+
+struct SampleSettings {
+  double temperature = 1;
+  int64_t top_k = 0;
+  double top_p = 1;
+  double min_p = 0;
+};
+// The token with the greatest sum of logit / temperature and noise among those that the rule of
+// kernels/sample.h keeps. noise (vocabulary).
+int64_t sample(const double* logits, const double* noise, int64_t vocabulary,
+               const SampleSettings& settings);
+
 void cross_entropy(const double* logits, const int32_t* targets, Size2 size, double* nll,
                    double* entropy);
 // Gradient of sum(scale * nll).

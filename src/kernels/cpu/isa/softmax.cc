@@ -13,39 +13,73 @@ constexpr int kVectorsPerPanel = static_cast<int>(kPanel) / kLanes;
 float row_maximum(const float* x, int64_t n) {
   V most = set1(kMinusInfinity);
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) most = maximum(most, load(x + i));
+  for (; i + kLanes <= n; i += kLanes) most = maximum(load(x + i), most);
   float result = max_lanes(most);
   for (; i < n; ++i) result = x[i] > result ? x[i] : result;
   return result;
 }
 
-// With s the logits, m their maximum and Z = sum exp(s - m): log sum = m + log Z, and the entropy
-// of the softmax is log Z - sum exp(s - m) (s - m) / Z.
-void softmax_statistics(const float* logits, int64_t n, float* log_sum, float* entropy) {
-  const float most = row_maximum(logits, n);
-  const V mv = set1(most);
-  V z[2] = {};
+int64_t find(const float* x, int64_t n, float value) {
+  constexpr int64_t kStep = 4 * kLanes;
+  const V wanted = set1(value);
+  int64_t i = 0;
+  for (; i + kStep <= n; i += kStep) {
+    VI hits = {};
+    for (int64_t k = 0; k < kStep; k += kLanes) hits |= load(x + i + k) == wanted;
+    if (lane_mask(hits) != 0) break;
+  }
+  for (; i < n; ++i) {
+    if (x[i] == value) return i;
+  }
+  return -1;
+}
+
+// NaN if there is one, else 0.
+float nan_among(const float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (x[i] != x[i]) return x[i];
+  }
+  return 0;
+}
+
+SoftmaxPart softmax_part(const float* logits, int64_t n) {
+  SoftmaxPart part;
+  part.most = row_maximum(logits, n);
+  if (part.most == kMinusInfinity) {
+    part.sum = nan_among(logits, n);
+    part.weighted = part.sum;
+    return part;
+  }
+  const V most = set1(part.most);
+  // Far below where the exponential is 0: there -infinity times 0 would be NaN.
+  const V floor = set1(-200.0f);
+  V sum[2] = {};
   V weighted[2] = {};
+  V zero[2] = {};  // becomes NaN at a logit that is not finite
   int64_t i = 0;
   for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
     for (int k = 0; k < 2; ++k) {
-      const V d = load(logits + i + k * kLanes) - mv;
+      const V x = load(logits + i + k * kLanes);
+      const V d = x - most;
       const V e = exponential(d);
-      z[k] = z[k] + e;
-      weighted[k] = fma(e, d, weighted[k]);
+      sum[k] = sum[k] + e;
+      weighted[k] = fma(e, maximum(d, floor), weighted[k]);
+      zero[k] = fma(x, V{}, zero[k]);
     }
   }
   for_vectors(n - i, [&](int64_t j, int64_t lanes) {
-    V d = set1(kMinusInfinity);
-    for (int64_t k = 0; k < lanes; ++k) d[k] = logits[i + j + k] - most;
+    const V x = load_some(logits + i + j, lanes);
+    V d = x - most;
+    for (int64_t k = lanes; k < kLanes; ++k) d[k] = kMinusInfinity;
     const V e = exponential(d);
-    z[0] = z[0] + e;
-    for (int64_t k = 0; k < lanes; ++k) weighted[0][k] += e[k] * d[k];
+    sum[0] = sum[0] + e;
+    weighted[0] = fma(e, maximum(d, floor), weighted[0]);
+    zero[0] = fma(x, V{}, zero[0]);
   });
-  const float total = sum_lanes(z[0] + z[1]);
-  const float log_total = logf(total);
-  *log_sum = most + log_total;
-  if (entropy != nullptr) *entropy = log_total - sum_lanes(weighted[0] + weighted[1]) / total;
+  part.sum = sum_lanes(sum[0] + sum[1]);
+  part.weighted = sum_lanes(weighted[0] + weighted[1]);
+  part.finite = sum_lanes(zero[0] + zero[1]) == 0;
+  return part;
 }
 
 void softmax_gradient(float* logits, int64_t n, float log_sum, float scale, int64_t target) {
@@ -111,7 +145,9 @@ void softmax_block_backward(const float* p, float* dp, float delta, float scale)
 }  // namespace
 
 void add_softmax_kernels(KernelTable& table) {
-  table.softmax_statistics = softmax_statistics;
+  table.maximum = row_maximum;
+  table.find = find;
+  table.softmax_part = softmax_part;
   table.softmax_gradient = softmax_gradient;
   table.softmax_block = softmax_block;
   table.sum_panel = sum_panel;

@@ -75,6 +75,7 @@ LOOPLM_INLINE V fma(V a, V b, V c) {
 #endif
 }
 
+// b where a is NaN.
 LOOPLM_INLINE V maximum(V a, V b) {
 #if defined(__AVX512F__)
   return _mm512_max_ps(a, b);
@@ -82,6 +83,19 @@ LOOPLM_INLINE V maximum(V a, V b) {
   return _mm256_max_ps(a, b);
 #else
   return a > b ? a : b;
+#endif
+}
+
+// A bit per lane in which a comparison held, lane 0 lowest.
+LOOPLM_INLINE uint32_t lane_mask(VI held) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(held));
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(held)));
+#else
+  uint32_t mask = 0;
+  for (int i = 0; i < kLanes; ++i) mask |= static_cast<uint32_t>(held[i]) & (1u << i);
+  return mask;
 #endif
 }
 

@@ -1,6 +1,6 @@
 # looplm_sources(OUT ROOT FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include up to four
 # sources of a folder each, so that the headers are read once for the four: half of the time of compiling. A source with compile options of
-# its own stays alone. Sources are named relative to ROOT, one of the include directories, so that the compiler cache serves other
+# its own, or whose names would clash, stays alone. Sources are named relative to ROOT, one of the include directories, so that the compiler cache serves other
 # checkouts too.
 function(looplm_sources out root)
   set(compiled "")
@@ -8,7 +8,8 @@ function(looplm_sources out root)
   set(count 0)
   foreach(file ${ARGN})
     get_source_file_property(own_options ${file} COMPILE_OPTIONS)
-    if(own_options OR NOT LOOPLM_UNITY)
+    get_source_file_property(alone ${file} SKIP_UNITY_BUILD_INCLUSION)
+    if(own_options OR alone OR NOT LOOPLM_UNITY)
       list(APPEND compiled ${file})
       continue()
     endif()

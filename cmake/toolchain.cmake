@@ -12,6 +12,9 @@ endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
                     -Woverloaded-virtual -Wundef)
+if(LOOPLM_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-subobject-linkage)  # it takes a source that is included for a header
+endif()
 if(LOOPLM_WERROR)
   add_compile_options(-Werror)
 endif()

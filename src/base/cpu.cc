@@ -62,8 +62,8 @@ Result<Isa> choose_isa() {
   for (Isa isa : isas) {
     if (std::string_view(forced) == isa_name(isa)) return isa;
   }
-  return invalid_argument(
-      fmt::format("LOOPLM_ISA is '{}'; this processor and build have: {}", forced, joined_names(isas)));
+  return invalid_argument(fmt::format("LOOPLM_ISA is '{}'; this processor and build have: {}",
+                                      forced, joined_names(isas)));
 }
 
 Result<int> choose_thread_count(int requested) {

@@ -9,7 +9,6 @@
 namespace looplm {
 namespace {
 
-
 Status check_options(const Json& node) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(node, "type", "BPE"));
   if (type != "BPE") {

@@ -97,6 +97,20 @@ LOOPLM_INLINE VL multiply_lower(VL a, VL b) {
 #endif
 }
 
+// Lanes of `a` (below kLongLanes) and `b` (from there on), as `order` names them.
+LOOPLM_INLINE VL interleaved(VL a, VL b, VL order) {
+#if defined(__clang__)  // has no shuffle by a vector; the fuzz targets alone are built with it
+  VL out = {};
+  for (int k = 0; k < kLongLanes; ++k) {
+    const auto lane = static_cast<int>(order[k]);
+    out[k] = lane < kLongLanes ? a[lane] : b[lane - kLongLanes];
+  }
+  return out;
+#else
+  return __builtin_shuffle(a, b, order);
+#endif
+}
+
 // A block per lane; the words of base/rng.h's philox() are the lower halves, and what the upper
 // ones hold does not matter.
 void philox_words(uint64_t key, uint64_t counter_high, uint64_t first, int64_t blocks,
@@ -125,8 +139,8 @@ void philox_words(uint64_t key, uint64_t counter_high, uint64_t first, int64_t b
     }
     const VL first_words = (c0 & 0xffffffffu) | (c1 << 32);
     const VL last_words = (c2 & 0xffffffffu) | (c3 << 32);
-    const VL out[2] = {__builtin_shuffle(first_words, last_words, low),
-                       __builtin_shuffle(first_words, last_words, high)};
+    const VL out[2] = {interleaved(first_words, last_words, low),
+                       interleaved(first_words, last_words, high)};
     memcpy(words + 4 * b, out, sizeof(out));
   }
 }

@@ -16,7 +16,7 @@ if(LOOPLM_EXPERIMENTS)
 endif()
 
 # The layers as one archive: a program that links it needs none of our targets, only the libraries that find_dependency brings.
-add_library(looplm_library STATIC)
+add_library(looplm_library STATIC ${looplm_isa_objects})
 add_library(looplm::looplm ALIAS looplm_library)
 set_target_properties(looplm_library PROPERTIES OUTPUT_NAME looplm EXPORT_NAME looplm LINKER_LANGUAGE CXX)
 foreach(layer base tensor kernels text grammar chat model infer train)

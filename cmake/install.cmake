@@ -6,6 +6,7 @@ set(data ${CMAKE_INSTALL_DATADIR}/looplm)
 install(TARGETS looplm COMPONENT program)
 install(DIRECTORY models/small DESTINATION ${data}/models COMPONENT program)
 install(DIRECTORY tasks DESTINATION ${data} COMPONENT program)
+install(FILES models/recipe/held-out.jsonl DESTINATION ${data}/models/recipe COMPONENT program)  # of the tasks of sums
 install(FILES packaging/completion.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
         RENAME looplm COMPONENT program)
 install(FILES packaging/looplm.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
@@ -13,6 +14,7 @@ install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPO
 if(LOOPLM_EXPERIMENTS)
   install(TARGETS looplm-experiment COMPONENT experiment OPTIONAL)
   install(DIRECTORY studies DESTINATION ${data} COMPONENT experiment)
+  install(FILES models/recipe/held-out-glosses.txt DESTINATION ${data}/models/recipe COMPONENT experiment)
 endif()
 
 # The layers as one archive: a program that links it needs none of our targets, only the libraries that find_dependency brings.

@@ -1,7 +1,7 @@
 # looplm_sources(OUT ROOT FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include up to four
 # sources of a folder each, so that the headers are read once for the four: half of the time of compiling. A source with compile options of
-# its own, or whose names would clash, stays alone. Sources are named relative to ROOT, one of the include directories, so that the compiler cache serves other
-# checkouts too.
+# its own, or with SKIP_UNITY_BUILD_INCLUSION because its names would clash, stays alone. Sources are named relative to ROOT, one of the
+# include directories, so that the compiler cache serves other checkouts too.
 function(looplm_sources out root)
   set(compiled "")
   set(CONTENT "")

@@ -1,4 +1,6 @@
 // /v1/chat/completions: answers to conversations, with reasoning and tool calls.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "chat/tool_grammar.h"
@@ -256,10 +258,15 @@ void read_tools(Fields& f, Conversation& c) {
     if (choice->is_object()) {
       Fields named(*choice, "tool_choice");
       named.one_of("type", "function", {"function"});
-      Fields function(named.has("function") ? *named.find("function") : OrderedJson(),
-                      "tool_choice.function");
+      Fields function = named.inner("function");
       c.tool_grammar.only = function.text("name", "");
       if (c.tool_grammar.only.empty()) function.wrong("name", "is missing");
+      const auto is_named = [&](const ChatTool& t) { return t.name == c.tool_grammar.only; };
+      if (!c.tool_grammar.only.empty() &&
+          std::none_of(c.render.tools.begin(), c.render.tools.end(), is_named)) {
+        function.wrong("name", fmt::format("is '{}'; expected the name of one of the tools",
+                                           c.tool_grammar.only));
+      }
       named.adopt(function);
       f.adopt(named);
       c.tool_choice = "required";
@@ -364,7 +371,15 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   } else if (f.integer("top_logprobs", 0, 0, kMostTopTokens) > 0) {
     f.wrong("top_logprobs", "needs \"logprobs\": true");
   }
-  f.refuse("audio", "the model writes text");
+  for (const char* name : {"audio", "web_search_options"}) {
+    f.refuse(name, "the model reads and writes text alone");
+  }
+  f.refuse("modalities", "the model writes text alone", OrderedJson::array({"text"}));
+  f.refuse("echo", "a conversation is not repeated", false);
+  f.refuse("chat_template", "the server's own is used");
+  for (const char* name : {"prompt", "suffix", "best_of", "documents"}) {
+    f.refuse(name, "a conversation stands in messages");
+  }
   Conversation c = read_conversation(f, served);
   if (f.failed()) return call.refuse(f.error());
 
@@ -406,7 +421,9 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   if (!requests.ok()) {
     ApiError error = api_error_of(requests.status());
     error.param = "messages";
-    error.code = "context_length_exceeded";
+    if (requests.status().code() == StatusCode::kInvalidArgument) {
+      error.code = "context_length_exceeded";
+    }
     return call.refuse(error);
   }
   Exchange::begin(context.exchange, std::move(requests).value(), 1, r.stream,

@@ -209,7 +209,10 @@ void serve_completions(const ApiContext& context, const ApiCall& call) {
     options.log_probabilities = value.is_boolean() ? (value.get<bool>() ? 1 : -1)
                                                    : f.integer("logprobs", 0, 0, kMostTopTokens);
   }
-  f.refuse("suffix", "looped models complete from the left");
+  f.refuse("suffix", "text is completed from the left", "");
+  for (const char* name : {"messages", "tools", "top_logprobs"}) {
+    f.refuse(name, "it belongs to /v1/chat/completions", OrderedJson::array());
+  }
   if (f.integer("best_of", r.choices, 1, 128) != r.choices) {
     f.wrong("best_of", "differs from n; expected the same number");
   }
@@ -229,7 +232,9 @@ void serve_completions(const ApiContext& context, const ApiCall& call) {
   if (!requests.ok()) {
     ApiError error = api_error_of(requests.status());
     error.param = "prompt";
-    error.code = "context_length_exceeded";
+    if (requests.status().code() == StatusCode::kInvalidArgument) {
+      error.code = "context_length_exceeded";
+    }
     return call.refuse(error);
   }
   Exchange::begin(context.exchange, std::move(requests).value(), prompts.size(), r.stream,

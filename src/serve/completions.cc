@@ -158,13 +158,16 @@ class CompletionFormat : public AnswerFormat {
     const auto add = [&](int32_t id, const LoopReading* reading, double value) {
       const std::string name = token_name(served_, id);
       names.push_back(name);
-      values.push_back(std::isfinite(value) ? OrderedJson(value) : OrderedJson());
+      values.push_back(std::isnan(value) ? OrderedJson()
+                                         : OrderedJson(told_log_probability(value)));
       OrderedJson top = OrderedJson::object();
       if (reading != nullptr) {
-        for (const TopToken& t : reading->top) top[token_name(served_, t.id)] = t.log_probability;
+        for (const TopToken& t : reading->top) {
+          top[token_name(served_, t.id)] = told_log_probability(t.log_probability);
+        }
       }
       // The token itself is listed too, as OpenAI does.
-      if (reading != nullptr && std::isfinite(value)) top.emplace(name, value);
+      if (reading != nullptr) top.emplace(name, told_log_probability(value));
       tops.push_back(reading == nullptr ? OrderedJson() : std::move(top));
       offsets.push_back(offset);
       offset += character_count(served_, id);

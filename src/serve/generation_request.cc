@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "grammar/gbnf.h"
+#include "grammar/json_parts.h"
 #include "grammar/json_schema.h"
 #include "grammar/pattern.h"
 #include "infer/exit_rule.h"
@@ -288,15 +289,15 @@ void read_grammar(Fields& f, const ServedModel& served, GenerationRequest& r) {
     if (const OrderedJson* schema = f.find(name)) add_schema(f, name, *schema, found);
   }
   if (const OrderedJson* choices = f.find("guided_choice")) {
-    std::vector<ExpressionPtr> texts;
+    std::vector<std::string> texts;
     for (const OrderedJson& one : *choices) {
       if (!choices->is_array() || !one.is_string()) {
         return f.wrong_value("guided_choice", *choices, "a list of texts");
       }
-      texts.push_back(text(one.get<std::string>()));
+      texts.push_back(one.get<std::string>());
     }
     found.push_back({"guided_choice", "choice " + dump_json(*choices),
-                     [texts] { return Result<Grammar>(single_rule(choice(texts))); }});
+                     [texts] { return Result<Grammar>(single_rule(one_of_texts(texts))); }});
   }
   if (f.failed() || found.empty()) return;
   if (found.size() > 1) {
@@ -359,7 +360,7 @@ void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequ
     Fields inner(*options, "stream_options");
     r.stream_usage = inner.boolean("include_usage", false);
     f.adopt(inner);
-    if (!r.stream) f.wrong("stream_options", "needs \"stream\": true");
+    if (!r.stream && r.stream_usage) f.wrong("stream_options", "needs \"stream\": true");
   }
   read_sampling(f, r.options.sampling, vocabulary);
   read_stops(f, r.options, vocabulary);

@@ -153,6 +153,8 @@ class Server::Impl {
     post("/apply-template", serve_apply_template);
     routes_["/props"] = {"GET", nullptr,
                          [this](const ApiCall& c) { c.answer(props_json(served_)); }};
+    routes_["/tokenizer_info"] = {
+        "GET", nullptr, [this](const ApiCall& c) { c.answer(tokenizer_info_json(served_)); }};
     routes_["/metrics"] = {
         "GET", nullptr, [this](const ApiCall& c) {
           c.reply->send(

@@ -285,6 +285,28 @@ TEST_F(ServerTest, AnswersObeyTheirGrammar) {
   }
 }
 
+TEST_F(ServerTest, HardGrammarsAreObeyedInTime) {
+  start();
+  // Thousands of readings at once.
+  std::string words;
+  for (int i = 0; i < 5000; ++i) words += (i == 0 ? "w" : "|w") + std::to_string(i);
+  OrderedJson body = {{"prompt", "7-2*3="}, {"max_tokens", 12}, {"seed", 3}, {"regex", words}};
+  EXPECT_TRUE(complete(body)["choices"][0]["text"].get<std::string>().starts_with("w"));
+  // Rules that are defined from the last to the first.
+  std::string chain;
+  for (int i = 0; i < 20'000; ++i) chain += fmt::format("r{} ::= r{}\n", i, i + 1);
+  body.erase("regex");
+  body["grammar"] = chain + "r20000 ::= \"a\"\nroot ::= r0";
+  EXPECT_EQ(complete(body)["choices"][0]["text"], "a");
+  // Impossible tokens have a finite log-probability.
+  body["grammar"] = "root ::= \"zq\"";
+  body["logprobs"] = 20;
+  const OrderedJson answer = complete(body);
+  for (const OrderedJson& value : answer["choices"][0]["logprobs"]["token_logprobs"]) {
+    EXPECT_TRUE(value.is_number()) << answer;
+  }
+}
+
 TEST_F(ServerTest, WrongRequestsAreNamed) {
   start();
   const std::vector<std::pair<std::string, std::string>> cases = {

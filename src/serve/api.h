@@ -16,6 +16,7 @@ struct ApiContext {
   const ServedModel& served;
   ExchangeServices& exchange;
   int64_t max_tokens = 0;  // at most, of one request; 0: what the context allows
+  double max_seconds = 0;  // the same of time; 0: no limit
 };
 
 // A request whose body has been read as JSON and whose client has been let in.

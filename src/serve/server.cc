@@ -11,6 +11,8 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include "infer/parts.h"
+#include "kernels/attention.h"
 #include "serve/api.h"
 #include "serve/openapi.h"
 
@@ -104,6 +106,9 @@ class Server::Impl {
       return invalid_argument(fmt::format("a context of {} positions; the model has {}",
                                           served_.context, config.max_positions));
     }
+    EngineOptions engine = options_.engine;
+    if (options.kv_bytes > 0) engine.kv_bytes = options.kv_bytes;
+    LOOPLM_RETURN_IF_ERROR(fit_context(model, engine.kv_bytes));
     served_.speculate = config.loops > 1 ? options.speculate : SpeculateOptions{};
     served_.chat = options.chat;
     for (const EndOfText& end : model.ends_of_text()) served_.end_ids.push_back(end.id);
@@ -111,7 +116,7 @@ class Server::Impl {
       served_.grammars =
           std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
     }
-    runner_.emplace(model, options_.engine, options_.request_limit);
+    runner_.emplace(model, engine, options_.request_limit);
     exchange_.emplace(ExchangeServices{*runner_, texts_, metrics_, options_.ping_every});
     ready_.store(true, std::memory_order_release);
     return {};
@@ -133,6 +138,22 @@ class Server::Impl {
     std::function<void(const ApiCall&)> immediate{};  // without
     bool open = false;                                // without a key, and while loading
   };
+
+  // A request of the whole context must fit alone, at the model's loops.
+  Status fit_context(Model& model, uint64_t kv_bytes) {
+    if (kv_bytes == 0) return {};
+    const ModelConfig& config = model.config();
+    const auto per_page =
+        model.parts().pages.page_bytes() * static_cast<uint64_t>(config.layers * config.loops);
+    const auto pages = static_cast<int64_t>(kv_bytes / per_page);
+    if (pages < 1) {
+      return invalid_argument(
+          fmt::format("{} bytes for keys and values; expected {} at least, for {} positions",
+                      kv_bytes, per_page, kPagePositions));
+    }
+    served_.context = std::min(served_.context, pages * kPagePositions);
+    return {};
+  }
 
   void add_routes() {
     const auto post = [this](const std::string& path, Handler handler) {
@@ -211,7 +232,7 @@ class Server::Impl {
         Result<OrderedJson> json = parse_ordered_json(body, "the request's body");
         if (!json.ok()) return api.refuse(api_error_of(json.status()));
         api.body = std::move(json).value();
-        handler({served_, *exchange_, options_.max_tokens}, api);
+        handler({served_, *exchange_, options_.max_tokens, options_.max_seconds}, api);
       } catch (const std::exception& error) {
         api.refuse({.status = 500, .message = std::string("internal error: ") + error.what()});
       }

@@ -82,6 +82,12 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
   return speculate;
 }
 
+// A full disk, or a reader that has gone, costs the line and not the server.
+void say(std::FILE* file, const std::string& line) {
+  std::fprintf(file, "%s\n", line.c_str());
+  std::fflush(file);
+}
+
 // Each connection takes a file descriptor.
 void raise_descriptor_limit(int64_t connections) {
   rlimit limit{};
@@ -142,7 +148,7 @@ Status serve(const ServeCommandOptions& o) {
   if (o.log == "requests") {
     options.log = [log_mutex](const std::string& line) {
       const std::lock_guard lock(*log_mutex);
-      std::fprintf(stderr, "%s\n", line.c_str());  // a full disk costs the log, not the answer
+      say(stderr, line);
     };
   }
   raise_descriptor_limit(o.connections);
@@ -153,14 +159,13 @@ Status serve(const ServeCommandOptions& o) {
   ServedModelOptions served{.speculate = guess, .chat = nullptr, .kv_bytes = kv_bytes(o.kv_gib)};
   if (const Tokenizer* tokenizer = model->tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *tokenizer));
-    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
   LOOPLM_RETURN_IF_ERROR(server->serve(*model, served));
   const bool v6 = o.host.find(':') != std::string::npos;
-  fmt::print("listening on {}://{}:{}\n", o.certificate.empty() ? "http" : "https",
-             v6 ? "[" + o.host + "]" : o.host, server->port());
-  std::fflush(stdout);
+  say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
+                          v6 ? "[" + o.host + "]" : o.host, server->port()));
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   server->drain(milliseconds_of(o.drain_seconds));

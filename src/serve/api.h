@@ -16,6 +16,7 @@ struct ApiContext {
   const ServedModel& served;
   ExchangeServices& exchange;
   int64_t max_tokens = 0;  // at most, of one request; 0: what the context allows
+  double max_seconds = 0;  // the same of time; 0: no limit
 };
 
 // A request whose body has been read as JSON and whose client has been let in.
@@ -37,6 +38,7 @@ void serve_apply_template(const ApiContext& context, const ApiCall& call);
 
 OrderedJson models_json(const ServedModel& served);
 OrderedJson model_json(const ServedModel& served);
+OrderedJson tokenizer_info_json(const ServedModel& served);
 OrderedJson props_json(const ServedModel& served);
 
 // A new name for an answer: "cmpl-" and 24 random letters and digits.

@@ -11,6 +11,7 @@
 
 #include "serve/api.h"
 #include "serve/openapi.h"
+#include "serve/page.h"
 
 namespace looplm {
 namespace {
@@ -159,6 +160,10 @@ class Server::Impl {
         }};
     routes_["/openapi.json"] = {"GET", nullptr, [](const ApiCall& c) { c.answer(openapi_json()); },
                                 true};
+    for (const EmbeddedFile& file : page_files()) {
+      routes_[page_path(file.name)] = {
+          "GET", nullptr, [&file](const ApiCall& c) { send_page_file(file, *c.reply); }, true};
+    }
     const Route health = {
         "GET", nullptr,
         [this](const ApiCall& c) {

@@ -9,16 +9,17 @@
 namespace looplm {
 namespace {
 
-constexpr size_t kMostPrompts = 1024;
-
-void send_json(HttpReply& reply, int status, const OrderedJson& json) {
-  reply.send(status, {{"Content-Type", "application/json"}}, dump_json(json));
-}
+constexpr size_t kMostPrompts = 2048;       // OpenAI's, of embeddings
+constexpr int64_t kMostGenerations = 4096;  // of one call: prompts times choices
 
 }  // namespace
 
-void ApiCall::answer(const OrderedJson& json) const { send_json(*reply, 200, json); }
-void ApiCall::refuse(const ApiError& error) const { send_json(*reply, error.status, error.json()); }
+void ApiCall::answer(const OrderedJson& json) const {
+  reply->send(200, {{"Content-Type", "application/json"}}, dump_json(json));
+}
+void ApiCall::refuse(const ApiError& error) const {
+  reply->send(error.status, error.headers(), dump_json(error.json()));
+}
 
 std::string random_id(const std::string& prefix) {
   static constexpr char kLetters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -38,6 +39,12 @@ int64_t now_seconds() {
 Result<std::vector<Request>> make_requests(const ApiContext& context, const GenerationRequest& r,
                                            const std::vector<std::vector<int32_t>>& prompts) {
   const ServedModel& served = context.served;
+  const int64_t count = static_cast<int64_t>(prompts.size()) * r.choices;
+  if (count > kMostGenerations) {
+    return unsupported(
+        fmt::format("{} prompts with {} answers each are {} generations; expected at most {}",
+                    prompts.size(), r.choices, count, kMostGenerations));
+  }
   std::vector<Request> requests;
   for (const std::vector<int32_t>& prompt : prompts) {
     const auto length = static_cast<int64_t>(prompt.size());

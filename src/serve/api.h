@@ -37,6 +37,7 @@ void serve_apply_template(const ApiContext& context, const ApiCall& call);
 
 OrderedJson models_json(const ServedModel& served);
 OrderedJson model_json(const ServedModel& served);
+OrderedJson tokenizer_info_json(const ServedModel& served);
 OrderedJson props_json(const ServedModel& served);
 
 // A new name for an answer: "cmpl-" and 24 random letters and digits.

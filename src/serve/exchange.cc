@@ -96,13 +96,10 @@ void Exchange::submit(std::vector<Request> requests) {
       services_.runner.submit(std::move(requests));
   if (tickets.empty()) {
     services_.metrics.refused();
-    reply_->send(429, {{"Content-Type", "application/json"}, {"Retry-After", "1"}},
-                 dump_json(format_->error(
-                     {.status = 429,
-                      .message = fmt::format("{} requests run or wait already; try again later",
-                                             services_.runner.requests()),
-                      .code = "queue_full"})));
-    return;
+    return fail({.status = 429,
+                 .message = fmt::format("{} requests run or wait already; try again later",
+                                        services_.runner.requests()),
+                 .code = "queue_full"});
   }
   services_.metrics.began(static_cast<int64_t>(count));
   bool cancelled = false;
@@ -220,8 +217,7 @@ void Exchange::fail(const ApiError& error) {
   over_ = true;
   cancel();
   if (!begun_) {
-    reply_->send(error.status, {{"Content-Type", "application/json"}},
-                 dump_json(format_->error(error)));
+    reply_->send(error.status, error.headers(), dump_json(format_->error(error)));
     return;
   }
   send({{"", format_->error(error)}});

@@ -4,6 +4,8 @@
 #include <map>
 #include <optional>
 
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/string.hpp>
 #include <fmt/format.h>
 #include <openssl/crypto.h>
@@ -152,6 +154,8 @@ class Server::Impl {
     post("/apply-template", serve_apply_template);
     routes_["/props"] = {"GET", nullptr,
                          [this](const ApiCall& c) { c.answer(props_json(served_)); }};
+    routes_["/tokenizer_info"] = {
+        "GET", nullptr, [this](const ApiCall& c) { c.answer(tokenizer_info_json(served_)); }};
     routes_["/metrics"] = {
         "GET", nullptr, [this](const ApiCall& c) {
           c.reply->send(
@@ -191,23 +195,23 @@ class Server::Impl {
           log_request(method, path, peer, status, began);
         });
     ApiCall api{.body = {}, .tenant = {}, .reply = reply};
-    if (call.method == "OPTIONS" && !cors.empty()) {
-      return reply->send(
-          204,
-          {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
-           {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"},
-           {"Access-Control-Max-Age", "86400"}},
-          "");
-    }
+    if (call.method == "OPTIONS") return answer_options(call, !cors.empty(), *reply);
     const Route* route = find_route(call, api);
     if (route == nullptr) return;
+    if (const std::string_view coding = call.header("content-encoding");
+        !coding.empty() && !boost::beast::iequals({coding.data(), coding.size()}, "identity")) {
+      return api.refuse({.status = 415,
+                         .message = fmt::format("Content-Encoding is '{}'; expected a body as it "
+                                                "is, without one",
+                                                coding)});
+    }
     if (!route->open && !let_in(call, api)) return;
     if (!route->open && !ready_.load(std::memory_order_acquire)) {
       return api.refuse({.status = 503, .message = "the model is loading", .code = "loading"});
     }
     if (route->immediate) return route->immediate(api);
-    front_->post([this, handler = route->handler, api = std::move(api),
-                  body = std::move(call.body)]() mutable {
+    boost::asio::post(*front_, [this, handler = route->handler, api = std::move(api),
+                                body = std::move(call.body)]() mutable {
       try {
         Result<OrderedJson> json = parse_ordered_json(body, "the request's body");
         if (!json.ok()) return api.refuse(api_error_of(json.status()));
@@ -219,11 +223,43 @@ class Server::Impl {
     });
   }
 
-  const Route* find_route(const HttpCall& call, const ApiCall& api) {
-    std::string path = call.path;
+  std::map<std::string, Route>::const_iterator route_at(std::string path) const {
     if (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    const auto found = routes_.find(path);
+    return routes_.find(path);
+  }
+
+  static std::string methods_of(const Route& route) {
+    return route.method == "GET" ? "GET, HEAD, OPTIONS" : route.method + ", OPTIONS";
+  }
+
+  // Which methods there are, and to a browser which headers a page may send.
+  void answer_options(const HttpCall& call, bool allowed_origin, HttpReply& reply) const {
+    const auto route = route_at(call.path);
+    const std::string methods =
+        route == routes_.end() ? "GET, HEAD, POST, OPTIONS" : methods_of(route->second);
+    HttpHeaders headers = {{"Allow", methods}};
+    if (allowed_origin) {
+      const std::string_view wanted = call.header("access-control-request-headers");
+      headers.emplace_back("Access-Control-Allow-Methods", methods);
+      headers.emplace_back("Access-Control-Allow-Headers",
+                           wanted.empty() ? "Authorization, Content-Type, X-Api-Key" : wanted);
+      headers.emplace_back("Access-Control-Max-Age", "86400");
+    }
+    reply.send(204, std::move(headers), "");
+  }
+
+  const Route* find_route(const HttpCall& call, const ApiCall& api) {
+    const auto found = route_at(call.path);
     if (found == routes_.end()) {
+      constexpr std::string_view kModels = "/v1/models/";
+      if (call.path.starts_with(kModels)) {
+        api.refuse({.status = 404,
+                    .message = fmt::format("there is no model '{}' here; expected '{}'",
+                                           call.path.substr(kModels.size()), options_.model_name),
+                    .param = "model",
+                    .code = "model_not_found"});
+        return nullptr;
+      }
       api.refuse({.status = 404, .message = fmt::format("there is nothing at '{}'", call.path)});
       return nullptr;
     }
@@ -234,7 +270,7 @@ class Server::Impl {
     const ApiError error = {
         .status = 405,
         .message = fmt::format("'{}' takes {}, not {}", call.path, route.method, call.method)};
-    api.reply->send(405, {{"Content-Type", "application/json"}, {"Allow", route.method}},
+    api.reply->send(405, {{"Content-Type", "application/json"}, {"Allow", methods_of(route)}},
                     dump_json(error.json()));
     return nullptr;
   }
@@ -271,7 +307,8 @@ class Server::Impl {
 
   void stop() {
     if (http_ != nullptr) http_->stop();
-    front_.reset();   // what it has read goes to the runner
+    if (front_.has_value()) front_->join();  // what they have read goes to the runner
+    front_.reset();
     runner_.reset();  // whose requests end, and tell the other worker
   }
 
@@ -284,7 +321,8 @@ class Server::Impl {
   Worker texts_;                    // outlives the runner, whose requests tell it of their ends
   std::optional<EngineRunner> runner_;
   std::optional<ExchangeServices> exchange_;
-  std::optional<Worker> front_{std::in_place};  // reads requests
+  // Read requests: several threads, so that one long text or hard schema does not hold up the rest.
+  std::optional<boost::asio::thread_pool> front_{std::in_place, 3};
   std::unique_ptr<HttpServer> http_;
 };
 

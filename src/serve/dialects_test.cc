@@ -14,7 +14,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr char kModel[] = "models/small";
+constexpr char kBundled[] = "models/small";
 
 class DialectsTest : public testing::Test {
  protected:
@@ -23,10 +23,10 @@ class DialectsTest : public testing::Test {
     options.model_name = "small";
     server_ = nullptr;
     server_ = Server::listen(options).value();
-    model_ = Model::load(kModel, {.threads = 1}).value();
+    model_ = Model::load(kBundled, {.threads = 1}).value();
     ServedModelOptions served;
     served.chat = std::make_shared<const ChatTemplate>(
-        load_chat_template(kModel, *model_->tokenizer()).value());
+        load_chat_template(kBundled, *model_->tokenizer()).value());
     ASSERT_OK(server_->serve(*model_, served));
   }
 

@@ -19,7 +19,14 @@ void ApiCall::answer(const OrderedJson& json) const {
   reply->send(200, {{"Content-Type", "application/json"}}, dump_json(json));
 }
 void ApiCall::refuse(const ApiError& error) const {
-  reply->send(error.status, error.headers(), dump_json(error.json()));
+  reply->send(error.status, error.headers(), error_text(error));
+}
+std::string ApiCall::error_text(const ApiError& error) const {
+  return dump_json(dialect == nullptr ? error.json() : dialect->error(error));
+}
+std::unique_ptr<AnswerFormat> ApiCall::in_dialect(std::unique_ptr<AnswerFormat> answer,
+                                                  int64_t prompt_tokens) const {
+  return translate ? translate(std::move(answer), prompt_tokens) : std::move(answer);
 }
 
 std::string random_id(const std::string& prefix) {

@@ -434,7 +434,9 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
     return call.refuse(error);
   }
   Exchange::begin(context.exchange, std::move(requests).value(), 1, r.stream,
-                  std::make_unique<ChatAnswer>(served, options), call.reply);
+                  call.in_dialect(std::make_unique<ChatAnswer>(served, options),
+                                  static_cast<int64_t>(encoded.value().ids.size())),
+                  call.reply);
 }
 
 void serve_apply_template(const ApiContext& context, const ApiCall& call) {

@@ -240,8 +240,11 @@ void serve_completions(const ApiContext& context, const ApiCall& call) {
     }
     return call.refuse(error);
   }
-  Exchange::begin(context.exchange, std::move(requests).value(), prompts.size(), r.stream,
-                  std::make_unique<CompletionFormat>(context.served, options, prompts), call.reply);
+  Exchange::begin(
+      context.exchange, std::move(requests).value(), prompts.size(), r.stream,
+      call.in_dialect(std::make_unique<CompletionFormat>(context.served, options, prompts),
+                      static_cast<int64_t>(prompts[0].size())),
+      call.reply);
 }
 
 }  // namespace looplm

@@ -54,6 +54,11 @@ OrderedJson Usage::json() const {
   return json;
 }
 
+std::string AnswerFormat::framed(const StreamEvent& event) const {
+  const std::string name = event.name.empty() ? "" : "event: " + event.name + "\n";
+  return name + "data: " + dump_json(event.data) + "\n\n";
+}
+
 void Exchange::begin(ExchangeServices& services, std::vector<Request> requests, size_t prompts,
                      bool stream, std::unique_ptr<AnswerFormat> format,
                      std::shared_ptr<HttpReply> reply) {
@@ -196,16 +201,13 @@ void Exchange::handle(Event& event, std::vector<StreamEvent>& out) {
 void Exchange::send(const std::vector<StreamEvent>& events) {
   if (events.empty()) return;
   std::string text;
-  for (const StreamEvent& event : events) {
-    if (!event.name.empty()) text += "event: " + event.name + "\n";
-    text += "data: " + dump_json(event.data) + "\n\n";
-  }
+  for (const StreamEvent& event : events) text += format_->framed(event);
   write(std::move(text));
 }
 
 void Exchange::write(std::string text) {
   if (!std::exchange(begun_, true)) {
-    reply_->begin(200, {{"Content-Type", "text/event-stream; charset=utf-8"},
+    reply_->begin(200, {{"Content-Type", format_->stream_type()},
                         {"Cache-Control", "no-cache"},
                         {"X-Accel-Buffering", "no"}});
   }
@@ -220,7 +222,7 @@ void Exchange::fail(const ApiError& error) {
     reply_->send(error.status, error.headers(), dump_json(format_->error(error)));
     return;
   }
-  send({{"", format_->error(error)}});
+  send({format_->stream_error(error)});
   reply_->end();
 }
 
@@ -234,13 +236,16 @@ void Exchange::close() {
   std::vector<StreamEvent> out;
   format_->closed(usage_, out);
   send(out);
-  reply_->write(format_->last_line());
+  if (std::string last = format_->last_line(); !last.empty()) write(std::move(last));
   reply_->end();
 }
 
 void Exchange::ping() {
   if (over_) return;
-  if (Clock::now() - last_sent_ >= services_.ping_every) write(": ping\n\n");
+  if (std::string text = format_->ping();
+      !text.empty() && Clock::now() - last_sent_ >= services_.ping_every) {
+    write(std::move(text));
+  }
   services_.worker.post_after(services_.ping_every, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->ping();
   });

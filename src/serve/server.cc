@@ -15,6 +15,7 @@
 #include "kernels/attention.h"
 #include "serve/api.h"
 #include "serve/openapi.h"
+#include "serve/page.h"
 
 namespace looplm {
 namespace {
@@ -137,6 +138,7 @@ class Server::Impl {
     Handler handler = nullptr;                        // with a JSON body, on front_
     std::function<void(const ApiCall&)> immediate{};  // without
     bool open = false;                                // without a key, and while loading
+    const Dialect* dialect = nullptr;
   };
 
   // A request of the whole context must fit alone, at the model's loops.
@@ -169,6 +171,19 @@ class Server::Impl {
       routes_[p + "/models/" + options_.model_name] = {
           "GET", nullptr, [this](const ApiCall& c) { c.answer(model_json(served_)); }};
     }
+    post("/v1/responses", serve_responses);
+    routes_["/v1/messages"] = {"POST", serve_messages, {}, false, &kAnthropic};
+    routes_["/api/chat"] = {"POST", serve_ollama_chat, {}, false, &kOllama};
+    routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
+    routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};
+    routes_["/api/tags"] = {"GET", nullptr,
+                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served_)); },
+                            false, &kOllama};
+    routes_["/api/version"] = {"GET", nullptr,
+                               [](const ApiCall& c) {
+                                 c.answer({{"version", LOOPLM_VERSION}});
+                               },
+                               true};
     post("/tokenize", serve_tokenize);
     post("/detokenize", serve_detokenize);
     post("/apply-template", serve_apply_template);
@@ -184,6 +199,10 @@ class Server::Impl {
         }};
     routes_["/openapi.json"] = {"GET", nullptr, [](const ApiCall& c) { c.answer(openapi_json()); },
                                 true};
+    for (const EmbeddedFile& file : page_files()) {
+      routes_[page_path(file.name)] = {
+          "GET", nullptr, [&file](const ApiCall& c) { send_page_file(file, *c.reply); }, true};
+    }
     const Route health = {
         "GET", nullptr,
         [this](const ApiCall& c) {
@@ -214,6 +233,7 @@ class Server::Impl {
     if (call.method == "OPTIONS") return answer_options(call, !cors.empty(), *reply);
     const Route* route = find_route(call, api);
     if (route == nullptr) return;
+    api.dialect = route->dialect;
     if (const std::string_view coding = call.header("content-encoding");
         !coding.empty() && !boost::beast::iequals({coding.data(), coding.size()}, "identity")) {
       return api.refuse({.status = 415,
@@ -300,7 +320,7 @@ class Server::Impl {
           .message = "a valid API key is needed, as 'Authorization: Bearer KEY'",
           .code = "invalid_api_key"};
       api.reply->send(401, {{"Content-Type", "application/json"}, {"WWW-Authenticate", "Bearer"}},
-                      dump_json(error.json()));
+                      api.error_text(error));
       return false;
     }
     if (!options_.share_prefixes_between_keys) api.tenant = fmt::format("key {}", *key);

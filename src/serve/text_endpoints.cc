@@ -104,6 +104,7 @@ OrderedJson props_json(const ServedModel& served) {
   if (served.chat != nullptr) {
     props["chat_template"] = served.chat->source();
     props["chat_notes"] = served.chat->notes();
+    props["end_of_turn"] = served.chat->end_of_turn();
   }
   return props;
 }

@@ -308,15 +308,23 @@ if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=64k tmpfs full 2>/
 fi
 refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
 
-# --- a server whose log has no room
-"$looplm" serve --port 0 >serve.out 2>/dev/full &
+# --- a server's options from a file
+echo 'max-requsts = 7' >wrong.toml
+refuses "serve: unknown key" "max-requsts" "$looplm" serve model --config wrong.toml --port 0
+echo 'port = 99999' >wrong.toml
+refuses "serve: bad value" "port" "$looplm" serve model --config wrong.toml
+refuses "serve: no file" "missing.toml" "$looplm" serve model --config missing.toml
+printf 'host = "127.0.0.2"\nport = 0\n' >serve.toml
+
+# --- and one whose log has no room
+"$looplm" serve --config serve.toml >serve.out 2>/dev/full &
 server=$!
 tries=0
 while [ $tries -lt 300 ] && kill -0 $server 2>/dev/null && ! grep -q listening serve.out; do
   sleep 0.1
   tries=$((tries + 1))
 done
-expect "serve" "^listening on http://127.0.0.1:[0-9]+$" serve.out
+expect "serve" "^listening on http://127.0.0.2:[0-9]+$" serve.out
 kill $server
 wait $server || fail "serve: status $?"
 

@@ -1,5 +1,6 @@
 // looplm serve: an OpenAI-compatible server.
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "common/interrupt.h"
@@ -24,6 +26,7 @@ namespace {
 struct ServeCommandOptions {
   ModelChoice model;
   std::string name;
+  std::vector<std::string> more;
   std::string host = "127.0.0.1";
   int64_t port = 8080;
   std::string api_key_file;
@@ -40,6 +43,10 @@ struct ServeCommandOptions {
   int64_t prompt_lanes = 256;
   std::string speculate = "auto";
   double body_mib = 32;
+  double header_kib = 32;
+  double read_seconds = 30;
+  double idle_seconds = 75;
+  double max_seconds = 0;
   int64_t connections = 4096;
   double drain_seconds = 30;
   std::string log = "requests";
@@ -96,24 +103,81 @@ std::string variable_of(const std::string& option) {
   return variable;
 }
 
+std::chrono::milliseconds milliseconds_of(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
+}
+
+// For each model's keys and values. Without a word about it, three quarters of what is free once
+// the models are loaded, so that many long requests wait instead of ending the process.
+uint64_t kv_bytes(double gib, size_t models) {
+  if (gib > 0) return static_cast<uint64_t>(gib * static_cast<double>(uint64_t{1} << 30));
+  const Result<MachineMemory> memory = machine_memory();
+  return memory.ok() ? memory.value().free / 4 * 3 / models : 0;
+}
+
+struct NamedModel {
+  std::string name;
+  std::string path;
+};
+
+// The model of the command line and those of --model NAME=DIR.
+Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
+  std::vector<NamedModel> named;
+  LOOPLM_ASSIGN_OR_RETURN(const std::string first, locate_model(o.model.directory));
+  named.push_back(
+      {o.name.empty() ? std::filesystem::path(first).filename().string() : o.name, first});
+  for (const std::string& text : o.more) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+      return invalid_argument(fmt::format("--model is '{}'; expected NAME=DIR", text));
+    }
+    const std::string name = text.substr(0, equals);
+    for (const NamedModel& other : named) {
+      if (other.name == name) {
+        return invalid_argument(fmt::format("--model: two models are called '{}'", name));
+      }
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(text.substr(equals + 1)));
+    named.push_back({name, path});
+  }
+  return named;
+}
+
+Status add_model(Server& server, const NamedModel& named, Model& model,
+                 const ServeCommandOptions& o, uint64_t kv_bytes) {
+  ServedModelOptions served;
+  served.name = named.name;
+  served.kv_bytes = kv_bytes;
+  LOOPLM_ASSIGN_OR_RETURN(served.speculate, speculation(o.speculate, model.config()));
+  if (const Tokenizer* tokenizer = model.tokenizer()) {
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
+    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  }
+  return server.add(model, served);
+}
+
 Status serve(const ServeCommandOptions& o) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that goes away
   ServeOptions options;
   options.http.host = o.host;
   options.http.port = static_cast<uint16_t>(o.port);
   options.http.certificate_file = o.certificate;
   options.http.key_file = o.key;
   options.http.body_limit = static_cast<uint64_t>(o.body_mib * 1024 * 1024);
+  options.http.header_limit = static_cast<uint32_t>(o.header_kib * 1024);
+  options.http.header_timeout = milliseconds_of(o.read_seconds);
+  options.http.body_timeout = milliseconds_of(o.read_seconds);
+  options.http.idle_timeout = milliseconds_of(o.idle_seconds);
   options.http.connection_limit = o.connections;
-  options.model_name = o.name.empty() ? std::filesystem::path(path).filename().string() : o.name;
   LOOPLM_ASSIGN_OR_RETURN(options.api_keys, read_keys(o));
   options.share_prefixes_between_keys = o.share_prefixes;
   options.cors_origins = o.cors;
-  options.engine.kv_bytes = static_cast<uint64_t>(o.kv_gib * (uint64_t{1} << 30));
   options.engine.prefix_bytes = static_cast<uint64_t>(o.prefix_gib * (uint64_t{1} << 30));
   options.engine.prompt_lanes = o.prompt_lanes;
   options.request_limit = o.requests;
   options.max_tokens = o.max_tokens;
+  options.max_seconds = o.max_seconds;
   options.context = o.context;
   const auto log_mutex = std::make_shared<std::mutex>();
   if (o.log == "requests") {
@@ -124,23 +188,28 @@ Status serve(const ServeCommandOptions& o) {
   }
   raise_descriptor_limit(o.connections);
 
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<NamedModel> named, models_to_serve(o));
+  options.model_name = named[0].name;
+  for (size_t i = 1; i < named.size(); ++i) options.more_models.push_back(named[i].name);
+
+  std::vector<std::unique_ptr<Model>> models;  // outlive the server
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
-  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(path, o.model.options()));
-  LOOPLM_ASSIGN_OR_RETURN(const SpeculateOptions guess, speculation(o.speculate, model->config()));
-  ServedModelOptions served{.speculate = guess, .chat = nullptr};
-  if (const Tokenizer* tokenizer = model->tokenizer()) {
-    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *tokenizer));
-    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
-    served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  for (const NamedModel& one : named) {
+    LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(one.path, o.model.options()));
+    models.push_back(std::move(model));
   }
-  LOOPLM_RETURN_IF_ERROR(server->serve(*model, served));
+  for (size_t i = 0; i < models.size(); ++i) {
+    const uint64_t memory = kv_bytes(o.kv_gib, models.size());
+    LOOPLM_RETURN_IF_ERROR(add_model(*server, named[i], *models[i], o, memory));
+  }
+  server->open();
   const bool v6 = o.host.find(':') != std::string::npos;
   fmt::print("listening on {}://{}:{}\n", o.certificate.empty() ? "http" : "https",
              v6 ? "[" + o.host + "]" : o.host, server->port());
   std::fflush(stdout);
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  server->drain(std::chrono::milliseconds(static_cast<int64_t>(o.drain_seconds * 1e3)));
+  server->drain(milliseconds_of(o.drain_seconds));
   return {};
 }
 
@@ -162,6 +231,7 @@ void add_serve_command(Program& program) {
       ->check(range(0, 65535))
       ->capture_default_str();
   option("--name", o->name, "What clients call the model (default: its file's name)");
+  c->add_option("--model", o->more, "Serves another model too: NAME=DIR; may be repeated");
   option("--api-key", o->api_key, "Key that clients must give");
   option("--api-key-file", o->api_key_file, "File with one key per line");
   c->add_flag("--share-prefixes", o->share_prefixes,
@@ -174,13 +244,15 @@ void add_serve_command(Program& program) {
   option("--context", o->context, "Maximum tokens of prompt and answer (0: the model's)")
       ->check(not_negative("the model's"))
       ->capture_default_str();
-  option("--max-requests", o->requests, "Generations that may run or wait; more are answered 429")
+  option("--max-requests", o->requests,
+         "While so many generations run or wait, more are answered 429")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   option("--max-tokens", o->max_tokens, "Maximum tokens of one answer (0: the context's)")
       ->check(not_negative("the context's"))
       ->capture_default_str();
-  option("--kv-gib", o->kv_gib, "Memory for keys and values in GiB (0: no limit)")
+  option("--kv-gib", o->kv_gib,
+         "Memory for keys and values in GiB (0: three quarters of what is free)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--prefix-gib", o->prefix_gib, "Part of it kept for prompts that begin alike")
@@ -193,6 +265,19 @@ void add_serve_command(Program& program) {
       ->capture_default_str();
   option("--max-body-mib", o->body_mib, "Largest request in MiB")
       ->check(range(0.001, 1e5))
+      ->capture_default_str();
+  option("--max-header-kib", o->header_kib, "Largest header of a request in KiB")
+      ->check(range(0.25, 1e5))
+      ->capture_default_str();
+  option("--read-seconds", o->read_seconds, "Time for a client to send a header, and a body")
+      ->check(range(0.001, 1e6))
+      ->capture_default_str();
+  option("--idle-seconds", o->idle_seconds,
+         "Time for which a connection may stay without a request")
+      ->check(range(0.001, 1e6))
+      ->capture_default_str();
+  option("--max-seconds", o->max_seconds, "Maximum time of one answer (0: no limit)")
+      ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--max-connections", o->connections, "Open connections at most")
       ->check(range(int64_t{1}, int64_t{1} << 20))

@@ -10,6 +10,7 @@ namespace looplm {
 namespace {
 
 constexpr size_t kMostPrompts = 2048;       // OpenAI's, of embeddings
+constexpr double kMostSeconds = 1e6;        // as good as none
 constexpr int64_t kMostGenerations = 4096;  // of one call: prompts times choices
 
 }  // namespace
@@ -72,10 +73,11 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
       request.options.sampling.seed += static_cast<uint64_t>(choice);
       request.tenant = r.tenant;
       request.priority = r.priority;
-      if (r.timeout_seconds.has_value()) {
-        request.deadline =
-            std::chrono::steady_clock::now() +
-            std::chrono::milliseconds(static_cast<int64_t>(*r.timeout_seconds * 1e3));
+      const double limit = context.max_seconds > 0 ? context.max_seconds : kMostSeconds;
+      const double seconds = std::min(limit, r.timeout_seconds.value_or(limit));
+      if (seconds < kMostSeconds) {
+        request.deadline = std::chrono::steady_clock::now() +
+                           std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
       }
       if (r.make_constraint) {
         request.constraint = r.make_constraint();
@@ -153,9 +155,9 @@ OrderedJson model_json(const ServedModel& served) {
             {"exit_gate", config.exit_gate}}}};
 }
 
-OrderedJson models_json(const ServedModel& served) {
+OrderedJson models_json(std::span<const ServedModel* const> models) {
   OrderedJson list = OrderedJson::array();
-  list.push_back(model_json(served));
+  for (const ServedModel* served : models) list.push_back(model_json(*served));
   return {{"object", "list"}, {"data", std::move(list)}};
 }
 

@@ -14,7 +14,7 @@ namespace {
 TEST(ServeMetrics, TheDashboardShowsThemAll) {
   ServeMetrics metrics;
   Generation generation;
-  generation.tokens.push_back({.loops = 1});
+  generation.tokens.emplace_back().loops = 1;
   metrics.answered(200);
   metrics.ended(generation, 1);
   const std::string text = metrics.text({}, 1, 1);

@@ -19,24 +19,30 @@ namespace looplm {
 
 struct ServeOptions {
   HttpServerOptions http{};
-  std::string model_name;               // what clients call the model
-  std::vector<std::string> api_keys{};  // one of them must be given; none: everybody is let in
+  std::string model_name;                  // what clients call the (first) model
+  std::vector<std::string> more_models{};  // and the others, in the order of add()
+  std::vector<std::string> api_keys{};     // one of them must be given; none: everybody is let in
   // Keys and values of one key's prompts may serve another's. They tell whether somebody has sent
   // the same beginning, by its speed.
   bool share_prefixes_between_keys = false;
   std::vector<std::string> cors_origins{};  // "*": all
   EngineOptions engine{};
-  int64_t request_limit = 512;  // generations that run or wait; beyond: 429
+  int64_t request_limit = 512;  // while so many run or wait, more are answered 429
   int64_t max_tokens = 0;       // of one answer; 0: what the context allows
-  int64_t context = 0;          // positions of prompt and answer; 0: the model's
+  double max_seconds = 0;       // of one answer; 0: no limit
+  // Positions of prompt and answer; 0: the model's. At most what the keys' and values' memory
+  // holds.
+  int64_t context = 0;
   std::chrono::milliseconds ping_every{15'000};
   // Gets a line of JSON per request; from any thread. Null: no log.
   std::function<void(const std::string& line)> log{};
 };
 
 struct ServedModelOptions {
+  std::string name{};                        // empty: ServeOptions::model_name
   SpeculateOptions speculate{};              // for requests that do not say
   std::shared_ptr<const ChatTemplate> chat;  // null: no conversations
+  uint64_t kv_bytes = 0;                     // for keys and values; 0: as the engine's options say
 };
 
 class Server {
@@ -47,8 +53,12 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Takes requests for this model from now on. It must outlive the server, and nothing else may run
-  // it meanwhile.
+  // Models that requests may name. They must outlive the server, and nothing else may run them
+  // meanwhile. Each has an engine, keys and values of its own.
+  Status add(Model& model, const ServedModelOptions& options = {});
+  // Takes requests from now on; add() nothing afterwards.
+  void open();
+  // Both, for one model.
   Status serve(Model& model, const ServedModelOptions& options = {});
 
   uint16_t port() const;

@@ -470,6 +470,33 @@ TEST_F(ServerTest, AFullQueueSaysSo) {
   EXPECT_EQ(complete({{"prompt", "1+1="}, {"max_tokens", 1}})["choices"].size(), 1u);
 }
 
+TEST_F(ServerTest, TheContextIsWhatTheMemoryHolds) {
+  ServeOptions options;
+  options.engine.kv_bytes = uint64_t{600} << 10;
+  start(options);
+  const auto context = OrderedJson::parse(send("GET", "/props").body)["n_ctx"].get<int64_t>();
+  EXPECT_LT(context, model_->config().max_positions);
+  EXPECT_GE(context, 32);
+  // All that fits, several times over: they take turns.
+  const OrderedJson answer =
+      complete({{"prompt", "oak"}, {"n", 4}, {"max_tokens", 4096}, {"ignore_eos", true}});
+  EXPECT_EQ(answer["usage"]["completion_tokens"],
+            4 * (context - answer["usage"]["prompt_tokens"].get<int64_t>()));
+  post("/v1/completions", {{"prompt", "oak"}, {"loop", {{"max_loops", 64}}}, {"max_tokens", 4096}},
+       400);
+}
+
+TEST_F(ServerTest, ALongAnswerEndsInTime) {
+  ServeOptions options;
+  options.max_seconds = 0.05;
+  start(options);
+  const OrderedJson error = post(
+      "/v1/completions", {{"prompt", "oak"}, {"n", 128}, {"max_tokens", 400}, {"ignore_eos", true}},
+      408)["error"];
+  EXPECT_EQ(error["code"], "timeout");
+  EXPECT_EQ(complete({{"prompt", "1+1="}, {"max_tokens", 1}})["choices"].size(), 1u);
+}
+
 TEST_F(ServerTest, ManyAtOnceGetTheirOwnAnswers) {
   start();
   constexpr int kClients = 16;

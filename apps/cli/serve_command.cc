@@ -83,6 +83,12 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
   return speculate;
 }
 
+// A full disk, or a reader that has gone, costs the line and not the server.
+void say(std::FILE* file, const std::string& line) {
+  std::fprintf(file, "%s\n", line.c_str());
+  std::fflush(file);
+}
+
 // Each connection takes a file descriptor.
 void raise_descriptor_limit(int64_t connections) {
   rlimit limit{};
@@ -151,7 +157,7 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   LOOPLM_ASSIGN_OR_RETURN(served.speculate, speculation(o.speculate, model.config()));
   if (const Tokenizer* tokenizer = model.tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
-    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
   return server.add(model, served);
@@ -183,7 +189,7 @@ Status serve(const ServeCommandOptions& o) {
   if (o.log == "requests") {
     options.log = [log_mutex](const std::string& line) {
       const std::lock_guard lock(*log_mutex);
-      std::fprintf(stderr, "%s\n", line.c_str());  // a full disk costs the log, not the answer
+      say(stderr, line);
     };
   }
   raise_descriptor_limit(o.connections);
@@ -204,9 +210,8 @@ Status serve(const ServeCommandOptions& o) {
   }
   server->open();
   const bool v6 = o.host.find(':') != std::string::npos;
-  fmt::print("listening on {}://{}:{}\n", o.certificate.empty() ? "http" : "https",
-             v6 ? "[" + o.host + "]" : o.host, server->port());
-  std::fflush(stdout);
+  say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
+                          v6 ? "[" + o.host + "]" : o.host, server->port()));
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   server->drain(milliseconds_of(o.drain_seconds));

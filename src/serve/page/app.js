@@ -62,6 +62,7 @@ async function meetModel() {
   document.body.classList.toggle("no-gate", !model.gate);
   for (const node of document.querySelectorAll(".layers")) node.textContent = `${model.layers} layers`;
   for (const node of document.querySelectorAll(".count")) node.textContent = model.loops;
+  if (model.loops === 1) $("what").textContent = `Talk to ${model.name}`;
   $("drawn-layers").textContent = `${model.layers} layers`;
   $("drawn-loop").textContent = `read up to ${model.loops} times`;
   for (const id of ["depth", "other-depth"]) $(id).max = model.loops;

@@ -14,6 +14,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+constexpr char kBundled[] = "models/small";
+
 class DialectsTest : public testing::Test {
  protected:
   void SetUp() override { start({}); }
@@ -21,10 +23,10 @@ class DialectsTest : public testing::Test {
     options.model_name = "small";
     server_ = nullptr;
     server_ = Server::listen(options).value();
-    model_ = Model::load("models/small", {.threads = 1}).value();
+    model_ = Model::load(kBundled, {.threads = 1}).value();
     ServedModelOptions served;
     served.chat = std::make_shared<const ChatTemplate>(
-        load_chat_template("models/small", *model_->tokenizer()).value());
+        load_chat_template(kBundled, *model_->tokenizer()).value());
     ASSERT_OK(server_->serve(*model_, served));
   }
 
@@ -233,7 +235,7 @@ TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
   options.model_name = "first";
   options.more_models = {"second"};
   server_ = Server::listen(options).value();
-  const std::unique_ptr<Model> second = Model::load("models/small", {.threads = 1}).value();
+  const std::unique_ptr<Model> second = Model::load(kBundled, {.threads = 1}).value();
   ASSERT_OK(server_->add(*model_));
   ASSERT_OK(server_->add(*second, {.name = "second", .speculate = {}, .chat = nullptr}));
   EXPECT_EQ(send("GET", "/health", "").status, 503);

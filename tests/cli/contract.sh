@@ -98,6 +98,12 @@ sequences = 2
 steps = 6
 out = "run"
 TOML
+"$looplm" train run.toml --plan >plan || fail "train --plan"
+expect "train --plan" "^  optimiser moments" plan
+expect "train --plan" "^time: [0-9]+ steps" plan
+expect "train --plan" "block_inputs \(now\)" plan
+expect "train --plan" "this run fits; nothing was started or written" plan
+[ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
 "$looplm" eval run/model --data a.jsonl --limit 20 --loops 6 --by operations --json >eval.json 2>/dev/null || fail "eval"
 expect "eval" '"trained_loops":4' eval.json

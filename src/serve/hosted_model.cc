@@ -60,7 +60,7 @@ Result<std::unique_ptr<HostedModel>> HostedModel::create(Model& model,
 HostedModel::HostedModel(ServedModel served, Model& model, const EngineOptions& engine,
                          const ServeOptions& server, Worker& texts, ServeMetrics& metrics)
     : served_(std::move(served)),
-      runner_(model, engine, server.request_limit),
-      exchange_{runner_, texts, metrics, server.ping_every} {}
+      runner_(std::in_place, model, engine, server.request_limit),
+      exchange_{*runner_, texts, metrics, server.ping_every} {}
 
 }  // namespace looplm

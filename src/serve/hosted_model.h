@@ -3,7 +3,7 @@
 #define LOOPLM_SERVE_HOSTED_MODEL_H_
 
 #include <memory>
-#include <string>
+#include <optional>
 
 #include "serve/exchange.h"
 #include "serve/generation_request.h"
@@ -20,15 +20,17 @@ class HostedModel {
                                                      ServeMetrics& metrics);
 
   const ServedModel& served() const { return served_; }
-  const EngineRunner& runner() const { return runner_; }
+  const EngineRunner& runner() const { return *runner_; }
   ExchangeServices& exchange() { return exchange_; }
+  // Ends the engine and its requests. What they have said may still be read.
+  void stop() { runner_.reset(); }
 
  private:
   HostedModel(ServedModel served, Model& model, const EngineOptions& engine,
               const ServeOptions& server, Worker& texts, ServeMetrics& metrics);
 
   const ServedModel served_;
-  EngineRunner runner_;
+  std::optional<EngineRunner> runner_;
   ExchangeServices exchange_;
 };
 

@@ -353,16 +353,17 @@ class Server::Impl {
     if (http_ != nullptr) http_->stop();
     if (front_.has_value()) front_->join();  // what they have read goes to the runner
     front_.reset();
-    models_.clear();  // whose requests end, and tell the other worker
+    // Their requests end, and tell the other worker.
+    for (const auto& hosted : models_) hosted->stop();
   }
 
   const ServeOptions options_;
   std::vector<Digest> keys_;
   std::map<std::string, Route> routes_;
   ServeMetrics metrics_;
-  std::atomic<bool> ready_{false};  // release after the last of models_ is there
-  Worker texts_;                    // outlives the runner, whose requests tell it of their ends
+  std::atomic<bool> ready_{false};                    // release after the last of models_ is there
   std::vector<std::unique_ptr<HostedModel>> models_;  // the first is for requests that name none
+  Worker texts_;  // outlives the engines, whose requests tell it of their ends
   // Read requests: several threads, so that one long text or hard schema does not hold up the rest.
   std::optional<boost::asio::thread_pool> front_{std::in_place, 3};
   std::unique_ptr<HttpServer> http_;

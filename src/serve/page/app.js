@@ -81,7 +81,7 @@ async function meetModel() {
     "This model has not learnt to converse: it continues the text that you give it.";
   drawExamples();
   if (first) {
-    open(past.all()[0] && location.hash === "#last" ? past.all()[0] : fresh());
+    open(fresh());
     if (model.parameters < 1e8) watchDemo();
   }
 }
@@ -342,7 +342,7 @@ function drawPast() {
     const choose = element("button", { type: "button", class: "past" }, one.title || "without a question");
     choose.addEventListener("click", () => {
       $("past").close();
-      open(one);
+      if (model !== null) open(one);
     });
     const drop = element("button", { type: "button", class: "quiet", "aria-label": `Delete: ${one.title}` }, "Delete");
     drop.addEventListener("click", () => {

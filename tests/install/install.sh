@@ -44,6 +44,7 @@ for library in libc6 libstdc++6 libfmt libicu libpcre2 libyaml-cpp; do
   case $depends in *$library*) ;; *) fail "the package depends on '$depends', not on $library" ;; esac
 done
 case $depends in *ceres* | *gtest*) fail "the package depends on '$depends'" ;; esac
+[ -e root/usr/lib/systemd/system/looplm.service ] || fail "no service"
 # The studies are a program of their own: a clear word when it is not there, and nothing of it in this package.
 PATH=/usr/bin:/bin root/usr/bin/looplm experiment list >out 2>err && fail "experiment without looplm-experiment"
 grep -q "looplm-experiment.*make experiment" err || fail "experiment without looplm-experiment: $(cat err)"

@@ -97,18 +97,18 @@ Result<OrderedJson> train_paths(const ReachabilitySettings& s, LoopedRun run,
 }
 
 Status read_reachability_settings(TomlReader& settings, ReachabilitySettings& s) {
-  constexpr int kMost = 1000000;
+  constexpr int kMany = 1000000;
   TheoremSettings& t = s.theorem;
   TomlReader theorem = settings.child("theorem");
   theorem.read("nodes", t.nodes, 2, 4096);
-  theorem.read("graphs", t.graphs, 1, kMost);
+  theorem.read("graphs", t.graphs, 1, kMany);
   theorem.read("all_diameters_up_to", t.all_diameters_up_to, 1, 4096);
-  theorem.read("random_graphs", t.random_graphs, 0, kMost);
+  theorem.read("random_graphs", t.random_graphs, 0, kMany);
   theorem.read("degree", t.degree, 0, 100);
   theorem.read("hidden_shares", t.hidden_shares, 0, 1);
   theorem.read("beta", t.beta, 1e-6, 1e6);
   theorem.read("ablation_nodes", t.ablation_nodes, 2, 4096);
-  theorem.read("ablation_graphs", t.ablation_graphs, 1, kMost);
+  theorem.read("ablation_graphs", t.ablation_graphs, 1, kMany);
   theorem.finish();
 
   TomlReader task = settings.child("task");
@@ -126,8 +126,8 @@ Status read_reachability_settings(TomlReader& settings, ReachabilitySettings& s)
   model.finish();
   training.finish();
   TomlReader evaluation = settings.child("evaluation");
-  evaluation.read("validation_examples", s.validation_examples, 1, kMost);
-  evaluation.read("examples", s.examples, 1, kMost);
+  evaluation.read("validation_examples", s.validation_examples, 1, kMany);
+  evaluation.read("examples", s.examples, 1, kMany);
   evaluation.read("loops", s.loops, 1, 256);
   evaluation.finish();
 

@@ -21,6 +21,8 @@
 
 namespace looplm {
 
+class TomlReader;
+
 struct RunConfig {
   struct Model {
     std::string from;       // checkpoint to start from; empty: a fresh model of `config`
@@ -99,6 +101,10 @@ Result<RunConfig> parse_written_run_config(const std::string& toml_text, const s
 // A configuration made in code, checked and completed by the rules of run files, except that
 // run.out may be empty.
 Result<RunConfig> complete_run_config(const RunConfig& config);
+
+// Reads keys of run files, by their whole names ("optimizer.beta1"), from a table that holds them
+// under their last names beside keys of its own, as settings of studies do.
+void read_run_keys(TomlReader& table, RunConfig& config, const std::vector<std::string>& names);
 
 // A key on which two configurations differ, with the values as TOML; empty where one has no such
 // key.

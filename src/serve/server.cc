@@ -115,6 +115,15 @@ class Server::Impl {
     return {};
   }
 
+  Status update_weights(const TensorSource& tensors) {
+    if (!ready_.load(std::memory_order_acquire)) {
+      return invalid_argument("new weights came before a model was served");
+    }
+    Status status;
+    runner_->between_passes([&] { status = served_.model->update_weights(tensors); });
+    return status;
+  }
+
   uint16_t port() const { return http_->port(); }
 
   void drain(std::chrono::milliseconds at_most) {
@@ -294,6 +303,9 @@ Server::~Server() = default;
 
 Status Server::serve(Model& model, const ServedModelOptions& options) {
   return impl_->serve(model, options);
+}
+Status Server::update_weights(const TensorSource& tensors) {
+  return impl_->update_weights(tensors);
 }
 uint16_t Server::port() const { return impl_->port(); }
 void Server::drain(std::chrono::milliseconds at_most) { impl_->drain(at_most); }

@@ -137,10 +137,12 @@ Status Model::update_weights(const TensorSource& tensors) {
   Result<GivenTensors> given = GivenTensors::take(config(), tensors, parts_->device->pool());
   if (!given.ok()) return given.status().with_context(name());
   LOOPLM_RETURN_IF_ERROR(parts_->weights.update(given->source(), *parts_->device));
-  ++parts_->weights_version;
+  parts_->weights_version.fetch_add(1, std::memory_order_relaxed);
   return {};
 }
 
-uint64_t Model::weights_version() const { return parts_->weights_version; }
+uint64_t Model::weights_version() const {
+  return parts_->weights_version.load(std::memory_order_relaxed);
+}
 
 }  // namespace looplm

@@ -2,6 +2,7 @@
 #ifndef LOOPLM_INFER_PARTS_H_
 #define LOOPLM_INFER_PARTS_H_
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,7 +22,7 @@ struct Model::Parts {
   std::vector<EndOfText> ends;
   std::shared_ptr<Device> device;
   ModelWeights weights;
-  uint64_t weights_version = 1;
+  std::atomic<uint64_t> weights_version{1};  // relaxed: any thread may ask for the number
   PagePool pages;
   std::unique_ptr<PassRunner> runner;
 

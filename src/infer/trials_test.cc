@@ -243,7 +243,7 @@ class Trial {
 };
 
 TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
-  const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 60));
+  const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 120));
   const uint64_t first_seed = setting("LOOPLM_TRIALS_SEED", 1);
   const auto alone = load(1);
   const auto one_thread = load(1);

@@ -70,6 +70,7 @@ QuantizedParameter quantize(const TensorView& view, Quant quant, ThreadPool& poo
                     : static_cast<std::byte>(row.levels[2 * at] | row.levels[2 * at + 1] << 4);
       }
       std::copy(row.scales.begin(), row.scales.end(), p.scales.begin() + r * per_row);
+      if (quant != Quant::kInt4) continue;
       std::copy(row.minimums.begin(), row.minimums.end(), p.minimums.begin() + r * per_row);
     }
   });

@@ -64,6 +64,17 @@ void EngineRunner::cancel(const std::shared_ptr<Ticket>& ticket) {
   news_.notify_one();
 }
 
+void EngineRunner::between_passes(std::function<void()> change) {
+  std::packaged_task<void()> task(std::move(change));
+  std::future<void> done = task.get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    changes_.push_back(std::move(task));
+  }
+  news_.notify_one();
+  done.get();
+}
+
 EngineStatistics EngineRunner::statistics() const {
   const std::lock_guard lock(mutex_);
   return statistics_;
@@ -87,19 +98,24 @@ void EngineRunner::run() {
   while (true) {
     std::vector<Arrival> arrivals;
     std::vector<std::shared_ptr<Ticket>> cancellations;
+    std::vector<std::packaged_task<void()>> changes;
     {
       const std::lock_guard lock(mutex_);
       if (stop_) return;
       arrivals.swap(arrivals_);
       cancellations.swap(cancellations_);
+      changes.swap(changes_);
     }
+    for (auto& change : changes) change();
     for (Arrival& arrival : arrivals) take(arrival);
     for (const auto& ticket : cancellations) engine_->cancel(ticket->number_);
     const bool busy = engine_->step();
     std::unique_lock lock(mutex_);
     statistics_ = engine_->statistics();
     if (busy) continue;
-    news_.wait(lock, [this] { return stop_ || !arrivals_.empty() || !cancellations_.empty(); });
+    news_.wait(lock, [this] {
+      return stop_ || !arrivals_.empty() || !cancellations_.empty() || !changes_.empty();
+    });
   }
 }
 

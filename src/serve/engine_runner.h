@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -40,6 +41,9 @@ class EngineRunner {
   // From any thread: the request ends after the pass that runs now.
   void cancel(const std::shared_ptr<Ticket>& ticket);
 
+  // From any thread but the engine's: runs `change` between two passes, and returns after it.
+  void between_passes(std::function<void()> change);
+
   int64_t requests() const { return open_.load(std::memory_order_relaxed); }
   EngineStatistics statistics() const;  // as of the last pass
   int64_t lane_budget() const { return lane_budget_.load(std::memory_order_relaxed); }
@@ -58,9 +62,10 @@ class EngineRunner {
   std::atomic<int64_t> open_{0};         // relaxed: a count
   std::atomic<int64_t> lane_budget_{0};  // relaxed
   mutable std::mutex mutex_;
-  std::condition_variable news_;   // arrivals_, cancellations_ or stop_ changed
+  std::condition_variable news_;   // arrivals_, cancellations_, changes_ or stop_ changed
   std::vector<Arrival> arrivals_;  // guarded by mutex_
   std::vector<std::shared_ptr<Ticket>> cancellations_;  // guarded by mutex_
+  std::vector<std::packaged_task<void()>> changes_;     // guarded by mutex_
   EngineStatistics statistics_;                         // guarded by mutex_
   bool stop_ = false;                                   // guarded by mutex_
   std::thread thread_;

@@ -105,6 +105,15 @@ class Server::Impl {
   }
   void open() { ready_.store(true, std::memory_order_release); }
 
+  Status update_weights(const TensorSource& tensors) {
+    if (!ready_.load(std::memory_order_acquire)) {
+      return invalid_argument("new weights came before a model was served");
+    }
+    Status status;
+    runner_->between_passes([&] { status = served_.model->update_weights(tensors); });
+    return status;
+  }
+
   uint16_t port() const { return http_->port(); }
 
   void drain(std::chrono::milliseconds at_most) {
@@ -386,6 +395,9 @@ Status Server::serve(Model& model, const ServedModelOptions& options) {
   LOOPLM_RETURN_IF_ERROR(add(model, options));
   open();
   return {};
+}
+Status Server::update_weights(const TensorSource& tensors) {
+  return impl_->update_weights(tensors);
 }
 uint16_t Server::port() const { return impl_->port(); }
 void Server::drain(std::chrono::milliseconds at_most) { impl_->drain(at_most); }

@@ -14,6 +14,8 @@
 #include "looplm/generate.h"
 
 #include "base/json.h"
+#include "model/checkpoint.h"
+#include "model/parameter_set.h"
 #include "net/http_client.h"
 #include "support/status_matchers.h"
 
@@ -432,6 +434,54 @@ TEST_F(ServerTest, PrefixesAreFoundAgainAndCounted) {
   EXPECT_EQ(complete(body)["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
   EXPECT_GT(complete(body)["usage"]["prompt_tokens_details"]["cached_tokens"].get<int64_t>(), 300);
   EXPECT_GT(metric("looplm_prompt_tokens_cached_total"), 300);
+}
+
+TEST_F(ServerTest, NewWeightsServeNewAnswersAndNoOldPrefix) {
+  start();
+  std::string prompt;
+  for (int i = 0; i < 50; ++i) prompt += "7-2*3=5;";
+  const OrderedJson body = {
+      {"prompt", prompt}, {"max_tokens", 24}, {"temperature", 0}, {"ignore_eos", true}};
+  const auto cached = [](const OrderedJson& answer) {
+    return answer["usage"]["prompt_tokens_details"]["cached_tokens"].get<int64_t>();
+  };
+  const OrderedJson before = complete(body);
+  EXPECT_GT(cached(complete(body)), 300);
+
+  // The same model with its head turned round: what was least likely is most likely.
+  ParameterSet weights(model_->config());
+  const Checkpoint checkpoint = std::move(open_checkpoint(kModel)).value();
+  ASSERT_OK(weights.load(checkpoint_source(checkpoint)));
+  const bool tied = model_->config().tie_embeddings;
+  float* const head = weights.find(tied ? kEmbeddingName : kHeadName);
+  for (int64_t i = 0; i < model_->config().vocab_size * model_->config().hidden_size; ++i) {
+    head[i] = -head[i];
+  }
+  // One that is being answered meanwhile goes on.
+  std::thread other([&] {
+    OrderedJson longer = body;
+    longer["max_tokens"] = 100;
+    EXPECT_EQ(complete(longer)["usage"]["completion_tokens"], 100);
+  });
+  ASSERT_OK(server_->update_weights(weights.source()));
+  other.join();
+  const OrderedJson after = complete(body);
+  EXPECT_NE(after["choices"][0]["text"], before["choices"][0]["text"]);
+  EXPECT_NE(after["system_fingerprint"], before["system_fingerprint"]);
+
+  const auto changed = Model::load(kModel, {.threads = 1}).value();
+  ASSERT_OK(changed->update_weights(weights.source()));
+  GenerateOptions options;
+  options.max_tokens = 24;
+  options.ignore_eos = true;
+  const std::vector<int32_t> ids = changed->tokenizer()->encode(prompt).value();
+  EXPECT_EQ(after["choices"][0]["text"], generate(*changed, ids, options).value().text);
+
+  const TensorSource none = [](const std::string& name) -> Result<TensorView> {
+    return not_found(name);
+  };
+  EXPECT_FALSE(server_->update_weights(none).ok());
+  EXPECT_EQ(complete(body)["choices"][0]["text"], after["choices"][0]["text"]);
 }
 
 TEST_F(ServerTest, AClientThatLeavesFreesItsLanes) {

@@ -14,7 +14,7 @@ namespace looplm::cli {
 struct ModelChoice {
   std::string directory;
   std::string dtype = "auto";
-  std::string kv_type = "f32";
+  std::string kv_type = "bf16";
   int threads = 0;
   std::string gate_file;
 

@@ -32,7 +32,9 @@ enum class WeightType {
 struct ModelOptions {
   int threads = 0;  // 0: LOOPLM_THREADS, or all processors
   WeightType weights = WeightType::kAsStored;
-  KvType kv = KvType::kF32;  // keys and values of earlier positions
+  // Keys and values of earlier positions. Log-probabilities are those of training, bit for bit,
+  // with fp32 alone.
+  KvType kv = KvType::kBf16;
   // Safetensors with the exit gate of a GGUF model, whose converter leaves it out. Empty: the file
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};

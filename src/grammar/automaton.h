@@ -21,12 +21,10 @@ class GrammarAutomaton {
   using StateId = int32_t;
   static constexpr StateId kDead = 0;  // no text that begins like this matches
 
-  // `longest_look` bytes at most are tried ahead of a state before it is looked at again; see
-  // canonical().
   explicit GrammarAutomaton(std::shared_ptr<const GrammarProgram> program);
 
   StateId start();
-  // Counts as kDead where the text can be read in more than kMostReadings ways.
+  // Also kDead where the text can be read in more than some thousand ways at once.
   StateId after(StateId state, uint8_t byte) {
     const std::vector<StateId>& row = states_[static_cast<size_t>(state)].after;
     const StateId known = row.empty() ? kUnknown : row[byte];

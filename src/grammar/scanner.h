@@ -38,9 +38,6 @@ class Scanner {
   // "the grammar, line 2, column 7: expected ...".
   Status error(const std::string& message) const;
 
-  size_t place() const { return place_; }
-  void go_back(size_t place) { place_ = place; }
-
  private:
   std::string_view text_;
   std::string what_;

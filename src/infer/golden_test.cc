@@ -20,6 +20,7 @@ std::unique_ptr<Model> load_golden(const std::string& name) {
   ModelOptions options;
   options.threads = 1;  // invariance_test.cc holds that more give the same
   options.weights = WeightType::kF32;
+  options.kv = KvType::kF32;
   return std::move(Model::load(golden(name), options)).value();
 }
 

@@ -6,9 +6,9 @@
 
 namespace looplm {
 
-// The most lanes, up to 64, whose matrix products take at most 1.25 times as long as one lane's:
-// measured on the model's own matrices, which takes about as long as twenty passes over at most
-// 256 MiB of them. At least 1.
+// The most lanes, up to 64, whose matrix products take at most 1.25 times as long as one lane's, of
+// powers of two and the numbers half way between; at least 1. Measured on the model's own matrices,
+// at most 128 MiB of them, which takes about as long as reading them twenty times.
 int64_t measure_knee(const ModelWeights& weights, Device& device);
 
 }  // namespace looplm

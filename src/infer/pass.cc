@@ -15,9 +15,10 @@ class PassRunner::Attention : public BlockAttention {
   static constexpr int64_t kStoreRows = 8;  // lanes per task
 
  public:
-  explicit Attention(const ModelConfig& config) : config_(config) {}
+  explicit Attention(const ModelConfig& config)
+      : config_(config), rotary_(config.head_dim, config.rope_theta) {}
 
-  void set_lanes(std::span<Lane> lanes) {
+  void set_lanes(std::span<Lane> lanes, Device& device) {
     lanes_ = lanes;
     positions_.clear();
     int64_t last = 0;
@@ -25,10 +26,7 @@ class PassRunner::Attention : public BlockAttention {
       positions_.push_back(static_cast<int32_t>(lane.position));
       last = std::max(last, lane.position);
     }
-    if (last >= rotary_.positions()) {
-      const int64_t wanted = std::max<int64_t>(256, 2 * (last + 1));
-      rotary_ = RotaryTable(wanted, config_.head_dim, config_.rope_theta);
-    }
+    rotary_.grow(last + 1, device);
     // The cache takes the positions of a plane in ascending order.
     order_.resize(lanes.size());
     std::iota(order_.begin(), order_.end(), size_t{0});
@@ -111,7 +109,7 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
     activations_ = Buffer<float>(floats);
     gate_logits_.resize(static_cast<size_t>(rows));
   }
-  attention_->set_lanes(lanes);
+  attention_->set_lanes(lanes, device_);
   float* const x = arena.state(0);
   BlockActivations a = BlockActivations::assign(config, rows, activations_.data());
   a.middle = x;  // nothing is kept: blocks work in place

@@ -15,15 +15,8 @@ std::vector<TopToken> PositionReadings::top_tokens(std::span<const float> logits
   const auto size = static_cast<int64_t>(logits.size());
   const int64_t count = std::min(plan_.top, size);
   if (count == 0) return {};
-  std::vector<int32_t> ids(logits.size());
-  most_likely(logits.data(), size, count, device_.kernels(), ids.data());
-  ids.resize(static_cast<size_t>(count));
-  std::ranges::sort(ids, [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x > y || (x == y && a < b);
-  });
   std::vector<TopToken> top;
-  for (const int32_t id : ids) {
+  for (const int32_t id : most_likely(logits.data(), size, count, device_.kernels())) {
     top.push_back({id, summary.log_probability(logits[static_cast<size_t>(id)])});
   }
   return top;

@@ -48,6 +48,10 @@ TEST_F(TraceTest, CellsAreWhatTheLogitsAndStatesSay) {
       const LoopReading& cell = t.at(loop, token);
       const size_t at = static_cast<size_t>(loop * 37 + token);
       const std::vector<float>& logits = rows[at];
+      const std::vector<double> exact(logits.begin(), logits.end());
+      const ref::LogitSummary expected_summary =
+          ref::logit_summary(exact.data(), config_.vocab_size);
+      EXPECT_NEAR(cell.entropy, expected_summary.entropy, 1e-6);
       EXPECT_EQ(cell.entropy, summarize(logits).entropy);
       const std::vector<float> zero(e);
       const std::span<const float> h = {&r.normed[at * e], e};
@@ -60,11 +64,10 @@ TEST_F(TraceTest, CellsAreWhatTheLogitsAndStatesSay) {
         EXPECT_NEAR(cell.hidden_difference, expected, 1e-9 * expected);
       }
       ASSERT_EQ(cell.top.size(), 4u);
-      const std::vector<double> exact(logits.begin(), logits.end());
-      const double log_sum = ref::logit_summary(exact.data(), config_.vocab_size).log_sum;
       for (size_t k = 0; k < 4; ++k) {
         const float logit = logits[static_cast<size_t>(cell.top[k].id)];
-        EXPECT_NEAR(cell.top[k].log_probability, static_cast<double>(logit) - log_sum, 1e-6);
+        EXPECT_NEAR(cell.top[k].log_probability,
+                    static_cast<double>(logit) - expected_summary.log_sum, 1e-6);
         EXPECT_EQ(std::count_if(logits.begin(), logits.end(), [&](float x) { return x > logit; }),
                   static_cast<ptrdiff_t>(k));
       }

@@ -12,6 +12,7 @@ namespace {
 
 using attention::BlockProduct;
 using attention::kBlock;
+using attention::kSegment;
 using attention::kStride;
 using cpu::kPanel;
 
@@ -95,7 +96,9 @@ void forward_head(const HeadOfDocument& head, float* scratch, const cpu::KernelT
   const int64_t value_floats = attention::panels_of(p.head_dim) * kPanel * kBlock;
   float* keys = scratch;
   float* values = keys + head.blocks() * key_floats;
-  float* tile_scratch = values + head.blocks() * value_floats;
+  const int64_t state_floats = attention::row_state_floats(p.head_dim);
+  float* totals = values + head.blocks() * value_floats;
+  float* tile_scratch = totals + kQueryRows * state_floats;
   pack_transposed(
       head.rows, p.head_dim, [&](int64_t r) { return head.key(r); }, keys);
   pack_blocks(
@@ -110,17 +113,32 @@ void forward_head(const HeadOfDocument& head, float* scratch, const cpu::KernelT
         std::memcpy(tile_scratch + r * kStride, head.query(first + r, query_head),
                     static_cast<size_t>(p.head_dim) * sizeof(float));
       }
-      for (int64_t block = 0; block * kBlock < first + rows; ++block) {
-        attention::BlockTiles tiles;
-        tiles.keys = keys + block * key_floats;
-        tiles.values = values + block * value_floats;
-        attention::add_block(
-            tile, tiles, p.scale, [&](int64_t r) { return first + r + 1 - block * kBlock; },
+      const auto keys_of = [&](int64_t r) { return first + r + 1; };
+      const auto total = [&](int64_t r) {
+        return attention::row_state(totals + r * state_floats, p.head_dim);
+      };
+      const bool one_segment = first + rows <= kSegment;
+      for (int64_t segment = 0; segment * kSegment < first + rows; ++segment) {
+        attention::collect_segment(
+            tile, segment, p.scale, keys_of,
+            [&](int64_t block) {
+              attention::BlockTiles tiles;
+              tiles.keys = keys + block * key_floats;
+              tiles.values = values + block * value_floats;
+              return tiles;
+            },
             kernels);
+        for (int64_t r = 0; r < rows && !one_segment; ++r) {
+          if (keys_of(r) <= segment * kSegment) continue;
+          attention::add_segment(attention::row_state(tile, r), p.head_dim, segment == 0, total(r),
+                                 kernels);
+        }
       }
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = (head.first_row + first + r) * p.heads + query_head;
-        const float log_sum = attention::finish_row(tile, r, p.out + at * p.head_dim, kernels);
+        const float log_sum =
+            attention::finish_row(one_segment ? attention::row_state(tile, r) : total(r),
+                                  p.head_dim, p.out + at * p.head_dim, kernels);
         if (p.log_sum != nullptr) p.log_sum[at] = log_sum;
       }
     }
@@ -130,6 +148,7 @@ void forward_head(const HeadOfDocument& head, float* scratch, const cpu::KernelT
 int64_t forward_floats(const AttentionParams& p, int64_t rows) {
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
   return blocks * kBlock * (p.head_dim + attention::panels_of(p.head_dim) * kPanel) +
+         kQueryRows * attention::row_state_floats(p.head_dim) +
          attention::query_tile_floats(std::min(kQueryRows, rows));
 }
 

@@ -2,8 +2,9 @@
 // (Dao et al., 2022: online softmax).
 //
 // Both forms below walk the keys in blocks of 32 that start at position 0 of the document, with the
-// same arithmetic per query. A query gets the same bits whether it came through a training batch, a
-// prompt chunk or alone against the cache.
+// same arithmetic per query. Each 1,024 keys are a segment with a maximum and sums of its own, and
+// segments are added in order, so that several threads may share one query's keys. A query gets the
+// same bits whether it came through a training batch, a prompt chunk or alone against the cache.
 #ifndef LOOPLM_KERNELS_ATTENTION_H_
 #define LOOPLM_KERNELS_ATTENTION_H_
 

@@ -49,19 +49,40 @@ QueryTile make_query_tile(int64_t rows, int64_t head_dim, float* scratch) {
   tile.out = tile.scores + rows * kStride;
   tile.sums = tile.out + rows * kStride;
   tile.maximum = tile.sums + rows * kBlock;
-  for (int64_t r = 0; r < rows; ++r) {
-    std::fill(tile.out + r * kStride, tile.out + r * kStride + head_dim, 0.0f);
-  }
-  std::fill(tile.sums, tile.sums + rows * kBlock, 0.0f);
-  std::fill(tile.maximum, tile.maximum + rows, -std::numeric_limits<float>::infinity());
   return tile;
 }
 
-float finish_row(const QueryTile& tile, int64_t row, float* to, const cpu::KernelTable& kernels) {
-  const float denominator = kernels.sum_panel(tile.sums + row * kBlock);
-  const float* out = tile.out + row * kStride;
-  for (int64_t i = 0; i < tile.head_dim; ++i) to[i] = out[i] / denominator;
-  return tile.maximum[row] + std::log(denominator);
+void clear(const QueryTile& tile) {
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    std::fill_n(tile.out + r * kStride, tile.head_dim, 0.0f);
+  }
+  std::fill_n(tile.sums, tile.rows * kBlock, 0.0f);
+  std::fill_n(tile.maximum, tile.rows, -std::numeric_limits<float>::infinity());
+}
+
+void add_segment(const RowState& segment, int64_t head_dim, bool first, const RowState& total,
+                 const cpu::KernelTable& kernels) {
+  if (first) {
+    std::copy_n(segment.out, head_dim, total.out);
+    std::copy_n(segment.sums, kBlock, total.sums);
+    *total.maximum = *segment.maximum;
+    return;
+  }
+  const float most = std::max(*total.maximum, *segment.maximum);
+  const float before = std::exp(*total.maximum - most);
+  const float now = std::exp(*segment.maximum - most);
+  *total.maximum = most;
+  kernels.scale(before, head_dim, total.out);
+  kernels.add_scaled(segment.out, now, head_dim, total.out);
+  kernels.scale(before, kBlock, total.sums);
+  kernels.add_scaled(segment.sums, now, kBlock, total.sums);
+}
+
+float finish_row(const RowState& row, int64_t head_dim, float* to,
+                 const cpu::KernelTable& kernels) {
+  const float denominator = kernels.sum_panel(row.sums);
+  for (int64_t i = 0; i < head_dim; ++i) to[i] = row.out[i] / denominator;
+  return *row.maximum + std::log(denominator);
 }
 
 }  // namespace looplm::attention

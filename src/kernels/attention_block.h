@@ -1,4 +1,4 @@
-// What the two forms of attention share: one block of 32 keys against a tile of query rows.
+// What the two forms of attention share: blocks and segments of keys against a tile of query rows.
 #ifndef LOOPLM_KERNELS_ATTENTION_BLOCK_H_
 #define LOOPLM_KERNELS_ATTENTION_BLOCK_H_
 
@@ -11,6 +11,9 @@
 namespace looplm::attention {
 
 inline constexpr int64_t kBlock = cpu::kPanel;  // keys per block
+// Keys per segment: few enough that 8,192 of them keep eight cores busy, many enough that adding up
+// segments costs nothing beside them.
+inline constexpr int64_t kSegment = 1024;
 inline constexpr int64_t kStride =
     cpu::kRowStride;  // slots between rows of queries, scores and outputs in scratch
 inline constexpr int64_t kMaxHeadDim = cpu::kChunk;  // a dot product over the head is one chunk
@@ -46,11 +49,31 @@ struct QueryTile {
   float* out = nullptr;            // (rows, head_dim), kStride between rows: numerator
 };
 
-// Floats of scratch that a tile of `rows` rows needs besides its queries.
+// Floats of scratch that a tile of `rows` rows needs, its queries included.
 int64_t query_tile_floats(int64_t rows);
-// Lays the tile out in `scratch` and clears its state. The queries come first and are filled in by
-// the caller.
+// Lays the tile out in `scratch`. The queries come first and are filled in by the caller.
 QueryTile make_query_tile(int64_t rows, int64_t head_dim, float* scratch);
+
+// What one row has collected of some keys.
+struct RowState {
+  float* out = nullptr;      // (head_dim): numerator
+  float* sums = nullptr;     // (kBlock): partial sums of the denominator
+  float* maximum = nullptr;  // (1)
+};
+inline RowState row_state(const QueryTile& tile, int64_t row) {
+  return {tile.out + row * kStride, tile.sums + row * kBlock, tile.maximum + row};
+}
+// The same without gaps, in floats of its own.
+inline int64_t row_state_floats(int64_t head_dim) { return head_dim + kBlock + 1; }
+inline RowState row_state(float* floats, int64_t head_dim) {
+  return {floats, floats + head_dim, floats + head_dim + kBlock};
+}
+// Adds what a later segment has given; `first` sets instead.
+void add_segment(const RowState& segment, int64_t head_dim, bool first, const RowState& total,
+                 const cpu::KernelTable& kernels);
+// out / denominator into `to`; returns the log of the denominator plus the maximum (log sum exp of
+// the scaled scores).
+float finish_row(const RowState& row, int64_t head_dim, float* to, const cpu::KernelTable& kernels);
 
 // A block of 32 keys and values as a page stores them. int8 has a scale per key and per value.
 struct BlockTiles {
@@ -100,9 +123,22 @@ void add_block(const QueryTile& tile, const BlockTiles& block, float scale, Vali
   multiply(product, kernels, block.type);
 }
 
-// out[r] / denominator into `to`; returns the log of the denominator plus the maximum (log sum exp
-// of the scaled scores).
-float finish_row(const QueryTile& tile, int64_t row, float* to, const cpu::KernelTable& kernels);
+// Forgets what the tile's rows have collected.
+void clear(const QueryTile& tile);
+
+// Lets the tile's rows collect the keys of one segment anew. Row r sees the first keys(r) keys of
+// all, later rows no fewer; block_tiles(b) is the b-th block of all.
+template <typename Keys, typename BlockTilesOf>
+void collect_segment(const QueryTile& tile, int64_t segment, float scale, Keys keys,
+                     BlockTilesOf block_tiles, const cpu::KernelTable& kernels) {
+  clear(tile);
+  constexpr int64_t kBlocks = kSegment / kBlock;
+  const int64_t most = keys(tile.rows - 1);
+  for (int64_t b = segment * kBlocks; b < (segment + 1) * kBlocks && b * kBlock < most; ++b) {
+    add_block(
+        tile, block_tiles(b), scale, [&](int64_t r) { return keys(r) - b * kBlock; }, kernels);
+  }
+}
 
 }  // namespace looplm::attention
 

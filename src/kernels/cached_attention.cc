@@ -1,9 +1,7 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
-#include "base/bf16.h"
 #include "base/check.h"
 #include "kernels/attention.h"
 #include "kernels/attention_block.h"
@@ -12,6 +10,7 @@ namespace looplm {
 namespace {
 
 using attention::kBlock;
+using attention::kSegment;
 using attention::kStride;
 
 // Query rows of one task: enough to reuse a block of keys, few enough to keep the state in the
@@ -26,7 +25,22 @@ struct Task {
   int64_t kv_head;
   int64_t first;  // row within the queries
   int64_t rows;
+  // Where each segment's states go, (segments, tile rows); null: one thread takes all segments.
+  float* states = nullptr;
+
+  int64_t keys(int64_t row) const { return queries->first_position + first + row + 1; }
+  int64_t segments() const { return (keys(rows - 1) + kSegment - 1) / kSegment; }
 };
+
+// Segments [begin, end) of a task.
+struct Unit {
+  const Task* task;
+  int64_t begin;
+  int64_t end;
+};
+
+// A task is shared by threads when it is more than this part of the call's segments.
+constexpr int64_t kShare = 32;
 
 attention::BlockTiles tiles_of(const KvLayout& layout, const std::byte* page, int64_t head) {
   attention::BlockTiles tiles;
@@ -50,121 +64,146 @@ void prefetch_tiles(const KvLayout& layout, const std::byte* page, int64_t head)
   fetch(layout.value_offset(head), layout.value_tile());
 }
 
-// Where element i of a head's key and value lies, in elements from the head's tiles.
-int64_t key_slot(int64_t slot, int64_t i) { return i * kPagePositions + slot; }
-int64_t value_slot(int64_t slot, int64_t i) {
-  return (i / cpu::kPanel * kPagePositions + slot) * cpu::kPanel + i % cpu::kPanel;
-}
-
-// Calls use(head, offset of the head's tile, offset of its scales, elements, slot function).
-template <typename Use>
-void for_tiles(const KvLayout& layout, Use use) {
-  for (int64_t head = 0; head < layout.kv_heads; ++head) {
-    use(head, layout.key_offset(head), layout.key_scale_offset(head), true);
-    use(head, layout.value_offset(head), layout.value_scale_offset(head), false);
+// One call: its tasks, cut where one of them would keep the other threads waiting.
+class CachedAttention {
+ public:
+  CachedAttention(const CachedAttentionParams& p, Device& device)
+      : p_(p),
+        device_(device),
+        kernels_(device.kernels()),
+        group_(p.heads / p.layout.kv_heads),
+        head_dim_(p.layout.head_dim),
+        state_floats_(attention::row_state_floats(head_dim_)) {
+    list_tasks();
+    cut_tasks();
   }
-}
 
-float largest_magnitude(const float* x, int64_t n) {
-  float most = 0;
-  for (int64_t i = 0; i < n; ++i) most = std::max(most, std::abs(x[i]));
-  return most;
-}
+  void run() {
+    device_.pool().parallel_for(static_cast<int64_t>(units_.size()), [&](int64_t i, int thread) {
+      run_unit(units_[static_cast<size_t>(i)], thread);
+    });
+    if (shared_.empty()) return;
+    device_.pool().parallel_for(static_cast<int64_t>(shared_.size()), [&](int64_t i, int) {
+      add_segments(*shared_[static_cast<size_t>(i)]);
+    });
+  }
+
+ private:
+  // Rows of a tile: row * group + head within the group.
+  int64_t tile_rows(const Task& task) const { return task.rows * group_; }
+  attention::RowState state(const Task& task, int64_t segment, int64_t row) const {
+    return attention::row_state(task.states + (segment * tile_rows(task) + row) * state_floats_,
+                                head_dim_);
+  }
+  int64_t row_of(const Task& task, int64_t tile_row) const {
+    return task.queries->first_row + task.first + tile_row / group_;
+  }
+  int64_t head_of(const Task& task, int64_t tile_row) const {
+    return task.kv_head * group_ + tile_row % group_;
+  }
+  void finish(const Task& task, int64_t tile_row, const attention::RowState& state) const {
+    float* out = p_.out + (row_of(task, tile_row) * p_.heads + head_of(task, tile_row)) * head_dim_;
+    attention::finish_row(state, head_dim_, out, kernels_);
+  }
+
+  void list_tasks() {
+    const int64_t rows_per_task = std::max<int64_t>(1, kTaskRows / group_);
+    for (const CachedQueries& queries : p_.queries) {
+      for (int64_t head = 0; head < p_.layout.kv_heads; ++head) {
+        for (int64_t first = 0; first < queries.rows; first += rows_per_task) {
+          tasks_.push_back({&queries, head, first, std::min(rows_per_task, queries.rows - first)});
+        }
+      }
+    }
+  }
+
+  void cut_tasks() {
+    int64_t all = 0;
+    for (const Task& task : tasks_) all += task.segments();
+    int64_t floats = 0;
+    for (Task& task : tasks_) {
+      const int64_t segments = task.segments();
+      if (segments == 1 || segments * kShare <= all) {
+        units_.push_back({&task, 0, segments});
+        continue;
+      }
+      for (int64_t s = 0; s < segments; ++s) units_.push_back({&task, s, s + 1});
+      shared_.push_back(&task);
+      floats += segments * tile_rows(task) * state_floats_;
+    }
+    float* states = device_.shared_scratch(static_cast<size_t>(floats));
+    for (Task* task : shared_) {
+      task->states = states;
+      states += task->segments() * tile_rows(*task) * state_floats_;
+    }
+  }
+
+  void run_unit(const Unit& unit, int thread) const {
+    const Task& task = *unit.task;
+    const int64_t rows = tile_rows(task);
+    const bool in_tile = unit.end == 1 && task.states == nullptr;  // one segment, all there is
+    float* scratch = device_.thread_scratch(
+        thread, static_cast<size_t>(attention::query_tile_floats(rows) + rows * state_floats_));
+    const attention::QueryTile tile = attention::make_query_tile(rows, head_dim_, scratch);
+    float* totals = scratch + attention::query_tile_floats(rows);
+    const auto total = [&](int64_t r) {
+      return task.states != nullptr ? state(task, unit.begin, r)
+             : in_tile              ? attention::row_state(tile, r)
+                                    : attention::row_state(totals + r * state_floats_, head_dim_);
+    };
+    for (int64_t r = 0; r < rows; ++r) {
+      std::memcpy(scratch + r * kStride,
+                  p_.q + row_of(task, r) * p_.q_stride + head_of(task, r) * head_dim_,
+                  static_cast<size_t>(head_dim_) * sizeof(float));
+    }
+    const auto keys = [&](int64_t r) { return task.keys(r / group_); };
+    for (int64_t segment = unit.begin; segment < unit.end; ++segment) {
+      attention::collect_segment(
+          tile, segment, p_.scale, keys,
+          [&](int64_t block) {
+            std::byte* const* pages = task.queries->pages + block;
+            if ((block + 1) * kBlock < keys(rows - 1)) {
+              prefetch_tiles(p_.layout, pages[1], task.kv_head);
+            }
+            return tiles_of(p_.layout, pages[0], task.kv_head);
+          },
+          kernels_);
+      for (int64_t r = 0; r < rows && !in_tile; ++r) {
+        if (keys(r) <= segment * kSegment) continue;
+        attention::add_segment(attention::row_state(tile, r), head_dim_, segment == unit.begin,
+                               total(r), kernels_);
+      }
+    }
+    for (int64_t r = 0; r < rows && task.states == nullptr; ++r) finish(task, r, total(r));
+  }
+
+  void add_segments(const Task& task) const {
+    for (int64_t r = 0; r < tile_rows(task); ++r) {
+      const attention::RowState total = state(task, 0, r);
+      for (int64_t s = 1; s * kSegment < task.keys(r / group_); ++s) {
+        attention::add_segment(state(task, s, r), head_dim_, false, total, kernels_);
+      }
+      finish(task, r, total);
+    }
+  }
+
+  const CachedAttentionParams& p_;
+  Device& device_;
+  const cpu::KernelTable& kernels_;
+  const int64_t group_;  // query heads of a key-value head
+  const int64_t head_dim_;
+  const int64_t state_floats_;
+  std::vector<Task> tasks_;
+  std::vector<Unit> units_;
+  std::vector<Task*> shared_;
+};
 
 }  // namespace
 
-void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t position,
-              std::byte* page) {
-  const int64_t slot = position % kPagePositions;
-  for_tiles(layout, [&](int64_t head, int64_t tile, int64_t scales, bool key) {
-    const float* x = (key ? k : v) + head * layout.head_dim;
-    const auto at = [&](int64_t i) { return key ? key_slot(slot, i) : value_slot(slot, i); };
-    std::byte* to = page + tile;
-    if (layout.type == KvType::kF32) {
-      for (int64_t i = 0; i < layout.head_dim; ++i) reinterpret_cast<float*>(to)[at(i)] = x[i];
-    } else if (layout.type == KvType::kBf16) {
-      for (int64_t i = 0; i < layout.head_dim; ++i) {
-        reinterpret_cast<Bf16*>(to)[at(i)] = to_bf16(x[i]);
-      }
-    } else {
-      const float most = largest_magnitude(x, layout.head_dim);
-      reinterpret_cast<float*>(page + scales)[slot] = most / 127.0f;
-      const float inverse = most > 0 ? 127.0f / most : 0.0f;
-      for (int64_t i = 0; i < layout.head_dim; ++i) {
-        reinterpret_cast<int8_t*>(to)[at(i)] = static_cast<int8_t>(std::lrint(x[i] * inverse));
-      }
-    }
-  });
-}
-
-void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, float* k, float* v) {
-  const int64_t slot = position % kPagePositions;
-  for_tiles(layout, [&](int64_t head, int64_t tile, int64_t scales, bool key) {
-    float* x = (key ? k : v) + head * layout.head_dim;
-    const std::byte* from = page + tile;
-    const float scale =
-        layout.type == KvType::kInt8 ? reinterpret_cast<const float*>(page + scales)[slot] : 1.0f;
-    for (int64_t i = 0; i < layout.head_dim; ++i) {
-      const int64_t at = key ? key_slot(slot, i) : value_slot(slot, i);
-      switch (layout.type) {
-        case KvType::kF32:
-          x[i] = reinterpret_cast<const float*>(from)[at];
-          break;
-        case KvType::kBf16:
-          x[i] = to_float(reinterpret_cast<const Bf16*>(from)[at]);
-          break;
-        case KvType::kInt8:
-          x[i] = static_cast<float>(reinterpret_cast<const int8_t*>(from)[at]) * scale;
-          break;
-      }
-    }
-  });
-}
-
-void cached_attention(const CachedAttentionParams& p, Device& device) {
-  const KvLayout& layout = p.layout;
-  const int64_t group = p.heads / layout.kv_heads;
-  const int64_t head_dim = layout.head_dim;
-  LOOPLM_CHECK(head_dim <= attention::kMaxHeadDim, "head_dim {}", head_dim);
-  const int64_t rows_per_task = std::max<int64_t>(1, kTaskRows / group);
-
-  std::vector<Task> tasks;
-  for (const CachedQueries& queries : p.queries) {
-    for (int64_t head = 0; head < layout.kv_heads; ++head) {
-      for (int64_t first = 0; first < queries.rows; first += rows_per_task) {
-        tasks.push_back({&queries, head, first, std::min(rows_per_task, queries.rows - first)});
-      }
-    }
-  }
-
-  device.pool().parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t index, int thread) {
-    const Task& task = tasks[static_cast<size_t>(index)];
-    const int64_t rows = task.rows * group;  // tile row = row * group + head within the group
-    float* scratch =
-        device.thread_scratch(thread, static_cast<size_t>(attention::query_tile_floats(rows)));
-    const attention::QueryTile tile = attention::make_query_tile(rows, head_dim, scratch);
-    const int64_t first_row = task.queries->first_row + task.first;
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* q = p.q + (first_row + r / group) * p.q_stride +
-                       (task.kv_head * group + r % group) * head_dim;
-      std::memcpy(scratch + r * kStride, q, static_cast<size_t>(head_dim) * sizeof(float));
-    }
-    const int64_t first_position = task.queries->first_position + task.first;
-    const int64_t keys = first_position + task.rows;  // of the last row
-    for (int64_t block = 0; block * kBlock < keys; ++block) {
-      std::byte* const* pages = task.queries->pages + block;
-      if ((block + 1) * kBlock < keys) prefetch_tiles(layout, pages[1], task.kv_head);
-      attention::add_block(
-          tile, tiles_of(layout, pages[0], task.kv_head), p.scale,
-          [&](int64_t r) { return first_position + r / group + 1 - block * kBlock; },
-          device.kernels());
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      float* out =
-          p.out + ((first_row + r / group) * p.heads + task.kv_head * group + r % group) * head_dim;
-      attention::finish_row(tile, r, out, device.kernels());
-    }
-  });
+void cached_attention(const CachedAttentionParams& params, Device& device) {
+  LOOPLM_CHECK(params.layout.head_dim <= attention::kMaxHeadDim, "head_dim {}",
+               params.layout.head_dim);
+  CachedAttention(params, device).run();
 }
 
 }  // namespace looplm

@@ -163,63 +163,137 @@ TEST_P(EveryIsa, StackedProjectionsEqualSeparateOnes) {
 
 // Training attention over a packed batch, prompt chunks of every size, and single queries give a
 // position the same bits.
-TEST_P(EveryIsa, AttentionIsTheSamePackedChunkedAndCached) {
-  Device device(2, *cpu::kernel_table(GetParam()));
-  constexpr int64_t kHeads = 4, kKvHeads = 2, kDim = 48, kRows = 140, kBefore = 37;
-  constexpr int64_t kQ = kHeads * kDim, kKv = kKvHeads * kDim;
-  const std::vector<float> q = random_values((kBefore + kRows) * kQ, 1);
-  const std::vector<float> k = random_values((kBefore + kRows) * kKv, 2);
-  const std::vector<float> v = random_values((kBefore + kRows) * kKv, 3);
+struct AttentionShape {
+  int64_t heads, kv_heads, dim, rows, before;
+};
+
+void expect_same_attention(const AttentionShape& s, std::span<const int64_t> chunks,
+                           Device& device) {
+  const int64_t q_width = s.heads * s.dim, kv_width = s.kv_heads * s.dim;
+  const auto all = static_cast<size_t>(s.before + s.rows);
+  const std::vector<float> q = random_values(all * static_cast<size_t>(q_width), 1);
+  const std::vector<float> k = random_values(all * static_cast<size_t>(kv_width), 2);
+  const std::vector<float> v = random_values(all * static_cast<size_t>(kv_width), 3);
 
   // The sequence as the second document of a batch. q, k and v share a stride in the packed form.
-  constexpr int64_t kStride = kQ + 2 * kKv;
-  std::vector<float> qkv((kBefore + kRows) * kStride);
-  for (int64_t r = 0; r < kBefore + kRows; ++r) {
-    std::copy_n(q.begin() + r * kQ, kQ, qkv.begin() + r * kStride);
-    std::copy_n(k.begin() + r * kKv, kKv, qkv.begin() + r * kStride + kQ);
-    std::copy_n(v.begin() + r * kKv, kKv, qkv.begin() + r * kStride + kQ + kKv);
+  const int64_t stride = q_width + 2 * kv_width;
+  std::vector<float> qkv(all * static_cast<size_t>(stride));
+  for (int64_t r = 0; r < s.before + s.rows; ++r) {
+    std::copy_n(q.begin() + r * q_width, q_width, qkv.begin() + r * stride);
+    std::copy_n(k.begin() + r * kv_width, kv_width, qkv.begin() + r * stride + q_width);
+    std::copy_n(v.begin() + r * kv_width, kv_width, qkv.begin() + r * stride + q_width + kv_width);
   }
-  const std::array<int64_t, 3> starts = {0, kBefore, kBefore + kRows};
-  std::vector<float> out((kBefore + kRows) * kQ);
-  const float scale = 1 / std::sqrt(static_cast<float>(kDim));
-  attention_forward({qkv.data(), qkv.data() + kQ, qkv.data() + kQ + kKv, kStride, kHeads, kKvHeads,
-                     kDim, scale, starts, out.data(), nullptr},
+  const std::array<int64_t, 3> starts = {0, s.before, s.before + s.rows};
+  std::vector<float> out(all * static_cast<size_t>(q_width));
+  const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
+  attention_forward({qkv.data(), qkv.data() + q_width, qkv.data() + q_width + kv_width, stride,
+                     s.heads, s.kv_heads, s.dim, scale, starts, out.data(), nullptr},
                     device);
-  const std::vector<float> expected(out.begin() + kBefore * kQ, out.end());
 
-  const KvLayout layout = {kKvHeads, kDim};
+  const KvLayout layout = {s.kv_heads, s.dim};
   std::vector<Buffer<std::byte>> memory;
   std::vector<std::byte*> pages;
-  for (int64_t r = 0; r < kRows; ++r) {
+  for (int64_t r = 0; r < s.rows; ++r) {
     if (r % kPagePositions == 0) {
       memory.emplace_back(static_cast<size_t>(layout.page_bytes()));
       std::fill_n(memory.back().data(), memory.back().size(), std::byte{0xff});  // NaN
       pages.push_back(memory.back().data());
     }
-    store_kv(layout, k.data() + (kBefore + r) * kKv, v.data() + (kBefore + r) * kKv, r,
+    store_kv(layout, k.data() + (s.before + r) * kv_width, v.data() + (s.before + r) * kv_width, r,
              memory.back().data());
   }
-  std::vector<float> key(kKv), value(kKv);
+  std::vector<float> key(static_cast<size_t>(kv_width)), value(key.size());
   load_kv(layout, pages[2], 70, key.data(), value.data());
-  EXPECT_TRUE(std::equal(key.begin(), key.end(), k.begin() + (kBefore + 70) * kKv));
-  EXPECT_TRUE(std::equal(value.begin(), value.end(), v.begin() + (kBefore + 70) * kKv));
+  EXPECT_TRUE(std::equal(key.begin(), key.end(), k.begin() + (s.before + 70) * kv_width));
+  EXPECT_TRUE(std::equal(value.begin(), value.end(), v.begin() + (s.before + 70) * kv_width));
 
-  for (int64_t chunk : {1, 2, 5, 31, 32, 33, 64, 140}) {
-    std::vector<float> cached(kRows * kQ);
-    for (int64_t at = 0; at < kRows; at += chunk) {
+  for (int64_t chunk : chunks) {
+    std::vector<float> cached(static_cast<size_t>(s.rows * q_width));
+    for (int64_t at = 0; at < s.rows; at += chunk) {
       const std::array<CachedQueries, 1> queries = {
-          {{at, std::min(chunk, kRows - at), at, pages.data()}}};
-      cached_attention({layout, q.data() + kBefore * kQ, kQ, kHeads, scale, queries, cached.data()},
-                       device);
+          {{at, std::min(chunk, s.rows - at), at, pages.data()}}};
+      cached_attention(
+          {layout, q.data() + s.before * q_width, q_width, s.heads, scale, queries, cached.data()},
+          device);
     }
-    EXPECT_EQ(cached, expected) << "chunk " << chunk;
+    EXPECT_TRUE(std::equal(cached.begin(), cached.end(), out.begin() + s.before * q_width))
+        << "chunk " << chunk;
   }
+}
+
+TEST_P(EveryIsa, AttentionIsTheSamePackedChunkedAndCached) {
+  Device device(2, *cpu::kernel_table(GetParam()));
+  const std::array<int64_t, 8> chunks = {1, 2, 5, 31, 32, 33, 64, 140};
+  expect_same_attention({4, 2, 48, 140, 37}, chunks, device);
+}
+
+// Over several segments, which are shared by threads or not, and cut by chunks or not.
+TEST_P(EveryIsa, LongAttentionIsTheSamePackedChunkedAndCached) {
+  const std::array<int64_t, 4> chunks = {1, 77, 1024, 2200};
+  for (int threads : {1, 3}) {
+    Device device(threads, *cpu::kernel_table(GetParam()));
+    expect_same_attention({2, 1, 8, 2200, 50}, chunks, device);
+  }
+}
+
+// A long sequence among many short ones, which each have their thread.
+TEST_P(EveryIsa, AttentionIsTheSameAloneAndInCompany) {
+  Device device(2, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kRows = 60, kLong = 3000, kShort = 40, kHeads = 2, kDim = 8;
+  const KvLayout layout = {1, kDim};
+  const std::vector<float> q = random_values(kRows * kHeads * kDim, 1);
+  const std::vector<float> kv = random_values(kLong * 2 * kDim, 2);
+  const int64_t count = (kLong + kPagePositions - 1) / kPagePositions;
+  Buffer<std::byte> memory(static_cast<size_t>(count * layout.page_bytes()));
+  std::vector<std::byte*> pages;
+  for (int64_t i = 0; i < count; ++i) pages.push_back(memory.data() + i * layout.page_bytes());
+  for (int64_t r = 0; r < kLong; ++r) {
+    store_kv(layout, kv.data() + r * 2 * kDim, kv.data() + r * 2 * kDim + kDim, r,
+             pages[static_cast<size_t>(r / kPagePositions)]);
+  }
+  std::vector<CachedQueries> together;
+  for (int64_t r = 0; r < kRows; ++r) {
+    together.push_back({r, 1, r % 20 == 7 ? kLong - 1 - r : kShort + r, pages.data()});
+  }
+  std::vector<float> out(q.size()), alone(q.size());
+  cached_attention({layout, q.data(), kHeads * kDim, kHeads, 0.3f, together, out.data()}, device);
+  for (const CachedQueries& one : together) {
+    cached_attention({layout, q.data(), kHeads * kDim, kHeads, 0.3f, {&one, 1}, alone.data()},
+                     device);
+  }
+  EXPECT_EQ(out, alone);
 }
 
 std::string isa_parameter_name(const testing::TestParamInfo<Isa>& info) {
   return isa_name(info.param);
 }
 INSTANTIATE_TEST_SUITE_P(Isa, EveryIsa, testing::ValuesIn(available_isas()), isa_parameter_name);
+
+// Against the formula, however the table came to its length.
+TEST(RotaryTable, ValuesDoNotDependOnHowItGrew) {
+  constexpr int64_t kDim = 6;
+  Device device(3, *cpu::kernel_table(Isa::kPortable));
+  RotaryTable steps(kDim, 10000), once(kDim, 10000);
+  std::vector<const float*> early;
+  for (int64_t positions : {1, 200, 256, 257, 1000, 900, 1300}) {
+    steps.grow(positions, device);
+    EXPECT_GE(steps.positions(), positions);
+    early.push_back(steps.cosine(0));
+  }
+  EXPECT_EQ(early.front(), early.back());  // what was there has stayed
+  once.grow(1300, device);
+  for (int64_t p = 0; p < 1300; ++p) {
+    for (int64_t i = 0; i < kDim / 2; ++i) {
+      const double exponent = static_cast<double>(2 * i) / kDim;
+      const float angle =
+          static_cast<float>(p) * static_cast<float>(1 / std::pow(10000.0, exponent));
+      EXPECT_EQ(once.cosine(p)[i], static_cast<float>(std::cos(static_cast<double>(angle))));
+      EXPECT_EQ(once.sine(p)[i], static_cast<float>(std::sin(static_cast<double>(angle))));
+      EXPECT_EQ(steps.cosine(p)[i], once.cosine(p)[i]);
+      EXPECT_EQ(steps.sine(p)[i], once.sine(p)[i]);
+    }
+  }
+}
 
 // Not needed by any contract between machines, but what the fixed order gives for free where the
 // processor fuses multiply and add.

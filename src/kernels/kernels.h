@@ -121,18 +121,26 @@ void linear_weight_gradient(const LinearWeightGradientParams& params, Device& de
 // weights were trained on.
 class RotaryTable {
  public:
-  RotaryTable() = default;
-  RotaryTable(int64_t positions, int64_t head_dim, double base);
+  RotaryTable(int64_t head_dim, double base);
 
-  int64_t positions() const { return positions_; }
-  const float* cosine(int64_t position) const { return cosine_.data() + position * half_; }
-  const float* sine(int64_t position) const { return sine_.data() + position * half_; }
+  // Adds what is missing for positions below `positions`, in blocks, so that a sequence that grows
+  // pays for its own positions alone.
+  void grow(int64_t positions, Device& device);
+
+  int64_t positions() const { return static_cast<int64_t>(blocks_.size()) * kBlock; }
+  const float* cosine(int64_t position) const { return row(position); }
+  const float* sine(int64_t position) const { return row(position) + half(); }
 
  private:
-  int64_t positions_ = 0;
-  int64_t half_ = 0;
-  Buffer<float> cosine_;
-  Buffer<float> sine_;
+  static constexpr int64_t kBlock = 256;  // positions
+
+  int64_t half() const { return static_cast<int64_t>(frequencies_.size()); }
+  const float* row(int64_t position) const {
+    return blocks_[static_cast<size_t>(position / kBlock)].data() + position % kBlock * 2 * half();
+  }
+
+  std::vector<float> frequencies_;
+  std::vector<Buffer<float>> blocks_;  // (kBlock, cosines and sines)
 };
 
 struct RotaryParams {

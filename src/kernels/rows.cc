@@ -110,21 +110,32 @@ void add(const float* x, int64_t count, float* y, Device& device) {
   });
 }
 
-RotaryTable::RotaryTable(int64_t positions, int64_t head_dim, double base)
-    : positions_(positions),
-      half_(head_dim / 2),
-      cosine_(static_cast<size_t>(positions * half_)),
-      sine_(static_cast<size_t>(positions * half_)) {
-  for (int64_t i = 0; i < half_; ++i) {
+RotaryTable::RotaryTable(int64_t head_dim, double base) {
+  for (int64_t i = 0; i < head_dim / 2; ++i) {
     const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_dim);
-    const auto frequency = static_cast<float>(1.0 / std::pow(base, exponent));
-    for (int64_t p = 0; p < positions; ++p) {
-      const float angle = static_cast<float>(p) * frequency;
-      const auto at = static_cast<size_t>(p * half_ + i);
-      cosine_[at] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      sine_[at] = static_cast<float>(std::sin(static_cast<double>(angle)));
-    }
+    frequencies_.push_back(static_cast<float>(1.0 / std::pow(base, exponent)));
   }
+}
+
+void RotaryTable::grow(int64_t positions, Device& device) {
+  const int64_t first = this->positions();
+  if (positions <= first) return;
+  while (this->positions() < positions) {
+    blocks_.emplace_back(static_cast<size_t>(kBlock * 2 * half()));
+  }
+  constexpr int64_t kPiece = 16;  // positions: some tens of microseconds
+  static_assert(kBlock % kPiece == 0);
+  device.for_pieces(this->positions() - first, kPiece, [&](int64_t begin, int64_t end, int) {
+    float* out = blocks_[static_cast<size_t>((first + begin) / kBlock)].data() +
+                 (first + begin) % kBlock * 2 * half();
+    for (int64_t p = first + begin; p < first + end; ++p, out += 2 * half()) {
+      for (int64_t i = 0; i < half(); ++i) {
+        const float angle = static_cast<float>(p) * frequencies_[static_cast<size_t>(i)];
+        out[i] = static_cast<float>(std::cos(static_cast<double>(angle)));
+        out[half() + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      }
+    }
+  });
 }
 
 namespace {

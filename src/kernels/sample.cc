@@ -39,6 +39,24 @@ auto ranks_before(const float* values) {
   };
 }
 
+// Writes the ids of the `count` first-ranked of n values to `ids`, in any order; 1 <= count <= n.
+// `ids` has room for n.
+void select_first(const float* values, int64_t n, int64_t count, const cpu::KernelTable& kernels,
+                  int32_t* ids) {
+  // As many groups as tokens wanted have a value of at least the count-th largest of the groups'
+  // maxima, so the ones wanted have too.
+  std::vector<float> maxima(static_cast<size_t>(n / cpu::kGroup + 1));
+  const int64_t groups = kernels.group_maxima(values, n, maxima.data());
+  float least = -kInfinity;
+  if (count <= groups) {
+    const auto last = maxima.begin() + count - 1;
+    std::nth_element(maxima.begin(), last, maxima.begin() + groups, std::greater<>());
+    least = *last;
+  }
+  const int64_t candidates = kernels.at_least(values, n, least, ids);
+  std::nth_element(ids, ids + count - 1, ids + candidates, ranks_before(values));
+}
+
 // Buckets of weights from 1 downwards, 64 to each halving; the last one takes all below 2^-32.
 constexpr int64_t kBuckets = 2048;
 int64_t bucket_of(float weight) {
@@ -134,7 +152,7 @@ class RowSampler {
       weigh(values_, vocabulary_);
       return;
     }
-    most_likely(values_, vocabulary_, rule_.top_k, kernels_, ids_);
+    select_first(values_, vocabulary_, rule_.top_k, kernels_, ids_);
     std::sort(ids_, ids_ + rule_.top_k);
     listed_ = true;
     for (int64_t i = 0; i < rule_.top_k; ++i) gathered_[i] = values_[ids_[i]];
@@ -267,20 +285,14 @@ void sample(std::span<SampleRow> rows, int64_t vocabulary, Device& device) {
   });
 }
 
-void most_likely(const float* values, int64_t n, int64_t count, const cpu::KernelTable& kernels,
-                 int32_t* ids) {
-  // As many groups as tokens wanted have a value of at least the count-th largest of the groups'
-  // maxima, so the ones wanted have too.
-  std::vector<float> maxima(static_cast<size_t>(n / cpu::kGroup + 1));
-  const int64_t groups = kernels.group_maxima(values, n, maxima.data());
-  float least = -kInfinity;
-  if (count <= groups) {
-    const auto last = maxima.begin() + count - 1;
-    std::nth_element(maxima.begin(), last, maxima.begin() + groups, std::greater<>());
-    least = *last;
-  }
-  const int64_t candidates = kernels.at_least(values, n, least, ids);
-  std::nth_element(ids, ids + count - 1, ids + candidates, ranks_before(values));
+std::vector<int32_t> most_likely(const float* logits, int64_t n, int64_t count,
+                                 const cpu::KernelTable& kernels) {
+  if (count == 0) return {};
+  std::vector<int32_t> ids(static_cast<size_t>(n));
+  select_first(logits, n, count, kernels, ids.data());
+  ids.resize(static_cast<size_t>(count));
+  std::sort(ids.begin(), ids.end(), ranks_before(logits));
+  return ids;
 }
 
 }  // namespace looplm

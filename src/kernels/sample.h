@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/logit_summary.h"
 
@@ -50,10 +51,9 @@ struct SampleRow {
 // Rows are independent and run on all threads.
 void sample(std::span<SampleRow> rows, int64_t vocabulary, Device& device);
 
-// Writes the ids of the `count` first-ranked of n values (1 <= count <= n) to `ids`, in any order.
-// `ids` has room for n.
-void most_likely(const float* values, int64_t n, int64_t count, const cpu::KernelTable& kernels,
-                 int32_t* ids);
+// The `count` first-ranked of n logits, in order; count <= n.
+std::vector<int32_t> most_likely(const float* logits, int64_t n, int64_t count,
+                                 const cpu::KernelTable& kernels);
 
 }  // namespace looplm
 

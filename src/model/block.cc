@@ -161,15 +161,14 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
                device);
 }
 
-PackedAttention::PackedAttention(const ModelConfig& config, const RotaryTable& rotary)
-    : config_(config), rotary_(rotary) {}
+PackedAttention::PackedAttention(const ModelConfig& config)
+    : config_(config), rotary_(config.head_dim, config.rope_theta) {}
 
-void PackedAttention::set_documents(std::span<const int64_t> starts) {
+void PackedAttention::set_documents(std::span<const int64_t> starts, Device& device) {
   starts_.assign(starts.begin(), starts.end());
   positions_.resize(static_cast<size_t>(starts_.back()));
   for (size_t d = 0; d + 1 < starts_.size(); ++d) {
-    LOOPLM_CHECK(starts_[d + 1] - starts_[d] <= rotary_.positions(), "document of {} rows",
-                 starts_[d + 1] - starts_[d]);
+    rotary_.grow(starts_[d + 1] - starts_[d], device);
     for (int64_t r = starts_[d]; r < starts_[d + 1]; ++r) {
       positions_[static_cast<size_t>(r)] = static_cast<int32_t>(r - starts_[d]);
     }

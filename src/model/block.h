@@ -86,8 +86,8 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
 // Documents of a training batch: rows [starts[d], starts[d + 1]) with positions from 0 in each.
 class PackedAttention : public BlockAttention {
  public:
-  PackedAttention(const ModelConfig& config, const RotaryTable& rotary);
-  void set_documents(std::span<const int64_t> starts);
+  explicit PackedAttention(const ModelConfig& config);
+  void set_documents(std::span<const int64_t> starts, Device& device);
 
   const RotaryTable& rotary() const override { return rotary_; }
   const int32_t* positions() const override { return positions_.data(); }
@@ -100,7 +100,7 @@ class PackedAttention : public BlockAttention {
   AttentionParams params(const float* qkv, float* out, float* log_sum) const;
 
   const ModelConfig& config_;
-  const RotaryTable& rotary_;
+  RotaryTable rotary_;
   std::vector<int64_t> starts_;
   std::vector<int32_t> positions_;
 };

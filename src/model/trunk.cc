@@ -44,8 +44,7 @@ Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape)
     : config_(config),
       shape_(shape),
       state_floats_(shape.rows * config.hidden_size),
-      rotary_(shape.max_document, config.head_dim, config.rope_theta),
-      attention_(config_, rotary_),
+      attention_(config_),
       activation_floats_(BlockActivations::floats(config, shape.rows)) {
   LOOPLM_CHECK(shape.rows > 0 && shape.loops > 0, "{} rows, {} loops", shape.rows, shape.loops);
   const Sizes sizes(config, shape);
@@ -111,7 +110,7 @@ void Trunk::forward(const ModelWeights& weights, std::span<const int32_t> ids,
   LOOPLM_CHECK(static_cast<int64_t>(ids.size()) == shape_.rows, "{} ids for {} rows", ids.size(),
                shape_.rows);
   ids_.assign(ids.begin(), ids.end());
-  attention_.set_documents(document_starts);
+  attention_.set_documents(document_starts, device);
   const TensorView& table = weights.embedding();
   embedding_forward(
       {ids_.data(), shape_.rows, config_.hidden_size, table.data, table.dtype, states_.data()},

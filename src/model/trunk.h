@@ -68,7 +68,6 @@ class Trunk {
   ModelConfig config_;
   TrunkShape shape_;
   int64_t state_floats_;
-  RotaryTable rotary_;
   PackedAttention attention_;
   std::vector<int32_t> ids_;
 

@@ -116,7 +116,7 @@ class ChatAnswer : public AnswerFormat {
       }
       OrderedJson choice = {{"index", i}, {"message", std::move(message)}, {"logprobs", nullptr}};
       if (options_.log_probabilities >= 0) choice["logprobs"] = log_probabilities(c.tokens);
-      if (options_.per_token) choice["loop"] = {{"tokens", loops_of(c.tokens)}};
+      if (options_.per_token) choice["loop"] = {{"tokens", token_loops_json(served_, c.tokens)}};
       choice["finish_reason"] = c.finish_reason;
       data["choices"].push_back(std::move(choice));
     }
@@ -194,7 +194,7 @@ class ChatAnswer : public AnswerFormat {
       data["choices"][0]["logprobs"] = log_probabilities(tokens);
     }
     if (options_.per_token && !tokens.empty())
-      data["choices"][0]["loop"] = {{"tokens", loops_of(tokens)}};
+      data["choices"][0]["loop"] = {{"tokens", token_loops_json(served_, tokens)}};
     out.push_back({"", std::move(data)});
   }
 
@@ -216,12 +216,6 @@ class ChatAnswer : public AnswerFormat {
       content.push_back(std::move(one));
     }
     return {{"content", std::move(content)}};
-  }
-
-  OrderedJson loops_of(std::span<const GeneratedToken> tokens) const {
-    OrderedJson list = OrderedJson::array();
-    for (const GeneratedToken& token : tokens) list.push_back(token_loops_json(served_, token));
-    return list;
   }
 
   const ServedModel& served_;

@@ -30,7 +30,6 @@ class CompletionFormat : public AnswerFormat {
 
   void token(size_t index, const GeneratedToken& token, std::vector<StreamEvent>& out) override {
     Choice& choice = choices_[index];
-    OrderedJson piece = OrderedJson::object();
     std::string text = open(index);
     text += token.text;
     choice.text += token.text;
@@ -123,7 +122,8 @@ class CompletionFormat : public AnswerFormat {
     if (options_.log_probabilities >= 0 && !tokens.empty()) {
       choice["logprobs"] = log_probabilities({}, {}, tokens, choices_[index].offset);
     }
-    if (options_.per_token && !tokens.empty()) choice["loop"] = {{"tokens", loops_of(tokens)}};
+    if (options_.per_token && !tokens.empty())
+      choice["loop"] = {{"tokens", token_loops_json(served_, tokens)}};
     choice["finish_reason"] = finish_reason == nullptr ? OrderedJson() : OrderedJson(finish_reason);
     OrderedJson data = head();
     data["choices"] = OrderedJson::array({std::move(choice)});
@@ -142,15 +142,9 @@ class CompletionFormat : public AnswerFormat {
                                ? log_probabilities(prompt_of(index), c.prompt, c.tokens, offset)
                                : log_probabilities({}, {}, c.tokens, offset);
     }
-    if (options_.per_token) choice["loop"] = {{"tokens", loops_of(c.tokens)}};
+    if (options_.per_token) choice["loop"] = {{"tokens", token_loops_json(served_, c.tokens)}};
     choice["finish_reason"] = c.finish_reason;
     return choice;
-  }
-
-  OrderedJson loops_of(std::span<const GeneratedToken> tokens) const {
-    OrderedJson list = OrderedJson::array();
-    for (const GeneratedToken& token : tokens) list.push_back(token_loops_json(served_, token));
-    return list;
   }
 
   // OpenAI's four lists. The first prompt token has no log-probability.

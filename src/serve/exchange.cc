@@ -198,15 +198,19 @@ void Exchange::handle(Event& event, std::vector<StreamEvent>& out) {
 
 void Exchange::send(const std::vector<StreamEvent>& events) {
   if (events.empty()) return;
-  if (!std::exchange(begun_, true)) {
-    reply_->begin(200, {{"Content-Type", "text/event-stream; charset=utf-8"},
-                        {"Cache-Control", "no-cache"},
-                        {"X-Accel-Buffering", "no"}});
-  }
   std::string text;
   for (const StreamEvent& event : events) {
     if (!event.name.empty()) text += "event: " + event.name + "\n";
     text += "data: " + dump_json(event.data) + "\n\n";
+  }
+  write(std::move(text));
+}
+
+void Exchange::write(std::string text) {
+  if (!std::exchange(begun_, true)) {
+    reply_->begin(200, {{"Content-Type", "text/event-stream; charset=utf-8"},
+                        {"Cache-Control", "no-cache"},
+                        {"X-Accel-Buffering", "no"}});
   }
   reply_->write(std::move(text));
   last_sent_ = Clock::now();
@@ -240,15 +244,7 @@ void Exchange::close() {
 
 void Exchange::ping() {
   if (over_) return;
-  if (Clock::now() - last_sent_ >= services_.ping_every) {
-    if (!std::exchange(begun_, true)) {
-      reply_->begin(200, {{"Content-Type", "text/event-stream; charset=utf-8"},
-                          {"Cache-Control", "no-cache"},
-                          {"X-Accel-Buffering", "no"}});
-    }
-    reply_->write(": ping\n\n");
-    last_sent_ = Clock::now();
-  }
+  if (Clock::now() - last_sent_ >= services_.ping_every) write(": ping\n\n");
   services_.worker.post_after(services_.ping_every, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->ping();
   });

@@ -97,6 +97,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void work();
   void handle(Event& event, std::vector<StreamEvent>& out);
   void send(const std::vector<StreamEvent>& events);
+  void write(std::string text);  // to the stream, which it begins
   void fail(const ApiError& error);
   void close();
   void ping();

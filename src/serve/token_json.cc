@@ -19,6 +19,26 @@ OrderedJson number_or_null(double value) {
   return std::isfinite(value) ? OrderedJson(value) : OrderedJson();
 }
 
+OrderedJson loops_of(const ServedModel& served, const GeneratedToken& token) {
+  OrderedJson exits = OrderedJson::array();
+  OrderedJson loops = OrderedJson::array();
+  for (const LoopReading& reading : token.readings) {
+    exits.push_back(number_or_null(reading.exit_probability));
+    loops.push_back({{"loop", reading.loop},
+                     {"id", reading.best},
+                     {"token", token_name(served, reading.best)},
+                     {"logprob", number_or_null(reading.log_probability)},
+                     {"entropy", number_or_null(reading.entropy)},
+                     {"margin", number_or_null(reading.margin)},
+                     {"gate", number_or_null(1 / (1 + std::exp(-double{reading.gate_logit})))}});
+  }
+  return {{"id", token.id},
+          {"token", token_name(served, token.id)},
+          {"loop", token.loops},
+          {"exit_probabilities", std::move(exits)},
+          {"loops", std::move(loops)}};
+}
+
 }  // namespace
 
 std::string token_name(const ServedModel& served, int32_t id) {
@@ -56,24 +76,10 @@ const LoopReading* chosen_reading(const GeneratedToken& token) {
   return nullptr;
 }
 
-OrderedJson token_loops_json(const ServedModel& served, const GeneratedToken& token) {
-  OrderedJson exits = OrderedJson::array();
-  OrderedJson loops = OrderedJson::array();
-  for (const LoopReading& reading : token.readings) {
-    exits.push_back(number_or_null(reading.exit_probability));
-    loops.push_back({{"loop", reading.loop},
-                     {"id", reading.best},
-                     {"token", token_name(served, reading.best)},
-                     {"logprob", number_or_null(reading.log_probability)},
-                     {"entropy", number_or_null(reading.entropy)},
-                     {"margin", number_or_null(reading.margin)},
-                     {"gate", number_or_null(1 / (1 + std::exp(-double{reading.gate_logit})))}});
-  }
-  return {{"id", token.id},
-          {"token", token_name(served, token.id)},
-          {"loop", token.loops},
-          {"exit_probabilities", std::move(exits)},
-          {"loops", std::move(loops)}};
+OrderedJson token_loops_json(const ServedModel& served, std::span<const GeneratedToken> tokens) {
+  OrderedJson list = OrderedJson::array();
+  for (const GeneratedToken& token : tokens) list.push_back(loops_of(served, token));
+  return list;
 }
 
 OrderedJson provisional_json(const ServedModel& served, size_t choice,

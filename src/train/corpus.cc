@@ -6,19 +6,11 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "text/lines.h"
 #include "text/utf8.h"
 
 namespace looplm {
 namespace {
-
-// Takes the next line, without its end, off the front of `rest`.
-std::string_view take_line(std::string_view& rest) {
-  const size_t end = rest.find('\n');
-  std::string_view line = rest.substr(0, end);
-  rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
-}
 
 bool is_blank(std::string_view line) {
   return line.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
@@ -57,8 +49,7 @@ class CorpusReader {
       : path_(path), options_(options), visit_(visit) {}
 
   Status read(std::string_view text) {
-    constexpr std::string_view kMark = "\xEF\xBB\xBF";
-    if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+    text = without_byte_order_mark(text);
     if (!options_.on_bad) LOOPLM_RETURN_IF_ERROR(check_text(text).with_context(path_));
     if (path_.ends_with(".jsonl")) return read_json_lines(text);
     switch (options_.split) {

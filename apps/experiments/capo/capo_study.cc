@@ -8,6 +8,7 @@
 #include "experiments/capo/capo_report.h"
 #include "experiments/capo/capo_settings.h"
 #include "experiments/capo/knowledge.h"
+#include "experiments/core/study_model.h"
 #include "experiments/core/training.h"
 
 namespace looplm {
@@ -35,8 +36,7 @@ Result<OrderedJson> run_cell(const CapoSettings& settings, const CapoRun& run,
   training.progress_to = kTrainingShare;
   LOOPLM_ASSIGN_OR_RETURN(const TrainedModel trained, train_in_cell(context, training));
 
-  ModelOptions options;
-  options.threads = context.threads;
+  const ModelOptions options = study_model_options(context.threads);
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
                           Model::load(trained.directory, options));
   measurement.progress = [&](double share) {

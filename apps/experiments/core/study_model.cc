@@ -38,9 +38,15 @@ std::string shown_path(const std::string& path) {
   return parent.empty() ? whole.filename().string() : parent + "/" + whole.filename().string();
 }
 
-Result<std::unique_ptr<Model>> load_study_model(const StudyModel& model, int threads) {
+ModelOptions study_model_options(int threads) {
   ModelOptions options;
   options.threads = threads;
+  options.kv = KvType::kF32;
+  return options;
+}
+
+Result<std::unique_ptr<Model>> load_study_model(const StudyModel& model, int threads) {
+  ModelOptions options = study_model_options(threads);
   options.weights = weight_types().at(model.dtype);
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> loaded, Model::load(model.directory, options));
   if (loaded->tokenizer() == nullptr) {

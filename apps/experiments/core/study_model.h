@@ -24,6 +24,10 @@ void read_dtype(TomlReader& toml, const char* key, std::string& dtype);
 // A path as reports show it: its last two names, which say what it is on any machine.
 std::string shown_path(const std::string& path);
 
+// What studies load models with. Keys and values stay in fp32: reports measure models, not how
+// keys and values are rounded.
+ModelOptions study_model_options(int threads);
+
 // With a tokenizer; one without is an error.
 Result<std::unique_ptr<Model>> load_study_model(const StudyModel& model, int threads);
 

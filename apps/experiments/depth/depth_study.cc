@@ -7,6 +7,7 @@
 
 #include "eval/arithmetic.h"
 #include "experiments/core/estimates.h"
+#include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/exits/exit_curve.h"
 #include "text/lines.h"
@@ -98,8 +99,7 @@ class DepthStudy : public Study {
 
  private:
   Result<std::unique_ptr<Model>> load(const CellContext& context) const {
-    ModelOptions options;
-    options.threads = context.threads;
+    const ModelOptions options = study_model_options(context.threads);
     LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(s_.model, options));
     if (model->tokenizer() == nullptr) {
       return invalid_argument(

@@ -7,6 +7,7 @@
 #include "eval/arithmetic.h"
 #include "experiments/core/estimates.h"
 #include "experiments/core/looped_recipe.h"
+#include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/exits/exit_curve.h"
@@ -149,8 +150,7 @@ class ExitsStudy : public Study {
     std::vector<DepthScores> scores;
   };
   Result<Scored> score(const CellContext& context, const std::string& directory) const {
-    ModelOptions options;
-    options.threads = context.threads;
+    const ModelOptions options = study_model_options(context.threads);
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
     LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
                             TaskText::of_model(directory, kArithmeticAlphabet));

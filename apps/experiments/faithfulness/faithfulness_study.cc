@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/core/study_model.h"
 #include "experiments/faithfulness/faithfulness_report.h"
 #include "experiments/faithfulness/observation.h"
 
@@ -43,8 +44,7 @@ Result<AnswerTask> make_task(const FaithfulnessSettings& s, const std::string& n
 }
 
 Result<std::unique_ptr<Model>> load(const FaithfulnessSettings& s, const CellContext& context) {
-  ModelOptions options;
-  options.threads = context.threads;
+  ModelOptions options = study_model_options(context.threads);
   if (s.weights == "bf16") options.weights = WeightType::kBf16;
   return Model::load(s.model, options);
 }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/kv/kv_measure.h"
@@ -129,8 +130,7 @@ class KvStudy : public Study {
                                    const std::string& trained) const {
     const std::string directory = context.needed_directories.at(trained) + "/" +
                                   context.needed.at(trained).at("model").get<std::string>();
-    ModelOptions options;
-    options.threads = context.threads;
+    const ModelOptions options = study_model_options(context.threads);
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(directory, options));
     LOOPLM_ASSIGN_OR_RETURN(const TaskText text, TaskText::of_model(directory, kWorkedSumAlphabet));
     const TaskGenerator sums =
@@ -169,8 +169,7 @@ class KvStudy : public Study {
 
   Result<OrderedJson> measure_texts(const CellContext& context,
                                     const KvCondition& condition) const {
-    ModelOptions options;
-    options.threads = context.threads;
+    const ModelOptions options = study_model_options(context.threads);
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::load(s_.model, options));
     if (model->tokenizer() == nullptr) {
       return invalid_argument(fmt::format("model '{}' has no tokenizer.json", s_.model));

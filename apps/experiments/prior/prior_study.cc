@@ -4,6 +4,7 @@
 
 #include "eval/arithmetic.h"
 #include "experiments/core/estimates.h"
+#include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/exits/exit_curve.h"
@@ -134,8 +135,7 @@ class PriorStudy : public Study {
                   fmt::format("sums {} {} {}", s_.modulus, phase.longest, stream));
             },
             0, 0.95));
-    ModelOptions options;
-    options.threads = context.threads;
+    const ModelOptions options = study_model_options(context.threads);
     LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
                             Model::load(trained.directory, options));
     const int64_t loops = model->config().loops;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/core/study_model.h"
 #include "experiments/core/training.h"
 #include "experiments/reachability/path_scores.h"
 #include "experiments/reachability/path_task.h"
@@ -73,8 +74,7 @@ Result<OrderedJson> run_training(const TrainedSettings& s, const LoopedShape& sh
     result.curve_steps.push_back(static_cast<double>(v.step));
     result.curve.push_back(v.accuracy.back());
   }
-  ModelOptions options;
-  options.threads = context.threads;
+  const ModelOptions options = study_model_options(context.threads);
   LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(trained.directory, options));
   const int loops = shape.loops > 1 ? std::max(shape.loops, s.loops) : 1;
   LOOPLM_ASSIGN_OR_RETURN(result.accuracy,

@@ -216,16 +216,25 @@ void add_attention_cases(bool perf, OpCases& cases) {
       decode->time_last_chunk_only();
       cases.push_back(std::move(decode));
     }
+    // Grouped heads and long contexts: few key-value heads, and many keys for each.
+    for (const ref::AttentionSize& size :
+         {ref::AttentionSize{16, 2, 128, 0, {0, 8192}}, {8, 1, 128, 0, {0, 16384}}}) {
+      auto decode = std::make_unique<CachedAttentionCase>(size, 1, KvType::kBf16);
+      decode->time_last_chunk_only();
+      cases.push_back(std::move(decode));
+    }
     return;
   }
   const std::vector<ref::AttentionSize> sizes = {
-      {1, 1, 2, 0, {0, 1}},        {2, 1, 10, 0, {0, 5, 6, 40}}, {4, 2, 16, 0, {0, 33, 64, 129}},
-      {3, 3, 33, 0, {0, 70}},      {6, 2, 64, 0, {0, 31, 63}},   {1, 1, 128, 0, {0, 97, 97, 100}},
-      {2, 2, 256, 0, {0, 50, 83}},
+      {1, 1, 2, 0, {0, 1}},        {2, 1, 10, 0, {0, 5, 6, 40}},  {4, 2, 16, 0, {0, 33, 64, 129}},
+      {3, 3, 33, 0, {0, 70}},      {6, 2, 64, 0, {0, 31, 63}},    {1, 1, 128, 0, {0, 97, 97, 100}},
+      {2, 2, 256, 0, {0, 50, 83}}, {2, 1, 6, 0, {0, 1100, 1130}},
   };
   for (const ref::AttentionSize& size : sizes) {
     cases.push_back(std::make_unique<PackedAttentionCase>(size));
   }
+  cases.push_back(
+      std::make_unique<CachedAttentionCase>(ref::AttentionSize{2, 1, 6, 0, {0, 1100}}, 30));
   for (int64_t chunk : {1, 7, 32, 100}) {
     for (KvType type : kKvTypes) {
       cases.push_back(std::make_unique<CachedAttentionCase>(

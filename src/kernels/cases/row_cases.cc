@@ -108,7 +108,7 @@ class ResidualNormCase : public RowCase {
 class RotaryCase : public OpCase {
  public:
   RotaryCase(int64_t rows, int64_t heads, int64_t head_dim)
-      : rows_(rows), heads_(heads), head_dim_(head_dim), table_(kPositions, head_dim, kBase) {
+      : rows_(rows), heads_(heads), head_dim_(head_dim), table_(head_dim, kBase) {
     Rng rng(3);
     for (int64_t r = 0; r < rows; ++r) {
       positions_.push_back(static_cast<int32_t>(rng.below(kPositions)));
@@ -127,6 +127,7 @@ class RotaryCase : public OpCase {
     ref::rotary(dout[0].data(), positions_.data(), rows_, heads_, head_dim_, kBase, -1,
                 din[0].data());
   }
+  void prepare(const Floats&, Device& device) override { table_.grow(kPositions, device); }
   void forward(const Floats& in, Floats& out, Device& device) override {
     out[0] = in[0];
     rotary_forward(params(out[0].data()), device);

@@ -1,4 +1,4 @@
-// The whole public API in one include. A program that compiles often includes the headers that it uses instead.
+// The whole public API in one include. A large program does better to include what it uses.
 #ifndef LOOPLM_LOOPLM_H_
 #define LOOPLM_LOOPLM_H_
 

@@ -63,4 +63,10 @@ HostedModel::HostedModel(ServedModel served, Model& model, const EngineOptions& 
       runner_(std::in_place, model, engine, server.request_limit),
       exchange_{*runner_, texts, metrics, server.ping_every} {}
 
+Status HostedModel::update_weights(const TensorSource& tensors) {
+  Status status;
+  runner_->between_passes([&] { status = served_.model->update_weights(tensors); });
+  return status;
+}
+
 }  // namespace looplm

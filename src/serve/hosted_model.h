@@ -22,6 +22,8 @@ class HostedModel {
   const ServedModel& served() const { return served_; }
   const EngineRunner& runner() const { return *runner_; }
   ExchangeServices& exchange() { return exchange_; }
+  // Between two passes of the engine.
+  Status update_weights(const TensorSource& tensors);
   // Ends the engine and its requests. What they have said may still be read.
   void stop() { runner_.reset(); }
 

@@ -109,9 +109,7 @@ class Server::Impl {
     if (!ready_.load(std::memory_order_acquire)) {
       return invalid_argument("new weights came before a model was served");
     }
-    Status status;
-    runner_->between_passes([&] { status = served_.model->update_weights(tensors); });
-    return status;
+    return models_[0]->update_weights(tensors);
   }
 
   uint16_t port() const { return http_->port(); }

@@ -107,7 +107,7 @@ TEST(Estimates, MeansOfRepeatsHaveStudentsIntervals) {
   EXPECT_NEAR(e.value, 2, 1e-12);
   EXPECT_NEAR(e.high - e.value, 4.303 / std::sqrt(3.0), 1e-9);
   EXPECT_EQ(mean_of({7}).low, 7);
-  EXPECT_EQ(percent_text({0.5, 0.45, 0.55}), "50.0% [45.0, 55.0]");
+  EXPECT_EQ(percent_text(Estimate{0.5, 0.45, 0.55}), "50.0% [45.0, 55.0]");
   EXPECT_EQ(points_text({0.02, -0.01, 0.05}), "+2.0 [-1.0, +5.0]");
   const Estimate back = Json(Estimate{1, 0, 3}).get<Estimate>();
   EXPECT_EQ(back.high, 3);

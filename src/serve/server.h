@@ -61,9 +61,9 @@ class Server {
   // Both, for one model.
   Status serve(Model& model, const ServedModelOptions& options = {});
 
-  // New weights for the first model, as Model::update_weights takes them, between two passes. Answers
-  // under way go on under the new weights, and no kept prefix outlives the old ones. From any
-  // thread, after serve().
+  // New weights for the first model, as Model::update_weights takes them, between two passes.
+  // Answers under way go on under the new weights, and no kept prefix outlives the old ones. From
+  // any thread, after serve().
   Status update_weights(const TensorSource& tensors);
 
   uint16_t port() const;

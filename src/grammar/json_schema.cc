@@ -108,7 +108,9 @@ class SchemaReader {
                                           place, schema.dump()));
     }
     for (const auto& [key, value] : schema.items()) {
-      if (refused_keywords().contains(key)) {
+      const bool neutral =
+          (key == "uniqueItems" && value == false) || (key == "minProperties" && value == 0);
+      if (refused_keywords().contains(key) && !neutral) {
         return unsupported(fmt::format("{}.{} is not supported", place, key));
       }
     }

@@ -324,5 +324,17 @@ if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=64k tmpfs full 2>/
 fi
 refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
 
+# --- a server whose log has no room
+"$looplm" serve --port 0 >serve.out 2>/dev/full &
+server=$!
+tries=0
+while [ $tries -lt 300 ] && kill -0 $server 2>/dev/null && ! grep -q listening serve.out; do
+  sleep 0.1
+  tries=$((tries + 1))
+done
+expect "serve" "^listening on http://127.0.0.1:[0-9]+$" serve.out
+kill $server
+wait $server || fail "serve: status $?"
+
 [ $failures = 0 ] || { echo "$failures failed" >&2; exit 1; }
 echo "the contract holds"

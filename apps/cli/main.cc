@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
         add_info_command(program);
         add_init_command(program);
         add_quantize_command(program);
+        add_merge_command(program);
         add_compare_command(program);
         add_data_command(program);
         add_tokenizer_command(program);

@@ -13,6 +13,7 @@ ModelOptions ModelChoice::options() const {
   ModelOptions o;
   o.threads = threads;
   o.gate_file = gate_file;
+  o.adapter = adapter;
   if (dtype == "f32") o.weights = WeightType::kF32;
   if (dtype == "bf16") o.weights = WeightType::kBf16;
   if (dtype == "int8") o.weights = WeightType::kInt8;
@@ -45,6 +46,9 @@ void add_weight_options(Command& command, ModelChoice& choice) {
                   "Safetensors with the exit gate of a GGUF model (default: "
                   "NAME.gate.safetensors beside NAME.gguf, if there)")
       ->environment("LOOPLM_GATE");
+  command.add_option("--lora", choice.adapter,
+                     "Directory of an adapter (adapter_config.json and adapter_model.safetensors) "
+                     "to add to the model's matrices");
 }
 
 Result<std::string> locate_model(const std::string& given) {

@@ -17,11 +17,12 @@ struct ModelChoice {
   std::string kv_type = "bf16";
   int threads = 0;
   std::string gate_file;
+  std::string adapter;
 
   ModelOptions options() const;
 };
 
-// --dtype, --threads and --gate.
+// --dtype, --threads, --gate and --lora.
 void add_weight_options(Command& command, ModelChoice& choice);
 
 // `given` if not empty, else $LOOPLM_MODEL, else the bundled model, wherever project_places has it.

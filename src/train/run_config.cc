@@ -36,6 +36,7 @@ class Reader {
 
   void table(const char* key) {
     finish_table();
+    has_table_ = top_.has(key);
     table_.emplace(top_.child(key));
   }
   template <typename T>
@@ -54,6 +55,7 @@ class Reader {
     read_named(*table_, key, value, names);
   }
   void shape(RunConfig::Model& model);
+  void adapter(AdapterSettings& settings);
   void sources(const char* key, std::vector<RunConfig::DataSource>& sources);
   void finish() {
     finish_table();
@@ -67,6 +69,7 @@ class Reader {
 
   TomlReader top_;
   std::optional<TomlReader> table_;
+  bool has_table_ = false;  // false: table_ is empty, since the file has none of its name
 };
 
 // Sizes of a fresh model: all of them, or changes to a preset's.
@@ -98,6 +101,19 @@ void Reader::shape(RunConfig::Model& model) {
   if (table_->has("eos_token_id") && !c.eos_token_ids.empty()) {
     if (!table_->has("bos_token_id")) c.bos_token_id = c.eos_token_ids.front();
     if (!table_->has("pad_token_id")) c.pad_token_id = c.eos_token_ids.front();
+  }
+}
+
+void Reader::adapter(AdapterSettings& settings) {
+  if (!has_table_) return;
+  table_->require("rank");
+  walk_adapter(*this, settings);
+  const Status targets = check_targets(settings.targets);
+  if (!targets.ok()) table_->fail(fmt::format("lora.targets: {}", targets.message()));
+  bool per_loop = false;
+  table_->read("per_loop", per_loop);
+  if (per_loop) {
+    table_->fail("lora.per_loop is true; expected false: all loops share one adapter");
   }
 }
 

@@ -12,6 +12,7 @@
 #include "looplm/config.h"
 #include "looplm/status.h"
 
+#include "model/adapter.h"
 #include "model/trunk.h"
 #include "tensor/dtype.h"
 #include "train/data_loader.h"
@@ -72,6 +73,7 @@ struct RunConfig {
   };
 
   Model model;
+  AdapterSettings lora;  // of rank 0: the model's own weights are trained
   Data data;
   Batch batch;
   ObjectiveSettings objective;

@@ -7,6 +7,7 @@ int main(int argc, char** argv) {
       {.name = "looplm", .about = "Runs, trains and studies looped language models."}, argc, argv,
       [](Program& program) {
         add_run_command(program);
+        add_chat_command(program);
         add_serve_command(program);
         add_trace_command(program);
         add_info_command(program);

@@ -74,11 +74,10 @@ expect "history of the run before" "$(printf '\033')\[38;5;[0-9]+m5" screen
 { sleep 2; printf 'half\003'; sleep 1; printf '/loops 3\r'; sleep 1; printf '\004'; } | terminal "$looplm chat $small" >screen
 expect "Ctrl-C at the prompt" "3 loops per token" screen
 cat >config.json <<'JSON'
-{"model_type": "ouro", "vocab_size": 2048, "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12,
+{"model_type": "ouro", "vocab_size": 1024, "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12,
  "num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 64, "max_position_embeddings": 65536, "rms_norm_eps": 1e-06,
  "rope_theta": 10000.0, "total_ut_steps": 4, "initializer_range": 0.2, "tie_word_embeddings": false, "eos_token_id": -1}
 JSON
-expect "the bundled vocabulary fits" '.' "$small/tokenizer.json"
 mkdir slow && mv config.json slow
 if "$looplm" init --config slow --seed 1 --dtype bf16 --out long >/dev/null 2>err; then
   cp "$small/tokenizer.json" "$small/tokenizer_config.json" long

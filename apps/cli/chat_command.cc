@@ -1,4 +1,6 @@
 // looplm chat: a conversation at the terminal, or through a pipe.
+#include "cli/chat_command.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -10,7 +12,6 @@
 #include "base/file.h"
 #include "cli/catch_interrupt.h"
 #include "cli/chat_session.h"
-#include "cli/commands.h"
 #include "cli/line_editor.h"
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"

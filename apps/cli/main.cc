@@ -1,4 +1,5 @@
 // looplm: one program for looped language models. Each subcommand is a file of its own.
+#include "cli/chat_command.h"
 #include "cli/commands.h"
 
 int main(int argc, char** argv) {
@@ -7,6 +8,7 @@ int main(int argc, char** argv) {
       {.name = "looplm", .about = "Runs, trains and studies looped language models."}, argc, argv,
       [](Program& program) {
         add_run_command(program);
+        add_chat_command(program);
         add_serve_command(program);
         add_trace_command(program);
         add_info_command(program);

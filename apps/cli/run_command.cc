@@ -1,7 +1,5 @@
 // looplm run: text from a model, as it comes.
-#include <atomic>
 #include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <map>
@@ -13,6 +11,7 @@
 
 #include "looplm/generate.h"
 
+#include "cli/catch_interrupt.h"
 #include "cli/commands.h"
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
@@ -196,28 +195,6 @@ void print_statistics(const Generation& g, double peak_read) {
   fmt::print(stderr, "{}; KV {}\n", line, bytes_text(s.kv_bytes));
 }
 
-std::atomic<bool> interrupted{false};
-
-// The first interrupt ends the request in progress, a second one the program.
-class CatchInterrupt {
- public:
-  CatchInterrupt() {
-    interrupted = false;
-    previous_ = std::signal(SIGINT, [](int signal) {
-      if (interrupted.exchange(true)) {
-        std::signal(signal, SIG_DFL);
-        std::raise(signal);
-      }
-    });
-  }
-  ~CatchInterrupt() { std::signal(SIGINT, previous_); }
-  CatchInterrupt(const CatchInterrupt&) = delete;
-  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
-
- private:
-  void (*previous_)(int);
-};
-
 void write_out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 // A disk that is full, say.
@@ -265,7 +242,7 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
       std::fflush(stdout);
     }
     first = false;
-    return !interrupted.load();
+    return !CatchInterrupt::interrupted();
   };
 
   const CatchInterrupt guard;

@@ -18,8 +18,8 @@ using testing::HasSubstr;
 
 constexpr const char* kMarked =
     "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
-    "{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>{% endif %}\n"
-    "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
+    "{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>{% endif %}"
+    "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
 constexpr const char* kUnmarked =
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|end|>\n"
     "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
@@ -49,7 +49,7 @@ class ChatExampleTest : public testing::Test {
     options.end_token = tokenizer_->id_of("<|end|>");
     options.skip_bad = skip_bad_;
     ThreadPool pool(threads);
-    const auto summary = build_shards({path}, *tokenizer_, options, dir_.file("x"), "", pool);
+    auto summary = build_shards({path}, *tokenizer_, options, dir_.file("x"), "", pool);
     if (!summary.ok()) return summary.status().message();
     skipped_ = summary->skipped_documents;
     auto shard = TokenShard::open(dir_.file("x"));

@@ -1,5 +1,5 @@
 # Thin front for people; everything real is in CMake and tools/.
-.PHONY: run build test experiment install format lint bench oracle clean
+.PHONY: run build test experiment install deb format lint bench oracle clean
 release = build/release
 
 # The main job: watch the bundled looped model answer, loop by loop.
@@ -16,20 +16,26 @@ build:
 test:
 	@tools/setup test
 	@cmake --preset release >/dev/null
-	@cmake --build $(release)
+	@cmake --build --preset release
 	@tools/test
 
 # The paper's studies, a program of their own.
 experiment:
 	@tools/setup experiment
-	@[ -f $(release)/build.ninja ] || cmake --preset program >/dev/null
-	@cmake $(release) -DLOOPLM_EXPERIMENTS=ON >/dev/null
+	@cmake --preset program -DLOOPLM_EXPERIMENTS=ON >/dev/null
 	@cmake --build $(release) --target looplm-experiment
 
-# The program and what it finds beside itself, under PREFIX.
+# The program, its files and the C++ library, under PREFIX.
 PREFIX ?= /usr/local
 install: build
-	@cmake --install $(release) --prefix $(PREFIX) --component program
+	@cmake --build $(release) --target looplm_library
+	@cmake --install $(release) --prefix $(PREFIX)
+
+# Debian packages of the same, in build/release.
+deb: build
+	@tools/setup deb
+	@cmake --build $(release) --target looplm_library
+	@cd $(release) && cpack -G DEB
 
 format:
 	@tools/setup dev
@@ -42,8 +48,8 @@ lint:
 	@tools/lint
 
 bench: build
-	@build/release/looplm bench peaks
-	@build/release/looplm bench kernels
+	@$(release)/looplm bench peaks
+	@$(release)/looplm bench kernels
 
 # Makes the committed golden files again with PyTorch and HF tokenizers, in a virtual environment outside the tree.
 oracle:

@@ -12,27 +12,28 @@ endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
                     -Woverloaded-virtual -Wundef)
+if(LOOPLM_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-subobject-linkage)  # it takes a source that is included for a header
+endif()
 if(LOOPLM_WERROR)
   add_compile_options(-Werror)
 endif()
 
 # No contraction: a*b+c is fused exactly where the code says fma, so that two code paths which must agree bit for bit do.
 add_compile_options(-ffp-contract=off -fno-math-errno)
-set(CMAKE_CXX_FLAGS_RELEASE "-O3")
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g")
-if(LOOPLM_FUZZ)
-  # Debug information holds this checkout's path, so that the compiler cache could not serve another one. The preset "asan" replays findings
-  # with lines.
-  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1")
-endif()
-
 if(LOOPLM_SANITIZE)
-  add_compile_options(-fsanitize=${LOOPLM_SANITIZE} -fno-omit-frame-pointer
-                      -fno-sanitize-recover=all)
+  # Lines for reports, named relative to the project, so that the compiler cache serves other checkouts too.
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
+  add_compile_options(-fdebug-prefix-map=${PROJECT_SOURCE_DIR}=. -fsanitize=${LOOPLM_SANITIZE}
+                      -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${LOOPLM_SANITIZE})
 endif()
+# Kernels for the instruction sets of x86; under sanitizers only the portable ones, whose loads and stores the compiler sees.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT LOOPLM_SANITIZE)
+  set(LOOPLM_X86_KERNELS ON)
+endif()
 if(LOOPLM_FUZZ)
-  # Code coverage in the libraries; only the fuzz targets bring libFuzzer's main.
-  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
-  add_link_options(-fsanitize=address,undefined)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # only the fuzz targets bring libFuzzer's main
 endif()

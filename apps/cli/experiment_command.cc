@@ -27,8 +27,8 @@ Status hand_over(const std::vector<std::string>& arguments) {
   if (errno == ENOENT) {
     return not_found(
         fmt::format("the studies are a program of their own, {}, and it is neither at '{}' nor on "
-                    "the PATH. Build it with: make experiment",
-                    name, beside));
+                    "the PATH. Build it with 'make experiment', or install the package {}",
+                    name, beside, name));
   }
   return io_error(fmt::format("cannot start {}: {}", name, std::strerror(errno)));
 }

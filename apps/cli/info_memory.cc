@@ -42,13 +42,10 @@ uint64_t kv_bytes_per_token(const ModelConfig& config, KvType type) {
   return static_cast<uint64_t>(config.loops) * kv_bytes_per_token_per_plane(config, type);
 }
 
-// A tenth is left to the system, to activations and to what else runs.
-uint64_t usable(const MachineMemory& memory) { return memory.total / 10 * 9; }
-
 KvRoom room_of(const Checkpoint& checkpoint, const MachineMemory& memory, WeightType weights,
                KvType type, int64_t context) {
   const uint64_t held = held_bytes(checkpoint, weights);
-  const uint64_t left = usable(memory) - std::min(usable(memory), held);
+  const uint64_t left = memory.usable() - std::min(memory.usable(), held);
   return kv_room(checkpoint.config, type, left, context);
 }
 
@@ -125,7 +122,7 @@ void add_memory(const Checkpoint& checkpoint, int64_t context, OrderedJson& json
   OrderedJson& machine = json["machine"];
   machine["memory_bytes"] = memory.value().total;
   machine["free_bytes"] = memory.value().free;
-  machine["usable_bytes"] = usable(memory.value());
+  machine["usable_bytes"] = memory.value().usable();
   for (const WeightType weights : kWeightTypes) {
     for (const KvType type : kKvTypes) {
       const KvRoom room = room_of(checkpoint, memory.value(), weights, type, context);

@@ -28,19 +28,23 @@ void add_weight_options(Command& command, ModelChoice& choice) {
                   "per 64 weights), or auto (f32 for files of F32 or F16, bf16 for BF16 and for "
                   "GGUF's blocks, int8 and int4 as stored)")
       ->check(one_of({"auto", "f32", "bf16", "int8", "int4"}))
+      ->environment("LOOPLM_DTYPE")
       ->capture_default_str();
   command
       .add_option("--kv-type", choice.kv_type,
                   "Keys and values of earlier positions: f32, bf16, or int8 (a scale per position "
                   "and head)")
       ->check(one_of({"f32", "bf16", "int8"}))
+      ->environment("LOOPLM_KV_TYPE")
       ->capture_default_str();
   command.add_option("--threads", choice.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
       ->check(range(0, 1024))
       ->capture_default_str();
-  command.add_option("--gate", choice.gate_file,
-                     "Safetensors with the exit gate of a GGUF model (default: "
-                     "NAME.gate.safetensors beside NAME.gguf, if there)");
+  command
+      .add_option("--gate", choice.gate_file,
+                  "Safetensors with the exit gate of a GGUF model (default: "
+                  "NAME.gate.safetensors beside NAME.gguf, if there)")
+      ->environment("LOOPLM_GATE");
 }
 
 Result<std::string> locate_model(const std::string& given) {

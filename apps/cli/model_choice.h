@@ -24,8 +24,7 @@ struct ModelChoice {
 // --dtype, --threads and --gate.
 void add_weight_options(Command& command, ModelChoice& choice);
 
-// `given` if not empty, else $LOOPLM_MODEL, else the bundled model: models/small beside the build
-// directory that holds this program, in the working directory, or in the installed share directory.
+// `given` if not empty, else $LOOPLM_MODEL, else the bundled model, wherever project_places has it.
 Result<std::string> locate_model(const std::string& given);
 
 }  // namespace looplm::cli

@@ -1,5 +1,6 @@
 // looplm serve: an OpenAI-compatible server.
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "common/interrupt.h"
@@ -40,6 +42,10 @@ struct ServeCommandOptions {
   int64_t prompt_lanes = 256;
   std::string speculate = "auto";
   double body_mib = 32;
+  double header_kib = 32;
+  double read_seconds = 30;
+  double idle_seconds = 75;
+  double max_seconds = 0;
   int64_t connections = 4096;
   double drain_seconds = 30;
   std::string log = "requests";
@@ -76,6 +82,12 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
   return speculate;
 }
 
+// A full disk, or a reader that has gone, costs the line and not the server.
+void say(std::FILE* file, const std::string& line) {
+  std::fprintf(file, "%s\n", line.c_str());
+  std::fflush(file);
+}
+
 // Each connection takes a file descriptor.
 void raise_descriptor_limit(int64_t connections) {
   rlimit limit{};
@@ -96,7 +108,20 @@ std::string variable_of(const std::string& option) {
   return variable;
 }
 
+std::chrono::milliseconds milliseconds_of(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
+}
+
+// Without a word about it, three quarters of what is free once the model is loaded, so that many
+// long requests wait instead of ending the process.
+uint64_t kv_bytes(double gib) {
+  if (gib > 0) return static_cast<uint64_t>(gib * static_cast<double>(uint64_t{1} << 30));
+  const Result<MachineMemory> memory = machine_memory();
+  return memory.ok() ? memory.value().free / 4 * 3 : 0;
+}
+
 Status serve(const ServeCommandOptions& o) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that goes away
   LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
   ServeOptions options;
   options.http.host = o.host;
@@ -104,22 +129,26 @@ Status serve(const ServeCommandOptions& o) {
   options.http.certificate_file = o.certificate;
   options.http.key_file = o.key;
   options.http.body_limit = static_cast<uint64_t>(o.body_mib * 1024 * 1024);
+  options.http.header_limit = static_cast<uint32_t>(o.header_kib * 1024);
+  options.http.header_timeout = milliseconds_of(o.read_seconds);
+  options.http.body_timeout = milliseconds_of(o.read_seconds);
+  options.http.idle_timeout = milliseconds_of(o.idle_seconds);
   options.http.connection_limit = o.connections;
   options.model_name = o.name.empty() ? std::filesystem::path(path).filename().string() : o.name;
   LOOPLM_ASSIGN_OR_RETURN(options.api_keys, read_keys(o));
   options.share_prefixes_between_keys = o.share_prefixes;
   options.cors_origins = o.cors;
-  options.engine.kv_bytes = static_cast<uint64_t>(o.kv_gib * (uint64_t{1} << 30));
   options.engine.prefix_bytes = static_cast<uint64_t>(o.prefix_gib * (uint64_t{1} << 30));
   options.engine.prompt_lanes = o.prompt_lanes;
   options.request_limit = o.requests;
   options.max_tokens = o.max_tokens;
+  options.max_seconds = o.max_seconds;
   options.context = o.context;
   const auto log_mutex = std::make_shared<std::mutex>();
   if (o.log == "requests") {
     options.log = [log_mutex](const std::string& line) {
       const std::lock_guard lock(*log_mutex);
-      std::fprintf(stderr, "%s\n", line.c_str());  // a full disk costs the log, not the answer
+      say(stderr, line);
     };
   }
   raise_descriptor_limit(o.connections);
@@ -127,20 +156,19 @@ Status serve(const ServeCommandOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(path, o.model.options()));
   LOOPLM_ASSIGN_OR_RETURN(const SpeculateOptions guess, speculation(o.speculate, model->config()));
-  ServedModelOptions served{.speculate = guess, .chat = nullptr};
+  ServedModelOptions served{.speculate = guess, .chat = nullptr, .kv_bytes = kv_bytes(o.kv_gib)};
   if (const Tokenizer* tokenizer = model->tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *tokenizer));
-    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
   LOOPLM_RETURN_IF_ERROR(server->serve(*model, served));
   const bool v6 = o.host.find(':') != std::string::npos;
-  fmt::print("listening on {}://{}:{}\n", o.certificate.empty() ? "http" : "https",
-             v6 ? "[" + o.host + "]" : o.host, server->port());
-  std::fflush(stdout);
+  say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
+                          v6 ? "[" + o.host + "]" : o.host, server->port()));
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  server->drain(std::chrono::milliseconds(static_cast<int64_t>(o.drain_seconds * 1e3)));
+  server->drain(milliseconds_of(o.drain_seconds));
   return {};
 }
 
@@ -174,13 +202,15 @@ void add_serve_command(Program& program) {
   option("--context", o->context, "Maximum tokens of prompt and answer (0: the model's)")
       ->check(not_negative("the model's"))
       ->capture_default_str();
-  option("--max-requests", o->requests, "Generations that may run or wait; more are answered 429")
+  option("--max-requests", o->requests,
+         "While so many generations run or wait, more are answered 429")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   option("--max-tokens", o->max_tokens, "Maximum tokens of one answer (0: the context's)")
       ->check(not_negative("the context's"))
       ->capture_default_str();
-  option("--kv-gib", o->kv_gib, "Memory for keys and values in GiB (0: no limit)")
+  option("--kv-gib", o->kv_gib,
+         "Memory for keys and values in GiB (0: three quarters of what is free)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--prefix-gib", o->prefix_gib, "Part of it kept for prompts that begin alike")
@@ -193,6 +223,19 @@ void add_serve_command(Program& program) {
       ->capture_default_str();
   option("--max-body-mib", o->body_mib, "Largest request in MiB")
       ->check(range(0.001, 1e5))
+      ->capture_default_str();
+  option("--max-header-kib", o->header_kib, "Largest header of a request in KiB")
+      ->check(range(0.25, 1e5))
+      ->capture_default_str();
+  option("--read-seconds", o->read_seconds, "Time for a client to send a header, and a body")
+      ->check(range(0.001, 1e6))
+      ->capture_default_str();
+  option("--idle-seconds", o->idle_seconds,
+         "Time for which a connection may stay without a request")
+      ->check(range(0.001, 1e6))
+      ->capture_default_str();
+  option("--max-seconds", o->max_seconds, "Maximum time of one answer (0: no limit)")
+      ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--max-connections", o->connections, "Open connections at most")
       ->check(range(int64_t{1}, int64_t{1} << 20))

@@ -25,7 +25,7 @@ namespace {
 constexpr const char* kTokenizerFile = "tokenizer.json";
 constexpr const char* kConfigFile = "tokenizer_config.json";
 
-struct TrainOptions {
+struct VocabularyOptions {
   std::vector<std::string> files;
   std::string out;
   TokenizerTrainerOptions trainer;
@@ -45,7 +45,7 @@ std::string tokenizer_config(const std::string& end_token) {
   return config.dump(2) + "\n";
 }
 
-Status train(TrainOptions options) {
+Status train(VocabularyOptions options) {
   options.trainer.single_digits = !options.digit_runs;
   LOOPLM_ASSIGN_OR_RETURN(TokenizerTrainer trainer, TokenizerTrainer::create(options.trainer));
   int64_t documents = 0;
@@ -171,7 +171,7 @@ Status decode(const CodeOptions& options) {
 }
 
 void add_train(Program& program, Command& parent) {
-  auto o = std::make_shared<TrainOptions>();
+  auto o = std::make_shared<VocabularyOptions>();
   Command* command = parent.add_subcommand(
       "train", "Learn a byte-level BPE vocabulary; the same text gives the same file");
   command

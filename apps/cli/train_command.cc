@@ -29,19 +29,26 @@ std::string numbers(const std::vector<double>& values, double scale, int digits)
   return text;
 }
 
+uint64_t total_bytes(const TrainStart& s) {
+  uint64_t total = 0;
+  for (const PlannedMemory& item : s.memory) total += item.bytes;
+  return total;
+}
+
+void print_start(const TrainStart& s) {
+  fmt::print("{}, {:.0f} GFLOP/s in this precision\n", s.machine, s.peak_flops / 1e9);
+  fmt::print("{} parameters, {} trained; {} training tokens, {} of them learnt, {} per step\n",
+             s.parameters, s.trained_parameters, s.data_tokens, s.data_targets, s.tokens_per_step);
+  for (const PlannedMemory& item : s.memory) {
+    fmt::print("  {:<20} {:>10}  {}\n", item.name, bytes_text(item.bytes), item.note);
+  }
+  fmt::print("  {:<20} {:>10}\n", "total", bytes_text(total_bytes(s)));
+}
+
 class Printer : public TrainObserver {
  public:
   void on_start(const TrainStart& s) override {
-    fmt::print("{}, {:.0f} GFLOP/s in this precision\n", s.machine, s.peak_flops / 1e9);
-    fmt::print("{} parameters, {} trained; {} training tokens, {} of them learnt, {} per step\n",
-               s.parameters, s.trained_parameters, s.data_tokens, s.data_targets,
-               s.tokens_per_step);
-    uint64_t total = 0;
-    for (const PlannedMemory& item : s.memory) {
-      fmt::print("  {:<20} {:>10}  {}\n", item.name, bytes_text(item.bytes), item.note);
-      total += item.bytes;
-    }
-    fmt::print("  {:<20} {:>10}\n", "total", bytes_text(total));
+    print_start(s);
     if (s.first_step > 1) fmt::print("resuming at step {} of {}\n", s.first_step, s.steps);
     for (const std::string& note : s.notes) on_note(note);
     fmt::print("nll per loop in nats per token, exit in loops, H its entropy, |g| gradient norm\n");
@@ -73,6 +80,35 @@ class Printer : public TrainObserver {
   }
 };
 
+// Runs on processors have been between these shares of the arithmetic peak.
+constexpr double kUsualShares[] = {0.6, 0.3};
+
+Status show_plan(const TrainOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const TrainPlan plan, plan_training(options));
+  const TrainStart& s = plan.start;
+  print_start(s);
+  for (const std::string& note : s.notes) fmt::print("note: {}\n", note);
+  const double fastest = static_cast<double>(s.steps) * plan.step_flops / s.peak_flops;
+  fmt::print(
+      "time: {} steps of {:.3g} GFLOP each take {} at the full rate; {} to {} at {:.0f} to {:.0f}% "
+      "of it, which is usual\n",
+      s.steps, plan.step_flops / 1e9, duration_text(fastest),
+      duration_text(fastest / kUsualShares[0]), duration_text(fastest / kUsualShares[1]),
+      100 * kUsualShares[0], 100 * kUsualShares[1]);
+  if (plan.usable_bytes == 0) return {};
+  fmt::print("memory: {} may be used here (90% of all)\n", bytes_text(plan.usable_bytes));
+  fmt::print("  {:<20} {:>18}  {}\n", "compute.memory",
+             fmt::format("{} sequences take", plan.sequences), "most batch.sequences that fit");
+  for (const TrainPlan::Choice& c : plan.choices) {
+    fmt::print("  {:<20} {:>18}  {}\n", c.memory + (c.chosen ? " (now)" : ""), bytes_text(c.bytes),
+               c.most_sequences == 0 ? "none" : fmt::to_string(c.most_sequences));
+  }
+  const bool fits = total_bytes(s) <= plan.usable_bytes;
+  fmt::print("{}; nothing was started or written\n",
+             fits ? "this run fits" : "this run does not fit");
+  return {};
+}
+
 Status run_training(TrainOptions options) {
   options.stop = &stop_on_interrupt();
   Printer printer;
@@ -83,18 +119,22 @@ Status run_training(TrainOptions options) {
 
 void add_train_command(Program& program) {
   auto options = std::make_shared<TrainOptions>();
+  auto plan = std::make_shared<bool>(false);
   Command* command = program.app().add_subcommand(
       "train", "Train a model as a run file (TOML) says; docs/training.md lists its keys");
   command->add_option("RUN.toml", options->run_file, "The run file")->required();
   command->add_flag("--resume", options->resume,
                     "Go on from the newest checkpoint of the run, bit for bit");
+  command->add_flag("--plan", *plan,
+                    "Show memory, time and what fits, and check model and data, without starting");
   command->add_option(
       "--set", options->overrides,
       "Change a key of the run file: --set run.steps=100 --set data.validation='\"val\"'");
   command->add_option("--threads", options->threads, "Threads (0: as the run file says, or all)")
       ->check(range(0, 1024))
       ->capture_default_str();
-  program.on(command, [options] { return run_training(*options); });
+  program.on(command,
+             [options, plan] { return *plan ? show_plan(*options) : run_training(*options); });
 }
 
 }  // namespace looplm::cli

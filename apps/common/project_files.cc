@@ -18,9 +18,11 @@ std::vector<std::string> project_places(const std::string& path) {
   const auto add = [&](const std::string& place) {
     places.push_back(std::filesystem::path(place).lexically_normal().string());
   };
-  if (!here.empty()) add(here + "/../../" + path);
+  if (!here.empty()) {
+    add(here + "/" LOOPLM_DATA_FROM_PROGRAM "/" + path);
+    add(here + "/../../" + path);
+  }
   add(path);
-  if (!here.empty()) add(here + "/../share/looplm/" + path);
   return places;
 }
 

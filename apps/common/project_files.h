@@ -12,8 +12,8 @@ namespace looplm::cli {
 // The folder of the running program; empty where the system does not tell.
 std::string program_directory();
 
-// Where PATH ("models/small") may lie, best first: in the tree that the program was built in, under
-// the working directory, or installed beside the program in share/looplm.
+// Where PATH ("models/small") may lie, best first: installed with the program in share/looplm, in
+// the tree that the program was built in, or under the working directory.
 std::vector<std::string> project_places(const std::string& path);
 
 // The folder that holds studies/.

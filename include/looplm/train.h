@@ -33,6 +33,22 @@ struct TrainStart {
   std::vector<std::string> notes;  // what the user should know, in sentences
 };
 
+// What a run takes, found out without starting it.
+struct TrainPlan {
+  TrainStart start;       // as on_start() would show it
+  double step_flops = 0;  // model arithmetic of the first step; start.peak_flops is the most
+  int64_t sequences = 0;  // batch.sequences
+  // 90% of the machine's memory, or of the container's limit; 0 where the system does not say.
+  uint64_t usable_bytes = 0;
+  struct Choice {
+    std::string memory;  // a value of compute.memory
+    bool chosen = false;
+    uint64_t bytes = 0;          // at this batch.sequences
+    int64_t most_sequences = 0;  // the largest batch.sequences that fits
+  };
+  std::vector<Choice> choices;  // from the fastest to the smallest
+};
+
 // What was not measured is NaN here, null in the log and "-" on the terminal.
 struct StepReport {
   int64_t step = 0;
@@ -102,6 +118,10 @@ struct TrainOptions {
 // Runs to the end, or until stopped. A run that was killed at any moment resumes from its last
 // checkpoint and then gives the same bits as one that was not. The final model stands in OUT/model.
 Status train(const TrainOptions& options, TrainObserver& observer);
+
+// Checks run file, model and data as train() does, and writes nothing. Of TrainOptions, `resume`
+// and `stop` do not matter.
+Result<TrainPlan> plan_training(const TrainOptions& options);
 
 }  // namespace looplm
 

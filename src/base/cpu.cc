@@ -15,7 +15,7 @@ constexpr int kMaxThreads = 1024;
 
 std::vector<Isa> detect_isas() {
   std::vector<Isa> isas = {Isa::kPortable};
-#if defined(__x86_64__)
+#if defined(LOOPLM_X86_KERNELS)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
@@ -62,8 +62,8 @@ Result<Isa> choose_isa() {
   for (Isa isa : isas) {
     if (std::string_view(forced) == isa_name(isa)) return isa;
   }
-  return invalid_argument(
-      fmt::format("LOOPLM_ISA is '{}'; this processor can run: {}", forced, joined_names(isas)));
+  return invalid_argument(fmt::format("LOOPLM_ISA is '{}'; this processor and build have: {}",
+                                      forced, joined_names(isas)));
 }
 
 Result<int> choose_thread_count(int requested) {

@@ -169,6 +169,8 @@ std::vector<ChatMessage> adapted(std::span<const ChatMessage> messages,
   }
   if (!capabilities.system) merge_system(out);
   for (ChatMessage& message : out) {
+    // null says nothing, and templates add to it.
+    if (message.content.empty() && message.tool_calls.empty()) message.content.emplace_back();
     if (message.parts && !capabilities.parts) {
       message.content = {message.text()};
       message.parts = false;

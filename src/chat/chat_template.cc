@@ -39,23 +39,23 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kReasonin
      {"<seed:think>", "</seed:think>"},
      {"<|START_THINKING|>", "<|END_THINKING|>"}}};
 
-bool has(std::string_view text, std::string_view part) {
+bool has_part(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
 ChatFormat find_format(std::string_view source) {
   ChatFormat format;
   for (const auto& [begin, end] : kReasoningTags) {
-    if (!has(source, begin) && !has(source, end)) continue;
+    if (!has_part(source, begin) && !has_part(source, end)) continue;
     format.reasoning_begin = begin;
     format.reasoning_end = end;
     break;
   }
-  if (has(source, "<tool_call>")) {
+  if (has_part(source, "<tool_call>")) {
     format.tool_calls = ToolCallFormat::kHermes;
-  } else if (has(source, "[TOOL_CALLS]")) {
+  } else if (has_part(source, "[TOOL_CALLS]")) {
     format.tool_calls = ToolCallFormat::kMistral;
-  } else if (has(source, "<|python_tag|>") || has(source, "\"parameters\": ")) {
+  } else if (has_part(source, "<|python_tag|>") || has_part(source, "\"parameters\": ")) {
     format.tool_calls = ToolCallFormat::kLlama;
   }
   return format;
@@ -222,6 +222,8 @@ const std::string& ChatTemplate::end_of_turn() const { return state_->end_of_tur
 const std::vector<std::string>& ChatTemplate::notes() const { return state_->notes; }
 const std::string& ChatTemplate::source() const { return state_->plain.source; }
 
-bool ChatTemplate::marks_generation() const { return has(state_->plain.source, "endgeneration"); }
+bool ChatTemplate::marks_generation() const {
+  return has_part(state_->plain.source, "endgeneration");
+}
 
 }  // namespace looplm

@@ -8,8 +8,8 @@ namespace {
 
 using Kind = GrammarProgram::State::Kind;
 
-constexpr size_t kMostReadings = 4096;  // items of a state
-constexpr size_t kMostSteps = 200'000;  // of one closure
+constexpr size_t kMostReadings = 16'384;  // items of a state
+constexpr size_t kMostSteps = 200'000;    // of one closure
 
 size_t mixed(size_t seed, uint64_t value) {
   return (seed ^ (value + 0x9E3779B97F4A7C15ULL + (seed << 6) + (seed >> 2))) *

@@ -12,7 +12,7 @@ namespace looplm {
 namespace {
 
 constexpr int64_t kMostRepeats = 1'000'000;
-constexpr int kMostDepth = 200;  // of brackets
+constexpr int kMostBracketDepth = 200;  // of brackets
 
 bool is_name_byte(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -87,8 +87,8 @@ class GbnfParser {
   }
 
   Result<ExpressionPtr> parse_choice(int depth) {
-    if (depth > kMostDepth) {
-      return in_.error(fmt::format("brackets are nested deeper than {}", kMostDepth));
+    if (depth > kMostBracketDepth) {
+      return in_.error(fmt::format("brackets are nested deeper than {}", kMostBracketDepth));
     }
     std::vector<ExpressionPtr> choices;
     while (true) {

@@ -11,7 +11,6 @@ namespace looplm {
 namespace {
 
 constexpr double kLargestExact = 9007199254740992.0;  // 2^53
-constexpr int64_t kMostDigits = 16;                   // of an integer part or a fraction
 
 ExpressionPtr nothing() { return choice({}); }
 ExpressionPtr digits(int64_t least, int64_t most) {

@@ -9,7 +9,6 @@
 namespace looplm {
 namespace {
 
-constexpr int64_t kMostDigits = 16;
 constexpr int64_t kMostExponentDigits = 3;
 
 ExpressionPtr digit() { return characters({{'0', '9'}}); }

@@ -17,6 +17,9 @@
 
 namespace looplm {
 
+// Of an integer part or a fraction.
+constexpr int64_t kMostDigits = 16;
+
 ExpressionPtr json_space();
 // One character inside a string, also as an escape; a pair of surrogates counts as one.
 ExpressionPtr json_string_character();

@@ -14,7 +14,7 @@ namespace looplm {
 namespace {
 
 constexpr int64_t kMostCount = 1'000'000;  // of lengths and items
-constexpr int kMostDepth = 64;             // of schemas inside each other
+constexpr int kMostSchemaDepth = 64;       // of schemas inside each other
 
 ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 
@@ -98,8 +98,8 @@ class SchemaReader {
   }
 
   Result<ExpressionPtr> value_of(const OrderedJson& schema, const std::string& place, int depth) {
-    if (depth > kMostDepth) {
-      return invalid_argument(fmt::format("{} is nested deeper than {}", place, kMostDepth));
+    if (depth > kMostSchemaDepth) {
+      return invalid_argument(fmt::format("{} is nested deeper than {}", place, kMostSchemaDepth));
     }
     if (schema == true) return any_value();
     if (schema == false) return choice({});
@@ -108,7 +108,9 @@ class SchemaReader {
                                           place, schema.dump()));
     }
     for (const auto& [key, value] : schema.items()) {
-      if (refused_keywords().contains(key)) {
+      const bool neutral =
+          (key == "uniqueItems" && value == false) || (key == "minProperties" && value == 0);
+      if (refused_keywords().contains(key) && !neutral) {
         return unsupported(fmt::format("{}.{} is not supported", place, key));
       }
     }
@@ -214,7 +216,7 @@ class SchemaReader {
   Result<OrderedJson> without_reference(const OrderedJson& schema, const std::string& place,
                                         int depth) const {
     if (!schema.is_object() || !schema.contains("$ref")) return schema;
-    if (depth > kMostDepth) {
+    if (depth > kMostSchemaDepth) {
       return invalid_argument(fmt::format("{}: references go round in a circle", place));
     }
     LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(schema["$ref"], place));

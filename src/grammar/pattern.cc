@@ -11,7 +11,7 @@ namespace looplm {
 namespace {
 
 constexpr int64_t kMostRepeats = 1'000'000;
-constexpr int kMostDepth = 200;
+constexpr int kMostGroupDepth = 200;
 
 using Ranges = std::vector<CharacterRange>;
 
@@ -104,8 +104,8 @@ class PatternParser {
   }
 
   Result<ExpressionPtr> parse_sequence(int depth) {
-    if (depth > kMostDepth) {
-      return in_.error(fmt::format("groups are nested deeper than {}", kMostDepth));
+    if (depth > kMostGroupDepth) {
+      return in_.error(fmt::format("groups are nested deeper than {}", kMostGroupDepth));
     }
     std::vector<ExpressionPtr> parts;
     while (!in_.at_end() && in_.peek() != '|' && in_.peek() != ')') {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -15,11 +16,12 @@ using State = GrammarProgram::State;
 constexpr size_t kMostStates = 400'000;
 constexpr int kMostDepth = 2'000;  // of nested expressions
 
-// What a rule can do, found by going round until nothing changes.
+// What a rule can do.
 class Analysis {
  public:
   explicit Analysis(const Grammar& grammar)
       : grammar_(grammar),
+        users_(grammar.rules.size()),
         productive_(grammar.rules.size(), false),
         nullable_(grammar.rules.size(), false) {}
 
@@ -33,6 +35,7 @@ class Analysis {
                                             rule.name, kMostDepth));
       }
     }
+    for (size_t i = 0; i < grammar_.rules.size(); ++i) add_users(*grammar_.rules[i].expression, i);
     settle(productive_, [this](const Expression& e) { return productive(e); });
     settle(nullable_, [this](const Expression& e) { return nullable(e); });
     if (!productive_[static_cast<size_t>(grammar_.start)]) {
@@ -93,13 +96,25 @@ class Analysis {
     return false;
   }
 
+  void add_users(const Expression& e, size_t rule) {
+    if (e.kind == Kind::kRule) {
+      std::vector<size_t>& users = users_[static_cast<size_t>(e.rule)];
+      if (users.empty() || users.back() != rule) users.push_back(rule);
+    }
+    for (const ExpressionPtr& part : e.parts) add_users(*part, rule);
+  }
+
+  // A rule is looked at again when one that it uses has become known.
   template <typename Property>
   void settle(std::vector<bool>& known, Property property) {
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (size_t i = 0; i < known.size(); ++i) {
-        if (!known[i] && property(*grammar_.rules[i].expression)) known[i] = changed = true;
-      }
+    std::vector<size_t> open(known.size());
+    std::iota(open.rbegin(), open.rend(), size_t{0});
+    while (!open.empty()) {
+      const size_t rule = open.back();
+      open.pop_back();
+      if (known[rule] || !property(*grammar_.rules[rule].expression)) continue;
+      known[rule] = true;
+      open.insert(open.end(), users_[rule].begin(), users_[rule].end());
     }
   }
 
@@ -159,6 +174,7 @@ class Analysis {
   }
 
   const Grammar& grammar_;
+  std::vector<std::vector<size_t>> users_;  // of each rule
   std::vector<bool> productive_;
   std::vector<bool> nullable_;
 };

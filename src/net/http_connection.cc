@@ -2,19 +2,18 @@
 
 #include <array>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <fmt/format.h>
 
+#include "net/await.h"
 #include "net/http_reply.h"
 #include "net/url.h"
 
@@ -27,15 +26,31 @@ using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using Parser = http::request_parser<http::string_body>;
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kReadSize = 8 << 10;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-constexpr std::string_view kProcessing = "HTTP/1.1 102 Processing\r\n\r\n";
+// What every answer begins with, sent ahead to see whether the client is there.
+constexpr std::string_view kProbe = "H";
+constexpr std::chrono::milliseconds kProbeAfter{200};
 
 struct Refusal {
   int status = 0;
-  std::string message;
+  std::string message{};
 };
+
+// What the header asks of the connection itself and does not get.
+Refusal refusal_of_header(const http::fields& header) {
+  const auto coding = header[http::field::transfer_encoding];
+  if (!coding.empty() && !boost::beast::iequals(coding, "chunked")) {
+    return {501, fmt::format("Transfer-Encoding is '{}'; expected chunked, or none",
+                             std::string_view(coding.data(), coding.size()))};
+  }
+  const auto expected = header[http::field::expect];
+  if (!expected.empty() && !boost::beast::iequals(expected, "100-continue")) {
+    return {417, fmt::format("Expect is '{}'; expected 100-continue, or none",
+                             std::string_view(expected.data(), expected.size()))};
+  }
+  return {};
+}
 
 Refusal refusal_of(const error_code& error, const HttpServerOptions& options) {
   if (error == http::error::header_limit) {
@@ -230,9 +245,8 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
     queue->head_only = message.method() == http::verb::head;
     queue->chunked = message.version() >= 11;
     queue->keep_alive = message.keep_alive() && !service_.draining.load(std::memory_order_relaxed);
-    const bool probes = message.version() >= 11;
     call(std::move(message), queue);
-    co_return co_await answer(*queue, probes) && queue->keep_alive;
+    co_return co_await answer(*queue) && queue->keep_alive;
   }
 
   // False where there is none, or one that is refused.
@@ -255,6 +269,8 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
         if (parser.is_header_done() && !in_body) {
           in_body = true;
           deadline = Clock::now() + options.body_timeout;
+          refusal = refusal_of_header(parser.get());
+          if (refusal.status != 0) co_return false;
           if (!parser.is_done() &&
               boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
             if (!co_await write(kContinue)) co_return false;
@@ -278,7 +294,11 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
   void call(http::request<http::string_body> message, const std::shared_ptr<ReplyQueue>& queue) {
     HttpCall call;
     call.method = std::string(message.method_string());
-    const std::string target(message.target());
+    std::string target(message.target());
+    // "http://host/path" is the form for proxies, which servers must understand too.
+    if (const size_t scheme = target.find("://"); scheme != std::string::npos && target[0] != '/') {
+      target.erase(0, std::min(target.find('/', scheme + 3), target.size()));
+    }
     const size_t mark = std::min(target.find('?'), target.size());
     call.path = percent_decoded(std::string_view(target).substr(0, mark));
     if (mark < target.size()) call.query = target.substr(mark + 1);
@@ -298,8 +318,8 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
   }
 
   // Writes the answer as it comes. False when the client has left, or the answer was cut.
-  asio::awaitable<bool> answer(ReplyQueue& queue, bool probes) {
-    bool probed = false;
+  asio::awaitable<bool> answer(ReplyQueue& queue) {
+    Clock::time_point probe = Clock::time_point::max();
     while (true) {
       const bool taken = co_await write_out(queue);
       if (queue.gone) co_return false;
@@ -308,16 +328,19 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
         queue.leave();
         co_return false;
       }
-      if (half_closed_ && probes && !probed && !queue.begun) {
-        // Says nothing to a client that still reads, and makes one that has closed answer.
-        probed = true;
-        if (!co_await write(kProcessing)) {
-          queue.leave();
-          co_return false;
-        }
-        continue;
+      if (half_closed_ && !queue.begun && !queue.probed && probe == Clock::time_point::max()) {
+        probe = Clock::now() + kProbeAfter;
       }
-      co_await wait_until(Clock::time_point::max());
+      if (co_await wait_until(probe)) continue;
+      // The answer's first byte: it tells nothing to a client that still reads, and makes one that
+      // has closed reply with a reset.
+      probe = Clock::time_point::max();
+      if (queue.begun) continue;
+      queue.probed = true;
+      if (!co_await write(kProbe)) {
+        queue.leave();
+        co_return false;
+      }
     }
   }
 

@@ -48,7 +48,7 @@ class Reply : public HttpReply {
       if (q.begun) return;
       q.begun = true;
       q.ended = true;
-      q.add(response_head(status, headers, static_cast<int64_t>(body.size()), q.keep_alive));
+      q.add_head(response_head(status, headers, static_cast<int64_t>(body.size()), q.keep_alive));
       if (!q.head_only) q.add(body);
     });
   }
@@ -58,7 +58,7 @@ class Reply : public HttpReply {
       if (q.begun) return;
       q.begun = true;
       q.keep_alive = q.keep_alive && q.chunked;
-      q.add(response_head(status, headers, q.chunked ? -1 : -2, q.keep_alive));
+      q.add_head(response_head(status, headers, q.chunked ? -1 : -2, q.keep_alive));
     });
   }
 
@@ -130,6 +130,8 @@ std::string response_head(int status, const HttpHeaders& headers, int64_t length
   head += "\r\n";
   return head;
 }
+
+void ReplyQueue::add_head(std::string_view bytes) { add(bytes.substr(probed ? 1 : 0)); }
 
 void ReplyQueue::add(std::string_view bytes) {
   out += bytes;

@@ -24,6 +24,7 @@ struct ReplyQueue {
   bool ended = false;      // nothing follows
   bool cut = false;        // the reply was dropped before its end: close without it
   bool gone = false;       // the client has left
+  bool probed = false;     // the first byte of the head has been sent already
   bool head_only = false;  // HEAD: no body
   bool chunked = true;     // pieces are framed; false for HTTP/1.0 clients
   bool keep_alive = true;
@@ -31,6 +32,7 @@ struct ReplyQueue {
   std::function<void()> wake;       // the session looks again
   std::atomic<uint64_t> unread{0};  // queued and not yet taken by the client
 
+  void add_head(std::string_view bytes);
   void add(std::string_view bytes);
   void leave();  // the client has gone
 };

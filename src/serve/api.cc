@@ -9,16 +9,25 @@
 namespace looplm {
 namespace {
 
-constexpr size_t kMostPrompts = 1024;
-
-void send_json(HttpReply& reply, int status, const OrderedJson& json) {
-  reply.send(status, {{"Content-Type", "application/json"}}, dump_json(json));
-}
+constexpr size_t kMostPrompts = 2048;       // OpenAI's, of embeddings
+constexpr double kMostSeconds = 1e6;        // as good as none
+constexpr int64_t kMostGenerations = 4096;  // of one call: prompts times choices
 
 }  // namespace
 
-void ApiCall::answer(const OrderedJson& json) const { send_json(*reply, 200, json); }
-void ApiCall::refuse(const ApiError& error) const { send_json(*reply, error.status, error.json()); }
+void ApiCall::answer(const OrderedJson& json) const {
+  reply->send(200, {{"Content-Type", "application/json"}}, dump_json(json));
+}
+void ApiCall::refuse(const ApiError& error) const {
+  reply->send(error.status, error.headers(), error_text(error));
+}
+std::string ApiCall::error_text(const ApiError& error) const {
+  return dump_json(dialect == nullptr ? error.json() : dialect->error(error));
+}
+std::unique_ptr<AnswerFormat> ApiCall::in_dialect(std::unique_ptr<AnswerFormat> answer,
+                                                  int64_t prompt_tokens) const {
+  return translate ? translate(std::move(answer), prompt_tokens) : std::move(answer);
+}
 
 std::string random_id(const std::string& prefix) {
   static constexpr char kLetters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -38,6 +47,12 @@ int64_t now_seconds() {
 Result<std::vector<Request>> make_requests(const ApiContext& context, const GenerationRequest& r,
                                            const std::vector<std::vector<int32_t>>& prompts) {
   const ServedModel& served = context.served;
+  const int64_t count = static_cast<int64_t>(prompts.size()) * r.choices;
+  if (count > kMostGenerations) {
+    return unsupported(
+        fmt::format("{} prompts with {} answers each are {} generations; expected at most {}",
+                    prompts.size(), r.choices, count, kMostGenerations));
+  }
   std::vector<Request> requests;
   for (const std::vector<int32_t>& prompt : prompts) {
     const auto length = static_cast<int64_t>(prompt.size());
@@ -58,10 +73,11 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
       request.options.sampling.seed += static_cast<uint64_t>(choice);
       request.tenant = r.tenant;
       request.priority = r.priority;
-      if (r.timeout_seconds.has_value()) {
-        request.deadline =
-            std::chrono::steady_clock::now() +
-            std::chrono::milliseconds(static_cast<int64_t>(*r.timeout_seconds * 1e3));
+      const double limit = context.max_seconds > 0 ? context.max_seconds : kMostSeconds;
+      const double seconds = std::min(limit, r.timeout_seconds.value_or(limit));
+      if (seconds < kMostSeconds) {
+        request.deadline = std::chrono::steady_clock::now() +
+                           std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
       }
       if (r.make_constraint) {
         request.constraint = r.make_constraint();

@@ -2,6 +2,7 @@
 #ifndef LOOPLM_SERVE_API_H_
 #define LOOPLM_SERVE_API_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -16,28 +17,51 @@ struct ApiContext {
   const ServedModel& served;
   ExchangeServices& exchange;
   int64_t max_tokens = 0;  // at most, of one request; 0: what the context allows
+  double max_seconds = 0;  // the same of time; 0: no limit
 };
+
+// How an API says that something went wrong.
+struct Dialect {
+  OrderedJson (*error)(const ApiError& error);
+};
+extern const Dialect kAnthropic;
+extern const Dialect kOllama;
 
 // A request whose body has been read as JSON and whose client has been let in.
 struct ApiCall {
   OrderedJson body;
   std::string tenant;  // of the client's key; empty without keys
   std::shared_ptr<HttpReply> reply;
+  const Dialect* dialect = nullptr;  // null: OpenAI's own
+  // Set where the request was translated from another dialect: its answer from OpenAI's, and the
+  // prompt's tokens.
+  std::function<std::unique_ptr<AnswerFormat>(std::unique_ptr<AnswerFormat> answer, int64_t tokens)>
+      translate{};
 
   void answer(const OrderedJson& json) const;
   void refuse(const ApiError& error) const;
+  std::string error_text(const ApiError& error) const;
+  std::unique_ptr<AnswerFormat> in_dialect(std::unique_ptr<AnswerFormat> answer,
+                                           int64_t prompt_tokens) const;
 };
 
 void serve_completions(const ApiContext& context, const ApiCall& call);
 void serve_chat(const ApiContext& context, const ApiCall& call);
 void serve_embeddings(const ApiContext& context, const ApiCall& call);
+void serve_responses(const ApiContext& context, const ApiCall& call);        // OpenAI
+void serve_messages(const ApiContext& context, const ApiCall& call);         // Anthropic
+void serve_ollama_chat(const ApiContext& context, const ApiCall& call);      // Ollama
+void serve_ollama_generate(const ApiContext& context, const ApiCall& call);  // Ollama
+void serve_ollama_show(const ApiContext& context, const ApiCall& call);      // Ollama
 void serve_tokenize(const ApiContext& context, const ApiCall& call);
 void serve_detokenize(const ApiContext& context, const ApiCall& call);
 void serve_apply_template(const ApiContext& context, const ApiCall& call);
 
 OrderedJson models_json(const ServedModel& served);
 OrderedJson model_json(const ServedModel& served);
+OrderedJson tokenizer_info_json(const ServedModel& served);
 OrderedJson props_json(const ServedModel& served);
+OrderedJson ollama_tags_json(const ServedModel& served);
 
 // A new name for an answer: "cmpl-" and 24 random letters and digits.
 std::string random_id(const std::string& prefix);

@@ -31,6 +31,12 @@ OrderedJson ApiError::json() const {
   return body;
 }
 
+std::vector<std::pair<std::string, std::string>> ApiError::headers() const {
+  std::vector<std::pair<std::string, std::string>> list = {{"Content-Type", "application/json"}};
+  if (status == 429 || status == 503) list.emplace_back("Retry-After", "1");
+  return list;
+}
+
 ApiError api_error_of(const Status& status) {
   switch (status.code()) {
     case StatusCode::kInvalidArgument:

@@ -4,6 +4,8 @@
 #define LOOPLM_SERVE_API_ERROR_H_
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "looplm/status.h"
 
@@ -18,6 +20,8 @@ struct ApiError {
   std::string code{};   // empty: null
 
   OrderedJson json() const;
+  // Its content type, and when to try again where that may help.
+  std::vector<std::pair<std::string, std::string>> headers() const;
 };
 
 // Wrong input is 400, what is missing 404, no room 503, the rest 500.

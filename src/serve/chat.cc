@@ -1,4 +1,6 @@
 // /v1/chat/completions: answers to conversations, with reasoning and tool calls.
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "chat/tool_grammar.h"
@@ -16,7 +18,8 @@ struct ChatOptions {
   uint64_t seed = 0;
   size_t choices = 1;
   ChatParseOptions parse{};
-  std::string prefix{};  // the assistant's message that is continued
+  size_t most_calls = SIZE_MAX;  // more are left out
+  std::string prefix{};          // the assistant's message that is continued
 };
 
 OrderedJson tool_call_json(size_t index, const std::string& id, const std::string& name,
@@ -108,7 +111,8 @@ class ChatAnswer : public AnswerFormat {
       OrderedJson message = {{"role", "assistant"}, {"content", content}};
       if (content.empty() && !m.tool_calls.empty()) message["content"] = nullptr;
       if (!m.reasoning.empty()) message["reasoning_content"] = m.reasoning;
-      for (const ToolCall& call : m.tool_calls) {
+      const size_t calls = std::min(m.tool_calls.size(), options_.most_calls);
+      for (const ToolCall& call : std::span(m.tool_calls).first(calls)) {
         message["tool_calls"].push_back(
             {{"id", call.id},
              {"type", "function"},
@@ -171,6 +175,7 @@ class ChatAnswer : public AnswerFormat {
            std::span<const GeneratedToken> tokens, std::vector<StreamEvent>& out) {
     OrderedJson delta = OrderedJson::object();
     for (const ChatDelta& d : deltas) {
+      if (d.call >= options_.most_calls) continue;
       const auto append = [&](const char* field) {
         delta[field] = delta.contains(field) ? delta[field].get<std::string>() + d.text : d.text;
       };
@@ -200,7 +205,7 @@ class ChatAnswer : public AnswerFormat {
 
   OrderedJson entry(int32_t id, double log_probability) const {
     return {{"token", token_name(served_, id)},
-            {"logprob", log_probability},
+            {"logprob", told_log_probability(log_probability)},
             {"bytes", token_bytes_json(served_, id)}};
   }
 
@@ -230,6 +235,7 @@ struct Conversation {
   std::vector<ChatMessage> messages;
   ChatRenderOptions render;
   bool calls_tools = false;
+  bool parallel_calls = true;
   std::string tool_choice = "auto";  // none, auto, required
   ToolGrammarOptions tool_grammar;
   int64_t reasoning_budget = -1;
@@ -256,13 +262,19 @@ void read_tools(Fields& f, Conversation& c) {
     if (choice->is_object()) {
       Fields named(*choice, "tool_choice");
       named.one_of("type", "function", {"function"});
-      Fields function(named.has("function") ? *named.find("function") : OrderedJson(),
-                      "tool_choice.function");
+      Fields function = named.inner("function");
       c.tool_grammar.only = function.text("name", "");
       if (c.tool_grammar.only.empty()) function.wrong("name", "is missing");
+      const auto is_named = [&](const ChatTool& t) { return t.name == c.tool_grammar.only; };
+      if (!c.tool_grammar.only.empty() &&
+          std::none_of(c.render.tools.begin(), c.render.tools.end(), is_named)) {
+        function.wrong("name", fmt::format("is '{}'; expected the name of one of the tools",
+                                           c.tool_grammar.only));
+      }
       named.adopt(function);
       f.adopt(named);
       c.tool_choice = "required";
+      c.tool_grammar.most_calls = 1;
     } else {
       c.tool_choice = f.one_of("tool_choice", "auto", {"none", "auto", "required"});
     }
@@ -270,7 +282,8 @@ void read_tools(Fields& f, Conversation& c) {
       f.wrong("tool_choice", "asks for a call, and there are no tools");
     }
   }
-  if (!f.boolean("parallel_tool_calls", true)) c.tool_grammar.most_calls = 1;
+  c.parallel_calls = f.boolean("parallel_tool_calls", true);
+  if (!c.parallel_calls) c.tool_grammar.most_calls = 1;
   if (c.tool_choice == "none") c.render.tools.clear();
   c.calls_tools = !c.render.tools.empty();
 }
@@ -364,7 +377,15 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   } else if (f.integer("top_logprobs", 0, 0, kMostTopTokens) > 0) {
     f.wrong("top_logprobs", "needs \"logprobs\": true");
   }
-  f.refuse("audio", "the model writes text");
+  for (const char* name : {"audio", "web_search_options"}) {
+    f.refuse(name, "the model reads and writes text alone");
+  }
+  f.refuse("modalities", "the model writes text alone", OrderedJson::array({"text"}));
+  f.refuse("echo", "a conversation is not repeated", false);
+  f.refuse("chat_template", "the server's own is used");
+  for (const char* name : {"prompt", "suffix", "best_of", "documents"}) {
+    f.refuse(name, "a conversation stands in messages");
+  }
   Conversation c = read_conversation(f, served);
   if (f.failed()) return call.refuse(f.error());
 
@@ -402,15 +423,20 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   options.parse.format = served.chat->format();
   options.parse.in_reasoning = rendered.value().in_reasoning;
   options.parse.tool_calls = c.calls_tools;
+  if (!c.parallel_calls) options.most_calls = 1;
   Result<std::vector<Request>> requests = make_requests(context, r, {encoded.value().ids});
   if (!requests.ok()) {
     ApiError error = api_error_of(requests.status());
     error.param = "messages";
-    error.code = "context_length_exceeded";
+    if (requests.status().code() == StatusCode::kInvalidArgument) {
+      error.code = "context_length_exceeded";
+    }
     return call.refuse(error);
   }
   Exchange::begin(context.exchange, std::move(requests).value(), 1, r.stream,
-                  std::make_unique<ChatAnswer>(served, options), call.reply);
+                  call.in_dialect(std::make_unique<ChatAnswer>(served, options),
+                                  static_cast<int64_t>(encoded.value().ids.size())),
+                  call.reply);
 }
 
 void serve_apply_template(const ApiContext& context, const ApiCall& call) {

@@ -158,13 +158,16 @@ class CompletionFormat : public AnswerFormat {
     const auto add = [&](int32_t id, const LoopReading* reading, double value) {
       const std::string name = token_name(served_, id);
       names.push_back(name);
-      values.push_back(std::isfinite(value) ? OrderedJson(value) : OrderedJson());
+      values.push_back(std::isnan(value) ? OrderedJson()
+                                         : OrderedJson(told_log_probability(value)));
       OrderedJson top = OrderedJson::object();
       if (reading != nullptr) {
-        for (const TopToken& t : reading->top) top[token_name(served_, t.id)] = t.log_probability;
+        for (const TopToken& t : reading->top) {
+          top[token_name(served_, t.id)] = told_log_probability(t.log_probability);
+        }
       }
       // The token itself is listed too, as OpenAI does.
-      if (reading != nullptr && std::isfinite(value)) top.emplace(name, value);
+      if (reading != nullptr) top.emplace(name, told_log_probability(value));
       tops.push_back(reading == nullptr ? OrderedJson() : std::move(top));
       offsets.push_back(offset);
       offset += character_count(served_, id);
@@ -209,7 +212,10 @@ void serve_completions(const ApiContext& context, const ApiCall& call) {
     options.log_probabilities = value.is_boolean() ? (value.get<bool>() ? 1 : -1)
                                                    : f.integer("logprobs", 0, 0, kMostTopTokens);
   }
-  f.refuse("suffix", "looped models complete from the left");
+  f.refuse("suffix", "text is completed from the left", "");
+  for (const char* name : {"messages", "tools", "top_logprobs"}) {
+    f.refuse(name, "it belongs to /v1/chat/completions", OrderedJson::array());
+  }
   if (f.integer("best_of", r.choices, 1, 128) != r.choices) {
     f.wrong("best_of", "differs from n; expected the same number");
   }
@@ -229,11 +235,16 @@ void serve_completions(const ApiContext& context, const ApiCall& call) {
   if (!requests.ok()) {
     ApiError error = api_error_of(requests.status());
     error.param = "prompt";
-    error.code = "context_length_exceeded";
+    if (requests.status().code() == StatusCode::kInvalidArgument) {
+      error.code = "context_length_exceeded";
+    }
     return call.refuse(error);
   }
-  Exchange::begin(context.exchange, std::move(requests).value(), prompts.size(), r.stream,
-                  std::make_unique<CompletionFormat>(context.served, options, prompts), call.reply);
+  Exchange::begin(
+      context.exchange, std::move(requests).value(), prompts.size(), r.stream,
+      call.in_dialect(std::make_unique<CompletionFormat>(context.served, options, prompts),
+                      static_cast<int64_t>(prompts[0].size())),
+      call.reply);
 }
 
 }  // namespace looplm

@@ -64,6 +64,7 @@ class EmbeddingFormat : public AnswerFormat {
 
 void serve_embeddings(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
+  read_model_name(f, context.served);
   const std::vector<std::vector<int32_t>> inputs = read_prompts(f, "input", context.served);
   const std::string format = f.one_of("encoding_format", "float", {"float", "base64"});
   const int64_t width = context.served.model->config().hidden_size;
@@ -73,8 +74,8 @@ void serve_embeddings(const ApiContext& context, const ApiCall& call) {
   }
   const std::string pooling = f.one_of("pooling", "mean", {"mean", "last"});
   const bool unit = f.boolean("normalize", true);
-  static const OrderedJson kNothing = OrderedJson::object();
-  Fields loop(f.has("loop") ? *f.find("loop") : kNothing, "loop");
+  Fields loop = f.inner("loop");
+  loop.expect_only({"max_loops"});
   GenerationRequest r;
   r.options.exit.max_loops = loop.integer("max_loops", 0, 1, kMaxLoops);
   f.adopt(loop);
@@ -83,7 +84,11 @@ void serve_embeddings(const ApiContext& context, const ApiCall& call) {
   r.options.max_tokens = 0;
   r.options.plan.embedding = pooling == "mean" ? Pooling::kMean : Pooling::kLast;
   Result<std::vector<Request>> requests = make_requests(context, r, inputs);
-  if (!requests.ok()) return call.refuse(api_error_of(requests.status()));
+  if (!requests.ok()) {
+    ApiError error = api_error_of(requests.status());
+    error.param = "input";
+    return call.refuse(error);
+  }
   Exchange::begin(
       context.exchange, std::move(requests).value(), inputs.size(), false,
       std::make_unique<EmbeddingFormat>(context.served, format == "base64", unit, inputs.size()),

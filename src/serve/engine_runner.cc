@@ -35,7 +35,7 @@ std::vector<std::shared_ptr<EngineRunner::Ticket>> EngineRunner::submit(
     std::vector<Request> requests) {
   std::vector<std::shared_ptr<Ticket>> tickets;
   const auto count = static_cast<int64_t>(requests.size());
-  if (open_.fetch_add(count, std::memory_order_relaxed) + count > request_limit_) {
+  if (open_.fetch_add(count, std::memory_order_relaxed) >= request_limit_) {
     open_.fetch_sub(count, std::memory_order_relaxed);
     return tickets;
   }
@@ -74,7 +74,9 @@ void EngineRunner::take(Arrival& arrival) {
   const Result<int64_t> number = engine_->submit(std::move(arrival.request));
   if (!number.ok()) {
     arrival.request.done = done;
-    return refuse(arrival.request, FinishReason::kError, number.status());
+    // It would never run, here or later: the client's to change.
+    return refuse(arrival.request, FinishReason::kError,
+                  invalid_argument(number.status().message()));
   }
   arrival.ticket->number_ = number.value();
   if (arrival.ticket->cancelled_.load()) engine_->cancel(number.value());

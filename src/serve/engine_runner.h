@@ -32,9 +32,9 @@ class EngineRunner {
   EngineRunner(const EngineRunner&) = delete;
   EngineRunner& operator=(const EngineRunner&) = delete;
 
-  // From any thread. All requests of `requests` are taken or none: null where the limit does not
-  // allow them. The callbacks come from the engine's thread; a request that the engine refuses ends
-  // with done() and kError.
+  // From any thread. All requests of `requests` are taken, or none while as many as the limit run
+  // or wait: then nothing is returned. The callbacks come from the engine's thread; a request that
+  // the engine refuses ends with done() and kError.
   std::vector<std::shared_ptr<Ticket>> submit(std::vector<Request> requests);
 
   // From any thread: the request ends after the pass that runs now.

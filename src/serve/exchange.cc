@@ -54,6 +54,11 @@ OrderedJson Usage::json() const {
   return json;
 }
 
+std::string AnswerFormat::framed(const StreamEvent& event) const {
+  const std::string name = event.name.empty() ? "" : "event: " + event.name + "\n";
+  return name + "data: " + dump_json(event.data) + "\n\n";
+}
+
 void Exchange::begin(ExchangeServices& services, std::vector<Request> requests, size_t prompts,
                      bool stream, std::unique_ptr<AnswerFormat> format,
                      std::shared_ptr<HttpReply> reply) {
@@ -96,13 +101,10 @@ void Exchange::submit(std::vector<Request> requests) {
       services_.runner.submit(std::move(requests));
   if (tickets.empty()) {
     services_.metrics.refused();
-    reply_->send(429, {{"Content-Type", "application/json"}, {"Retry-After", "1"}},
-                 dump_json(format_->error(
-                     {.status = 429,
-                      .message = fmt::format("{} requests run or wait already; try again later",
-                                             services_.runner.requests()),
-                      .code = "queue_full"})));
-    return;
+    return fail({.status = 429,
+                 .message = fmt::format("{} requests run or wait already; try again later",
+                                        services_.runner.requests()),
+                 .code = "queue_full"});
   }
   services_.metrics.began(static_cast<int64_t>(count));
   bool cancelled = false;
@@ -199,16 +201,13 @@ void Exchange::handle(Event& event, std::vector<StreamEvent>& out) {
 void Exchange::send(const std::vector<StreamEvent>& events) {
   if (events.empty()) return;
   std::string text;
-  for (const StreamEvent& event : events) {
-    if (!event.name.empty()) text += "event: " + event.name + "\n";
-    text += "data: " + dump_json(event.data) + "\n\n";
-  }
+  for (const StreamEvent& event : events) text += format_->framed(event);
   write(std::move(text));
 }
 
 void Exchange::write(std::string text) {
   if (!std::exchange(begun_, true)) {
-    reply_->begin(200, {{"Content-Type", "text/event-stream; charset=utf-8"},
+    reply_->begin(200, {{"Content-Type", format_->stream_type()},
                         {"Cache-Control", "no-cache"},
                         {"X-Accel-Buffering", "no"}});
   }
@@ -220,11 +219,10 @@ void Exchange::fail(const ApiError& error) {
   over_ = true;
   cancel();
   if (!begun_) {
-    reply_->send(error.status, {{"Content-Type", "application/json"}},
-                 dump_json(format_->error(error)));
+    reply_->send(error.status, error.headers(), dump_json(format_->error(error)));
     return;
   }
-  send({{"", format_->error(error)}});
+  send({format_->stream_error(error)});
   reply_->end();
 }
 
@@ -238,13 +236,16 @@ void Exchange::close() {
   std::vector<StreamEvent> out;
   format_->closed(usage_, out);
   send(out);
-  reply_->write(format_->last_line());
+  if (std::string last = format_->last_line(); !last.empty()) write(std::move(last));
   reply_->end();
 }
 
 void Exchange::ping() {
   if (over_) return;
-  if (Clock::now() - last_sent_ >= services_.ping_every) write(": ping\n\n");
+  if (std::string text = format_->ping();
+      !text.empty() && Clock::now() - last_sent_ >= services_.ping_every) {
+    write(std::move(text));
+  }
   services_.worker.post_after(services_.ping_every, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->ping();
   });

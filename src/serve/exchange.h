@@ -60,7 +60,11 @@ class AnswerFormat {
   // Tokens of reasoning among those generated.
   virtual int64_t reasoning_tokens() const { return 0; }
   virtual OrderedJson error(const ApiError& e) const { return e.json(); }
-  // What ends a stream of this dialect, as it is sent.
+  // How a stream of this dialect is sent: server-sent events unless it says otherwise.
+  virtual const char* stream_type() const { return "text/event-stream; charset=utf-8"; }
+  virtual std::string framed(const StreamEvent& event) const;
+  virtual StreamEvent stream_error(const ApiError& e) { return {"", error(e)}; }
+  virtual std::string ping() const { return ": ping\n\n"; }
   virtual std::string last_line() const { return "data: [DONE]\n\n"; }
 };
 

@@ -1,5 +1,6 @@
 #include "serve/fields.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -25,6 +26,12 @@ Fields::Fields(const OrderedJson& object, std::string path) : path_(std::move(pa
   }
 }
 
+Fields Fields::inner(std::string_view name) const {
+  static const OrderedJson kEmpty = OrderedJson::object();
+  const OrderedJson* value = find(name);
+  return Fields(value == nullptr ? kEmpty : *value, path_of(name));
+}
+
 const OrderedJson* Fields::find(std::string_view name) const {
   if (object_ == nullptr) return nullptr;
   const auto found = object_->find(name);
@@ -35,10 +42,11 @@ std::string Fields::path_of(std::string_view name) const {
   return path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
 }
 
-void Fields::wrong(std::string_view name, const std::string& message) {
+void Fields::wrong(std::string_view name, const std::string& message, ApiError as) {
   if (error_.has_value()) return;
-  error_ =
-      ApiError{.message = fmt::format("'{}' {}", path_of(name), message), .param = path_of(name)};
+  as.param = path_of(name);
+  as.message = fmt::format("'{}'{}{}", as.param, message.starts_with(':') ? "" : " ", message);
+  error_ = std::move(as);
 }
 
 void Fields::wrong_value(std::string_view name, const OrderedJson& value,
@@ -46,10 +54,19 @@ void Fields::wrong_value(std::string_view name, const OrderedJson& value,
   wrong(name, fmt::format("is {}; expected {}", shown(value), expected));
 }
 
-void Fields::refuse(std::string_view name, const std::string& why) {
-  if (!has(name)) return;
+void Fields::refuse(std::string_view name, const std::string& why, const OrderedJson& neutral) {
+  const OrderedJson* value = find(name);
+  if (value == nullptr || *value == neutral) return;
   wrong(name, "is not supported: " + why);
   if (error_->param == path_of(name)) error_->code = "unsupported_parameter";
+}
+
+void Fields::expect_only(std::initializer_list<std::string_view> names) {
+  if (object_ == nullptr) return;
+  for (const auto& [name, value] : object_->items()) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    return wrong(name, fmt::format("is unknown; expected one of {}", fmt::join(names, ", ")));
+  }
 }
 
 int64_t Fields::integer(std::string_view name, int64_t fallback, int64_t least, int64_t most) {

@@ -19,6 +19,9 @@ class Fields {
   // `object` must outlive this. Anything but an object is an error; null is an empty one. `path`
   // stands before the fields' names in errors.
   explicit Fields(const OrderedJson& object, std::string path = "");
+  explicit Fields(OrderedJson&& object, std::string path = "") = delete;
+  // The object that a field holds; an empty one where there is none.
+  Fields inner(std::string_view name) const;
 
   // Null counts as absent.
   bool has(std::string_view name) const { return find(name) != nullptr; }
@@ -32,10 +35,12 @@ class Fields {
                      std::initializer_list<std::string_view> values);
 
   // Remembers an error of the field, unless there is one already.
-  void wrong(std::string_view name, const std::string& message);
+  void wrong(std::string_view name, const std::string& message, ApiError as = {});
   void wrong_value(std::string_view name, const OrderedJson& value, const std::string& expected);
-  // For a field that would be obeyed elsewhere and is not here.
-  void refuse(std::string_view name, const std::string& why);
+  // For a field that would be obeyed elsewhere and is not here; `neutral` asks for nothing.
+  void refuse(std::string_view name, const std::string& why, const OrderedJson& neutral = nullptr);
+  // Names the first field that is none of these.
+  void expect_only(std::initializer_list<std::string_view> names);
   void adopt(const Fields& inner) {
     if (!error_.has_value()) error_ = inner.error_;
   }

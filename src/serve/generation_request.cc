@@ -8,8 +8,11 @@
 #include <fmt/format.h>
 
 #include "grammar/gbnf.h"
+#include "grammar/json_parts.h"
 #include "grammar/json_schema.h"
 #include "grammar/pattern.h"
+#include "infer/exit_rule.h"
+#include "infer/request.h"
 #include "infer/speculation_text.h"
 
 namespace looplm {
@@ -17,8 +20,9 @@ namespace {
 
 constexpr int64_t kMostChoices = 128;
 constexpr size_t kMostStops = 64;
-constexpr double kMostTemperature = 100;
-constexpr double kMostPenalty = 100;
+constexpr double kMostTemperature = 2;  // OpenAI's
+constexpr double kMostPenalty = 2;      // OpenAI's; of presence and frequency
+constexpr double kMostRepetition = 100;
 constexpr size_t kMostGrammarBytes = size_t{1} << 20;
 
 uint64_t random_seed() {
@@ -89,7 +93,7 @@ void read_sampling(Fields& f, SamplingOptions& s, int64_t vocabulary) {
   s.presence_penalty = f.number("presence_penalty", 0, -kMostPenalty, kMostPenalty);
   s.frequency_penalty = f.number("frequency_penalty", 0, -kMostPenalty, kMostPenalty);
   for (const char* name : {"repetition_penalty", "repeat_penalty"}) {
-    if (f.has(name)) s.repetition_penalty = f.number(name, 1, 1e-3, kMostPenalty);
+    if (f.has(name)) s.repetition_penalty = f.number(name, 1, 1e-3, kMostRepetition);
   }
   read_bias(f, s, vocabulary);
   s.seed = read_seed(f);
@@ -112,9 +116,9 @@ void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions&
 }
 
 void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
-  const OrderedJson* object = f.find("loop");
-  static const OrderedJson kEmpty = OrderedJson::object();
-  Fields loop(object == nullptr ? kEmpty : *object, "loop");
+  Fields loop = f.inner("loop");
+  loop.expect_only({"max_loops", "min_loops", "exit", "threshold", "kv", "read_out", "speculate",
+                    "per_token", "provisional"});
   const ModelConfig& config = served.model->config();
   GenerateOptions& o = r.options;
   o.exit.max_loops = loop.integer("max_loops", 0, 1, kMaxLoops);
@@ -135,6 +139,8 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
     }
   }
   o.exit.threshold = loop.number("threshold", 1, 0, 1e9);
+  const Status exit = make_exit_rule(o.exit, config.exit_gate).status();
+  if (!exit.ok()) loop.wrong(config.exit_gate ? "threshold" : "exit", ": " + exit.message());
   if (loop.has("kv")) {
     const std::string name = loop.text("kv", "full");
     const std::optional<KvPolicy> kv = kv_policy_from_name(name);
@@ -160,6 +166,41 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
   r.provisional = loop.boolean("provisional", false);
   if (r.provisional && !r.stream) loop.wrong("provisional", "needs \"stream\": true");
   f.adopt(loop);
+  // What the engine would say of these options together.
+  Request probe;
+  probe.prompt = {0};
+  probe.options = o;
+  probe.options.max_tokens = 1;
+  const Status together = check_request(probe, *served.model).status();
+  if (!together.ok()) f.wrong("loop", ": " + together.message());
+}
+
+// Other servers' fields that change what is written and are not obeyed here, with the value that
+// asks for nothing.
+void refuse_foreign_fields(Fields& f) {
+  static const OrderedJson fields = {{"mirostat", 0},
+                                     {"typical_p", 1},
+                                     {"tfs_z", 1},
+                                     {"dynatemp_range", 0},
+                                     {"xtc_probability", 0},
+                                     {"dry_multiplier", 0},
+                                     {"top_a", 0},
+                                     {"min_tokens", 0},
+                                     {"length_penalty", 1},
+                                     {"use_beam_search", false},
+                                     {"early_stopping", false},
+                                     {"allowed_token_ids", nullptr},
+                                     {"bad_words", {}},
+                                     {"prompt_logprobs", nullptr},
+                                     {"n_predict", nullptr},
+                                     {"include_stop_str_in_output", false},
+                                     {"n_probs", 0},
+                                     {"truncate_prompt_tokens", nullptr},
+                                     {"samplers", nullptr},
+                                     {"skip_special_tokens", true},
+                                     {"prompt_embeds", nullptr},
+                                     {"structured_outputs", nullptr}};
+  for (const auto& [name, neutral] : fields.items()) f.refuse(name, "no such option here", neutral);
 }
 
 // A grammar in a request: where it stands, what identifies it, and how it is read.
@@ -248,15 +289,15 @@ void read_grammar(Fields& f, const ServedModel& served, GenerationRequest& r) {
     if (const OrderedJson* schema = f.find(name)) add_schema(f, name, *schema, found);
   }
   if (const OrderedJson* choices = f.find("guided_choice")) {
-    std::vector<ExpressionPtr> texts;
+    std::vector<std::string> texts;
     for (const OrderedJson& one : *choices) {
       if (!choices->is_array() || !one.is_string()) {
         return f.wrong_value("guided_choice", *choices, "a list of texts");
       }
-      texts.push_back(text(one.get<std::string>()));
+      texts.push_back(one.get<std::string>());
     }
     found.push_back({"guided_choice", "choice " + dump_json(*choices),
-                     [texts] { return Result<Grammar>(single_rule(choice(texts))); }});
+                     [texts] { return Result<Grammar>(single_rule(one_of_texts(texts))); }});
   }
   if (f.failed() || found.empty()) return;
   if (found.size() > 1) {
@@ -302,7 +343,16 @@ std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const Ord
   return ids;
 }
 
+void read_model_name(Fields& f, const ServedModel& served) {
+  const std::string name = f.text("model", "");
+  if (name.empty() || name == served.name || f.failed()) return;
+  f.wrong("model", fmt::format("is '{}'; expected '{}', the model served here", name, served.name),
+          {.status = 404, .code = "model_not_found"});
+}
+
 void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequest& r) {
+  read_model_name(f, served);
+  refuse_foreign_fields(f);
   const int64_t vocabulary = served.model->config().vocab_size;
   r.choices = f.integer("n", 1, 1, kMostChoices);
   r.stream = f.boolean("stream", false);
@@ -310,7 +360,7 @@ void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequ
     Fields inner(*options, "stream_options");
     r.stream_usage = inner.boolean("include_usage", false);
     f.adopt(inner);
-    if (!r.stream) f.wrong("stream_options", "needs \"stream\": true");
+    if (!r.stream && r.stream_usage) f.wrong("stream_options", "needs \"stream\": true");
   }
   read_sampling(f, r.options.sampling, vocabulary);
   read_stops(f, r.options, vocabulary);

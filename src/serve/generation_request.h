@@ -51,6 +51,9 @@ struct GenerationRequest {
 // the grammar. The log-probabilities and the limit of tokens are the dialects' own.
 void read_generation_fields(Fields& fields, const ServedModel& served, GenerationRequest& request);
 
+// The field "model": empty or the served one's name; another is 404.
+void read_model_name(Fields& fields, const ServedModel& served);
+
 // Ids in [0, vocabulary).
 std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const OrderedJson& list,
                               int64_t vocabulary);

@@ -49,15 +49,19 @@ void GrammarConstraint::forget(int64_t count) {
 
 Result<std::shared_ptr<CompiledGrammar>> GrammarCache::get(
     const std::string& key, const std::function<Result<Grammar>()>& make) {
-  const std::lock_guard lock(mutex_);
-  for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-    if (entry->key != key) continue;
-    entries_.splice(entries_.begin(), entries_, entry);
-    return entries_.front().grammar;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
+      if (entry->key != key) continue;
+      entries_.splice(entries_.begin(), entries_, entry);
+      return entries_.front().grammar;
+    }
   }
+  // Outside the lock: a hard grammar holds up nobody else. Two who ask at once both do the work.
   LOOPLM_ASSIGN_OR_RETURN(const Grammar grammar, make());
   LOOPLM_ASSIGN_OR_RETURN(std::shared_ptr<CompiledGrammar> compiled,
                           CompiledGrammar::compile(grammar, vocabulary_));
+  const std::lock_guard lock(mutex_);
   entries_.push_front({key, compiled});
   if (entries_.size() > kMostGrammars) entries_.pop_back();
   return compiled;

@@ -55,6 +55,23 @@ OrderedJson whole(int64_t least, int64_t most) {
 OrderedJson flag() { return {{"type", {"boolean", "null"}}}; }
 OrderedJson text() { return {{"type", "string"}}; }
 OrderedJson list_of(const OrderedJson& item) { return {{"type", "array"}, {"items", item}}; }
+OrderedJson filled_list_of(const OrderedJson& item) {
+  OrderedJson list = list_of(item);
+  list["minItems"] = 1;
+  return list;
+}
+OrderedJson filled_text() { return {{"type", "string"}, {"minLength", 1}}; }
+OrderedJson token_id() { return {{"type", "integer"}, {"minimum", 0}}; }
+OrderedJson message() {
+  const OrderedJson part = {{"type", "object"},
+                            {"required", {"type", "text"}},
+                            {"properties", {{"type", {{"const", "text"}}}, {"text", text()}}}};
+  return {{"type", "object"},
+          {"required", {"role", "content"}},
+          {"properties",
+           {{"role", {{"enum", {"system", "developer", "user", "assistant", "tool"}}}},
+            {"content", {{"anyOf", {text(), list_of(part)}}}}}}};
+}
 
 OrderedJson generation_fields() {
   return {
@@ -63,15 +80,15 @@ OrderedJson generation_fields() {
       {"stream", flag()},
       {"stream_options",
        {{"type", {"object", "null"}}, {"properties", {{"include_usage", flag()}}}}},
-      {"temperature", number(0, 100)},
+      {"temperature", number(0, 2)},
       {"top_p", number(0, 1)},
       {"min_p", number(0, 1)},
-      {"presence_penalty", number(-100, 100)},
-      {"frequency_penalty", number(-100, 100)},
+      {"presence_penalty", number(-2, 2)},
+      {"frequency_penalty", number(-2, 2)},
       {"seed", {{"type", {"integer", "null"}}}},
-      {"stop", {{"anyOf", {text(), list_of(text()), {{"type", "null"}}}}}},
+      {"stop", {{"anyOf", {filled_text(), list_of(filled_text()), {{"type", "null"}}}}}},
       {"logit_bias", {{"type", {"object", "null"}}, {"additionalProperties", number(-100, 100)}}},
-      {"response_format", {{"type", {"object", "null"}}}},
+      {"response_format", {{"type", {"object", "null"}}, {"required", {"type"}}}},
       {"grammar", {{"type", {"string", "null"}}}},
       {"loop", reference("Loop")},
   };
@@ -113,9 +130,10 @@ OrderedJson schemas() {
                                                {"passes", "loops", "mean_depth", "exits"})}},
                            {"prompt_tokens", "total_tokens"});
   OrderedJson completion = generation_fields();
-  const OrderedJson prompt = {{"anyOf",
-                               {text(), list_of(text()), list_of({{"type", "integer"}}),
-                                list_of(list_of({{"type", "integer"}}))}}};
+  const OrderedJson prompt = {
+      {"anyOf",
+       {filled_text(), filled_list_of(filled_text()), filled_list_of(token_id()),
+        filled_list_of(filled_list_of(token_id()))}}};
   completion["prompt"] = prompt;
   completion["max_tokens"] = whole(0, 1 << 24);
   completion["echo"] = flag();
@@ -130,7 +148,7 @@ OrderedJson schemas() {
                                        {"id", "object", "choices", "usage"});
   all["Completion"] = answer;
   OrderedJson chat = generation_fields();
-  chat["messages"] = list_of({{"type", "object"}, {"required", {"role"}}});
+  chat["messages"] = filled_list_of(message());
   chat["max_tokens"] = whole(0, 1 << 24);
   chat["max_completion_tokens"] = whole(0, 1 << 24);
   chat["logprobs"] = flag();
@@ -148,10 +166,9 @@ OrderedJson schemas() {
       object_of({{"object", text()}, {"data", list_of({{"type", "object"}})}}, {"object", "data"});
   all["TokenizeRequest"] = object_of({{"content", text()}}, {"content"});
   all["Tokens"] = object_of({{"tokens", {{"type", "array"}}}}, {"tokens"});
-  all["DetokenizeRequest"] = object_of({{"tokens", list_of({{"type", "integer"}})}}, {"tokens"});
+  all["DetokenizeRequest"] = object_of({{"tokens", list_of(token_id())}}, {"tokens"});
   all["Text"] = object_of({{"content", text()}}, {"content"});
-  all["TemplateRequest"] = object_of(
-      {{"messages", list_of({{"type", "object"}, {"required", {"role"}}})}}, {"messages"});
+  all["TemplateRequest"] = object_of({{"messages", filled_list_of(message())}}, {"messages"});
   all["Prompt"] = object_of({{"prompt", text()}}, {"prompt"});
   return all;
 }

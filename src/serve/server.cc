@@ -4,13 +4,18 @@
 #include <map>
 #include <optional>
 
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/string.hpp>
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include "infer/parts.h"
+#include "kernels/attention.h"
 #include "serve/api.h"
 #include "serve/openapi.h"
+#include "serve/page.h"
 
 namespace looplm {
 namespace {
@@ -102,6 +107,9 @@ class Server::Impl {
       return invalid_argument(fmt::format("a context of {} positions; the model has {}",
                                           served_.context, config.max_positions));
     }
+    EngineOptions engine = options_.engine;
+    if (options.kv_bytes > 0) engine.kv_bytes = options.kv_bytes;
+    LOOPLM_RETURN_IF_ERROR(fit_context(model, engine.kv_bytes));
     served_.speculate = config.loops > 1 ? options.speculate : SpeculateOptions{};
     served_.chat = options.chat;
     for (const EndOfText& end : model.ends_of_text()) served_.end_ids.push_back(end.id);
@@ -109,7 +117,7 @@ class Server::Impl {
       served_.grammars =
           std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
     }
-    runner_.emplace(model, options_.engine, options_.request_limit);
+    runner_.emplace(model, engine, options_.request_limit);
     exchange_.emplace(ExchangeServices{*runner_, texts_, metrics_, options_.ping_every});
     ready_.store(true, std::memory_order_release);
     return {};
@@ -130,7 +138,24 @@ class Server::Impl {
     Handler handler = nullptr;                        // with a JSON body, on front_
     std::function<void(const ApiCall&)> immediate{};  // without
     bool open = false;                                // without a key, and while loading
+    const Dialect* dialect = nullptr;
   };
+
+  // A request of the whole context must fit alone, at the model's loops.
+  Status fit_context(Model& model, uint64_t kv_bytes) {
+    if (kv_bytes == 0) return {};
+    const ModelConfig& config = model.config();
+    const auto per_page =
+        model.parts().pages.page_bytes() * static_cast<uint64_t>(config.layers * config.loops);
+    const auto pages = static_cast<int64_t>(kv_bytes / per_page);
+    if (pages < 1) {
+      return invalid_argument(
+          fmt::format("{} bytes for keys and values; expected {} at least, for {} positions",
+                      kv_bytes, per_page, kPagePositions));
+    }
+    served_.context = std::min(served_.context, pages * kPagePositions);
+    return {};
+  }
 
   void add_routes() {
     const auto post = [this](const std::string& path, Handler handler) {
@@ -146,11 +171,26 @@ class Server::Impl {
       routes_[p + "/models/" + options_.model_name] = {
           "GET", nullptr, [this](const ApiCall& c) { c.answer(model_json(served_)); }};
     }
+    post("/v1/responses", serve_responses);
+    routes_["/v1/messages"] = {"POST", serve_messages, {}, false, &kAnthropic};
+    routes_["/api/chat"] = {"POST", serve_ollama_chat, {}, false, &kOllama};
+    routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
+    routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};
+    routes_["/api/tags"] = {"GET", nullptr,
+                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served_)); },
+                            false, &kOllama};
+    routes_["/api/version"] = {"GET", nullptr,
+                               [](const ApiCall& c) {
+                                 c.answer({{"version", LOOPLM_VERSION}});
+                               },
+                               true};
     post("/tokenize", serve_tokenize);
     post("/detokenize", serve_detokenize);
     post("/apply-template", serve_apply_template);
     routes_["/props"] = {"GET", nullptr,
                          [this](const ApiCall& c) { c.answer(props_json(served_)); }};
+    routes_["/tokenizer_info"] = {
+        "GET", nullptr, [this](const ApiCall& c) { c.answer(tokenizer_info_json(served_)); }};
     routes_["/metrics"] = {
         "GET", nullptr, [this](const ApiCall& c) {
           c.reply->send(
@@ -159,6 +199,10 @@ class Server::Impl {
         }};
     routes_["/openapi.json"] = {"GET", nullptr, [](const ApiCall& c) { c.answer(openapi_json()); },
                                 true};
+    for (const EmbeddedFile& file : page_files()) {
+      routes_[page_path(file.name)] = {
+          "GET", nullptr, [&file](const ApiCall& c) { send_page_file(file, *c.reply); }, true};
+    }
     const Route health = {
         "GET", nullptr,
         [this](const ApiCall& c) {
@@ -186,39 +230,72 @@ class Server::Impl {
           log_request(method, path, peer, status, began);
         });
     ApiCall api{.body = {}, .tenant = {}, .reply = reply};
-    if (call.method == "OPTIONS" && !cors.empty()) {
-      return reply->send(
-          204,
-          {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
-           {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"},
-           {"Access-Control-Max-Age", "86400"}},
-          "");
-    }
+    if (call.method == "OPTIONS") return answer_options(call, !cors.empty(), *reply);
     const Route* route = find_route(call, api);
     if (route == nullptr) return;
+    api.dialect = route->dialect;
+    if (const std::string_view coding = call.header("content-encoding");
+        !coding.empty() && !boost::beast::iequals({coding.data(), coding.size()}, "identity")) {
+      return api.refuse({.status = 415,
+                         .message = fmt::format("Content-Encoding is '{}'; expected a body as it "
+                                                "is, without one",
+                                                coding)});
+    }
     if (!route->open && !let_in(call, api)) return;
     if (!route->open && !ready_.load(std::memory_order_acquire)) {
       return api.refuse({.status = 503, .message = "the model is loading", .code = "loading"});
     }
     if (route->immediate) return route->immediate(api);
-    front_->post([this, handler = route->handler, api = std::move(api),
-                  body = std::move(call.body)]() mutable {
+    boost::asio::post(*front_, [this, handler = route->handler, api = std::move(api),
+                                body = std::move(call.body)]() mutable {
       try {
         Result<OrderedJson> json = parse_ordered_json(body, "the request's body");
         if (!json.ok()) return api.refuse(api_error_of(json.status()));
         api.body = std::move(json).value();
-        handler({served_, *exchange_, options_.max_tokens}, api);
+        handler({served_, *exchange_, options_.max_tokens, options_.max_seconds}, api);
       } catch (const std::exception& error) {
         api.refuse({.status = 500, .message = std::string("internal error: ") + error.what()});
       }
     });
   }
 
-  const Route* find_route(const HttpCall& call, const ApiCall& api) {
-    std::string path = call.path;
+  std::map<std::string, Route>::const_iterator route_at(std::string path) const {
     if (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    const auto found = routes_.find(path);
+    return routes_.find(path);
+  }
+
+  static std::string methods_of(const Route& route) {
+    return route.method == "GET" ? "GET, HEAD, OPTIONS" : route.method + ", OPTIONS";
+  }
+
+  // Which methods there are, and to a browser which headers a page may send.
+  void answer_options(const HttpCall& call, bool allowed_origin, HttpReply& reply) const {
+    const auto route = route_at(call.path);
+    const std::string methods =
+        route == routes_.end() ? "GET, HEAD, POST, OPTIONS" : methods_of(route->second);
+    HttpHeaders headers = {{"Allow", methods}};
+    if (allowed_origin) {
+      const std::string_view wanted = call.header("access-control-request-headers");
+      headers.emplace_back("Access-Control-Allow-Methods", methods);
+      headers.emplace_back("Access-Control-Allow-Headers",
+                           wanted.empty() ? "Authorization, Content-Type, X-Api-Key" : wanted);
+      headers.emplace_back("Access-Control-Max-Age", "86400");
+    }
+    reply.send(204, std::move(headers), "");
+  }
+
+  const Route* find_route(const HttpCall& call, const ApiCall& api) {
+    const auto found = route_at(call.path);
     if (found == routes_.end()) {
+      constexpr std::string_view kModels = "/v1/models/";
+      if (call.path.starts_with(kModels)) {
+        api.refuse({.status = 404,
+                    .message = fmt::format("there is no model '{}' here; expected '{}'",
+                                           call.path.substr(kModels.size()), options_.model_name),
+                    .param = "model",
+                    .code = "model_not_found"});
+        return nullptr;
+      }
       api.refuse({.status = 404, .message = fmt::format("there is nothing at '{}'", call.path)});
       return nullptr;
     }
@@ -229,7 +306,7 @@ class Server::Impl {
     const ApiError error = {
         .status = 405,
         .message = fmt::format("'{}' takes {}, not {}", call.path, route.method, call.method)};
-    api.reply->send(405, {{"Content-Type", "application/json"}, {"Allow", route.method}},
+    api.reply->send(405, {{"Content-Type", "application/json"}, {"Allow", methods_of(route)}},
                     dump_json(error.json()));
     return nullptr;
   }
@@ -243,7 +320,7 @@ class Server::Impl {
           .message = "a valid API key is needed, as 'Authorization: Bearer KEY'",
           .code = "invalid_api_key"};
       api.reply->send(401, {{"Content-Type", "application/json"}, {"WWW-Authenticate", "Bearer"}},
-                      dump_json(error.json()));
+                      api.error_text(error));
       return false;
     }
     if (!options_.share_prefixes_between_keys) api.tenant = fmt::format("key {}", *key);
@@ -266,7 +343,8 @@ class Server::Impl {
 
   void stop() {
     if (http_ != nullptr) http_->stop();
-    front_.reset();   // what it has read goes to the runner
+    if (front_.has_value()) front_->join();  // what they have read goes to the runner
+    front_.reset();
     runner_.reset();  // whose requests end, and tell the other worker
   }
 
@@ -279,7 +357,8 @@ class Server::Impl {
   Worker texts_;                    // outlives the runner, whose requests tell it of their ends
   std::optional<EngineRunner> runner_;
   std::optional<ExchangeServices> exchange_;
-  std::optional<Worker> front_{std::in_place};  // reads requests
+  // Read requests: several threads, so that one long text or hard schema does not hold up the rest.
+  std::optional<boost::asio::thread_pool> front_{std::in_place, 3};
   std::unique_ptr<HttpServer> http_;
 };
 

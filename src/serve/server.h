@@ -26,9 +26,12 @@ struct ServeOptions {
   bool share_prefixes_between_keys = false;
   std::vector<std::string> cors_origins{};  // "*": all
   EngineOptions engine{};
-  int64_t request_limit = 512;  // generations that run or wait; beyond: 429
+  int64_t request_limit = 512;  // while so many run or wait, more are answered 429
   int64_t max_tokens = 0;       // of one answer; 0: what the context allows
-  int64_t context = 0;          // positions of prompt and answer; 0: the model's
+  double max_seconds = 0;       // of one answer; 0: no limit
+  // Positions of prompt and answer; 0: the model's. At most what the keys' and values' memory
+  // holds.
+  int64_t context = 0;
   std::chrono::milliseconds ping_every{15'000};
   // Gets a line of JSON per request; from any thread. Null: no log.
   std::function<void(const std::string& line)> log{};
@@ -37,6 +40,7 @@ struct ServeOptions {
 struct ServedModelOptions {
   SpeculateOptions speculate{};              // for requests that do not say
   std::shared_ptr<const ChatTemplate> chat;  // null: no conversations
+  uint64_t kv_bytes = 0;                     // for keys and values; 0: as the engine's options say
 };
 
 class Server {

@@ -285,6 +285,28 @@ TEST_F(ServerTest, AnswersObeyTheirGrammar) {
   }
 }
 
+TEST_F(ServerTest, HardGrammarsAreObeyedInTime) {
+  start();
+  // Thousands of readings at once.
+  std::string words;
+  for (int i = 0; i < 5000; ++i) words += (i == 0 ? "w" : "|w") + std::to_string(i);
+  OrderedJson body = {{"prompt", "7-2*3="}, {"max_tokens", 12}, {"seed", 3}, {"regex", words}};
+  EXPECT_TRUE(complete(body)["choices"][0]["text"].get<std::string>().starts_with("w"));
+  // Rules that are defined from the last to the first.
+  std::string chain;
+  for (int i = 0; i < 20'000; ++i) chain += fmt::format("r{} ::= r{}\n", i, i + 1);
+  body.erase("regex");
+  body["grammar"] = chain + "r20000 ::= \"a\"\nroot ::= r0";
+  EXPECT_EQ(complete(body)["choices"][0]["text"], "a");
+  // Impossible tokens have a finite log-probability.
+  body["grammar"] = "root ::= \"zq\"";
+  body["logprobs"] = 20;
+  const OrderedJson answer = complete(body);
+  for (const OrderedJson& value : answer["choices"][0]["logprobs"]["token_logprobs"]) {
+    EXPECT_TRUE(value.is_number()) << answer;
+  }
+}
+
 TEST_F(ServerTest, WrongRequestsAreNamed) {
   start();
   const std::vector<std::pair<std::string, std::string>> cases = {
@@ -296,6 +318,18 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
       {R"({"prompt":"1","temperature":-0.1})", "'temperature' is -0.1"},
       {R"({"prompt":"1","temperature":"hot"})", "'temperature' is \"hot\""},
       {R"({"prompt":"1","temperature":NaN})", "not valid JSON"},
+      {R"({"prompt":"1","temperature":2.1})", "'temperature' is 2.1"},
+      {R"({"prompt":"1","presence_penalty":2.5})", "'presence_penalty' is 2.5"},
+      {R"({"prompt":"1","model":5})", "'model' is 5"},
+      {R"({"prompt":"1","mirostat":2})", "'mirostat' is not supported"},
+      {R"({"prompt":"1","min_tokens":5})", "'min_tokens' is not supported"},
+      {R"({"prompt":"1","allowed_token_ids":[1]})", "'allowed_token_ids' is not supported"},
+      {R"({"prompt":"1","messages":[{"role":"user"}]})", "'messages' is not supported"},
+      {R"({"prompt":"1","loop":{"treshold":0.5}})", "'loop.treshold' is unknown"},
+      {R"({"prompt":"1","loop":{"exit":"q","threshold":2}})", "'loop.threshold': the threshold"},
+      {R"({"prompt":"1","loop":{"speculate":"loop:4","max_loops":2}})", "'loop': "},
+      {R"({"prompt":["1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1"],"n":128})",
+       "4224 generations"},
       {R"({"prompt":"1","top_p":1.1})", "'top_p' is 1.1"},
       {R"({"prompt":"1","n":0})", "'n' is 0"},
       {R"({"prompt":"1","n":100000000000000000000})", "'n' is"},
@@ -343,7 +377,19 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
            OrderedJson{{"prompt", std::string(static_cast<size_t>(context) + 5, '1')}}.dump());
   EXPECT_EQ(long_prompt.status, 400);
   EXPECT_THAT(long_prompt.body, HasSubstr(fmt::format("the context {}", context)));
+  EXPECT_EQ(send("GET", "/v1/completions").header("allow"), "POST, OPTIONS");
   EXPECT_EQ(send("GET", "/v1/completions").status, 405);
+  EXPECT_EQ(send("OPTIONS", "/v1/models").status, 204);
+  EXPECT_EQ(send("OPTIONS", "/v1/models").header("allow"), "GET, HEAD, OPTIONS");
+  EXPECT_EQ(send("POST", "/v1/completions", "x", {{"Content-Encoding", "gzip"}}).status, 415);
+  for (const char* path : {"/v1/completions", "/v1/embeddings"}) {
+    const OrderedJson error =
+        post(path, {{"model", "gpt-5"}, {"prompt", "1"}, {"input", "1"}}, 404)["error"];
+    EXPECT_EQ(error["code"], "model_not_found");
+    EXPECT_EQ(error["param"], "model");
+  }
+  EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/models/gpt-5").body)["error"]["code"],
+            "model_not_found");
   EXPECT_EQ(send("POST", "/nowhere", "{}").status, 404);
   EXPECT_EQ(complete({{"prompt", "1+1="}, {"max_tokens", 1}})["choices"].size(), 1u);
 }
@@ -368,6 +414,11 @@ TEST_F(ServerTest, KeysOriginsAndHealth) {
       send("OPTIONS", "/v1/completions", "", {{"Origin", "https://a.example"}});
   EXPECT_EQ(preflight.status, 204);
   EXPECT_EQ(preflight.header("access-control-allow-origin"), "https://a.example");
+  EXPECT_EQ(
+      send("OPTIONS", "/v1/completions", "",
+           {{"Origin", "https://a.example"}, {"Access-Control-Request-Headers", "x-stainless-os"}})
+          .header("access-control-allow-headers"),
+      "x-stainless-os");
   EXPECT_EQ(send("GET", "/health", "", {{"Origin", "https://b.example"}})
                 .header("access-control-allow-origin"),
             "");
@@ -406,10 +457,44 @@ TEST_F(ServerTest, AFullQueueSaysSo) {
   ServeOptions options;
   options.request_limit = 3;
   start(options);
-  const HttpResponse r = send("POST", "/v1/completions", R"({"prompt":"1+1=","n":4})");
+  // A call is never refused for its own size: it would be refused forever.
+  EXPECT_EQ(complete({{"prompt", "1+1="}, {"n", 5}, {"max_tokens", 1}})["choices"].size(), 5u);
+  std::thread three([this] {
+    complete({{"prompt", "1+1="}, {"n", 3}, {"max_tokens", 400}, {"ignore_eos", true}});
+  });
+  EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 3; }));
+  const HttpResponse r = send("POST", "/v1/completions", R"({"prompt":"1+1="})");
   EXPECT_EQ(r.status, 429);
   EXPECT_EQ(r.header("retry-after"), "1");
-  EXPECT_EQ(complete({{"prompt", "1+1="}, {"n", 3}, {"max_tokens", 1}})["choices"].size(), 3u);
+  three.join();
+  EXPECT_EQ(complete({{"prompt", "1+1="}, {"max_tokens", 1}})["choices"].size(), 1u);
+}
+
+TEST_F(ServerTest, TheContextIsWhatTheMemoryHolds) {
+  ServeOptions options;
+  options.engine.kv_bytes = uint64_t{600} << 10;
+  start(options);
+  const auto context = OrderedJson::parse(send("GET", "/props").body)["n_ctx"].get<int64_t>();
+  EXPECT_LT(context, model_->config().max_positions);
+  EXPECT_GE(context, 32);
+  // All that fits, several times over: they take turns.
+  const OrderedJson answer =
+      complete({{"prompt", "oak"}, {"n", 4}, {"max_tokens", 4096}, {"ignore_eos", true}});
+  EXPECT_EQ(answer["usage"]["completion_tokens"],
+            4 * (context - answer["usage"]["prompt_tokens"].get<int64_t>()));
+  post("/v1/completions", {{"prompt", "oak"}, {"loop", {{"max_loops", 64}}}, {"max_tokens", 4096}},
+       400);
+}
+
+TEST_F(ServerTest, ALongAnswerEndsInTime) {
+  ServeOptions options;
+  options.max_seconds = 0.05;
+  start(options);
+  const OrderedJson error = post(
+      "/v1/completions", {{"prompt", "oak"}, {"n", 128}, {"max_tokens", 400}, {"ignore_eos", true}},
+      408)["error"];
+  EXPECT_EQ(error["code"], "timeout");
+  EXPECT_EQ(complete({{"prompt", "1+1="}, {"max_tokens", 1}})["choices"].size(), 1u);
 }
 
 TEST_F(ServerTest, ManyAtOnceGetTheirOwnAnswers) {

@@ -1,4 +1,4 @@
-// /tokenize, /detokenize and /props, in llama.cpp's and vLLM's forms.
+// /tokenize, /detokenize, /tokenizer_info and /props, in llama.cpp's and vLLM's forms.
 #include <fmt/format.h>
 
 #include "serve/api.h"
@@ -72,6 +72,21 @@ void serve_detokenize(const ApiContext& context, const ApiCall& call) {
   call.answer({{"content", text}, {"prompt", text}});
 }
 
+OrderedJson tokenizer_info_json(const ServedModel& served) {
+  const Tokenizer* tokenizer = served.model->tokenizer();
+  const auto token = [&](const std::vector<int32_t>& ids) {
+    const bool known = tokenizer != nullptr && !ids.empty();
+    return known ? OrderedJson(token_name(served, ids.front())) : OrderedJson();
+  };
+  const std::vector<int32_t> none;
+  return {{"tokenizer_class", "looplm"},
+          {"bos_token", token(tokenizer == nullptr ? none : tokenizer->ids_in_front())},
+          {"eos_token", token(served.end_ids)},
+          {"pad_token", nullptr},
+          {"model_max_length", served.context},
+          {"chat_template", served.chat == nullptr ? "" : served.chat->source()}};
+}
+
 OrderedJson props_json(const ServedModel& served) {
   const ModelConfig& config = served.model->config();
   OrderedJson ends = OrderedJson::array();
@@ -89,6 +104,7 @@ OrderedJson props_json(const ServedModel& served) {
   if (served.chat != nullptr) {
     props["chat_template"] = served.chat->source();
     props["chat_notes"] = served.chat->notes();
+    props["end_of_turn"] = served.chat->end_of_turn();
   }
   return props;
 }

@@ -56,6 +56,8 @@ OrderedJson token_bytes_json(const ServedModel& served, int32_t id) {
   return list;
 }
 
+double told_log_probability(double value) { return std::max(value, -9999.0); }
+
 int64_t character_count(const ServedModel& served, int32_t id) {
   const std::string_view bytes = bytes_of(served, id);
   return std::count_if(bytes.begin(), bytes.end(),

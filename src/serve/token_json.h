@@ -15,6 +15,8 @@ inline constexpr int64_t kMostTopTokens = 20;
 std::string token_name(const ServedModel& served, int32_t id);
 // Its bytes as numbers.
 OrderedJson token_bytes_json(const ServedModel& served, int32_t id);
+// JSON has no infinity; OpenAI's word for what is as good as impossible is -9999.
+double told_log_probability(double value);
 // Characters that begin in it.
 int64_t character_count(const ServedModel& served, int32_t id);
 

@@ -11,7 +11,6 @@
 namespace looplm {
 namespace {
 
-constexpr int64_t kMostTokens = 1 << 24;
 constexpr size_t kLongestToken = 4096;
 
 Result<AddedToken> read_token(const Json& node) {

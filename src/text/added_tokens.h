@@ -17,6 +17,9 @@
 
 namespace looplm {
 
+// Ids of tokens, those of added tokens too, are below this.
+constexpr int64_t kMostTokens = 1 << 24;
+
 struct AddedToken {
   int32_t id = 0;
   std::string content;

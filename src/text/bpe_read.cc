@@ -1,14 +1,13 @@
 // Reading the "model" of a tokenizer.json.
 #include <fmt/format.h>
 
+#include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/byte_level.h"
 #include "text/utf8.h"
 
 namespace looplm {
 namespace {
-
-constexpr int64_t kMostTokens = 1 << 24;
 
 Status check_options(const Json& node) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(node, "type", "BPE"));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/check.h"
 #include "kernels/head_loss.h"
@@ -58,6 +57,9 @@ BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape)
   }
   chunk_targets_.resize(rows);
   for (auto* values : {&nll_, &scale_}) values->resize(rows);
+  for (auto* values : {&token_nll_, &token_gate_, &token_dnll_, &token_dgate_}) {
+    values->resize(static_cast<size_t>(shape.loops));
+  }
   summaries_.resize(rows);
 }
 
@@ -72,148 +74,165 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape) {
 
 BatchMetrics BatchPass::evaluate(const ModelWeights& weights, const Batch& batch,
                                  const Objective& objective, Device& device) {
-  return run(weights, batch, objective, nullptr, device);
+  return run({weights, batch, objective, nullptr, device});
 }
 
 BatchMetrics BatchPass::train(const ModelWeights& weights, const BackwardWeights* backward_weights,
                               const Batch& batch, const Objective& objective, double scale,
                               ParameterSet& gradients, Device& device) {
   const Backward backward = {backward_weights, scale, &gradients, objective.trains_trunk()};
-  return run(weights, batch, objective, &backward, device);
+  return run({weights, batch, objective, &backward, device});
 }
 
-BatchMetrics BatchPass::run(const ModelWeights& weights, const Batch& batch,
-                            const Objective& objective, const Backward* backward, Device& device) {
-  LOOPLM_CHECK(config_.exit_gate || !objective.needs_gate(), "{} needs an exit gate",
-               objective.name());
-  const int64_t loops = trunk_.loops();
-  trunk_.forward(weights, batch.ids, batch.document_starts, device);
-  run_gate(weights, device);
-
-  BatchMetrics metrics;
-  metrics.first_loop = backward == nullptr ? 0 : objective.first_loop(loops);
+BatchMetrics BatchPass::run(Job job) {
+  LOOPLM_CHECK(config_.exit_gate || !job.objective.needs_gate(), "{} needs an exit gate",
+               job.objective.name());
+  const Batch& batch = job.batch;
+  trunk_.forward(job.weights, batch.ids, batch.document_starts, job.device);
+  run_gate(job);
+  BatchMetrics& metrics = job.metrics;
+  metrics.first_loop = job.backward == nullptr ? 0 : job.objective.first_loop(trunk_.loops());
   for (auto* sums : {&metrics.nll, &metrics.entropy, &metrics.exit, &metrics.right}) {
-    sums->assign(static_cast<size_t>(loops), 0.0);
+    sums->assign(static_cast<size_t>(trunk_.loops()), 0.0);
   }
-  if (backward != nullptr) {
-    std::fill(gate_gradients_.begin(), gate_gradients_.end(), 0.0f);
-    if (backward->trunk) {
-      for (int64_t t = 0; t < loops; ++t) {
-        std::fill_n(trunk_.state_gradient(t), trunk_.rows() * config_.hidden_size, 0.0f);
-      }
-    }
-  }
+  if (job.backward != nullptr) clear_gradients(job);
 
   // Only tokens with a target reach the head.
-  std::vector<int64_t> targets;
+  std::vector<int64_t> learnt;
   for (int64_t r = 0; r < batch.rows(); ++r) {
-    if (batch.targets[static_cast<size_t>(r)] != kIgnoredTarget) targets.push_back(r);
+    if (batch.targets[static_cast<size_t>(r)] != kIgnoredTarget) learnt.push_back(r);
   }
-  for (size_t begin = 0; begin < targets.size(); begin += static_cast<size_t>(chunk_tokens_)) {
-    const size_t end = std::min(targets.size(), begin + static_cast<size_t>(chunk_tokens_));
-    run_head_chunk(weights, batch, objective, targets, begin, end, backward, metrics, device);
+  for (Chunk rest = learnt; !rest.empty();) {
+    const size_t count = std::min(rest.size(), static_cast<size_t>(chunk_tokens_));
+    run_head(job, rest.first(count));
+    rest = rest.subspan(count);
   }
-  if (backward == nullptr) return metrics;
+  if (job.backward == nullptr) return metrics;
 
-  if (config_.exit_gate) {
-    for (int64_t t = 0; t < loops; ++t) {
-      gate_backward(
-          {gate_gradients_.data() + t * trunk_.rows(), trunk_.state(t), weights.gate_weight(),
-           trunk_.rows(), config_.hidden_size, backward->trunk ? trunk_.state_gradient(t) : nullptr,
-           backward->gradients->find(kGateWeightName), backward->gradients->find(kGateBiasName)},
-          device);
-    }
-  }
-  if (backward->trunk) {
-    trunk_.backward(weights, *backward->weights, *backward->gradients, device);
+  if (config_.exit_gate) run_gate_backward(job);
+  if (job.backward->trunk) {
+    trunk_.backward(job.weights, *job.backward->weights, *job.backward->gradients, job.device);
   }
   return metrics;
 }
 
-void BatchPass::run_gate(const ModelWeights& weights, Device& device) {
-  if (!config_.exit_gate) return;
+void BatchPass::clear_gradients(const Job& job) {
+  std::fill(gate_gradients_.begin(), gate_gradients_.end(), 0.0f);
+  if (!job.backward->trunk) return;
   for (int64_t t = 0; t < trunk_.loops(); ++t) {
-    gate_forward({trunk_.state(t), weights.gate_weight(), weights.gate_bias(), trunk_.rows(),
-                  config_.hidden_size, gate_logits_.data() + t * trunk_.rows()},
-                 device);
+    std::fill_n(trunk_.state_gradient(t), trunk_.rows() * config_.hidden_size, 0.0f);
   }
 }
 
-void BatchPass::run_head_chunk(const ModelWeights& weights, const Batch& batch,
-                               const Objective& objective, const std::vector<int64_t>& targets,
-                               size_t begin, size_t end, const Backward* backward,
-                               BatchMetrics& metrics, Device& device) {
-  const int64_t loops = trunk_.loops();
-  const int64_t width = config_.hidden_size;
-  const auto count = static_cast<int64_t>(end - begin);
-  const int64_t first = metrics.first_loop;
-  const auto row_bytes = static_cast<size_t>(width) * sizeof(float);
-
-  // Rows (loop, token) for the loops whose loss is wanted.
-  const int64_t rows = (loops - first) * count;
-  for (int64_t t = first; t < loops; ++t) {
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t token = targets[begin + static_cast<size_t>(i)];
-      const int64_t row = (t - first) * count + i;
-      std::memcpy(chunk_states_.data() + row * width, trunk_.state(t) + token * width, row_bytes);
-      chunk_targets_[static_cast<size_t>(row)] = batch.targets[static_cast<size_t>(token)];
-    }
+void BatchPass::run_gate(const Job& job) {
+  if (!config_.exit_gate) return;
+  for (int64_t t = 0; t < trunk_.loops(); ++t) {
+    gate_forward({trunk_.state(t), job.weights.gate_weight(), job.weights.gate_bias(),
+                  trunk_.rows(), config_.hidden_size, gate_logits_.data() + t * trunk_.rows()},
+                 job.device);
   }
-  const HeadLossParams head = {
-      chunk_states_.data(),  rows,           width,       &weights.head(),
-      chunk_targets_.data(), logits_.data(), nll_.data(), summaries_.data()};
-  head_loss_forward(head, device);
+}
 
-  const auto n = static_cast<size_t>(loops);
-  std::vector<float> nll(n), gate(n), dnll(n), dgate(n);
-  const double scale = backward == nullptr ? 0 : backward->scale;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t token = targets[begin + static_cast<size_t>(i)];
-    for (int64_t t = 0; t < loops; ++t) {
-      const auto at = static_cast<size_t>(t);
-      gate[at] = gate_logits_[static_cast<size_t>(t * trunk_.rows() + token)];
-      if (t < first) continue;
-      const auto row = static_cast<size_t>((t - first) * count + i);
-      nll[at] = nll_[row];
-      metrics.nll[at] += static_cast<double>(nll_[row]);
-      metrics.entropy[at] += summaries_[row].entropy;
-      metrics.right[at] += summaries_[row].best == chunk_targets_[row] ? 1 : 0;
-    }
-    metrics.loss += objective.evaluate({nll, gate, dnll, dgate});
-    std::vector<double> log_p(n);
-    exit_log_probabilities(gate, log_p);
-    if (!config_.exit_gate) {
-      metrics.exit.back() += 1;
-      log_p.clear();
-    }
-    for (size_t t = 0; t < log_p.size(); ++t) {
-      const double p = std::exp(log_p[t]);
-      metrics.exit[t] += p;
-      metrics.exit_entropy -= p > 0 ? p * log_p[t] : 0;
-    }
-    if (backward == nullptr) continue;
-    for (int64_t t = 0; t < loops; ++t) {
-      const auto at = static_cast<size_t>(t);
-      gate_gradients_[static_cast<size_t>(t * trunk_.rows() + token)] =
-          static_cast<float>(scale * static_cast<double>(dgate[at]));
-      if (t >= first) {
-        scale_[static_cast<size_t>((t - first) * count + i)] =
-            static_cast<float>(scale * static_cast<double>(dnll[at]));
-      }
-    }
+void BatchPass::run_gate_backward(const Job& job) {
+  const Backward& backward = *job.backward;
+  for (int64_t t = 0; t < trunk_.loops(); ++t) {
+    gate_backward(
+        {gate_gradients_.data() + t * trunk_.rows(), trunk_.state(t), job.weights.gate_weight(),
+         trunk_.rows(), config_.hidden_size, backward.trunk ? trunk_.state_gradient(t) : nullptr,
+         backward.gradients->find(kGateWeightName), backward.gradients->find(kGateBiasName)},
+        job.device);
   }
-  metrics.tokens += count;
-  if (backward == nullptr || !backward->trunk) return;
+}
+
+// Forward, losses, and the way back, for the loops whose loss is wanted.
+void BatchPass::run_head(Job& job, Chunk chunk) {
+  gather_states(job, chunk);
+  const auto count = static_cast<int64_t>(chunk.size());
+  const HeadLossParams head = {.states = chunk_states_.data(),
+                               .rows = chunk_row(job, chunk, trunk_.loops(), 0),
+                               .width = config_.hidden_size,
+                               .head = &job.weights.head(),
+                               .targets = chunk_targets_.data(),
+                               .logits = logits_.data(),
+                               .nll = nll_.data(),
+                               .summary = summaries_.data()};
+  head_loss_forward(head, job.device);
+  for (int64_t i = 0; i < count; ++i) judge(job, chunk, i);
+  job.metrics.tokens += count;
+  if (job.backward == nullptr || !job.backward->trunk) return;
 
   const char* head_name = config_.tie_embeddings ? kEmbeddingName : kHeadName;
-  head_loss_backward({head, scale_.data(), &backward->weights->head(), chunk_gradients_.data(),
-                      backward->gradients->find(head_name)},
-                     device);
-  for (int64_t t = first; t < loops; ++t) {
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t token = targets[begin + static_cast<size_t>(i)];
-      std::memcpy(trunk_.state_gradient(t) + token * width,
-                  chunk_gradients_.data() + ((t - first) * count + i) * width, row_bytes);
+  head_loss_backward({.forward = head,
+                      .scale = scale_.data(),
+                      .head_columns = &job.backward->weights->head(),
+                      .dstates = chunk_gradients_.data(),
+                      .head_gradient = job.backward->gradients->find(head_name)},
+                     job.device);
+  scatter_gradients(job, chunk);
+}
+
+void BatchPass::gather_states(const Job& job, Chunk chunk) {
+  const int64_t width = config_.hidden_size;
+  for (int64_t t = job.metrics.first_loop; t < trunk_.loops(); ++t) {
+    for (size_t i = 0; i < chunk.size(); ++i) {
+      const int64_t row = chunk_row(job, chunk, t, static_cast<int64_t>(i));
+      std::copy_n(trunk_.state(t) + chunk[i] * width, width, chunk_states_.data() + row * width);
+      chunk_targets_[static_cast<size_t>(row)] = job.batch.targets[static_cast<size_t>(chunk[i])];
+    }
+  }
+}
+
+void BatchPass::judge(Job& job, Chunk chunk, int64_t i) {
+  const int64_t first = job.metrics.first_loop;
+  const int64_t token = chunk[static_cast<size_t>(i)];
+  const auto gate_of = [&](int64_t t) { return static_cast<size_t>(t * trunk_.rows() + token); };
+  BatchMetrics& metrics = job.metrics;
+  for (int64_t t = 0; t < trunk_.loops(); ++t) {
+    const auto at = static_cast<size_t>(t);
+    token_gate_[at] = gate_logits_[gate_of(t)];
+    token_nll_[at] = 0;
+    if (t < first) continue;
+    const auto row = static_cast<size_t>(chunk_row(job, chunk, t, i));
+    token_nll_[at] = nll_[row];
+    metrics.nll[at] += static_cast<double>(nll_[row]);
+    metrics.entropy[at] += summaries_[row].entropy;
+    metrics.right[at] += summaries_[row].best == chunk_targets_[row] ? 1 : 0;
+  }
+  metrics.loss += job.objective.evaluate({token_nll_, token_gate_, token_dnll_, token_dgate_});
+  count_exits(metrics);
+  if (job.backward == nullptr) return;
+  const auto scaled = [&](float x) {
+    return static_cast<float>(job.backward->scale * static_cast<double>(x));
+  };
+  for (int64_t t = 0; t < trunk_.loops(); ++t) {
+    const auto at = static_cast<size_t>(t);
+    gate_gradients_[gate_of(t)] = scaled(token_dgate_[at]);
+    if (t < first) continue;
+    scale_[static_cast<size_t>(chunk_row(job, chunk, t, i))] = scaled(token_dnll_[at]);
+  }
+}
+
+void BatchPass::count_exits(BatchMetrics& metrics) const {
+  if (!config_.exit_gate) {
+    metrics.exit.back() += 1;
+    return;
+  }
+  std::vector<double> log_p(token_gate_.size());
+  exit_log_probabilities(token_gate_, log_p);
+  for (size_t t = 0; t < log_p.size(); ++t) {
+    const double p = std::exp(log_p[t]);
+    metrics.exit[t] += p;
+    metrics.exit_entropy -= p > 0 ? p * log_p[t] : 0;
+  }
+}
+
+void BatchPass::scatter_gradients(const Job& job, Chunk chunk) {
+  const int64_t width = config_.hidden_size;
+  for (int64_t t = job.metrics.first_loop; t < trunk_.loops(); ++t) {
+    for (size_t i = 0; i < chunk.size(); ++i) {
+      const int64_t row = chunk_row(job, chunk, t, static_cast<int64_t>(i));
+      std::copy_n(chunk_gradients_.data() + row * width, width,
+                  trunk_.state_gradient(t) + chunk[i] * width);
     }
   }
 }

@@ -3,6 +3,7 @@
 #define LOOPLM_TRAIN_BATCH_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -59,12 +60,32 @@ class BatchPass {
     bool trunk;
   };
 
-  BatchMetrics run(const ModelWeights& weights, const Batch& batch, const Objective& objective,
-                   const Backward* backward, Device& device);
-  void run_gate(const ModelWeights& weights, Device& device);
-  void run_head_chunk(const ModelWeights& weights, const Batch& batch, const Objective& objective,
-                      const std::vector<int64_t>& targets, size_t begin, size_t end,
-                      const Backward* backward, BatchMetrics& metrics, Device& device);
+  // What run() works on, and what it has counted so far.
+  struct Job {
+    const ModelWeights& weights;
+    const Batch& batch;
+    const Objective& objective;
+    const Backward* backward;  // null: forward only
+    Device& device;
+    BatchMetrics metrics{};
+  };
+  // Rows of the batch that have a target and go through the head together.
+  using Chunk = std::span<const int64_t>;
+
+  BatchMetrics run(Job job);
+  void clear_gradients(const Job& job);
+  void run_gate(const Job& job);
+  void run_gate_backward(const Job& job);
+  void run_head(Job& job, Chunk chunk);
+  void gather_states(const Job& job, Chunk chunk);
+  // The objective of the chunk's i-th token, its figures, and its derivatives.
+  void judge(Job& job, Chunk chunk, int64_t i);
+  void count_exits(BatchMetrics& metrics) const;
+  void scatter_gradients(const Job& job, Chunk chunk);
+  // Where loop `t` of the chunk's i-th token stands among the chunk's rows.
+  static int64_t chunk_row(const Job& job, Chunk chunk, int64_t t, int64_t i) {
+    return (t - job.metrics.first_loop) * static_cast<int64_t>(chunk.size()) + i;
+  }
 
   ModelConfig config_;
   Trunk trunk_;
@@ -77,6 +98,8 @@ class BatchPass {
   Buffer<float> logits_;           // (rows, V)
   std::vector<int32_t> chunk_targets_;
   std::vector<float> nll_, scale_;
+  // Of one token, a value per loop.
+  std::vector<float> token_nll_, token_gate_, token_dnll_, token_dgate_;
   std::vector<LogitSummary> summaries_;
 };
 

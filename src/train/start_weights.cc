@@ -65,17 +65,19 @@ uint64_t hash_values(uint64_t hash, const TensorView& view) {
 
 }  // namespace
 
-Result<StartWeights> StartWeights::open(const RunConfig::Model& model, const StartModel* given,
+Result<StartWeights> StartWeights::open(const RunConfig::Model& model, const StartOptions& options,
                                         Device& device) {
   StartWeights start(model);
-  if (given != nullptr) {
+  if (const StartModel* given = options.given; given != nullptr) {
     LOOPLM_RETURN_IF_ERROR(check_given(*given, device.pool()).with_context("the model given"));
     start.config_ = given->config;
     start.tensors_ = given->tensors;
   } else if (!model.from.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(Checkpoint checkpoint,
-                            open_checkpoint(model.from, {.pool = &device.pool()}));
-    LOOPLM_RETURN_IF_ERROR(check_finite(checkpoint, device.pool()));
+                            open_checkpoint(model.from, {.block_dtype = DType::kF32,
+                                                         .shapes_only = options.shapes_only,
+                                                         .pool = &device.pool()}));
+    if (!options.shapes_only) LOOPLM_RETURN_IF_ERROR(check_finite(checkpoint, device.pool()));
     start.checkpoint_ = std::make_unique<Checkpoint>(std::move(checkpoint));
     start.config_ = start.checkpoint_->config;
     start.tokenizer_json_ = start.checkpoint_->tokenizer_json;

@@ -24,11 +24,16 @@ struct StartModel {
   TensorSource tensors;
 };
 
+struct StartOptions {
+  const StartModel* given = nullptr;
+  bool shapes_only = false;  // no values are looked at: for a plan
+};
+
 class StartWeights {
  public:
-  // Takes `given` if it is not null, else model.from, else fresh weights of model.config. Values
-  // that are not finite are an error.
-  static Result<StartWeights> open(const RunConfig::Model& model, const StartModel* given,
+  // Takes what is given if there is any, else model.from, else fresh weights of model.config.
+  // Values that are not finite are an error.
+  static Result<StartWeights> open(const RunConfig::Model& model, const StartOptions& options,
                                    Device& device);
 
   const ModelConfig& config() const { return config_; }

@@ -137,4 +137,10 @@ Status train(const TrainOptions& options, TrainObserver& observer) {
   return train(run, options, observer);
 }
 
+Result<TrainPlan> plan_training(const TrainOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const RunConfig run,
+                          read_run_config(options.run_file, options.overrides));
+  return Trainer::plan(run, {.threads = options.threads, .streams = options.streams});
+}
+
 }  // namespace looplm

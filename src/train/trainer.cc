@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/cpu.h"
+#include "base/memory.h"
 #include "base/timer.h"
 #include "model/checkpoint.h"
 #include "model/tensor_read.h"
@@ -15,42 +16,6 @@ namespace looplm {
 namespace {
 
 constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
-
-// Arithmetic of one row's forward pass: two operations per weight of a matrix product; attention
-// counts the average length it sees.
-double forward_flops_per_row(const ModelConfig& c, int64_t loops, int64_t head_loops,
-                             double mean_context) {
-  const auto e = static_cast<double>(c.hidden_size);
-  const auto q = static_cast<double>(c.query_size());
-  const auto kv = static_cast<double>(c.kv_size());
-  const auto f = static_cast<double>(c.intermediate_size);
-  const double block = e * (q + 2 * kv) + q * e + 3 * e * f + 2 * q * mean_context;
-  const double head = e * static_cast<double>(c.vocab_size);
-  return 2 *
-         (static_cast<double>(loops * c.layers) * block + static_cast<double>(head_loops) * head);
-}
-
-bool is_gate(const ParameterSpec& spec) {
-  return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
-}
-
-int64_t run_loops(const RunConfig& run, const ModelConfig& model) {
-  return run.objective.loops == 0 ? model.loops : run.objective.loops;
-}
-
-TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool backward) {
-  return {.rows = run.batch.sequences * run.data.sequence_length,
-          .loops = run_loops(run, model),
-          .max_document = run.data.sequence_length,
-          .policy = run.compute.memory,
-          .backward = backward};
-}
-
-int64_t count_of(const std::vector<ParameterSpec>& specs) {
-  int64_t count = 0;
-  for (const ParameterSpec& spec : specs) count += spec.count();
-  return count;
-}
 
 // Sums over targets as means; what was not measured is NaN.
 std::vector<double> means(const std::vector<double>& sums, int64_t targets, int64_t first = 0) {
@@ -67,42 +32,8 @@ double mean(double sum, int64_t targets) {
 
 }  // namespace
 
-std::vector<ParameterSpec> trained_parameters(const ModelConfig& model,
-                                              const Objective& objective) {
-  std::vector<ParameterSpec> specs = parameter_specs(model);
-  if (!objective.trains_trunk()) {
-    std::erase_if(specs, [](const ParameterSpec& spec) { return !is_gate(spec); });
-  }
-  return specs;
-}
-
-MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
-  const std::unique_ptr<Objective> objective = make_objective(run.objective, run_loops(run, model));
-  const std::vector<ParameterSpec> trained = trained_parameters(model, *objective);
-  const auto set = static_cast<uint64_t>(count_of(trained)) * sizeof(float);
-  MemoryPlan plan;
-  plan.add("trained parameters", set, "fp32");
-  plan.add("gradients", set, "fp32");
-  plan.add("optimiser moments", 2 * set, "fp32");
-  if (!objective->trains_trunk()) {
-    uint64_t vectors = 0;
-    for (const ParameterSpec& spec : parameter_specs(model)) {
-      if (spec.role == ParameterRole::kNorm) vectors += static_cast<uint64_t>(spec.count());
-    }
-    const auto table = static_cast<uint64_t>(model.vocab_size * model.hidden_size);
-    plan.add("frozen vectors", vectors * sizeof(float), "fp32");
-    plan.add("frozen embedding", table * (model.dtype == "bfloat16" ? 2 : 4), model.dtype);
-  }
-  const uint64_t copies = objective->trains_trunk() ? 2 : 1;
-  plan.add("packed weights", copies * ModelWeights::planned_packed_bytes(model, run.compute.dtype),
-           copies == 2 ? "forward and backward" : "forward");
-  const MemoryPlan pass =
-      BatchPass::plan(model, trunk_shape(run, model, objective->trains_trunk()));
-  for (const MemoryItem& item : pass.items()) plan.add(item.name, item.bytes, item.note);
-  return plan;
-}
-
-Result<std::unique_ptr<Trainer>> Trainer::create(const RunConfig& run, TrainerOptions options) {
+Result<std::unique_ptr<Trainer>> Trainer::open(const RunConfig& run, TrainerOptions options,
+                                               bool shapes_only) {
   RunConfig asked = run;
   if (options.start) {
     if (!run.model.from.empty()) {
@@ -113,20 +44,46 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const RunConfig& run, TrainerOp
   LOOPLM_ASSIGN_OR_RETURN(asked, complete_run_config(asked));
   const int threads = options.threads != 0 ? options.threads : asked.compute.threads;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::create(threads));
-  LOOPLM_ASSIGN_OR_RETURN(
-      StartWeights start,
-      StartWeights::open(asked.model, options.start ? &*options.start : nullptr, *device));
+  LOOPLM_ASSIGN_OR_RETURN(StartWeights start,
+                          StartWeights::open(asked.model,
+                                             {.given = options.start ? &*options.start : nullptr,
+                                              .shapes_only = shapes_only},
+                                             *device));
   std::unique_ptr<Trainer> trainer(
       new Trainer(std::move(asked), std::move(device), std::move(start)));
-  LOOPLM_RETURN_IF_ERROR(trainer->prepare_model());
+  LOOPLM_RETURN_IF_ERROR(trainer->check_model());
   LOOPLM_RETURN_IF_ERROR(trainer->prepare_data(options.streams));
   trainer->peak_.emplace(*trainer->device_, trainer->run_.compute.dtype);
   return trainer;
 }
 
-Status Trainer::prepare_model() {
-  const int64_t loops = run_loops(run_, model());
-  objective_ = make_objective(run_.objective, loops);
+Result<std::unique_ptr<Trainer>> Trainer::create(const RunConfig& run, TrainerOptions options) {
+  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Trainer> trainer,
+                          open(run, std::move(options), /*shapes_only=*/false));
+  LOOPLM_RETURN_IF_ERROR(trainer->prepare_model());
+  return trainer;
+}
+
+Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
+                          open(run, std::move(options), /*shapes_only=*/true));
+  TrainPlan plan;
+  plan.start = trainer->describe();
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < trainer->run_.batch.accumulate; ++i) {
+    LOOPLM_ASSIGN_OR_RETURN(Batch batch, trainer->loader_->next());
+    batches.push_back(std::move(batch));
+  }
+  plan.step_flops = step_flops(trainer->run_, trainer->model(), batches);
+  plan.sequences = trainer->run_.batch.sequences;
+  const Result<MachineMemory> memory = machine_memory();
+  plan.usable_bytes = memory.ok() ? memory.value().usable() : 0;
+  plan.choices = memory_choices(trainer->run_, trainer->model(), plan.usable_bytes);
+  return plan;
+}
+
+Status Trainer::check_model() {
+  objective_ = make_objective(run_.objective, run_loops(run_, model()));
   if (objective_->needs_gate() && !model().exit_gate) {
     return unsupported(fmt::format(
         "objective.kind is {}, which needs an exit gate; the model has none", objective_->name()));
@@ -135,6 +92,10 @@ Status Trainer::prepare_model() {
     return invalid_argument(fmt::format("data.sequence_length is {}; the model has {} positions",
                                         run_.data.sequence_length, model().max_positions));
   }
+  return {};
+}
+
+Status Trainer::prepare_model() {
   const std::vector<ParameterSpec> specs = trained_parameters(model(), *objective_);
   trained_.emplace(specs);
   gradients_.emplace(specs);
@@ -249,10 +210,10 @@ TensorSource Trainer::weights() const {
   };
 }
 
-TrainStart Trainer::describe() {
+TrainStart Trainer::describe() const {
   TrainStart start;
   start.parameters = model().parameter_count();
-  start.trained_parameters = trained_->size();
+  start.trained_parameters = count_of(trained_parameters(model(), *objective_));
   start.first_step = state_.step + 1;
   start.steps = run_.run.steps;
   start.tokens_per_step = run_.batch.accumulate * loader_->rows();
@@ -276,15 +237,9 @@ Result<StepReport> Trainer::step() {
   const Timer timer;
   std::vector<Batch> batches;
   int64_t targets = 0;
-  double squares = 0;  // of document lengths
   for (int64_t i = 0; i < run_.batch.accumulate; ++i) {
     LOOPLM_ASSIGN_OR_RETURN(Batch batch, loader_->next());
     targets += batch.target_count();
-    for (size_t d = 0; d + 1 < batch.document_starts.size(); ++d) {
-      const auto length =
-          static_cast<double>(batch.document_starts[d + 1] - batch.document_starts[d]);
-      squares += length * length;
-    }
     batches.push_back(std::move(batch));
   }
   BatchMetrics metrics;
@@ -320,12 +275,9 @@ Result<StepReport> Trainer::step() {
   }
 
   const auto rows = static_cast<double>(run_.batch.accumulate * loader_->rows());
-  const double passes = objective_->trains_trunk() ? 3 : 1;  // backward costs two forwards
-  const int64_t loops = run_loops(run_, model());
-  const double flops =
-      rows * forward_flops_per_row(model(), loops, loops - metrics.first_loop, squares / rows / 2);
   r.tokens_per_second = rows / r.seconds;
-  r.peak_share = targets == 0 ? kNotMeasured : peak_->share(passes * flops, r.seconds);
+  r.peak_share =
+      targets == 0 ? kNotMeasured : peak_->share(step_flops(run_, model(), batches), r.seconds);
   seconds_ += r.seconds;
   ++steps_timed_;
   r.seconds_left =

@@ -18,6 +18,7 @@
 #include "train/optimizer.h"
 #include "train/peak_tracker.h"
 #include "train/run_config.h"
+#include "train/run_needs.h"
 #include "train/start_weights.h"
 #include "train/train_state.h"
 
@@ -30,16 +31,13 @@ struct TrainerOptions {
   std::vector<std::shared_ptr<const DocumentStream>> streams{};
 };
 
-// The parameters that an objective trains, in the order of parameter_specs.
-std::vector<ParameterSpec> trained_parameters(const ModelConfig& model, const Objective& objective);
-
-// The buffers of a run by name, computed without allocating them.
-MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model);
-
 // Not for use by several threads at once.
 class Trainer {
  public:
   static Result<std::unique_ptr<Trainer>> create(const RunConfig& run, TrainerOptions options = {});
+  // What such a run takes. Configuration, shapes and data are checked as create() checks them; no
+  // weights are read, and none of the run's memory is taken.
+  static Result<TrainPlan> plan(const RunConfig& run, TrainerOptions options = {});
 
   const RunConfig& run() const { return run_; }
   const ModelConfig& model() const { return start_.config(); }
@@ -48,7 +46,7 @@ class Trainer {
   // Model::update_weights take them.
   TensorSource weights() const;
   // What the run is, to be shown at its beginning.
-  TrainStart describe();
+  TrainStart describe() const;
 
   // One optimiser step. A step whose rows have no token to learn changes no weight. Fails when loss
   // or gradient are not finite; the trainer is then of no more use.
@@ -67,6 +65,10 @@ class Trainer {
   Trainer(RunConfig run, std::unique_ptr<Device> device, StartWeights start)
       : run_(std::move(run)), device_(std::move(device)), start_(std::move(start)) {}
 
+  // Without weights and what is computed with them.
+  static Result<std::unique_ptr<Trainer>> open(const RunConfig& run, TrainerOptions options,
+                                               bool shapes_only);
+  Status check_model();
   Status prepare_model();
   Status prepare_data(const std::vector<std::shared_ptr<const DocumentStream>>& streams);
   Status check_vocabularies() const;

@@ -522,6 +522,78 @@ TEST_F(TrainerTest, DataOfAnotherTokenizerIsRefusedByName) {
   EXPECT_ERROR_SAYS(train_on("same.tokens", "other.tokens", false), "same.tokens", "other.tokens");
 }
 
+TEST_F(TrainerTest, APlanSaysWhatTheRunWillAndWritesNothing) {
+  TrainOptions options;
+  options.run_file = run_file_;
+  options.overrides = {out("planned")};
+  const auto plan = plan_training(options);
+  ASSERT_OK(plan);
+  const TrainPlan& p = plan.value();
+  EXPECT_FALSE(file_exists(dir_.file("planned")));
+  EXPECT_EQ(p.sequences, 3);
+
+  Recorder recorder;
+  ASSERT_OK(run("planned", {}, recorder));
+  const TrainStart& start = recorder.start;
+  EXPECT_EQ(p.start.parameters, start.parameters);
+  EXPECT_EQ(p.start.trained_parameters, start.trained_parameters);
+  EXPECT_EQ(p.start.tokens_per_step, start.tokens_per_step);
+  EXPECT_EQ(p.start.data_targets, start.data_targets);
+  EXPECT_EQ(p.start.steps, 12);
+  EXPECT_GT(p.start.peak_flops, 0);
+  // 6 operations per weight of the blocks at each of 3 loops, and of the head; attention besides.
+  const double blocks = 2 * (32 * (32 + 2 * 16) + 32 * 32 + 3 * 32 * 48), head = 32 * 64;
+  const double products = 6 * 2 * 3 * 24 * 3 * (blocks + head);
+  EXPECT_GT(p.step_flops, products);
+  EXPECT_LT(p.step_flops, 1.2 * products);
+
+  uint64_t total = 0;
+  ASSERT_EQ(p.start.memory.size(), start.memory.size());
+  for (size_t i = 0; i < start.memory.size(); ++i) {
+    EXPECT_EQ(p.start.memory[i].name, start.memory[i].name);
+    EXPECT_EQ(p.start.memory[i].bytes, start.memory[i].bytes);
+    total += start.memory[i].bytes;
+  }
+  ASSERT_EQ(p.choices.size(), 3u);
+  EXPECT_GT(p.choices[0].bytes, p.choices[1].bytes);
+  EXPECT_GT(p.choices[1].bytes, p.choices[2].bytes);
+  for (const TrainPlan::Choice& c : p.choices) {
+    EXPECT_EQ(c.chosen, c.memory == "block_inputs");
+    if (c.chosen) {
+      EXPECT_EQ(c.bytes, total);
+    }
+  }
+}
+
+TEST_F(TrainerTest, TheMostSequencesThatFitAreTheMost) {
+  const auto run = read_run_config(run_file_, {});
+  ASSERT_OK(run);
+  const ModelConfig& model = run.value().model.config;
+  const uint64_t usable = training_memory(run.value(), model).total() * 5 / 2;
+  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, usable)) {
+    RunConfig other = run.value();
+    other.compute.memory = value_named(kMemoryPolicyNames, c.memory).value();
+    other.batch.sequences = c.most_sequences;
+    EXPECT_LE(training_memory(other, model).total(), usable) << c.memory;
+    ++other.batch.sequences;
+    EXPECT_GT(training_memory(other, model).total(), usable) << c.memory;
+  }
+  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, 1000)) {
+    EXPECT_EQ(c.most_sequences, 0);
+  }
+}
+
+TEST_F(TrainerTest, APlanRefusesWhatTheRunWould) {
+  TrainOptions options;
+  options.run_file = run_file_;
+  options.overrides = {"data.train=\"nowhere.tokens\""};
+  EXPECT_THAT(plan_training(options).status().message(), testing::HasSubstr("nowhere.tokens"));
+  options.overrides = {"data.sequence_length=4096"};
+  EXPECT_THAT(plan_training(options).status().message(), testing::HasSubstr("4096"));
+  options.overrides = {"model.exit_gate=false", "objective.kind=\"stage1\""};
+  EXPECT_THAT(plan_training(options).status().message(), testing::HasSubstr("gate"));
+}
+
 TEST_F(TrainerTest, BadRunsSayWhatIsWrong) {
   Recorder r;
   EXPECT_ERROR_SAYS(run("x", {"data.train=\"nowhere\""}, r), "nowhere");

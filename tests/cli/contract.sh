@@ -98,6 +98,12 @@ sequences = 2
 steps = 6
 out = "run"
 TOML
+"$looplm" train run.toml --plan >plan || fail "train --plan"
+expect "train --plan" "^  optimiser moments" plan
+expect "train --plan" "^time: [0-9]+ steps" plan
+expect "train --plan" "block_inputs \(now\)" plan
+expect "train --plan" "this run fits; nothing was started or written" plan
+[ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
 "$looplm" eval run/model --data a.jsonl --limit 20 --loops 6 --by operations --json >eval.json 2>/dev/null || fail "eval"
 expect "eval" '"trained_loops":4' eval.json
@@ -301,6 +307,18 @@ if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=64k tmpfs full 2>/
   umount full
 fi
 refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
+
+# --- a server whose log has no room
+"$looplm" serve --port 0 >serve.out 2>/dev/full &
+server=$!
+tries=0
+while [ $tries -lt 300 ] && kill -0 $server 2>/dev/null && ! grep -q listening serve.out; do
+  sleep 0.1
+  tries=$((tries + 1))
+done
+expect "serve" "^listening on http://127.0.0.1:[0-9]+$" serve.out
+kill $server
+wait $server || fail "serve: status $?"
 
 [ $failures = 0 ] || { echo "$failures failed" >&2; exit 1; }
 echo "the contract holds"

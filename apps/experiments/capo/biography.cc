@@ -19,20 +19,20 @@ constexpr uint64_t kTemplateStream = uint64_t{2} << 61;
 
 // Where the values of a list lie in the grid of beginnings and endings: value i is beginning
 // `start + i % starts` with ending `end + i / starts`.
-struct Grid {
+struct WordGrid {
   uint32_t values;
   uint32_t start, starts;
   uint32_t end;
 };
-constexpr Grid kFirstNameGrid = {kFirstNames, 0, 20, 0};
-constexpr Grid kMiddleNameGrid = {kMiddleNames, 20, 20, 0};
-constexpr Grid kLastNameGrid = {kLastNames, 0, 40, 0};
-constexpr Grid kCityGrid = {kCities, 0, 20, 15};
-constexpr Grid kUniversityGrid = {kUniversities, 10, 20, 10};
-constexpr Grid kMajorGrid = {kMajors, 20, 10, 0};
-constexpr Grid kEmployerGrid = {kEmployers, 20, 20, 8};
+constexpr WordGrid kFirstNameGrid = {kFirstNames, 0, 20, 0};
+constexpr WordGrid kMiddleNameGrid = {kMiddleNames, 20, 20, 0};
+constexpr WordGrid kLastNameGrid = {kLastNames, 0, 40, 0};
+constexpr WordGrid kCityGrid = {kCities, 0, 20, 15};
+constexpr WordGrid kUniversityGrid = {kUniversities, 10, 20, 10};
+constexpr WordGrid kMajorGrid = {kMajors, 20, 10, 0};
+constexpr WordGrid kEmployerGrid = {kEmployers, 20, 20, 8};
 
-constexpr bool fits(const Grid& grid) {
+constexpr bool fits(const WordGrid& grid) {
   const uint32_t ends = (grid.values + grid.starts - 1) / grid.starts;
   return grid.start + grid.starts <= words::kStarts.size() &&
          grid.end + ends <= words::kEnds.size();
@@ -134,7 +134,7 @@ void BiographyWriter::add_value(Sentence sentence, const Person& p, Biography& b
     biography.ids.push_back(id);
     biography.roles.push_back(TokenRole::kAttribute);
   };
-  const auto add_from = [&](const Grid& grid, uint32_t value) {
+  const auto add_from = [&](const WordGrid& grid, uint32_t value) {
     add(starts_ + static_cast<int32_t>(grid.start + value % grid.starts));
     add(ends_ + static_cast<int32_t>(grid.end + value / grid.starts));
   };
@@ -170,7 +170,7 @@ Biography BiographyWriter::write(const Person& p,
     biography.ids.push_back(id);
     biography.roles.push_back(role);
   };
-  const auto add_name = [&](const Grid& grid, uint32_t value) {
+  const auto add_name = [&](const WordGrid& grid, uint32_t value) {
     add(starts_ + static_cast<int32_t>(grid.start + value % grid.starts), TokenRole::kName);
     add(ends_ + static_cast<int32_t>(grid.end + value / grid.starts), TokenRole::kName);
   };

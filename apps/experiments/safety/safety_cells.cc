@@ -36,7 +36,7 @@ Result<size_t> record_index(const Json& record, const std::vector<std::string>& 
   return static_cast<size_t>(index);
 }
 
-double share_of(size_t done, size_t all) {
+double part(size_t done, size_t all) {
   return static_cast<double>(done) / static_cast<double>(all);
 }
 
@@ -102,7 +102,7 @@ Result<OrderedJson> run_answers(const SafetySettings& s, PromptGroup group, int6
     options.sampling.seed = Rng(s.seeds[seed]).next_u64();
     const auto keep = [&](size_t i, const Answer& answer) -> Status {
       answers[first + i] = answer;
-      context.progress(share_of(++done, all), "answering");
+      context.progress(part(++done, all), "answering");
       return log->append({{"index", first + i},
                           {"prompt", prompts[i].prompt},
                           {"text", answer.text},
@@ -184,7 +184,7 @@ Result<OrderedJson> run_judge(const SafetySettings& s, const Json& answers,
                              {"completion_tokens", j.completion_tokens}};
     if (j.score.has_value()) judgement["score"] = *j.score;
     judged[which[i]] = judgement;
-    context.progress(share_of(++done, pairs.size()), "judging");
+    context.progress(part(++done, pairs.size()), "judging");
     return log->append(
         {{"index", which[i]}, {"prompt", prompts[which[i]]}, {"judgement", judgement}});
   };
@@ -225,7 +225,7 @@ Result<OrderedJson> run_states(const SafetySettings& s, const CellContext& conte
     for (size_t t = 0; t < loops; ++t) {
       states[t].add(std::span(all).subspan(t * width, width), labels[i]);
     }
-    context.progress(0.8 * share_of(i + 1, prompts.size()), "reading prompts");
+    context.progress(0.8 * part(i + 1, prompts.size()), "reading prompts");
   }
 
   result["loops"] = OrderedJson::array();
@@ -261,7 +261,7 @@ Result<OrderedJson> run_states(const SafetySettings& s, const CellContext& conte
                                {"log_odds", probe.scores},
                                {"x", x},
                                {"y", y}});
-    context.progress(0.8 + 0.2 * share_of(t + 1, loops), "measuring separation");
+    context.progress(0.8 + 0.2 * part(t + 1, loops), "measuring separation");
   }
   return result;
 }

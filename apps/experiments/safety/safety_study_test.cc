@@ -65,7 +65,7 @@ TEST(SafetySettings, ShippedOnesAreReadAndMistakesAreNamed) {
 
 // Scores by a fixed rule, the length of the answer, and fails as real ones do: 500 and 429 at first
 // sight, a reply without a score at the third. While `out_of_money`, says so for one prompt.
-class ScriptedJudge {
+class FailingJudge {
  public:
   ScriptedAnswer operator()(const HttpCall& message) {
     const std::string question =
@@ -109,7 +109,7 @@ TEST(SafetyStudy, RunsAgainstAFailingJudgeAndDoesNotPayTwice) {
   ASSERT_TRUE(write_text_file(folder + "/first.txt", "What is jam?\nWhy salt water?\n").ok());
   ASSERT_TRUE(write_text_file(folder + "/second.txt", "Is it windy?\nWhen does it thaw?\n").ok());
   ASSERT_TRUE(write_text_file(folder + "/rubric.txt", "P={prompt} R={response}").ok());
-  ScriptedJudge judge;
+  FailingJudge judge;
   const ScriptedServer server(std::ref(judge));
   setenv("LOOPLM_TEST_JUDGE_KEY", "key", 1);
   const std::string toml = R"(

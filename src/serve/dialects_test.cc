@@ -1,0 +1,270 @@
+// The APIs that are translated: OpenAI's responses, Anthropic's messages, Ollama's.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "base/json.h"
+#include "net/http_client.h"
+#include "serve/chat_model.h"
+#include "serve/server.h"
+#include "support/status_matchers.h"
+
+namespace looplm {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kBundled[] = "models/small";
+
+class DialectsTest : public testing::Test {
+ protected:
+  void SetUp() override { start({}); }
+  void start(ServeOptions options) {
+    options.model_name = "small";
+    server_ = nullptr;
+    server_ = Server::listen(options).value();
+    model_ = Model::load(kBundled, {.threads = 1}).value();
+    ServedModelOptions served;
+    served.chat = std::make_shared<const ChatTemplate>(
+        load_chat_template(kBundled, *model_->tokenizer()).value());
+    ASSERT_OK(server_->serve(*model_, served));
+  }
+
+  HttpResponse send(const std::string& method, const std::string& path,
+                    const std::string& body) const {
+    HttpRequest request;
+    request.method = method;
+    request.url = fmt::format("http://127.0.0.1:{}{}", server_->port(), path);
+    request.body = body;
+    return http_exchange(request).value();
+  }
+  OrderedJson post(const std::string& path, const OrderedJson& body, int status = 200) const {
+    const HttpResponse response = send("POST", path, body.dump());
+    EXPECT_EQ(response.status, status) << response.body;
+    return OrderedJson::parse(response.body);
+  }
+
+  // Each event's data; its name must be its type.
+  std::vector<OrderedJson> events(const std::string& path, OrderedJson body) const {
+    body["stream"] = true;
+    const HttpResponse response = send("POST", path, body.dump());
+    EXPECT_THAT(response.header("content-type"), HasSubstr("text/event-stream"));
+    std::vector<OrderedJson> found;
+    for (size_t at = 0; at < response.body.size();) {
+      const size_t end = response.body.find("\n\n", at);
+      const std::string event = response.body.substr(at, end - at);
+      at = end + 2;
+      const size_t line = event.find('\n');
+      EXPECT_TRUE(event.starts_with("event: ")) << event;
+      found.push_back(OrderedJson::parse(event.substr(line + 7)));
+      EXPECT_EQ(event.substr(7, line - 7), found.back()["type"]);
+    }
+    return found;
+  }
+  std::vector<OrderedJson> lines(const std::string& path, const OrderedJson& body) const {
+    const HttpResponse response = send("POST", path, body.dump());
+    EXPECT_EQ(response.header("content-type"), "application/x-ndjson");
+    std::vector<OrderedJson> found;
+    for (size_t at = 0; at < response.body.size();) {
+      const size_t end = response.body.find('\n', at);
+      found.push_back(OrderedJson::parse(response.body.substr(at, end - at)));
+      at = end + 1;
+    }
+    return found;
+  }
+
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Server> server_;
+};
+
+const OrderedJson kSchema = {{"type", "object"},
+                             {"properties", {{"city", {{"enum", {"Oslo", "Rome"}}}}}},
+                             {"required", {"city"}},
+                             {"additionalProperties", false}};
+
+// What chat completions says to the same words.
+OrderedJson chat_body(const std::string& question, int64_t tokens) {
+  OrderedJson message = {{"role", "user"}, {"content", question}};
+  return {{"messages", OrderedJson::array({std::move(message)})},
+          {"max_tokens", tokens},
+          {"temperature", 0}};
+}
+
+TEST_F(DialectsTest, AllSayWhatChatSays) {
+  const OrderedJson chat = chat_body("7-2*3=", 12);
+  const OrderedJson expected = post("/v1/chat/completions", chat);
+  const OrderedJson text = expected["choices"][0]["message"]["content"];
+  const OrderedJson depth = expected["usage"]["loop"]["loops"];
+
+  const OrderedJson response =
+      post("/v1/responses", {{"input", "7-2*3="}, {"max_output_tokens", 12}, {"temperature", 0}});
+  EXPECT_EQ(response["output"][0]["content"][0]["text"], text);
+  EXPECT_EQ(response["usage"]["loop"]["loops"], depth);
+  EXPECT_EQ(response["status"], "incomplete");
+  EXPECT_EQ(response["incomplete_details"]["reason"], "max_output_tokens");
+
+  const OrderedJson message = post("/v1/messages", chat);
+  EXPECT_EQ(message["content"][0]["text"], text);
+  EXPECT_EQ(message["stop_reason"], "max_tokens");
+  EXPECT_EQ(message["usage"]["loop"]["loops"], depth);
+
+  OrderedJson ollama = {{"messages", chat["messages"]},
+                        {"stream", false},
+                        {"options", {{"temperature", 0}, {"num_predict", 12}}}};
+  const OrderedJson said = post("/api/chat", ollama);
+  EXPECT_EQ(said["message"]["content"], text);
+  EXPECT_EQ(said["done_reason"], "length");
+  EXPECT_EQ(said["loop"]["loops"], depth);
+}
+
+TEST_F(DialectsTest, ResponsesStreamTheirItems) {
+  const OrderedJson body = {{"input", "7-2*3="}, {"max_output_tokens", 6}, {"temperature", 0}};
+  const OrderedJson whole = post("/v1/responses", body);
+  const std::vector<OrderedJson> found = events("/v1/responses", body);
+  std::vector<std::string> types;
+  std::string text;
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i]["sequence_number"], i);
+    const std::string type = found[i]["type"];
+    if (type == "response.output_text.delta") text += found[i]["delta"].get<std::string>();
+    if (types.empty() || types.back() != type) types.push_back(type);
+  }
+  EXPECT_THAT(types,
+              ElementsAre("response.created", "response.in_progress", "response.output_item.added",
+                          "response.content_part.added", "response.output_text.delta",
+                          "response.output_text.done", "response.content_part.done",
+                          "response.output_item.done", "response.incomplete"));
+  EXPECT_EQ(text, whole["output"][0]["content"][0]["text"]);
+  OrderedJson last = found.back()["response"];
+  EXPECT_EQ(last["usage"]["output_tokens"], whole["usage"]["output_tokens"]);
+  EXPECT_EQ(last["output"][0]["content"], whole["output"][0]["content"]);
+}
+
+TEST_F(DialectsTest, MessagesStreamTheirBlocks) {
+  OrderedJson body = chat_body("7-2*3=", 6);
+  const OrderedJson whole = post("/v1/messages", body);
+  const std::vector<OrderedJson> found = events("/v1/messages", body);
+  std::string text;
+  std::vector<std::string> types;
+  for (const OrderedJson& event : found) {
+    if (event["type"] == "content_block_delta") text += event["delta"]["text"].get<std::string>();
+    if (types.empty() || types.back() != event["type"]) types.push_back(event["type"]);
+  }
+  EXPECT_THAT(types, ElementsAre("message_start", "content_block_start", "content_block_delta",
+                                 "content_block_stop", "message_delta", "message_stop"));
+  EXPECT_EQ(text, whole["content"][0]["text"]);
+  const OrderedJson& usage = whole["usage"];
+  EXPECT_EQ(found[0]["message"]["usage"]["input_tokens"],
+            usage["input_tokens"].get<int64_t>() + usage["cache_read_input_tokens"].get<int64_t>());
+
+  body["stop_sequences"] = {"never seen", text.substr(1, 2)};
+  const OrderedJson stopped = post("/v1/messages", body);
+  EXPECT_EQ(stopped["stop_reason"], "stop_sequence");
+  EXPECT_EQ(stopped["stop_sequence"], text.substr(1, 2));
+  EXPECT_EQ(stopped["content"][0]["text"], text.substr(0, 1));
+}
+
+TEST_F(DialectsTest, ToolsAreCalledInEachForm) {
+  const OrderedJson message =
+      post("/v1/messages",
+           {{"max_tokens", 100},
+            {"temperature", 0},
+            {"tools", {{{"name", "weather"}, {"input_schema", kSchema}}}},
+            {"tool_choice", {{"type", "any"}, {"disable_parallel_tool_use", true}}},
+            {"messages", OrderedJson::array({{{"role", "user"}, {"content", "Where?"}}})}});
+  EXPECT_EQ(message["stop_reason"], "tool_use");
+  const OrderedJson& use = message["content"].back();
+  EXPECT_EQ(use["name"], "weather");
+  EXPECT_TRUE(use["input"]["city"].is_string()) << use;
+
+  const OrderedJson body = {
+      {"input", "Where?"},
+      {"max_output_tokens", 100},
+      {"temperature", 0},
+      {"tools", {{{"type", "function"}, {"name", "weather"}, {"parameters", kSchema}}}},
+      {"tool_choice", {{"type", "function"}, {"name", "weather"}}}};
+  const OrderedJson item = post("/v1/responses", body)["output"].back();
+  EXPECT_EQ(item["name"], "weather");
+  EXPECT_EQ(OrderedJson::parse(item["arguments"].get<std::string>()), use["input"]);
+  std::string pieces;
+  for (const OrderedJson& event : events("/v1/responses", body)) {
+    if (event["type"] == "response.function_call_arguments.delta")
+      pieces += event["delta"].get<std::string>();
+  }
+  EXPECT_EQ(pieces, item["arguments"]);
+}
+
+TEST_F(DialectsTest, OllamaGeneratesAndDescribesTheModel) {
+  const OrderedJson options = {{"temperature", 0}, {"num_predict", 6}};
+  const OrderedJson completed =
+      post("/v1/completions", {{"prompt", "7-2*3="}, {"max_tokens", 6}, {"temperature", 0}});
+  const std::vector<OrderedJson> found = lines(
+      "/api/generate", {{"model", "small:latest"}, {"prompt", "7-2*3="}, {"options", options}});
+  std::string text;
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i]["done"], i + 1 == found.size());
+    text += found[i]["response"].get<std::string>();
+  }
+  EXPECT_EQ(text, completed["choices"][0]["text"]);
+  EXPECT_EQ(found.back()["eval_count"], completed["usage"]["completion_tokens"]);
+  EXPECT_EQ(post("/api/show", {{"model", "small"}})["model_info"]["looped.loop_count"], 4);
+  EXPECT_EQ(post("/api/generate", {{"model", "small"}})["done_reason"], "load");
+  EXPECT_EQ(OrderedJson::parse(send("GET", "/api/tags", "").body)["models"][0]["name"], "small");
+}
+
+TEST_F(DialectsTest, ErrorsTakeEachForm) {
+  EXPECT_EQ(post("/v1/messages", {{"model", "other"}}, 400)["error"]["type"],
+            "invalid_request_error");
+  OrderedJson other = chat_body("x", 1);
+  other["model"] = "other";
+  EXPECT_EQ(post("/v1/messages", other, 404)["error"]["type"], "not_found_error");
+  EXPECT_THAT(post("/api/chat", other, 404)["error"].get<std::string>(), HasSubstr("other"));
+  EXPECT_THAT(
+      post("/v1/responses", {{"input", "x"}, {"previous_response_id", "r"}}, 400)["error"]["param"],
+      "previous_response_id");
+  ServeOptions options;
+  options.api_keys = {"secret"};
+  start(options);
+  EXPECT_EQ(post("/v1/messages", other, 401)["type"], "error");
+  EXPECT_TRUE(post("/api/chat", other, 401)["error"].is_string());
+}
+
+// Whatever stands in a field: 400 with a reason, never 500.
+TEST_F(DialectsTest, WrongValuesAreRefused) {
+  const std::vector<OrderedJson> values = {
+      5, "text", true, OrderedJson::array({5}), {{"type", 5}}, OrderedJson::array({{{"type", 5}}})};
+  const std::vector<std::pair<std::string, std::vector<std::string>>> fields = {
+      {"/v1/messages",
+       {"messages", "system", "stop_sequences", "tools", "tool_choice", "thinking", "max_tokens"}},
+      {"/v1/responses",
+       {"input", "instructions", "tools", "tool_choice", "text", "reasoning", "max_output_tokens"}},
+      {"/api/chat", {"messages", "options", "format", "tools", "think", "stream", "model"}},
+      {"/api/generate", {"prompt", "options", "format", "system", "think", "raw", "images"}},
+      {"/api/show", {"model"}}};
+  for (const auto& [path, names] : fields) {
+    for (const std::string& name : names) {
+      for (const OrderedJson& value : values) {
+        OrderedJson body = chat_body("x", 1);
+        body["input"] = "x";
+        body["prompt"] = "x";
+        body["options"] = {{"num_predict", 1}};
+        body["max_output_tokens"] = 1;
+        body["stream"] = false;
+        if (path != "/v1/messages" && path != "/api/chat") body.erase("messages");
+        body[name] = value;
+        const HttpResponse response = send("POST", path, body.dump());
+        EXPECT_LT(response.status, 500) << path << " " << name << " " << value << response.body;
+      }
+    }
+  }
+  for (const OrderedJson& part : std::vector<OrderedJson>{
+           {{"type", "image"}}, {{"type", "tool_use"}}, {{"type", "text"}}, 7}) {
+    OrderedJson body = chat_body("x", 1);
+    body["messages"][0]["content"] = OrderedJson::array({part});
+    EXPECT_THAT(post("/v1/messages", body, 400)["error"]["message"].get<std::string>(),
+                HasSubstr("messages[0].content"));
+  }
+}
+
+}  // namespace
+}  // namespace looplm

@@ -1,0 +1,293 @@
+// Ollama's /api, as a translation to and from chat completions and completions. Streams are lines
+// of JSON.
+#include <chrono>
+#include <ctime>
+
+#include <fmt/format.h>
+
+#include "serve/translated_answer.h"
+
+namespace looplm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+OrderedJson error_json(const ApiError& error) { return {{"error", error.message}}; }
+
+std::string utc(std::time_t seconds) {
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+}
+
+int64_t nanoseconds(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
+
+// Whether the words stand in "message" (/api/chat) or beside it (/api/generate).
+enum class OllamaForm { kChat, kGenerate };
+
+class OllamaAnswer : public TranslatedAnswer {
+ public:
+  OllamaAnswer(std::unique_ptr<AnswerFormat> openai, const ServedModel& served, OllamaForm form)
+      : TranslatedAnswer(std::move(openai)), served_(served), form_(form) {}
+
+  OrderedJson error(const ApiError& e) const override { return error_json(e); }
+  const char* stream_type() const override { return "application/x-ndjson"; }
+  std::string framed(const StreamEvent& event) const override {
+    return dump_json(event.data) + "\n";
+  }
+  std::string ping() const override { return ""; }
+
+ protected:
+  void delta(const OrderedJson& d, std::vector<StreamEvent>& out) override {
+    const std::string text = text_at(d, "content");
+    const std::string thinking = text_at(d, "reasoning_content");
+    if (!text.empty() || !thinking.empty()) out.push_back({"", said(text, thinking, {})});
+  }
+  void close(const OrderedJson& message, const Usage& usage,
+             std::vector<StreamEvent>& out) override {
+    // Calls come whole.
+    if (message.contains("tool_calls")) out.push_back({"", said("", "", message["tool_calls"])});
+    OrderedJson last = said("", "", {});
+    add_figures(usage, last);
+    out.push_back({"", std::move(last)});
+  }
+  OrderedJson answer(const OrderedJson& message, const Usage& usage) override {
+    OrderedJson whole = said(text_at(message, "content"), text_at(message, "reasoning_content"),
+                             value_at(message, "tool_calls"));
+    add_figures(usage, whole);
+    return whole;
+  }
+  void over(const Generation& generation) override { statistics_ = generation.statistics; }
+
+ private:
+  OrderedJson said(const std::string& text, const std::string& thinking,
+                   const OrderedJson& calls) const {
+    OrderedJson json = {{"model", served_.name}, {"created_at", utc(now_seconds())}};
+    if (form_ == OllamaForm::kGenerate) {
+      json["response"] = text;
+      if (!thinking.empty()) json["thinking"] = thinking;
+    } else {
+      json["message"] = {{"role", "assistant"}, {"content", text}};
+      if (!thinking.empty()) json["message"]["thinking"] = thinking;
+      for (const OrderedJson& call : calls) {
+        const OrderedJson& function = call["function"];
+        json["message"]["tool_calls"].push_back(
+            {{"function",
+              {{"name", function["name"]},
+               {"arguments", arguments_object(function["arguments"])}}}});
+      }
+    }
+    json["done"] = false;
+    return json;
+  }
+
+  void add_figures(const Usage& usage, OrderedJson& json) const {
+    json["done"] = true;
+    json["done_reason"] = finish_reason() == "length" ? "length" : "stop";
+    json["total_duration"] =
+        nanoseconds(std::chrono::duration<double>(Clock::now() - began_).count());
+    json["load_duration"] = 0;
+    json["prompt_eval_count"] = usage.prompt_tokens;
+    json["prompt_eval_duration"] = nanoseconds(statistics_.prompt_seconds);
+    json["eval_count"] = usage.completion_tokens;
+    json["eval_duration"] = nanoseconds(statistics_.decode_seconds);
+    json["loop"] = usage.json()["loop"];
+  }
+
+  const ServedModel& served_;
+  const OllamaForm form_;
+  const Clock::time_point began_ = Clock::now();
+  GenerateStatistics statistics_;
+};
+
+std::string model_name(const std::string& name) {
+  constexpr std::string_view kTag = ":latest";
+  return name.ends_with(kTag) ? name.substr(0, name.size() - kTag.size()) : name;
+}
+
+// Fields that chat and generate share.
+void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai) {
+  if (f.has("model")) openai["model"] = model_name(f.text("model", ""));
+  openai["stream"] = f.boolean("stream", true);
+  if (const OrderedJson* loop = f.find("loop")) openai["loop"] = *loop;
+  openai["max_tokens"] = served.context;
+  if (const OrderedJson* options = f.find("options")) {
+    Fields o(*options, "options");
+    if (!o.failed()) {
+      copy_fields(*options,
+                  {"temperature", "top_k", "top_p", "min_p", "seed", "stop", "repeat_penalty",
+                   "presence_penalty", "frequency_penalty"},
+                  openai);
+    }
+    const int64_t limit = o.integer("num_predict", -1, -2, kMaxPositions);
+    if (limit > 0) openai["max_tokens"] = limit;
+    f.adopt(o);
+  }
+  if (const OrderedJson* format = f.find("format"); format != nullptr && *format != "") {
+    if (*format == "json") {
+      openai["response_format"] = {{"type", "json_object"}};
+    } else if (format->is_object()) {
+      openai["response_format"] = {{"type", "json_schema"},
+                                   {"json_schema", {{"name", "format"}, {"schema", *format}}}};
+    } else {
+      f.wrong_value("format", *format, "\"json\" or a JSON schema");
+    }
+  }
+  if (const OrderedJson* think = f.find("think")) {
+    if (think->is_boolean()) {
+      openai["chat_template_kwargs"] = {{"enable_thinking", *think}};
+    } else {
+      openai["reasoning_effort"] = f.one_of("think", "", {"low", "medium", "high"});
+    }
+  }
+  f.refuse("images", "the model reads text alone", OrderedJson::array());
+}
+
+OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
+  OrderedJson messages = OrderedJson::array();
+  if (!given.is_array()) f.wrong_value("messages", given, "a list of messages");
+  int64_t calls = 0;
+  for (size_t i = 0; i < given.size() && !f.failed(); ++i) {
+    const OrderedJson& message = given[i];
+    const std::string place = fmt::format("messages[{}]", i);
+    Fields m(message, place);
+    m.refuse("images", "the model reads text alone", OrderedJson::array());
+    OrderedJson said = {{"role", m.text("role", "")}, {"content", m.text("content", "")}};
+    if (m.has("thinking")) said["reasoning_content"] = m.text("thinking", "");
+    if (said["role"] == "tool") said["tool_call_id"] = fmt::format("call_{}", calls);
+    const OrderedJson tool_calls = value_at(message, "tool_calls");
+    for (const OrderedJson& call : tool_calls) {
+      const OrderedJson function = value_at(call, "function");
+      said["tool_calls"].push_back({{"id", fmt::format("call_{}", ++calls)},
+                                    {"type", "function"},
+                                    {"function",
+                                     {{"name", value_at(function, "name")},
+                                      {"arguments", dump_json(value_at(function, "arguments"))}}}});
+    }
+    f.adopt(m);
+    messages.push_back(std::move(said));
+  }
+  return messages;
+}
+
+// What Ollama answers to a request without a text: it only loads the model.
+OrderedJson loaded_json(const ServedModel& served, OllamaForm form) {
+  OrderedJson json = {{"model", served.name}, {"created_at", utc(now_seconds())}};
+  if (form == OllamaForm::kChat) {
+    json["message"] = {{"role", "assistant"}, {"content", ""}};
+  } else {
+    json["response"] = "";
+  }
+  json["done"] = true;
+  json["done_reason"] = "load";
+  return json;
+}
+
+ApiCall translated(const ApiContext& context, const ApiCall& call, OrderedJson openai,
+                   OllamaForm form) {
+  ApiCall result = call;
+  result.body = std::move(openai);
+  result.translate = [&served = context.served, form](std::unique_ptr<AnswerFormat> answer,
+                                                      int64_t /*tokens*/) {
+    return std::make_unique<OllamaAnswer>(std::move(answer), served, form);
+  };
+  return result;
+}
+
+std::string size_text(int64_t parameters) {
+  const auto count = static_cast<double>(parameters);
+  return count >= 1e9 ? fmt::format("{:.1f}B", count / 1e9) : fmt::format("{:.1f}M", count / 1e6);
+}
+
+OrderedJson details_json(const ServedModel& served) {
+  return {{"parent_model", ""},
+          {"format", ""},
+          {"family", "looped"},
+          {"families", {"looped"}},
+          {"parameter_size", size_text(served.model->config().parameter_count())},
+          {"quantization_level", ""}};
+}
+
+}  // namespace
+
+const Dialect kOllama = {error_json};
+
+void serve_ollama_chat(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  OrderedJson openai = OrderedJson::object();
+  translate_options(f, context.served, openai);
+  const OrderedJson* messages = f.find("messages");
+  if (messages != nullptr) openai["messages"] = translate_messages(f, *messages);
+  copy_fields(call.body, {"tools"}, openai);
+  if (f.failed()) return call.refuse(f.error());
+  if (messages == nullptr || messages->empty()) {
+    return call.answer(loaded_json(context.served, OllamaForm::kChat));
+  }
+  serve_chat(context, translated(context, call, std::move(openai), OllamaForm::kChat));
+}
+
+void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
+  const ServedModel& served = context.served;
+  Fields f(call.body);
+  OrderedJson openai = OrderedJson::object();
+  translate_options(f, served, openai);
+  const std::string prompt = f.text("prompt", "");
+  const std::string system = f.text("system", "");
+  const bool raw = f.boolean("raw", false);
+  f.refuse("suffix", "text is completed from the left", "");
+  f.refuse("template", "the model's own is used", "");
+  if (f.failed()) return call.refuse(f.error());
+  if (prompt.empty()) return call.answer(loaded_json(served, OllamaForm::kGenerate));
+  // A model without turns of its own continues the text.
+  if (raw || served.chat == nullptr || served.chat->end_of_turn().empty()) {
+    openai["prompt"] = system.empty() || raw ? prompt : system + "\n" + prompt;
+    openai.erase("chat_template_kwargs");
+    openai.erase("reasoning_effort");
+    return serve_completions(context,
+                             translated(context, call, std::move(openai), OllamaForm::kGenerate));
+  }
+  OrderedJson messages = OrderedJson::array();
+  if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
+  messages.push_back({{"role", "user"}, {"content", prompt}});
+  openai["messages"] = std::move(messages);
+  serve_chat(context, translated(context, call, std::move(openai), OllamaForm::kGenerate));
+}
+
+void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
+  const ServedModel& served = context.served;
+  Fields f(call.body);
+  const std::string name = model_name(f.has("model") ? f.text("model", "") : f.text("name", ""));
+  if (f.failed()) return call.refuse(f.error());
+  if (name != served.name) {
+    return call.refuse({.status = 404, .message = fmt::format("model '{}' not found", name)});
+  }
+  const ModelConfig& config = served.model->config();
+  OrderedJson capabilities = {"completion"};
+  const bool converses = served.chat != nullptr && !served.chat->end_of_turn().empty();
+  if (converses) capabilities.push_back("tools");
+  call.answer({{"modelfile", ""},
+               {"parameters", ""},
+               {"template", served.chat == nullptr ? "" : served.chat->source()},
+               {"details", details_json(served)},
+               {"model_info",
+                {{"general.architecture", "looped"},
+                 {"general.parameter_count", config.parameter_count()},
+                 {"looped.context_length", served.context},
+                 {"looped.embedding_length", config.hidden_size},
+                 {"looped.block_count", config.layers},
+                 {"looped.loop_count", config.loops}}},
+               {"capabilities", std::move(capabilities)},
+               {"modified_at", utc(served.created)}});
+}
+
+OrderedJson ollama_tags_json(const ServedModel& served) {
+  OrderedJson list = OrderedJson::array();
+  list.push_back({{"name", served.name},
+                  {"model", served.name},
+                  {"modified_at", utc(served.created)},
+                  {"details", details_json(served)}});
+  return {{"models", std::move(list)}};
+}
+
+}  // namespace looplm

@@ -1,0 +1,417 @@
+// The page: conversations, dials, and what the server does meanwhile.
+import * as api from "./api.js";
+import * as past from "./history.js";
+import { AnswerView, newAnswer } from "./answer.js";
+import { element } from "./markdown.js";
+import { loopCards, paintDepth, visible } from "./loops.js";
+
+const $ = (id) => document.getElementById(id);
+const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
+let model = null;
+let conversation = null;
+let running = null;  // AbortController of the answers under way
+let views = [];      // of the last turn
+
+// ---- The server -----------------------------------------------------------------------------
+
+async function watchServer() {
+  let state = "";
+  for (;;) {
+    let now = "connected";
+    try {
+      await api.health();
+      if (state !== "connected") await meetModel();
+    } catch (error) {
+      now = error.status === 503 ? "loading" : error.status === 401 ? "locked" : "lost";
+    }
+    if (now !== state) {
+      const words = { connected: "connected", loading: "the model is loading …", locked: "this server needs an API key",
+        lost: "no connection, trying again …" };
+      $("state").textContent = words[now];
+      $("state").dataset.state = now;
+      $("key-field").hidden = now !== "locked" && $("key").value === "";
+      if (now === "locked") $("dials").open = true;
+    }
+    state = now;
+    if (state === "connected") await showServer();
+    await pause(state === "connected" ? (running ? 700 : 4000) : 1000);
+  }
+}
+
+async function showServer() {
+  if (document.hidden) return;
+  try {
+    const values = await api.metrics();
+    const bytes = values.get("looplm_kv_bytes");
+    $("kv").textContent = bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+    $("running").textContent = values.get("looplm_requests_running");
+    $("passes").textContent = values.get("looplm_passes_total").toLocaleString("en");
+  } catch {
+    // The next look at /health says what is wrong.
+  }
+}
+
+async function meetModel() {
+  const first = model === null;
+  model = await api.describeModel();
+  const size = model.parameters >= 1e9 ? `${(model.parameters / 1e9).toFixed(1)}B` : `${(model.parameters / 1e6).toFixed(1)}M`;
+  $("model").textContent = `${model.name} · ${size}`;
+  document.title = `${model.name} – looplm`;
+  document.body.classList.toggle("plain-model", model.loops === 1);
+  document.body.classList.toggle("no-gate", !model.gate);
+  for (const node of document.querySelectorAll(".layers")) node.textContent = `${model.layers} layers`;
+  for (const node of document.querySelectorAll(".count")) node.textContent = model.loops;
+  $("drawn-layers").textContent = `${model.layers} layers`;
+  $("drawn-loop").textContent = `read up to ${model.loops} times`;
+  for (const id of ["depth", "other-depth"]) $(id).max = model.loops;
+  if (first) {
+    $("depth").value = model.loops;
+    $("temperature").value = model.converses ? 0.7 : 0;
+    $("longest").value = Math.min(model.converses ? 512 : 48, model.context);
+    $("longest").max = model.context;
+    restoreDials();
+  }
+  showDials();
+  drawLegend();
+  $("question").placeholder = model.converses ? "Ask something" : "Begin a text";
+  $("question-label").textContent = model.converses ? "Your question" : "Text to continue";
+  $("hint").textContent = model.converses ? "Enter asks, Shift+Enter starts a line, Escape stops." :
+    "This model has not learnt to converse: it continues the text that you give it.";
+  drawExamples();
+  if (first) {
+    open(past.all()[0] && location.hash === "#last" ? past.all()[0] : fresh());
+    if (model.parameters < 1e8) watchDemo();
+  }
+}
+
+// ---- What a looped model is --------------------------------------------------------------------
+
+// The bundled model, the smallest that anybody serves, knows sums and a dictionary.
+const isBundled = () => !model.converses && model.parameters < 1e6;
+const demoPrompt = () => (isBundled() ? "7-2*3+8=" : "The capital of France is");
+
+function examples() {
+  if (isBundled()) return ["7-2*3+8=", "4+8-3*7-6+2=", "9*0+5=", "oak tree: a tree", "entity: that which"];
+  if (model.converses) return ["Why is the sky blue?", "Write a function that tests for primes.", "What is 17 * 23?"];
+  return ["The capital of France is", "Once upon a time", "def fibonacci(n):"];
+}
+
+function drawExamples() {
+  const nodes = examples().map((text) => {
+    const button = element("button", { type: "button", class: "example" }, text);
+    button.addEventListener("click", () => {
+      $("question").value = text;
+      submit();
+    });
+    return button;
+  });
+  const told = isBundled() ? "It is tiny and has learnt two things: sums, worked from left to right and answered by the last digit, and dictionary prose. Try:" : "Try:";
+  $("examples").replaceChildren(element("p", {}, told), ...nodes);
+  $("demo").hidden = model.loops === 1;
+  $("demo-prompt").textContent = demoPrompt();
+}
+
+let demoRuns = 0;
+async function watchDemo() {
+  const run = ++demoRuns;
+  const slow = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $("demo-again").textContent = "Again";
+  $("demo-says").textContent = "";
+  $("demo-loops").replaceChildren();
+  let token = null;
+  const collector = { prompt: demoPrompt(), max_tokens: 1, temperature: 0, loop: { per_token: true, speculate: false } };
+  try {
+    const view = new AnswerView(newAnswer({ threshold: 1 }), model);
+    for await (const event of api.stream("/v1/completions", collector)) view.take(event);
+    [token] = view.record.tokens;
+  } catch {
+    return;
+  }
+  const cards = loopCards(token, model);
+  const items = [...cards.children];
+  $("demo-loops").replaceChildren(cards);
+  if (slow) for (const card of items) card.classList.add("hidden");
+  for (const [i, card] of items.entries()) {
+    if (run !== demoRuns) return;
+    $("intro").dataset.turning = "yes";
+    $("drawn-loop").textContent = `loop ${i + 1} of ${items.length}`;
+    if (slow) await pause(750);
+    card.classList.remove("hidden");
+    $("demo-says").textContent = `Loop ${i + 1} says ${visible(token.loops[i].name)}.`;
+  }
+  if (slow) await pause(700);
+  if (run !== demoRuns) return;
+  delete $("intro").dataset.turning;
+  $("drawn-loop").textContent = `read up to ${model.loops} times`;
+  const changed = token.loops.findLastIndex((reading) => reading.name !== token.name) + 1;
+  $("demo-says").textContent = changed > 0 ?
+    `One loop would have said ${visible(token.loops[0].name)}. ${changed + 1} loops get it right: ${visible(token.name)}.` :
+    `All loops agree on ${visible(token.name)}: the gate could have stopped at once.`;
+}
+
+function drawLegend() {
+  $("legend").replaceChildren(...Array.from({ length: model.loops }, (_, i) => {
+    const node = element("li", {}, element("span", { class: "t" }, String(i + 1)));
+    paintDepth(node.firstChild, i + 1, model.loops);
+    return node;
+  }));
+}
+
+// ---- Dials --------------------------------------------------------------------------------------
+
+const kDials = ["depth", "threshold", "other-depth", "temperature", "longest", "pace"];
+const kSwitches = ["compare", "early"];
+
+function showDials() {
+  const loops = (value) => `${value} ${Number(value) === 1 ? "loop" : "loops"}`;
+  const threshold = Number($("threshold").value);
+  $("depth-is").textContent = loops($("depth").value);
+  $("other-depth-is").textContent = loops($("other-depth").value);
+  $("threshold-is").textContent = threshold >= 1 ? "never" : `at ${Math.round(threshold * 100)}%`;
+  $("temperature-is").textContent = Number($("temperature").value) === 0 ? "0, always the likeliest" : $("temperature").value;
+  for (const node of document.querySelectorAll(".compare-only")) node.hidden = !$("compare").checked;
+}
+
+function keepDials() {
+  const values = {};
+  for (const id of kDials) values[id] = $(id).value;
+  for (const id of kSwitches) values[id] = $(id).checked;
+  past.setting("dials", values);
+}
+
+function restoreDials() {
+  const values = past.setting("dials") || {};
+  for (const id of kDials) if (values[id] !== undefined) $(id).value = values[id];
+  for (const id of kSwitches) if (values[id] !== undefined) $(id).checked = values[id];
+}
+
+function settings(depth) {
+  return {
+    depth,
+    threshold: model.gate ? Number($("threshold").value) : 1,
+    temperature: Number($("temperature").value),
+    longest: Math.max(1, Math.floor(Number($("longest").value)) || 1),
+    early: model.loops > 1 && $("early").checked && depth > 1,
+    seed: Math.floor(Math.random() * 2 ** 50),
+  };
+}
+
+function body(turns, { depth, threshold, temperature, longest, early, seed }) {
+  const question = turns.at(-1).question;
+  const messages = turns.flatMap((turn, i) => [{ role: "user", content: turn.question },
+    ...(i + 1 < turns.length ? [{ role: "assistant", content: turn.answers[0].text }] : [])]);
+  return {
+    ...(model.converses ? { messages } : { prompt: question }),
+    temperature, seed, max_tokens: longest,
+    loop: {
+      per_token: true,
+      ...(model.loops > 1 && { max_loops: depth }),
+      ...(threshold < 1 && { exit: "q", threshold }),
+      ...(early && { provisional: true, speculate: "loop:1" }),
+    },
+  };
+}
+
+// ---- Conversations --------------------------------------------------------------------------------
+
+const fresh = () => ({ id: `${Date.now()}-${Math.random()}`, title: "", turns: [] });
+
+function open(chosen) {
+  stop();
+  conversation = chosen;
+  $("talk").replaceChildren();
+  views = [];
+  $("intro").hidden = conversation.turns.length > 0;
+  conversation.turns.forEach((turn, i) => drawTurn(turn, i));
+}
+
+const titleOf = (s, compared) => {
+  if (!compared && s.depth === model.loops && s.threshold === 1) return "";
+  return `${s.depth} ${s.depth === 1 ? "loop" : "loops"}${s.threshold < 1 ? `, gate at ${Math.round(s.threshold * 100)}%` : ""}`;
+};
+
+function drawTurn(turn, index) {
+  const question = element("div", { class: "question" },
+    element("p", { dir: "auto" }, turn.question));
+  const edit = element("button", { type: "button", class: "quiet" }, "Edit");
+  const again = element("button", { type: "button", class: "quiet" }, "Ask again");
+  edit.addEventListener("click", () => editTurn(question, index));
+  again.addEventListener("click", () => ask(turn.question, index));
+  question.append(element("div", { class: "tools" }, edit, again));
+  views = turn.answers.map((record) =>
+    new AnswerView(record, model, model.converses ? "" : turn.question, titleOf(record.settings, turn.answers.length > 1)));
+  const node = element("section", { class: "turn", "aria-label": `Question ${index + 1}` }, question,
+    element("div", { class: `answers${views.length > 1 ? " two" : ""}` }, ...views.map((view) => view.root)));
+  $("talk").append(node);
+  return node;
+}
+
+function editTurn(question, index) {
+  const area = element("textarea", { rows: "2", "aria-label": "Edit the question", dir: "auto" });
+  area.value = conversation.turns[index].question;
+  const form = element("form", { class: "edit" }, area,
+    element("button", { type: "submit" }, "Ask"), element("button", { type: "button", class: "quiet" }, "Cancel"));
+  const close = () => {
+    form.replaceWith(question);
+    question.querySelector("button").focus();
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (area.value.trim()) ask(area.value, index);
+  });
+  form.lastChild.addEventListener("click", close);
+  area.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      form.requestSubmit();
+    }
+  });
+  question.replaceWith(form);
+  area.focus();
+}
+
+// Asks in place `index`; what followed it is dropped.
+async function ask(question, index = conversation.turns.length) {
+  stop();
+  demoRuns++;
+  const asked = conversation;
+  asked.turns.length = index;
+  while ($("talk").children.length > index) $("talk").lastChild.remove();
+  $("intro").hidden = true;
+  const depth = Number($("depth").value);
+  const first = settings(depth);
+  const all = $("compare").checked && model.loops > 1 ? [first, { ...settings(Number($("other-depth").value)), seed: first.seed }] : [first];
+  const turn = { question, answers: all.map(newAnswer) };
+  asked.turns.push(turn);
+  asked.title = asked.turns[0].question.slice(0, 80);
+  const node = drawTurn(turn, index);
+  node.scrollIntoView({ block: "end" });
+  const mine = views;
+  const controller = new AbortController();
+  running = controller;
+  showRunning();
+  await Promise.all(mine.map((view) => run(view, asked.turns, controller)));
+  past.save(asked);
+  if (running === controller) {
+    running = null;
+    showRunning();
+    announce(mine);
+  }
+}
+
+async function run(view, turns, controller) {
+  const { signal } = controller;
+  const pace = Number($("pace").value);
+  const path = model.converses ? "/v1/chat/completions" : "/v1/completions";
+  try {
+    const events = api.stream(path, body(turns, view.record.settings), signal);
+    for await (const event of pace > 0 ? api.slowly(events, pace, signal) : events) {
+      const end = document.documentElement.scrollHeight - innerHeight - scrollY < 80;
+      view.take(event);
+      if (end) requestAnimationFrame(() => scrollTo(0, document.documentElement.scrollHeight));
+    }
+    view.end("done");
+  } catch (error) {
+    if (error.name === "AbortError") view.end("stopped");
+    else view.end("broken", `${error.message}${error.status === 0 ? " Ask again once it is back." : ""}`);
+  }
+}
+
+function stop() {
+  running?.abort();
+  running = null;
+  showRunning();
+}
+
+function showRunning() {
+  $("stop").hidden = running === null;
+  $("send").hidden = running !== null;
+}
+
+// What a screen reader says once instead of every token.
+function announce(mine) {
+  const told = mine.map((view) => `${view.record.state === "done" ? "Answer" : "Answer, not complete"}: ${view.record.text || view.record.message}`);
+  $("said").textContent = told.join(" ");
+}
+
+function drawPast() {
+  const items = past.all().map((one) => {
+    const choose = element("button", { type: "button", class: "past" }, one.title || "without a question");
+    choose.addEventListener("click", () => {
+      $("past").close();
+      open(one);
+    });
+    const drop = element("button", { type: "button", class: "quiet", "aria-label": `Delete: ${one.title}` }, "Delete");
+    drop.addEventListener("click", () => {
+      past.remove(one.id);
+      drawPast();
+    });
+    return element("li", {}, choose, drop);
+  });
+  $("past-list").replaceChildren(...(items.length ? items : [element("li", {}, "Nothing yet.")]));
+}
+
+// ---- The page's own controls -------------------------------------------------------------------
+
+function submit() {
+  const text = $("question").value;
+  if (model === null || text.trim() === "") return;
+  $("question").value = "";
+  grow();
+  ask(model.converses ? text.trim() : text);
+}
+
+function grow() {
+  const area = $("question");
+  area.style.height = "auto";
+  area.style.height = `${Math.min(area.scrollHeight, 200)}px`;
+}
+
+const kThemes = ["auto", "light", "dark"];
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  $("theme").textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
+  $("theme").setAttribute("aria-label", `Colours: ${theme}`);
+  past.setting("theme", theme);
+}
+
+document.body.append(element("p", { id: "said", class: "sr", role: "status" }));
+setTheme(past.setting("theme") || "auto");
+if (innerWidth < 900) $("dials").open = false;
+$("theme").addEventListener("click", () =>
+  setTheme(kThemes[(kThemes.indexOf(document.documentElement.dataset.theme) + 1) % kThemes.length]));
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  submit();
+});
+$("question").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    submit();
+  }
+});
+$("question").addEventListener("input", grow);
+$("stop").addEventListener("click", () => {
+  stop();
+  $("question").focus();
+});
+$("new").addEventListener("click", () => {
+  open(fresh());
+  $("question").focus();
+});
+$("history").addEventListener("click", () => {
+  drawPast();
+  $("past").showModal();
+});
+$("demo-again").addEventListener("click", watchDemo);
+$("key").addEventListener("change", () => api.setKey($("key").value.trim()));
+$("dials").addEventListener("input", () => {
+  showDials();
+  keepDials();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && running && !$("past").open) stop();
+});
+watchServer();

@@ -1,0 +1,134 @@
+#include "train/run_needs.h"
+
+#include <functional>
+#include <memory>
+
+#include "model/weights.h"
+
+namespace looplm {
+namespace {
+
+// More is of no use to anybody.
+constexpr int64_t kMostSequences = 1 << 16;
+
+// Arithmetic of one row's forward pass: two operations per weight of a matrix product; attention
+// counts the average length it sees.
+double forward_flops_per_row(const ModelConfig& c, int64_t loops, int64_t head_loops,
+                             double mean_context) {
+  const auto e = static_cast<double>(c.hidden_size);
+  const auto q = static_cast<double>(c.query_size());
+  const auto kv = static_cast<double>(c.kv_size());
+  const auto f = static_cast<double>(c.intermediate_size);
+  const double block = e * (q + 2 * kv) + q * e + 3 * e * f + 2 * q * mean_context;
+  const double head = e * static_cast<double>(c.vocab_size);
+  return 2 *
+         (static_cast<double>(loops * c.layers) * block + static_cast<double>(head_loops) * head);
+}
+
+bool is_gate(const ParameterSpec& spec) {
+  return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
+}
+
+// The largest batch.sequences that fits; 0: none.
+int64_t most_sequences(uint64_t usable, const std::function<uint64_t(int64_t)>& bytes) {
+  int64_t fits = 0, too_many = kMostSequences + 1;
+  while (too_many - fits > 1) {
+    const int64_t middle = fits + (too_many - fits) / 2;
+    (bytes(middle) <= usable ? fits : too_many) = middle;
+  }
+  return fits;
+}
+
+}  // namespace
+
+int64_t run_loops(const RunConfig& run, const ModelConfig& model) {
+  return run.objective.loops == 0 ? model.loops : run.objective.loops;
+}
+
+TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool backward) {
+  return {.rows = run.batch.sequences * run.data.sequence_length,
+          .loops = run_loops(run, model),
+          .max_document = run.data.sequence_length,
+          .policy = run.compute.memory,
+          .backward = backward};
+}
+
+int64_t count_of(const std::vector<ParameterSpec>& specs) {
+  int64_t count = 0;
+  for (const ParameterSpec& spec : specs) count += spec.count();
+  return count;
+}
+
+std::vector<ParameterSpec> trained_parameters(const ModelConfig& model,
+                                              const Objective& objective) {
+  std::vector<ParameterSpec> specs = parameter_specs(model);
+  if (!objective.trains_trunk()) {
+    std::erase_if(specs, [](const ParameterSpec& spec) { return !is_gate(spec); });
+  }
+  return specs;
+}
+
+MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
+  const std::unique_ptr<Objective> objective = make_objective(run.objective, run_loops(run, model));
+  const std::vector<ParameterSpec> trained = trained_parameters(model, *objective);
+  const auto set = static_cast<uint64_t>(count_of(trained)) * sizeof(float);
+  MemoryPlan plan;
+  plan.add("trained parameters", set, "fp32");
+  plan.add("gradients", set, "fp32");
+  plan.add("optimiser moments", 2 * set, "fp32");
+  if (!objective->trains_trunk()) {
+    uint64_t vectors = 0;
+    for (const ParameterSpec& spec : parameter_specs(model)) {
+      if (spec.role == ParameterRole::kNorm) vectors += static_cast<uint64_t>(spec.count());
+    }
+    const auto table = static_cast<uint64_t>(model.vocab_size * model.hidden_size);
+    plan.add("frozen vectors", vectors * sizeof(float), "fp32");
+    plan.add("frozen embedding", table * (model.dtype == "bfloat16" ? 2 : 4), model.dtype);
+  }
+  const uint64_t copies = objective->trains_trunk() ? 2 : 1;
+  plan.add("packed weights", copies * ModelWeights::planned_packed_bytes(model, run.compute.dtype),
+           copies == 2 ? "forward and backward" : "forward");
+  const MemoryPlan pass =
+      BatchPass::plan(model, trunk_shape(run, model, objective->trains_trunk()));
+  for (const MemoryItem& item : pass.items()) plan.add(item.name, item.bytes, item.note);
+  return plan;
+}
+
+std::vector<TrainPlan::Choice> memory_choices(const RunConfig& run, const ModelConfig& model,
+                                              uint64_t usable) {
+  std::vector<TrainPlan::Choice> choices;
+  for (const auto& [policy, name] : kMemoryPolicyNames) {
+    RunConfig other = run;
+    other.compute.memory = policy;
+    const auto bytes = [&](int64_t sequences) {
+      other.batch.sequences = sequences;
+      return training_memory(other, model).total();
+    };
+    choices.push_back({.memory = name,
+                       .chosen = policy == run.compute.memory,
+                       .bytes = bytes(run.batch.sequences),
+                       .most_sequences = most_sequences(usable, bytes)});
+  }
+  return choices;
+}
+
+double step_flops(const RunConfig& run, const ModelConfig& model,
+                  const std::vector<Batch>& batches) {
+  double rows = 0, squares = 0;  // of document lengths
+  for (const Batch& batch : batches) {
+    rows += static_cast<double>(batch.rows());
+    for (size_t d = 0; d + 1 < batch.document_starts.size(); ++d) {
+      const auto length =
+          static_cast<double>(batch.document_starts[d + 1] - batch.document_starts[d]);
+      squares += length * length;
+    }
+  }
+  const int64_t loops = run_loops(run, model);
+  const std::unique_ptr<Objective> objective = make_objective(run.objective, loops);
+  const double passes = objective->trains_trunk() ? 3 : 1;  // backward costs two forwards
+  return passes * rows *
+         forward_flops_per_row(model, loops, loops - objective->first_loop(loops),
+                               squares / rows / 2);
+}
+
+}  // namespace looplm

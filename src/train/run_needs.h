@@ -1,0 +1,40 @@
+// What a run needs, known before anything is allocated: memory and arithmetic.
+#ifndef LOOPLM_TRAIN_RUN_NEEDS_H_
+#define LOOPLM_TRAIN_RUN_NEEDS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "looplm/config.h"
+#include "looplm/train.h"
+
+#include "model/parameters.h"
+#include "model/trunk.h"
+#include "tensor/memory_plan.h"
+#include "train/batch.h"
+#include "train/objective.h"
+#include "train/run_config.h"
+
+namespace looplm {
+
+int64_t run_loops(const RunConfig& run, const ModelConfig& model);
+TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool backward);
+
+// The parameters that an objective trains, in the order of parameter_specs.
+std::vector<ParameterSpec> trained_parameters(const ModelConfig& model, const Objective& objective);
+int64_t count_of(const std::vector<ParameterSpec>& specs);
+
+// The buffers of a run by name.
+MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model);
+
+// What each memory policy takes, and how much of it fits.
+std::vector<TrainPlan::Choice> memory_choices(const RunConfig& run, const ModelConfig& model,
+                                              uint64_t usable);
+
+// Arithmetic of a step over these batches. What a memory policy computes again does not count.
+double step_flops(const RunConfig& run, const ModelConfig& model,
+                  const std::vector<Batch>& batches);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_RUN_NEEDS_H_

@@ -1,0 +1,321 @@
+"""Uses the server's page in a headless Chromium, as a visitor would.
+
+    python tests/page/page_test.py LOOPLM [--pictures FOLDER]
+
+Needs Python's playwright and a Chromium at /usr/bin/chromium (or $CHROMIUM). Exits with 77, "skipped", where one is missing.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+try:
+    from playwright.sync_api import expect, sync_playwright
+except ImportError:
+    sys.exit(77)
+chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+if not chromium:
+    sys.exit(77)
+looplm = sys.argv[1]
+pictures = sys.argv[sys.argv.index("--pictures") + 1] if "--pictures" in sys.argv else None
+
+
+class Server:
+    def __init__(self, port=0):
+        self.process = subprocess.Popen([looplm, "serve", "models/small", "--port", str(port), "--log", "off"],
+                                        stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().split()[-1]
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def ask(page, text):
+    page.fill("#question", text)
+    page.press("#question", "Enter")
+
+
+def answered(page, number=1):
+    """The last turn's answers, once they are whole."""
+    expect(page.locator(".turn")).to_have_count(number, timeout=10000)
+    answers = page.locator(".turn").last.locator(".answer")
+    expect(page.locator(".answer.busy")).to_have_count(0, timeout=20000)
+    return answers
+
+
+def words(answer):
+    """The text that the model wrote."""
+    return "".join(answer.locator(".text .t:not(.end)").all_inner_texts())
+
+
+def slide(page, dial, value):
+    page.evaluate("""([id, value]) => { const dial = document.getElementById(id); dial.value = value;
+                     dial.dispatchEvent(new Event("input", { bubbles: true })); }""", [dial, str(value)])
+
+
+def says_what_a_loop_is(page, server):
+    expect(page.locator("#what")).to_be_visible()
+    expect(page.locator("#demo-loops .card:not(.hidden)")).to_have_count(4, timeout=10000)
+    expect(page.locator("#demo-says")).to_contain_text("get it right: 3", timeout=5000)
+    expect(page.locator("#state")).to_have_text("connected")
+
+
+def answers_a_sum(page, server):
+    page.click("text=4+8-3*7-6+2=")
+    answer = answered(page).first
+    assert words(answer) == "9", words(answer)
+    assert "loops per token" in answer.locator(".figures").inner_text()
+    answer.locator(".t").first.click()
+    expect(answer.locator(".inside .card")).to_have_count(4)
+    expect(answer.locator(".inside .card.chosen")).to_contain_text("Loop 4")
+    page.keyboard.press("Escape")
+    expect(answer.locator(".inside")).to_be_hidden()
+
+
+def dials_change_the_depth(page, server):
+    slide(page, "depth", 1)
+    ask(page, "4+8-3*7-6+2=")
+    answer = answered(page).first
+    expect(answer.locator(".figures")).to_contain_text("1.00 loops per token")
+    expect(answer.locator(".setting")).to_have_text("1 loop")
+    slide(page, "depth", 4)
+    slide(page, "threshold", 0.3)
+    ask(page, "9*0+5=")
+    answer = answered(page, 2).first
+    depth = float(re.search(r"([\d.]+) loops per token", answer.locator(".figures").inner_text()).group(1))
+    assert 1 <= depth < 4, depth
+
+
+def compares_two_depths(page, server):
+    page.check("#compare")
+    slide(page, "other-depth", 1)
+    ask(page, "4+8-3*7-6+2=")
+    answers = answered(page)
+    expect(answers).to_have_count(2)
+    assert words(answers.nth(0)) == "9"
+    assert words(answers.nth(1)) != "9", "one loop cannot know"
+
+
+def shows_what_is_taken_back(page, server):
+    page.check("#early")
+    page.select_option("#pace", "450")
+    ask(page, "7-2*3+8=")
+    page.wait_for_selector(".t.proposed:text('5')")
+    page.wait_for_selector(".t.revised:text('3')")
+    if pictures:
+        page.screenshot(path=f"{pictures}/taken-back.png")
+    answer = answered(page).first
+    assert words(answer) == "3"
+    expect(answer.locator(".t.was-taken")).to_have_text("3")
+    answer.locator(".t.was-taken").click()
+    expect(answer.locator(".inside")).to_contain_text("Loop 1 had proposed 5 and was overruled")
+
+
+def stops(page, server):
+    page.select_option("#pace", "120")
+    slide(page, "longest", 300)
+    ask(page, "entity: that which")
+    expect(page.locator(".t").nth(3)).to_be_visible()
+    assert page.locator("#stop").is_visible() and not page.locator("#send").is_visible()
+    page.click("#stop")
+    answer = answered(page).first
+    count = answer.locator(".t").count()
+    page.wait_for_timeout(400)
+    assert answer.locator(".t").count() == count
+    expect(page.locator("#send")).to_be_visible()
+    expect(page.locator("#question")).to_be_focused()
+
+
+def keeps_history_and_edits(page, server):
+    ask(page, "9*0+5=")
+    answered(page)
+    page.click("text=Edit")
+    page.locator(".edit textarea").fill("3+4=")
+    page.locator(".edit textarea").press("Enter")
+    assert words(answered(page).first) == "7"
+    page.click("text=Ask again")
+    assert words(answered(page).first) == "7"
+    page.reload()
+    page.click("#history")
+    page.click(".past")
+    assert words(answered(page).first) == "7"
+    expect(page.locator(".question > p")).to_have_text("3+4=")
+    page.click("#history")
+    page.click("#past >> text=Delete")
+    expect(page.locator("#past-list")).to_have_text("Nothing yet.")
+    page.keyboard.press("Escape")
+
+
+def works_by_keyboard(page, server):
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.type("7-2*3+8=")
+    page.keyboard.press("Enter")
+    answer = answered(page).first
+    assert words(answer) == "3"
+    for _ in range(30):
+        if page.evaluate("document.activeElement.textContent") == "Look inside":
+            break
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(answer.locator(".inside")).to_contain_text("Token 1 of 2")
+    page.keyboard.press("ArrowRight")
+    expect(answer.locator(".inside")).to_contain_text("Token 2 of 2")
+    page.keyboard.press("Escape")
+    expect(answer.locator(".inside")).to_be_hidden()
+    assert page.evaluate("document.activeElement.textContent") == "Look inside"
+    # A dial moves by arrow keys, and its label says what it does.
+    dial = page.get_by_label(re.compile("^Depth"))
+    dial.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#depth-is")).to_have_text("3 loops")
+    nameless = page.evaluate("""[...document.querySelectorAll("button, input, select, textarea")].filter(
+        (n) => !(n.labels?.length || n.ariaLabel || n.textContent.trim())).map((n) => n.outerHTML)""")
+    assert nameless == [], nameless
+    assert "Answer: 3" in page.locator("#said").inner_text()
+
+
+HOSTILE = """# Title <img src=x onerror=alert(1)>
+
+<script>document.title = "owned"</script> and **bold**, *slanted*, `code <b>`, 2*3*4, snake_case_name.
+
+[good](https://example.org/a) [bad](javascript:alert(1)) ![picture](https://example.org/p.png) <a href="javascript:alert(2)">x</a>
+
+- one
+- two
+  - deep
+
+| a | b |
+|---|---|
+| 1 | <i>2</i> |
+
+> quoted
+
+```html
+<script>alert("code")</script>
+```
+""" + "*" * 3000 + "[" * 3000 + "> " * 300 + "x"
+
+
+def answer_with(page, text):
+    """The model converses and answers with this text, in pieces as a server sends them."""
+    def props(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "end_of_turn": "<|im_end|>"})
+
+    def chat(route):
+        events = []
+        for at in range(0, len(text), 7):
+            token = {"id": 1, "token": text[at:at + 7], "loop": 1 + at % 4, "exit_probabilities": [.25] * 4,
+                     "loops": [{"token": text[at:at + 7], "logprob": -.5}] * 4}
+            events.append({"choices": [{"index": 0, "delta": {"content": text[at:at + 7]}, "loop": {"tokens": [token]}}]})
+        route.fulfill(content_type="text/event-stream",
+                      body="".join(f"data: {json.dumps(e)}\n\n" for e in events) + "data: [DONE]\n\n")
+    page.route("**/props", props)
+    page.route("**/v1/chat/completions", chat)
+    page.reload()
+    expect(page.locator("#question")).to_have_attribute("placeholder", "Ask something")
+
+
+def shows_hostile_answers_as_text(page, server):
+    answer_with(page, HOSTILE)
+    page.on("dialog", lambda dialog: (_ for _ in ()).throw(AssertionError("a dialog: " + dialog.message)))
+    ask(page, "<b>hello</b>")
+    text = answered(page).first.locator(".text")
+    expect(page.locator(".question > p")).to_have_text("<b>hello</b>")
+    for name in ("script", "img", "i", "b", "iframe"):
+        assert text.locator(name).count() == 0, name
+    assert "small" in page.title()
+    expect(text.locator("h3")).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(text.locator("strong").first).to_have_text("bold")
+    expect(text.locator("em").first).to_have_text("slanted")
+    expect(text).to_contain_text("2*3*4, snake_case_name")
+    expect(text.locator("ul ul li")).to_have_text("deep")
+    expect(text.locator("td").nth(1)).to_have_text("<i>2</i>")
+    expect(text.locator("pre").first).to_contain_text('<script>alert("code")</script>')
+    links = text.locator("a").evaluate_all("nodes => nodes.map((n) => n.href)")
+    assert links == ["https://example.org/a", "https://example.org/p.png"], links
+    expect(text).to_contain_text("[bad](javascript:alert(1))")
+
+
+def comes_back_after_a_restart(page, server):
+    page.select_option("#pace", "0")
+    server.stop()
+    expect(page.locator("#state")).to_contain_text("no connection", timeout=10000)
+    ask(page, "3+4=")
+    answer = answered(page).first
+    expect(answer.locator(".problem")).to_contain_text("does not answer")
+    again = Server(server.port)
+    server.process = again.process
+    expect(page.locator("#state")).to_have_text("connected", timeout=10000)
+    page.click("text=Ask again")
+    assert words(answered(page).first) == "7"
+
+
+def take_pictures(browser, server):
+    for name, width, height, scheme in (("light", 1280, 860, "light"), ("dark", 1280, 860, "dark"), ("phone", 390, 844, "light"),
+                                        ("phone-dark", 390, 844, "dark")):
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.goto(server.url)
+        expect(page.locator("#demo-says")).to_contain_text("get it right", timeout=10000)
+        page.screenshot(path=f"{pictures}/first-{name}.png")
+        slide(page, "threshold", 0.3)
+        ask(page, "oak tree: a tree")
+        answered(page)
+        page.evaluate("document.getElementById('compare').click()")
+        slide(page, "other-depth", 1)
+        ask(page, "4+8-3*7-6+2=")
+        answered(page, 2).first.locator(".t").first.click()
+        page.screenshot(path=f"{pictures}/answers-{name}.png")
+        wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        assert not wide, f"{name}: the page is wider than the window"
+        answer_with(page, HOSTILE[:HOSTILE.index("***")])
+        ask(page, "Show me Markdown")
+        answered(page)
+        page.screenshot(path=f"{pictures}/markdown-{name}.png", full_page=True)
+        page.close()
+
+
+def main():
+    server = Server()
+    try:
+        use(server)
+    finally:
+        server.stop()
+
+
+def use(server):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        if pictures:
+            os.makedirs(pictures, exist_ok=True)
+            take_pictures(browser, server)
+        for check in (says_what_a_loop_is, answers_a_sum, dials_change_the_depth, compares_two_depths, shows_what_is_taken_back, stops,
+                      keeps_history_and_edits, works_by_keyboard, shows_hostile_answers_as_text, comes_back_after_a_restart):
+            began = time.time()
+            page = browser.new_page()
+            wrongs = []
+            page.on("pageerror", lambda error: wrongs.append(str(error)))
+            page.on("console", lambda line: wrongs.append(line.text)
+                    if line.type == "error" and "Failed to load resource" not in line.text else None)
+            elsewhere = []
+            page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith(server.url) else None)
+            page.goto(server.url)
+            expect(page.locator("#examples button").first).to_be_visible()
+            check(page, server)
+            assert wrongs == [] and elsewhere == [], (wrongs, elsewhere)
+            page.close()
+            print(f"ok {check.__name__} ({time.time() - began:.1f} s)", flush=True)
+        browser.close()
+
+
+main()

@@ -50,16 +50,13 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
   return messages;
 }
 
-bool is_blank(const std::string& text) {
-  return text.find_first_not_of(" \t\r\n") == std::string::npos;
-}
-
 Status check_turns(const std::vector<ChatMessage>& messages, const char* place) {
   bool any = false;
   for (size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].role != ChatRole::kAssistant) continue;
     any = true;
-    if (!is_blank(messages[i].text()) || !messages[i].tool_calls.empty()) continue;
+    const bool words = messages[i].text().find_first_not_of(" \t\r\n") != std::string::npos;
+    if (words || !messages[i].tool_calls.empty()) continue;
     return invalid_argument(fmt::format(
         "{}[{}] is an empty assistant turn; expected content or tool calls to learn", place, i));
   }

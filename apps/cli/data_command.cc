@@ -12,6 +12,7 @@
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
 #include "model/tokenizer_files.h"
+#include "serve/chat_model.h"
 #include "tensor/memory_plan.h"
 #include "train/shard_builder.h"
 #include "train/token_shard.h"
@@ -56,6 +57,8 @@ Status build(const BuildOptions& options) {
                    : options.split == "file" ? TextSplit::kFile
                                              : TextSplit::kParagraph;
   LOOPLM_ASSIGN_OR_RETURN(settings.end_token, end_token(options, *tokenizer));
+  const Result<ChatTemplate> chat = load_chat_template(options.tokenizer, *tokenizer);
+  settings.chat = &chat;
   if (options.held_out.empty() != (settings.hold_out_every == 0)) {
     return invalid_argument("--held-out and --hold-out-every go together");
   }
@@ -174,7 +177,7 @@ void add_build(Program& program, Command& data) {
   command
       ->add_option("files", o->files,
                    "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
-                   "(read, not learnt) and 'completion'")
+                   "(read, not learnt) and 'completion', or chats: 'messages' or 'conversations'")
       ->required();
   command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")

@@ -150,7 +150,7 @@ Status compare(const CompareOptions& o) {
 void add_compare_command(Program& program) {
   auto options = std::make_shared<CompareOptions>();
   Command* command = program.app().add_subcommand(
-      "compare", "What weight formats lose against f32: divergence and perplexity after each loop");
+      "compare", "Compare weight formats with f32: divergence and perplexity after each loop");
   command->add_option(
       "DIR", options->directory,
       "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
@@ -172,7 +172,7 @@ void add_compare_command(Program& program) {
   command->add_option("--tokens", options->tokens, "Tokens per sample")
       ->check(range(int64_t{2}, int64_t{1} << 20))
       ->capture_default_str();
-  command->add_option("--samples", options->samples, "Samples at most")
+  command->add_option("--samples", options->samples, "Maximum number of samples")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads (0: all processors)")

@@ -74,8 +74,8 @@ Status quantize(const QuantizeOptions& o) {
 
 void add_quantize_command(Program& program) {
   auto options = std::make_shared<QuantizeOptions>();
-  Command* command = program.app().add_subcommand(
-      "quantize", "Write a model with matrices in int8 or int4, which loads as such");
+  Command* command =
+      program.app().add_subcommand("quantize", "Convert a model's weights to int8 or int4");
   command->add_option(
       "DIR", options->directory,
       "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");

@@ -165,6 +165,7 @@ class Picker {
     if (wanted(key)) read_named(from_, key, value, names);
   }
   void shape(RunConfig::Model& model) { walk_model_shape(*this, model.config); }
+  void adapter(AdapterSettings&) {}  // studies train all parameters
   void sources(const char*, std::vector<RunConfig::DataSource>&) {}
   void finish() const { LOOPLM_CHECK(names_.empty(), "run files have no key {}", *names_.begin()); }
 

@@ -610,10 +610,10 @@ TEST_F(ServerTest, DrainsGracefully) {
   start();
   std::thread later([this] {
     const OrderedJson answer =
-        complete({{"prompt", "oak"}, {"max_tokens", 200}, {"ignore_eos", true}});
-    EXPECT_EQ(answer["usage"]["completion_tokens"], 200);
+        complete({{"prompt", "oak"}, {"max_tokens", 200}, {"n", 20}, {"ignore_eos", true}});
+    EXPECT_EQ(answer["usage"]["completion_tokens"], 4000);
   });
-  EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 1; }));
+  EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") > 0; }));
   server_->drain(milliseconds(20'000));
   later.join();
 }

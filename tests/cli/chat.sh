@@ -76,7 +76,7 @@ expect "Ctrl-C at the prompt" "3 loops per token" screen
 cat >config.json <<'JSON'
 {"model_type": "ouro", "vocab_size": 1024, "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12,
  "num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 64, "max_position_embeddings": 65536, "rms_norm_eps": 1e-06,
- "rope_theta": 10000.0, "total_ut_steps": 4, "initializer_range": 0.2, "tie_word_embeddings": false, "eos_token_id": -1}
+ "rope_theta": 10000.0, "total_ut_steps": 4, "initializer_range": 0.2, "tie_word_embeddings": true, "eos_token_id": null}
 JSON
 mkdir slow && mv config.json slow
 if "$looplm" init --config slow --seed 1 --dtype bf16 --out long >/dev/null 2>err; then

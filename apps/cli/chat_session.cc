@@ -141,6 +141,7 @@ ChatSession::ChatSession(Model& model, ChatSessionOptions options)
 
 std::vector<std::string> ChatSession::commands() {
   std::vector<std::string> names;
+  names.reserve(std::size(kCommands));
   for (const CommandHelp& command : kCommands) names.emplace_back(command.name);
   return names;
 }

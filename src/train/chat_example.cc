@@ -100,7 +100,7 @@ Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& cha
                   ChatRenderOptions options, RenderedChat& whole) {
   for (size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].role != ChatRole::kAssistant) continue;
-    const Status differs = invalid_argument(fmt::format(
+    Status differs = invalid_argument(fmt::format(
         "the chat template writes what stands before the end of message {} otherwise once more "
         "follows; put {{% generation %}} around the assistant's words in the template",
         i));

@@ -148,7 +148,7 @@ class Server::Impl {
                                 [this](const ApiCall& c) { c.answer(models_json(served())); }};
       for (size_t i = 0; i <= options_.more_models.size(); ++i) {
         const std::string& name = i == 0 ? options_.model_name : options_.more_models[i - 1];
-        routes_[p + "/models/" + name] = {"GET", nullptr, [this, i](const ApiCall& c) {
+        routes_[(p + "/models/").append(name)] = {"GET", nullptr, [this, i](const ApiCall& c) {
                                             c.answer(model_json(models_[i]->served()));
                                           }};
       }

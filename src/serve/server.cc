@@ -149,8 +149,8 @@ class Server::Impl {
       for (size_t i = 0; i <= options_.more_models.size(); ++i) {
         const std::string& name = i == 0 ? options_.model_name : options_.more_models[i - 1];
         routes_[(p + "/models/").append(name)] = {"GET", nullptr, [this, i](const ApiCall& c) {
-                                            c.answer(model_json(models_[i]->served()));
-                                          }};
+                                                    c.answer(model_json(models_[i]->served()));
+                                                  }};
       }
     }
     post("/v1/responses", serve_responses);

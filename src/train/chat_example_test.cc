@@ -36,7 +36,7 @@ class ChatExampleTest : public testing::Test {
   }
   Result<ChatTemplate> chat(const std::string& text) const {
     ChatFiles files;
-    files.templates.push_back({"default", text});
+    if (!text.empty()) files.templates.push_back({"default", text});
     return ChatTemplate::create(files, *tokenizer_);
   }
   // Each document with what is learnt in braces.
@@ -84,6 +84,15 @@ TEST_F(ChatExampleTest, LearnsTheAssistantsTurnsAndTheirEnds) {
       "[user]so<|end|>\n[assistant]{no<|end|>}\n";
   EXPECT_EQ(built(kChat, kMarked), expected);
   EXPECT_EQ(built(kChat, kUnmarked), expected);
+}
+
+TEST_F(ChatExampleTest, WithoutATemplateAllThatFollowsThePromptIsLearnt) {
+  EXPECT_EQ(
+      built(
+          R"({"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "and"}]})"
+          "\n",
+          ""),
+      "User: the cat\nAssistant:{ and\n}");
 }
 
 TEST_F(ChatExampleTest, ReadsShareGpt) {

@@ -1,6 +1,4 @@
 // looplm chat: a conversation at the terminal, or through a pipe.
-#include "cli/chat_command.h"
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +10,7 @@
 #include "base/file.h"
 #include "cli/catch_interrupt.h"
 #include "cli/chat_session.h"
+#include "cli/commands.h"
 #include "cli/line_editor.h"
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
@@ -119,8 +118,7 @@ void add_chat_command(Program& program) {
   auto o = std::make_shared<ChatCommandOptions>();
   Command* c = program.app().add_subcommand(
       "chat", "Talk with a model; commands such as /loops 2 change its depth");
-  c->add_option("DIR", o->model.directory,
-                "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(*c, o->model.directory);
   c->add_option("--system", o->system, "System prompt");
   c->add_option("--do", o->begin,
                 "A message or command to begin with, such as '/exit q 0.5'; may be repeated")

@@ -7,6 +7,7 @@
 namespace looplm::cli {
 
 void add_run_command(Program& program);
+void add_chat_command(Program& program);
 void add_serve_command(Program& program);
 void add_trace_command(Program& program);
 void add_info_command(Program& program);

@@ -151,9 +151,7 @@ void add_compare_command(Program& program) {
   auto options = std::make_shared<CompareOptions>();
   Command* command = program.app().add_subcommand(
       "compare", "Compare weight formats with f32: divergence and perplexity after each loop");
-  command->add_option(
-      "DIR", options->directory,
-      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(*command, options->directory);
   command->add_option("--reference", options->reference,
                       "Model to compare with, in f32 (default: DIR itself)");
   command->add_option("--text", options->text, "Text to measure on (default: random ids)");

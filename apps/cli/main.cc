@@ -1,5 +1,4 @@
 // looplm: one program for looped language models. Each subcommand is a file of its own.
-#include "cli/chat_command.h"
 #include "cli/commands.h"
 
 int main(int argc, char** argv) {

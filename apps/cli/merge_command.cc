@@ -57,9 +57,7 @@ void add_merge_command(Program& program) {
   auto options = std::make_shared<MergeOptions>();
   Command* command = program.app().add_subcommand(
       "merge", "Write a model with an adapter (LoRA) added to its matrices");
-  command->add_option(
-      "DIR", options->directory,
-      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(*command, options->directory);
   command
       ->add_option("--lora", options->adapter,
                    "Directory with adapter_config.json and adapter_model.safetensors")

@@ -22,6 +22,11 @@ ModelOptions ModelChoice::options() const {
   return o;
 }
 
+void add_model_argument(Command& command, std::string& directory, const char* name) {
+  command.add_option(name, directory,
+                     "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+}
+
 void add_weight_options(Command& command, ModelChoice& choice) {
   command
       .add_option("--dtype", choice.dtype,

@@ -22,6 +22,8 @@ struct ModelChoice {
   ModelOptions options() const;
 };
 
+// The model as a positional argument, for locate_model.
+void add_model_argument(Command& command, std::string& directory, const char* name = "DIR");
 // --dtype, --threads, --gate and --lora.
 void add_weight_options(Command& command, ModelChoice& choice);
 

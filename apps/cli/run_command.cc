@@ -308,8 +308,7 @@ Status run(const RunOptions& options) {
 }
 
 void add_model_options(Command& command, RunOptions& o) {
-  command.add_option("DIR", o.model.directory,
-                     "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(command, o.model.directory);
   command.add_option("-p,--prompt", o.prompt,
                      "Text to continue; without it, each line of standard input is a request");
   command.add_option("--ids", o.ids, "Token ids to continue, such as 1,2,3; needs no tokenizer");

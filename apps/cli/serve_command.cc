@@ -228,8 +228,7 @@ void add_serve_command(Program& program) {
   const auto option = [&](const std::string& name, auto& value, const std::string& help) {
     return c->add_option(name, value, help)->environment(variable_of(name));
   };
-  c->add_option("MODEL", o->model.directory,
-                "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(*c, o->model.directory, "MODEL");
   add_weight_options(*c, o->model);
   option("--host", o->host, "Address to listen on; 0.0.0.0 for all")->capture_default_str();
   option("--port", o->port, "Port; 0 picks a free one")

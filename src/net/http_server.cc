@@ -149,8 +149,9 @@ class HttpServer::Impl {
  private:
   asio::awaitable<void> accept() {
     while (acceptor_.is_open()) {
-      auto [error, socket] =
-          co_await acceptor_.async_accept(asio::any_io_executor(asio::make_strand(*io_)), kAwait);
+      // Named: GCC 12 destroys temporaries of a co_await expression twice.
+      const asio::any_io_executor strand = asio::make_strand(*io_);
+      auto [error, socket] = co_await acceptor_.async_accept(strand, kAwait);
       if (!acceptor_.is_open()) break;
       if (error) {
         asio::steady_timer pause(acceptor_.get_executor(), kAcceptPause);

@@ -228,8 +228,8 @@ void add_arithmetic(Program& program, Command& data) {
   auto o = std::make_shared<ArithmeticFileOptions>();
   Command* command = data.add_subcommand(
       "arithmetic",
-      "Generate arithmetic from left to right, last digit only ('7-2*3+8=' asks for 3), whose "
-      "answers take a known number of steps");
+      "Generate sums computed from left to right, last digit only: the answer to '7-2*3+8=' is 3, "
+      "after three steps");
   command->add_option("--out", o->out, "The .jsonl file to write")->required();
   command->add_option("--examples", o->examples, "Number of examples")
       ->check(range(int64_t{1}, int64_t{1} << 40))

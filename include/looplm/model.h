@@ -39,7 +39,8 @@ struct ModelOptions {
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};
   // A directory with an adapter in PEFT's layout (adapter_config.json, adapter_model.safetensors),
-  // which load() adds to the matrices before they take their type in memory. Empty: none.
+  // which load() adds to the matrices before they take their type in memory. Beside matrices stored
+  // in small integers, and with an adapter for each loop, it stays apart. Empty: none.
   std::string adapter{};
   // Another model's device(), to run on its threads in turn with it; `threads` is then ignored.
   // Null: a device of its own.

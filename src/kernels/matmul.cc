@@ -246,6 +246,8 @@ void matmul(const MatmulParams& params, Device& device) {
   LOOPLM_CHECK(params.a_term_stride == 1 || params.a_row_stride == 1, "strides {} and {}",
                params.a_row_stride, params.a_term_stride);
   if (params.rows <= 0) return;
+  if (params.b->is_widened()) return matmul_widened(params, device);
+  LOOPLM_CHECK(!params.transposed, "a product with the transpose of a matrix that is not widened");
   if (params.b->quant() != Quant::kNone) return matmul_quantized(params, device);
   const Product product(params, device.kernels());
   if (product.few_rows()) {

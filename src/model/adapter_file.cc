@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kWeightsName = "adapter_model.safetensors";
+constexpr const char* kLoopsKey = "looplm_loops";
 
 bool is_adapter_file(const std::string& name) {
   return name == kConfigFile || name == kWeightsName;
@@ -64,6 +65,10 @@ Result<AdapterSettings> parse_settings(const Json& json) {
     settings.targets.push_back(target.get<std::string>());
   }
   LOOPLM_RETURN_IF_ERROR(check_targets(settings.targets).with_context("'target_modules'"));
+  settings.per_loop = json.contains(kLoopsKey);
+  if (settings.per_loop) {
+    LOOPLM_ASSIGN_OR_RETURN(settings.loops, json_int(json, kLoopsKey, 0, 1, kMaxLoops));
+  }
   return settings;
 }
 
@@ -89,6 +94,7 @@ std::string config_json(const AdapterSettings& settings, const std::string& base
   json["bias"] = "none";
   json["fan_in_fan_out"] = false;
   json["inference_mode"] = true;
+  if (settings.per_loop) json[kLoopsKey] = settings.loops;
   return json.dump(2) + "\n";
 }
 

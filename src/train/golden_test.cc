@@ -155,7 +155,7 @@ TEST_P(Golden, GradientsOfEveryParameterUnderEveryObjective) {
     const Batch batch = batch_of(c.json);
     const ModelWeights weights =
         ModelWeights::for_training(c.parameters, c.config(), DType::kF32, c.device);
-    BackwardWeights backward(c.config(), DType::kF32);
+    BackwardWeights backward(c.config(), float_format(DType::kF32));
     backward.repack(c.parameters.source(), c.device);
     const double scale = 1.0 / static_cast<double>(batch.target_count());
     for (const Json& o : c.json["objectives"]) {
@@ -211,7 +211,7 @@ TEST_P(Golden, TenStepsOfTraining) {
   Optimizer optimizer(c.parameters.specs(), adamw);
   ModelWeights weights =
       ModelWeights::for_training(c.parameters, c.config(), DType::kF32, c.device);
-  BackwardWeights backward(c.config(), DType::kF32);
+  BackwardWeights backward(c.config(), float_format(DType::kF32));
   const std::unique_ptr<Objective> objective = objective_of(c.json["objective"], c.config().loops);
   const auto steps = static_cast<int64_t>(c.json["steps"].size());
   int64_t step = 0;

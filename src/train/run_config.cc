@@ -110,11 +110,6 @@ void Reader::adapter(AdapterSettings& settings) {
   walk_adapter(*this, settings);
   const Status targets = check_targets(settings.targets);
   if (!targets.ok()) table_->fail(fmt::format("lora.targets: {}", targets.message()));
-  bool per_loop = false;
-  table_->read("per_loop", per_loop);
-  if (per_loop) {
-    table_->fail("lora.per_loop is true; expected false: all loops share one adapter");
-  }
 }
 
 void Reader::sources(const char* key, std::vector<RunConfig::DataSource>& sources) {

@@ -48,6 +48,7 @@ void walk_adapter(Walker& w, Settings& s) {
   w.value("alpha", s.alpha, -kMaxAdapterAlpha, kMaxAdapterAlpha);
   w.value("dropout", s.dropout, 0, 1 - 1e-6);
   w.value("targets", s.targets);
+  w.value("per_loop", s.per_loop);
 }
 
 template <typename Walker, typename Config>
@@ -112,6 +113,7 @@ void walk_run_config(Walker& w, Config& c) {
 
   w.table("compute");
   w.name("dtype", c.compute.dtype, kComputeTypeNames);
+  w.name("frozen", c.compute.frozen, kFrozenMatricesNames);
   w.name("memory", c.compute.memory, kMemoryPolicyNames);
   w.value("threads", c.compute.threads, 0, 1024);
   w.name("save_dtype", c.compute.save_dtype, kComputeTypeNames);

@@ -83,7 +83,8 @@ Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options) {
   plan.sequences = trainer->run_.batch.sequences;
   const Result<MachineMemory> memory = machine_memory();
   plan.usable_bytes = memory.ok() ? memory.value().usable() : 0;
-  plan.choices = memory_choices(trainer->run_, trainer->model(), plan.usable_bytes);
+  plan.choices = memory_choices(trainer->run_, trainer->model(), trainer->start_.format(),
+                                plan.usable_bytes);
   return plan;
 }
 
@@ -114,14 +115,15 @@ Status Trainer::prepare_model() {
   const TrunkShape shape = trunk_shape(run_, model(), objective_->trains_trunk());
   if (run_.lora.any()) {
     initialize_adapter(run_.run.seed, *trained_);
-    adapter_.emplace(model(), run_.lora, shape.rows);
+    adapter_.emplace(model(), run_adapter(run_, model()), AdapterUse::kTraining);
   } else {
     LOOPLM_RETURN_IF_ERROR(start_.fill(*trained_));
   }
   const TensorSource frozen = all ? trained_->source() : start_.tensors();
-  LOOPLM_ASSIGN_OR_RETURN(weights_, ModelWeights::for_training(*trained_, frozen, model(),
-                                                               run_.compute.dtype, *device_));
-  if (objective_->trains_trunk()) backward_weights_.emplace(model(), run_.compute.dtype);
+  const MatrixFormat format = run_format(run_, *objective_, start_.format());
+  LOOPLM_ASSIGN_OR_RETURN(
+      weights_, ModelWeights::for_training(*trained_, frozen, model(), format, *device_));
+  if (objective_->trains_trunk()) backward_weights_.emplace(model(), format);
   if (all) {
     start_.drop_tensors();
   } else {
@@ -243,7 +245,7 @@ TrainStart Trainer::describe() const {
                               isa_name(device_->kernels().isa));
   start.peak_flops = peak_->flops();
   start.notes = notes_;
-  const MemoryPlan plan = training_memory(run_, model());
+  const MemoryPlan plan = training_memory(run_, model(), start_.format());
   for (const MemoryItem& item : plan.items()) {
     start.memory.push_back({item.name, item.bytes, item.note});
   }
@@ -433,7 +435,9 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
 }
 
 Status Trainer::save_model(const std::string& directory) const {
-  if (run_.lora.any()) return save_adapter(directory, run_.lora, *trained_, run_.model.from);
+  if (run_.lora.any()) {
+    return save_adapter(directory, run_adapter(run_, model()), *trained_, run_.model.from);
+  }
   SaveOptions options;
   options.dtype = run_.compute.save_dtype;
   options.companions_from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;

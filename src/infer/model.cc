@@ -140,8 +140,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   if (beside) {
     parts.adapter.emplace(source.config, beside->settings, AdapterUse::kForwardOnly);
     parts.adapter->repack(beside->values, *parts.device);
-    parts.runner =
-        std::make_unique<PassRunner>(parts.weights, *parts.device, &*parts.adapter);
+    parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device, &*parts.adapter);
   }
   return model;
 }

@@ -1,4 +1,5 @@
-// Products with widened integers are those with the floats that the integers stand for, bit for bit.
+// Products with widened integers are those with the floats that the integers stand for, bit for
+// bit.
 #include <array>
 
 #include <gtest/gtest.h>
@@ -74,7 +75,8 @@ INSTANTIATE_TEST_SUITE_P(Sizes, WidenedTest,
                          testing::Combine(testing::Values(Quant::kInt8, Quant::kInt4),
                                           testing::Values(DType::kF32, DType::kBf16),
                                           testing::Values(Size{1, 64, 32}, Size{5, 77, 45},
-                                                          Size{40, 128, 200}, Size{2, 20000, 450})));
+                                                          Size{40, 128, 200},
+                                                          Size{2, 20000, 450})));
 
 }  // namespace
 }  // namespace looplm

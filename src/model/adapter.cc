@@ -80,9 +80,8 @@ std::vector<ParameterSpec> adapter_specs(const ModelConfig& config,
   for (int64_t copy = 0; copy < settings.copies(config); ++copy) {
     const std::optional<int64_t> loop = settings.per_loop ? std::optional(copy) : std::nullopt;
     for (const ParameterSpec& m : matrices) {
-      specs.push_back({adapter_down_name(m.name, loop),
-                       {settings.rank, m.shape[1]},
-                       ParameterRole::kLinear});
+      specs.push_back(
+          {adapter_down_name(m.name, loop), {settings.rank, m.shape[1]}, ParameterRole::kLinear});
       specs.push_back(
           {adapter_up_name(m.name, loop), {m.shape[0], settings.rank}, ParameterRole::kLinear});
     }
@@ -158,7 +157,8 @@ Result<AdaptedTensors> AdaptedTensors::create(const Checkpoint& checkpoint, cons
     if (!adapter.values.contains(adapter_down_name(spec.name))) continue;
     if (from.dtype == DType::kU8) {
       return unsupported(fmt::format(
-          "'{}' holds '{}' in small integers, which cannot take an adapter; merge it into the model "
+          "'{}' holds '{}' in small integers, which cannot take an adapter; merge it into the "
+          "model "
           "that this was quantised from, and quantise afterwards, or run it beside with --lora",
           checkpoint.directory, spec.name));
     }

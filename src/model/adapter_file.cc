@@ -23,9 +23,16 @@ bool is_adapter_file(const std::string& name) {
 }
 
 // Keys of PEFT that ask for more than a product with B A. Absent, null, false and empty say no.
-constexpr std::array<const char*, 8> kUnknownVariants = {
-    "use_rslora",   "use_dora",      "fan_in_fan_out",      "modules_to_save",
-    "rank_pattern", "alpha_pattern", "layers_to_transform", "exclude_modules"};
+constexpr std::array<const char*, 18> kUnknownVariants = {
+    "use_rslora",          "use_dora",
+    "use_qalora",          "use_bdlora",
+    "lora_bias",           "fan_in_fan_out",
+    "modules_to_save",     "rank_pattern",
+    "kasa_config",         "alpha_pattern",
+    "layers_to_transform", "exclude_modules",
+    "arrow_config",        "target_parameters",
+    "layer_replication",   "trainable_token_indices",
+    "monteclora_config",   "alora_invocation_tokens"};
 
 Status check_variant(const Json& json) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(json, "peft_type", ""));

@@ -138,7 +138,8 @@ TEST_F(AdapterTest, BadConfigurationsAreNamed) {
       {"\"v_proj\"", "\"up_proj\"", "there twice"},
       {"\"LORA\"", "\"IA3\"", "IA3"},
       {"\"bias\": \"none\"", "\"bias\": \"all\"", "'bias' is 'all'"},
-      {"\"inference_mode\": true", "\"use_dora\": true", "'use_dora' is true"}};
+      {"\"inference_mode\": true", "\"use_dora\": true", "'use_dora' is true"},
+      {"\"inference_mode\": true", "\"target_parameters\": [\"x\"]", "'target_parameters'"}};
   for (const auto& [from, to, says] : cases) {
     ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
     change(from, to);

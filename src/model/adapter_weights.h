@@ -46,8 +46,8 @@ class AdapterWeights {
   // place and of the element's row and column. Recomputed blocks so drop the same ones.
   void set_dropout(std::optional<uint64_t> key) { dropout_key_ = key; }
 
-  // y (rows, out) += scale * drop(x) A^T B^T. x is (rows, in). A row's result does not depend on the
-  // others.
+  // y (rows, out) += scale * drop(x) A^T B^T. x is (rows, in). A row's result does not depend on
+  // the others.
   void forward(const AdapterPlace& place, const float* x, int64_t rows, float* y, int64_t y_stride,
                Device& device);
   // From dy, the gradient of y: adds to the gradients of A and B, and to dx (rows, in).

@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
+#include "model/adapter.h"
 #include "model/checkpoint.h"
 #include "support/status_matchers.h"
 #include "train/batch.h"
@@ -126,6 +127,43 @@ TEST_P(Golden, StatesLogitsAndGatesOfEveryLoop) {
         EXPECT_LE(relative_error(z, {&gates[loop * z.size()], z.size()}), 1e-5);
       }
     }
+  }
+}
+
+// peft's adapter and what peft computes with it: added to the matrices, and beside them.
+TEST_P(Golden, AnAdapterOfPeft) {
+  GoldenCase c("llama", kernels());
+  const Batch batch = batch_of(c.json);
+  Result<Adapter> adapter = read_adapter(golden("adapter"), c.config());
+  ASSERT_OK(adapter);
+  const std::vector<float> expected = tensor(
+      std::move(Safetensors::open(golden("adapter/expected.safetensors")).value()), "logits");
+  const auto rows = batch.rows();
+  TrunkShape shape = c.shape(batch);
+  shape.backward = false;
+  Result<AdaptedTensors> merged = AdaptedTensors::create(c.checkpoint, *adapter, c.device.pool());
+  ASSERT_OK(merged);
+  AdapterWeights apart(c.config(), adapter->settings, AdapterUse::kForwardOnly);
+  apart.repack(adapter->values, c.device);
+  const ParameterSet none(std::vector<ParameterSpec>{});
+  for (const bool beside : {false, true}) {
+    const TensorSource source = beside ? c.parameters.source() : merged->source();
+    const ModelWeights weights =
+        std::move(ModelWeights::for_training(none, source, c.config(), float_format(DType::kF32),
+                                             c.device))
+            .value();
+    Trunk trunk(c.config(), shape, beside ? &apart : nullptr);
+    trunk.forward(weights, batch.ids, std::vector<int64_t>{0, rows}, c.device);
+    std::vector<float> logits(static_cast<size_t>(rows * c.config().vocab_size));
+    MatmulParams head;
+    head.a = trunk.state(0);
+    head.a_row_stride = c.config().hidden_size;
+    head.rows = rows;
+    head.b = &weights.head();
+    head.c = logits.data();
+    head.c_row_stride = c.config().vocab_size;
+    matmul(head, c.device);
+    EXPECT_LE(relative_error(logits, expected), 1e-5) << (beside ? "beside" : "merged");
   }
 }
 

@@ -190,6 +190,14 @@ Status check_together(const RunConfig& c) {
         fmt::format("batch.sequences is {}; with sequences of {} that is too much",
                     c.batch.sequences, c.data.sequence_length));
   }
+  if ((c.run.patience > 0 || c.run.keep_best) &&
+      (c.data.validation.empty() || c.run.validate_every == 0)) {
+    return invalid_argument(
+        fmt::format("{}, which looks at the validation loss; expected data.validation and "
+                    "run.validate_every beside it",
+                    c.run.patience > 0 ? fmt::format("run.patience is {}", c.run.patience)
+                                       : "run.keep_best is true"));
+  }
   return c.model.from.empty() ? validate(c.model.config).with_context("model") : Status();
 }
 

@@ -74,6 +74,8 @@ struct RunConfig {
     int64_t validate_batches = 0;  // 0: the whole validation set
     int64_t checkpoint_every = 0;  // 0: only at the end
     int64_t keep = 2;              // checkpoints to keep
+    bool keep_best = false;        // the model of the lowest validation loss, in OUT/best
+    int64_t patience = 0;  // validations in a row without a lower loss that end the run; 0: none do
     bool operator==(const Run&) const = default;
   };
   struct Compute {

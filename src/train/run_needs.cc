@@ -3,7 +3,6 @@
 #include <functional>
 #include <memory>
 
-
 namespace looplm {
 namespace {
 
@@ -55,7 +54,8 @@ TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool back
           .loops = run_loops(run, model),
           .max_document = run.data.sequence_length,
           .policy = run.compute.memory,
-          .backward = backward};
+          .backward = backward,
+          .backward_loops = run.objective.backprop_loops};
 }
 
 int64_t count_of(const std::vector<ParameterSpec>& specs) {
@@ -64,7 +64,7 @@ int64_t count_of(const std::vector<ParameterSpec>& specs) {
   return count;
 }
 
-bool trains_all(const RunConfig& run, const Objective& objective) {
+bool trains_matrices(const RunConfig& run, const Objective& objective) {
   return objective.trains_trunk() && !run.lora.any();
 }
 
@@ -72,15 +72,15 @@ std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelC
                                               const Objective& objective) {
   if (run.lora.any()) return adapter_specs(model, run_adapter(run, model));
   std::vector<ParameterSpec> specs = parameter_specs(model);
-  if (!objective.trains_trunk()) {
-    std::erase_if(specs, [](const ParameterSpec& spec) { return !is_gate(spec); });
-  }
+  std::erase_if(specs, [&](const ParameterSpec& spec) {
+    return is_gate(spec) ? !objective.trains_gate() : !objective.trains_trunk();
+  });
   return specs;
 }
 
 MatrixFormat run_format(const RunConfig& run, const Objective& objective,
                         const MatrixFormat& stored) {
-  if (trains_all(run, objective)) return float_format(run.compute.dtype);
+  if (trains_matrices(run, objective)) return float_format(run.compute.dtype);
   MatrixFormat format = stored;
   if (run.compute.frozen == FrozenMatrices::kInt8) format = quantized_format(Quant::kInt8);
   if (run.compute.frozen == FrozenMatrices::kInt4) format = quantized_format(Quant::kInt4);
@@ -98,7 +98,7 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
   plan.add("trained parameters", set, "fp32");
   plan.add("gradients", set, "fp32");
   plan.add("optimiser moments", 2 * set, "fp32");
-  if (!trains_all(run, *objective)) {
+  if (!trains_matrices(run, *objective)) {
     uint64_t vectors = 0;
     for (const ParameterSpec& spec : parameter_specs(model)) {
       if (spec.role == ParameterRole::kNorm || (run.lora.any() && is_gate(spec)))
@@ -113,9 +113,9 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
   const uint64_t backward =
       objective->trains_trunk() ? BackwardWeights::planned_bytes(model, format) : 0;
   plan.add("packed weights", forward + backward,
-           backward > 0                  ? "forward and backward"
+           backward > 0                ? "forward and backward"
            : objective->trains_trunk() ? "both ways"
-                                         : "forward");
+                                       : "forward");
   if (format.blocks != BlockQuants{} || format.head != Quant::kNone) {
     plan.add("widened weights", kWidenedBytes, "some of a matrix at a time");
   }
@@ -160,7 +160,7 @@ double step_flops(const RunConfig& run, const ModelConfig& model,
   const int64_t loops = run_loops(run, model);
   const std::unique_ptr<Objective> objective = make_objective(run.objective, loops);
   // Backward costs two forwards, or the inputs' half of that where the weights are frozen.
-  const double passes = trains_all(run, *objective) ? 3 : objective->trains_trunk() ? 2 : 1;
+  const double passes = trains_matrices(run, *objective) ? 3 : objective->trains_trunk() ? 2 : 1;
   return passes * rows *
          forward_flops_per_row(model, loops, loops - objective->first_loop(loops),
                                squares / rows / 2);

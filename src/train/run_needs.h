@@ -24,8 +24,8 @@ TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool back
 // A run's adapter; with per_loop it has as many as the run has loops.
 AdapterSettings run_adapter(const RunConfig& run, const ModelConfig& model);
 
-// Whether a run changes every weight of its model, and not the gate or an adapter alone.
-bool trains_all(const RunConfig& run, const Objective& objective);
+// Whether a run changes its model's matrices, and not the gate or an adapter alone.
+bool trains_matrices(const RunConfig& run, const Objective& objective);
 // The parameters that a run trains: the adapter's, or the objective's in the order of
 // parameter_specs.
 std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelConfig& model,

@@ -124,7 +124,7 @@ answer() { "$looplm" run "$@" --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q |
 answer model --lora own/model >with.own || fail "run with an adapter for each loop"
 cmp -s with.model with.own && fail "adapters of the loops change nothing"
 refuses "merge of adapters of loops" "cannot be merged" "$looplm" merge model --lora own/model --out merged2
-"$looplm" quantize model --dtype int8 --out model8 >/dev/null || fail "quantize"
+"$looplm" quantize model --to int8 --out model8 >/dev/null || fail "quantize"
 "$looplm" train lora.toml --set 'model.from="model8"' --set 'run.out="lora8"' --set optimizer.learning_rate=0.05 >/dev/null ||
   fail "train an adapter beside int8"
 answer model8 >with.int8 && answer model8 --lora lora8/model >with.lora8 || fail "run int8 with an adapter"

@@ -10,6 +10,10 @@ install(FILES models/recipe/held-out.jsonl DESTINATION ${data}/models/recipe COM
 install(FILES packaging/completion.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
         RENAME looplm COMPONENT program)
 install(FILES packaging/looplm.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
+# Not started by itself: systemctl enable --now looplm.
+install(FILES packaging/looplm.service DESTINATION lib/systemd/system COMPONENT program)
+install(FILES packaging/looplm.default packaging/haproxy.cfg packaging/grafana.json packaging/Containerfile
+        DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT program)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT program)
 if(LOOPLM_EXPERIMENTS)
   install(TARGETS looplm-experiment COMPONENT experiment OPTIONAL)

@@ -139,10 +139,10 @@ void add_bench_speculate(Program& program, Command& bench) {
   command->add_option("--prompt-count", options->prompt_count, "Prompts to run")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  command->add_option("--tokens", options->tokens, "Tokens per prompt at most")
+  command->add_option("--tokens", options->tokens, "Maximum number of tokens per prompt")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  command->add_flag("--ignore-eos", options->ignore_eos, "Go on past the model's end of text");
+  command->add_flag("--ignore-eos", options->ignore_eos, "Continue past the model's end of text");
   command->add_option("--replay-on", options->replay_on,
                       "Also time this model with the agreement of DIR's loops in place of its own");
   program.on(command, [options] { return bench_speculate(*options); });

@@ -7,11 +7,13 @@
 namespace looplm::cli {
 
 void add_run_command(Program& program);
+void add_chat_command(Program& program);
 void add_serve_command(Program& program);
 void add_trace_command(Program& program);
 void add_info_command(Program& program);
 void add_init_command(Program& program);
 void add_quantize_command(Program& program);
+void add_merge_command(Program& program);
 void add_compare_command(Program& program);
 void add_data_command(Program& program);
 void add_tokenizer_command(Program& program);

@@ -150,10 +150,8 @@ Status compare(const CompareOptions& o) {
 void add_compare_command(Program& program) {
   auto options = std::make_shared<CompareOptions>();
   Command* command = program.app().add_subcommand(
-      "compare", "What weight formats lose against f32: divergence and perplexity after each loop");
-  command->add_option(
-      "DIR", options->directory,
-      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+      "compare", "Compare weight formats with f32: divergence and perplexity after each loop");
+  add_model_argument(*command, options->directory);
   command->add_option("--reference", options->reference,
                       "Model to compare with, in f32 (default: DIR itself)");
   command->add_option("--text", options->text, "Text to measure on (default: random ids)");
@@ -172,7 +170,7 @@ void add_compare_command(Program& program) {
   command->add_option("--tokens", options->tokens, "Tokens per sample")
       ->check(range(int64_t{2}, int64_t{1} << 20))
       ->capture_default_str();
-  command->add_option("--samples", options->samples, "Samples at most")
+  command->add_option("--samples", options->samples, "Maximum number of samples")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads (0: all processors)")

@@ -12,6 +12,7 @@
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
 #include "model/tokenizer_files.h"
+#include "serve/chat_model.h"
 #include "tensor/memory_plan.h"
 #include "train/shard_builder.h"
 #include "train/token_shard.h"
@@ -56,6 +57,8 @@ Status build(const BuildOptions& options) {
                    : options.split == "file" ? TextSplit::kFile
                                              : TextSplit::kParagraph;
   LOOPLM_ASSIGN_OR_RETURN(settings.end_token, end_token(options, *tokenizer));
+  const Result<ChatTemplate> chat = load_chat_template(options.tokenizer, *tokenizer);
+  settings.chat = &chat;
   if (options.held_out.empty() != (settings.hold_out_every == 0)) {
     return invalid_argument("--held-out and --hold-out-every go together");
   }
@@ -170,11 +173,11 @@ Status arithmetic(ArithmeticFileOptions options) {
 
 void add_build(Program& program, Command& data) {
   auto o = std::make_shared<BuildOptions>();
-  Command* command = data.add_subcommand("build", "Make token shards from text");
+  Command* command = data.add_subcommand("build", "Build token shards from text");
   command
       ->add_option("files", o->files,
                    "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
-                   "(read, not learnt) and 'completion'")
+                   "(read, not learnt) and 'completion', or chats: 'messages' or 'conversations'")
       ->required();
   command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
@@ -190,12 +193,12 @@ void add_build(Program& program, Command& data) {
                     "Leave out and count documents that cannot be read (default: an error)");
   command
       ->add_option("--shard-tokens", o->build.shard_tokens,
-                   "Begin a new shard after so many tokens (0: one shard)")
+                   "Start a new shard after this many tokens (0: one shard)")
       ->check(range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   command
       ->add_option("--hold-out-every", o->build.hold_out_every,
-                   "Put every n-th document into the --held-out shard (0: none)")
+                   "Put every n-th document in the --held-out shard (0: none)")
       ->check(range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   command->add_option("--held-out", o->held_out, "Shard of held-out documents");
@@ -208,7 +211,7 @@ void add_build(Program& program, Command& data) {
 
 void add_show(Program& program, Command& data) {
   auto o = std::make_shared<ShowOptions>();
-  Command* command = data.add_subcommand("show", "Check a token shard and print documents of it");
+  Command* command = data.add_subcommand("show", "Check a token shard and print documents from it");
   command->add_option("shard", o->shard, "A shard")->required();
   command->add_option("--tokenizer", o->tokenizer,
                       "Show text by the tokenizer of this model directory or GGUF file");
@@ -245,7 +248,7 @@ void add_arithmetic(Program& program, Command& data) {
 }  // namespace
 
 void add_data_command(Program& program) {
-  Command* data = program.app().add_subcommand("data", "Make and look at training data");
+  Command* data = program.app().add_subcommand("data", "Build and inspect training data");
   data->require_subcommand();
   add_build(program, *data);
   add_show(program, *data);

@@ -18,9 +18,7 @@ void add_eval_command(Program& program) {
   Command* command = program.app().add_subcommand(
       "eval",
       "Measure a model after every loop and under exit rules: on tasks, or the loss on a file");
-  command->add_option(
-      "DIR", o->model.directory,
-      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(*command, o->model.directory);
   Option* tasks = command->add_option("TASK", o->tasks,
                                       "Names of shipped tasks, or .yaml files "
                                       "(docs/evaluation.md)");

@@ -7,11 +7,13 @@ int main(int argc, char** argv) {
       {.name = "looplm", .about = "Runs, trains and studies looped language models."}, argc, argv,
       [](Program& program) {
         add_run_command(program);
+        add_chat_command(program);
         add_serve_command(program);
         add_trace_command(program);
         add_info_command(program);
         add_init_command(program);
         add_quantize_command(program);
+        add_merge_command(program);
         add_compare_command(program);
         add_data_command(program);
         add_tokenizer_command(program);

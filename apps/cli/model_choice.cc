@@ -13,12 +13,18 @@ ModelOptions ModelChoice::options() const {
   ModelOptions o;
   o.threads = threads;
   o.gate_file = gate_file;
+  o.adapter = adapter;
   if (dtype == "f32") o.weights = WeightType::kF32;
   if (dtype == "bf16") o.weights = WeightType::kBf16;
   if (dtype == "int8") o.weights = WeightType::kInt8;
   if (dtype == "int4") o.weights = WeightType::kInt4;
   o.kv = kv_type_from_name(kv_type).value();
   return o;
+}
+
+void add_model_argument(Command& command, std::string& directory, const char* name) {
+  command.add_option(name, directory,
+                     "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
 }
 
 void add_weight_options(Command& command, ModelChoice& choice) {
@@ -45,6 +51,9 @@ void add_weight_options(Command& command, ModelChoice& choice) {
                   "Safetensors with the exit gate of a GGUF model (default: "
                   "NAME.gate.safetensors beside NAME.gguf, if there)")
       ->environment("LOOPLM_GATE");
+  command.add_option("--lora", choice.adapter,
+                     "Directory of an adapter (adapter_config.json and adapter_model.safetensors) "
+                     "to add to the model's matrices");
 }
 
 Result<std::string> locate_model(const std::string& given) {

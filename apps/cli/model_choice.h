@@ -17,11 +17,14 @@ struct ModelChoice {
   std::string kv_type = "bf16";
   int threads = 0;
   std::string gate_file;
+  std::string adapter;
 
   ModelOptions options() const;
 };
 
-// --dtype, --threads and --gate.
+// The model as a positional argument, for locate_model.
+void add_model_argument(Command& command, std::string& directory, const char* name = "DIR");
+// --dtype, --threads, --gate and --lora.
 void add_weight_options(Command& command, ModelChoice& choice);
 
 // `given` if not empty, else $LOOPLM_MODEL, else the bundled model, wherever project_places has it.

@@ -74,11 +74,9 @@ Status quantize(const QuantizeOptions& o) {
 
 void add_quantize_command(Program& program) {
   auto options = std::make_shared<QuantizeOptions>();
-  Command* command = program.app().add_subcommand(
-      "quantize", "Write a model with matrices in int8 or int4, which loads as such");
-  command->add_option(
-      "DIR", options->directory,
-      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  Command* command =
+      program.app().add_subcommand("quantize", "Convert a model's weights to int8 or int4");
+  add_model_argument(*command, options->directory);
   command
       ->add_option("--to", options->to,
                    "Blocks' matrices: int8 (a scale per row) or int4 (a scale and minimum per 64 "

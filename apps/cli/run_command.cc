@@ -1,7 +1,5 @@
 // looplm run: text from a model, as it comes.
-#include <atomic>
 #include <charconv>
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <map>
@@ -13,6 +11,7 @@
 
 #include "looplm/generate.h"
 
+#include "cli/catch_interrupt.h"
 #include "cli/commands.h"
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
@@ -196,28 +195,6 @@ void print_statistics(const Generation& g, double peak_read) {
   fmt::print(stderr, "{}; KV {}\n", line, bytes_text(s.kv_bytes));
 }
 
-std::atomic<bool> interrupted{false};
-
-// The first interrupt ends the request in progress, a second one the program.
-class CatchInterrupt {
- public:
-  CatchInterrupt() {
-    interrupted = false;
-    previous_ = std::signal(SIGINT, [](int signal) {
-      if (interrupted.exchange(true)) {
-        std::signal(signal, SIG_DFL);
-        std::raise(signal);
-      }
-    });
-  }
-  ~CatchInterrupt() { std::signal(SIGINT, previous_); }
-  CatchInterrupt(const CatchInterrupt&) = delete;
-  CatchInterrupt& operator=(const CatchInterrupt&) = delete;
-
- private:
-  void (*previous_)(int);
-};
-
 void write_out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 // A disk that is full, say.
@@ -265,7 +242,7 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
       std::fflush(stdout);
     }
     first = false;
-    return !interrupted.load();
+    return !CatchInterrupt::interrupted();
   };
 
   const CatchInterrupt guard;
@@ -331,8 +308,7 @@ Status run(const RunOptions& options) {
 }
 
 void add_model_options(Command& command, RunOptions& o) {
-  command.add_option("DIR", o.model.directory,
-                     "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(command, o.model.directory);
   command.add_option("-p,--prompt", o.prompt,
                      "Text to continue; without it, each line of standard input is a request");
   command.add_option("--ids", o.ids, "Token ids to continue, such as 1,2,3; needs no tokenizer");
@@ -342,13 +318,14 @@ void add_model_options(Command& command, RunOptions& o) {
 void add_loop_options(Command& command, RunOptions& o) {
   const std::string group = "Loops";
   command
-      .add_option("--exit", o.exit,
-                  "When a token has looped enough: fixed (all loops), q (the gate's exit "
-                  "probabilities sum to the threshold; 0.5, or the config's), difference (the "
-                  "state moves less; 1), relative (by less than this share; 0.1), margin (best "
-                  "minus second probability; 0.5), entropy (at most so many nats; 1). The number "
-                  "is the threshold when none is given. Default: q if the config recommends a "
-                  "threshold, else fixed")
+      .add_option(
+          "--exit", o.exit,
+          "When to stop looping on a token: fixed (after all loops), q (when the gate's exit "
+          "probabilities add up to the threshold; 0.5, or the config's), difference (when "
+          "a loop moves the state by less; 1), relative (by less than this share of it; "
+          "0.1), margin (when the best probability leads the second by as much; 0.5), "
+          "entropy (when it falls to this many nats; 1). The number is the default "
+          "threshold. Default rule: q if the config recommends a threshold, else fixed")
       ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
                       "RULE"))
       ->group(group);
@@ -359,7 +336,7 @@ void add_loop_options(Command& command, RunOptions& o) {
       ->group(group);
   command
       .add_option("--loops", o.generate.exit.max_loops,
-                  "Loops to run at most (0: as many as the model was trained for)")
+                  "Maximum number of loops (0: as many as the model was trained for)")
       ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str()
       ->group(group);
@@ -390,10 +367,9 @@ void add_loop_options(Command& command, RunOptions& o) {
   command
       .add_option(
           "--speculate", o.speculate,
-          "Go on from a token before its last loop has confirmed it, and take it back if a "
-          "loop disagrees; the text stays the same. When to: loop:N (after loop N), q:THRESHOLD "
-          "(the gate's exit probabilities), margin:THRESHOLD (best minus second "
-          "probability). Numbers when none is given: 1, 0.3, 0.3")
+          "Start the next token early, and take it back if a later loop disagrees. The text stays "
+          "the same. When to start: loop:N (after loop N; 1), q:THRESHOLD (by the gate's exit "
+          "probabilities; 0.3), margin:THRESHOLD (by the lead of the best probability; 0.3)")
       ->group(group);
   command
       .add_flag("--show-loops", o.show_loops,
@@ -423,20 +399,21 @@ void add_sampling_options(Command& command, SamplingOptions& s) {
 
 void add_output_options(Command& command, RunOptions& o) {
   command
-      .add_option("-n,--max-tokens", o.max_tokens,
-                  fmt::format("Tokens to generate at most (default: {}, or what fits the model)",
-                              kDefaultTokens))
+      .add_option(
+          "-n,--max-tokens", o.max_tokens,
+          fmt::format("Maximum number of tokens to generate (default: {}, or what fits the model)",
+                      kDefaultTokens))
       ->check(range(int64_t{0}, kMaxPositions));
   // One value per mention: a text may hold commas and spaces, and DIR may follow.
-  command.add_option("--stop", o.generate.stop_strings, "Stop before this text; may be repeated")
+  command.add_option("--stop", o.generate.stop_strings, "Stop before this text; repeatable")
       ->allow_extra_args(false);
-  command.add_option("--stop-id", o.stop_ids, "Stop at this token id; a list, or repeated")
+  command.add_option("--stop-id", o.stop_ids, "Stop at these token ids, with commas; repeatable")
       ->allow_extra_args(false);
   command
       .add_option("--logit-bias", o.logit_bias, "ID=VALUE: added to a token's logit; repeatable")
       ->allow_extra_args(false)
       ->group("Sampling");
-  command.add_flag("--ignore-eos", o.generate.ignore_eos, "Go on past the model's end of text");
+  command.add_flag("--ignore-eos", o.generate.ignore_eos, "Continue past the model's end of text");
   command.add_flag("--json", o.json,
                    "Print one JSON object per request: ids, loops, log_probabilities, text, "
                    "finish_reason, statistics");

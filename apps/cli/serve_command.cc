@@ -26,6 +26,7 @@ namespace {
 struct ServeCommandOptions {
   ModelChoice model;
   std::string name;
+  std::vector<std::string> more;
   std::string host = "127.0.0.1";
   int64_t port = 8080;
   std::string api_key_file;
@@ -112,17 +113,58 @@ std::chrono::milliseconds milliseconds_of(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
 }
 
-// Without a word about it, three quarters of what is free once the model is loaded, so that many
-// long requests wait instead of ending the process.
-uint64_t kv_bytes(double gib) {
+// For each model's keys and values. Without a word about it, three quarters of what is free once
+// the models are loaded, so that many long requests wait instead of ending the process.
+uint64_t kv_bytes(double gib, size_t models) {
   if (gib > 0) return static_cast<uint64_t>(gib * static_cast<double>(uint64_t{1} << 30));
   const Result<MachineMemory> memory = machine_memory();
-  return memory.ok() ? memory.value().free / 4 * 3 : 0;
+  return memory.ok() ? memory.value().free / 4 * 3 / models : 0;
+}
+
+struct NamedModel {
+  std::string name;
+  std::string path;
+};
+
+// The model of the command line and those of --model NAME=DIR.
+Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
+  std::vector<NamedModel> named;
+  LOOPLM_ASSIGN_OR_RETURN(const std::string first, locate_model(o.model.directory));
+  named.push_back(
+      {o.name.empty() ? std::filesystem::path(first).filename().string() : o.name, first});
+  for (const std::string& text : o.more) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+      return invalid_argument(fmt::format("--model is '{}'; expected NAME=DIR", text));
+    }
+    const std::string name = text.substr(0, equals);
+    for (const NamedModel& other : named) {
+      if (other.name == name) {
+        return invalid_argument(fmt::format("--model: two models are called '{}'", name));
+      }
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(text.substr(equals + 1)));
+    named.push_back({name, path});
+  }
+  return named;
+}
+
+Status add_model(Server& server, const NamedModel& named, Model& model,
+                 const ServeCommandOptions& o, uint64_t kv_bytes) {
+  ServedModelOptions served;
+  served.name = named.name;
+  served.kv_bytes = kv_bytes;
+  LOOPLM_ASSIGN_OR_RETURN(served.speculate, speculation(o.speculate, model.config()));
+  if (const Tokenizer* tokenizer = model.tokenizer()) {
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
+    for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
+    served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  }
+  return server.add(model, served);
 }
 
 Status serve(const ServeCommandOptions& o) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that goes away
-  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
   ServeOptions options;
   options.http.host = o.host;
   options.http.port = static_cast<uint16_t>(o.port);
@@ -134,7 +176,6 @@ Status serve(const ServeCommandOptions& o) {
   options.http.body_timeout = milliseconds_of(o.read_seconds);
   options.http.idle_timeout = milliseconds_of(o.idle_seconds);
   options.http.connection_limit = o.connections;
-  options.model_name = o.name.empty() ? std::filesystem::path(path).filename().string() : o.name;
   LOOPLM_ASSIGN_OR_RETURN(options.api_keys, read_keys(o));
   options.share_prefixes_between_keys = o.share_prefixes;
   options.cors_origins = o.cors;
@@ -153,16 +194,21 @@ Status serve(const ServeCommandOptions& o) {
   }
   raise_descriptor_limit(o.connections);
 
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<NamedModel> named, models_to_serve(o));
+  options.model_name = named[0].name;
+  for (size_t i = 1; i < named.size(); ++i) options.more_models.push_back(named[i].name);
+
+  std::vector<std::unique_ptr<Model>> models;  // outlive the server
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
-  LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(path, o.model.options()));
-  LOOPLM_ASSIGN_OR_RETURN(const SpeculateOptions guess, speculation(o.speculate, model->config()));
-  ServedModelOptions served{.speculate = guess, .chat = nullptr, .kv_bytes = kv_bytes(o.kv_gib)};
-  if (const Tokenizer* tokenizer = model->tokenizer()) {
-    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *tokenizer));
-    for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
-    served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  for (const NamedModel& one : named) {
+    LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(one.path, o.model.options()));
+    models.push_back(std::move(model));
   }
-  LOOPLM_RETURN_IF_ERROR(server->serve(*model, served));
+  for (size_t i = 0; i < models.size(); ++i) {
+    const uint64_t memory = kv_bytes(o.kv_gib, models.size());
+    LOOPLM_RETURN_IF_ERROR(add_model(*server, named[i], *models[i], o, memory));
+  }
+  server->open();
   const bool v6 = o.host.find(':') != std::string::npos;
   say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
                           v6 ? "[" + o.host + "]" : o.host, server->port()));
@@ -182,14 +228,14 @@ void add_serve_command(Program& program) {
   const auto option = [&](const std::string& name, auto& value, const std::string& help) {
     return c->add_option(name, value, help)->environment(variable_of(name));
   };
-  c->add_option("MODEL", o->model.directory,
-                "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(*c, o->model.directory, "MODEL");
   add_weight_options(*c, o->model);
   option("--host", o->host, "Address to listen on; 0.0.0.0 for all")->capture_default_str();
   option("--port", o->port, "Port; 0 picks a free one")
       ->check(range(0, 65535))
       ->capture_default_str();
   option("--name", o->name, "What clients call the model (default: its file's name)");
+  c->add_option("--model", o->more, "Serves another model too: NAME=DIR; may be repeated");
   option("--api-key", o->api_key, "Key that clients must give");
   option("--api-key-file", o->api_key_file, "File with one key per line");
   c->add_flag("--share-prefixes", o->share_prefixes,

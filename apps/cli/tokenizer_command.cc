@@ -173,7 +173,7 @@ Status decode(const CodeOptions& options) {
 void add_train(Program& program, Command& parent) {
   auto o = std::make_shared<VocabularyOptions>();
   Command* command = parent.add_subcommand(
-      "train", "Learn a byte-level BPE vocabulary; the same text gives the same file");
+      "train", "Train a byte-level BPE tokenizer; the same text gives the same file");
   command
       ->add_option("files", o->files,
                    "Text files, or .jsonl files with 'text', 'prompt' and 'completion', or "
@@ -183,7 +183,7 @@ void add_train(Program& program, Command& parent) {
       ->required();
   command
       ->add_option("--vocab-size", o->trainer.vocab_size,
-                   "Tokens, the 256 bytes and the special tokens included")
+                   "Number of tokens, including the 256 bytes and the special tokens")
       ->capture_default_str();
   command
       ->add_option("--min-frequency", o->trainer.min_frequency,
@@ -233,8 +233,8 @@ void add_decode(Program& program, Command& parent) {
 }  // namespace
 
 void add_tokenizer_command(Program& program) {
-  Command* tokenizer =
-      program.app().add_subcommand("tokenizer", "Learn a tokenizer, and use one by hand");
+  Command* tokenizer = program.app().add_subcommand(
+      "tokenizer", "Train a tokenizer, or encode and decode text with one");
   tokenizer->require_subcommand();
   add_train(program, *tokenizer);
   add_encode(program, *tokenizer);

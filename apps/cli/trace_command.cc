@@ -153,9 +153,7 @@ void add_trace_command(Program& program) {
   auto options = std::make_shared<TraceCommandOptions>();
   Command* command = program.app().add_subcommand(
       "trace", "Show what every loop says about every token of a text");
-  command->add_option(
-      "DIR", options->model.directory,
-      "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+  add_model_argument(*command, options->model.directory);
   command->add_option("-p,--prompt", options->prompt, "Text to read");
   command->add_option("--ids", options->ids, "Token ids to read, such as 1,2,3");
   command

@@ -121,10 +121,10 @@ void add_train_command(Program& program) {
   auto options = std::make_shared<TrainOptions>();
   auto plan = std::make_shared<bool>(false);
   Command* command = program.app().add_subcommand(
-      "train", "Train a model as a run file (TOML) says; docs/training.md lists its keys");
+      "train", "Train a model from a run file (TOML); docs/training.md lists its keys");
   command->add_option("RUN.toml", options->run_file, "The run file")->required();
   command->add_flag("--resume", options->resume,
-                    "Go on from the newest checkpoint of the run, bit for bit");
+                    "Resume from the run's newest checkpoint, bit for bit");
   command->add_flag("--plan", *plan,
                     "Show memory, time and what fits, and check model and data, without starting");
   command->add_option(

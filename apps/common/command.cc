@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <fstream>
 #include <new>
 #include <optional>
 #include <system_error>
@@ -63,7 +64,29 @@ Option* Command::add_flag(const std::string& name, bool& value, const std::strin
   return keep(app_.add_flag(name, value, help));
 }
 void Command::read_config(const std::string& name, const std::string& help) {
-  app_.set_config(name, "", help);
+  // CLI11 2.1 reads the file of the program itself alone, not of its commands.
+  const auto path = std::make_shared<std::string>();
+  app_.add_option(name, *path, help);
+  app_.parse_complete_callback([this, path] {
+    if (!path->empty()) apply_config(*path);
+  });
+}
+void Command::apply_config(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw CLI::FileError::Missing(path);
+  for (const CLI::ConfigItem& item : app_.get_config_formatter()->from_config(file)) {
+    if (item.name == "++" || item.name == "--") continue;  // a section begins or ends
+    const bool ours = item.parents.empty() || item.parents == std::vector{app_.get_name()};
+    CLI::Option* option = ours ? app_.get_option_no_throw("--" + item.name) : nullptr;
+    if (option == nullptr) {
+      throw CLI::ValidationError(path, "'" + item.fullname() + "' is no option of " +
+                                           app_.get_name() +
+                                           "; expected lines such as port = 8080");
+    }
+    if (option->count() > 0) continue;  // the command line and the environment come first
+    for (const std::string& input : item.inputs) option->add_result(input);
+    option->run_callback();
+  }
 }
 void Command::require_subcommand() { app_.require_subcommand(1); }
 void Command::take_everything() {

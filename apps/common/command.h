@@ -76,7 +76,8 @@ class Command {
   Option* add_option(const std::string& name, T& value, const std::string& help);
   Option* add_flag(const std::string& name, bool& value, const std::string& help);
   void require_subcommand();
-  // `name` takes a TOML file whose lines stand in for options.
+  // `name` takes a TOML file whose lines stand in for options that neither the command line nor the
+  // environment gives.
   void read_config(const std::string& name, const std::string& help);
   // All that follows the command's name is for another program, --help too.
   void take_everything();
@@ -85,6 +86,7 @@ class Command {
  private:
   friend class Program;
   Option* keep(CLI::Option* option);
+  void apply_config(const std::string& path);
 
   CLI::App& app_;
   std::vector<std::unique_ptr<Option>> options_;

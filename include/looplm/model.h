@@ -38,6 +38,9 @@ struct ModelOptions {
   // Safetensors with the exit gate of a GGUF model, whose converter leaves it out. Empty: the file
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};
+  // A directory with an adapter in PEFT's layout (adapter_config.json, adapter_model.safetensors),
+  // which load() adds to the matrices before they take their type in memory. Empty: none.
+  std::string adapter{};
   // Another model's device(), to run on its threads in turn with it; `threads` is then ignored.
   // Null: a device of its own.
   std::shared_ptr<Device> device{};

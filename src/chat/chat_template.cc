@@ -26,11 +26,11 @@ constexpr std::string_view kChatMl =
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 constexpr std::string_view kPlain =
     "{{ bos_token }}{% for message in messages %}"
-    "{{ message.role | capitalize + ': ' }}"
-    "{% if message.role == 'assistant' %}{% generation %}"
-    "{{ (message.content or '') | trim + '\\n' }}"
-    "{% endgeneration %}{% else %}{{ (message.content or '') | trim + '\\n' }}{% endif %}{% endfor "
-    "%}"
+    "{% if message.role == 'assistant' %}{{ 'Assistant:' }}{% generation %}"
+    "{{ ' ' + (message.content or '') | trim + '\\n' }}{% endgeneration %}"
+    "{% else %}{{ message.role | capitalize + ': ' + (message.content or '') | trim + '\\n' }}{% "
+    "endif %}"
+    "{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kReasoningTags = {

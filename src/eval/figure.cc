@@ -215,6 +215,17 @@ Result<std::string> run_gnuplot(const std::string& argument) {
 
 }  // namespace
 
+Figure figure_of(std::string name, std::string title, std::string x_label, std::string y_label,
+                 std::optional<std::pair<double, double>> y_range) {
+  Figure figure;
+  figure.name = std::move(name);
+  figure.title = std::move(title);
+  figure.x_label = std::move(x_label);
+  figure.y_label = std::move(y_label);
+  figure.y_range = y_range;
+  return figure;
+}
+
 std::string gnuplot_script(const Figure& f, const std::string& terminal,
                            const std::string& output) {
   std::string script;

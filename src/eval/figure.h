@@ -23,6 +23,11 @@ struct Series {
   Style style = Style::kLinePoints;
 };
 
+inline Series series_of(std::string name, std::vector<double> x, std::vector<double> y,
+                        Series::Style style = Series::Style::kLinePoints) {
+  return {std::move(name), std::move(x), std::move(y), {}, {}, style};
+}
+
 // A marked place on the x axis.
 struct Marker {
   double x = 0;
@@ -50,6 +55,11 @@ struct Figure {
   // Of the heat map's colours, as {0, 1} of shares; none: from the least to the greatest cell.
   std::optional<std::pair<double, double>> cell_range;
 };
+
+// One without series yet. Without a range, what is shown and a small margin.
+Figure figure_of(std::string name, std::string title, std::string x_label = "",
+                 std::string y_label = "",
+                 std::optional<std::pair<double, double>> y_range = std::nullopt);
 
 // The program that gnuplot runs to write `output` in a terminal ("svg" or "png"). A pure function
 // of the figure.

@@ -1,5 +1,6 @@
 #include "looplm/model.h"
 
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -8,6 +9,7 @@
 
 #include "infer/parts.h"
 #include "infer/weight_format.h"
+#include "model/adapter.h"
 #include "model/checkpoint.h"
 #include "model/end_of_text.h"
 #include "model/quantized_checkpoint.h"
@@ -115,6 +117,12 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   ModelSource source;
   source.config = checkpoint.config;
   source.tensors = checkpoint_source(checkpoint);
+  std::optional<AdaptedTensors> adapted;
+  if (!options.adapter.empty()) {
+    LOOPLM_ASSIGN_OR_RETURN(const Adapter adapter, read_adapter(options.adapter, source.config));
+    LOOPLM_ASSIGN_OR_RETURN(adapted, AdaptedTensors::create(checkpoint, adapter, o.device->pool()));
+    source.tensors = adapted->source();
+  }
   LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
   LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
   source.ends_of_text = std::move(ends.ends);

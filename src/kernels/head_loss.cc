@@ -46,6 +46,7 @@ void head_loss_backward(const HeadLossBackwardParams& p, Device& device) {
   states.c_row_stride = f.width;
   matmul(states, device);
 
+  if (p.head_gradient == nullptr) return;
   LinearWeightGradientParams weight;
   weight.dy = f.logits;
   weight.dy_stride = vocabulary;

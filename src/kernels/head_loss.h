@@ -28,7 +28,7 @@ struct HeadLossBackwardParams {
   const PackedMatrix* head_columns =
       nullptr;                     // pack_columns of the head: terms = vocabulary, columns = width
   float* dstates = nullptr;        // (rows, width), overwritten
-  float* head_gradient = nullptr;  // (vocabulary, width) +=
+  float* head_gradient = nullptr;  // (vocabulary, width) +=; null when the head is frozen
 };
 void head_loss_backward(const HeadLossBackwardParams& params, Device& device);
 

@@ -202,8 +202,8 @@ struct GateBackwardParams {
   int64_t rows = 0;
   int64_t width = 0;
   float* dh = nullptr;               // (rows, width) +=; null when the trunk is frozen
-  float* weight_gradient = nullptr;  // (width) +=
-  float* bias_gradient = nullptr;    // (1) +=
+  float* weight_gradient = nullptr;  // (width) +=; null when the gate is frozen
+  float* bias_gradient = nullptr;    // (1) +=; where weight_gradient is
 };
 void gate_backward(const GateBackwardParams& params, Device& device);
 

@@ -197,6 +197,7 @@ void gate_backward(const GateBackwardParams& p, Device& device) {
       if (p.dh != nullptr) k.add_scaled(p.weight, p.dz[r], p.width, p.dh + r * p.width);
     }
   });
+  if (p.weight_gradient == nullptr) return;
   add_partials(partials, pieces, p.width, p.weight_gradient, device);
   double bias = 0;
   for (int64_t r = 0; r < p.rows; ++r) bias += static_cast<double>(p.dz[r]);

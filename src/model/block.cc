@@ -48,7 +48,15 @@ void project(const float* x, int64_t rows, const PackedMatrix& weight, float* y,
 
 void weight_gradient(const float* dy, int64_t out, const float* x, int64_t in, int64_t rows,
                      DType dtype, float* gradient, Device& device) {
+  if (gradient == nullptr) return;
   linear_weight_gradient({dy, out, x, in, rows, out, in, dtype, gradient}, device);
+}
+
+// y += the adapter's product of x.
+void adapt(const BlockAdapter& adapter, AdaptedMatrix matrix, const float* x, int64_t rows,
+           float* y, int64_t y_stride, Device& device) {
+  if (adapter.weights == nullptr) return;
+  adapter.weights->forward({adapter.loop, adapter.layer, matrix}, x, rows, y, y_stride, device);
 }
 
 // x += y, or x += norm(y) with sandwich norms.
@@ -130,7 +138,7 @@ BlockWeightGradients BlockWeightGradients::of(ParameterSet& gradients, const Mod
 
 void block_forward(const ModelConfig& config, const BlockWeights& weights, int64_t layer,
                    const float* x, const BlockActivations& a, BlockAttention& attention, float* out,
-                   Device& device) {
+                   Device& device, const BlockAdapter& adapter) {
   const Widths w(config);
   const int64_t rows = a.rows;
   const auto eps = static_cast<float>(config.rms_norm_eps);
@@ -139,12 +147,18 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
   rms_norm_forward(
       {x, weights.attention_norm, eps, rows, w.hidden, a.attention_input, a.norm_scale(0)}, device);
   project(a.attention_input, rows, weights.qkv, a.qkv, device);
+  float* keys = a.qkv + w.query;
+  float* values = keys + config.kv_size();
+  adapt(adapter, AdaptedMatrix::kQuery, a.attention_input, rows, a.qkv, w.qkv, device);
+  adapt(adapter, AdaptedMatrix::kKey, a.attention_input, rows, keys, w.qkv, device);
+  adapt(adapter, AdaptedMatrix::kValue, a.attention_input, rows, values, w.qkv, device);
   const RotaryTable& rotary = attention.rotary();
   rotary_forward({&rotary, attention.positions(), rows, config.heads + config.kv_heads,
                   config.head_dim, a.qkv, w.qkv},
                  device);
   attention.forward(layer, a.qkv, a.attention, a.attention_log_sum, device);
   project(a.attention, rows, weights.output, a.attention_output, device);
+  adapt(adapter, AdaptedMatrix::kOutput, a.attention, rows, a.attention_output, w.hidden, device);
   if (a.middle != x) std::memcpy(a.middle, x, hidden_bytes);
   add_residual(a.attention_output, weights.attention_output_norm, eps, rows, w.hidden, a.middle,
                a.norm_scale(1), device);
@@ -152,10 +166,14 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
   rms_norm_forward({a.middle, weights.mlp_norm, eps, rows, w.hidden, a.mlp_input, a.norm_scale(2)},
                    device);
   project(a.mlp_input, rows, weights.gate_up, a.gate_up, device);
+  adapt(adapter, AdaptedMatrix::kGate, a.mlp_input, rows, a.gate_up, 2 * w.feed_forward, device);
+  adapt(adapter, AdaptedMatrix::kUp, a.mlp_input, rows, a.gate_up + w.feed_forward,
+        2 * w.feed_forward, device);
   swiglu_forward({a.gate_up, a.gate_up + w.feed_forward, 2 * w.feed_forward, rows, w.feed_forward,
                   a.activated},
                  device);
   project(a.activated, rows, weights.down, a.mlp_output, device);
+  adapt(adapter, AdaptedMatrix::kDown, a.activated, rows, a.mlp_output, w.hidden, device);
   if (out != a.middle) std::memcpy(out, a.middle, hidden_bytes);
   add_residual(a.mlp_output, weights.mlp_output_norm, eps, rows, w.hidden, out, a.norm_scale(3),
                device);
@@ -212,7 +230,7 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
                     const BlockBackwardWeights& backward_weights, const float* x,
                     const BlockActivations& a, const PackedAttention& attention,
                     const BlockGradients& scratch, const BlockWeightGradients& to, float* gradient,
-                    Device& device) {
+                    Device& device, const BlockAdapter& adapter, ParameterSet* adapter_gradients) {
   const Widths w(config);
   const int64_t rows = a.rows;
   const DType dtype = weights.qkv.dtype();
@@ -226,10 +244,18 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
     return scratch.hidden;
   };
 
+  const auto adapter_backward = [&](AdaptedMatrix matrix, const float* input, const float* doutput,
+                                    int64_t stride, float* dinput) {
+    if (adapter.weights == nullptr) return;
+    adapter.weights->backward({adapter.loop, adapter.layer, matrix}, input, rows, doutput, stride,
+                              dinput, *adapter_gradients, device);
+  };
+
   // x'' = x' + [norm] m
   const float* dm =
       through_output_norm(weights.mlp_output_norm, a.mlp_output, 3, to.mlp_output_norm);
   project(dm, rows, backward_weights.down, scratch.activated, device);
+  adapter_backward(AdaptedMatrix::kDown, a.activated, dm, w.hidden, scratch.activated);
   weight_gradient(dm, w.hidden, a.activated, w.feed_forward, rows, dtype, to.down, device);
   swiglu_backward(
       {scratch.activated, a.gate_up, a.gate_up + w.feed_forward, 2 * w.feed_forward, rows,
@@ -238,6 +264,10 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   weight_gradient(scratch.gate_up, 2 * w.feed_forward, a.mlp_input, w.hidden, rows, dtype,
                   to.gate_up, device);
   project(scratch.gate_up, rows, backward_weights.gate_up, scratch.hidden, device);
+  adapter_backward(AdaptedMatrix::kGate, a.mlp_input, scratch.gate_up, 2 * w.feed_forward,
+                   scratch.hidden);
+  adapter_backward(AdaptedMatrix::kUp, a.mlp_input, scratch.gate_up + w.feed_forward,
+                   2 * w.feed_forward, scratch.hidden);
   rms_norm_backward({scratch.hidden, a.middle, weights.mlp_norm, a.norm_scale(2), rows, w.hidden,
                      gradient, true, to.mlp_norm},
                     device);
@@ -246,6 +276,7 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   const float* dy = through_output_norm(weights.attention_output_norm, a.attention_output, 1,
                                         to.attention_output_norm);
   project(dy, rows, backward_weights.output, scratch.attention, device);
+  adapter_backward(AdaptedMatrix::kOutput, a.attention, dy, w.hidden, scratch.attention);
   weight_gradient(dy, w.hidden, a.attention, w.query, rows, dtype, to.output, device);
   attention.backward(a.qkv, a.attention, a.attention_log_sum, scratch.attention, scratch.qkv,
                      device);
@@ -254,6 +285,11 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
                   device);
   weight_gradient(scratch.qkv, w.qkv, a.attention_input, w.hidden, rows, dtype, to.qkv, device);
   project(scratch.qkv, rows, backward_weights.qkv, scratch.hidden, device);
+  const float* dkeys = scratch.qkv + w.query;
+  const float* dvalues = dkeys + config.kv_size();
+  adapter_backward(AdaptedMatrix::kQuery, a.attention_input, scratch.qkv, w.qkv, scratch.hidden);
+  adapter_backward(AdaptedMatrix::kKey, a.attention_input, dkeys, w.qkv, scratch.hidden);
+  adapter_backward(AdaptedMatrix::kValue, a.attention_input, dvalues, w.qkv, scratch.hidden);
   rms_norm_backward({scratch.hidden, x, weights.attention_norm, a.norm_scale(0), rows, w.hidden,
                      gradient, true, to.attention_norm},
                     device);

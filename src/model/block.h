@@ -12,6 +12,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/kernels.h"
+#include "model/adapter_weights.h"
 #include "model/weights.h"
 
 namespace looplm {
@@ -53,7 +54,8 @@ struct BlockGradients {
   static BlockGradients assign(const ModelConfig& config, int64_t rows, float* memory);
 };
 
-// Where a block's weight gradients go; offsets into a ParameterSet's buffer. All +=.
+// Where a block's weight gradients go; offsets into a ParameterSet's buffer. All +=. Null: that
+// weight is frozen.
 struct BlockWeightGradients {
   float* qkv = nullptr;      // (Q + 2 KV, E)
   float* output = nullptr;   // (E, Q)
@@ -78,10 +80,17 @@ class BlockAttention {
                        Device& device) = 0;
 };
 
+// The adapter of a block in one loop; nothing where `weights` is null.
+struct BlockAdapter {
+  AdapterWeights* weights = nullptr;
+  int64_t loop = 0;
+  int64_t layer = 0;
+};
+
 // x (R, E) to out (R, E); out may be x.
 void block_forward(const ModelConfig& config, const BlockWeights& weights, int64_t layer,
                    const float* x, const BlockActivations& a, BlockAttention& attention, float* out,
-                   Device& device);
+                   Device& device, const BlockAdapter& adapter = {});
 
 // Documents of a training batch: rows [starts[d], starts[d + 1]) with positions from 0 in each.
 class PackedAttention : public BlockAttention {
@@ -106,12 +115,14 @@ class PackedAttention : public BlockAttention {
 };
 
 // gradient (R, E) is d loss / d out on entry and d loss / d x on exit. `a` holds the intermediates
-// of the forward pass from x.
+// of the forward pass from x. `adapter_gradients` takes those of the adapter's
+// matrices.
 void block_backward(const ModelConfig& config, const BlockWeights& weights,
                     const BlockBackwardWeights& backward_weights, const float* x,
                     const BlockActivations& a, const PackedAttention& attention,
                     const BlockGradients& scratch, const BlockWeightGradients& weight_gradients,
-                    float* gradient, Device& device);
+                    float* gradient, Device& device, const BlockAdapter& adapter = {},
+                    ParameterSet* adapter_gradients = nullptr);
 
 }  // namespace looplm
 

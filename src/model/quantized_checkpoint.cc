@@ -69,9 +69,8 @@ QuantizedParameter quantize(const TensorView& view, Quant quant, ThreadPool& poo
                     ? static_cast<std::byte>(row.levels[at])
                     : static_cast<std::byte>(row.levels[2 * at] | row.levels[2 * at + 1] << 4);
       }
-      std::copy(row.scales.begin(), row.scales.end(), p.scales.begin() + r * per_row);
-      if (quant != Quant::kInt4) continue;
-      std::copy(row.minimums.begin(), row.minimums.end(), p.minimums.begin() + r * per_row);
+      std::ranges::copy(row.scales, p.scales.begin() + r * per_row);
+      if (quant == Quant::kInt4) std::ranges::copy(row.minimums, p.minimums.begin() + r * per_row);
     }
   });
   return p;

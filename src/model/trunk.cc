@@ -40,9 +40,10 @@ Buffer<float> allocate(int64_t floats) { return Buffer<float>(static_cast<size_t
 
 }  // namespace
 
-Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape)
+Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter)
     : config_(config),
       shape_(shape),
+      adapter_(adapter),
       state_floats_(shape.rows * config.hidden_size),
       attention_(config_),
       activation_floats_(BlockActivations::floats(config, shape.rows)) {
@@ -101,7 +102,8 @@ BlockActivations Trunk::activations(int64_t loop, int64_t layer) {
 void Trunk::run_loop(const ModelWeights& weights, int64_t loop, Device& device) {
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     block_forward(config_, weights.block(layer), layer, block_input(loop, layer),
-                  activations(loop, layer), attention_, block_input(loop, layer + 1), device);
+                  activations(loop, layer), attention_, block_input(loop, layer + 1), device,
+                  adapter(loop, layer));
   }
 }
 
@@ -129,11 +131,13 @@ void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backwar
                      ParameterSet& gradients, Device& device) {
   LOOPLM_CHECK(shape_.backward);
   const BlockGradients scratch = BlockGradients::assign(config_, shape_.rows, scratch_.data());
-  std::vector<BlockWeightGradients> weight_gradients;
-  for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    weight_gradients.push_back(BlockWeightGradients::of(gradients, config_, layer));
+  const bool frozen = adapter_ != nullptr;
+  std::vector<BlockWeightGradients> weight_gradients(static_cast<size_t>(config_.layers));
+  for (int64_t layer = 0; layer < config_.layers && !frozen; ++layer) {
+    weight_gradients[static_cast<size_t>(layer)] =
+        BlockWeightGradients::of(gradients, config_, layer);
   }
-  float* final_norm_gradient = gradients.find(kFinalNormName);
+  float* final_norm_gradient = frozen ? nullptr : gradients.find(kFinalNormName);
   std::fill(gradient_.begin(), gradient_.end(), 0.0f);
 
   for (int64_t loop = shape_.loops - 1; loop >= 0; --loop) {
@@ -151,7 +155,8 @@ void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backwar
     if (shape_.policy == MemoryPolicy::kLoopInputs) {
       for (int64_t layer = 0; layer + 1 < config_.layers; ++layer) {
         block_forward(config_, weights.block(layer), layer, block_input(loop, layer),
-                      activations(loop, layer), attention_, block_input(loop, layer + 1), device);
+                      activations(loop, layer), attention_, block_input(loop, layer + 1), device,
+                      adapter(loop, layer));
       }
     }
     for (int64_t layer = config_.layers - 1; layer >= 0; --layer) {
@@ -159,13 +164,14 @@ void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backwar
       const float* x = block_input(loop, layer);
       if (shape_.policy != MemoryPolicy::kKeepAll) {
         block_forward(config_, weights.block(layer), layer, x, a, attention_, scratch.hidden,
-                      device);
+                      device, adapter(loop, layer));
       }
       block_backward(config_, weights.block(layer), backward_weights.block(layer), x, a, attention_,
                      scratch, weight_gradients[static_cast<size_t>(layer)], gradient_.data(),
-                     device);
+                     device, adapter(loop, layer), &gradients);
     }
   }
+  if (frozen) return;
   embedding_backward({ids_.data(), shape_.rows, config_.hidden_size, gradient_.data(),
                       gradients.find(kEmbeddingName)},
                      device);

@@ -39,7 +39,8 @@ struct TrunkShape {
 
 class Trunk {
  public:
-  Trunk(const ModelConfig& config, const TrunkShape& shape);
+  // `adapter`, if there is one, stands beside the weights of every pass.
+  Trunk(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter = nullptr);
 
   // The named buffers and their sizes, without allocating them.
   static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
@@ -55,7 +56,8 @@ class Trunk {
   // (rows, E): d loss / d state(loop), filled in by the caller before backward().
   float* state_gradient(int64_t loop) { return state_gradients_.data() + loop * state_floats_; }
 
-  // Adds to every gradient of the trunk: embedding, blocks, final norm.
+  // Adds to every gradient of the trunk: embedding, blocks, final norm; with an adapter to its
+  // gradients alone.
   void backward(const ModelWeights& weights, const BackwardWeights& backward_weights,
                 ParameterSet& gradients, Device& device);
 
@@ -63,10 +65,12 @@ class Trunk {
   // x_{t,l} for l in 0..L.
   float* block_input(int64_t loop, int64_t layer);
   BlockActivations activations(int64_t loop, int64_t layer);
+  BlockAdapter adapter(int64_t loop, int64_t layer) const { return {adapter_, loop, layer}; }
   void run_loop(const ModelWeights& weights, int64_t loop, Device& device);
 
   ModelConfig config_;
   TrunkShape shape_;
+  AdapterWeights* adapter_;
   int64_t state_floats_;
   PackedAttention attention_;
   std::vector<int32_t> ids_;

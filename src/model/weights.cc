@@ -397,8 +397,7 @@ BackwardWeights::BackwardWeights(const ModelConfig& config, DType dtype) : confi
   head_ = PackedMatrix(c.vocab_size, c.hidden_size, dtype);
 }
 
-void BackwardWeights::repack(const ParameterSet& parameters, Device& device) {
-  const TensorSource source = parameters.source();
+void BackwardWeights::repack(const TensorSource& source, Device& device) {
   Finder finder(config_, source);
   pack_columns(std::array<MatrixSource, 1>{matrix(finder.find(head_name(config_)))}, head_, device);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {

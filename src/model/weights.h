@@ -104,7 +104,7 @@ class ModelWeights {
 class BackwardWeights {
  public:
   BackwardWeights(const ModelConfig& config, DType dtype);
-  void repack(const ParameterSet& parameters, Device& device);
+  void repack(const TensorSource& parameters, Device& device);
 
   const BlockBackwardWeights& block(int64_t layer) const {
     return blocks_[static_cast<size_t>(layer)];

@@ -155,9 +155,9 @@ OrderedJson model_json(const ServedModel& served) {
             {"exit_gate", config.exit_gate}}}};
 }
 
-OrderedJson models_json(const ServedModel& served) {
+OrderedJson models_json(std::span<const ServedModel* const> models) {
   OrderedJson list = OrderedJson::array();
-  list.push_back(model_json(served));
+  for (const ServedModel* served : models) list.push_back(model_json(*served));
   return {{"object", "list"}, {"data", std::move(list)}};
 }
 

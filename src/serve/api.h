@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "net/http_server.h"
@@ -57,11 +58,11 @@ void serve_tokenize(const ApiContext& context, const ApiCall& call);
 void serve_detokenize(const ApiContext& context, const ApiCall& call);
 void serve_apply_template(const ApiContext& context, const ApiCall& call);
 
-OrderedJson models_json(const ServedModel& served);
+OrderedJson models_json(std::span<const ServedModel* const> models);
 OrderedJson model_json(const ServedModel& served);
 OrderedJson tokenizer_info_json(const ServedModel& served);
 OrderedJson props_json(const ServedModel& served);
-OrderedJson ollama_tags_json(const ServedModel& served);
+OrderedJson ollama_tags_json(std::span<const ServedModel* const> models);
 
 // A new name for an answer: "cmpl-" and 24 random letters and digits.
 std::string random_id(const std::string& prefix);

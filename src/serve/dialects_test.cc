@@ -229,6 +229,33 @@ TEST_F(DialectsTest, ErrorsTakeEachForm) {
   EXPECT_TRUE(post("/api/chat", other, 401)["error"].is_string());
 }
 
+TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
+  server_ = nullptr;
+  ServeOptions options;
+  options.model_name = "first";
+  options.more_models = {"second"};
+  server_ = Server::listen(options).value();
+  const std::unique_ptr<Model> second = Model::load(kBundled, {.threads = 1}).value();
+  ASSERT_OK(server_->add(*model_));
+  ASSERT_OK(server_->add(*second, {.name = "second", .speculate = {}, .chat = nullptr}));
+  EXPECT_EQ(send("GET", "/health", "").status, 503);
+  server_->open();
+  const OrderedJson list = OrderedJson::parse(send("GET", "/v1/models", "").body)["data"];
+  EXPECT_EQ(list.size(), 2);
+  EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/models/second", "").body)["id"], "second");
+  OrderedJson body = {{"prompt", "7-2*3="}, {"max_tokens", 1}, {"temperature", 0}};
+  for (const char* name : {"first", "second"}) {
+    body["model"] = name;
+    EXPECT_EQ(post("/v1/completions", body)["model"], name);
+  }
+  body["model"] = "third";
+  EXPECT_THAT(post("/v1/completions", body, 404)["error"]["code"], "model_not_found");
+  body.erase("model");
+  EXPECT_EQ(post("/v1/completions", body)["model"], "first");
+  EXPECT_THAT(send("GET", "/metrics", "").body, HasSubstr("looplm_requests_total 3"));
+  server_ = nullptr;
+}
+
 // Whatever stands in a field: 400 with a reason, never 500.
 TEST_F(DialectsTest, WrongValuesAreRefused) {
   const std::vector<OrderedJson> values = {

@@ -281,12 +281,14 @@ void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
                {"modified_at", utc(served.created)}});
 }
 
-OrderedJson ollama_tags_json(const ServedModel& served) {
+OrderedJson ollama_tags_json(std::span<const ServedModel* const> models) {
   OrderedJson list = OrderedJson::array();
-  list.push_back({{"name", served.name},
-                  {"model", served.name},
-                  {"modified_at", utc(served.created)},
-                  {"details", details_json(served)}});
+  for (const ServedModel* served : models) {
+    list.push_back({{"name", served->name},
+                    {"model", served->name},
+                    {"modified_at", utc(served->created)},
+                    {"details", details_json(*served)}});
+  }
   return {{"models", std::move(list)}};
 }
 

@@ -1,5 +1,6 @@
 #include "serve/server.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <optional>
@@ -11,9 +12,8 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
-#include "infer/parts.h"
-#include "kernels/attention.h"
 #include "serve/api.h"
+#include "serve/hosted_model.h"
 #include "serve/openapi.h"
 #include "serve/page.h"
 
@@ -97,39 +97,19 @@ class Server::Impl {
     return {};
   }
 
-  Status serve(Model& model, const ServedModelOptions& options) {
-    const ModelConfig& config = model.config();
-    served_.model = &model;
-    served_.name = options_.model_name;
-    served_.created = now_seconds();
-    served_.context = options_.context > 0 ? options_.context : config.max_positions;
-    if (served_.context > config.max_positions) {
-      return invalid_argument(fmt::format("a context of {} positions; the model has {}",
-                                          served_.context, config.max_positions));
-    }
-    EngineOptions engine = options_.engine;
-    if (options.kv_bytes > 0) engine.kv_bytes = options.kv_bytes;
-    LOOPLM_RETURN_IF_ERROR(fit_context(model, engine.kv_bytes));
-    served_.speculate = config.loops > 1 ? options.speculate : SpeculateOptions{};
-    served_.chat = options.chat;
-    for (const EndOfText& end : model.ends_of_text()) served_.end_ids.push_back(end.id);
-    if (const Tokenizer* tokenizer = model.tokenizer()) {
-      served_.grammars =
-          std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
-    }
-    runner_.emplace(model, engine, options_.request_limit);
-    exchange_.emplace(ExchangeServices{*runner_, texts_, metrics_, options_.ping_every});
-    ready_.store(true, std::memory_order_release);
+  Status add(Model& model, const ServedModelOptions& options) {
+    LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<HostedModel> hosted,
+                            HostedModel::create(model, options, options_, texts_, metrics_));
+    models_.push_back(std::move(hosted));
     return {};
   }
+  void open() { ready_.store(true, std::memory_order_release); }
 
   Status update_weights(const TensorSource& tensors) {
     if (!ready_.load(std::memory_order_acquire)) {
       return invalid_argument("new weights came before a model was served");
     }
-    Status status;
-    runner_->between_passes([&] { status = served_.model->update_weights(tensors); });
-    return status;
+    return models_[0]->update_weights(tensors);
   }
 
   uint16_t port() const { return http_->port(); }
@@ -150,25 +130,14 @@ class Server::Impl {
     const Dialect* dialect = nullptr;
   };
 
-  // A request of the whole context must fit alone, at the model's loops.
-  Status fit_context(Model& model, uint64_t kv_bytes) {
-    if (kv_bytes == 0) return {};
-    const ModelConfig& config = model.config();
-    const auto per_page =
-        model.parts().pages.page_bytes() * static_cast<uint64_t>(config.layers * config.loops);
-    const auto pages = static_cast<int64_t>(kv_bytes / per_page);
-    if (pages < 1) {
-      return invalid_argument(
-          fmt::format("{} bytes for keys and values; expected {} at least, for {} positions",
-                      kv_bytes, per_page, kPagePositions));
-    }
-    served_.context = std::min(served_.context, pages * kPagePositions);
-    return {};
-  }
-
   void add_routes() {
     const auto post = [this](const std::string& path, Handler handler) {
       routes_[path] = {"POST", handler};
+    };
+    // What is asked of the first model alone.
+    const auto first = [this](OrderedJson (*json)(const ServedModel&)) {
+      return Route{"GET", nullptr,
+                   [this, json](const ApiCall& c) { c.answer(json(models_[0]->served())); }};
     };
     for (const char* prefix : {"/v1", ""}) {
       const std::string p = prefix;
@@ -176,9 +145,13 @@ class Server::Impl {
       post(p + "/chat/completions", serve_chat);
       post(p + "/embeddings", serve_embeddings);
       routes_[p + "/models"] = {"GET", nullptr,
-                                [this](const ApiCall& c) { c.answer(models_json(served_)); }};
-      routes_[p + "/models/" + options_.model_name] = {
-          "GET", nullptr, [this](const ApiCall& c) { c.answer(model_json(served_)); }};
+                                [this](const ApiCall& c) { c.answer(models_json(served())); }};
+      for (size_t i = 0; i <= options_.more_models.size(); ++i) {
+        const std::string& name = i == 0 ? options_.model_name : options_.more_models[i - 1];
+        routes_[(p + "/models/").append(name)] = {"GET", nullptr, [this, i](const ApiCall& c) {
+                                                    c.answer(model_json(models_[i]->served()));
+                                                  }};
+      }
     }
     post("/v1/responses", serve_responses);
     routes_["/v1/messages"] = {"POST", serve_messages, {}, false, &kAnthropic};
@@ -186,7 +159,7 @@ class Server::Impl {
     routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
     routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};
     routes_["/api/tags"] = {"GET", nullptr,
-                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served_)); },
+                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served())); },
                             false, &kOllama};
     routes_["/api/version"] = {"GET", nullptr,
                                [](const ApiCall& c) {
@@ -196,15 +169,11 @@ class Server::Impl {
     post("/tokenize", serve_tokenize);
     post("/detokenize", serve_detokenize);
     post("/apply-template", serve_apply_template);
-    routes_["/props"] = {"GET", nullptr,
-                         [this](const ApiCall& c) { c.answer(props_json(served_)); }};
-    routes_["/tokenizer_info"] = {
-        "GET", nullptr, [this](const ApiCall& c) { c.answer(tokenizer_info_json(served_)); }};
+    routes_["/props"] = first(props_json);
+    routes_["/tokenizer_info"] = first(tokenizer_info_json);
     routes_["/metrics"] = {
         "GET", nullptr, [this](const ApiCall& c) {
-          c.reply->send(
-              200, {{"Content-Type", "text/plain; version=0.0.4"}},
-              metrics_.text(runner_->statistics(), runner_->lane_budget(), http_->connections()));
+          c.reply->send(200, {{"Content-Type", "text/plain; version=0.0.4"}}, metrics_text());
         }};
     routes_["/openapi.json"] = {"GET", nullptr, [](const ApiCall& c) { c.answer(openapi_json()); },
                                 true};
@@ -221,6 +190,41 @@ class Server::Impl {
         true};
     routes_["/health"] = health;
     routes_["/v1/health"] = health;
+  }
+
+  std::vector<const ServedModel*> served() const {
+    std::vector<const ServedModel*> all;
+    for (const auto& hosted : models_) all.push_back(&hosted->served());
+    return all;
+  }
+
+  // The one that a request names, or the first, which refuses names that it does not know.
+  HostedModel& model_for(const OrderedJson& body) {
+    if (body.is_object() && body.contains("model")) {
+      for (const auto& hosted : models_) {
+        const std::string& name = hosted->served().name;
+        if (body["model"] == name || body["model"] == name + ":latest") return *hosted;
+      }
+    }
+    return *models_[0];
+  }
+
+  // Of all engines together.
+  std::string metrics_text() {
+    EngineStatistics sum;
+    int64_t lane_budget = 0;
+    for (const auto& hosted : models_) {
+      const EngineStatistics one = hosted->runner().statistics();
+      sum.passes += one.passes;
+      sum.lanes += one.lanes;
+      sum.running += one.running;
+      sum.waiting += one.waiting;
+      sum.kv_bytes += one.kv_bytes;
+      sum.prefix_bytes += one.prefix_bytes;
+      sum.preemptions += one.preemptions;
+      lane_budget = std::max(lane_budget, hosted->runner().lane_budget());
+    }
+    return metrics_.text(sum, lane_budget, http_->connections());
   }
 
   void handle(HttpCall call, std::shared_ptr<HttpReply> raw) {
@@ -261,7 +265,9 @@ class Server::Impl {
         Result<OrderedJson> json = parse_ordered_json(body, "the request's body");
         if (!json.ok()) return api.refuse(api_error_of(json.status()));
         api.body = std::move(json).value();
-        handler({served_, *exchange_, options_.max_tokens, options_.max_seconds}, api);
+        HostedModel& hosted = model_for(api.body);
+        handler({hosted.served(), hosted.exchange(), options_.max_tokens, options_.max_seconds},
+                api);
       } catch (const std::exception& error) {
         api.refuse({.status = 500, .message = std::string("internal error: ") + error.what()});
       }
@@ -354,18 +360,17 @@ class Server::Impl {
     if (http_ != nullptr) http_->stop();
     if (front_.has_value()) front_->join();  // what they have read goes to the runner
     front_.reset();
-    runner_.reset();  // whose requests end, and tell the other worker
+    // Their requests end, and tell the other worker.
+    for (const auto& hosted : models_) hosted->stop();
   }
 
   const ServeOptions options_;
   std::vector<Digest> keys_;
   std::map<std::string, Route> routes_;
   ServeMetrics metrics_;
-  ServedModel served_;
-  std::atomic<bool> ready_{false};  // release after served_, runner_, exchange_ are there
-  Worker texts_;                    // outlives the runner, whose requests tell it of their ends
-  std::optional<EngineRunner> runner_;
-  std::optional<ExchangeServices> exchange_;
+  std::atomic<bool> ready_{false};                    // release after the last of models_ is there
+  std::vector<std::unique_ptr<HostedModel>> models_;  // the first is for requests that name none
+  Worker texts_;  // outlives the engines, whose requests tell it of their ends
   // Read requests: several threads, so that one long text or hard schema does not hold up the rest.
   std::optional<boost::asio::thread_pool> front_{std::in_place, 3};
   std::unique_ptr<HttpServer> http_;
@@ -380,8 +385,14 @@ Result<std::unique_ptr<Server>> Server::listen(ServeOptions options) {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
+Status Server::add(Model& model, const ServedModelOptions& options) {
+  return impl_->add(model, options);
+}
+void Server::open() { impl_->open(); }
 Status Server::serve(Model& model, const ServedModelOptions& options) {
-  return impl_->serve(model, options);
+  LOOPLM_RETURN_IF_ERROR(add(model, options));
+  open();
+  return {};
 }
 Status Server::update_weights(const TensorSource& tensors) {
   return impl_->update_weights(tensors);

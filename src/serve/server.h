@@ -19,8 +19,9 @@ namespace looplm {
 
 struct ServeOptions {
   HttpServerOptions http{};
-  std::string model_name;               // what clients call the model
-  std::vector<std::string> api_keys{};  // one of them must be given; none: everybody is let in
+  std::string model_name;                  // what clients call the (first) model
+  std::vector<std::string> more_models{};  // and the others, in the order of add()
+  std::vector<std::string> api_keys{};     // one of them must be given; none: everybody is let in
   // Keys and values of one key's prompts may serve another's. They tell whether somebody has sent
   // the same beginning, by its speed.
   bool share_prefixes_between_keys = false;
@@ -38,6 +39,7 @@ struct ServeOptions {
 };
 
 struct ServedModelOptions {
+  std::string name{};                        // empty: ServeOptions::model_name
   SpeculateOptions speculate{};              // for requests that do not say
   std::shared_ptr<const ChatTemplate> chat;  // null: no conversations
   uint64_t kv_bytes = 0;                     // for keys and values; 0: as the engine's options say
@@ -51,13 +53,17 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Takes requests for this model from now on. It must outlive the server, and nothing else may run
-  // it meanwhile.
+  // Models that requests may name. They must outlive the server, and nothing else may run them
+  // meanwhile. Each has an engine, keys and values of its own.
+  Status add(Model& model, const ServedModelOptions& options = {});
+  // Takes requests from now on; add() nothing afterwards.
+  void open();
+  // Both, for one model.
   Status serve(Model& model, const ServedModelOptions& options = {});
 
-  // New weights for the model, as Model::update_weights takes them, between two passes. Answers
-  // under way go on under the new weights, and no kept prefix outlives the old ones. From any
-  // thread, after serve().
+  // New weights for the first model, as Model::update_weights takes them, between two passes.
+  // Answers under way go on under the new weights, and no kept prefix outlives the old ones. From
+  // any thread, after serve().
   Status update_weights(const TensorSource& tensors);
 
   uint16_t port() const;

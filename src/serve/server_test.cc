@@ -52,7 +52,7 @@ class ServerTest : public testing::Test {
     EXPECT_EQ(response.status, status) << response.body;
     return OrderedJson::parse(response.body);
   }
-  OrderedJson complete(OrderedJson body) const { return post("/v1/completions", body); }
+  OrderedJson complete(const OrderedJson& body) const { return post("/v1/completions", body); }
 
   // The events of a stream, without the closing one.
   std::vector<OrderedJson> stream(const std::string& path, OrderedJson body) const {
@@ -562,6 +562,7 @@ TEST_F(ServerTest, ManyAtOnceGetTheirOwnAnswers) {
   }
   std::atomic<int> wrong = 0;
   std::vector<std::thread> clients;
+  clients.reserve(kClients);
   for (int i = 0; i < kClients; ++i) {
     clients.emplace_back([&, i] {
       for (int round = 0; round < 4; ++round) {
@@ -610,10 +611,10 @@ TEST_F(ServerTest, DrainsGracefully) {
   start();
   std::thread later([this] {
     const OrderedJson answer =
-        complete({{"prompt", "oak"}, {"max_tokens", 200}, {"ignore_eos", true}});
-    EXPECT_EQ(answer["usage"]["completion_tokens"], 200);
+        complete({{"prompt", "oak"}, {"max_tokens", 200}, {"n", 20}, {"ignore_eos", true}});
+    EXPECT_EQ(answer["usage"]["completion_tokens"], 4000);
   });
-  EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 1; }));
+  EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") > 0; }));
   server_->drain(milliseconds(20'000));
   later.join();
 }

@@ -25,9 +25,8 @@ void set_read_outs(GenerationRequest& request, int64_t log_probabilities);
 // The reading of the loop that chose the token; null where none was planned.
 const LoopReading* chosen_reading(const GeneratedToken& token);
 
-// Of each token {"id", "token", "loop", "exit_probabilities", "loops": [{"loop", "token",
-// "logprob",
-// ...}]}.
+// A list with an entry for each token:
+// {"id", "token", "loop", "exit_probabilities", "loops": [{"loop", "token", "logprob", ...}]}
 OrderedJson token_loops_json(const ServedModel& served, std::span<const GeneratedToken> tokens);
 // {"choice", "index", "id", "token", "loop", "revision", "final"}
 OrderedJson provisional_json(const ServedModel& served, size_t choice,

@@ -44,8 +44,10 @@ void BatchMetrics::add(const BatchMetrics& other) {
   first_loop = other.first_loop;
 }
 
-BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape)
-    : config_(config), trunk_(config, shape), chunk_tokens_(tokens_per_chunk(config, shape)) {
+BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter)
+    : config_(config),
+      trunk_(config, shape, adapter),
+      chunk_tokens_(tokens_per_chunk(config, shape)) {
   const auto rows = static_cast<size_t>(chunk_tokens_ * shape.loops);
   const auto all = static_cast<size_t>(shape.rows * shape.loops);
   gate_logits_.resize(all);
@@ -133,13 +135,17 @@ void BatchPass::run_gate(const Job& job) {
   }
 }
 
+float* BatchPass::gradient_of(const Backward& backward, const char* name) {
+  return backward.gradients->contains(name) ? backward.gradients->find(name) : nullptr;
+}
+
 void BatchPass::run_gate_backward(const Job& job) {
   const Backward& backward = *job.backward;
   for (int64_t t = 0; t < trunk_.loops(); ++t) {
     gate_backward(
         {gate_gradients_.data() + t * trunk_.rows(), trunk_.state(t), job.weights.gate_weight(),
          trunk_.rows(), config_.hidden_size, backward.trunk ? trunk_.state_gradient(t) : nullptr,
-         backward.gradients->find(kGateWeightName), backward.gradients->find(kGateBiasName)},
+         gradient_of(backward, kGateWeightName), gradient_of(backward, kGateBiasName)},
         job.device);
   }
 }
@@ -166,7 +172,7 @@ void BatchPass::run_head(Job& job, Chunk chunk) {
                       .scale = scale_.data(),
                       .head_columns = &job.backward->weights->head(),
                       .dstates = chunk_gradients_.data(),
-                      .head_gradient = job.backward->gradients->find(head_name)},
+                      .head_gradient = gradient_of(*job.backward, head_name)},
                      job.device);
   scatter_gradients(job, chunk);
 }

@@ -38,7 +38,7 @@ struct BatchMetrics {
 
 class BatchPass {
  public:
-  BatchPass(const ModelConfig& config, const TrunkShape& shape);
+  BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter = nullptr);
 
   static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
 
@@ -75,6 +75,8 @@ class BatchPass {
   BatchMetrics run(Job job);
   void clear_gradients(const Job& job);
   void run_gate(const Job& job);
+  // Null where that parameter is frozen.
+  static float* gradient_of(const Backward& backward, const char* name);
   void run_gate_backward(const Job& job);
   void run_head(Job& job, Chunk chunk);
   void gather_states(const Job& job, Chunk chunk);

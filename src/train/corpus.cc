@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "text/lines.h"
 #include "text/utf8.h"
+#include "train/chat_example.h"
 
 namespace looplm {
 namespace {
@@ -20,7 +21,9 @@ Result<std::string> string_field(const Json& object, const char* name, const std
   const auto field = object.find(name);
   if (field == object.end()) {
     return invalid_argument(fmt::format(
-        "{}: no field '{}'; expected 'text', 'prompt' and 'completion', or 'turns'", where, name));
+        "{}: no field '{}'; expected 'text', 'prompt' and 'completion', 'turns', 'messages' or "
+        "'conversations'",
+        where, name));
   }
   if (!field->is_string()) {
     return invalid_argument(
@@ -109,10 +112,25 @@ class CorpusReader {
     return {};
   }
 
-  static Result<CorpusDocument> read_object(std::string_view line, const std::string& where) {
+  Result<CorpusDocument> read_object(std::string_view line, const std::string& where) const {
     LOOPLM_RETURN_IF_ERROR(check_document(line, where));
     LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
+    if (is_chat_example(object)) {
+      Result<CorpusDocument> chat = chat_document(line);
+      if (!chat.ok()) return chat.status().with_context(where);
+      return chat;
+    }
     return corpus_document(object, where);
+  }
+
+  // Again from its text, as templates see the order of a tool's keys.
+  Result<CorpusDocument> chat_document(std::string_view line) const {
+    if (options_.chat == nullptr) {
+      return invalid_argument("a chat; expected 'text', 'prompt' and 'completion', or 'turns'");
+    }
+    if (!options_.chat->ok()) return options_.chat->status();
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson object, parse_ordered_json(line, "chat"));
+    return render_chat_example(object, options_.chat->value());
   }
 
   Status read_paragraphs(std::string_view rest) const {
@@ -179,9 +197,25 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
   return document;
 }
 
+bool is_rendered_chat(const CorpusDocument& document) {
+  return std::any_of(document.begin(), document.end(),
+                     [](const CorpusSegment& segment) { return segment.of_template; });
+}
+
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes) {
   DocumentIds result;
+  if (is_rendered_chat(document)) {
+    RenderedChat chat;
+    for (const CorpusSegment& segment : document) {
+      chat.text += segment.text;
+      chat.spans.push_back({segment.text.size(), !segment.of_template, segment.learnt});
+    }
+    LOOPLM_ASSIGN_OR_RETURN(EncodedChat encoded, encode_chat(tokenizer, chat));
+    result.ids = std::move(encoded.ids);
+    result.learnt = std::move(encoded.generated);
+    return result;
+  }
   result.ids = tokenizer.ids_in_front();
   result.learnt.assign(result.ids.size(), false);
   for (const CorpusSegment& segment : document) {

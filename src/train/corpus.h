@@ -4,6 +4,8 @@
 //                {"text": ...}
 //                {"prompt": ..., "completion": ...}
 //                {"turns": [{"prompt": ..., "completion": ...}, ...]}
+//                {"messages": [{"role": ..., "content": ...}, ...], "tools": [...]}
+//                {"conversations": [{"from": ..., "value": ...}, ...]}
 //   otherwise  plain UTF-8 text, cut as asked
 #ifndef LOOPLM_TRAIN_CORPUS_H_
 #define LOOPLM_TRAIN_CORPUS_H_
@@ -13,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "looplm/chat.h"
 #include "looplm/status.h"
 #include "looplm/tokenizer.h"
 
@@ -31,6 +34,9 @@ enum class TextSplit {
 struct CorpusSegment {
   std::string text;
   bool learnt = true;
+  // A chat template's own words: special tokens in them are read as such. A document with any is a
+  // rendered chat, and complete: nothing is put in front of it or behind.
+  bool of_template = false;
 };
 using CorpusDocument = std::vector<CorpusSegment>;
 
@@ -39,6 +45,8 @@ struct CorpusOptions {
   // Hears why a document cannot be read; if it returns OK, reading goes on with the next one.
   // Empty: the first such document is the error.
   std::function<Status(const Status& why)> on_bad{};
+  // Renders chats; why there is none is the error of the first chat. Null: chats are errors.
+  const Result<ChatTemplate>* chat = nullptr;
 };
 
 // Calls `visit` with each document that is not empty, in the file's order, and the line it begins
@@ -53,11 +61,12 @@ struct DocumentIds {
   std::vector<int32_t> ids;
   std::vector<bool> learnt;  // per id
 };
-// Each segment is tokenised apart, and special tokens written in it are read as plain text. In
-// front stands what the tokenizer puts in front of a prompt, not learnt. Nothing is put behind.
-// `lost_bytes` as in EncodeOptions.
+// A rendered chat is tokenised as a whole (encode_chat). Otherwise each segment is tokenised apart,
+// and special tokens written in it are read as plain text. In front stands what the tokenizer puts
+// in front of a prompt, not learnt. Nothing is put behind. `lost_bytes` as in EncodeOptions.
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes = nullptr);
+bool is_rendered_chat(const CorpusDocument& document);
 
 // The document of one line's object, empty segments included; `where` names it in messages.
 Result<CorpusDocument> corpus_document(const Json& object, const std::string& where);

@@ -156,7 +156,7 @@ TEST_P(Golden, GradientsOfEveryParameterUnderEveryObjective) {
     const ModelWeights weights =
         ModelWeights::for_training(c.parameters, c.config(), DType::kF32, c.device);
     BackwardWeights backward(c.config(), DType::kF32);
-    backward.repack(c.parameters, c.device);
+    backward.repack(c.parameters.source(), c.device);
     const double scale = 1.0 / static_cast<double>(batch.target_count());
     for (const Json& o : c.json["objectives"]) {
       // The uniform prior's gradients are those of the entropy, so they have no file of their own.
@@ -220,7 +220,7 @@ TEST_P(Golden, TenStepsOfTraining) {
     const Batch batch = batch_of(s);
     BatchPass pass(c.config(), c.shape(batch));
     weights.repack(c.parameters, c.device);
-    backward.repack(c.parameters, c.device);
+    backward.repack(c.parameters.source(), c.device);
     std::fill(c.gradients.values().begin(), c.gradients.values().end(), 0.0f);
     const double scale = 1.0 / static_cast<double>(batch.target_count());
     const BatchMetrics m =

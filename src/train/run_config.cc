@@ -1,15 +1,33 @@
 #include "train/run_config.h"
 
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "train/run_config_keys.h"
 #include "train/toml_reader.h"
 
 namespace looplm {
 namespace {
+
+template <typename T, size_t kCount>
+void read_named(TomlReader& table, const char* key, T& value, const NameTable<T, kCount>& names) {
+  if (!table.has(key)) {
+    table.node(key);
+    return;
+  }
+  std::string text;
+  table.read(key, text);
+  const Result<T> named = value_named(names, text);
+  if (named.ok()) {
+    value = named.value();
+  } else {
+    table.fail(fmt::format("{} is {}", table.full_name(key), named.status().message()));
+  }
+}
 
 // Walks the keys and takes from a TOML table what it has of them.
 class Reader {
@@ -18,6 +36,7 @@ class Reader {
 
   void table(const char* key) {
     finish_table();
+    has_table_ = top_.has(key);
     table_.emplace(top_.child(key));
   }
   template <typename T>
@@ -33,20 +52,10 @@ class Reader {
   }
   template <typename T, size_t kCount>
   void name(const char* key, T& value, const NameTable<T, kCount>& names) {
-    if (!table_->has(key)) {
-      table_->node(key);
-      return;
-    }
-    std::string text;
-    table_->read(key, text);
-    const Result<T> named = value_named(names, text);
-    if (named.ok()) {
-      value = named.value();
-    } else {
-      table_->fail(fmt::format("{} is {}", table_->full_name(key), named.status().message()));
-    }
+    read_named(*table_, key, value, names);
   }
   void shape(RunConfig::Model& model);
+  void adapter(AdapterSettings& settings);
   void sources(const char* key, std::vector<RunConfig::DataSource>& sources);
   void finish() {
     finish_table();
@@ -60,6 +69,7 @@ class Reader {
 
   TomlReader top_;
   std::optional<TomlReader> table_;
+  bool has_table_ = false;  // false: table_ is empty, since the file has none of its name
 };
 
 // Sizes of a fresh model: all of them, or changes to a preset's.
@@ -94,6 +104,19 @@ void Reader::shape(RunConfig::Model& model) {
   }
 }
 
+void Reader::adapter(AdapterSettings& settings) {
+  if (!has_table_) return;
+  table_->require("rank");
+  walk_adapter(*this, settings);
+  const Status targets = check_targets(settings.targets);
+  if (!targets.ok()) table_->fail(fmt::format("lora.targets: {}", targets.message()));
+  bool per_loop = false;
+  table_->read("per_loop", per_loop);
+  if (per_loop) {
+    table_->fail("lora.per_loop is true; expected false: all loops share one adapter");
+  }
+}
+
 void Reader::sources(const char* key, std::vector<RunConfig::DataSource>& sources) {
   const toml::node* const found = table_->node(key);
   if (found == nullptr) return;
@@ -122,6 +145,37 @@ void Reader::sources(const char* key, std::vector<RunConfig::DataSource>& source
     sources.push_back(std::move(source));
   }
 }
+
+// Walks the keys and takes those that are named from one table.
+class Picker {
+ public:
+  Picker(TomlReader& from, const std::vector<std::string>& names)
+      : from_(from), names_(names.begin(), names.end()) {}
+
+  void table(const char* key) { table_ = key; }
+  template <typename T, typename... Range>
+  void value(const char* key, T& value, Range... range) {
+    if (wanted(key)) from_.read(key, value, range...);
+  }
+  void derived(const char* key, int64_t& value, int64_t least, int64_t most) {
+    this->value(key, value, least, most);
+  }
+  template <typename T, size_t kCount>
+  void name(const char* key, T& value, const NameTable<T, kCount>& names) {
+    if (wanted(key)) read_named(from_, key, value, names);
+  }
+  void shape(RunConfig::Model& model) { walk_model_shape(*this, model.config); }
+  void adapter(AdapterSettings&) {}  // studies train all parameters
+  void sources(const char*, std::vector<RunConfig::DataSource>&) {}
+  void finish() const { LOOPLM_CHECK(names_.empty(), "run files have no key {}", *names_.begin()); }
+
+ private:
+  bool wanted(const char* key) { return names_.erase(table_ + "." + key) > 0; }
+
+  TomlReader& from_;
+  std::set<std::string> names_;
+  std::string table_;
+};
 
 // Where a value is allowed by itself but not beside another.
 Status check_together(const RunConfig& c) {
@@ -181,6 +235,12 @@ Result<RunConfig> read_run_config(const std::string& path,
 Result<RunConfig> parse_written_run_config(const std::string& toml_text, const std::string& what) {
   LOOPLM_ASSIGN_OR_RETURN(const toml::table root, parse_toml(toml_text, what));
   return with_context(read_keys(root, {"steps"}), what);
+}
+
+void read_run_keys(TomlReader& table, RunConfig& config, const std::vector<std::string>& names) {
+  Picker picker(table, names);
+  walk_run_config(picker, config);
+  picker.finish();
 }
 
 Result<RunConfig> complete_run_config(const RunConfig& config) {

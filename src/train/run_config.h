@@ -12,6 +12,7 @@
 #include "looplm/config.h"
 #include "looplm/status.h"
 
+#include "model/adapter.h"
 #include "model/trunk.h"
 #include "tensor/dtype.h"
 #include "train/data_loader.h"
@@ -20,6 +21,8 @@
 #include "train/schedule.h"
 
 namespace looplm {
+
+class TomlReader;
 
 struct RunConfig {
   struct Model {
@@ -70,6 +73,7 @@ struct RunConfig {
   };
 
   Model model;
+  AdapterSettings lora;  // of rank 0: the model's own weights are trained
   Data data;
   Batch batch;
   ObjectiveSettings objective;
@@ -99,6 +103,10 @@ Result<RunConfig> parse_written_run_config(const std::string& toml_text, const s
 // A configuration made in code, checked and completed by the rules of run files, except that
 // run.out may be empty.
 Result<RunConfig> complete_run_config(const RunConfig& config);
+
+// Reads keys of run files, by their whole names ("optimizer.beta1"), from a table that holds them
+// under their last names beside keys of its own, as settings of studies do.
+void read_run_keys(TomlReader& table, RunConfig& config, const std::vector<std::string>& names);
 
 // A key on which two configurations differ, with the values as TOML; empty where one has no such
 // key.

@@ -42,6 +42,14 @@ void walk_model_shape(Walker& w, Config& c) {
   w.value("pad_token_id", c.pad_token_id, -1, kMaxVocabSize);
 }
 
+template <typename Walker, typename Settings>
+void walk_adapter(Walker& w, Settings& s) {
+  w.value("rank", s.rank, 1, kMaxAdapterRank);
+  w.value("alpha", s.alpha, -kMaxAdapterAlpha, kMaxAdapterAlpha);
+  w.value("dropout", s.dropout, 0, 1 - 1e-6);
+  w.value("targets", s.targets);
+}
+
 template <typename Walker, typename Config>
 void walk_run_config(Walker& w, Config& c) {
   w.table("model");
@@ -49,6 +57,9 @@ void walk_run_config(Walker& w, Config& c) {
   w.value("tokenizer", c.model.tokenizer);
   w.value("seed", c.model.seed);
   w.shape(c.model);  // of a fresh model
+
+  w.table("lora");
+  w.adapter(c.lora);  // where the file has the table
 
   w.table("data");
   w.sources("train", c.data.train);

@@ -62,6 +62,9 @@ class Writer {
   void shape(const RunConfig::Model& model) {
     if (model.from.empty()) walk_model_shape(*this, model.config);
   }
+  void adapter(const AdapterSettings& settings) {
+    if (settings.any()) walk_adapter(*this, settings);
+  }
   void sources(const char* key, const std::vector<RunConfig::DataSource>& sources) {
     std::string text;
     for (const RunConfig::DataSource& s : sources) {

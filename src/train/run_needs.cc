@@ -59,8 +59,13 @@ int64_t count_of(const std::vector<ParameterSpec>& specs) {
   return count;
 }
 
-std::vector<ParameterSpec> trained_parameters(const ModelConfig& model,
+bool trains_all(const RunConfig& run, const Objective& objective) {
+  return objective.trains_trunk() && !run.lora.any();
+}
+
+std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelConfig& model,
                                               const Objective& objective) {
+  if (run.lora.any()) return adapter_specs(model, run.lora);
   std::vector<ParameterSpec> specs = parameter_specs(model);
   if (!objective.trains_trunk()) {
     std::erase_if(specs, [](const ParameterSpec& spec) { return !is_gate(spec); });
@@ -70,16 +75,17 @@ std::vector<ParameterSpec> trained_parameters(const ModelConfig& model,
 
 MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
   const std::unique_ptr<Objective> objective = make_objective(run.objective, run_loops(run, model));
-  const std::vector<ParameterSpec> trained = trained_parameters(model, *objective);
+  const std::vector<ParameterSpec> trained = trained_parameters(run, model, *objective);
   const auto set = static_cast<uint64_t>(count_of(trained)) * sizeof(float);
   MemoryPlan plan;
   plan.add("trained parameters", set, "fp32");
   plan.add("gradients", set, "fp32");
   plan.add("optimiser moments", 2 * set, "fp32");
-  if (!objective->trains_trunk()) {
+  if (!trains_all(run, *objective)) {
     uint64_t vectors = 0;
     for (const ParameterSpec& spec : parameter_specs(model)) {
-      if (spec.role == ParameterRole::kNorm) vectors += static_cast<uint64_t>(spec.count());
+      if (spec.role == ParameterRole::kNorm || (run.lora.any() && is_gate(spec)))
+        vectors += static_cast<uint64_t>(spec.count());
     }
     const auto table = static_cast<uint64_t>(model.vocab_size * model.hidden_size);
     plan.add("frozen vectors", vectors * sizeof(float), "fp32");
@@ -88,9 +94,12 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
   const uint64_t copies = objective->trains_trunk() ? 2 : 1;
   plan.add("packed weights", copies * ModelWeights::planned_packed_bytes(model, run.compute.dtype),
            copies == 2 ? "forward and backward" : "forward");
-  const MemoryPlan pass =
-      BatchPass::plan(model, trunk_shape(run, model, objective->trains_trunk()));
-  for (const MemoryItem& item : pass.items()) plan.add(item.name, item.bytes, item.note);
+  const auto add = [&plan](const MemoryPlan& part) {
+    for (const MemoryItem& item : part.items()) plan.add(item.name, item.bytes, item.note);
+  };
+  const TrunkShape shape = trunk_shape(run, model, objective->trains_trunk());
+  if (run.lora.any()) add(AdapterWeights::plan(model, run.lora, shape.rows));
+  add(BatchPass::plan(model, shape));
   return plan;
 }
 
@@ -125,7 +134,8 @@ double step_flops(const RunConfig& run, const ModelConfig& model,
   }
   const int64_t loops = run_loops(run, model);
   const std::unique_ptr<Objective> objective = make_objective(run.objective, loops);
-  const double passes = objective->trains_trunk() ? 3 : 1;  // backward costs two forwards
+  // Backward costs two forwards, or the inputs' half of that where the weights are frozen.
+  const double passes = trains_all(run, *objective) ? 3 : objective->trains_trunk() ? 2 : 1;
   return passes * rows *
          forward_flops_per_row(model, loops, loops - objective->first_loop(loops),
                                squares / rows / 2);

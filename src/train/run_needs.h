@@ -20,8 +20,12 @@ namespace looplm {
 int64_t run_loops(const RunConfig& run, const ModelConfig& model);
 TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool backward);
 
-// The parameters that an objective trains, in the order of parameter_specs.
-std::vector<ParameterSpec> trained_parameters(const ModelConfig& model, const Objective& objective);
+// Whether a run changes every weight of its model, and not the gate or an adapter alone.
+bool trains_all(const RunConfig& run, const Objective& objective);
+// The parameters that a run trains: the adapter's, or the objective's in the order of
+// parameter_specs.
+std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelConfig& model,
+                                              const Objective& objective);
 int64_t count_of(const std::vector<ParameterSpec>& specs);
 
 // The buffers of a run by name.

@@ -99,7 +99,7 @@ class Builder {
       d.status = coded.status();
       if (!coded.ok()) return;
       d.coded = std::move(coded).value();
-      if (options_.end_token) {
+      if (options_.end_token && !is_rendered_chat(d.document)) {
         d.coded.ids.push_back(*options_.end_token);
         d.coded.learnt.push_back(true);
       }
@@ -186,6 +186,7 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
   LOOPLM_RETURN_IF_ERROR(builder.start());
   CorpusOptions reading;
   reading.split = options.split;
+  reading.chat = options.chat;
   if (options.skip_bad) reading.on_bad = [&](const Status& why) { return builder.skip(why); };
   for (const std::string& file : files) {
     LOOPLM_RETURN_IF_ERROR(read_corpus(file, reading, [&](CorpusDocument document, int64_t line) {

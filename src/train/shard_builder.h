@@ -18,7 +18,8 @@ namespace looplm {
 
 struct ShardBuildOptions {
   TextSplit split = TextSplit::kParagraph;
-  std::optional<int32_t> end_token;  // put after each document
+  std::optional<int32_t> end_token;            // put after each document that is no chat
+  const Result<ChatTemplate>* chat = nullptr;  // as in CorpusOptions
   // Tokens after which a new shard begins; 0: one shard. Documents stay whole.
   int64_t shard_tokens = 0;
   // Leave out what the tokenizer has no token for, and count it; otherwise it is an error.

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "base/rng.h"
 #include "base/timer.h"
 #include "model/checkpoint.h"
 #include "model/tensor_read.h"
@@ -42,6 +43,10 @@ Result<std::unique_ptr<Trainer>> Trainer::open(const RunConfig& run, TrainerOpti
     asked.model.config = options.start->config;
   }
   LOOPLM_ASSIGN_OR_RETURN(asked, complete_run_config(asked));
+  if (asked.lora.any() && asked.model.from.empty() && !options.start) {
+    return invalid_argument(
+        "lora.rank is given without model.from; expected a model that the adapter stands beside");
+  }
   const int threads = options.threads != 0 ? options.threads : asked.compute.threads;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::create(threads));
   LOOPLM_ASSIGN_OR_RETURN(StartWeights start,
@@ -88,6 +93,11 @@ Status Trainer::check_model() {
     return unsupported(fmt::format(
         "objective.kind is {}, which needs an exit gate; the model has none", objective_->name()));
   }
+  if (run_.lora.any() && !objective_->trains_trunk()) {
+    return invalid_argument(fmt::format(
+        "objective.kind is {}, which trains the gate alone; expected no [lora] beside it",
+        objective_->name()));
+  }
   if (run_.data.sequence_length > model().max_positions) {
     return invalid_argument(fmt::format("data.sequence_length is {}; the model has {} positions",
                                         run_.data.sequence_length, model().max_positions));
@@ -96,22 +106,29 @@ Status Trainer::check_model() {
 }
 
 Status Trainer::prepare_model() {
-  const std::vector<ParameterSpec> specs = trained_parameters(model(), *objective_);
+  const std::vector<ParameterSpec> specs = trained_parameters(run_, model(), *objective_);
   trained_.emplace(specs);
   gradients_.emplace(specs);
   optimizer_.emplace(specs, run_.optimizer);
-  LOOPLM_RETURN_IF_ERROR(start_.fill(*trained_));
-  const bool all = objective_->trains_trunk();
+  const bool all = trains_all(run_, *objective_);
+  const TrunkShape shape = trunk_shape(run_, model(), objective_->trains_trunk());
+  if (run_.lora.any()) {
+    initialize_adapter(run_.run.seed, *trained_);
+    adapter_.emplace(model(), run_.lora, shape.rows);
+  } else {
+    LOOPLM_RETURN_IF_ERROR(start_.fill(*trained_));
+  }
   const TensorSource frozen = all ? trained_->source() : start_.tensors();
   LOOPLM_ASSIGN_OR_RETURN(weights_, ModelWeights::for_training(*trained_, frozen, model(),
                                                                run_.compute.dtype, *device_));
+  if (objective_->trains_trunk()) backward_weights_.emplace(model(), run_.compute.dtype);
   if (all) {
     start_.drop_tensors();
-    backward_weights_.emplace(model(), run_.compute.dtype);
   } else {
+    if (backward_weights_) backward_weights_->repack(frozen, *device_);
     LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(*trained_));
   }
-  pass_.emplace(model(), trunk_shape(run_, model(), all));
+  pass_.emplace(model(), shape, adapter_ ? &*adapter_ : nullptr);
   state_.run = run_;
   return {};
 }
@@ -213,7 +230,7 @@ TensorSource Trainer::weights() const {
 TrainStart Trainer::describe() const {
   TrainStart start;
   start.parameters = model().parameter_count();
-  start.trained_parameters = count_of(trained_parameters(model(), *objective_));
+  start.trained_parameters = count_of(trained_parameters(run_, model(), *objective_));
   start.first_step = state_.step + 1;
   start.steps = run_.run.steps;
   start.tokens_per_step = run_.batch.accumulate * loader_->rows();
@@ -250,10 +267,13 @@ Result<StepReport> Trainer::step() {
   r.gradient_norm = kNotMeasured;
   if (targets > 0) {
     std::fill(gradients_->values().begin(), gradients_->values().end(), 0.0f);
-    weights_->repack(*trained_, *device_);
-    if (backward_weights_.has_value()) backward_weights_->repack(*trained_, *device_);
+    repack();
+    if (trains_all(run_, *objective_)) {
+      backward_weights_->repack(trained_->source(), *device_);
+    }
     const double scale = 1.0 / static_cast<double>(targets);
     for (const Batch& batch : batches) {
+      if (adapter_) adapter_->set_dropout(dropout_key(r.step, &batch - batches.data()));
       metrics.add(pass_->train(*weights_, backward_weights_ ? &*backward_weights_ : nullptr, batch,
                                *objective_, scale, *gradients_, *device_));
     }
@@ -288,9 +308,23 @@ Result<StepReport> Trainer::step() {
   return r;
 }
 
+void Trainer::repack() {
+  weights_->repack(*trained_, *device_);
+  if (!adapter_) return;
+  adapter_->repack(*trained_, *device_);
+  adapter_->set_dropout({});
+}
+
+// Another one for each micro-batch of a run, whether or not it was resumed.
+uint64_t Trainer::dropout_key(int64_t step, int64_t micro_batch) const {
+  const PhiloxBlock bits =
+      philox(run_.run.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(micro_batch));
+  return uint64_t{bits[0]} << 32 | bits[1];
+}
+
 Result<std::vector<ValidationReport>> Trainer::validate() {
   std::vector<ValidationReport> reports;
-  if (!validation_.empty()) weights_->repack(*trained_, *device_);
+  if (!validation_.empty()) repack();
   for (size_t set = 0; set < validation_.size(); ++set) {
     LOOPLM_ASSIGN_OR_RETURN(ValidationReport report, validate_on(validation_[set]));
     report.set = static_cast<int64_t>(set);
@@ -399,6 +433,7 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
 }
 
 Status Trainer::save_model(const std::string& directory) const {
+  if (run_.lora.any()) return save_adapter(directory, run_.lora, *trained_, run_.model.from);
   SaveOptions options;
   options.dtype = run_.compute.save_dtype;
   options.companions_from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;

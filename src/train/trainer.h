@@ -43,7 +43,7 @@ class Trainer {
   const ModelConfig& model() const { return start_.config(); }
   int64_t steps_done() const { return state_.step; }
   // The current values of all parameters, valid until the next step or restore. Model::create and
-  // Model::update_weights take them.
+  // Model::update_weights take them. Beside an adapter these are the frozen ones.
   TensorSource weights() const;
   // What the run is, to be shown at its beginning.
   TrainStart describe() const;
@@ -58,7 +58,8 @@ class Trainer {
   Status save(const std::string& directory) const;
   // Goes on from a checkpoint of a run with the same settings and data; see run_differences.
   Status restore(const std::string& directory);
-  // The model as a checkpoint in Hugging Face's layout, as compute.save_dtype says.
+  // The model as a checkpoint in Hugging Face's layout, as compute.save_dtype says; or the adapter
+  // alone, in PEFT's.
   Status save_model(const std::string& directory) const;
 
  private:
@@ -70,6 +71,9 @@ class Trainer {
                                                bool shapes_only);
   Status check_model();
   Status prepare_model();
+  // Takes the current values into the forms that products read.
+  void repack();
+  uint64_t dropout_key(int64_t step, int64_t micro_batch) const;
   Status prepare_data(const std::vector<std::shared_ptr<const DocumentStream>>& streams);
   Status check_vocabularies() const;
   Status check_resumable(const TrainState& state, const std::string& directory);
@@ -87,6 +91,7 @@ class Trainer {
   std::optional<Optimizer> optimizer_;
   std::optional<ModelWeights> weights_;
   std::optional<BackwardWeights> backward_weights_;
+  std::optional<AdapterWeights> adapter_;
   std::optional<BatchPass> pass_;
   std::optional<DataLoader> loader_;
   std::vector<TokenDataset> validation_;

@@ -105,6 +105,22 @@ expect "train --plan" "block_inputs \(now\)" plan
 expect "train --plan" "this run fits; nothing was started or written" plan
 [ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
+# an adapter beside the model, and merged into it
+printf '[lora]\nrank = 2\nalpha = 4\ndropout = 0.1\ntargets = ["q_proj", "down_proj"]\nper_loop = false\n' | cat run.toml - >lora.toml
+"$looplm" train lora.toml --set 'run.out="lora"' --set optimizer.learning_rate=0.05 >/dev/null || fail "train an adapter"
+[ "$(cd lora/model && echo *)" = "adapter_config.json adapter_model.safetensors" ] || fail "adapter: $(ls lora/model)"
+"$looplm" merge model --lora lora/model --out merged >/dev/null || fail "merge"
+for directory in "model --lora lora/model" merged model; do
+  # shellcheck disable=SC2086
+  "$looplm" run $directory --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"' >"with.${directory##*/}" ||
+    fail "run $directory"
+done
+cmp -s with.model with.merged && fail "the adapter changes nothing"
+"$looplm" run model --lora lora/model --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"' >with.adapter
+cmp -s with.adapter with.merged || fail "--lora and the merged model differ"
+refuses "rank 0" "lora.rank is 0" "$looplm" train lora.toml --set lora.rank=0
+refuses "no adapter" "run/model/adapter_config.json" "$looplm" run model --lora run/model --ids 1
+
 "$looplm" eval run/model --data a.jsonl --limit 20 --loops 6 --by operations --json >eval.json 2>/dev/null || fail "eval"
 expect "eval" '"trained_loops":4' eval.json
 expect "eval" '"loops":6' eval.json
@@ -248,7 +264,7 @@ for file in config.json model.safetensors; do
 done
 
 # --- help
-for command in run trace info init data "data build" tokenizer "tokenizer train" train eval bench "bench kernels" "bench decode" "bench speculate" quantize compare; do
+for command in run trace info init data "data build" tokenizer "tokenizer train" train eval bench "bench kernels" "bench decode" "bench speculate" quantize merge compare; do
   # shellcheck disable=SC2086
   "$looplm" $command --help >help 2>&1 || fail "$command --help"
   expect "$command --help" "Usage" help
@@ -308,15 +324,23 @@ if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=64k tmpfs full 2>/
 fi
 refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
 
-# --- a server whose log has no room
-"$looplm" serve --port 0 >serve.out 2>/dev/full &
+# --- a server's options from a file
+echo 'max-requsts = 7' >wrong.toml
+refuses "serve: unknown key" "max-requsts" "$looplm" serve model --config wrong.toml --port 0
+echo 'port = 99999' >wrong.toml
+refuses "serve: bad value" "port" "$looplm" serve model --config wrong.toml
+refuses "serve: no file" "missing.toml" "$looplm" serve model --config missing.toml
+printf 'host = "127.0.0.2"\nport = 0\n' >serve.toml
+
+# --- and one whose log has no room
+"$looplm" serve --config serve.toml >serve.out 2>/dev/full &
 server=$!
 tries=0
 while [ $tries -lt 300 ] && kill -0 $server 2>/dev/null && ! grep -q listening serve.out; do
   sleep 0.1
   tries=$((tries + 1))
 done
-expect "serve" "^listening on http://127.0.0.1:[0-9]+$" serve.out
+expect "serve" "^listening on http://127.0.0.2:[0-9]+$" serve.out
 kill $server
 wait $server || fail "serve: status $?"
 

@@ -31,6 +31,11 @@ cp -r "$source/examples" examples
 cmake -G Ninja -S examples -B built -DCMAKE_PREFIX_PATH="$work/elsewhere" -DCMAKE_BUILD_TYPE=Release >configured 2>&1 ||
   fail "find_package: $(cat configured)"
 cmake --build built >compiled 2>&1 || fail "an outside project: $(tail -n 20 compiled)"
+for header in elsewhere/include/looplm/*.h; do
+  name=looplm/$(basename "$header")
+  [ "$name" = looplm/looplm.h ] || grep -qx "#include \"$name\"" elsewhere/include/looplm/looplm.h ||
+    fail "looplm/looplm.h does not include $name"
+done
 built/screening elsewhere/share/looplm/models/small '4+8-3*7-6+2=' 9 | grep -q 'stopped before "9"' || fail "the example"
 grep -rqF "$source" elsewhere/lib && fail "the package names the checkout: $(grep -rlF "$source" elsewhere/lib)"
 
@@ -44,6 +49,7 @@ for library in libc6 libstdc++6 libfmt libicu libpcre2 libyaml-cpp; do
   case $depends in *$library*) ;; *) fail "the package depends on '$depends', not on $library" ;; esac
 done
 case $depends in *ceres* | *gtest*) fail "the package depends on '$depends'" ;; esac
+[ -e root/usr/lib/systemd/system/looplm.service ] || fail "no service"
 # The studies are a program of their own: a clear word when it is not there, and nothing of it in this package.
 PATH=/usr/bin:/bin root/usr/bin/looplm experiment list >out 2>err && fail "experiment without looplm-experiment"
 grep -q "looplm-experiment.*make experiment" err || fail "experiment without looplm-experiment: $(cat err)"

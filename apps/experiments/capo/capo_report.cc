@@ -1,11 +1,11 @@
-#include "experiments/capo/capo_report.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <optional>
 
 #include <fmt/format.h>
+
+#include "experiments/capo/capo_study.h"
+#include "experiments/core/seed_summary.h"
 
 namespace looplm {
 namespace {
@@ -14,18 +14,11 @@ namespace {
 struct Measured {
   int64_t parameters = 0;
   double knowable = 0;
-  std::vector<double> known;  // bits, of each seed
-  double name_nats = 0;       // means over seeds
+  SeedSummary known;     // bits
+  double name_nats = 0;  // means over seeds
   double attribute_nats = 0;
 
-  double mean() const {
-    double sum = 0;
-    for (double bits : known) sum += bits;
-    return sum / static_cast<double>(known.size());
-  }
-  double least() const { return *std::min_element(known.begin(), known.end()); }
-  double most() const { return *std::max_element(known.begin(), known.end()); }
-  double per_parameter() const { return mean() / static_cast<double>(parameters); }
+  double per_parameter() const { return known.mean / static_cast<double>(parameters); }
 };
 
 // By people, loops and index of the size.
@@ -38,6 +31,7 @@ Result<Grid> collect(const CapoSettings& settings, const CellResults& results) {
     for (int64_t people : size.people) {
       for (int loops : settings.loops) {
         Measured m;
+        std::vector<double> known;
         for (uint64_t seed : settings.seeds) {
           const std::string id = CapoRun{people, size, loops, seed}.id();
           const auto found = results.find(id);
@@ -46,10 +40,11 @@ Result<Grid> collect(const CapoSettings& settings, const CellResults& results) {
           const double share = 1.0 / static_cast<double>(settings.seeds.size());
           m.parameters = cell.at("parameters").get<int64_t>();
           m.knowable = cell.at("knowable_bits").get<double>();
-          m.known.push_back(cell.at("known_bits").get<double>());
+          known.push_back(cell.at("known_bits").get<double>());
           m.name_nats += share * cell.at("name_nats").get<double>();
           m.attribute_nats += share * cell.at("attribute_nats").get<double>();
         }
+        m.known = summarize_seeds(known);
         grid[people][loops][s] = std::move(m);
       }
     }
@@ -60,19 +55,14 @@ Result<Grid> collect(const CapoSettings& settings, const CellResults& results) {
 std::string loops_text(int loops) { return loops == 1 ? "1 loop" : fmt::format("{} loops", loops); }
 
 Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
-  Figure figure;
-  figure.name = "bits-over-parameters";
-  figure.title = "Knowledge held by models of equal parameters";
-  figure.x_label = "parameters";
-  figure.y_label = "bits known";
-  figure.log_x = true;
-  figure.log_y = true;
+  Figure figure = figure_of("bits-over-parameters", "Knowledge held by models of equal parameters",
+                            "parameters", "bits known");
+  figure.log_x = figure.log_y = true;
   double least = 1e300;
   double most = 0;
   for (const auto& [people, by_loops] : grid) {
     for (const auto& [loops, sizes] : by_loops) {
-      Series series;
-      series.name = fmt::format("{} people, {}", people, loops_text(loops));
+      Series series = series_of(fmt::format("{} people, {}", people, loops_text(loops)), {}, {});
       for (const auto& [s, m] : sizes) {
         const auto parameters = static_cast<double>(m.parameters);
         least = std::min(least, parameters);
@@ -80,45 +70,39 @@ Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
         series.x.push_back(parameters);
         // A model that knows less than nothing has no place on a logarithmic axis.
         const auto shown = [](double bits) { return bits > 0 ? bits : std::nan(""); };
-        series.y.push_back(shown(m.mean()));
+        series.y.push_back(shown(m.known.mean));
         if (settings.seeds.size() > 1) {
-          series.low.push_back(shown(m.least()));
-          series.high.push_back(shown(m.most()));
+          series.low.push_back(shown(m.known.low));
+          series.high.push_back(shown(m.known.high));
         }
       }
       figure.series.push_back(std::move(series));
     }
   }
   for (double guide : {1.0, 2.0}) {
-    Series series;
-    series.name = fmt::format("{:.0f} bit{} per parameter", guide, guide == 1 ? "" : "s");
-    series.x = {least, most};
-    series.y = {guide * least, guide * most};
-    series.style = Series::Style::kDashed;
-    figure.series.push_back(std::move(series));
+    figure.series.push_back(
+        series_of(fmt::format("{:.0f} bit{} per parameter", guide, guide == 1 ? "" : "s"),
+                  {least, most}, {guide * least, guide * most}, Series::Style::kDashed));
   }
   return figure;
 }
 
 // Learning curves of the most people, where knowledge is scarcest, of the first seed.
 Figure curve_figure(const CapoSettings& settings, const CellResults& results) {
-  Figure figure;
   int64_t people = 0;
   for (const CapoSize& size : settings.sizes) {
     people = std::max(people, *std::max_element(size.people.begin(), size.people.end()));
   }
-  figure.name = "bits-over-exposures";
-  figure.title = fmt::format("Learning {} people", people);
-  figure.x_label = "exposures of each person";
-  figure.y_label = "bits known per parameter";
+  Figure figure = figure_of("bits-over-exposures", fmt::format("Learning {} people", people),
+                            "exposures of each person", "bits known per parameter");
   for (const CapoSize& size : settings.sizes) {
     if (std::find(size.people.begin(), size.people.end(), people) == size.people.end()) continue;
     for (int loops : settings.loops) {
       const Json& cell = results.at(CapoRun{people, size, loops, settings.seeds.front()}.id());
-      Series series;
-      series.name = fmt::format("width {}, {}", size.hidden, loops_text(loops));
+      Series series =
+          series_of(fmt::format("width {}, {}", size.hidden, loops_text(loops)), {}, {});
       for (const Json& point : cell.at("curve")) {
-        series.x.push_back(point.at("exposures").get<double>());
+        series.x.push_back(point.at("exposures"));
         series.y.push_back(point.at("known_bits").get<double>() /
                            cell.at("parameters").get<double>());
       }
@@ -137,11 +121,12 @@ Table results_table(const CapoSettings& settings, const Grid& grid) {
       for (const auto& [loops, sizes] : by_loops) {
         if (!sizes.contains(s)) continue;
         const Measured& m = sizes.at(s);
-        table.rows.push_back(
-            {std::to_string(people), std::to_string(m.parameters), std::to_string(loops),
-             fmt::format("{:.2f}", m.name_nats), fmt::format("{:.2f}", m.attribute_nats),
-             fmt::format("{:.0f}", m.mean()), fmt::format("{:.0f}%", 100 * m.mean() / m.knowable),
-             fmt::format("{:.2f}", m.per_parameter())});
+        table.rows.push_back({std::to_string(people), std::to_string(m.parameters),
+                              std::to_string(loops), fmt::format("{:.2f}", m.name_nats),
+                              fmt::format("{:.2f}", m.attribute_nats),
+                              fmt::format("{:.0f}", m.known.mean),
+                              fmt::format("{:.0f}%", 100 * m.known.mean / m.knowable),
+                              fmt::format("{:.2f}", m.per_parameter())});
       }
     }
   }
@@ -165,9 +150,9 @@ Ratios loop_ratios(const CapoSettings& settings, const Grid& grid) {
   for (const auto& [people, by_loops] : grid) {
     for (const auto& [s, plain] : by_loops.at(*fewest)) {
       const Measured& looped = by_loops.at(*most).at(s);
-      const double ratio = looped.mean() / plain.mean();
+      const double ratio = looped.known.mean / plain.known.mean;
       ratios.all.push_back(ratio);
-      if (std::max(plain.mean(), looped.mean()) < 0.9 * plain.knowable) {
+      if (std::max(plain.known.mean, looped.known.mean) < 0.9 * plain.knowable) {
         ratios.scarce.push_back(ratio);
       }
     }
@@ -175,16 +160,10 @@ Ratios loop_ratios(const CapoSettings& settings, const Grid& grid) {
   return ratios;
 }
 
-double mean_of(const std::vector<double>& values) {
-  double sum = 0;
-  for (double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
-
 std::string spread(const std::vector<double>& values) {
-  const auto [least, most] = std::minmax_element(values.begin(), values.end());
-  return fmt::format("{:.2f} on average ({:.2f} to {:.2f}, {} pairs)", mean_of(values), *least,
-                     *most, values.size());
+  const SeedSummary summary = summarize_seeds(values);
+  return fmt::format("{:.2f} on average ({:.2f} to {:.2f}, {} pairs)", summary.mean, summary.low,
+                     summary.high, values.size());
 }
 
 Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
@@ -199,10 +178,8 @@ Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
   const Ratios ratios = loop_ratios(settings, grid);
   const std::vector<double>& judged = ratios.scarce.empty() ? ratios.all : ratios.scarce;
   const auto [fewest, most] = std::minmax_element(settings.loops.begin(), settings.loops.end());
-  const double mean = mean_of(judged);
-  claim.verdict = mean > 0.9 && mean < 1 / 0.9     ? Verdict::kReproduced
-                  : mean > 0.75 && mean < 1 / 0.75 ? Verdict::kPartly
-                                                   : Verdict::kNotReproduced;
+  const double mean = summarize_seeds(judged).mean;
+  claim.verdict = graded(mean > 0.9 && mean<1 / 0.9, mean> 0.75 && mean < 1 / 0.75);
   claim.finding = fmt::format(
       "Bits with {} over bits with {}, where neither knows more than nine tenths of what there is: "
       "{}.",
@@ -226,9 +203,7 @@ Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
       }
     }
   }
-  claim.verdict = best > 1.6 && best < 2.5 ? Verdict::kReproduced
-                  : best > 1               ? Verdict::kPartly
-                                           : Verdict::kNotReproduced;
+  claim.verdict = graded(best > 1.6 && best<2.5, best> 1);
   claim.finding = fmt::format("At most {:.2f} bits per parameter ({}), after {} exposures.", best,
                               at, settings.exposures);
   return claim;
@@ -241,11 +216,9 @@ Claim saturation_claim(const Grid& grid) {
   double share = 0;
   const auto& [people, by_loops] = *grid.begin();
   for (const auto& [loops, sizes] : by_loops) {
-    for (const auto& [s, m] : sizes) share = std::max(share, m.mean() / m.knowable);
+    for (const auto& [s, m] : sizes) share = std::max(share, m.known.mean / m.knowable);
   }
-  claim.verdict = share > 0.95  ? Verdict::kReproduced
-                  : share > 0.8 ? Verdict::kPartly
-                                : Verdict::kNotReproduced;
+  claim.verdict = graded(share > 0.95, share > 0.8);
   claim.finding = fmt::format("With {} people the best model knows {:.1f}% of what there is.",
                               people, 100 * share);
   return claim;

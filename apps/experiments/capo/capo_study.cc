@@ -5,8 +5,6 @@
 #include "looplm/model.h"
 
 #include "experiments/capo/biography_stream.h"
-#include "experiments/capo/capo_report.h"
-#include "experiments/capo/capo_settings.h"
 #include "experiments/capo/knowledge.h"
 #include "experiments/core/study_model.h"
 #include "experiments/core/training.h"
@@ -17,8 +15,8 @@ namespace {
 // Share of a cell's time that is training; the rest is measuring.
 constexpr double kTrainingShare = 0.97;
 
-Result<OrderedJson> run_cell(const CapoSettings& settings, const CapoRun& run,
-                             const CellContext& context) {
+Result<OrderedJson> train_capo(const CapoSettings& settings, const CapoRun& run,
+                               const CellContext& context) {
   const auto people = static_cast<uint64_t>(run.people);
   const int64_t steps = capo_steps(settings, run.people);
   KnowledgeMeasurement measurement;
@@ -31,20 +29,14 @@ Result<OrderedJson> run_cell(const CapoSettings& settings, const CapoRun& run,
   LOOPLM_RETURN_IF_ERROR(write_knowledge_shard(measurement, validation));
 
   CellTraining training;
-  training.run_toml = capo_run_file(settings, run, steps, validation);
+  training.run = capo_run_config(settings, run, steps, validation);
   training.streams = {std::make_shared<BiographyStream>(settings.world, people)};
   training.progress_to = kTrainingShare;
   LOOPLM_ASSIGN_OR_RETURN(const TrainedModel trained, train_in_cell(context, training));
 
-  const ModelOptions options = study_model_options(context.threads);
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
-                          Model::load(trained.directory, options));
-  measurement.progress = [&](double share) {
-    if (context.progress) {
-      context.progress(kTrainingShare + (1 - kTrainingShare) * share, "measuring");
-    }
-    return context.stopped();
-  };
+                          Model::load(trained.directory, study_model_options(context.threads)));
+  measurement.progress = context.reporter("measuring", kTrainingShare, 1);
   LOOPLM_ASSIGN_OR_RETURN(const KnowledgeLoss loss, measure_knowledge(*model, measurement));
 
   OrderedJson json;
@@ -73,43 +65,22 @@ Result<OrderedJson> run_cell(const CapoSettings& settings, const CapoRun& run,
   return json;
 }
 
-class CapoStudy : public Study {
- public:
-  std::string name() const override { return "capo"; }
-  std::string question() const override {
-    return "Do loops add room for knowledge, or is it the parameters that hold it?";
+std::vector<Cell> capo_cells(const CapoSettings& s) {
+  std::vector<Cell> cells;
+  for (const CapoRun& run : capo_runs(s)) {
+    cells.push_back({run.id(), run.cost(s), {}, [&s, run](const CellContext& context) {
+                       return train_capo(s, run, context);
+                     }});
   }
-
-  Status configure(TomlReader& settings) override {
-    settings_ = {};
-    read_capo_settings(settings, settings_);
-    return {};
-  }
-
-  std::vector<Cell> cells() const override {
-    std::vector<Cell> cells;
-    for (const CapoRun& run : capo_runs(settings_)) {
-      Cell cell;
-      cell.id = run.id();
-      cell.cost = run.cost(settings_);
-      cell.run = [this, run](const CellContext& context) {
-        return run_cell(settings_, run, context);
-      };
-      cells.push_back(std::move(cell));
-    }
-    return cells;
-  }
-
-  Result<StudyReport> report(const CellResults& results) const override {
-    return capo_report(settings_, results);
-  }
-
- private:
-  CapoSettings settings_;
-};
+  return cells;
+}
 
 }  // namespace
 
-std::unique_ptr<Study> make_capo_study() { return std::make_unique<CapoStudy>(); }
+std::unique_ptr<Study> make_capo_study() {
+  return std::make_unique<StudyOf<CapoSettings>>(
+      "capo", "Do loops add room for knowledge, or is it the parameters that hold it?",
+      read_capo_settings, capo_cells, capo_report);
+}
 
 }  // namespace looplm

@@ -6,14 +6,9 @@
 
 #include <gmock/gmock.h>
 
-#include "base/file.h"
 #include "experiments/capo/biography.h"
 #include "experiments/capo/capacity.h"
-#include "experiments/capo/capo_report.h"
-#include "experiments/capo/capo_settings.h"
-#include "experiments/core/runner.h"
-#include "support/status_matchers.h"
-#include "support/temp_dir.h"
+#include "experiments/core/test_study.h"
 
 namespace looplm {
 namespace {
@@ -42,24 +37,9 @@ learning_rate = 1e-2
 warmup = 5
 )";
 
-class CapoStudyTest : public testing::Test {
+class CapoStudyTest : public SettingsTest<CapoSettings> {
  protected:
-  CapoSettings settings(const std::string& text = kSettings) {
-    const toml::table table = parse_toml(text, "settings").value();
-    CapoSettings result;
-    status_ = {};
-    TomlReader reader(&table, "", status_);
-    read_capo_settings(reader, result);
-    return result;
-  }
-  Status error(const std::string& from, const std::string& to) {
-    std::string text = kSettings;
-    text.replace(text.find(from), from.size(), to);
-    settings(text);
-    return status_;
-  }
-
-  Status status_;
+  CapoStudyTest() : SettingsTest(kSettings, read_capo_settings) {}
 };
 
 TEST_F(CapoStudyTest, SettingsAreChecked) {
@@ -76,7 +56,7 @@ TEST_F(CapoStudyTest, StepsShowEverybodyOftenEnough) {
   const CapoSettings s = settings();
   const int64_t steps = capo_steps(s, 20);
   // 60 biographies of 20 people, of about 60 tokens each: two to a row of 128.
-  EXPECT_NEAR(static_cast<double>(steps * s.sequences), 60 * 20 / 2.0, 60);
+  EXPECT_NEAR(static_cast<double>(steps * s.run.batch.sequences), 60 * 20 / 2.0, 60);
   CapoSettings twice = s;
   twice.exposures = 120;
   EXPECT_NEAR(static_cast<double>(capo_steps(twice, 20)), 2.0 * static_cast<double>(steps), 2);
@@ -153,17 +133,10 @@ TEST_F(CapoStudyTest, VerdictsFollowTheResults) {
 
 TEST_F(CapoStudyTest, RunsFromSettingsToReport) {
   const TempDir dir;
-  ASSERT_OK(write_text_file(dir.file("settings.toml"), kSettings));
-  StudyRunOptions options;
-  options.settings_file = dir.file("settings.toml");
-  options.overrides = {"people=10", "exposures=120", "training.sequences=1",
-                       "sizes=[{hidden=16,layers=1,heads=2,intermediate=32}]"};
-  options.out = dir.file("out");
-  options.root = dir.path();
-  options.threads = 1;
-  const std::unique_ptr<Study> study = make_capo_study();
-  ASSERT_OK(run_study(*study, options));
-  const Json results = read_json_file(dir.file("out/results.json")).value();
+  const Json results = run_tiny(*make_capo_study(), kSettings, dir, 1, dir.path(),
+                                {"people=10", "exposures=120", "training.sequences=1",
+                                 "sizes=[{hidden=16,layers=1,heads=2,intermediate=32}]"})
+                           .value();
   const Json& cell = results.at("cells").at("people=10.hidden=16.layers=1.loops=2.seed=1");
   // Ten people are soon told apart.
   const double left = cell.at("name_nats").get<double>();
@@ -174,7 +147,7 @@ TEST_F(CapoStudyTest, RunsFromSettingsToReport) {
   // The learning curve ends at what is measured in the end.
   const double end = cell.at("curve").back().at("known_bits").get<double>();
   EXPECT_NEAR(end / cell.at("known_bits").get<double>(), 1, 1e-3);
-  EXPECT_THAT(read_text_file(dir.file("out/report.md")).value(), HasSubstr("bits per parameter"));
+  EXPECT_THAT(report_text(dir), HasSubstr("bits per parameter"));
   EXPECT_TRUE(file_exists(dir.file("out/bits-over-parameters.png")));
 }
 

@@ -49,7 +49,7 @@ Result<KnowledgeLoss> measure_knowledge(Model& model, const KnowledgeMeasurement
     }
     LOOPLM_CHECK(token == roles.size());
     if (measurement.progress &&
-        measurement.progress(static_cast<double>(end) / static_cast<double>(measurement.people))) {
+        !measurement.progress(static_cast<double>(end) / static_cast<double>(measurement.people))) {
       return Status(StatusCode::kCancelled, "stopped while measuring");
     }
   }

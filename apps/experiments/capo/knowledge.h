@@ -19,7 +19,7 @@ struct KnowledgeMeasurement {
   int64_t people = 0;     // the first so many of them
   uint64_t exposure = 0;  // whose templates the biographies have; one that training has not shown
   int64_t loops = 0;
-  // Called now and then with the share done; returns true to stop with kCancelled.
+  // Called now and then with the share done; returns false to stop with kCancelled.
   std::function<bool(double share)> progress{};
 };
 

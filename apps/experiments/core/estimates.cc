@@ -22,18 +22,18 @@ double student(size_t degrees) {
 
 }  // namespace
 
-OrderedJson estimate_json(const Estimate& e) {
-  return OrderedJson::array({e.value, e.low, e.high});
+void from_json(const Json& json, Estimate& e) {
+  e = {json.at(0).get<double>(), json.at(1).get<double>(), json.at(2).get<double>()};
 }
 
-Estimate estimate_from(const Json& json) {
-  return {json.at(0).get<double>(), json.at(1).get<double>(), json.at(2).get<double>()};
+double number_or_nan(const Json& value) {
+  return value.is_number() ? value.get<double>() : std::nan("");
 }
 
-std::vector<Estimate> estimates_from(const Json& list) {
-  std::vector<Estimate> all;
-  for (const Json& entry : list) all.push_back(estimate_from(entry));
-  return all;
+std::vector<double> numbers_or_nan(const Json& list) {
+  std::vector<double> values;
+  for (const Json& value : list) values.push_back(number_or_nan(value));
+  return values;
 }
 
 Estimate mean_of(const std::vector<double>& values) {

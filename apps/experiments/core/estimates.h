@@ -14,9 +14,15 @@
 namespace looplm {
 
 // [value, low, high]
-OrderedJson estimate_json(const Estimate& e);
-Estimate estimate_from(const Json& json);
-std::vector<Estimate> estimates_from(const Json& list);
+template <typename AnyJson>
+void to_json(AnyJson& json, const Estimate& e) {
+  json = AnyJson::array({e.value, e.low, e.high});
+}
+void from_json(const Json& json, Estimate& e);
+
+// null is what was not measured: NaN.
+double number_or_nan(const Json& value);
+std::vector<double> numbers_or_nan(const Json& list);
 
 // The mean, with the 95% interval that the spread over repeats (seeds) gives: Student's t on the
 // standard error. One value has no interval: low and high are the value.

@@ -40,8 +40,6 @@ warmup = 500
   TomlReader reader(&table, "", status);
   TomlReader model = reader.child("model");
   TomlReader training = reader.child("training");
-  std::vector<LoopedShape> shapes;
-  read_looped_shapes(model, shapes);
   LoopedRecipe recipe;
   read_looped_recipe(model, training, recipe);
   model.finish();
@@ -49,14 +47,13 @@ warmup = 500
   ASSERT_OK(status);
 
   LoopedRun run;
-  run.shape = shapes.front();
+  run.shape = recipe.shapes.front();
   run.vocab_size = 99;
   run.learning_rate = 2e-6;
   run.steps = 200;
   run.seed = 7;
   run.validations = {"a \"b\".tokens", "c.tokens"};
-  const std::string out = "run.out=\"o\"";
-  const Result<RunConfig> config = parse_run_config(looped_run_toml(recipe, run), "run", {out});
+  const Result<RunConfig> config = complete_run_config(looped_run_config(recipe, run));
   ASSERT_OK(config);
   const RunConfig& r = config.value();
   EXPECT_EQ(r.model.config.layers, 1);
@@ -81,8 +78,9 @@ TEST(LoopedRecipe, NamesShapesThatAreWrongOrTwice) {
     const toml::table table = std::move(parse_toml(line, "x").value());
     Status status;
     TomlReader model(&table, "model", status);
-    std::vector<LoopedShape> shapes;
-    read_looped_shapes(model, shapes);
+    TomlReader training(nullptr, "training", status);
+    LoopedRecipe recipe;
+    read_looped_recipe(model, training, recipe);
     return status;
   };
   EXPECT_OK(read("shapes = [\"1x4\"]"));

@@ -278,4 +278,10 @@ Status report_study(Study& study, const std::string& out, const std::string& roo
   return write_study_report(study, record, out);
 }
 
+Result<std::string> report_markdown(Study& study, const std::string& out, const std::string& root) {
+  LOOPLM_ASSIGN_OR_RETURN(const StudyRecord record, read_record(study, out, root));
+  LOOPLM_ASSIGN_OR_RETURN(const Document page, study_page(study, record));
+  return document_markdown(page);
+}
+
 }  // namespace looplm

@@ -48,6 +48,9 @@ Status run_study(Study& study, const StudyRunOptions& options);
 // them.
 Status report_study(Study& study, const std::string& out, const std::string& root);
 
+// The Markdown of that report, which is neither written nor drawn.
+Result<std::string> report_markdown(Study& study, const std::string& out, const std::string& root);
+
 }  // namespace looplm
 
 #endif  // LOOPLM_EXPERIMENTS_CORE_RUNNER_H_

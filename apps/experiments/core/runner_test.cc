@@ -188,23 +188,17 @@ TEST(TrainInCell, ResumesToTheSameModel) {
   };
   const TempDir dir;
   CellTraining training;
-  training.run_toml = R"(
-[model]
-vocab_size = 16
-hidden_size = 16
-layers = 1
-heads = 2
-intermediate_size = 24
-loops = 2
-[data]
-sequence_length = 16
-[batch]
-sequences = 2
-[run]
-steps = 30
-log_every = 1
-checkpoint_every = 10
-)";
+  training.run = study_run(ObjectiveKind::kStageOne);
+  ModelConfig& model = training.run.model.config;
+  model.vocab_size = model.hidden_size = 16;
+  model.layers = 1;
+  model.heads = model.loops = 2;
+  model.intermediate_size = 24;
+  training.run.data.sequence_length = 16;
+  training.run.batch.sequences = 2;
+  training.run.run.steps = 30;
+  training.run.run.log_every = 1;
+  training.run.run.checkpoint_every = 10;
   training.streams = {std::make_shared<Successors>()};
   CellContext whole;
   whole.directory = dir.file("whole");

@@ -38,7 +38,12 @@ struct CellContext {
   std::function<void(double share, const std::string& note)> progress;
 
   bool stopped() const { return stop != nullptr && stop->load(); }
+  // For work that takes the cell from one share to another: hears the share of it that is done, and
+  // says false once it should stop.
+  std::function<bool(double)> reporter(const std::string& note, double from = 0,
+                                       double to = 1) const;
 };
+Status stopped_cell();  // kCancelled
 
 struct Cell {
   std::string id;                  // names its folder: letters, digits, '-', '_', '.' and '='
@@ -49,6 +54,8 @@ struct Cell {
 
 enum class Verdict { kReproduced, kPartly, kNotReproduced, kNotTested };
 const char* verdict_name(Verdict verdict);  // "reproduced", "partly", "not", "not tested"
+// Reproduced, or else partly, or else not.
+Verdict graded(bool reproduced, bool partly);
 
 // A claim of the paper and what the study found.
 struct Claim {
@@ -75,6 +82,64 @@ class Study {
   // Of a configured study, from the results of all its cells. Costs little.
   virtual Result<StudyReport> report(const CellResults& results) const = 0;
 };
+
+// A result as it was before it became JSON; what is missing or of another kind is an error.
+template <typename T>
+Result<T> result_of(const Json& json) {
+  try {
+    return json.get<T>();
+  } catch (const Json::exception& error) {
+    return invalid_argument(error.what());
+  }
+}
+
+// A study made of functions of its settings. Cells may keep references to the settings.
+template <typename Settings>
+class StudyOf : public Study {
+ public:
+  using Read = Status (*)(TomlReader&, Settings&);
+  using Cells = std::vector<Cell> (*)(const Settings&);
+  using Report = Result<StudyReport> (*)(const Settings&, const CellResults&);
+
+  StudyOf(std::string of_name, std::string asked, Read read, Cells cells_of, Report report_of)
+      : name_(std::move(of_name)),
+        question_(std::move(asked)),
+        read_(read),
+        cells_(cells_of),
+        report_(report_of) {}
+
+  std::string name() const override { return name_; }
+  std::string question() const override { return question_; }
+  Status configure(TomlReader& reader) override {
+    settings_ = {};
+    return read_(reader, settings_);
+  }
+  std::vector<Cell> cells() const override { return cells_(settings_); }
+  Result<StudyReport> report(const CellResults& results) const override {
+    return report_(settings_, results);
+  }
+
+ private:
+  std::string name_, question_;
+  Read read_;
+  Cells cells_;
+  Report report_;
+  Settings settings_;
+};
+
+// The studies; studies/NAME/README.md describes each.
+std::unique_ptr<Study> make_capo_study();
+std::unique_ptr<Study> make_depth_study();
+std::unique_ptr<Study> make_exits_study();
+std::unique_ptr<Study> make_faithfulness_study();
+std::unique_ptr<Study> make_kv_study();
+std::unique_ptr<Study> make_mano_study();
+std::unique_ptr<Study> make_multihop_study();
+std::unique_ptr<Study> make_prior_study();
+std::unique_ptr<Study> make_reachability_study();
+std::unique_ptr<Study> make_safety_study();
+std::unique_ptr<Study> make_scaling_study();
+std::unique_ptr<Study> make_speculation_study();
 
 // All studies, by name; in the order in which the README lists them.
 struct StudyEntry {

@@ -17,10 +17,39 @@ Table claims_table(const std::vector<Claim>& claims) {
   return table;
 }
 
+// Results that another version wrote may lack something.
+Result<StudyReport> report_of(const Study& study, const CellResults& results) {
+  try {
+    return study.report(results);
+  } catch (const Json::exception& error) {
+    return invalid_argument(fmt::format("results of the study {}: {}", study.name(), error.what()));
+  }
+}
+
+Document page_of(const Study& study, const StudyRecord& record, const StudyReport& report) {
+  Document page;
+  page.title = report.document.title;
+  page.paragraph(study.question());
+  if (!report.claims.empty()) page.table(claims_table(report.claims));
+  page.blocks.insert(page.blocks.end(), report.document.blocks.begin(),
+                     report.document.blocks.end());
+  page.heading("Settings");
+  page.paragraph(fmt::format(
+      "Made on {} by `looplm experiment run {}`; the settings (for `--settings`) and all "
+      "figures are in `results.json`.",
+      record.processor, study.name()));
+  return page;
+}
+
 }  // namespace
 
+Result<Document> study_page(const Study& study, const StudyRecord& record) {
+  LOOPLM_ASSIGN_OR_RETURN(const StudyReport report, report_of(study, record.results));
+  return page_of(study, record, report);
+}
+
 Status write_study_report(const Study& study, const StudyRecord& record, const std::string& out) {
-  LOOPLM_ASSIGN_OR_RETURN(const StudyReport report, study.report(record.results));
+  LOOPLM_ASSIGN_OR_RETURN(const StudyReport report, report_of(study, record.results));
   OrderedJson json;
   json["study"] = study.name();
   json["question"] = study.question();
@@ -37,18 +66,7 @@ Status write_study_report(const Study& study, const StudyRecord& record, const s
     json["cells"][id] = OrderedJson::parse(result.dump());
   LOOPLM_RETURN_IF_ERROR(write_text_file(out + "/results.json", json.dump(1) + "\n"));
 
-  Document page;
-  page.title = report.document.title;
-  page.paragraph(study.question());
-  if (!report.claims.empty()) page.table(claims_table(report.claims));
-  page.blocks.insert(page.blocks.end(), report.document.blocks.begin(),
-                     report.document.blocks.end());
-  page.heading("Settings");
-  page.paragraph(fmt::format(
-      "Made on {} by `looplm experiment run {}`; the settings (for `--settings`) and all "
-      "figures are in `results.json`.",
-      record.processor, study.name()));
-  return write_document(page, out, "report");
+  return write_document(page_of(study, record, report), out, "report");
 }
 
 }  // namespace looplm

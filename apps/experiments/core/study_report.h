@@ -14,6 +14,9 @@ struct StudyRecord {
   CellResults results;
 };
 
+// The page, with the claims first.
+Result<Document> study_page(const Study& study, const StudyRecord& record);
+
 Status write_study_report(const Study& study, const StudyRecord& record, const std::string& out);
 
 }  // namespace looplm

@@ -4,8 +4,11 @@
 #include <map>
 #include <set>
 
+#include <fmt/format.h>
+
 #include "base/check.h"
 #include "base/file.h"
+#include "text/lines.h"
 
 namespace looplm {
 namespace {
@@ -137,6 +140,63 @@ std::vector<EvalExample> task_examples(std::vector<TaskExample> tasks, const Tas
     examples.push_back(std::move(example));
   }
   return examples;
+}
+
+Result<std::vector<std::vector<int32_t>>> read_texts(const Model& model, const std::string& path,
+                                                     int64_t count) {
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string> lines, read_lines(path));
+  if (count > 0 && std::ssize(lines) > count) lines.resize(static_cast<size_t>(count));
+  const auto longest = static_cast<size_t>(model.config().max_positions);
+  std::vector<std::vector<int32_t>> texts;
+  for (const std::string& line : lines) {
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                            model.tokenizer()->encode(line, {.parse_special = false}));
+    if (ids.size() < 2) continue;
+    ids.resize(std::min(ids.size(), longest));
+    texts.push_back(std::move(ids));
+  }
+  if (!texts.empty()) return texts;
+  return invalid_argument(fmt::format("'{}' has no line of two tokens or more", path));
+}
+
+EvalExample whole_text(std::vector<int32_t> ids) {
+  EvalExample example;
+  example.scored = after(1, ids.size());
+  example.ids = std::move(ids);
+  return example;
+}
+
+void SumsTask::read(TomlReader& s) {
+  s.read("examples", examples, 2, 1 << 24);
+  s.read("modulus", options.modulus, 2, 10);
+  s.read("max_operations", options.max_operations, 1, 1000);
+  s.read("seed", seed);
+}
+
+TaskGenerator SumsTask::generator(ArithmeticSplit split, int max_operations, uint64_t from) const {
+  ArithmeticOptions o = options;
+  o.max_operations = max_operations;
+  o.split = split;
+  o.seed = from;
+  return [o](uint64_t index) {
+    const ArithmeticExample e = arithmetic_example(o, index);
+    return TaskExample{e.prompt, e.completion, {{"operations", e.operations}}};
+  };
+}
+
+std::vector<TaskExample> SumsTask::held_out() const {
+  return different_examples(generator(ArithmeticSplit::kHeldOut, options.max_operations, seed),
+                            examples, "operations",
+                            options.max_operations - options.min_operations + 1);
+}
+
+PhaseStream SumsTask::stream(const TaskText& text, uint64_t first_seed) const {
+  return [this, text, first_seed](const TrainingPhase& phase, size_t index) {
+    const uint64_t from = first_seed + index;
+    return std::make_shared<TaskStream>(
+        generator(ArithmeticSplit::kTrain, phase.longest, from), text,
+        fmt::format("sums {} {} {}", options.modulus, phase.longest, from));
+  };
 }
 
 }  // namespace looplm

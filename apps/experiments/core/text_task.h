@@ -9,11 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "looplm/model.h"
 #include "looplm/tokenizer.h"
 #include "looplm/train.h"
 
 #include "base/json.h"
+#include "eval/arithmetic.h"
 #include "eval/examples.h"
+#include "experiments/core/training_plan.h"
 
 namespace looplm {
 
@@ -80,6 +83,29 @@ std::vector<EvalExample> task_examples(std::vector<TaskExample> tasks, const Tas
 // Examples 0 .. count - 1.
 std::vector<EvalExample> task_examples(const TaskGenerator& generator, const TaskText& text,
                                        int64_t count);
+
+// The lines of a file as a model reads them, at most `count` (0: all) and each at most as long as
+// the model takes; lines of less than two tokens are left out, and a file of nothing else is an
+// error.
+Result<std::vector<std::vector<int32_t>>> read_texts(const Model& model, const std::string& path,
+                                                     int64_t count = 0);
+// Every token but the first is scored.
+EvalExample whole_text(std::vector<int32_t> ids);
+
+// Sums of eval/arithmetic.h, of which the answer is the completion.
+struct SumsTask {
+  ArithmeticOptions options{};
+  int64_t examples = 2000;  // held out
+  uint64_t seed = 2;        // of those
+
+  // The keys of a table [sums].
+  void read(TomlReader& settings);
+  TaskGenerator generator(ArithmeticSplit split, int max_operations, uint64_t seed) const;
+  // All different.
+  std::vector<TaskExample> held_out() const;
+  // For the phases of a training whose unit is the operation.
+  PhaseStream stream(const TaskText& text, uint64_t first_seed) const;
+};
 
 }  // namespace looplm
 

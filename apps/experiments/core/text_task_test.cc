@@ -63,12 +63,11 @@ TEST(TrainingPlan, ReadsPhasesAndWritesRunFiles) {
   EXPECT_EQ(plan.phases[1].learning_rate, 1e-3);
   PhaseRun run;
   run.vocab_size = 15;
-  run.objective = "kind = \"stage1\"\nbeta = 0.1";
-  const std::string fresh = phase_run_toml(plan, plan.phases[0], run);
+  const std::string fresh = write_run_config(phase_run_config(plan, plan.phases[0], run));
   EXPECT_THAT(fresh, testing::HasSubstr("layers = 3\n"));
   EXPECT_THAT(fresh, testing::HasSubstr("warmup = 5\n"));  // never more than half
   run.from = "some/model";
-  const std::string further = phase_run_toml(plan, plan.phases[1], run);
+  const std::string further = write_run_config(phase_run_config(plan, plan.phases[1], run));
   EXPECT_THAT(further, testing::HasSubstr("from = \"some/model\""));
   EXPECT_THAT(further, testing::Not(testing::HasSubstr("layers")));
 }
@@ -108,9 +107,9 @@ TEST(Estimates, MeansOfRepeatsHaveStudentsIntervals) {
   EXPECT_NEAR(e.value, 2, 1e-12);
   EXPECT_NEAR(e.high - e.value, 4.303 / std::sqrt(3.0), 1e-9);
   EXPECT_EQ(mean_of({7}).low, 7);
-  EXPECT_EQ(percent_text({0.5, 0.45, 0.55}), "50.0% [45.0, 55.0]");
+  EXPECT_EQ(percent_text(Estimate{0.5, 0.45, 0.55}), "50.0% [45.0, 55.0]");
   EXPECT_EQ(points_text({0.02, -0.01, 0.05}), "+2.0 [-1.0, +5.0]");
-  const Estimate back = estimate_from(estimate_json({1, 0, 3}));
+  const Estimate back = Json(Estimate{1, 0, 3}).get<Estimate>();
   EXPECT_EQ(back.high, 3);
 }
 

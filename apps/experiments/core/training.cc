@@ -1,5 +1,6 @@
 #include "experiments/core/training.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -7,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "experiments/core/estimates.h"
 
 namespace looplm {
 namespace {
@@ -34,15 +36,6 @@ class Reporter : public TrainObserver {
   const CellTraining& training_;
 };
 
-// null is what was not measured.
-double number(const Json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
-
-std::vector<double> numbers(const Json& list) {
-  std::vector<double> values;
-  for (const Json& value : list) values.push_back(number(value));
-  return values;
-}
-
 // The validations of a run's log.
 Result<std::vector<ValidationReport>> read_validations(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
@@ -57,18 +50,36 @@ Result<std::vector<ValidationReport>> read_validations(const std::string& path) 
     r.step = line.at("step").get<int64_t>();
     r.set = line.at("set").get<int64_t>();
     r.tokens = line.at("tokens").get<int64_t>();
-    r.loss = number(line.at("loss"));
-    r.nll = numbers(line.at("nll"));
-    r.accuracy = numbers(line.at("accuracy"));
-    r.exit = numbers(line.at("exit"));
-    r.mean_exit = number(line.at("mean_exit"));
-    r.exit_entropy = number(line.at("exit_entropy"));
+    r.loss = number_or_nan(line.at("loss"));
+    r.nll = numbers_or_nan(line.at("nll"));
+    r.accuracy = numbers_or_nan(line.at("accuracy"));
+    r.exit = numbers_or_nan(line.at("exit"));
+    r.mean_exit = number_or_nan(line.at("mean_exit"));
+    r.exit_entropy = number_or_nan(line.at("exit_entropy"));
     reports.push_back(std::move(r));
   }
   return reports;
 }
 
 }  // namespace
+
+RunConfig study_run(ObjectiveKind kind) {
+  RunConfig c;
+  c.model.config.exit_gate = kind != ObjectiveKind::kLastLoop;
+  c.data.split_documents = false;
+  c.objective.kind = kind;
+  c.schedule.kind = Schedule::Kind::kCosine;
+  c.run.keep = 1;
+  c.compute.memory = MemoryPolicy::kKeepAll;
+  return c;
+}
+
+void set_steps(RunConfig& c, int64_t steps, int64_t measurements) {
+  c.run.steps = steps;
+  c.run.log_every = std::max<int64_t>(1, steps / 20);
+  c.run.validate_every = std::max<int64_t>(1, steps / measurements);
+  c.schedule.warmup_steps = std::min(c.schedule.warmup_steps, steps / 2);
+}
 
 Result<TrainedModel> train_in_cell(const CellContext& context, const CellTraining& training) {
   const std::string out = context.directory + "/" + training.name;
@@ -83,8 +94,10 @@ Result<TrainedModel> train_in_cell(const CellContext& context, const CellTrainin
     options.threads = context.threads;
     options.streams = training.streams;
     options.stop = context.stop;
-    options.overrides = {"run.out=" + Json(out).dump(), "compute.save_dtype=\"f32\""};
-    LOOPLM_RETURN_IF_ERROR(write_text_file(options.run_file, training.run_toml));
+    RunConfig run = training.run;
+    run.run.out = out;
+    run.compute.save_dtype = DType::kF32;
+    LOOPLM_RETURN_IF_ERROR(write_text_file(options.run_file, write_run_config(run)));
     Reporter reporter(context, training);
     LOOPLM_RETURN_IF_ERROR(train(options, reporter).with_context(options.run_file));
     OrderedJson json;
@@ -97,6 +110,18 @@ Result<TrainedModel> train_in_cell(const CellContext& context, const CellTrainin
   LOOPLM_ASSIGN_OR_RETURN(model.parameters, json_int(json, "parameters", 0, 0, int64_t{1} << 50));
   LOOPLM_ASSIGN_OR_RETURN(model.validations, read_validations(out + "/log.jsonl"));
   return model;
+}
+
+OrderedJson trained_model_json(const TrainedModel& model, const CellContext& context) {
+  OrderedJson json;
+  json["parameters"] = model.parameters;
+  json["model"] = std::filesystem::relative(model.directory, context.directory).string();
+  return json;
+}
+
+std::string trained_model_of(const CellContext& context, const std::string& cell) {
+  return context.needed_directories.at(cell) + "/" +
+         context.needed.at(cell).at("model").get<std::string>();
 }
 
 OrderedJson validations_json(const std::vector<ValidationReport>& validations) {

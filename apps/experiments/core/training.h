@@ -9,13 +9,19 @@
 #include "looplm/train.h"
 
 #include "experiments/core/study.h"
+#include "train/run_config.h"
 
 namespace looplm {
 
+// What trainings of small models share: a cosine over the run, documents kept whole, everything
+// kept in memory, one checkpoint, a fresh model without a gate but for what `kind` needs.
+RunConfig study_run(ObjectiveKind kind);
+// Twenty lines of log and so many measurements, evenly spaced; a warm-up of at most half of the
+// run.
+void set_steps(RunConfig& run, int64_t steps, int64_t measurements);
+
 struct CellTraining {
-  // A run file as in docs/training.md, without run.out, data.train where there are streams, and
-  // compute.threads.
-  std::string run_toml;
+  RunConfig run;  // without run.out, data.train where there are streams, and compute.threads
   std::vector<std::shared_ptr<const DocumentStream>> streams;  // instead of data.train
   // Share of the cell's progress at the start and the end of the training, and what it is called.
   double progress_from = 0;
@@ -35,6 +41,11 @@ struct TrainedModel {
 // run file written beside names everything, so `looplm train` could run it where no streams are
 // used.
 Result<TrainedModel> train_in_cell(const CellContext& context, const CellTraining& training);
+
+// What a cell says of the model that it trained: {"parameters": .., "model": its directory in the
+// cell's}; and the directory that another cell finds there.
+OrderedJson trained_model_json(const TrainedModel& model, const CellContext& context);
+std::string trained_model_of(const CellContext& context, const std::string& cell);
 
 // Learning curves as JSON: [{"step": .., "nll": [per loop], "accuracy": [per loop], ...}].
 OrderedJson validations_json(const std::vector<ValidationReport>& validations);

@@ -1,27 +1,36 @@
 #include "experiments/core/training_plan.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
-#include "base/json.h"
-
 namespace looplm {
+
+TrainingPlan::TrainingPlan() : run(study_run(ObjectiveKind::kStageOne)) {
+  ModelConfig& model = run.model.config;
+  model.hidden_size = 128;
+  model.layers = 2;
+  model.heads = 4;
+  model.intermediate_size = 384;
+  model.loops = 4;
+  model.initializer_range = 0.08;
+  model.embedding_initializer_range = 1;
+  run.data.sequence_length = 256;
+  run.optimizer.weight_decay = 0.05;
+  run.schedule.warmup_steps = 50;
+  run.run.log_every = 20;
+  run.run.checkpoint_every = 500;
+  run.run.keep = 2;
+}
 
 void TrainingPlan::read(TomlReader& s) {
   constexpr int64_t kMany = int64_t{1} << 30;
   s.read("start", start);
-  s.read("hidden_size", hidden_size, 1, kMany);
-  s.read("layers", layers, 1, kMany);
-  s.read("heads", heads, 1, kMany);
-  s.read("intermediate_size", intermediate_size, 1, kMany);
-  s.read("loops", loops, 1, 256);
-  s.read("initializer_range", initializer_range, 0, 10);
-  s.read("embedding_initializer_range", embedding_initializer_range, 0, 10);
-  s.read("sequences", sequences, 1, kMany);
-  s.read("sequence_length", sequence_length, 8, kMany);
-  s.read("weight_decay", weight_decay, 0, 10);
-  s.read("warmup", warmup, 0, kMany);
-  s.read("validate_every", validate_every, 0, kMany);
-  s.read("dtype", dtype);
+  read_run_keys(s, run,
+                {"model.hidden_size", "model.layers", "model.heads", "model.intermediate_size",
+                 "model.loops", "model.initializer_range", "model.embedding_initializer_range",
+                 "data.sequence_length", "batch.sequences", "optimizer.weight_decay",
+                 "schedule.warmup", "run.validate_every", "compute.dtype"});
   for (TomlReader& table : s.tables("phases")) {
     TrainingPhase phase;
     table.require("longest");
@@ -35,39 +44,18 @@ void TrainingPlan::read(TomlReader& s) {
   if (phases.empty()) s.fail(s.full_name("phases") + ": expected one phase at least");
 }
 
-std::string phase_run_toml(const TrainingPlan& plan, const TrainingPhase& phase,
+RunConfig phase_run_config(const TrainingPlan& plan, const TrainingPhase& phase,
                            const PhaseRun& run) {
-  std::string toml = "[model]\n";
-  if (!run.from.empty()) {
-    toml += fmt::format("from = {}\n", Json(run.from).dump());
-  } else {
-    toml += fmt::format(
-        "vocab_size = {}\nhidden_size = {}\nlayers = {}\nheads = {}\nintermediate_size = {}\n"
-        "loops = {}\nmax_positions = {}\ninitializer_range = {}\nembedding_initializer_range = {}\n"
-        "seed = {}\n",
-        run.vocab_size, plan.hidden_size, plan.layers, plan.heads, plan.intermediate_size,
-        plan.loops, plan.sequence_length, plan.initializer_range, plan.embedding_initializer_range,
-        run.seed);
-    if (!run.tokenizer.empty()) {
-      toml += fmt::format("tokenizer = {}\n", Json(run.tokenizer).dump());
-    }
-  }
-  toml +=
-      fmt::format("[data]\nsequence_length = {}\nsplit_documents = false\n", plan.sequence_length);
-  if (!run.validation.empty()) {
-    toml += fmt::format("validation = {}\n", Json(run.validation).dump());
-  }
-  toml += fmt::format(
-      "[batch]\nsequences = {}\n"
-      "[objective]\n{}\n"
-      "[optimizer]\nlearning_rate = {}\nweight_decay = {}\n"
-      "[schedule]\nkind = \"cosine\"\nwarmup = {}\n"
-      "[run]\nsteps = {}\nseed = {}\nlog_every = 20\nvalidate_every = {}\ncheckpoint_every = 500\n"
-      "[compute]\nmemory = \"keep_all\"\ndtype = \"{}\"\n",
-      plan.sequences, run.objective, phase.learning_rate, plan.weight_decay,
-      std::min(plan.warmup, phase.steps / 2), phase.steps, run.seed, plan.validate_every,
-      plan.dtype);
-  return toml;
+  RunConfig c = plan.run;
+  c.model.from = run.from;
+  c.model.config.vocab_size = run.vocab_size;
+  c.model.config.max_positions = c.data.sequence_length;
+  c.model.seed = c.run.seed = run.seed;
+  if (!run.validation.empty()) c.data.validation = {run.validation};
+  c.schedule.peak = phase.learning_rate;
+  c.schedule.warmup_steps = std::min(c.schedule.warmup_steps, phase.steps / 2);
+  c.run.steps = phase.steps;
+  return c;
 }
 
 Result<TrainedModel> train_phases(const CellContext& context, const TrainingPlan& plan,
@@ -86,7 +74,7 @@ Result<TrainedModel> train_phases(const CellContext& context, const TrainingPlan
                                  static_cast<double>(all_steps);
     };
     CellTraining training;
-    training.run_toml = phase_run_toml(plan, phase, run);
+    training.run = phase_run_config(plan, phase, run);
     training.streams = {stream(phase, i)};
     training.progress_from = progress(steps);
     training.progress_to = progress(steps + phase.steps);

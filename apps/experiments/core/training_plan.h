@@ -13,6 +13,7 @@
 
 #include "experiments/core/study.h"
 #include "experiments/core/training.h"
+#include "train/run_config.h"
 #include "train/toml_reader.h"
 
 namespace looplm {
@@ -24,37 +25,22 @@ struct TrainingPhase {
 };
 
 struct TrainingPlan {
-  std::string start;  // a checkpoint directory to go on from; empty: a fresh model of this shape
-  int64_t hidden_size = 128;
-  int64_t layers = 2;
-  int64_t heads = 4;
-  int64_t intermediate_size = 384;
-  int64_t loops = 4;
-  double initializer_range = 0.08;
-  double embedding_initializer_range = 1;
-  int64_t sequences = 8;
-  int64_t sequence_length = 256;
-  double weight_decay = 0.05;
-  int64_t warmup = 50;         // steps, of each phase
-  int64_t validate_every = 0;  // steps; 0: at the end of each phase only
-  std::string dtype = "f32";
+  std::string start;  // a checkpoint directory to go on from; empty: a fresh model
+  RunConfig run;      // of every phase; Stage I unless a study says otherwise
   std::vector<TrainingPhase> phases;
 
+  TrainingPlan();
   // The keys of a settings table, and its [[phases]], of which there must be one at least.
   void read(TomlReader& settings);
 };
 
-// The run file of a phase; a fresh model's vocabulary is `vocab_size`, and `from` is the checkpoint
-// that the phase starts from, where there is one.
 struct PhaseRun {
-  std::string from;
-  std::string tokenizer;  // directory whose tokenizer goes with the model; empty: none, or from's
-  int64_t vocab_size = 0;
-  std::string objective;   // lines of the [objective] table
+  std::string from;        // the checkpoint that the phase starts from; empty: a fresh model
+  int64_t vocab_size = 0;  // of a fresh model
   std::string validation;  // shard; empty: none
   uint64_t seed = 1;       // of fresh weights and of the order of the data
 };
-std::string phase_run_toml(const TrainingPlan& plan, const TrainingPhase& phase,
+RunConfig phase_run_config(const TrainingPlan& plan, const TrainingPhase& phase,
                            const PhaseRun& run);
 
 // The stream that a phase learns from.

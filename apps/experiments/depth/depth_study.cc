@@ -1,16 +1,13 @@
-#include "experiments/depth/depth_study.h"
-
 #include <algorithm>
 #include <optional>
 
 #include <fmt/format.h>
 
-#include "eval/arithmetic.h"
 #include "experiments/core/estimates.h"
+#include "experiments/core/study.h"
 #include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/exits/exit_curve.h"
-#include "text/lines.h"
 
 namespace looplm {
 namespace {
@@ -18,14 +15,12 @@ namespace {
 // Accuracy after each loop as the paper prints it: MMLU, Ouro-1.4B (table 10).
 constexpr double kPaperMmlu[] = {41.21, 60.43, 66.71, 67.45, 66.64, 65.77, 65.28, 64.49};
 
-struct Settings {
-  std::string model;
+struct DepthSettings {
+  StudyModel model;
   int64_t loops = 8;
-  int64_t sums = 2000;  // held out
-  int max_operations = 8;
+  SumsTask sums;
   std::string texts;         // one a line, for the loss on prose; empty: none
   int64_t resamples = 1000;  // of the bootstrap
-  uint64_t seed = 2;
 };
 
 // What one kind of example says about depth.
@@ -35,7 +30,7 @@ struct Quality {
   std::vector<Estimate> nll;
 };
 
-OrderedJson quality_json(const std::vector<DepthScores>& scores, const Settings& s,
+OrderedJson quality_json(const std::vector<DepthScores>& scores, const DepthSettings& s,
                          int64_t trained_loops) {
   OrderedJson json;
   int64_t tokens = 0;
@@ -43,147 +38,84 @@ OrderedJson quality_json(const std::vector<DepthScores>& scores, const Settings&
   json["examples"] = scores.size();
   json["tokens"] = tokens;
   json["trained_loops"] = trained_loops;
-  json["accuracy"] = OrderedJson::array();
-  json["nll"] = OrderedJson::array();
-  for (const FixedDepth& depth : fixed_depths(scores, {s.resamples, s.seed})) {
-    json["accuracy"].push_back(estimate_json(depth.accuracy));
-    json["nll"].push_back(estimate_json(depth.nll));
+  for (const FixedDepth& depth : fixed_depths(scores, {s.resamples, s.sums.seed})) {
+    json["accuracy"].push_back(depth.accuracy);
+    json["nll"].push_back(depth.nll);
   }
   return json;
 }
 
-Quality quality_from(const Json& json) {
-  return {json.at("trained_loops").get<int64_t>(), estimates_from(json.at("accuracy")),
-          estimates_from(json.at("nll"))};
+void from_json(const Json& json, Quality& q) {
+  q.trained_loops = json.at("trained_loops");
+  q.accuracy = json.at("accuracy");
+  q.nll = json.at("nll");
 }
 
-class DepthStudy : public Study {
- public:
-  std::string name() const override { return "depth"; }
-  std::string question() const override {
-    return "How good is a looped model after each loop, and beyond the loops that it was trained "
-           "with?";
-  }
+Status read_depth_settings(TomlReader& settings, DepthSettings& s) {
+  settings.require("model");
+  settings.read("model", s.model.directory);
+  settings.read("loops", s.loops, 2, 64);
+  settings.read("sums", s.sums.examples, 1, 1 << 24);
+  settings.read("max_operations", s.sums.options.max_operations, 1, 1000);
+  settings.read("texts", s.texts);
+  settings.read("resamples", s.resamples, 0, 1 << 20);
+  settings.read("seed", s.sums.seed);
+  return {};
+}
 
-  Status configure(TomlReader& settings) override {
-    settings.require("model");
-    settings.read("model", s_.model);
-    settings.read("loops", s_.loops, 2, 64);
-    settings.read("sums", s_.sums, 1, 1 << 24);
-    settings.read("max_operations", s_.max_operations, 1, 1000);
-    settings.read("texts", s_.texts);
-    settings.read("resamples", s_.resamples, 0, 1 << 20);
-    settings.read("seed", s_.seed);
-    return {};
-  }
+Result<std::vector<DepthScores>> score(const DepthSettings& s, const CellContext& context,
+                                       Model& model, const std::vector<EvalExample>& examples) {
+  ScoreOptions options;
+  options.progress = context.reporter("scoring every loop");
+  return score_depths(model, examples, s.loops, options);
+}
 
-  std::vector<Cell> cells() const override {
-    std::vector<Cell> all;
-    all.push_back({"sums", 3, {}, [this](const CellContext& c) { return measure_sums(c); }});
-    if (!s_.texts.empty()) {
-      all.push_back({"prose", 1, {}, [this](const CellContext& c) { return measure_prose(c); }});
+Result<OrderedJson> measure_sums(const DepthSettings& s, const CellContext& context) {
+  LOOPLM_ASSIGN_OR_RETURN(const auto model, load_study_model(s.model, context.threads));
+  const std::vector<TaskExample> sums = s.sums.held_out();
+  LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
+                          TaskText::of_tokenizer(*model->tokenizer(), kArithmeticAlphabet));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
+                          score(s, context, *model, task_examples(sums, text)));
+  const int64_t trained = model->config().loops;
+  OrderedJson json = quality_json(scores, s, trained);
+  json["guess"] = constant_guess(sums);
+  json["by_operations"] = OrderedJson::array();
+  for (int operations = 1; operations <= s.sums.options.max_operations; ++operations) {
+    std::vector<DepthScores> group;
+    std::vector<TaskExample> group_sums;
+    for (size_t i = 0; i < scores.size(); ++i) {
+      if (sums[i].fields.at("operations") != operations) continue;
+      group.push_back(scores[i]);
+      group_sums.push_back(sums[i]);
     }
-    return all;
+    if (group.empty()) continue;
+    OrderedJson entry = quality_json(group, s, trained);
+    entry["operations"] = operations;
+    entry["guess"] = constant_guess(group_sums);
+    json["by_operations"].push_back(std::move(entry));
   }
+  return json;
+}
 
-  Result<StudyReport> report(const CellResults& results) const override {
-    StudyReport report;
-    report.document.title = "Depth: quality after each loop";
-    const auto prose = results.find("prose");
-    std::optional<Quality> of_prose;
-    if (prose != results.end()) of_prose = quality_from(prose->second);
-    report_sums(results.at("sums"), of_prose, report);
-    if (prose != results.end()) report_prose(prose->second, report);
-    return report;
+Result<OrderedJson> measure_prose(const DepthSettings& s, const CellContext& context) {
+  LOOPLM_ASSIGN_OR_RETURN(const auto model, load_study_model(s.model, context.threads));
+  LOOPLM_ASSIGN_OR_RETURN(auto texts, read_texts(*model, s.texts));
+  std::vector<EvalExample> examples;
+  for (std::vector<int32_t>& ids : texts) examples.push_back(whole_text(std::move(ids)));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
+                          score(s, context, *model, examples));
+  return quality_json(scores, s, model->config().loops);
+}
+
+std::vector<Cell> depth_cells(const DepthSettings& s) {
+  std::vector<Cell> all = {
+      {"sums", 3, {}, [&s](const CellContext& c) { return measure_sums(s, c); }}};
+  if (!s.texts.empty()) {
+    all.push_back({"prose", 1, {}, [&s](const CellContext& c) { return measure_prose(s, c); }});
   }
-
- private:
-  Result<std::unique_ptr<Model>> load(const CellContext& context) const {
-    const ModelOptions options = study_model_options(context.threads);
-    LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(s_.model, options));
-    if (model->tokenizer() == nullptr) {
-      return invalid_argument(
-          fmt::format("model '{}' has no tokenizer.json; the study needs its text", s_.model));
-    }
-    return model;
-  }
-
-  Result<std::vector<DepthScores>> score(const CellContext& context, Model& model,
-                                         const std::vector<EvalExample>& examples) const {
-    ScoreOptions options;
-    options.progress = [&](double share) {
-      if (context.progress) context.progress(share, "scoring every loop");
-    };
-    return score_depths(model, examples, s_.loops, options);
-  }
-
-  Result<OrderedJson> measure_sums(const CellContext& context) const {
-    LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, load(context));
-    ArithmeticOptions options;
-    options.max_operations = s_.max_operations;
-    options.split = ArithmeticSplit::kHeldOut;
-    options.seed = s_.seed;
-    const TaskGenerator generator = [&](uint64_t index) {
-      const ArithmeticExample e = arithmetic_example(options, index);
-      return TaskExample{e.prompt, e.completion, {{"operations", e.operations}}};
-    };
-    const std::vector<TaskExample> sums =
-        different_examples(generator, s_.sums, "operations", s_.max_operations);
-    LOOPLM_ASSIGN_OR_RETURN(const TaskText text,
-                            TaskText::of_tokenizer(*model->tokenizer(), kArithmeticAlphabet));
-    const std::vector<EvalExample> examples = task_examples(sums, text);
-    LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
-                            score(context, *model, examples));
-    const int64_t trained = model->config().loops;
-    OrderedJson json = quality_json(scores, s_, trained);
-    json["guess"] = constant_guess(sums);
-    json["by_operations"] = OrderedJson::array();
-    for (int operations = 1; operations <= s_.max_operations; ++operations) {
-      std::vector<DepthScores> group;
-      std::vector<TaskExample> group_sums;
-      for (size_t i = 0; i < scores.size(); ++i) {
-        if (sums[i].fields.at("operations") != operations) continue;
-        group.push_back(scores[i]);
-        group_sums.push_back(sums[i]);
-      }
-      if (group.empty()) continue;
-      OrderedJson entry = quality_json(group, s_, trained);
-      entry["operations"] = operations;
-      entry["guess"] = constant_guess(group_sums);
-      json["by_operations"].push_back(std::move(entry));
-    }
-    return json;
-  }
-
-  Result<OrderedJson> measure_prose(const CellContext& context) const {
-    LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, load(context));
-    LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, read_lines(s_.texts));
-    std::vector<EvalExample> examples;
-    for (const std::string& line : lines) {
-      EvalExample example;
-      LOOPLM_ASSIGN_OR_RETURN(example.ids, model->tokenizer()->encode(line));
-      if (example.ids.size() < 2) continue;
-      const auto most = static_cast<size_t>(model->config().max_positions);
-      example.ids.resize(std::min(example.ids.size(), most));
-      example.scored.assign(example.ids.size(), true);
-      example.scored[0] = false;
-      examples.push_back(std::move(example));
-    }
-    if (examples.empty()) {
-      return invalid_argument(
-          fmt::format("texts file '{}' has no line of two tokens or more", s_.texts));
-    }
-    LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
-                            score(context, *model, examples));
-    return quality_json(scores, s_, model->config().loops);
-  }
-
-  void report_sums(const Json& json, const std::optional<Quality>& prose,
-                   StudyReport& report) const;
-  void report_prose(const Json& json, StudyReport& report) const;
-
-  Settings s_;
-};
+  return all;
+}
 
 std::vector<double> loop_numbers(size_t count) {
   std::vector<double> x;
@@ -224,9 +156,7 @@ Claim rises_to_trained_depth(const Quality& q, const std::optional<Quality>& pro
       "loops: 41.2, 60.4, 66.7, 67.5%; table 10)";
   claim.finding = fmt::format("Sums, 1 to {} loops: {}%{}", q.trained_loops, sums.steps,
                               sums.clearly ? "; no two neighbours' intervals overlap" : "");
-  claim.verdict = sums.clearly ? Verdict::kReproduced
-                  : sums.rises ? Verdict::kPartly
-                               : Verdict::kNotReproduced;
+  claim.verdict = graded(sums.clearly, sums.rises);
   if (prose) {
     const Rise tokens = rise_of(*prose);
     claim.finding += fmt::format(". Next tokens of prose: {}%", tokens.steps);
@@ -242,7 +172,7 @@ Claim peaks_at_trained_depth(const Quality& q) {
   return {
       "The best depth is the trained one or one beside it (base models 4; Thinking models 3 to "
       "5; tables 10 to 13)",
-      near ? Verdict::kReproduced : Verdict::kNotReproduced,
+      graded(near, false),
       fmt::format("Best after {} loops ({:.1f}%), trained with {} ({:.1f}%)", best,
                   100 * q.accuracy[best - 1].value, trained, 100 * q.accuracy[trained - 1].value)};
 }
@@ -259,9 +189,7 @@ Claim falls_gently_beyond(const Quality& q) {
   return {
       "Beyond the trained depth quality falls, slowly in base models (MMLU 67.5% at 4 loops, "
       "64.5% at 8), fast in Thinking models (AIME24 70 to 39%)",
-      gently  ? Verdict::kReproduced
-      : falls ? Verdict::kPartly
-              : Verdict::kNotReproduced,
+      graded(gently, falls),
       fmt::format("Sums fall from {:.1f}% to {:.1f}% at {} loops: {}", 100 * peak, 100 * end,
                   q.accuracy.size(),
                   gently  ? "slowly"
@@ -269,9 +197,9 @@ Claim falls_gently_beyond(const Quality& q) {
                           : "no fall")};
 }
 
-void DepthStudy::report_sums(const Json& json, const std::optional<Quality>& prose,
-                             StudyReport& report) const {
-  const Quality q = quality_from(json);
+void report_sums(const DepthSettings& s, const Json& json, const std::optional<Quality>& prose,
+                 StudyReport& report) {
+  const Quality q = json;
   const std::vector<double> x = loop_numbers(q.accuracy.size());
   report.claims = {rises_to_trained_depth(q, prose), peaks_at_trained_depth(q),
                    falls_gently_beyond(q)};
@@ -282,8 +210,8 @@ void DepthStudy::report_sums(const Json& json, const std::optional<Quality>& pro
       "the answer after every loop. The model (one: the bundled one has one training) was trained "
       "with {} loops; more are simply run. Intervals are 95% (bootstrap over examples). Always "
       "giving the most common digit would get {:.1f}%.",
-      q.accuracy.size(), json.at("examples").get<int64_t>(), s_.max_operations, q.trained_loops,
-      100 * json.at("guess").get<double>()));
+      q.accuracy.size(), json.at("examples").get<int64_t>(), s.sums.options.max_operations,
+      q.trained_loops, 100 * json.at("guess").get<double>()));
   d.heading("Sums");
   Table table;
   table.columns = {"loops", "accuracy", "nll (nats)", "MMLU, Ouro-1.4B (paper)"};
@@ -296,20 +224,13 @@ void DepthStudy::report_sums(const Json& json, const std::optional<Quality>& pro
   }
   d.table(std::move(table));
 
-  Figure figure;
-  figure.name = "accuracy";
-  figure.title = "Accuracy after each loop";
-  figure.x_label = "loops";
-  figure.y_label = "accuracy (%)";
-  figure.y_range = {0, 105};
+  Figure figure =
+      figure_of("accuracy", "Accuracy after each loop", "loops", "accuracy (%)", {{0, 105}});
   figure.series = {estimate_series("held-out sums", x, q.accuracy, 100)};
   if (x.size() == std::size(kPaperMmlu)) {
-    Series paper;
-    paper.name = "MMLU, Ouro-1.4B (paper)";
-    paper.x = x;
-    paper.y.assign(std::begin(kPaperMmlu), std::end(kPaperMmlu));
-    paper.style = Series::Style::kDashed;
-    figure.series.push_back(std::move(paper));
+    figure.series.push_back(series_of("MMLU, Ouro-1.4B (paper)", x,
+                                      {std::begin(kPaperMmlu), std::end(kPaperMmlu)},
+                                      Series::Style::kDashed));
   }
   figure.markers = {{static_cast<double>(q.trained_loops), "trained"}};
   d.figure(std::move(figure));
@@ -323,22 +244,16 @@ void DepthStudy::report_sums(const Json& json, const std::optional<Quality>& pro
   groups.columns = {"operations", "examples", "guess"};
   for (const double t : x) groups.columns.push_back(fmt::format("{:.0f}", t));
   groups.columns.emplace_back("gain");
-  Figure by_operations;
-  by_operations.name = "operations";
-  by_operations.title = "Accuracy after each loop, by operations";
-  by_operations.x_label = "loops";
-  by_operations.y_label = "accuracy (%)";
-  by_operations.y_range = {0, 105};
+  Figure by_operations = figure_of("operations", "Accuracy after each loop, by operations", "loops",
+                                   "accuracy (%)", {{0, 105}});
   by_operations.markers = {{static_cast<double>(q.trained_loops), "trained"}};
   for (const Json& entry : json.at("by_operations")) {
-    const Quality group = quality_from(entry);
+    const Quality group = entry;
     const int operations = entry.at("operations").get<int>();
     std::vector<std::string> row = {std::to_string(operations),
                                     std::to_string(entry.at("examples").get<int64_t>()),
                                     fmt::format("{:.1f}%", 100 * entry.at("guess").get<double>())};
-    Series series;
-    series.name = operations == 1 ? "1 operation" : std::to_string(operations);
-    series.x = x;
+    Series series = series_of(operations == 1 ? "1 operation" : std::to_string(operations), x, {});
     for (const Estimate& a : group.accuracy) {
       row.push_back(percent_text(a));
       series.y.push_back(100 * a.value);
@@ -353,19 +268,16 @@ void DepthStudy::report_sums(const Json& json, const std::optional<Quality>& pro
   d.figure(std::move(by_operations));
 }
 
-void DepthStudy::report_prose(const Json& json, StudyReport& report) const {
-  const Quality q = quality_from(json);
+void report_prose(const Json& json, StudyReport& report) {
+  const Quality q = json;
   Document& d = report.document;
   d.heading("Prose");
   d.paragraph(fmt::format(
       "Loss per token on {} held-out lines of text ({} tokens), which ask for knowledge more than "
       "for steps.",
       json.at("examples").get<int64_t>(), json.at("tokens").get<int64_t>()));
-  Figure figure;
-  figure.name = "prose";
-  figure.title = "Loss on prose after each loop";
-  figure.x_label = "loops";
-  figure.y_label = "nll (nats per token)";
+  Figure figure =
+      figure_of("prose", "Loss on prose after each loop", "loops", "nll (nats per token)");
   figure.series = {estimate_series("held-out text", loop_numbers(q.nll.size()), q.nll, 1)};
   figure.markers = {{static_cast<double>(q.trained_loops), "trained"}};
   Table table;
@@ -378,8 +290,24 @@ void DepthStudy::report_prose(const Json& json, StudyReport& report) const {
   d.figure(std::move(figure));
 }
 
+Result<StudyReport> depth_report(const DepthSettings& s, const CellResults& results) {
+  StudyReport report;
+  report.document.title = "Depth: quality after each loop";
+  const auto prose = results.find("prose");
+  std::optional<Quality> of_prose;
+  if (prose != results.end()) of_prose = prose->second.get<Quality>();
+  report_sums(s, results.at("sums"), of_prose, report);
+  if (prose != results.end()) report_prose(prose->second, report);
+  return report;
+}
+
 }  // namespace
 
-std::unique_ptr<Study> make_depth_study() { return std::make_unique<DepthStudy>(); }
+std::unique_ptr<Study> make_depth_study() {
+  return std::make_unique<StudyOf<DepthSettings>>(
+      "depth",
+      "How good is a looped model after each loop, and beyond the loops that it was trained with?",
+      read_depth_settings, depth_cells, depth_report);
+}
 
 }  // namespace looplm

@@ -1,5 +1,3 @@
-#include "experiments/depth/depth_study.h"
-
 #include <gmock/gmock.h>
 
 #include "experiments/core/test_study.h"

@@ -1,5 +1,3 @@
-#include "experiments/exits/exits_report.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -7,6 +5,7 @@
 
 #include "base/check.h"
 #include "experiments/core/estimates.h"
+#include "experiments/exits/exits_study.h"
 #include "experiments/exits/gate_figures.h"
 #include "infer/exit_rule.h"
 
@@ -101,7 +100,7 @@ class Report {
   template <typename CurveOf>
   std::vector<ExitPoint> over_seeds_of(const std::string& label, const CurveOf& curve_of) const {
     std::vector<std::vector<ExitPoint>> curves;
-    for (const int64_t seed : seeds_) curves.push_back(curve_from(curve_of(cell(label, seed))));
+    for (const int64_t seed : seeds_) curves.push_back(curve_of(cell(label, seed)));
     return average_curves(curves);
   }
 
@@ -109,9 +108,7 @@ class Report {
   template <typename EstimateOf>
   Estimate estimate_over_seeds(const std::string& label, const EstimateOf& estimate_of) const {
     std::vector<Estimate> all;
-    for (const int64_t seed : seeds_) {
-      all.push_back(estimate_from(estimate_of(cell(label, seed))));
-    }
+    for (const int64_t seed : seeds_) all.push_back(estimate_of(cell(label, seed)));
     return over_seeds(all);
   }
 
@@ -146,11 +143,8 @@ class Report {
   }
 
   void accuracy_figure(Document& d) const {
-    Figure figure;
-    figure.name = "accuracy";
-    figure.title = "Accuracy over mean depth";
-    figure.x_label = "mean loops per token";
-    figure.y_label = "accuracy (%)";
+    Figure figure =
+        figure_of("accuracy", "Accuracy over mean depth", "mean loops per token", "accuracy (%)");
     for (const Curve& c : curves_) {
       Series series;
       series.name = c.name;
@@ -162,9 +156,7 @@ class Report {
       if (!series.x.empty()) figure.series.push_back(std::move(series));
     }
     // The last, so that a rule has one colour in all figures.
-    Series line;
-    line.name = "static";
-    line.style = Series::Style::kDashed;
+    Series line = series_of("static", {}, {}, Series::Style::kDashed);
     for (size_t t = 0; t < trunk_.at("static").size(); ++t) {
       const Estimate fixed =
           estimate_over_seeds("trunk", [&](const Json& trunk) { return trunk.at("static").at(t); });
@@ -200,11 +192,8 @@ class Report {
   }
 
   void gain_figure(Document& d) const {
-    Figure figure;
-    figure.name = "gain";
-    figure.title = "Gain over fixed depths of the same mean";
-    figure.x_label = "mean loops per token";
-    figure.y_label = "accuracy gain (points)";
+    Figure figure = figure_of("gain", "Gain over fixed depths of the same mean",
+                              "mean loops per token", "accuracy gain (points)");
     for (const Curve& c : curves_) {
       std::vector<double> x;
       std::vector<Estimate> y;
@@ -290,9 +279,7 @@ class Report {
     all.push_back(
         {"A trained gate beats fixed depth at equal mean cost (66% at 2.5 rounds; the static line "
          "lies near 63.6%)",
-         gain.low > 0 && 2 * ahead > reached_at ? Verdict::kReproduced
-         : ahead > 0 && gain.high >= 0          ? Verdict::kPartly
-                                                : Verdict::kNotReproduced,
+         graded(gain.low > 0 && 2 * ahead > reached_at, ahead > 0 && gain.high >= 0),
          fmt::format("At {:.2f} loops {:.1f}%: {} points over static; clearly above it at {} of {} "
                      "mean depths. Stage I's gate there: {}",
                      stage2[middle].mean_loops, 100 * stage2[middle].accuracy.value,
@@ -310,9 +297,8 @@ class Report {
     all.push_back(
         {"Stage II's gate is 2 to 3 points above Stage I's at most operating points (66 against "
          "64% at 2.5 rounds)",
-         counted > 0 && 2 * above > counted                    ? Verdict::kReproduced
-         : step.low > 0 || (above > 0 && not_below == counted) ? Verdict::kPartly
-                                                               : Verdict::kNotReproduced,
+         graded(counted > 0 && 2 * above > counted,
+                step.low > 0 || (above > 0 && not_below == counted)),
          fmt::format("{} points at 2.5 loops; clearly above at {} of {} mean depths, clearly below "
                      "at {}",
                      points_text(step), above, counted, counted - not_below)});
@@ -327,7 +313,7 @@ class Report {
       }
     }
     all.push_back({"The trained gate is the best rule at every budget",
-                   best_name == "Stage II gate" ? Verdict::kReproduced : Verdict::kNotReproduced,
+                   graded(best_name == "Stage II gate", false),
                    fmt::format("At 2.5 loops the best is: {} ({:+.1f} points over static; the "
                                "Stage II gate {:+.1f})",
                                best_name, 100 * best, 100 * gain.value)});
@@ -342,10 +328,7 @@ class Report {
     all.push_back(
         {"Exiting by hidden difference is within 1 to 2 points of the trained gate at 2 "
          "to 3 rounds",
-         compared == 0             ? Verdict::kNotTested
-         : std::abs(most) <= 0.025 ? Verdict::kReproduced
-         : most < 0                ? Verdict::kPartly
-                                   : Verdict::kNotReproduced,
+         compared == 0 ? Verdict::kNotTested : graded(std::abs(most) <= 0.025, most < 0),
          fmt::format("The trained gate less hidden difference is at most {:+.1f} points "
                      "there",
                      100 * most)});

@@ -6,8 +6,6 @@
 #include <gmock/gmock.h>
 
 #include "experiments/core/test_study.h"
-#include "experiments/exits/exits_report.h"
-#include "experiments/exits/fresh_gate.h"
 #include "experiments/exits/gate_figures.h"
 #include "model/checkpoint.h"
 #include "model/parameter_set.h"

@@ -1,10 +1,9 @@
-#include "experiments/exits/fresh_gate.h"
-
 #include <algorithm>
 
 #include <fmt/format.h>
 
 #include "base/thread_pool.h"
+#include "experiments/exits/exits_study.h"
 #include "model/checkpoint.h"
 #include "model/parameters.h"
 

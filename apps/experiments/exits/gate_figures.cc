@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "experiments/core/estimates.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
@@ -36,42 +35,6 @@ GateFigures gate_figures(const std::vector<DepthScores>& scores, int64_t loops) 
   f.expected_nll /= tokens;
   f.mean_exit /= tokens;
   return f;
-}
-
-OrderedJson gate_json(const GateFigures& f) {
-  OrderedJson json;
-  json["exit"] = f.exit;
-  json["gate"] = f.gate;
-  json["expected_nll"] = f.expected_nll;
-  json["mean_exit"] = f.mean_exit;
-  return json;
-}
-
-OrderedJson curve_json(const std::vector<ExitPoint>& points) {
-  OrderedJson list = OrderedJson::array();
-  for (const ExitPoint& p : points) {
-    OrderedJson json;
-    json["target"] = p.target;
-    json["threshold"] = p.threshold;
-    json["mean_loops"] = p.mean_loops;
-    json["nll"] = estimate_json(p.nll);
-    json["accuracy"] = estimate_json(p.accuracy);
-    json["nll_gain"] = estimate_json(p.nll_gain);
-    json["accuracy_gain"] = estimate_json(p.accuracy_gain);
-    list.push_back(std::move(json));
-  }
-  return list;
-}
-
-std::vector<ExitPoint> curve_from(const Json& json) {
-  std::vector<ExitPoint> points;
-  for (const Json& p : json) {
-    points.push_back({p.at("target").get<double>(), p.at("threshold").get<double>(),
-                      p.at("mean_loops").get<double>(), estimate_from(p.at("nll")),
-                      estimate_from(p.at("accuracy")), estimate_from(p.at("nll_gain")),
-                      estimate_from(p.at("accuracy_gain"))});
-  }
-  return points;
 }
 
 }  // namespace looplm

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "eval/depth_scores.h"
+#include "experiments/core/estimates.h"
 #include "experiments/exits/exit_curve.h"
 
 namespace looplm {
@@ -21,9 +22,9 @@ struct GateFigures {
 
 GateFigures gate_figures(const std::vector<DepthScores>& scores, int64_t loops);
 
-OrderedJson gate_json(const GateFigures& figures);
-OrderedJson curve_json(const std::vector<ExitPoint>& points);
-std::vector<ExitPoint> curve_from(const Json& json);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GateFigures, exit, gate, expected_nll, mean_exit)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitPoint, target, threshold, mean_loops, nll, accuracy,
+                                   nll_gain, accuracy_gain)
 
 }  // namespace looplm
 

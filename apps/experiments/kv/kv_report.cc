@@ -1,5 +1,3 @@
-#include "experiments/kv/kv_report.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -8,9 +6,9 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
-#include "base/rng.h"
 #include "experiments/core/estimates.h"
 #include "experiments/kv/kv_measure.h"
+#include "experiments/kv/kv_study.h"
 
 namespace looplm {
 namespace {
@@ -32,12 +30,10 @@ struct Answers {
   std::vector<double> exact, answer, before;
 };
 
-struct Losses {
-  std::vector<double> nats, tokens;
-};
-
-void append(const Json& flags, std::vector<double>& to) {
-  for (const char c : flags.get<std::string>()) to.push_back(c == '1' ? 1 : 0);
+std::vector<double> flags(const Json& text) {
+  std::vector<double> values;
+  for (const char c : text.get<std::string>()) values.push_back(c == '1' ? 1 : 0);
+  return values;
 }
 
 struct Row {
@@ -52,45 +48,42 @@ struct Row {
 
 std::vector<Row> rows_of(const CellResults& results, const std::vector<int64_t>& seeds,
                          int64_t resamples) {
-  std::vector<Row> rows;
-  std::optional<Losses> full_losses;
-  const auto answers = [&](const std::string& condition, int64_t seed) {
+  const auto answers = [&](const std::string& condition, int64_t seed) -> Answers {
     const Json& json = results.at(fmt::format("sums-{}-{}", condition, seed));
-    Answers a;
-    append(json.at("exact"), a.exact);
-    append(json.at("answer"), a.answer);
-    a.before = json.at("before_mistake").get<std::vector<double>>();
-    return a;
+    return {flags(json.at("exact")), flags(json.at("answer")), json.at("before_mistake")};
   };
+  std::vector<Row> rows;
+  std::vector<double> full_nats;
   for (const KvCondition& c : kv_conditions()) {
     Row row;
     row.condition = c;
-    std::vector<Estimate> exact, answer, before, exact_change, before_change;
-    for (const int64_t seed : seeds) {
-      const Answers a = answers(c.id(), seed);
-      const std::vector<double> one(a.exact.size(), 1.0);
-      exact.push_back(paired_mean(a.exact, one, {}, resamples));
-      answer.push_back(paired_mean(a.answer, one, {}, resamples));
-      before.push_back(paired_mean(a.before, one, {}, resamples));
-      exact_change.push_back(paired_mean(a.exact, one, answers("full", seed).exact, resamples));
-      const Answers alone = answers(KvCondition{c.kv}.id(), seed);
-      before_change.push_back(paired_mean(a.before, one, alone.before, resamples));
-    }
-    row.exact = over_seeds(exact);
-    row.answer = over_seeds(answer);
-    row.before = over_seeds(before);
-    row.exact_change = over_seeds(exact_change);
-    row.before_change = over_seeds(before_change);
+    // Of one kind of flag or share, less that of another condition.
+    const auto over = [&](std::vector<double> Answers::*field, const std::string& less) {
+      std::vector<Estimate> all;
+      for (const int64_t seed : seeds) {
+        const std::vector<double> values = answers(c.id(), seed).*field;
+        const std::vector<double> one(values.size(), 1.0);
+        const std::vector<double> base =
+            less.empty() ? std::vector<double>() : answers(less, seed).*field;
+        all.push_back(paired_mean(values, one, base, resamples));
+      }
+      return over_seeds(all);
+    };
+    row.exact = over(&Answers::exact, "");
+    row.answer = over(&Answers::answer, "");
+    row.before = over(&Answers::before, "");
+    row.exact_change = over(&Answers::exact, "full");
+    row.before_change = over(&Answers::before, KvCondition{c.kv}.id());
     const Json& first = results.at(fmt::format("sums-{}-{}", c.id(), seeds.front()));
-    row.bytes = first.at("bytes_per_position").get<double>();
-    row.bytes_in_pages = first.at("bytes_per_position_in_pages").get<double>();
+    row.bytes = first.at("bytes_per_position");
+    row.bytes_in_pages = first.at("bytes_per_position_in_pages");
     const auto texts = results.find("texts-" + c.id());
     if (texts != results.end()) {
-      Losses l = {texts->second.at("nats").get<std::vector<double>>(),
-                  texts->second.at("tokens").get<std::vector<double>>()};
-      if (!full_losses) full_losses = l;
-      row.nll = paired_mean(l.nats, l.tokens, {}, resamples);
-      row.nll_change = paired_mean(l.nats, l.tokens, full_losses->nats, resamples);
+      const std::vector<double> nats = texts->second.at("nats"),
+                                tokens = texts->second.at("tokens");
+      if (full_nats.empty()) full_nats = nats;
+      row.nll = paired_mean(nats, tokens, {}, resamples);
+      row.nll_change = paired_mean(nats, tokens, full_nats, resamples);
     }
     rows.push_back(std::move(row));
   }
@@ -130,11 +123,7 @@ std::vector<Claim> claims_of(const std::vector<Row>& rows) {
   const Row& first_prompt = row_of(rows, "first-prompt");
   std::vector<Claim> claims;
   const auto keeps = [&](const Row& row, const std::string& claim) {
-    claims.push_back({claim,
-                      close(row)                      ? Verdict::kReproduced
-                      : row.exact_change.value > -0.1 ? Verdict::kPartly
-                                                      : Verdict::kNotReproduced,
-                      change_text(row)});
+    claims.push_back({claim, graded(close(row), row.exact_change.value > -0.1), change_text(row)});
   };
   keeps(last,
         "While decoding, the last loop's keys and values are enough (GSM8K 78.92 to 78.85, "
@@ -142,9 +131,7 @@ std::vector<Claim> claims_of(const std::vector<Row>& rows) {
   keeps(mean, "So is their mean over loops (78.92 to 78.73, 82.40 to 78.52)");
   // Where the last loop's fail too, that the first loop's do says little of the first loop.
   claims.push_back({"The first loop's are not (18.73, 8.43)",
-                    worse(first) && close(last)   ? Verdict::kReproduced
-                    : first.exact_change.high < 0 ? Verdict::kPartly
-                                                  : Verdict::kNotReproduced,
+                    graded(worse(first) && close(last), first.exact_change.high < 0),
                     change_text(first)});
   // Sharing in the prompt against sharing while decoding alone.
   const auto loses = [](const Row& with_prompt, const Row& alone, double points) {
@@ -154,16 +141,13 @@ std::vector<Claim> claims_of(const std::vector<Row>& rows) {
   const bool sooner = last_prompt.before_change.high < 0 && first_prompt.before_change.high < 0;
   claims.push_back(
       {"Prompts need every loop's: sharing there costs more than ten points on GSM8K",
-       lost                                    ? Verdict::kReproduced
-       : sooner || loses(last_prompt, last, 0) ? Verdict::kPartly
-                                               : Verdict::kNotReproduced,
+       graded(lost, sooner || loses(last_prompt, last, 0)),
        fmt::format("work before the first mistake against sharing while decoding alone: "
                    "last {}, first {} points. {}. {}",
                    points_text(last_prompt.before_change), points_text(first_prompt.before_change),
                    change_text(last_prompt), change_text(first_prompt))});
   const double times = full.bytes / last.bytes;
-  claims.push_back({"One plane takes a quarter of the memory of four",
-                    times > 3.99 ? Verdict::kReproduced : Verdict::kNotReproduced,
+  claims.push_back({"One plane takes a quarter of the memory of four", graded(times > 3.99, false),
                     fmt::format("{:.0f} against {:.0f} bytes per position, {:.1f} times less",
                                 last.bytes, full.bytes, times)});
   return claims;
@@ -171,8 +155,10 @@ std::vector<Claim> claims_of(const std::vector<Row>& rows) {
 
 // Policies down, ways of reading the prompt across. Under full both ways are the same.
 template <typename Value>
-Figure policy_map(const std::vector<Row>& rows, const Value& value) {
-  Figure figure;
+Figure policy_map(const std::string& name, const std::string& title, const char* format,
+                  const std::vector<Row>& rows, const Value& value) {
+  Figure figure = figure_of(name, title);
+  figure.cell_format = format;
   figure.column_names = {"prompt with every loop", "prompt too"};
   for (const Row& row : rows) {
     if (row.condition.prompt_kv == PromptKv::kAsDecoded) continue;
@@ -239,11 +225,8 @@ Result<StudyReport> kv_report(const CellResults& results, const std::vector<int6
          prompt || paper == paper_rows().end() ? "" : fmt::format("{:.2f}", paper->second.math)});
   }
   d.table(std::move(table));
-  Figure figure = policy_map(rows, [](const Row& row) { return 100 * row.before.value; });
-  figure.name = "before-mistake";
-  figure.title = "Work before the first mistake (%)";
-  figure.cell_format = "%.1f";
-  d.figure(std::move(figure));
+  d.figure(policy_map("before-mistake", "Work before the first mistake (%)", "%.1f", rows,
+                      [](const Row& row) { return 100 * row.before.value; }));
 
   if (!rows[0].nll) return report;
   d.heading("Text");
@@ -259,11 +242,8 @@ Result<StudyReport> kv_report(const CellResults& results, const std::vector<int6
          row.condition.kv == KvPolicy::kFull ? "" : number_text(*row.nll_change, 3)});
   }
   d.table(std::move(losses));
-  Figure map = policy_map(rows, [](const Row& row) { return row.nll->value; });
-  map.name = "texts";
-  map.title = "Loss on text (nats per token)";
-  map.cell_format = "%.3f";
-  d.figure(std::move(map));
+  d.figure(policy_map("texts", "Loss on text (nats per token)", "%.3f", rows,
+                      [](const Row& row) { return row.nll->value; }));
   return report;
 }
 

@@ -8,7 +8,6 @@
 
 #include "experiments/core/test_study.h"
 #include "experiments/kv/kv_measure.h"
-#include "experiments/kv/kv_report.h"
 
 namespace looplm {
 namespace {

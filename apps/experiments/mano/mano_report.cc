@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "experiments/mano/mano_results.h"
+#include "experiments/mano/mano_study.h"
 
 namespace looplm {
 namespace {
@@ -11,18 +11,31 @@ std::string shown(const LoopedShape& shape) {
   return fmt::format("{} {}", shape.loops == 1 ? "plain" : "looped", shape.name());
 }
 
-std::vector<double> mean_over_seeds(const ManoGroup& group, size_t length) {
+constexpr std::pair<double, double> kPercents = {0, 105};
+constexpr const char* kMeanAccuracy = "accuracy, %, mean of the seeds";
+
+// Percents at each of the steps.
+std::vector<double> mean_over_seeds(const ManoGroup& group, int length) {
   std::vector<double> mean(group.front().steps.size(), 0.0);
   for (const ManoRun& run : group) {
     for (size_t i = 0; i < mean.size(); ++i) {
-      mean[i] += run.accuracy[i][length - 1] / static_cast<double>(group.size());
+      mean[i] += 100 * run.accuracy_by_length[i][static_cast<size_t>(length - 1)] /
+                 static_cast<double>(group.size());
     }
   }
   return mean;
 }
 
-std::vector<double> as_doubles(const std::vector<int64_t>& values) {
-  return {values.begin(), values.end()};
+// Plain models are dashed.
+Series mano_series(const ManoGroup& group, Series::Style looped, std::vector<double> x,
+                   std::vector<double> y) {
+  const LoopedShape shape = group.front().shape;
+  return series_of(shown(shape), std::move(x), std::move(y),
+                   shape.loops == 1 ? Series::Style::kDashed : looped);
+}
+
+std::vector<double> steps_of(const ManoGroup& group) {
+  return {group.front().steps.begin(), group.front().steps.end()};
 }
 
 Table accuracy_table(const ManoTable& table, double chance) {
@@ -76,25 +89,18 @@ Table loop_table(const ManoTable& table) {
 
 // As the paper's table: layers k across, plain k x 1 against looped k x (depth / k).
 Figure layers_figure(const ManoTable& table) {
-  Figure figure;
-  figure.name = fmt::format("accuracy-{}", table.max_length);
-  figure.title = fmt::format("Expressions of {} operators: accuracy by layers", table.max_length);
-  figure.x_label = "layers (parameters)";
-  figure.y_label = "accuracy, %";
-  figure.y_range = {0, 105};
+  Figure figure =
+      figure_of(fmt::format("accuracy-{}", table.max_length),
+                fmt::format("Expressions of {} operators: accuracy by layers", table.max_length),
+                "layers (parameters)", "accuracy, %", kPercents);
   const int deepest = table.groups.back().front().shape.depth();
   figure.x_range = {0, deepest + 1.0};
-  Series plain;
-  plain.name = "plain, k layers";
-  Series looped;
-  looped.name = fmt::format("looped, {} layers read", deepest);
-  looped.style = Series::Style::kLinePoints;
+  Series plain = series_of("plain, k layers", {}, {});
+  Series looped = series_of(fmt::format("looped, {} layers read", deepest), {}, {});
   for (const ManoGroup& group : table.groups) {
     const LoopedShape shape = group.front().shape;
-    const SeedSummary accuracy = final_accuracy(group);
     if (shape.loops > 1 && shape.depth() != deepest) continue;
-    Series& series = shape.loops == 1 ? plain : looped;
-    add_point(series, shape.layers, accuracy, 100);
+    add_point(shape.loops == 1 ? plain : looped, shape.layers, final_accuracy(group), 100);
   }
   for (Series* series : {&looped, &plain}) {
     if (!series->x.empty()) figure.series.push_back(std::move(*series));
@@ -103,41 +109,27 @@ Figure layers_figure(const ManoTable& table) {
 }
 
 Figure curves_figure(const ManoTable& table) {
-  Figure figure;
-  figure.name = fmt::format("curves-{}", table.max_length);
-  figure.title = fmt::format("Learning curves on expressions of {} operators", table.max_length);
-  figure.x_label = "step";
-  figure.y_label = "accuracy, %, mean of the seeds";
-  figure.y_range = {0, 105};
+  Figure figure =
+      figure_of(fmt::format("curves-{}", table.max_length),
+                fmt::format("Learning curves on expressions of {} operators", table.max_length),
+                "step", kMeanAccuracy, kPercents);
   for (const ManoGroup& group : table.groups) {
-    Series series;
-    series.name = shown(group.front().shape);
-    series.x = as_doubles(group.front().steps);
-    for (double y : mean_over_seeds(group, static_cast<size_t>(table.max_length))) {
-      series.y.push_back(100 * y);
-    }
-    series.style = group.front().shape.loops == 1 ? Series::Style::kDashed : Series::Style::kLine;
-    figure.series.push_back(std::move(series));
+    figure.series.push_back(mano_series(group, Series::Style::kLine, steps_of(group),
+                                        mean_over_seeds(group, table.max_length)));
   }
   return figure;
 }
 
 Figure lengths_figure(const ManoTable& table) {
-  Figure figure;
-  figure.name = fmt::format("lengths-{}", table.max_length);
-  figure.title = "Accuracy by length of the expression, at the end";
-  figure.x_label = "operators";
-  figure.y_label = "accuracy, %, mean of the seeds";
-  figure.y_range = {0, 105};
+  Figure figure = figure_of(fmt::format("lengths-{}", table.max_length),
+                            "Accuracy by length of the expression, at the end", "operators",
+                            kMeanAccuracy, kPercents);
   for (const ManoGroup& group : table.groups) {
-    Series series;
-    series.name = shown(group.front().shape);
+    Series series = mano_series(group, Series::Style::kLinePoints, {}, {});
     for (int length = 1; length <= table.max_length; ++length) {
       series.x.push_back(length);
-      series.y.push_back(100 * mean_over_seeds(group, static_cast<size_t>(length)).back());
+      series.y.push_back(mean_over_seeds(group, length).back());
     }
-    series.style =
-        group.front().shape.loops == 1 ? Series::Style::kDashed : Series::Style::kLinePoints;
     figure.series.push_back(std::move(series));
   }
   return figure;
@@ -146,31 +138,29 @@ Figure lengths_figure(const ManoTable& table) {
 // Learning curves of one model, a line per length.
 Figure length_curves_figure(const ManoTable& table, const ManoGroup& group) {
   const LoopedShape shape = group.front().shape;
-  Figure figure;
-  figure.name = fmt::format("curves-{}-{}", table.max_length, shape.name());
-  figure.title = fmt::format("Learning curves by length: {}", shown(shape));
-  figure.x_label = "step";
-  figure.y_label = "accuracy, %, mean of the seeds";
-  figure.y_range = {0, 105};
+  Figure figure = figure_of(fmt::format("curves-{}-{}", table.max_length, shape.name()),
+                            fmt::format("Learning curves by length: {}", shown(shape)), "step",
+                            kMeanAccuracy, kPercents);
   for (int length = 1; length <= table.max_length; ++length) {
-    Series series;
-    series.name = length == 1 ? "1 operator" : fmt::format("{} operators", length);
-    series.x = as_doubles(group.front().steps);
-    for (double y : mean_over_seeds(group, static_cast<size_t>(length))) {
-      series.y.push_back(100 * y);
-    }
-    series.style = Series::Style::kLine;
-    figure.series.push_back(std::move(series));
+    figure.series.push_back(
+        series_of(length == 1 ? "1 operator" : fmt::format("{} operators", length), steps_of(group),
+                  mean_over_seeds(group, length), Series::Style::kLine));
   }
   return figure;
+}
+
+// The pair whose looped model is the best.
+const ManoComparison& best_pair(const std::vector<ManoComparison>& pairs) {
+  return *std::max_element(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) {
+    return a.looped_accuracy.mean < b.looped_accuracy.mean;
+  });
 }
 
 Verdict verdict_of(const std::vector<ManoComparison>& comparisons) {
   if (comparisons.empty()) return Verdict::kNotTested;
   const auto better = std::count_if(comparisons.begin(), comparisons.end(),
                                     [](const ManoComparison& c) { return c.better(); });
-  if (better == static_cast<ptrdiff_t>(comparisons.size())) return Verdict::kReproduced;
-  return better > 0 ? Verdict::kPartly : Verdict::kNotReproduced;
+  return graded(better == std::ssize(comparisons), better > 0);
 }
 
 std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>& comparisons) {
@@ -194,14 +184,10 @@ Claim length_claim(const ManoTable& table) {
       "arithmetic (12x1 against 3x4: 93.6 and 97.9% at L = 10, 34.8 and 92.2% at L = 24)";
   const std::vector<ManoComparison> comparisons = compare_arithmetic(table);
   if (comparisons.empty() || table.max_length < 2) return claim;
-  const auto best = std::max_element(
-      comparisons.begin(), comparisons.end(),
-      [](const auto& a, const auto& b) { return a.looped_accuracy.mean < b.looped_accuracy.mean; });
-  const ManoGroup& looped = *table.find(best->looped);
-  const ManoGroup& plain = *table.find(best->plain);
+  const ManoComparison& best = best_pair(comparisons);
   const auto gain_at = [&](int length) {
-    return mean_over_seeds(looped, static_cast<size_t>(length)).back() -
-           mean_over_seeds(plain, static_cast<size_t>(length)).back();
+    return mean_over_seeds(*table.find(best.looped), length).back() -
+           mean_over_seeds(*table.find(best.plain), length).back();
   };
   const int middle = (table.max_length + 1) / 2;
   const double short_gain = gain_at(middle);
@@ -209,8 +195,8 @@ Claim length_claim(const ManoTable& table) {
   claim.finding = fmt::format(
       "{} over {}: {:+.1f} points at {} operators, {:+.1f} at {} (one L = {}, by length of the "
       "expression)",
-      best->looped.name(), best->plain.name(), 100 * short_gain, middle, 100 * long_gain,
-      table.max_length, table.max_length);
+      best.looped.name(), best.plain.name(), short_gain, middle, long_gain, table.max_length,
+      table.max_length);
   claim.verdict = long_gain > short_gain ? verdict_of(comparisons) : Verdict::kNotReproduced;
   return claim;
 }
@@ -245,12 +231,9 @@ StudyReport mano_report(const std::vector<ManoTable>& tables, const std::string&
     document.figure(lengths_figure(table));
     const std::vector<ManoComparison> pairs = compare_arithmetic(table);
     if (pairs.empty()) continue;
-    const auto best =
-        std::max_element(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) {
-          return a.looped_accuracy.mean < b.looped_accuracy.mean;
-        });
-    document.figure(length_curves_figure(table, *table.find(best->looped)));
-    document.figure(length_curves_figure(table, *table.find(best->plain)));
+    const ManoComparison& best = best_pair(pairs);
+    document.figure(length_curves_figure(table, *table.find(best.looped)));
+    document.figure(length_curves_figure(table, *table.find(best.plain)));
     document.table(loop_table(table));
   }
   return report;

@@ -1,15 +1,78 @@
-// The study of mano: looped models against models of equal parameters and of equal arithmetic. See
-// studies/mano/README.md.
+// What the runs of the mano study found, and the report made of it: looped models against models of
+// equal parameters and of equal arithmetic.
 #ifndef LOOPLM_EXPERIMENTS_MANO_MANO_STUDY_H_
 #define LOOPLM_EXPERIMENTS_MANO_MANO_STUDY_H_
 
-#include <memory>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
 
+#include "looplm/status.h"
+#include "looplm/train.h"
+
+#include "base/json.h"
+#include "experiments/core/estimates.h"
+#include "experiments/core/looped_recipe.h"
+#include "experiments/core/seed_summary.h"
 #include "experiments/core/study.h"
 
 namespace looplm {
 
-std::unique_ptr<Study> make_mano_study();
+// One training.
+struct ManoRun {
+  int max_length = 0;
+  LoopedShape shape;
+  double learning_rate = 0;
+  uint64_t seed = 0;
+  int64_t parameters = 0;
+  std::vector<int64_t> steps;  // at which it was measured
+  // Share of right answers after the last loop, by length - 1, at each of the steps.
+  std::vector<std::vector<double>> accuracy_by_length;
+  // On the longest expressions at the end, after each loop.
+  std::vector<double> loop_accuracy;
+
+  double final_accuracy() const { return accuracy_by_length.back().back(); }
+};
+
+// `validations` come in rounds, one of each length 1 .. max_length.
+ManoRun mano_run(int max_length, const LoopedShape& shape, double learning_rate, uint64_t seed,
+                 int64_t parameters, const std::vector<ValidationReport>& validations);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ManoRun, max_length, shape, learning_rate, seed, parameters,
+                                   steps, accuracy_by_length, loop_accuracy)
+
+// The runs of one shape and length with the learning rate whose mean over seeds is the best.
+using ManoGroup = std::vector<ManoRun>;
+// By shape, of one length. Shapes are in the order of depth, then of layers.
+struct ManoTable {
+  int max_length = 0;
+  std::vector<ManoGroup> groups;
+
+  const ManoGroup* find(const LoopedShape& shape) const;
+};
+std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs);
+
+SeedSummary final_accuracy(const ManoGroup& group);
+
+// A looped model against the plain one of as many parameters, or of as much arithmetic.
+struct ManoComparison {
+  LoopedShape looped;
+  LoopedShape plain;
+  SeedSummary looped_accuracy;
+  SeedSummary plain_accuracy;
+
+  // Looped less plain, paired by seed: both models of a seed see the same expressions.
+  Estimate gain;
+
+  // The 95% interval over seeds lies above 0; one seed shows nothing.
+  bool better() const { return looped_accuracy.values.size() > 1 && gain.low > 0; }
+};
+std::vector<ManoComparison> compare_parameters(const ManoTable& table);
+std::vector<ManoComparison> compare_arithmetic(const ManoTable& table);
+
+// `constant_guess`, by length: what the most common answer alone would score. At least one table.
+StudyReport mano_report(const std::vector<ManoTable>& tables, const std::string& description,
+                        const std::map<int, double>& constant_guess);
 
 }  // namespace looplm
 

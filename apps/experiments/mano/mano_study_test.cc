@@ -2,12 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "base/file.h"
-#include "experiments/core/runner.h"
-#include "experiments/core/settings.h"
-#include "experiments/mano/mano_results.h"
-#include "support/status_matchers.h"
-#include "support/temp_dir.h"
+#include "experiments/core/test_study.h"
 
 namespace looplm {
 namespace {
@@ -24,7 +19,7 @@ ManoRun run_of(LoopedShape shape, uint64_t seed, double shorter, double longer,
   run.seed = seed;
   run.parameters = 100 * shape.layers;
   run.steps = {10, 20};
-  run.accuracy = {{0.3, 0.2}, {shorter, longer}};
+  run.accuracy_by_length = {{0.3, 0.2}, {shorter, longer}};
   run.loop_accuracy.assign(static_cast<size_t>(shape.loops), longer);
   return run;
 }
@@ -56,18 +51,18 @@ TEST(ManoResults, RoundsOfValidationsBecomeCurvesByLength) {
   }
   const ManoRun run = mano_run(3, {1, 2}, 1e-3, 4, 55, reports);
   EXPECT_EQ(run.steps, (std::vector<int64_t>{10, 20}));
-  EXPECT_EQ(run.accuracy[1], (std::vector<double>{0.20, 0.21, 0.22}));
+  EXPECT_EQ(run.accuracy_by_length[1], (std::vector<double>{0.20, 0.21, 0.22}));
   EXPECT_EQ(run.final_accuracy(), 0.22);
   EXPECT_EQ(run.loop_accuracy, (std::vector<double>{0.0, 0.22}));
-  const ManoRun again = mano_run_from_json(Json::parse(mano_run_json(run).dump())).value();
-  EXPECT_EQ(again.accuracy, run.accuracy);
+  const ManoRun again = result_of<ManoRun>(Json::parse(Json(run).dump())).value();
+  EXPECT_EQ(again.accuracy_by_length, run.accuracy_by_length);
   EXPECT_EQ(again.steps, run.steps);
   EXPECT_EQ(again.shape, run.shape);
   EXPECT_EQ(again.parameters, 55);
   EXPECT_EQ(again.seed, 4u);
   reports.erase(reports.begin() + 1);
   EXPECT_ANY_THROW(mano_run(3, {1, 2}, 1e-3, 4, 55, reports));
-  EXPECT_ERROR_SAYS(mano_run_from_json(Json::object()), "max_length");
+  EXPECT_ERROR_SAYS(result_of<ManoRun>(Json::object()), "max_length");
 }
 
 TEST(ManoResults, TablesGroupSeedsAndTakeTheBestLearningRate) {
@@ -117,20 +112,15 @@ TEST(ManoResults, VerdictsFollowTheNumbers) {
               HasSubstr("62.0% [59.0, 65.0] against 2x1 52.0% [49.0, 55.0]: +10.0 [+10.0, +10.0]"));
 }
 
-class ManoStudyTest : public testing::Test {
- protected:
-  Status configured(const std::string& settings) {
-    const std::unique_ptr<Study> study = make_mano_study();
-    return configure_study(*study, settings, "/root", "settings");
-  }
-  static std::string with(const std::string& task, const std::string& training = "",
-                          const std::string& shapes = "[\"1x2\"]") {
-    return "[task]\n" + task + "\n[model]\nshapes = " + shapes + "\n[training]\n" + training + "\n";
-  }
-  const TempDir dir_;
-};
+Status configured(const std::string& settings) {
+  return configure_text(*make_mano_study(), settings);
+}
+std::string with(const std::string& task, const std::string& training = "",
+                 const std::string& shapes = "[\"1x2\"]") {
+  return "[task]\n" + task + "\n[model]\nshapes = " + shapes + "\n[training]\n" + training + "\n";
+}
 
-TEST_F(ManoStudyTest, SettingsAreChecked) {
+TEST(ManoStudy, SettingsAreChecked) {
   EXPECT_OK(configured(with("modulus = 7")));
   EXPECT_ERROR_SAYS(configured(with("modulus = 8")), "modulus 8");
   EXPECT_ERROR_SAYS(configured(with("color = 8")), "task.color");
@@ -143,8 +133,8 @@ TEST_F(ManoStudyTest, SettingsAreChecked) {
   EXPECT_ERROR_SAYS(configured(with("", "", "[\"2\"]")), "model.shapes");
 }
 
-TEST_F(ManoStudyTest, ATinyStudyRunsToItsReportAndIsTheSameAgain) {
-  ASSERT_OK(write_text_file(dir_.file("tiny.toml"), R"(
+TEST(ManoStudy, ATinyStudyRunsToItsReportAndIsTheSameAgain) {
+  const char* const tiny = R"(
 [task]
 modulus = 5
 lengths = [1, 2]
@@ -164,29 +154,17 @@ validations = 3
 [evaluation]
 longest_examples = 40
 other_examples = 10
-)"));
-  StudyRunOptions options;
-  options.settings_file = dir_.file("tiny.toml");
-  options.out = dir_.file("out");
-  options.jobs = 2;
-  options.threads = 2;
-  const std::unique_ptr<Study> study = make_mano_study();
-  ASSERT_OK(run_study(*study, options));
-  const Json results = read_json_file(dir_.file("out/results.json")).value();
+)";
+  const TempDir directory, again;
+  const Json results = run_tiny(*make_mano_study(), tiny, directory, 2).value();
   EXPECT_EQ(results.at("cells").size(), 12u);
   const Json& cell = results.at("cells").at("L2-1x2-s1");
   EXPECT_EQ(cell.at("steps"), Json({2, 4, 6}));
   EXPECT_EQ(cell.at("loop_accuracy").size(), 2u);
   EXPECT_EQ(results.at("claims").size(), 3u);
-  EXPECT_THAT(read_text_file(dir_.file("out/report.md")).value(), HasSubstr("looped 1x2"));
-  EXPECT_TRUE(file_exists(dir_.file("out/curves-2.png")));
-
-  options.out = dir_.file("again");
-  options.jobs = 1;
-  options.threads = 1;
-  const std::unique_ptr<Study> again = make_mano_study();
-  ASSERT_OK(run_study(*again, options));
-  Json other = read_json_file(dir_.file("again/results.json")).value();
+  EXPECT_THAT(report_text(directory), HasSubstr("looped 1x2"));
+  EXPECT_TRUE(file_exists(directory.file("out/curves-2.png")));
+  const Json other = run_tiny(*make_mano_study(), tiny, again).value();
   EXPECT_EQ(other.at("cells").at("L2-1x2-s1").at("accuracy_by_length"),
             cell.at("accuracy_by_length"));
 }

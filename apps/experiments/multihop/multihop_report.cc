@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "experiments/multihop/multihop_results.h"
+#include "eval/joined.h"
+#include "experiments/multihop/multihop_study.h"
 
 namespace looplm {
 namespace {
@@ -12,13 +13,20 @@ std::string shown(const LoopedShape& shape) {
                      shape.loops == 1 ? "plain" : fmt::format("{} loops", shape.loops));
 }
 
-// Plain models of another number of layers than the looped ones have are there to compare
-// arithmetic.
-Series::Style style_of(const std::vector<MultihopCurve>& curves, const LoopedShape& shape) {
+// Without points yet. Plain models of another number of layers than the looped ones have are there
+// to compare arithmetic, and dashed.
+Series series_of_shape(const std::vector<MultihopCurve>& curves, const LoopedShape& shape) {
   const bool looped = std::any_of(curves.begin(), curves.end(), [&](const MultihopCurve& other) {
     return other.shape.layers == shape.layers && other.shape.loops > 1;
   });
-  return looped ? Series::Style::kLinePoints : Series::Style::kDashed;
+  return series_of(shown(shape), {}, {},
+                   looped ? Series::Style::kLinePoints : Series::Style::kDashed);
+}
+
+std::string loops_text(int loops) { return fmt::format("{} loop{}", loops, loops == 1 ? "" : "s"); }
+
+std::string count_text(const std::optional<double>& count, const char* none = "not reached") {
+  return count ? fmt::format("{:.0f}", *count) : none;
 }
 
 Table accuracy_table(const std::vector<MultihopCurve>& curves) {
@@ -42,8 +50,7 @@ Table needed_table(const std::vector<MultihopCurve>& curves) {
   table.columns = {"model", "parameters", "layers read", "questions for 50%", "questions for 90%"};
   for (const MultihopCurve& curve : curves) {
     const auto needed = [&](double accuracy) {
-      const std::optional<double> questions = questions_needed(curve, accuracy);
-      return questions ? fmt::format("{:.0f}", *questions) : "not reached";
+      return count_text(questions_needed(curve, accuracy));
     };
     table.rows.push_back({shown(curve.shape), std::to_string(curve.parameters),
                           std::to_string(curve.shape.depth()), needed(0.5), needed(0.9)});
@@ -78,50 +85,34 @@ Table sets_table(const std::vector<MultihopCurve>& curves) {
 }
 
 // A line at what the shortcut gives, from one end of the figure to the other.
-Series shortcut_line(const SeedSummary& shortcut, double first, double last) {
-  Series series;
-  series.name = "outermost relation alone";
-  series.style = Series::Style::kLine;
-  series.x = {first, last};
-  series.y = {100 * shortcut.mean, 100 * shortcut.mean};
-  return series;
+Series shortcut_line(const SeedSummary& shortcut, const std::vector<int64_t>& x) {
+  return series_of("outermost relation alone",
+                   {static_cast<double>(x.front()), static_cast<double>(x.back())},
+                   {100 * shortcut.mean, 100 * shortcut.mean}, Series::Style::kLine);
 }
 
 Figure questions_figure(const std::vector<MultihopCurve>& curves, const SeedSummary& shortcut) {
-  Figure figure;
-  figure.name = "questions";
-  figure.title = "Held-out questions answered, by training questions";
-  figure.x_label = "unique training questions";
-  figure.y_label = "accuracy, %";
-  figure.y_range = {0, 105};
+  Figure figure = figure_of("questions", "Held-out questions answered, by training questions",
+                            "unique training questions", "accuracy, %", {{0, 105}});
   for (const MultihopCurve& curve : curves) {
-    Series series;
-    series.name = shown(curve.shape);
-    series.style = style_of(curves, curve.shape);
+    Series series = series_of_shape(curves, curve.shape);
     for (size_t i = 0; i < curve.questions.size(); ++i) {
       add_point(series, static_cast<double>(curve.questions[i]), curve.accuracy[i], 100);
     }
     figure.series.push_back(std::move(series));
   }
-  const std::vector<int64_t>& questions = curves.front().questions;
-  figure.series.push_back(shortcut_line(shortcut, static_cast<double>(questions.front()),
-                                        static_cast<double>(questions.back())));
+  figure.series.push_back(shortcut_line(shortcut, curves.front().questions));
   return figure;
 }
 
 Figure steps_figure(const std::vector<MultihopCurve>& curves, const SeedSummary& shortcut,
                     size_t count) {
-  Figure figure;
   const int64_t questions = curves.front().questions[count];
-  figure.name = fmt::format("steps-{}", questions);
-  figure.title = fmt::format("Learning curves with {} training questions", questions);
-  figure.x_label = "step";
-  figure.y_label = "accuracy on held-out questions, %";
-  figure.y_range = {0, 105};
+  Figure figure = figure_of(fmt::format("steps-{}", questions),
+                            fmt::format("Learning curves with {} training questions", questions),
+                            "step", "accuracy on held-out questions, %", {{0, 105}});
   for (const MultihopCurve& curve : curves) {
-    Series series;
-    series.name = shown(curve.shape);
-    series.style = style_of(curves, curve.shape);
+    Series series = series_of_shape(curves, curve.shape);
     const std::vector<MultihopRun>& seeds = curve.runs[count];
     for (size_t i = 0; i < seeds.front().steps.size(); ++i) {
       double mean = 0;
@@ -131,9 +122,7 @@ Figure steps_figure(const std::vector<MultihopCurve>& curves, const SeedSummary&
     }
     figure.series.push_back(std::move(series));
   }
-  const std::vector<int64_t>& steps = curves.front().runs[count].front().steps;
-  figure.series.push_back(shortcut_line(shortcut, static_cast<double>(steps.front()),
-                                        static_cast<double>(steps.back())));
+  figure.series.push_back(shortcut_line(shortcut, curves.front().runs[count].front().steps));
   return figure;
 }
 
@@ -176,9 +165,7 @@ Verdict order_verdict(const std::vector<const MultihopCurve*>& family, size_t co
     const SeedSummary& more = family[i]->accuracy[count];
     clearly = clearly && is_above_in_pairs(more, fewer);
   }
-  if (clearly) return Verdict::kReproduced;
-  const bool ends = is_above(family.back()->accuracy[count], family.front()->accuracy[count]);
-  return ends ? Verdict::kPartly : Verdict::kNotReproduced;
+  return graded(clearly, is_above(family.back()->accuracy[count], family.front()->accuracy[count]));
 }
 
 Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
@@ -192,14 +179,13 @@ Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
   claim.finding = fmt::format("with {} training questions", family.front()->questions[count]);
   for (const MultihopCurve* curve : family) {
     claim.finding +=
-        fmt::format("{} {} loop{} {}", curve == family.front() ? ":" : ",", curve->shape.loops,
-                    curve->shape.loops == 1 ? "" : "s", percent_text(curve->accuracy[count]));
+        fmt::format("{} {} {}", curve == family.front() ? ":" : ",", loops_text(curve->shape.loops),
+                    percent_text(curve->accuracy[count]));
   }
   claim.finding += "; questions for 50%:";
   for (const MultihopCurve* curve : family) {
-    const std::optional<double> needed = questions_needed(*curve, 0.5);
     claim.finding += fmt::format("{} {}", curve == family.front() ? "" : ",",
-                                 needed ? fmt::format("{:.0f}", *needed) : "not reached");
+                                 count_text(questions_needed(*curve, 0.5)));
   }
   return claim;
 }
@@ -261,22 +247,16 @@ Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSum
   bool every = true;
   for (size_t i = 0; i < family.size(); ++i) {
     const std::vector<std::optional<double>>& seeds = speed.steps[i];
-    const std::optional<double> mean = mean_steps(seeds);
-    claim.finding += fmt::format("{} {} loop{} {} (seeds", i == 0 ? "" : ";",
-                                 family[i]->shape.loops, family[i]->shape.loops == 1 ? "" : "s",
-                                 mean ? fmt::format("{:.0f}", *mean) : "not reached by all");
-    for (size_t k = 0; k < seeds.size(); ++k) {
-      claim.finding += fmt::format("{} {}", k == 0 ? "" : ",",
-                                   seeds[k] ? fmt::format("{:.0f}", *seeds[k]) : "not reached");
-    }
-    claim.finding += ")";
+    std::vector<std::string> each;
+    for (const std::optional<double>& steps : seeds) each.push_back(count_text(steps));
+    claim.finding +=
+        fmt::format("{} {} {} (seeds {})", i == 0 ? "" : ";", loops_text(family[i]->shape.loops),
+                    count_text(mean_steps(seeds), "not reached by all"), joined(each));
     every = every && (i == 0 || faster_with_every_seed(seeds, speed.steps[i - 1]));
   }
   const std::optional<double> most = mean_steps(speed.steps.back());
   const std::optional<double> one = mean_steps(speed.steps.front());
-  claim.verdict = every                            ? Verdict::kReproduced
-                  : most && (!one || *most < *one) ? Verdict::kPartly
-                                                   : Verdict::kNotReproduced;
+  claim.verdict = graded(every, most && (!one || *most < *one));
   return claim;
 }
 
@@ -303,11 +283,7 @@ Claim arithmetic_claim(const std::vector<MultihopCurve>& curves,
         fmt::format("{}{} questions: {} {} against {} {}", i == 0 ? "" : "; ", looped.questions[i],
                     looped.shape.name(), percent_text(a), plain->shape.name(), percent_text(b));
   }
-  if (clearly > 0 && below == 0) {
-    claim.verdict = Verdict::kReproduced;
-  } else {
-    claim.verdict = above > 0 ? Verdict::kPartly : Verdict::kNotReproduced;
-  }
+  claim.verdict = graded(clearly > 0 && below == 0, above > 0);
   return claim;
 }
 

@@ -2,12 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "base/file.h"
-#include "experiments/core/runner.h"
-#include "experiments/core/settings.h"
-#include "experiments/multihop/multihop_results.h"
-#include "support/status_matchers.h"
-#include "support/temp_dir.h"
+#include "experiments/core/test_study.h"
 
 namespace looplm {
 namespace {
@@ -64,14 +59,13 @@ TEST(MultihopResults, RoundsOfValidationsBecomeCurves) {
   EXPECT_EQ(run.held_out, (std::vector<double>{0.05, 0.10}));
   EXPECT_EQ(run.trained, (std::vector<double>{0.06, 0.11}));
   EXPECT_EQ(run.facts, (std::vector<double>{0.07, 0.12}));
-  const MultihopRun again =
-      multihop_run_from_json(Json::parse(multihop_run_json(run).dump())).value();
+  const MultihopRun again = result_of<MultihopRun>(Json::parse(Json(run).dump())).value();
   EXPECT_EQ(again.facts, run.facts);
   EXPECT_EQ(again.shape, run.shape);
   EXPECT_EQ(again.questions, 70);
   reports.pop_back();
   EXPECT_ANY_THROW(multihop_run(70, {2, 2}, 3, 44, reports));
-  EXPECT_ERROR_SAYS(multihop_run_from_json(Json::object()), "questions");
+  EXPECT_ERROR_SAYS(result_of<MultihopRun>(Json::object()), "questions");
 }
 
 TEST(MultihopResults, CurvesAreMeansOverSeedsByQuestions) {
@@ -134,18 +128,13 @@ TEST(MultihopResults, VerdictsFollowTheNumbers) {
   for (const Claim& claim : plain.claims) EXPECT_EQ(claim.verdict, Verdict::kNotTested);
 }
 
-class MultihopStudyTest : public testing::Test {
- protected:
-  Status configured(const std::string& world, const std::string& training = "") {
-    const std::unique_ptr<Study> study = make_multihop_study();
-    return configure_study(
-        *study, "[world]\n" + world + "\n[model]\nshapes = [\"2x2\"]\n[training]\n" + training,
-        "/root", "settings");
-  }
-  const TempDir dir_;
-};
+Status configured(const std::string& world, const std::string& training = "") {
+  return configure_text(
+      *make_multihop_study(),
+      "[world]\n" + world + "\n[model]\nshapes = [\"2x2\"]\n[training]\n" + training);
+}
 
-TEST_F(MultihopStudyTest, SettingsAreChecked) {
+TEST(MultihopStudy, SettingsAreChecked) {
   EXPECT_OK(configured("relations = 20"));
   EXPECT_ERROR_SAYS(configured("relations = 50"), "relations is 50");
   EXPECT_ERROR_SAYS(configured("train_questions = [5, 900000]"), "train_questions is 900000");
@@ -159,8 +148,9 @@ TEST_F(MultihopStudyTest, SettingsAreChecked) {
                     "sequence_length", "30");
 }
 
-TEST_F(MultihopStudyTest, ATinyStudyRunsToItsReport) {
-  ASSERT_OK(write_text_file(dir_.file("tiny.toml"), R"(
+TEST(MultihopStudy, ATinyStudyRunsToItsReport) {
+  const TempDir directory;
+  const Json results = run_tiny(*make_multihop_study(), R"(
 [world]
 people_per_layer = 4
 relations = 3
@@ -181,20 +171,14 @@ sequences = 2
 validations = 3
 [evaluation]
 trained_examples = 10
-)"));
-  StudyRunOptions options;
-  options.settings_file = dir_.file("tiny.toml");
-  options.out = dir_.file("out");
-  options.jobs = 2;
-  options.threads = 2;
-  const std::unique_ptr<Study> study = make_multihop_study();
-  ASSERT_OK(run_study(*study, options));
-  const Json results = read_json_file(dir_.file("out/results.json")).value();
+)",
+                                directory, 2)
+                           .value();
   EXPECT_EQ(results.at("cells").size(), 12u);
   EXPECT_EQ(results.at("cells").at("q30-1x2-s2").at("steps"), Json({2, 4, 6}));
   EXPECT_EQ(results.at("claims").size(), 3u);
-  EXPECT_THAT(read_text_file(dir_.file("out/report.md")).value(), HasSubstr("1 layers, 2 loops"));
-  EXPECT_TRUE(file_exists(dir_.file("out/questions.png")));
+  EXPECT_THAT(report_text(directory), HasSubstr("1 layers, 2 loops"));
+  EXPECT_TRUE(file_exists(directory.file("out/questions.png")));
 }
 
 }  // namespace

@@ -1,5 +1,3 @@
-#include "experiments/prior/prior_report.h"
-
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -8,6 +6,7 @@
 
 #include "experiments/core/estimates.h"
 #include "experiments/exits/gate_figures.h"
+#include "experiments/prior/prior_study.h"
 
 namespace looplm {
 namespace {
@@ -27,6 +26,12 @@ struct ArmFigures {
   std::vector<std::vector<double>> curve;     // (validations, seeds): nll after the last loop
   std::vector<std::vector<ExitPoint>> exits;  // (seeds)
 };
+
+// Adds one seed's value of each row.
+void add_seed(std::vector<std::vector<double>>& rows, const std::vector<double>& values) {
+  rows.resize(values.size());
+  for (size_t i = 0; i < values.size(); ++i) rows[i].push_back(values[i]);
+}
 
 // How unsteadily the loss falls late: the root mean square of second differences of the last
 // loop's nll over the second half of the validations. A straight fall has none.
@@ -48,26 +53,22 @@ ArmFigures figures_of(const CellResults& results, const PriorArm& arm,
   for (const int64_t seed : seeds) {
     const Json& json = results.at(fmt::format("{}-{}", arm.id, seed));
     const Json& gate = json.at("gate");
-    const auto exit = gate.at("exit").get<std::vector<double>>();
-    const auto accuracy = json.at("accuracy").get<std::vector<double>>();
-    f.exit.resize(exit.size());
-    f.accuracy.resize(accuracy.size());
-    for (size_t t = 0; t < exit.size(); ++t) f.exit[t].push_back(exit[t]);
-    for (size_t t = 0; t < accuracy.size(); ++t) f.accuracy[t].push_back(accuracy[t]);
-    f.expected_nll.push_back(gate.at("expected_nll").get<double>());
-    f.mean_exit.push_back(gate.at("mean_exit").get<double>());
+    const std::vector<double> exit = gate.at("exit"), accuracy = json.at("accuracy");
+    add_seed(f.exit, exit);
+    add_seed(f.accuracy, accuracy);
+    f.expected_nll.push_back(gate.at("expected_nll"));
+    f.mean_exit.push_back(gate.at("mean_exit"));
     f.early.push_back(exit[0] + (exit.size() > 1 ? exit[1] : 0));
-    f.last_nll.push_back(json.at("nll").back().get<double>());
+    f.last_nll.push_back(json.at("nll").back());
     f.last_accuracy.push_back(accuracy.back());
-    f.exits.push_back(curve_from(json.at("curve")));
+    f.exits.push_back(json.at("curve"));
     std::vector<double> learning;
     f.steps.clear();
     for (const Json& validation : json.at("validations")) {
-      f.steps.push_back(validation.at("step").get<double>());
-      learning.push_back(validation.at("nll").back().get<double>());
+      f.steps.push_back(validation.at("step"));
+      learning.push_back(validation.at("nll").back());
     }
-    f.curve.resize(learning.size());
-    for (size_t i = 0; i < learning.size(); ++i) f.curve[i].push_back(learning[i]);
+    add_seed(f.curve, learning);
     f.wobble.push_back(wobble_of(learning));
   }
   return f;
@@ -109,17 +110,11 @@ std::vector<double> depth_at(const ArmFigures& f) {
 }
 
 void learning_figure(const std::vector<ArmFigures>& all, Document& d) {
-  Figure figure;
-  figure.name = "learning";
-  figure.title = "Held-out loss after the last loop, while training";
-  figure.x_label = "steps";
-  figure.y_label = "nll (nats)";
+  Figure figure = figure_of("learning", "Held-out loss after the last loop, while training",
+                            "steps", "nll (nats)");
   for (const ArmFigures& f : all) {
     if (f.steps.size() < 2) return;
-    Series s;
-    s.name = f.arm.name;
-    s.style = Series::Style::kLine;
-    s.x = f.steps;
+    Series s = series_of(f.arm.name, f.steps, {}, Series::Style::kLine);
     for (const std::vector<double>& seeds : f.curve) s.y.push_back(mean_of(seeds).value);
     figure.series.push_back(std::move(s));
   }
@@ -127,9 +122,7 @@ void learning_figure(const std::vector<ArmFigures>& all, Document& d) {
 }
 
 void exits_figure(const std::vector<ArmFigures>& all, Document& d) {
-  Figure figure;
-  figure.name = "exits";
-  figure.title = "Mean probability of exiting after each loop";
+  Figure figure = figure_of("exits", "Mean probability of exiting after each loop");
   for (size_t t = 1; t <= all[0].exit.size(); ++t) {
     figure.column_names.push_back(fmt::format("loop {}", t));
   }
@@ -143,11 +136,8 @@ void exits_figure(const std::vector<ArmFigures>& all, Document& d) {
 }
 
 void frontier_figure(const std::vector<ArmFigures>& all, Document& d) {
-  Figure figure;
-  figure.name = "frontier";
-  figure.title = "Accuracy over mean depth, exits by each model's own gate";
-  figure.x_label = "mean loops per token";
-  figure.y_label = "accuracy (%)";
+  Figure figure = figure_of("frontier", "Accuracy over mean depth, exits by each model's own gate",
+                            "mean loops per token", "accuracy (%)");
   for (const ArmFigures& f : all) {
     figure.series.push_back(estimate_series(f.arm.name, depth_at(f), accuracy_at(f), 100));
   }
@@ -252,7 +242,7 @@ std::vector<Claim> claims_of(const std::vector<ArmFigures>& all) {
   const ArmFigures& uniform = all[0];
   std::vector<const ArmFigures*> geometric;
   for (const ArmFigures& f : all) {
-    if (f.arm.kind == PriorArm::Kind::kGeometric) geometric.push_back(&f);
+    if (f.arm.prior.kind == ExitPrior::Kind::kGeometric) geometric.push_back(&f);
   }
   std::vector<Claim> claims;
 
@@ -269,22 +259,18 @@ std::vector<Claim> claims_of(const std::vector<ArmFigures>& all) {
   claims.push_back(
       {"The uniform prior gives the lowest loss (about 2.275 to 2.30 against 2.30 to "
        "2.35 of geometric priors, read off the figure)",
-       above == compared && 2 * clearly >= compared ? Verdict::kReproduced
-       : 2 * above > compared                       ? Verdict::kPartly
-                                                    : Verdict::kNotReproduced,
+       graded(above == compared && 2 * clearly >= compared, 2 * above > compared),
        fmt::format("nll after the last loop, above the uniform prior's, same seeds: {}", parts)});
 
   if (geometric.size() > 1) {
     std::vector<double> parameters, losses;
     for (const ArmFigures* f : geometric) {
-      parameters.push_back(f->arm.parameter);
+      parameters.push_back(f->arm.prior.parameter);
       losses.push_back(mean_of(f->last_nll).value);
     }
     const double rho = rank_correlation(parameters, losses);
     claims.push_back({"Geometric priors do worse as their parameter grows",
-                      rho > 0.85  ? Verdict::kReproduced
-                      : rho > 0.3 ? Verdict::kPartly
-                                  : Verdict::kNotReproduced,
+                      graded(rho > 0.85, rho > 0.3),
                       fmt::format("Rank correlation of parameter and nll after the last loop: "
                                   "{:.2f}; from {:.3f} to {:.3f} nats",
                                   rho, losses.front(), losses.back())});
@@ -294,16 +280,14 @@ std::vector<Claim> claims_of(const std::vector<ArmFigures>& all) {
     const double early = mean_of(steepest.early).value;
     const double uniform_early = mean_of(uniform.early).value;
     claims.push_back({"Large parameters put nearly all mass on one or two loops",
-                      early > 0.9             ? Verdict::kReproduced
-                      : early > uniform_early ? Verdict::kPartly
-                                              : Verdict::kNotReproduced,
+                      graded(early > 0.9, early > uniform_early),
                       fmt::format("{}: {:.0f}% of exits after one or two loops; uniform: {:.0f}%",
                                   steepest.arm.name, 100 * early, 100 * uniform_early)});
   }
 
   int points = 0, ahead = 0, behind = 0;
   for (const ArmFigures& f : all) {
-    if (&f == &uniform || f.arm.kind == PriorArm::Kind::kPoisson) continue;
+    if (&f == &uniform || f.arm.prior.kind == ExitPrior::Kind::kPoissonLognormal) continue;
     for (size_t p = 0; p < uniform.exits[0].size(); ++p) {
       const std::optional<Estimate> lead = lead_of(uniform, f, p);
       if (!lead) continue;
@@ -312,14 +296,12 @@ std::vector<Claim> claims_of(const std::vector<ArmFigures>& all) {
       behind += lead->high < 0;
     }
   }
-  claims.push_back({"At equal mean depth the uniform prior's models are strictly better",
-                    points == 0                ? Verdict::kNotTested
-                    : ahead == points          ? Verdict::kReproduced
-                    : ahead > 0 && behind == 0 ? Verdict::kPartly
-                                               : Verdict::kNotReproduced,
-                    fmt::format("Of {} pairs of mean depth and geometric prior clearly ahead at "
-                                "{}, clearly behind at {}",
-                                points, ahead, behind)});
+  claims.push_back(
+      {"At equal mean depth the uniform prior's models are strictly better",
+       points == 0 ? Verdict::kNotTested : graded(ahead == points, ahead > 0 && behind == 0),
+       fmt::format("Of {} pairs of mean depth and geometric prior clearly ahead at "
+                   "{}, clearly behind at {}",
+                   points, ahead, behind)});
 
   int steadier = 0;
   for (const ArmFigures* f : geometric) {
@@ -328,9 +310,7 @@ std::vector<Claim> claims_of(const std::vector<ArmFigures>& all) {
   if (!geometric.empty() && uniform.steps.size() > 4) {
     const int count = static_cast<int>(geometric.size());
     claims.push_back({"Its loss also falls most smoothly; geometric priors oscillate late",
-                      steadier == count      ? Verdict::kReproduced
-                      : 2 * steadier > count ? Verdict::kPartly
-                                             : Verdict::kNotReproduced,
+                      graded(steadier == count, 2 * steadier > count),
                       fmt::format("Late wobble {:.4f}, as low as or lower than {} of {} geometric "
                                   "priors",
                                   mean_of(uniform.wobble).value, steadier, count)});

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 
 #include "experiments/core/test_study.h"
-#include "experiments/prior/prior_report.h"
 
 namespace looplm {
 namespace {
@@ -77,10 +76,11 @@ Json result(double nll, double early) {
 }
 
 TEST(PriorReport, VerdictsFollowTheNumbers) {
-  const std::vector<PriorArm> arms = {{"uniform", "uniform", PriorArm::Kind::kUniform, 0, ""},
-                                      {"g1", "geometric 0.1", PriorArm::Kind::kGeometric, 0.1, ""},
-                                      {"g5", "geometric 0.5", PriorArm::Kind::kGeometric, 0.5, ""},
-                                      {"g9", "geometric 0.9", PriorArm::Kind::kGeometric, 0.9, ""}};
+  using Kind = ExitPrior::Kind;
+  const std::vector<PriorArm> arms = {{"uniform", "uniform", {Kind::kUniform}},
+                                      {"g1", "geometric 0.1", {Kind::kGeometric, 0.1}},
+                                      {"g5", "geometric 0.5", {Kind::kGeometric, 0.5}},
+                                      {"g9", "geometric 0.9", {Kind::kGeometric, 0.9}}};
   CellResults as_paper, opposite;
   for (int seed = 1; seed <= 3; ++seed) {
     const double noise = 0.001 * seed;

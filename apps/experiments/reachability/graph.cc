@@ -75,20 +75,6 @@ int diameter(const std::vector<int>& distances) {
   return distances.empty() ? 0 : std::max(0, *std::ranges::max_element(distances));
 }
 
-const char* graph_family_name(GraphFamily family) {
-  switch (family) {
-    case GraphFamily::kPath:
-      return "path";
-    case GraphFamily::kCycle:
-      return "cycle";
-    case GraphFamily::kLayered:
-      return "layered";
-    case GraphFamily::kRandom:
-      return "random";
-  }
-  return "?";
-}
-
 Status check(const GraphOptions& o) {
   if (o.nodes < 2 || o.nodes > kMaxNodes) {
     return invalid_argument(fmt::format("nodes is {}; expected 2 to {}", o.nodes, kMaxNodes));

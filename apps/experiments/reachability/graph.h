@@ -9,6 +9,8 @@
 
 #include "looplm/status.h"
 
+#include "base/json.h"
+
 namespace looplm {
 
 struct Edge {
@@ -34,7 +36,11 @@ enum class GraphFamily {
   kLayered,  // a path of `diameter` edges; every other node hangs in between its layers
   kRandom,   // edges drawn one by one, `degree` per node on average; diameter as it comes
 };
-const char* graph_family_name(GraphFamily family);
+NLOHMANN_JSON_SERIALIZE_ENUM(GraphFamily, {{GraphFamily::kPath, "path"},
+                                           {GraphFamily::kCycle, "cycle"},
+                                           {GraphFamily::kLayered, "layered"},
+                                           {GraphFamily::kRandom, "random"}})
+inline std::string graph_family_name(GraphFamily family) { return Json(family); }
 
 struct GraphOptions {
   GraphFamily family = GraphFamily::kLayered;

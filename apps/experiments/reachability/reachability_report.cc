@@ -1,14 +1,11 @@
-#include "experiments/reachability/reachability_report.h"
-
 #include <algorithm>
 #include <map>
 #include <set>
-#include <tuple>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "experiments/reachability/trained_report.h"
+#include "experiments/reachability/reachability_study.h"
 
 namespace looplm {
 namespace {
@@ -34,7 +31,7 @@ Counts count(const std::vector<TheoremRow>& rows) {
     c.most_diameter = std::max(c.most_diameter, row.diameter);
     if (row.family == GraphFamily::kLayered && row.hidden_share == 1) {
       c.must_graphs += row.graphs;
-      c.must_right_fewer += row.right_fewer;
+      c.must_right_fewer += row.right_with_one_loop_fewer;
     }
   }
   return c;
@@ -67,7 +64,7 @@ Table theorem_table(const std::vector<TheoremRow>& rows) {
     }
     found->graphs += row.graphs;
     found->right += row.right;
-    found->right_fewer += row.right_fewer;
+    found->right_with_one_loop_fewer += row.right_with_one_loop_fewer;
     found->least_loops = std::min(found->least_loops, row.least_loops);
     found->most_loops = std::max(found->most_loops, row.most_loops);
     last_diameter[static_cast<size_t>(found - merged.begin())] = row.diameter;
@@ -78,7 +75,8 @@ Table theorem_table(const std::vector<TheoremRow>& rows) {
                           fmt::format("{:.0f}%", 100 * m.hidden_share),
                           range(m.diameter, last_diameter[i]), fmt::format("{}", m.bound),
                           range(m.least_loops, m.most_loops), fmt::format("{}", m.graphs),
-                          fmt::format("{}", m.right), fmt::format("{}", m.right_fewer)});
+                          fmt::format("{}", m.right),
+                          fmt::format("{}", m.right_with_one_loop_fewer)});
   }
   table.caption =
       "The construction against a breadth-first search, all pairs of nodes. The bound is "
@@ -106,11 +104,9 @@ std::string diameters_text(const std::vector<TheoremRow>& rows) {
 }
 
 Figure theorem_figure(const std::vector<TheoremRow>& rows) {
-  Figure figure;
-  figure.name = "loops-by-diameter";
-  figure.title = "Loops that the construction needs";
-  figure.x_label = "diameter of the combined graph";
-  figure.y_label = "loops (most of all graphs; shares drawn a little apart)";
+  Figure figure = figure_of("loops-by-diameter", "Loops that the construction needs",
+                            "diameter of the combined graph",
+                            "loops (most of all graphs; shares drawn a little apart)");
   figure.log_x = true;
   std::map<double, std::map<int, int>> most;  // by share, diameter
   std::map<int, int> bound;
@@ -120,27 +116,24 @@ Figure theorem_figure(const std::vector<TheoremRow>& rows) {
     loops = std::max(loops, row.most_loops);
     bound[row.diameter] = row.bound;
   }
-  const auto series = [](const std::string& name, const std::map<int, int>& points) {
-    Series s;
-    s.name = name;
+  const auto add = [&](const std::string& name, const std::map<int, int>& points,
+                       Series::Style style, double offset) {
+    Series s = series_of(name, {}, {}, style);
     for (const auto& [x, y] : points) {
       s.x.push_back(x);
-      s.y.push_back(y);
+      s.y.push_back(y + offset);
     }
-    return s;
+    figure.series.push_back(std::move(s));
   };
   double highest = 0;
   for (const auto& [diameter, loops] : bound) highest = std::max<double>(highest, loops);
   figure.y_range = {-0.3, highest + 0.5};
-  figure.series.push_back(series("bound", bound));
-  figure.series.back().style = Series::Style::kDashed;
+  add("bound", bound, Series::Style::kDashed, 0);
   // Where shares need as many loops, one would hide the others.
   constexpr double kApart = 0.16;
   double offset = -kApart * static_cast<double>(most.size() - 1) / 2;
   for (const auto& [share, points] : most) {
-    figure.series.push_back(series(fmt::format("{:.0f}% hidden edges", 100 * share), points));
-    figure.series.back().style = Series::Style::kPoints;
-    for (double& y : figure.series.back().y) y += offset;
+    add(fmt::format("{:.0f}% hidden edges", 100 * share), points, Series::Style::kPoints, offset);
     offset += kApart;
   }
   return figure;
@@ -168,9 +161,7 @@ StudyReport reachability_report(const ReachabilityResults& results) {
   theorem.claim =
       "a one-layer transformer of hidden size 2n, looped ceil(log2 D) + 1 times, decides "
       "reachability in hidden plus context graph (theorem of section 6.3)";
-  theorem.verdict = c.graphs > 0 && c.right == c.graphs ? Verdict::kReproduced
-                    : c.right > 0                       ? Verdict::kPartly
-                                                        : Verdict::kNotReproduced;
+  theorem.verdict = graded(c.graphs > 0 && c.right == c.graphs, c.right > 0);
   theorem.finding = fmt::format(
       "with Q corrected and self-loops: {} of {} graphs right for all pairs (up to {} nodes, "
       "diameter {}); of {} graphs whose edges are all hidden, one loop fewer is right for {}",
@@ -180,7 +171,7 @@ StudyReport reachability_report(const ReachabilityResults& results) {
     if (row.what != "as printed") continue;
     Claim printed;
     printed.claim = "the matrices as printed (Q = [[0,0],[0,I]], no self-loops) do it";
-    printed.verdict = row.right == row.graphs ? Verdict::kReproduced : Verdict::kNotReproduced;
+    printed.verdict = graded(row.right == row.graphs, false);
     printed.finding = fmt::format(
         "{} of {} random graphs right: K^T Q is zero, so attention is "
         "uniform; a misprint of the paper",

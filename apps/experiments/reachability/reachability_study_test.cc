@@ -2,12 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "base/file.h"
-#include "experiments/core/runner.h"
-#include "experiments/core/settings.h"
-#include "experiments/reachability/reachability_report.h"
-#include "support/status_matchers.h"
-#include "support/temp_dir.h"
+#include "experiments/core/test_study.h"
 
 namespace looplm {
 namespace {
@@ -159,28 +154,19 @@ TEST(ReachabilityReport, RunsOfAShapeBelongTogether) {
   EXPECT_EQ(shapes[0].at(1, 1).high, 0.5);
   EXPECT_EQ(shapes[0].mean_over(1, 2).low, 0.5);
   const TrainedPathsRun& run = shapes[0].runs[1];
-  EXPECT_EQ(
-      trained_paths_json(trained_paths_from_json(Json::parse(trained_paths_json(run).dump()))),
-      trained_paths_json(run));
+  EXPECT_EQ(Json(Json::parse(Json(run).dump()).get<TrainedPathsRun>()), Json(run));
 }
 
 TEST(ReachabilityStudy, RunsFromStartToReport) {
   const TempDir dir;
-  StudyRunOptions options;
-  options.settings_file = dir.file("tiny.toml");
-  options.out = dir.file("out");
-  options.threads = 1;
-  ASSERT_OK(write_text_file(options.settings_file, kTiny));
-  const auto study = make_reachability_study();
-  ASSERT_OK(run_study(*study, options));
-  const Json results = read_json_file(options.out + "/results.json").value();
+  const Json results = run_tiny(*make_reachability_study(), kTiny, dir).value();
   EXPECT_EQ(results.at("claims").size(), 5u);
   const Json& looped = results.at("cells").at("paths-1x2-s2");
   EXPECT_EQ(looped.at("accuracy").size(), 3u);  // loops beyond the trained two
   EXPECT_EQ(looped.at("accuracy").at(0).size(), 2u);
   EXPECT_EQ(looped.at("parameters"), results.at("cells").at("paths-1x1-s1").at("parameters"));
   EXPECT_EQ(results.at("cells").at("paths-1x1-s1").at("accuracy").size(), 1u);
-  const std::string report = read_text_file(options.out + "/report.md").value();
+  const std::string report = report_text(dir);
   for (const char* says : {"loops-by-diameter.png", "as printed | 0 of 4", "loops-1x2.png"}) {
     EXPECT_THAT(report, HasSubstr(says));
   }
@@ -188,8 +174,7 @@ TEST(ReachabilityStudy, RunsFromStartToReport) {
 
 TEST(ReachabilityStudy, SettingsAreChecked) {
   const auto configure = [](const std::string& more) {
-    const auto study = make_reachability_study();
-    return configure_study(*study, more, ".", "s.toml");
+    return configure_text(*make_reachability_study(), more);
   };
   const std::string model = "[model]\nshapes = [\"1x1\"]\n";
   ASSERT_OK(configure(model));
@@ -206,9 +191,9 @@ TEST(ReachabilityStudy, SettingsAreChecked) {
 
 TEST(ReachabilityStudy, ShippedSettingsAreValid) {
   for (const char* file : {"laptop.toml", "paper.toml"}) {
-    const std::string path = std::string(LOOPLM_GOLDEN_DIR) + "/../../studies/reachability/" + file;
+    const std::string path = project_root() + "/studies/reachability/" + file;
     const auto study = make_reachability_study();
-    ASSERT_OK(configure_study(*study, read_text_file(path).value(), ".", path));
+    ASSERT_OK(configure_text(*study, read_text_file(path).value()));
     EXPECT_GT(study->cells().size(), 8u);
   }
 }

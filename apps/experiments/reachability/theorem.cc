@@ -8,18 +8,11 @@
 namespace looplm {
 namespace {
 
-const GraphFamily kFamilies[] = {GraphFamily::kPath, GraphFamily::kCycle, GraphFamily::kLayered,
-                                 GraphFamily::kRandom};
-
-GraphFamily family_named(const std::string& name) {
-  return *std::ranges::find(kFamilies, name, graph_family_name);
-}
-
 void add(TheoremRow& row, const ConstructionRun& run) {
   row.bound = run.bound;
   ++row.graphs;
   row.right += run.pairs_right == 1;
-  row.right_fewer += run.pairs_right_fewer == 1;
+  row.right_with_one_loop_fewer += run.pairs_right_fewer == 1;
   if (run.loops_right < 0) return;
   row.least_loops = row.right == 1 ? run.loops_right : std::min(row.least_loops, run.loops_right);
   row.most_loops = std::max(row.most_loops, run.loops_right);
@@ -70,37 +63,6 @@ std::vector<TheoremRow> measure_theorem(const TheoremSettings& settings, int nod
     }
     for (const auto& [d, row] : by_diameter) rows.push_back(row);
     if (!progress(++done / steps)) return rows;
-  }
-  return rows;
-}
-
-OrderedJson theorem_json(const std::vector<TheoremRow>& rows) {
-  OrderedJson list = OrderedJson::array();
-  for (const TheoremRow& row : rows) {
-    OrderedJson json;
-    json["nodes"] = row.nodes;
-    json["family"] = graph_family_name(row.family);
-    json["hidden_share"] = row.hidden_share;
-    json["diameter"] = row.diameter;
-    json["bound"] = row.bound;
-    json["graphs"] = row.graphs;
-    json["right"] = row.right;
-    json["right_with_one_loop_fewer"] = row.right_fewer;
-    json["least_loops"] = row.least_loops;
-    json["most_loops"] = row.most_loops;
-    list.push_back(std::move(json));
-  }
-  return list;
-}
-
-std::vector<TheoremRow> theorem_from_json(const Json& json) {
-  std::vector<TheoremRow> rows;
-  for (const Json& row : json) {
-    rows.push_back({row.at("nodes").get<int>(), family_named(row.at("family").get<std::string>()),
-                    row.at("hidden_share").get<double>(), row.at("diameter").get<int>(),
-                    row.at("bound").get<int>(), row.at("graphs").get<int>(),
-                    row.at("right").get<int>(), row.at("right_with_one_loop_fewer").get<int>(),
-                    row.at("least_loops").get<int>(), row.at("most_loops").get<int>()});
   }
   return rows;
 }

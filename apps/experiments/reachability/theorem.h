@@ -30,11 +30,14 @@ struct TheoremRow {
   int diameter = 0;
   int bound = 0;  // ceil(log2 diameter) + 1
   int graphs = 0;
-  int right = 0;        // with all pairs right after `bound` loops
-  int right_fewer = 0;  // after one loop fewer
+  int right = 0;  // with all pairs right after `bound` loops
+  int right_with_one_loop_fewer = 0;
   int least_loops = 0;  // that a graph needed, of those that were right
   int most_loops = 0;
 };
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TheoremRow, nodes, family, hidden_share, diameter, bound, graphs,
+                                   right, right_with_one_loop_fewer, least_loops, most_loops)
 
 // The diameters of layered graphs that are tried.
 std::vector<int> theorem_diameters(int nodes, int all_up_to);
@@ -45,9 +48,6 @@ std::vector<int> theorem_diameters(int nodes, int all_up_to);
 std::vector<TheoremRow> measure_theorem(const TheoremSettings& settings, int nodes, int graphs,
                                         const std::function<bool(double)>& progress);
 
-OrderedJson theorem_json(const std::vector<TheoremRow>& rows);
-std::vector<TheoremRow> theorem_from_json(const Json& json);
-
 // One way to choose the matrices, on random graphs.
 struct AblationRow {
   std::string what;
@@ -56,6 +56,7 @@ struct AblationRow {
   int right = 0;           // graphs with all pairs right
   double pairs_right = 0;  // share, over all graphs
 };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AblationRow, what, graphs, right, pairs_right)
 std::vector<AblationRow> measure_ablation(const TheoremSettings& settings);
 
 }  // namespace looplm

@@ -6,28 +6,6 @@
 
 namespace looplm {
 
-OrderedJson trained_paths_json(const TrainedPathsRun& run) {
-  OrderedJson json;
-  json["shape"] = run.shape.name();
-  json["seed"] = run.seed;
-  json["parameters"] = run.parameters;
-  json["accuracy"] = run.accuracy;
-  json["curve_steps"] = run.curve_steps;
-  json["curve"] = run.curve;
-  return json;
-}
-
-TrainedPathsRun trained_paths_from_json(const Json& json) {
-  TrainedPathsRun run;
-  run.shape = parse_looped_shape(json.at("shape").get<std::string>()).value();
-  run.seed = json.at("seed").get<uint64_t>();
-  run.parameters = json.at("parameters").get<int64_t>();
-  run.accuracy = json.at("accuracy").get<std::vector<std::vector<double>>>();
-  run.curve_steps = json.at("curve_steps").get<std::vector<double>>();
-  run.curve = json.at("curve").get<std::vector<double>>();
-  return run;
-}
-
 double TrainedPathsRun::steps_to(double share) const {
   size_t first = curve.size();
   while (first > 0 && curve[first - 1] >= share * curve.back()) --first;

@@ -27,8 +27,8 @@ struct TrainedPathsRun {
   double steps_to(double share) const;
 };
 
-OrderedJson trained_paths_json(const TrainedPathsRun& run);
-TrainedPathsRun trained_paths_from_json(const Json& json);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainedPathsRun, shape, seed, parameters, accuracy, curve_steps,
+                                   curve)
 
 // Runs of one shape over seeds.
 struct TrainedPaths {

@@ -1,10 +1,9 @@
-#include "experiments/reachability/trained_report.h"
-
 #include <algorithm>
 
 #include <fmt/format.h>
 
 #include "eval/joined.h"
+#include "experiments/reachability/reachability_study.h"
 
 namespace looplm {
 namespace {
@@ -12,6 +11,8 @@ namespace {
 // Accuracy from which a distance counts as learnt, and a difference that counts.
 constexpr double kLearnt = 0.9;
 constexpr double kDifference = 0.05;
+
+constexpr const char* kDistance = "edges to the end of the path";
 
 constexpr const char* kConjecture =
     "(conjecture, appendix B.5: tied layers learn a repeated step from fewer examples; ours, "
@@ -24,16 +25,11 @@ constexpr const char* kConjectureLimit =
     "; after equal steps with one learning rate, so how many examples each needs was not measured";
 
 Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_t trained) {
-  Figure figure;
-  figure.name = "accuracy-by-distance";
-  figure.title = "Trained models: which end can be reached";
-  figure.x_label = "edges to the end of the path";
-  figure.y_label = "accuracy (best and worst seed)";
-  figure.y_range = {0, 1.02};
+  Figure figure = figure_of("accuracy-by-distance", "Trained models: which end can be reached",
+                            kDistance, "accuracy (best and worst seed)", {{0, 1.02}});
   const size_t length = shapes.front().runs.front().trained().size();
   for (const TrainedPaths& shape : shapes) {
-    Series s;
-    s.name = shape.shape.name();
+    Series s = series_of(shape.shape.name(), {}, {});
     for (size_t d = 1; d <= length; ++d) {
       add_point(s, static_cast<double>(d), shape.at(shape.shape.loops, d));
     }
@@ -42,22 +38,16 @@ Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_
   if (trained < length) {
     figure.markers.push_back({static_cast<double>(trained) + 0.5, "farthest in training"});
   }
-  Series guess;
-  guess.name = "a guess among the ends";
-  guess.x = {1, static_cast<double>(length)};
-  guess.y = {1.0 / paths, 1.0 / paths};
-  guess.style = Series::Style::kDashed;
-  figure.series.push_back(std::move(guess));
+  figure.series.push_back(series_of("a guess among the ends", {1, static_cast<double>(length)},
+                                    {1.0 / paths, 1.0 / paths}, Series::Style::kDashed));
   return figure;
 }
 
 Figure loops_figure(const TrainedPaths& shape) {
-  Figure figure;
-  figure.name = "loops-" + shape.shape.name();
-  figure.title = fmt::format("{} (trained with {} loops): accuracy by loops run",
-                             shape.shape.name(), shape.shape.loops);
-  figure.x_label = "edges to the end of the path";
-  figure.y_label = "loops";
+  Figure figure = figure_of("loops-" + shape.shape.name(),
+                            fmt::format("{} (trained with {} loops): accuracy by loops run",
+                                        shape.shape.name(), shape.shape.loops),
+                            kDistance, "loops");
   figure.cell_range = {0, 1};
   const auto& first = shape.runs.front().accuracy;
   for (size_t t = 0; t < first.size(); ++t) {
@@ -75,15 +65,10 @@ Figure loops_figure(const TrainedPaths& shape) {
 }
 
 Figure curve_figure(const std::vector<TrainedPaths>& shapes) {
-  Figure figure;
-  figure.name = "learning-curves";
-  figure.title = "Trained models: learning curves";
-  figure.x_label = "steps";
-  figure.y_label = "accuracy, distances trained (best and worst seed)";
-  figure.y_range = {0, 1.02};
+  Figure figure = figure_of("learning-curves", "Trained models: learning curves", "steps",
+                            "accuracy, distances trained (best and worst seed)", {{0, 1.02}});
   for (const TrainedPaths& shape : shapes) {
-    Series s;
-    s.name = shape.shape.name();
+    Series s = series_of(shape.shape.name(), {}, {});
     const std::vector<double>& steps = shape.runs.front().curve_steps;
     for (size_t i = 0; i < steps.size(); ++i) {
       std::vector<double> values;
@@ -173,9 +158,8 @@ Claim compare(const std::string& claim, const TrainedPaths& looped, const Traine
   Claim c;
   c.claim = claim;
   const bool far_learnt = a.mean > guess + kDifference;
-  c.verdict = far_learnt && a.low >= b.high + kDifference   ? Verdict::kReproduced
-              : far_learnt && a.mean > b.mean + kDifference ? Verdict::kPartly
-                                                            : Verdict::kNotReproduced;
+  c.verdict = graded(far_learnt && a.low >= b.high + kDifference,
+                     far_learnt && a.mean > b.mean + kDifference);
   c.finding = fmt::format(
       "distances {} to {}: {} {}, {} {}; at {} edges the seeds of {} have {}; learnt up to {} and "
       "{}{}",
@@ -205,7 +189,7 @@ Claim doubling(const TrainedPaths& looped, size_t trained) {
     doubles = doubles && (t >= 30 || edges >= std::min(trained, size_t{1} << t));
     reached.push_back(fmt::format("{}", edges));
   }
-  c.verdict = doubles ? Verdict::kReproduced : Verdict::kNotReproduced;
+  c.verdict = graded(doubles, false);
   c.finding = fmt::format("{}: {} edges after loops 1 to {}", looped.shape.name(), joined(reached),
                           looped.shape.loops);
   return c;
@@ -240,9 +224,7 @@ Claim beyond(const TrainedPaths& looped, size_t trained) {
     return c;
   }
   const double gained = (with_more - before) / static_cast<double>(distances);
-  c.verdict = all                    ? Verdict::kReproduced
-              : gained > kDifference ? Verdict::kPartly
-                                     : Verdict::kNotReproduced;
+  c.verdict = graded(all, gained > kDifference);
   return c;
 }
 

@@ -6,26 +6,26 @@
 
 #include <fmt/format.h>
 
+#include "eval/joined.h"
+
 namespace looplm {
 namespace {
-
-std::vector<double> numbers(const Json& list) { return list.get<std::vector<double>>(); }
 
 Result<RunCurve> read_curve(const CellResults& results, const ScalingRun& run) {
   const auto found = results.find(run.id());
   if (found == results.end()) return not_found(fmt::format("no result of cell {}", run.id()));
   const Json& cell = found->second;
   RunCurve curve;
-  curve.parameters = cell.at("parameters").get<double>();
+  curve.parameters = cell.at("parameters");
   curve.loops = run.loops;
   curve.seed = run.seed;
   for (const Json& v : cell.at("validations")) {
     CurvePoint point;
     point.tokens = v.at("step").get<double>() * cell.at("tokens_per_step").get<double>();
-    point.loss = v.at("loss").get<double>();
-    point.nll = numbers(v.at("nll"));
-    point.exit = numbers(v.at("exit"));
-    point.accuracy = numbers(v.at("accuracy"));
+    point.loss = v.at("loss");
+    point.nll = v.at("nll").get<std::vector<double>>();
+    point.exit = v.at("exit").get<std::vector<double>>();
+    point.accuracy = v.at("accuracy").get<std::vector<double>>();
     for (size_t t = 0; t < point.nll.size(); ++t)
       point.expected_nll += point.exit[t] * point.nll[t];
     curve.points.push_back(std::move(point));
@@ -101,7 +101,7 @@ Result<std::vector<Generalisation>> generalise(const ScalingSettings& settings, 
 Result<ScalingRuns> read_runs(const ScalingSettings& settings, const CellResults& results) {
   ScalingRuns runs;
   for (uint64_t seed : settings.seeds) {
-    for (const ScalingSize& size : settings.sizes) {
+    for (const ModelSize& size : settings.sizes) {
       for (int loops : settings.loops) {
         LOOPLM_ASSIGN_OR_RETURN(RunCurve curve, read_curve(results, {size, loops, 1, seed}));
         const bool compared =
@@ -198,6 +198,12 @@ std::vector<DenseGap> dense_gaps(const ScalingSettings& settings, const ScalingR
     gaps.push_back(gap);
   }
   return gaps;
+}
+
+std::string numbers_text(const std::vector<double>& values, const char* format) {
+  std::vector<std::string> texts;
+  for (const double value : values) texts.push_back(fmt::format(fmt::runtime(format), value));
+  return joined(texts);
 }
 
 }  // namespace looplm

@@ -13,7 +13,7 @@
 #include "experiments/core/study.h"
 #include "experiments/scaling/leave_out.h"
 #include "experiments/scaling/run_curves.h"
-#include "experiments/scaling/scaling_settings.h"
+#include "experiments/scaling/scaling_study.h"
 
 namespace looplm {
 
@@ -45,14 +45,11 @@ struct Generalisation {
   std::vector<LeaveOutScore> scores;
   std::string paper;
 
-  double mean_all() const {
+  double mean_all() const { return mean(&LeaveOutScore::r_squared_all); }
+  double mean_left_out() const { return mean(&LeaveOutScore::r_squared_left_out); }
+  double mean(double LeaveOutScore::*field) const {
     double sum = 0;
-    for (const LeaveOutScore& s : scores) sum += s.r_squared_all;
-    return sum / static_cast<double>(scores.size());
-  }
-  double mean_left_out() const {
-    double sum = 0;
-    for (const LeaveOutScore& s : scores) sum += s.r_squared_left_out;
+    for (const LeaveOutScore& s : scores) sum += s.*field;
     return sum / static_cast<double>(scores.size());
   }
 };
@@ -100,6 +97,28 @@ struct DenseGap {
 };
 
 std::vector<DenseGap> dense_gaps(const ScalingSettings& settings, const ScalingRuns& runs);
+
+struct ScalingFindings {
+  const ScalingRuns& runs;
+  const ScalingFit& total;
+  const ScalingFit& without_loops;  // the same law without the loops' term
+  size_t points = 0;                // of the total-loss law
+  const std::vector<Generalisation>& leave_outs;
+  const std::vector<Stepwise>& stepwise;
+};
+// The paper's claims against the fits.
+std::vector<Claim> scaling_claims(const ScalingSettings& settings, const ScalingFindings& findings);
+
+// Measured total losses over those of the law, by trained loops.
+Figure prediction_figure(std::span<const RunCurve> runs, const ScalingLaw& law);
+// Total loss over tokens of the smallest and the largest models: measured, and as the law has it.
+Figure token_figure(std::span<const RunCurve> runs, const ScalingLaw& law);
+// Loss after each loop at the end of the runs trained with `loops`, by size: measured, and as the
+// step-wise law has it.
+Figure loop_figure(std::span<const RunCurve> runs, int loops, const ScalingLaw& law);
+
+// "0.3, 0.25" with a format of one number.
+std::string numbers_text(const std::vector<double>& values, const char* format = "{:.3f}");
 
 }  // namespace looplm
 

@@ -1,17 +1,15 @@
-#include "experiments/scaling/scaling_claims.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
 
+#include "experiments/scaling/scaling_analysis.h"
+
 namespace looplm {
 namespace {
 
 Verdict by_r_squared(double value, double well, double partly) {
-  return value >= well     ? Verdict::kReproduced
-         : value >= partly ? Verdict::kPartly
-                           : Verdict::kNotReproduced;
+  return graded(value >= well, value >= partly);
 }
 
 // A law that does as well without its loops is not one of loops.
@@ -84,16 +82,12 @@ Claim stepwise_claim(const std::vector<Stepwise>& laws) {
   double least = 1;
   for (const Stepwise& law : laws) {
     least = std::min(least, law.fit.r_squared);
-    std::string measured;
-    for (double nll : law.end_nll) {
-      measured += fmt::format("{}{:.3f}", measured.empty() ? "" : ", ", nll);
-    }
     claim.finding += fmt::format(
         "{}{} loops: {}; from loop 1 to {} the law falls by {:.3f} nats, the measured mean by "
         "{:.3f} ({}; {} points left out)",
         claim.finding.empty() ? "" : ". ", law.loops, with_and_without(law.fit, law.without_loops),
-        law.loops, law_gain(law), law.end_nll.front() - law.end_nll.back(), measured,
-        law.points.dropped);
+        law.loops, law_gain(law), law.end_nll.front() - law.end_nll.back(),
+        numbers_text(law.end_nll), law.points.dropped);
   }
   claim.finding += ".";
   claim.verdict = falls_by_loop(laws) ? by_r_squared(least, 0.79, 0.6) : Verdict::kNotReproduced;
@@ -133,12 +127,8 @@ Claim link_claim(const std::vector<Stepwise>& laws) {
       "Weighting the step-wise law by the mean exit probabilities ({0.0004, 0.0855, 0.3793, "
       "0.5348}) predicts the total loss, the entropy left aside: R squared 0.961.";
   const Stepwise& deepest = laws.back();
-  std::string weights;
-  for (double weight : deepest.exit_weights) {
-    weights += fmt::format("{}{:.3f}", weights.empty() ? "" : ", ", weight);
-  }
   claim.finding = fmt::format("R squared {:.4f} for {} loops, with mean exit probabilities {{{}}}.",
-                              deepest.link, deepest.loops, weights);
+                              deepest.link, deepest.loops, numbers_text(deepest.exit_weights));
   claim.verdict = at_most_partly_unless(falls_by_loop(laws), by_r_squared(deepest.link, 0.9, 0.7));
   if (!falls_by_loop(laws)) {
     claim.finding += " The law has the same loss after every loop here, so any weights would do.";
@@ -184,9 +174,7 @@ Claim dense_claim(const std::vector<DenseGap>& gaps) {
     claim.finding += ". ";
   }
   claim.finding += fmt::format("The plain model wins {} of {} pairs.", wins, pairs);
-  claim.verdict = wins == pairs && grows && gaps_fall(gaps) ? Verdict::kReproduced
-                  : 2 * wins > pairs                        ? Verdict::kPartly
-                                                            : Verdict::kNotReproduced;
+  claim.verdict = graded(wins == pairs && grows && gaps_fall(gaps), 2 * wins > pairs);
   return claim;
 }
 
@@ -200,31 +188,26 @@ Claim loops_claim(const ScalingSettings& settings, const ScalingRuns& runs) {
   int better = 0;
   double gain = 0;
   int count = 0;
-  for (size_t i = 0; i < settings.sizes.size(); ++i) {
-    // ScalingRuns stand by seed, size and loops; sizes differ a little in the gate alone.
-    for (size_t s = 0; s < settings.seeds.size(); ++s) {
-      const size_t first = (s * settings.sizes.size() + i) * settings.loops.size();
-      const RunCurve* shallow = nullptr;
-      const RunCurve* deep = nullptr;
-      for (size_t k = first; k < first + settings.loops.size(); ++k) {
-        if (runs.looped[k].loops == *fewest) shallow = &runs.looped[k];
-        if (runs.looped[k].loops == *most) deep = &runs.looped[k];
-      }
-      const double difference = shallow->points.back().nll.back() - deep->points.back().nll.back();
-      better += difference > 0;
-      gain += difference;
-      ++count;
-    }
+  // ScalingRuns stand by seed, size and loops.
+  for (size_t first = 0; first < runs.looped.size(); first += settings.loops.size()) {
+    const auto end_nll = [&](int loops) {
+      const auto run =
+          std::find_if(runs.looped.begin() + static_cast<ptrdiff_t>(first), runs.looped.end(),
+                       [&](const RunCurve& r) { return r.loops == loops; });
+      return run->points.back().nll.back();
+    };
+    const double difference = end_nll(*fewest) - end_nll(*most);
+    better += difference > 0;
+    gain += difference;
+    ++count;
   }
   claim.finding = fmt::format(
       "After {} loops the loss of a model trained with {} is {:.3f} nats {} that of one trained "
-      "with "
-      "{} on average; lower in {} of {} sizes and seeds. The paper's larger sizes are out of reach "
+      "with {} on average; lower in {} of {} sizes and seeds. The paper's larger sizes are out of "
+      "reach "
       "here.",
       *most, *most, std::abs(gain / count), gain > 0 ? "below" : "above", *fewest, better, count);
-  claim.verdict = better == count      ? Verdict::kReproduced
-                  : 2 * better > count ? Verdict::kPartly
-                                       : Verdict::kNotReproduced;
+  claim.verdict = graded(better == count, 2 * better > count);
   return claim;
 }
 

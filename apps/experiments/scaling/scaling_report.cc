@@ -1,5 +1,3 @@
-#include "experiments/scaling/scaling_report.h"
-
 #include <algorithm>
 #include <array>
 #include <map>
@@ -7,9 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "eval/joined.h"
 #include "experiments/scaling/scaling_analysis.h"
-#include "experiments/scaling/scaling_claims.h"
-#include "experiments/scaling/scaling_figures.h"
 
 namespace looplm {
 namespace {
@@ -17,15 +14,12 @@ namespace {
 // Of three constants from the `first` on, those at a bound of the search.
 std::string bound_note(const ScalingFit& fit, size_t first) {
   constexpr std::array kNames = {"scale", "shift", "exponent"};
-  std::string names;
-  int count = 0;
+  std::vector<std::string> held;
   for (size_t i = 0; i < kNames.size(); ++i) {
-    if (!fit.at_bound[first + i]) continue;
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", kNames[i]);
-    ++count;
+    if (fit.at_bound[first + i]) held.emplace_back(kNames[i]);
   }
-  if (count == 0) return "";
-  return fmt::format(" ({} at {})", names, count == 1 ? "its bound" : "their bounds");
+  if (held.empty()) return "";
+  return fmt::format(" ({} at {})", joined(held), held.size() == 1 ? "its bound" : "their bounds");
 }
 
 std::vector<std::string> constants_row(const std::string& name, const ScalingFit& fit,
@@ -104,16 +98,7 @@ Table loops_table(const std::vector<Stepwise>& laws) {
 
 // The paper's R squared of the step-wise law by trained depth.
 std::string paper_stepwise(int loops) {
-  switch (loops) {
-    case 2:
-      return "0.8898";
-    case 4:
-      return "0.8146";
-    case 8:
-      return "0.795";
-    default:
-      return "";
-  }
+  return loops == 2 ? "0.8898" : loops == 4 ? "0.8146" : loops == 8 ? "0.795" : "";
 }
 
 Table runs_table(const ScalingRuns& runs) {
@@ -123,14 +108,10 @@ Table runs_table(const ScalingRuns& runs) {
                    "accuracy, last loop"};
   for (const RunCurve& run : runs.looped) {
     const CurvePoint& end = run.points.back();
-    const auto list = [](const std::vector<double>& values) {
-      std::string text;
-      for (double value : values) text += fmt::format("{}{:.3f}", text.empty() ? "" : ", ", value);
-      return text;
-    };
     table.rows.push_back({fmt::format("{:.0f}", run.parameters), std::to_string(run.seed),
-                          std::to_string(run.loops), fmt::format("{:.3f}", end.loss), list(end.nll),
-                          list(end.exit), fmt::format("{:.1f}%", 100 * end.accuracy.back())});
+                          std::to_string(run.loops), fmt::format("{:.3f}", end.loss),
+                          numbers_text(end.nll), numbers_text(end.exit),
+                          fmt::format("{:.1f}%", 100 * end.accuracy.back())});
   }
   table.caption = "The looped runs at their ends, on held-out text.";
   return table;
@@ -146,19 +127,15 @@ Table gap_table(const ScalingRuns& runs) {
     sorted[{pair.depth, pair.looped.parameters}].push_back(&pair);
   }
   for (const auto& [key, pairs] : sorted) {
-    double accuracy = 0, nll = 0;
-    std::string accuracies, nlls;
+    std::vector<double> accuracy, nll;
     for (const ScalingRuns::Pair* pair : pairs) {
-      const double points = pair->accuracy_gap(), nats = pair->nll_gap();
-      const auto count = static_cast<double>(pairs.size());
-      accuracy += points / count;
-      nll += nats / count;
-      accuracies += fmt::format("{}{:+.2f}", accuracies.empty() ? "" : ", ", points);
-      nlls += fmt::format("{}{:+.3f}", nlls.empty() ? "" : ", ", nats);
+      accuracy.push_back(pair->accuracy_gap());
+      nll.push_back(pair->nll_gap());
     }
-    table.rows.push_back({std::to_string(key.first), fmt::format("{:.0f}", key.second),
-                          fmt::format("{:+.2f}", accuracy), accuracies, fmt::format("{:+.3f}", nll),
-                          nlls});
+    table.rows.push_back(
+        {std::to_string(key.first), fmt::format("{:.0f}", key.second),
+         fmt::format("{:+.2f}", mean_of(accuracy).value), numbers_text(accuracy, "{:+.2f}"),
+         fmt::format("{:+.3f}", mean_of(nll).value), numbers_text(nll, "{:+.3f}")});
   }
   table.caption =
       "Equal effective depth: T loops of L layers against T times L layers read once. Accuracy in "
@@ -233,12 +210,9 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
   links.columns = {"trained loops", "mean exit probabilities", "R squared of the link",
                    "step-wise R squared", "paper's"};
   for (const Stepwise& law : stepwise) {
-    std::string weights;
-    for (double weight : law.exit_weights) {
-      weights += fmt::format("{}{:.4f}", weights.empty() ? "" : ", ", weight);
-    }
-    links.rows.push_back({std::to_string(law.loops), weights, fmt::format("{:.4f}", law.link),
-                          fmt::format("{:.4f}", law.fit.r_squared), paper_stepwise(law.loops)});
+    links.rows.push_back({std::to_string(law.loops), numbers_text(law.exit_weights, "{:.4f}"),
+                          fmt::format("{:.4f}", law.link), fmt::format("{:.4f}", law.fit.r_squared),
+                          paper_stepwise(law.loops)});
   }
   links.caption =
       "The step-wise law weighted by mean exit probabilities against the total loss that was "
@@ -253,8 +227,9 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
   document.paragraph(fmt::format(
       "{} looped models of {} sizes, trained with Stage I (beta {}) for {:.2f} million tokens at a "
       "constant learning rate and measured {} times along the way on held-out text{}.",
-      runs.looped.size(), settings.sizes.size(), settings.beta,
-      static_cast<double>(settings.steps) * settings.tokens_per_step() / 1e6, settings.points,
+      runs.looped.size(), settings.sizes.size(), settings.run.objective.beta,
+      static_cast<double>(settings.run.run.steps) * settings.tokens_per_step() / 1e6,
+      settings.points,
       settings.seeds.size() == 1 ? "; one seed"
                                  : fmt::format("; {} seeds", settings.seeds.size())));
   document.figure(prediction_figure(runs.looped, total.law));

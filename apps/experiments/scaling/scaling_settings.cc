@@ -1,35 +1,11 @@
-#include "experiments/scaling/scaling_settings.h"
-
 #include <algorithm>
 
 #include <fmt/format.h>
 
+#include "experiments/scaling/scaling_study.h"
+
 namespace looplm {
 namespace {
-
-void read_sizes(TomlReader& reader, ScalingSettings& s) {
-  reader.require("sizes");
-  s.sizes.clear();
-  for (TomlReader& size : reader.tables("sizes")) {
-    ScalingSize one;
-    for (const char* key : {"hidden", "layers", "heads", "intermediate"}) size.require(key);
-    size.read("hidden", one.hidden, 1, 1 << 16);
-    size.read("layers", one.layers, 1, 1000);
-    size.read("heads", one.heads, 1, 1000);
-    size.read("intermediate", one.intermediate, 1, 1 << 18);
-    size.finish();
-    if (one.heads > 0 && (one.hidden % one.heads != 0 || one.hidden / one.heads % 2 != 0)) {
-      size.fail(
-          fmt::format("{} is {}; expected a divisor of hidden, {}, that leaves an even "
-                      "number per head",
-                      size.full_name("heads"), one.heads, one.hidden));
-    }
-    s.sizes.push_back(one);
-  }
-  if (s.sizes.size() == 1) {
-    reader.fail("sizes has one entry; expected at least two, to fit a law of the parameters");
-  }
-}
 
 // Every fit that the report makes must have measurements enough; known before anything is trained.
 void check_fits(TomlReader& reader, const ScalingSettings& s) {
@@ -53,12 +29,31 @@ void check_fits(TomlReader& reader, const ScalingSettings& s) {
 
 }  // namespace
 
-void read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
+ScalingSettings::ScalingSettings() : run(study_run(ObjectiveKind::kStageOne)) {
+  run.model.config.initializer_range = 0.08;
+  run.model.config.embedding_initializer_range = 1;
+  run.data.sequence_length = 256;
+  run.data.split_documents = true;
+  run.objective.beta = 0.05;
+  run.schedule.kind = Schedule::Kind::kConstant;
+  run.schedule.peak = 2e-3;
+  run.schedule.warmup_steps = 100;
+  run.run.steps = 1000;
+}
+
+Status read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
   reader.require("text");
   reader.read("text", s.text);
   reader.read("vocab_size", s.vocab_size, 257, 1 << 20);
   reader.read("hold_out_every", s.hold_out_every, 2, 1 << 30);
-  read_sizes(reader, s);
+  reader.require("sizes");
+  for (TomlReader& size : reader.tables("sizes")) {
+    s.sizes.emplace_back().read(size);
+    size.finish();
+  }
+  if (s.sizes.size() == 1) {
+    reader.fail("sizes has one entry; expected at least two, to fit a law of the parameters");
+  }
   reader.read("loops", s.loops, 1, 64);
   reader.read("dense", s.dense, 2, 64);
   reader.read("seeds", s.seeds);
@@ -66,20 +61,14 @@ void read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
   if (s.loops.size() < 2) reader.fail("loops has one entry; expected at least two");
 
   TomlReader training = reader.child("training");
-  training.read("beta", s.beta, 0, 10);
-  training.read("steps", s.steps, s.points, int64_t{1} << 40);
-  training.read("sequence_length", s.sequence_length, 2, 1 << 20);
-  training.read("sequences", s.sequences, 1, 1 << 20);
-  training.read("learning_rate", s.learning_rate, 0, 10);
-  training.read("weight_decay", s.weight_decay, 0, 10);
-  training.read("warmup", s.warmup, 0, 1 << 30);
-  training.read("initializer_range", s.initializer_range, 0, 10);
-  training.read("embedding_initializer_range", s.embedding_initializer_range, 0, 10);
-  training.read("dtype", s.dtype);
+  read_run_keys(training, s.run,
+                {"objective.beta", "run.steps", "data.sequence_length", "batch.sequences",
+                 "optimizer.learning_rate", "optimizer.weight_decay", "schedule.warmup",
+                 "model.initializer_range", "model.embedding_initializer_range", "compute.dtype"});
   training.finish();
-  if (s.steps % s.points != 0) {
+  if (s.run.run.steps < s.points || s.run.run.steps % s.points != 0) {
     reader.fail(fmt::format("{} is {}; expected a multiple of points, {}",
-                            training.full_name("steps"), s.steps, s.points));
+                            training.full_name("steps"), s.run.run.steps, s.points));
   }
 
   const int sizes = std::max(1, static_cast<int>(s.sizes.size()));
@@ -98,6 +87,7 @@ void read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
   fit.finish();
   reader.finish();
   if (!s.sizes.empty()) check_fits(reader, s);
+  return {};
 }
 
 std::string ScalingRun::id() const {
@@ -112,14 +102,14 @@ double ScalingRun::cost(const ScalingSettings& settings) const {
   // Multiply-adds per token, and a constant for what small products cost besides.
   const double block = hidden * (4 * hidden + 3.0 * size.intermediate) + 3000;
   const double head = hidden * static_cast<double>(settings.vocab_size);
-  return static_cast<double>(settings.steps) * settings.tokens_per_step() *
+  return static_cast<double>(settings.run.run.steps) * settings.tokens_per_step() *
          (block * size.layers * layers_times * loops + head * loops);
 }
 
 std::vector<ScalingRun> scaling_runs(const ScalingSettings& settings) {
   std::vector<ScalingRun> runs;
   for (uint64_t seed : settings.seeds) {
-    for (const ScalingSize& size : settings.sizes) {
+    for (const ModelSize& size : settings.sizes) {
       for (int loops : settings.loops) runs.push_back({size, loops, 1, seed});
       for (int times : settings.dense) runs.push_back({size, 1, times, seed});
     }
@@ -127,59 +117,20 @@ std::vector<ScalingRun> scaling_runs(const ScalingSettings& settings) {
   return runs;
 }
 
-std::string scaling_run_file(const ScalingSettings& s, const ScalingRun& run,
+RunConfig scaling_run_config(const ScalingSettings& s, const ScalingRun& run,
                              const std::string& data) {
-  return fmt::format(
-      R"([model]
-vocab_size = {}
-hidden_size = {}
-layers = {}
-heads = {}
-intermediate_size = {}
-loops = {}
-max_positions = {}
-initializer_range = {}
-embedding_initializer_range = {}
-seed = {}
-
-[data]
-train = "{}/train.tokens"
-validation = "{}/validation.tokens"
-sequence_length = {}
-
-[batch]
-sequences = {}
-
-[objective]
-kind = "stage1"
-beta = {}
-
-[optimizer]
-learning_rate = {}
-weight_decay = {}
-
-[schedule]
-kind = "constant"
-warmup = {}
-
-[run]
-steps = {}
-seed = {}
-log_every = {}
-validate_every = {}
-checkpoint_every = {}
-keep = 1
-
-[compute]
-dtype = "{}"
-memory = "keep_all"
-)",
-      s.vocab_size, run.size.hidden, run.size.layers * run.layers_times, run.size.heads,
-      run.size.intermediate, run.loops, s.sequence_length, s.initializer_range,
-      s.embedding_initializer_range, run.seed, data, data, s.sequence_length, s.sequences, s.beta,
-      s.learning_rate, s.weight_decay, std::min(s.warmup, s.steps), s.steps, run.seed,
-      std::max<int64_t>(1, s.steps / 20), s.steps / s.points, std::max<int64_t>(1, s.steps / 4),
-      s.dtype);
+  RunConfig c = s.run;
+  run.size.apply(c.model.config);
+  c.model.config.vocab_size = s.vocab_size;
+  c.model.config.layers *= run.layers_times;
+  c.model.config.loops = run.loops;
+  c.model.config.max_positions = c.data.sequence_length;
+  c.model.seed = c.run.seed = run.seed;
+  c.data.train = {{data + "/train.tokens"}};
+  c.data.validation = {data + "/validation.tokens"};
+  set_steps(c, c.run.steps, s.points);
+  c.run.checkpoint_every = std::max<int64_t>(1, c.run.steps / 4);
+  return c;
 }
 
 }  // namespace looplm

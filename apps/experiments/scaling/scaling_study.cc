@@ -10,8 +10,6 @@
 #include "base/file.h"
 #include "base/thread_pool.h"
 #include "experiments/core/training.h"
-#include "experiments/scaling/scaling_report.h"
-#include "experiments/scaling/scaling_settings.h"
 #include "train/corpus.h"
 #include "train/shard_builder.h"
 
@@ -66,7 +64,7 @@ Result<OrderedJson> make_data(const ScalingSettings& settings, const CellContext
 Result<OrderedJson> train_one(const ScalingSettings& settings, const ScalingRun& run,
                               const CellContext& context) {
   CellTraining training;
-  training.run_toml = scaling_run_file(settings, run, context.needed_directories.at(kDataCell));
+  training.run = scaling_run_config(settings, run, context.needed_directories.at(kDataCell));
   LOOPLM_ASSIGN_OR_RETURN(const TrainedModel trained, train_in_cell(context, training));
   OrderedJson json;
   json["hidden"] = run.size.hidden;
@@ -79,51 +77,28 @@ Result<OrderedJson> train_one(const ScalingSettings& settings, const ScalingRun&
   return json;
 }
 
-class ScalingStudy : public Study {
- public:
-  std::string name() const override { return "scaling"; }
-  std::string question() const override {
-    return "How does the loss fall with parameters, tokens and loops?";
+std::vector<Cell> scaling_cells(const ScalingSettings& s) {
+  const std::vector<ScalingRun> runs = scaling_runs(s);
+  std::vector<Cell> cells = {
+      {kDataCell, 1, {}, [&s](const CellContext& context) { return make_data(s, context); }}};
+  double costs = 0;
+  for (const ScalingRun& run : runs) costs += run.cost(s);
+  for (const ScalingRun& run : runs) {
+    // The data are as much as a hundredth of the training.
+    cells.push_back(
+        {run.id(), 100 * run.cost(s) / costs, {kDataCell}, [&s, run](const CellContext& context) {
+           return train_one(s, run, context);
+         }});
   }
-
-  Status configure(TomlReader& settings) override {
-    settings_ = {};
-    read_scaling_settings(settings, settings_);
-    return {};
-  }
-
-  std::vector<Cell> cells() const override {
-    const std::vector<ScalingRun> runs = scaling_runs(settings_);
-    Cell data;
-    data.id = kDataCell;
-    data.run = [this](const CellContext& context) { return make_data(settings_, context); };
-    std::vector<Cell> cells = {std::move(data)};
-    double costs = 0;
-    for (const ScalingRun& run : runs) costs += run.cost(settings_);
-    for (const ScalingRun& run : runs) {
-      Cell cell;
-      cell.id = run.id();
-      // The data are as much as a hundredth of the training.
-      cell.cost = 100 * run.cost(settings_) / costs;
-      cell.needs = {kDataCell};
-      cell.run = [this, run](const CellContext& context) {
-        return train_one(settings_, run, context);
-      };
-      cells.push_back(std::move(cell));
-    }
-    return cells;
-  }
-
-  Result<StudyReport> report(const CellResults& results) const override {
-    return scaling_report(settings_, results);
-  }
-
- private:
-  ScalingSettings settings_;
-};
+  return cells;
+}
 
 }  // namespace
 
-std::unique_ptr<Study> make_scaling_study() { return std::make_unique<ScalingStudy>(); }
+std::unique_ptr<Study> make_scaling_study() {
+  return std::make_unique<StudyOf<ScalingSettings>>(
+      "scaling", "How does the loss fall with parameters, tokens and loops?", read_scaling_settings,
+      scaling_cells, scaling_report);
+}
 
 }  // namespace looplm

@@ -6,15 +6,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include "base/file.h"
 #include "base/rng.h"
-#include "experiments/core/runner.h"
+#include "experiments/core/test_study.h"
 #include "experiments/scaling/scaling_analysis.h"
-#include "experiments/scaling/scaling_claims.h"
-#include "experiments/scaling/scaling_report.h"
-#include "experiments/scaling/scaling_settings.h"
-#include "support/status_matchers.h"
-#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -48,24 +42,9 @@ starts = 3
 kept_tokens = 0.75
 )";
 
-class ScalingStudyTest : public testing::Test {
+class ScalingStudyTest : public SettingsTest<ScalingSettings> {
  protected:
-  ScalingSettings settings(const std::string& text = kSettings) {
-    const toml::table table = parse_toml(text, "settings").value();
-    ScalingSettings result;
-    status_ = {};
-    TomlReader reader(&table, "", status_);
-    read_scaling_settings(reader, result);
-    return result;
-  }
-  Status error(const std::string& from, const std::string& to) {
-    std::string text = kSettings;
-    text.replace(text.find(from), from.size(), to);
-    settings(text);
-    return status_;
-  }
-
-  Status status_;
+  ScalingStudyTest() : SettingsTest(kSettings, read_scaling_settings) {}
 };
 
 TEST_F(ScalingStudyTest, SettingsAreChecked) {
@@ -227,19 +206,12 @@ TEST_F(ScalingStudyTest, ALawThatDoesWithoutItsLoopsIsNotOneOfLoops) {
 
 TEST_F(ScalingStudyTest, RunsFromSettingsToReport) {
   const TempDir dir;
-  ASSERT_OK(write_text_file(dir.file("settings.toml"), kSettings));
+  const auto run = [&] { return run_tiny(*make_scaling_study(), kSettings, dir, 1, dir.path()); };
+  EXPECT_ERROR_SAYS(run(), "data", "text.txt", "models/recipe/glosses");
   std::string text;
   for (int i = 0; i < 400; ++i) text += fmt::format("the number {} and then {}\n", i, i + 1);
-  StudyRunOptions options;
-  options.settings_file = dir.file("settings.toml");
-  options.out = dir.file("out");
-  options.root = dir.path();
-  options.threads = 1;
-  const std::unique_ptr<Study> study = make_scaling_study();
-  EXPECT_ERROR_SAYS(run_study(*study, options), "data", "text.txt", "models/recipe/glosses");
   ASSERT_OK(write_text_file(dir.file("text.txt"), text));
-  ASSERT_OK(run_study(*study, options));
-  const Json results = read_json_file(dir.file("out/results.json")).value();
+  const Json results = run().value();
   const Json& cell = results.at("cells").at("hidden=16.layers=1.loops=2.seed=1");
   ASSERT_EQ(cell.at("validations").size(), 4u);
   const Json& end = cell.at("validations").back();
@@ -247,7 +219,7 @@ TEST_F(ScalingStudyTest, RunsFromSettingsToReport) {
   const auto exit = end.at("exit").get<std::vector<double>>();
   EXPECT_NEAR(exit.at(0) + exit.at(1), 1, 1e-5);
   EXPECT_GT(results.at("cells").at("data").at("held_out_tokens").get<int64_t>(), 100);
-  EXPECT_THAT(read_text_file(dir.file("out/report.md")).value(), HasSubstr("step-wise, 2 loops"));
+  EXPECT_THAT(report_text(dir), HasSubstr("step-wise, 2 loops"));
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ async function meetModel() {
   document.body.classList.toggle("no-gate", !model.gate);
   for (const node of document.querySelectorAll(".layers")) node.textContent = `${model.layers} layers`;
   for (const node of document.querySelectorAll(".count")) node.textContent = model.loops;
+  if (model.loops === 1) $("what").textContent = `Talk to ${model.name}`;
   $("drawn-layers").textContent = `${model.layers} layers`;
   $("drawn-loop").textContent = `read up to ${model.loops} times`;
   for (const id of ["depth", "other-depth"]) $(id).max = model.loops;
@@ -80,7 +81,7 @@ async function meetModel() {
     "This model has not learnt to converse: it continues the text that you give it.";
   drawExamples();
   if (first) {
-    open(past.all()[0] && location.hash === "#last" ? past.all()[0] : fresh());
+    open(fresh());
     if (model.parameters < 1e8) watchDemo();
   }
 }
@@ -341,7 +342,7 @@ function drawPast() {
     const choose = element("button", { type: "button", class: "past" }, one.title || "without a question");
     choose.addEventListener("click", () => {
       $("past").close();
-      open(one);
+      if (model !== null) open(one);
     });
     const drop = element("button", { type: "button", class: "quiet", "aria-label": `Delete: ${one.title}` }, "Delete");
     drop.addEventListener("click", () => {

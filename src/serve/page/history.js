@@ -31,10 +31,11 @@ export function remove(id) {
 }
 
 export function setting(name, value) {
-  if (value !== undefined) localStorage.setItem(`looplm.${name}`, JSON.stringify(value));
   try {
+    if (value !== undefined) localStorage.setItem(`looplm.${name}`, JSON.stringify(value));
     return JSON.parse(localStorage.getItem(`looplm.${name}`));
   } catch {
+    // A browser may refuse to keep anything.
     return null;
   }
 }

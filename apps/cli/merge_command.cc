@@ -1,0 +1,72 @@
+// looplm merge: a checkpoint with an adapter added to its matrices.
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "cli/commands.h"
+#include "cli/model_choice.h"
+#include "model/adapter.h"
+#include "model/checkpoint.h"
+#include "model/tensor_read.h"
+
+namespace looplm::cli {
+namespace {
+
+struct MergeOptions {
+  std::string directory;
+  std::string adapter;
+  std::string out;
+  int threads = 0;
+};
+
+Status merge(const MergeOptions& o) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(o.threads));
+  ThreadPool pool(threads);
+  CheckpointOptions opening;
+  opening.pool = &pool;
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint base, open_checkpoint(directory, opening));
+  LOOPLM_RETURN_IF_ERROR(check_finite(base, pool));
+  LOOPLM_ASSIGN_OR_RETURN(const Adapter adapter, read_adapter(o.adapter, base.config));
+  LOOPLM_ASSIGN_OR_RETURN(const AdaptedTensors merged, AdaptedTensors::create(base, adapter, pool));
+  const TensorSource source = merged.source();
+  std::vector<TensorView> views;
+  for (const ParameterSpec& spec : base.specs) {
+    LOOPLM_ASSIGN_OR_RETURN(TensorView view, source(spec.name));
+    views.push_back(std::move(view));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_finite(base.specs, views, pool));
+  SaveOptions saving;
+  saving.dtype = merged.matrix_dtype();
+  saving.companions_from = directory;
+  LOOPLM_RETURN_IF_ERROR(save_checkpoint(
+      o.out, base.config,
+      [&views](int64_t parameter, int64_t first, std::span<float> out) {
+        read_as_float(views[static_cast<size_t>(parameter)], first, out);
+      },
+      saving, pool));
+  fmt::print("{}: {} with the adapter {} (rank {}), {}\n", o.out, directory, o.adapter,
+             adapter.settings.rank, dtype_name(saving.dtype));
+  return {};
+}
+
+}  // namespace
+
+void add_merge_command(Program& program) {
+  auto options = std::make_shared<MergeOptions>();
+  Command* command = program.app().add_subcommand(
+      "merge", "Write a model with an adapter (LoRA) added to its matrices");
+  add_model_argument(*command, options->directory);
+  command
+      ->add_option("--lora", options->adapter,
+                   "Directory with adapter_config.json and adapter_model.safetensors")
+      ->required();
+  command->add_option("--out", options->out, "Directory to write")->required();
+  command->add_option("--threads", options->threads, "Threads (0: all processors)")
+      ->check(range(0, 1024))
+      ->capture_default_str();
+  program.on(command, [options] { return merge(*options); });
+}
+
+}  // namespace looplm::cli

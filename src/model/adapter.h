@@ -1,0 +1,103 @@
+// A low-rank adapter (Hu et al., "LoRA", 2021): beside a block's matrix W (out, in) stand A (rank,
+// in) and B (out, rank), and the product is W x + alpha / rank * B A x. All loops share it.
+//
+// Files are as the `peft` package writes and reads them: adapter_config.json and
+// adapter_model.safetensors.
+#ifndef LOOPLM_MODEL_ADAPTER_H_
+#define LOOPLM_MODEL_ADAPTER_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "looplm/config.h"
+#include "looplm/status.h"
+
+#include "base/thread_pool.h"
+#include "model/checkpoint.h"
+#include "model/parameter_set.h"
+
+namespace looplm {
+
+inline constexpr int64_t kMaxAdapterRank = 4096;
+inline constexpr double kMaxAdapterAlpha = 1e6;
+
+struct AdapterSettings {
+  int64_t rank = 0;  // 0: no adapter
+  double alpha = 16;
+  double dropout = 0;                // of the adapter's input while it is trained
+  std::vector<std::string> targets;  // "q_proj", ...; empty: all matrices of a block
+
+  bool any() const { return rank > 0; }
+  double scale() const { return alpha / static_cast<double>(rank); }
+  bool operator==(const AdapterSettings&) const = default;
+};
+
+// The matrices of a block that may have an adapter, by the names that PEFT uses.
+struct AdapterTarget {
+  const char* name;       // "q_proj"
+  const char* parameter;  // "self_attn.q_proj.weight"
+};
+std::span<const AdapterTarget> adapter_targets();
+
+// An error that names the first target that no block has, or that is there twice.
+Status check_targets(const std::vector<std::string>& targets);
+bool has_target(const AdapterSettings& settings, const AdapterTarget& target);
+
+// The names of A and B beside a matrix: "model.layers.3.self_attn.q_proj.weight" gives
+// "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight".
+std::string adapter_down_name(const std::string& parameter);
+std::string adapter_up_name(const std::string& parameter);
+
+// A and B of every adapted matrix, block by block.
+std::vector<ParameterSpec> adapter_specs(const ModelConfig& config,
+                                         const AdapterSettings& settings);
+
+// B is zero, so that a fresh adapter changes nothing; A is uniform as in PEFT, a function of seed
+// and name.
+void initialize_adapter(uint64_t seed, ParameterSet& values);
+
+struct Adapter {
+  AdapterSettings settings;
+  ParameterSet values;
+};
+
+// Errors name what an adapter for this model must have: its targets, the shape of each matrix,
+// finite values. Variants of LoRA that change more than a product with B A are refused by name.
+Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& config);
+
+// Writes a directory that appears whole or not at all. `base` is the model's path, for
+// base_model_name_or_path.
+Status save_adapter(const std::string& directory, const AdapterSettings& settings,
+                    const ParameterSet& values, const std::string& base);
+
+// out[i] += element first + i of alpha / rank * B A, of the matrix of that name; nothing for a
+// parameter without adapter. The same bits however a matrix is cut into spans.
+void add_adapter(const Adapter& adapter, const std::string& parameter, int64_t first,
+                 std::span<float> out);
+
+// A checkpoint's values with an adapter added, in the types that they are stored in (F16 becomes
+// F32). Integers of quantised matrices cannot take it: an error.
+class AdaptedTensors {
+ public:
+  static Result<AdaptedTensors> create(const Checkpoint& checkpoint, const Adapter& adapter,
+                                       ThreadPool& pool);
+  // Valid while this and the checkpoint live.
+  TensorSource source() const;
+  // Of the matrices: kBf16 if all are stored so.
+  DType matrix_dtype() const { return matrix_dtype_; }
+
+ private:
+  struct Changed {
+    TensorView view;
+    Buffer<std::byte> bytes;
+  };
+  TensorSource base_;
+  std::unordered_map<std::string, Changed> changed_;
+  DType matrix_dtype_ = DType::kBf16;
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_ADAPTER_H_

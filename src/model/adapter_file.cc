@@ -1,0 +1,146 @@
+// Adapters as files in PEFT's layout.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/adapter.h"
+#include "model/atomic_directory.h"
+#include "model/tensor_read.h"
+
+namespace looplm {
+namespace {
+
+constexpr const char* kConfigFile = "adapter_config.json";
+constexpr const char* kWeightsName = "adapter_model.safetensors";
+
+bool is_adapter_file(const std::string& name) {
+  return name == kConfigFile || name == kWeightsName;
+}
+
+// Keys of PEFT that ask for more than a product with B A. Absent, null, false and empty say no.
+constexpr std::array<const char*, 8> kUnknownVariants = {
+    "use_rslora",   "use_dora",      "fan_in_fan_out",      "modules_to_save",
+    "rank_pattern", "alpha_pattern", "layers_to_transform", "exclude_modules"};
+
+Status check_variant(const Json& json) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(json, "peft_type", ""));
+  if (type != "LORA") {
+    return unsupported(fmt::format("'peft_type' is '{}'; looplm reads LORA", type));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const std::string bias, json_string(json, "bias", "none"));
+  if (bias != "none") return unsupported(fmt::format("'bias' is '{}'; looplm reads none", bias));
+  for (const char* key : kUnknownVariants) {
+    const auto found = json.find(key);
+    if (found == json.end() || found->is_null() || *found == false) continue;
+    if (found->is_structured() && found->empty()) continue;
+    return unsupported(fmt::format("'{}' is {}; looplm reads adapters without it", key,
+                                   found->dump().substr(0, 60)));
+  }
+  return {};
+}
+
+Result<AdapterSettings> parse_settings(const Json& json) {
+  if (!json.is_object()) return invalid_argument("expected an object");
+  LOOPLM_RETURN_IF_ERROR(check_variant(json));
+  AdapterSettings settings;
+  for (const char* key : {"r", "lora_alpha", "target_modules"}) {
+    if (!json.contains(key)) return invalid_argument(fmt::format("'{}' is missing", key));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(settings.rank, json_int(json, "r", 0, 1, kMaxAdapterRank));
+  LOOPLM_ASSIGN_OR_RETURN(settings.alpha,
+                          json_number(json, "lora_alpha", 0, -kMaxAdapterAlpha, kMaxAdapterAlpha));
+  LOOPLM_ASSIGN_OR_RETURN(settings.dropout, json_number(json, "lora_dropout", 0, 0, 1));
+  const Json& targets = json["target_modules"];
+  if (!targets.is_array() || targets.empty()) {
+    return invalid_argument(fmt::format("'target_modules' is {}; expected a list of names",
+                                        targets.dump().substr(0, 60)));
+  }
+  for (const Json& target : targets) {
+    if (!target.is_string()) return invalid_argument("'target_modules' must hold names");
+    settings.targets.push_back(target.get<std::string>());
+  }
+  LOOPLM_RETURN_IF_ERROR(check_targets(settings.targets).with_context("'target_modules'"));
+  return settings;
+}
+
+Result<AdapterSettings> read_settings(const std::string& directory) {
+  const std::string path = directory + "/" + kConfigFile;
+  LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
+  Result<AdapterSettings> settings = parse_settings(json);
+  return settings.ok() ? std::move(settings) : settings.status().with_context(path);
+}
+
+std::string config_json(const AdapterSettings& settings, const std::string& base) {
+  OrderedJson json;
+  json["peft_type"] = "LORA";
+  json["task_type"] = "CAUSAL_LM";
+  json["base_model_name_or_path"] = base.empty() ? OrderedJson() : OrderedJson(base);
+  json["r"] = settings.rank;
+  json["lora_alpha"] = settings.alpha;
+  json["lora_dropout"] = settings.dropout;
+  json["target_modules"] = OrderedJson::array();
+  for (const AdapterTarget& target : adapter_targets()) {
+    if (has_target(settings, target)) json["target_modules"].push_back(target.name);
+  }
+  json["bias"] = "none";
+  json["fan_in_fan_out"] = false;
+  json["inference_mode"] = true;
+  return json.dump(2) + "\n";
+}
+
+Status check_tensors(const Safetensors& file, const ParameterSet& expected) {
+  for (const std::string& name : file.names()) {
+    if (!expected.contains(name)) {
+      return invalid_argument(
+          fmt::format("'{}' belongs to no matrix of this model that 'target_modules' names", name));
+    }
+  }
+  for (const ParameterSpec& spec : expected.specs()) {
+    LOOPLM_ASSIGN_OR_RETURN(const TensorView view, file.find(spec.name));
+    if (view.dtype == DType::kU8) {
+      return unsupported(fmt::format("'{}' is U8; expected F32, BF16 or F16", spec.name));
+    }
+    if (view.shape != spec.shape) {
+      return invalid_argument(fmt::format("'{}' has shape {}; this model and rank expect {}",
+                                          spec.name, shape_text(view.shape),
+                                          shape_text(spec.shape)));
+    }
+    LOOPLM_RETURN_IF_ERROR(check_finite(spec.name, view));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& config) {
+  LOOPLM_ASSIGN_OR_RETURN(AdapterSettings settings, read_settings(directory));
+  const std::string path = directory + "/" + kWeightsName;
+  LOOPLM_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open(path));
+  ParameterSet values(adapter_specs(config, settings));
+  LOOPLM_RETURN_IF_ERROR(check_tensors(file, values).with_context(path));
+  LOOPLM_RETURN_IF_ERROR(values.load([&file](const std::string& name) { return file.find(name); }));
+  return Adapter{std::move(settings), std::move(values)};
+}
+
+Status save_adapter(const std::string& directory, const AdapterSettings& settings,
+                    const ParameterSet& values, const std::string& base) {
+  LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory fresh,
+                          AtomicDirectory::create(directory, is_adapter_file));
+  LOOPLM_RETURN_IF_ERROR(
+      write_text_file(fresh.path() + "/" + kConfigFile, config_json(settings, base)));
+  std::vector<TensorDeclaration> entries;
+  for (const ParameterSpec& spec : values.specs()) {
+    entries.push_back({spec.name, DType::kF32, spec.shape});
+  }
+  LOOPLM_ASSIGN_OR_RETURN(SafetensorsWriter writer,
+                          SafetensorsWriter::create(fresh.path() + "/" + kWeightsName, entries));
+  LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(values.values())));
+  LOOPLM_RETURN_IF_ERROR(writer.commit());
+  return fresh.commit();
+}
+
+}  // namespace looplm

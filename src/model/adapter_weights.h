@@ -1,0 +1,75 @@
+// An adapter that is being trained, beside the products of a batch's rows.
+#ifndef LOOPLM_MODEL_ADAPTER_WEIGHTS_H_
+#define LOOPLM_MODEL_ADAPTER_WEIGHTS_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "model/adapter.h"
+#include "tensor/memory_plan.h"
+
+namespace looplm {
+
+// In the order of adapter_targets().
+enum class AdaptedMatrix { kQuery, kKey, kValue, kOutput, kGate, kUp, kDown };
+
+// Where in the model a product stands.
+struct AdapterPlace {
+  int64_t loop = 0;
+  int64_t layer = 0;
+  AdaptedMatrix matrix = AdaptedMatrix::kQuery;
+};
+
+class AdapterWeights {
+ public:
+  // For up to `rows` rows at once.
+  AdapterWeights(const ModelConfig& config, const AdapterSettings& settings, int64_t rows);
+  static MemoryPlan plan(const ModelConfig& config, const AdapterSettings& settings, int64_t rows);
+
+  // Takes the current values of A and B.
+  void repack(const ParameterSet& values, Device& device);
+
+  // Whether elements of a product's input are dropped, and which: a function of this key, of the
+  // place and of the element's row and column. Recomputed blocks so drop the same ones.
+  void set_dropout(std::optional<uint64_t> key) { dropout_key_ = key; }
+
+  // y (rows, out) += scale * drop(x) A^T B^T. x is (rows, in).
+  void forward(const AdapterPlace& place, const float* x, int64_t rows, float* y, int64_t y_stride,
+               Device& device);
+  // From dy, the gradient of y: adds to the gradients of A and B, and to dx (rows, in).
+  void backward(const AdapterPlace& place, const float* x, int64_t rows, const float* dy,
+                int64_t dy_stride, float* dx, ParameterSet& gradients, Device& device);
+
+ private:
+  struct Matrix {
+    std::string down_name, up_name;  // empty: this matrix has no adapter
+    int64_t in = 0, out = 0;
+    PackedMatrix down;           // terms in, columns rank
+    PackedMatrix up;             // terms rank, columns out
+    PackedMatrix down_backward;  // terms rank, columns in
+    PackedMatrix up_backward;    // terms out, columns rank
+  };
+  Matrix& at(const AdapterPlace& place);
+  bool drops() const { return dropout_key_.has_value() && settings_.dropout > 0; }
+  void drop(const AdapterPlace& place, const float* x, int64_t count, float* out,
+            Device& device) const;
+  // drop(x), which is x itself where nothing is dropped.
+  const float* input(const AdapterPlace& place, const float* x, int64_t rows, Device& device);
+  // hidden_ = scale * input A^T
+  void project_down(const Matrix& m, const float* input, int64_t rows, Device& device);
+
+  AdapterSettings settings_;
+  std::vector<std::array<Matrix, 7>> layers_;
+  std::optional<uint64_t> dropout_key_;
+  Buffer<float> hidden_;           // (rows, rank)
+  Buffer<float> hidden_gradient_;  // (rows, rank)
+  Buffer<float> dropped_;          // (rows, widest in), with dropout
+  Buffer<float> input_gradient_;   // (rows, widest in), with dropout
+};
+
+}  // namespace looplm
+
+#endif  // LOOPLM_MODEL_ADAPTER_WEIGHTS_H_

@@ -1,0 +1,172 @@
+#include "train/chat_example.h"
+
+#include <algorithm>
+#include <ctime>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "chat/message.h"
+
+namespace looplm {
+namespace {
+
+// For templates that write the date, the same in every build: 2024-07-26, Llama's own default.
+constexpr std::time_t kDate = 1721952000;
+
+Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
+  static const std::map<std::string, std::string> kRoles = {{"system", "system"},
+                                                            {"human", "user"},
+                                                            {"user", "user"},
+                                                            {"gpt", "assistant"},
+                                                            {"assistant", "assistant"}};
+  if (!list.is_array()) {
+    return invalid_argument(fmt::format("conversations is {}; expected an array", list.dump()));
+  }
+  OrderedJson messages = OrderedJson::array();
+  for (size_t i = 0; i < list.size(); ++i) {
+    const OrderedJson& turn = list[i];
+    const bool strings = turn.is_object() && turn.contains("from") && turn["from"].is_string() &&
+                         turn.contains("value") && turn["value"].is_string();
+    if (!strings) {
+      return invalid_argument(
+          fmt::format("conversations[{}] is {}; expected an object with strings 'from' and 'value'",
+                      i, turn.dump()));
+    }
+    const auto role = kRoles.find(turn["from"].get<std::string>());
+    if (role == kRoles.end()) {
+      return invalid_argument(fmt::format(
+          "conversations[{}].from is {}; expected system, human, user, gpt or assistant", i,
+          turn["from"].dump()));
+    }
+    OrderedJson message;
+    message["role"] = role->second;
+    message["content"] = turn["value"];
+    messages.push_back(std::move(message));
+  }
+  return messages;
+}
+
+Status check_turns(const std::vector<ChatMessage>& messages, const char* place) {
+  bool any = false;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role != ChatRole::kAssistant) continue;
+    any = true;
+    const bool words = messages[i].text().find_first_not_of(" \t\r\n") != std::string::npos;
+    if (words || !messages[i].tool_calls.empty()) continue;
+    return invalid_argument(fmt::format(
+        "{}[{}] is an empty assistant turn; expected content or tool calls to learn", place, i));
+  }
+  if (any) return {};
+  return invalid_argument(
+      fmt::format("{} has no assistant turn; expected at least one to learn", place));
+}
+
+// The end of the first `token` from `begin` on that the template itself wrote; npos: none.
+size_t end_of_turn(const RenderedChat& chat, const std::string& token, size_t begin) {
+  size_t first = 0;
+  for (const ChatSpan& span : chat.spans) {
+    const size_t last = first + span.size;
+    if (!span.foreign && last > begin) {
+      const size_t at = chat.text.find(token, std::max(first, begin));
+      if (at != std::string::npos && at + token.size() <= last) return at + token.size();
+    }
+    first = last;
+  }
+  return std::string::npos;
+}
+
+// Marks [begin, end) of the text as generated.
+void mark(RenderedChat& chat, size_t begin, size_t end) {
+  std::vector<ChatSpan> spans;
+  size_t first = 0;
+  for (const ChatSpan& span : chat.spans) {
+    const size_t last = first + span.size;
+    const size_t from = std::clamp(begin, first, last);
+    const size_t to = std::clamp(end, first, last);
+    if (from > first) spans.push_back({from - first, span.foreign, span.generated});
+    if (to > from) spans.push_back({to - from, span.foreign, true});
+    if (last > to) spans.push_back({last - to, span.foreign, span.generated});
+    first = last;
+  }
+  chat.spans = std::move(spans);
+}
+
+// For templates without {% generation %}.
+Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& chat,
+                  ChatRenderOptions options, RenderedChat& whole) {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role != ChatRole::kAssistant) continue;
+    Status differs = invalid_argument(fmt::format(
+        "the chat template writes what stands before the end of message {} otherwise once more "
+        "follows; put {{% generation %}} around the assistant's words in the template",
+        i));
+    size_t begin = 0;
+    if (i > 0) {
+      options.add_generation_prompt = true;
+      LOOPLM_ASSIGN_OR_RETURN(const RenderedChat prompt, chat.render(messages.first(i), options));
+      if (!whole.text.starts_with(prompt.text)) return differs;
+      begin = prompt.text.size();
+    }
+    size_t end = std::string::npos;
+    if (!chat.end_of_turn().empty()) {
+      end = end_of_turn(whole, chat.end_of_turn(), begin);
+    } else {
+      options.add_generation_prompt = false;
+      LOOPLM_ASSIGN_OR_RETURN(const RenderedChat turn, chat.render(messages.first(i + 1), options));
+      if (whole.text.starts_with(turn.text)) end = turn.text.size();
+    }
+    if (end == std::string::npos || end <= begin) return differs;
+    mark(whole, begin, end);
+  }
+  return {};
+}
+
+}  // namespace
+
+bool is_chat_example(const Json& object) {
+  return object.is_object() && (object.contains("messages") || object.contains("conversations"));
+}
+
+Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat) {
+  for (const char* other : {"text", "prompt", "completion", "turns"}) {
+    if (!object.contains(other)) continue;
+    return invalid_argument(
+        fmt::format("a chat with a field '{}' beside it; expected one of them", other));
+  }
+  const bool share_gpt = object.contains("conversations");
+  if (share_gpt && object.contains("messages")) {
+    return invalid_argument("both 'messages' and 'conversations'; expected one of them");
+  }
+  const char* place = share_gpt ? "conversations" : "messages";
+  OrderedJson list = object[place];
+  if (share_gpt) {
+    LOOPLM_ASSIGN_OR_RETURN(list, messages_of_conversations(object["conversations"]));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<ChatMessage> messages, read_chat_messages(list, place));
+  LOOPLM_RETURN_IF_ERROR(check_turns(messages, place));
+  ChatRenderOptions options;
+  options.add_generation_prompt = false;
+  options.now = kDate;
+  if (object.contains("tools") && !object["tools"].is_null()) {
+    LOOPLM_ASSIGN_OR_RETURN(options.tools, read_chat_tools(object["tools"], "tools"));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
+  const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
+                                  [](const ChatSpan& span) { return span.generated; });
+  if (!marked) {
+    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, chat, options, whole));
+  }
+  CorpusDocument document;
+  size_t at = 0;
+  for (const ChatSpan& span : whole.spans) {
+    document.push_back({whole.text.substr(at, span.size), span.generated, !span.foreign});
+    at += span.size;
+  }
+  return document;
+}
+
+}  // namespace looplm

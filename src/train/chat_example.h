@@ -1,0 +1,25 @@
+// Chats of a corpus, rendered by a model's template, with the assistant's turns to learn.
+#ifndef LOOPLM_TRAIN_CHAT_EXAMPLE_H_
+#define LOOPLM_TRAIN_CHAT_EXAMPLE_H_
+
+#include "looplm/chat.h"
+#include "looplm/status.h"
+
+#include "base/json.h"
+#include "train/corpus.h"
+
+namespace looplm {
+
+// Whether a line's object has 'messages' or 'conversations'.
+bool is_chat_example(const Json& object);
+
+// Renders {"messages": [...], "tools": [...]}, or ShareGPT's {"conversations": [{"from",
+// "value"}]}. Learnt is each assistant's turn with its end: what the template marks with {%
+// generation %}; without marks, what follows the prompt for that turn, up to the end of the turn.
+// Errors: what parse_chat_messages refuses, an empty assistant's turn, no assistant's turn, and a
+// template that fails or writes a chat's beginning otherwise once more follows.
+Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_TRAIN_CHAT_EXAMPLE_H_

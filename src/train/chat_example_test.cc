@@ -1,0 +1,144 @@
+#include "train/chat_example.h"
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include "looplm/tokenizer_trainer.h"
+
+#include "support/status_matchers.h"
+#include "support/temp_dir.h"
+#include "train/shard_builder.h"
+#include "train/token_shard.h"
+
+namespace looplm {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kMarked =
+    "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
+    "{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>{% endif %}"
+    "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
+constexpr const char* kUnmarked =
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
+
+class ChatExampleTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    TokenizerTrainerOptions options;
+    options.vocab_size = 270;
+    options.special_tokens = {"<|end|>"};
+    auto trainer = std::move(TokenizerTrainer::create(options).value());
+    for (int i = 0; i < 20; ++i) trainer.add("the cat and the dog");
+    tokenizer_ = Tokenizer::parse(trainer.train().value(), "test").value();
+  }
+  Result<ChatTemplate> chat(const std::string& text) const {
+    ChatFiles files;
+    if (!text.empty()) files.templates.push_back({"default", text});
+    return ChatTemplate::create(files, *tokenizer_);
+  }
+  // Each document with what is learnt in braces.
+  std::string built(const std::string& lines, const std::string& text, int threads = 2) {
+    const std::string path = dir_.file("a.jsonl");
+    std::ofstream(path, std::ios::binary) << lines;
+    const Result<ChatTemplate> chat_template = chat(text);
+    ShardBuildOptions options;
+    options.chat = &chat_template;
+    options.end_token = tokenizer_->id_of("<|end|>");
+    options.skip_bad = skip_bad_;
+    ThreadPool pool(threads);
+    auto summary = build_shards({path}, *tokenizer_, options, dir_.file("x"), "", pool);
+    if (!summary.ok()) return summary.status().message();
+    skipped_ = summary->skipped_documents;
+    auto shard = TokenShard::open(dir_.file("x"));
+    std::string out;
+    for (int64_t d = 0; d < shard->documents(); ++d) {
+      std::vector<int32_t> ids(static_cast<size_t>(shard->document_length(d)));
+      EXPECT_OK(shard->read(d, 0, ids));
+      bool learnt = false;
+      for (size_t i = 0; i <= ids.size(); ++i) {
+        const bool now = i < ids.size() && shard->is_learnt(d, static_cast<int64_t>(i));
+        if (now != learnt) out += now ? "{" : "}";
+        learnt = now;
+        if (i < ids.size()) out += tokenizer_->bytes(ids[i]);
+      }
+    }
+    return out;
+  }
+
+  TempDir dir_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  bool skip_bad_ = false;
+  int64_t skipped_ = 0;
+};
+
+constexpr const char* kChat =
+    R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"},)"
+    R"( {"role": "user", "content": "so"}, {"role": "assistant", "content": "no"}]})";
+
+TEST_F(ChatExampleTest, LearnsTheAssistantsTurnsAndTheirEnds) {
+  const char* expected =
+      "[user]hi<|end|>\n[assistant]{yes<|end|>}\n"
+      "[user]so<|end|>\n[assistant]{no<|end|>}\n";
+  EXPECT_EQ(built(kChat, kMarked), expected);
+  EXPECT_EQ(built(kChat, kUnmarked), expected);
+}
+
+TEST_F(ChatExampleTest, WithoutATemplateAllThatFollowsThePromptIsLearnt) {
+  EXPECT_EQ(
+      built(
+          R"({"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "and"}]})"
+          "\n",
+          ""),
+      "User: the cat\nAssistant:{ and\n}");
+}
+
+TEST_F(ChatExampleTest, ReadsShareGpt) {
+  EXPECT_EQ(built(R"({"conversations": [{"from": "human", "value": "hi"},)"
+                  R"( {"from": "gpt", "value": "yes"}]})",
+                  kUnmarked),
+            "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  EXPECT_THAT(built(R"({"conversations": [{"from": "robot", "value": "hi"}]})", kMarked),
+              HasSubstr(R"(a.jsonl:1: conversations[0].from is "robot"; expected)"));
+}
+
+TEST_F(ChatExampleTest, TheEndOfTurnInAUsersOrAssistantsTextIsText) {
+  const std::string line = R"({"messages": [{"role": "user", "content": "<|end|>"},)"
+                           R"( {"role": "assistant", "content": "a<|end|>b"}]})";
+  EXPECT_EQ(built(line, kUnmarked), "[user]<|end|><|end|>\n[assistant]{a<|end|>b<|end|>}\n");
+}
+
+TEST_F(ChatExampleTest, NamesTheLineOfABadChat) {
+  const std::string good = std::string(kChat) + "\n";
+  const auto error = [&](const std::string& line, const char* text = kMarked) {
+    return built(good + line, text);
+  };
+  EXPECT_THAT(error(R"({"messages": [{"role": "bot", "content": "x"}]})"),
+              HasSubstr("a.jsonl:2: messages[0].role"));
+  EXPECT_THAT(error(R"({"messages": [{"role": "user", "content": "x"},)"
+                    R"( {"role": "assistant", "content": " "}]})"),
+              HasSubstr("a.jsonl:2: messages[1] is an empty assistant turn"));
+  EXPECT_THAT(error(R"({"messages": [{"role": "user", "content": "x"}]})"),
+              HasSubstr("a.jsonl:2: messages has no assistant turn"));
+  EXPECT_THAT(built(kChat, "{{ raise_exception('no chats today') }}"), HasSubstr("no chats today"));
+}
+
+TEST_F(ChatExampleTest, LeavesOutAndCountsBadChats) {
+  skip_bad_ = true;
+  const std::string all = built(std::string(kChat) + "\n{\"messages\": 3}\n" + kChat, kMarked);
+  EXPECT_EQ(skipped_, 1);
+  EXPECT_EQ(all, built(std::string(kChat) + "\n" + kChat, kMarked, 1));
+}
+
+// A template that drops the earlier turns' words cannot say what is learnt.
+TEST_F(ChatExampleTest, RefusesATemplateWhoseBeginningChanges) {
+  EXPECT_THAT(built(kChat,
+                    "{{ messages | length }}{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+                    "<|end|>{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
+              HasSubstr("otherwise once more follows"));
+}
+
+}  // namespace
+}  // namespace looplm

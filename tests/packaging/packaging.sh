@@ -1,0 +1,42 @@
+#!/bin/sh
+# Holds what packaging/ says to the program: packaging.sh LOOPLM. Tools that are missing are left out and named.
+set -eu
+looplm=$1
+cd packaging
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() { echo "packaging: $*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null || { echo "packaging: no $1, not tried: $2"; return 1; }; }
+
+# Every variable that a file sets is an option of `looplm serve`, or the model.
+"$looplm" serve --help >"$work/help"
+for variable in $(grep -ohE 'LOOPLM_[A-Z_]+' looplm.service looplm.default Containerfile | sort -u); do
+  option=--$(echo "${variable#LOOPLM_}" | tr 'A-Z_' 'a-z-')
+  [ "$variable" = LOOPLM_MODEL ] || grep -q -- "$option " "$work/help" || fail "$variable is no option of looplm serve"
+done
+
+# The container has the libraries that the program is linked with, and no others.
+if have dpkg "the container's libraries"; then
+  ldd "$looplm" | awk '/=>/ { print $3 }' | while read -r library; do dpkg -S "$(readlink -f "$library")" 2>/dev/null | cut -d: -f1; done |
+    grep -vE '^(libc6|libgcc-s1)$' | sort -u >"$work/needed"
+  grep -oE '\blib[a-z0-9.+-]+[0-9.]+\b' Containerfile | sort -u >"$work/listed"
+  diff "$work/needed" "$work/listed" >&2 || fail "the container's libraries (>) are not those that looplm needs (<)"
+fi
+for name in $(sed -n 's/^COPY \([^-][^ ]*\) .*/\1/p' Containerfile); do [ -e "../$name" ] || fail "the container copies $name"; done
+
+# The sandbox is tight, and the program runs where memory is never writable and executable.
+if have systemd-analyze "the unit's sandbox"; then
+  systemd-analyze security --offline=yes --threshold=15 looplm.service >"$work/security" || { cat "$work/security"; fail "looplm.service is too open"; }
+fi
+if have python3 "running without executable memory"; then
+  (cd .. && python3 -c '
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)  # PR_SET_MDWE; kernels before 6.3 know no such thing
+os.execv(sys.argv[1], [sys.argv[1], "run", "models/small", "-p", "7-2*3=", "-n", "1", "--quiet"])' "$looplm") >"$work/said" ||
+    fail "looplm does not run without executable memory"
+  grep -q 5 "$work/said" || fail "looplm says $(cat "$work/said")"
+fi
+
+if have haproxy "haproxy.cfg"; then haproxy -q -c -f haproxy.cfg || fail "haproxy.cfg is wrong"; fi
+echo "packaging: ok"

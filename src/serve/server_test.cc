@@ -546,8 +546,8 @@ TEST_F(ServerTest, ALongAnswerEndsInTime) {
   EXPECT_EQ(error["code"], "timeout");
   // A busy machine may not manage a short answer in that time either, at the first try.
   const OrderedJson request = {{"prompt", "1+1="}, {"max_tokens", 1}};
-  EXPECT_TRUE(comes_true(
-      [&] { return send("POST", "/v1/completions", request.dump()).status == 200; }));
+  EXPECT_TRUE(
+      comes_true([&] { return send("POST", "/v1/completions", request.dump()).status == 200; }));
 }
 
 TEST_F(ServerTest, ManyAtOnceGetTheirOwnAnswers) {

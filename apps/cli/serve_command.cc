@@ -2,7 +2,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -119,8 +118,7 @@ struct NamedModel {
 Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   std::vector<NamedModel> named;
   LOOPLM_ASSIGN_OR_RETURN(const std::string first, locate_model(o.model.directory));
-  named.push_back(
-      {o.name.empty() ? std::filesystem::path(first).filename().string() : o.name, first});
+  named.push_back({o.name.empty() ? model_title(first) : o.name, first});
   for (const std::string& text : o.more) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {

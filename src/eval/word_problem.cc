@@ -87,8 +87,8 @@ WordProblem draw_sum(int steps, Rng& rng) {
   for (const auto& [what, by] : draw_operations(value, steps - (product ? 1 : 0), false, rng)) {
     sum += fmt::format(" {} {}", what, by);
   }
-  static constexpr std::string_view kForms[] = {"{} =",         "{} =",       "{}",
-                                                "What is {}?",  "{} = ?",     "How much is {}?",
+  static constexpr std::string_view kForms[] = {"{} =",          "{} =",      "{}",
+                                                "What is {}?",   "{} = ?",    "How much is {}?",
                                                 "Calculate {}.", "What is {}"};
   const std::string question =
       fmt::format(fmt::runtime(any(std::span<const std::string_view>(kForms), rng)), sum);
@@ -98,7 +98,8 @@ WordProblem draw_sum(int steps, Rng& rng) {
 WordProblem draw_chain(int steps, Rng& rng) {
   int value = between(rng, 0, 12);
   static constexpr std::string_view kStarts[] = {"Start with", "Take", "Think of", "Begin with"};
-  std::string text = fmt::format("{} {}", any(std::span<const std::string_view>(kStarts), rng), value);
+  std::string text =
+      fmt::format("{} {}", any(std::span<const std::string_view>(kStarts), rng), value);
   std::string combination = std::to_string(value);
   const bool sentences = rng.below(2) == 0;
   const std::vector<Operation> operations = draw_operations(value, steps, true, rng);
@@ -106,9 +107,9 @@ WordProblem draw_chain(int steps, Rng& rng) {
     const auto& [what, by] = operations[i];
     const bool last = i + 1 == operations.size();
     text += sentences ? ". " : last && rng.below(2) == 0 ? " and " : ", ";
-    std::string says = what == '+'   ? fmt::format("add {}", by)
-                       : what == 'x' ? "double it"
-                       : what == '/' ? "halve it"
+    std::string says = what == '+'         ? fmt::format("add {}", by)
+                       : what == 'x'       ? "double it"
+                       : what == '/'       ? "halve it"
                        : rng.below(2) == 0 ? fmt::format("take away {}", by)
                                            : fmt::format("subtract {}", by);
     if (sentences) says[0] = static_cast<char>(says[0] - 'a' + 'A');
@@ -129,7 +130,8 @@ WordProblem draw_talk(Rng& rng) {
                                 rng.below(2) == 0 ? "+" : "*", between(rng, 2, 99));
     turn.answer = "I only know numbers up to 20.";
   } else if (what == 1) {
-    turn.question = fmt::format("{} {}?", any(foreign_questions(), rng), any(foreign_subjects(), rng));
+    turn.question =
+        fmt::format("{} {}?", any(foreign_questions(), rng), any(foreign_subjects(), rng));
     turn.answer = "I do not know. I can only work out small problems with numbers.";
   } else {
     const SmallTalk& talk = any(small_talk(), rng);
@@ -159,7 +161,8 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
 }  // namespace
 
 Status check(const WordProblemOptions& o) {
-  if (o.min_steps < 1 || o.min_steps > o.max_steps || o.max_steps > WordProblemOptions::kMostSteps) {
+  if (o.min_steps < 1 || o.min_steps > o.max_steps ||
+      o.max_steps > WordProblemOptions::kMostSteps) {
     return invalid_argument(fmt::format("steps {}..{}: expected a range within 1..{}", o.min_steps,
                                         o.max_steps, WordProblemOptions::kMostSteps));
   }

@@ -3,9 +3,9 @@
 //   Ann has 3 boxes with 4 pens each and gives 5 pens away. How many pens are left?
 //   There are 7 pens left.
 //
-// No number is ever above kLargestNumber or below 0, on the way to the answer either. `steps` counts
-// the operations that the answer depends on. Nothing but the answer is written, so a model must take
-// the steps in its hidden state.
+// No number is ever above kLargestNumber or below 0, on the way to the answer either. `steps`
+// counts the operations that the answer depends on. Nothing but the answer is written, so a model
+// must take the steps in its hidden state.
 #ifndef LOOPLM_EVAL_WORD_PROBLEM_H_
 #define LOOPLM_EVAL_WORD_PROBLEM_H_
 

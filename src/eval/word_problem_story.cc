@@ -114,7 +114,9 @@ class Story {
   static std::string thing(int count, const std::string& things) {
     return count == 1 ? things.substr(0, things.size() - 1) : things;
   }
-  std::string counted(int count) const { return fmt::format("{} {}", count, thing(count, things_)); }
+  std::string counted(int count) const {
+    return fmt::format("{} {}", count, thing(count, things_));
+  }
 
   // "4 more", "4 pens"
   std::string amount(int count, bool more) {
@@ -327,13 +329,13 @@ std::vector<Question> Story::questions() const {
     const std::string_view pronoun = person.name.she ? "she" : "he";
     const Count now = person.count;
     const std::string things = ' ' + thing(now.value, things_);
-    ask(4, fmt::format("How many {} does {} have now?", things_, who), fmt::format("Now {} has", who),
+    ask(4, fmt::format("How many {} does {} have now?", things_, who),
+        fmt::format("Now {} has", who), now, things);
+    ask(3, fmt::format("How many {} does {} have?", things_, who), fmt::format("Now {} has", who),
         now, things);
-    ask(3, fmt::format("How many {} does {} have?", things_, who), fmt::format("Now {} has", who), now,
-        things);
     if (known_ == 1) {
-      ask(1, fmt::format("How many does {} have now?", pronoun), fmt::format("Now {} has", who), now,
-          things);
+      ask(1, fmt::format("How many does {} have now?", pronoun), fmt::format("Now {} has", who),
+          now, things);
     }
     if (person.lost_last) {
       ask(2, fmt::format("How many {} does {} have left?", things_, who),
@@ -350,8 +352,10 @@ std::vector<Question> Story::questions() const {
     for (const Moment& moment : person.before) {
       const auto same = [&](const Moment& other) { return other.past == moment.past; };
       if (moment.past.empty() || std::ranges::count_if(person.before, same) > 1) continue;
-      ask(1, fmt::format("How many {} did {} have before {} {}?", things_, who, pronoun, moment.past),
-          fmt::format("Before that, {} had", who), moment.count, ' ' + thing(moment.count.value, things_));
+      ask(1,
+          fmt::format("How many {} did {} have before {} {}?", things_, who, pronoun, moment.past),
+          fmt::format("Before that, {} had", who), moment.count,
+          ' ' + thing(moment.count.value, things_));
     }
   }
   if (known_ < 2) return all;

@@ -127,9 +127,7 @@ class Reader {
 
   Known ask(const std::string& q) {
     std::smatch m;
-    const auto is = [&](const char* pattern) {
-      return std::regex_match(q, m, regex_of(pattern));
-    };
+    const auto is = [&](const char* pattern) { return std::regex_match(q, m, regex_of(pattern)); };
     if (is(R"(How many \w+ does (\w+) have( now| left)?\?)")) return people_.at(m[1]);
     if (is(R"(How many (does (she|he) have now|(\w+ )?are left)\?)")) {
       return people_.begin()->second;
@@ -185,9 +183,8 @@ TEST(WordProblem, ALaterQuestionIsAboutAllThatWasToldBefore) {
   for (uint64_t i = 0; i < 300; ++i) {
     std::string told;
     for (const WordProblemTurn& turn : word_problem(options, i).turns) {
-      const size_t question = turn.question.find(". ") == std::string::npos
-                                  ? 0
-                                  : turn.question.rfind(". ") + 2;
+      const size_t question =
+          turn.question.find(". ") == std::string::npos ? 0 : turn.question.rfind(". ") + 2;
       told_more += !told.empty() && question > 0;
       told += turn.question.substr(0, question);
       if (!turn.number) continue;
@@ -217,7 +214,10 @@ TEST(WordProblem, SumsAndChainsAreWorkedOutInTheOrderOfTheirWords) {
       int steps = 0;
       char what = 0;
       for (int by = 0; in >> what >> by; ++steps) {
-        value = what == '+' ? value + by : what == '-' ? value - by : what == '*' ? value * by : value / by;
+        value = what == '+'   ? value + by
+                : what == '-' ? value - by
+                : what == '*' ? value * by
+                              : value / by;
         ASSERT_TRUE(value >= 0 && value <= kMost) << turn.question;
       }
       EXPECT_EQ(value, *turn.number) << turn.question;

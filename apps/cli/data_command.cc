@@ -176,6 +176,7 @@ struct WordProblemFileOptions {
   WordProblemOptions task;
   std::string out;
   std::string kind = "story";
+  std::string form = "chat";
   std::string split = "train";
   int64_t examples = 1000;
 };
@@ -186,6 +187,7 @@ Status word_problems(WordProblemFileOptions options) {
               : options.kind == "chain" ? WordProblemKind::kChain
               : options.kind == "talk"  ? WordProblemKind::kTalk
                                         : WordProblemKind::kStory;
+  task.form = options.form == "chat" ? WordProblemForm::kChat : WordProblemForm::kProse;
   task.split = options.split == "train" ? WordProblemSplit::kTrain : WordProblemSplit::kHeldOut;
   LOOPLM_RETURN_IF_ERROR(check(task));
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(options.out));
@@ -193,11 +195,15 @@ Status word_problems(WordProblemFileOptions options) {
     const WordProblem problem = word_problem(task, static_cast<uint64_t>(i));
     OrderedJson json;
     for (const WordProblemTurn& turn : problem.turns) {
+      if (task.form == WordProblemForm::kProse) {
+        json["turns"].push_back({{"prompt", turn.question}, {"completion", turn.answer}});
+        continue;
+      }
       json["messages"].push_back({{"role", "user"}, {"content", turn.question}});
       json["messages"].push_back({{"role", "assistant"}, {"content", turn.answer}});
     }
     const WordProblemTurn& first = problem.turns.front();
-    if (first.number) {
+    if (first.number && task.form == WordProblemForm::kChat) {
       json["question"] = first.question;
       json["opening"] = first.opening;
       json["number"] = *first.number;
@@ -298,6 +304,15 @@ void add_word_problems(Program& program, Command& data) {
                    "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, or talk "
                    "(about the model)")
       ->check(one_of({"sum", "chain", "story", "talk"}))
+      ->capture_default_str();
+  command
+      ->add_option("--form", o->form,
+                   "chat, or prose of which the numbers alone are learnt, for pre-training")
+      ->check(one_of({"chat", "prose"}))
+      ->capture_default_str();
+  command
+      ->add_option("--count-every", o->task.count_every,
+                   "Prose: one event of a story in so many is followed by a count")
       ->capture_default_str();
   command->add_option("--min-steps", o->task.min_steps, "Fewest steps to the first answer")
       ->capture_default_str();

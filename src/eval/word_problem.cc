@@ -12,6 +12,7 @@ namespace {
 constexpr uint64_t kHeldOutShare = 16;  // one in so many
 constexpr int kMost = WordProblemOptions::kLargestNumber;
 constexpr int kMostTurns = 4;
+constexpr int kLongestSilence = 8;
 
 int between(Rng& rng, int least, int most) {
   return least + static_cast<int>(rng.below(static_cast<uint32_t>(most - least + 1)));
@@ -73,8 +74,15 @@ WordProblem one_turn(std::string question, std::string opening, int number, int 
   return {{std::move(turn)}, std::move(combination)};
 }
 
+// As prose ends: with the number itself.
+void end_with_number(WordProblem& problem) {
+  WordProblemTurn& turn = problem.turns.front();
+  turn.question = fmt::format(" {} {}", turn.question, turn.opening);
+  turn.answer = fmt::format(" {}", *turn.number);
+}
+
 // + and - alone, but for a first product: so the order of operations is the same for everyone.
-WordProblem draw_sum(int steps, Rng& rng) {
+WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
   int value = between(rng, 0, 12);
   std::string sum = std::to_string(value);
   const bool product = rng.below(6) == 0;
@@ -87,6 +95,11 @@ WordProblem draw_sum(int steps, Rng& rng) {
   for (const auto& [what, by] : draw_operations(value, steps - (product ? 1 : 0), false, rng)) {
     sum += fmt::format(" {} {}", what, by);
   }
+  if (options.form == WordProblemForm::kProse) {
+    WordProblem problem = one_turn(sum, "=", value, steps, sum);
+    end_with_number(problem);
+    return problem;
+  }
   static constexpr std::string_view kForms[] = {"{} =",          "{} =",      "{}",
                                                 "What is {}?",   "{} = ?",    "How much is {}?",
                                                 "Calculate {}.", "What is {}"};
@@ -95,7 +108,7 @@ WordProblem draw_sum(int steps, Rng& rng) {
   return one_turn(question, "That is", value, steps, sum);
 }
 
-WordProblem draw_chain(int steps, Rng& rng) {
+WordProblem draw_chain(const WordProblemOptions& options, int steps, Rng& rng) {
   int value = between(rng, 0, 12);
   static constexpr std::string_view kStarts[] = {"Start with", "Take", "Think of", "Begin with"};
   std::string text =
@@ -119,7 +132,9 @@ WordProblem draw_chain(int steps, Rng& rng) {
   static constexpr std::string_view kAsks[] = {"What do you get?", "What is the result?",
                                                "What comes out?"};
   text += fmt::format(". {}", any(std::span<const std::string_view>(kAsks), rng));
-  return one_turn(text, "You get", value, steps, combination);
+  WordProblem problem = one_turn(text, "You get", value, steps, combination);
+  if (options.form == WordProblemForm::kProse) end_with_number(problem);
+  return problem;
 }
 
 WordProblem draw_talk(Rng& rng) {
@@ -145,14 +160,15 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
   const int steps = between(rng, options.min_steps, options.max_steps);
   switch (options.kind) {
     case WordProblemKind::kSum:
-      return draw_sum(steps, rng);
+      return draw_sum(options, steps, rng);
     case WordProblemKind::kChain:
-      return draw_chain(steps, rng);
+      return draw_chain(options, steps, rng);
     case WordProblemKind::kTalk:
       return draw_talk(rng);
     case WordProblemKind::kStory:
       break;
   }
+  if (options.form == WordProblemForm::kProse) return draw_tale(options, steps, rng);
   std::optional<WordProblem> story = draw_story(options, steps, rng);
   while (!story) story = draw_story(options, steps, rng);
   return *std::move(story);
@@ -168,6 +184,13 @@ Status check(const WordProblemOptions& o) {
   }
   if (o.turns < 1 || o.turns > kMostTurns) {
     return invalid_argument(fmt::format("turns is {}; expected 1 to {}", o.turns, kMostTurns));
+  }
+  if (o.count_every < 1 || o.count_every > kLongestSilence) {
+    return invalid_argument(
+        fmt::format("a count every {} events; expected 1 to {}", o.count_every, kLongestSilence));
+  }
+  if (o.form == WordProblemForm::kProse && o.kind == WordProblemKind::kTalk) {
+    return invalid_argument("small talk has no form in prose; expected chat");
   }
   return {};
 }

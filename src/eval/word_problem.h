@@ -25,6 +25,14 @@ enum class WordProblemKind {
   kTalk,   // about the model itself, and what it cannot do
 };
 
+enum class WordProblemForm {
+  kChat,  // questions, and answers in sentences
+  // Prose for pre-training, of whose words only the numbers are learnt: a question's `answer` is
+  // the number alone. Stories tell from time to time how many there are now, so that most numbers
+  // are a few steps away from the one before.
+  kProse,
+};
+
 // Held out is a sixteenth of the combinations of operations and numbers, by their hash; in stories
 // also names that training never sees. Small talk has no split.
 enum class WordProblemSplit { kTrain, kHeldOut };
@@ -34,9 +42,11 @@ struct WordProblemOptions {
   static constexpr int kMostSteps = 8;
 
   WordProblemKind kind = WordProblemKind::kStory;
+  WordProblemForm form = WordProblemForm::kChat;
   int min_steps = 1;  // of the first question, drawn uniformly from min_steps .. max_steps
   int max_steps = kMostSteps;
   int turns = 1;  // of stories: questions about one story, 1 .. 4; a later one may go on telling
+  int count_every = 2;  // of prose: one event in so many is followed by a count, 1 .. 8
   WordProblemSplit split = WordProblemSplit::kTrain;
   uint64_t seed = 1;
 };

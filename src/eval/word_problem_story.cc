@@ -83,6 +83,19 @@ class Story {
 
   std::vector<Question> questions() const;
 
+  // "Ann buys 4 more. Now Ann has", and the number; what goes on comes behind " pens.".
+  WordProblemTurn count() {
+    const size_t p = known_ == 2 ? rng_.below(2) : 0;
+    WordProblemTurn turn;
+    turn.opening = fmt::format("Now {} has", name(p));
+    turn.question = after_count_ + ' ' + take_text() + ' ' + turn.opening;
+    turn.number = people_[p].count.value;
+    turn.steps = std::popcount(people_[p].count.operations);
+    turn.answer = fmt::format(" {}", people_[p].count.value);
+    after_count_ = ' ' + thing(people_[p].count.value, things_) + '.';
+    return turn;
+  }
+
  private:
   struct Moment {
     Count count;
@@ -303,6 +316,7 @@ class Story {
   std::string things_, other_things_;
   bool name_things_ = false;  // other things were spoken of: the next amount says which are meant
   std::string text_;
+  std::string after_count_;  // the end of a count's sentence
   std::string combination_;
   int clauses_ = 0;  // of the open sentence
   std::optional<size_t> last_subject_;
@@ -431,6 +445,21 @@ std::optional<WordProblem> draw_story(const WordProblemOptions& options, int ste
     asked.insert(next.question);
     if (told.size() > 1) next.question = told + next.question;
     problem.turns.push_back(std::move(next));
+  }
+  problem.combination = story.combination();
+  return problem;
+}
+
+WordProblem draw_tale(const WordProblemOptions& options, int events, Rng& rng) {
+  Story story(options, rng);
+  story.begin(rng.below(5) < 2);
+  WordProblem problem;
+  for (int i = 0; i < events; ++i) {
+    story.go_on();
+    const bool last = i + 1 == events;
+    if (last || rng.below(static_cast<uint32_t>(options.count_every)) == 0) {
+      problem.turns.push_back(story.count());
+    }
   }
   problem.combination = story.combination();
   return problem;

@@ -105,6 +105,13 @@ expect "train --plan" "block_inputs \(now\)" plan
 expect "train --plan" "this run fits; nothing was started or written" plan
 [ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
+# the model as a GGUF file
+"$looplm" export model --gguf model.gguf --type BF16 >/dev/null || fail "export"
+"$looplm" run model -p abc -n 8 --quiet >with.model
+"$looplm" run model.gguf -p abc -n 8 --quiet >with.gguf
+cmp -s with.model with.gguf || fail "the exported model says something else"
+"$looplm" export model --gguf none/model.gguf 2>/dev/null && fail "export into a folder that is not there"
+
 # an adapter beside the model, and merged into it
 printf '[lora]\nrank = 2\nalpha = 4\ndropout = 0.1\ntargets = ["q_proj", "down_proj"]\nper_loop = false\n' | cat run.toml - >lora.toml
 "$looplm" train lora.toml --set 'run.out="lora"' --set optimizer.learning_rate=0.05 >/dev/null || fail "train an adapter"

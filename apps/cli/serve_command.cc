@@ -9,7 +9,6 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -87,16 +86,6 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
 void say(std::FILE* file, const std::string& line) {
   std::fprintf(file, "%s\n", line.c_str());
   std::fflush(file);
-}
-
-// Each connection takes a file descriptor.
-void raise_descriptor_limit(int64_t connections) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const auto wanted = static_cast<rlim_t>(connections + 256);
-  if (limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = std::min(limit.rlim_max, wanted);
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // "--max-body-mib" is LOOPLM_MAX_BODY_MIB.
@@ -192,7 +181,6 @@ Status serve(const ServeCommandOptions& o) {
       say(stderr, line);
     };
   }
-  raise_descriptor_limit(o.connections);
 
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<NamedModel> named, models_to_serve(o));
   options.model_name = named[0].name;

@@ -14,6 +14,7 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include "net/await.h"
 #include "net/http_connection.h"
@@ -28,6 +29,23 @@ using boost::system::error_code;
 
 // After an error of accept(), such as too many open files: time for connections to end.
 constexpr std::chrono::milliseconds kAcceptPause{50};
+
+// Each connection takes a file descriptor; the rest of the program keeps some. Raises the process's
+// limit as far as is allowed, and returns how many connections fit: beyond it accept() would fail,
+// and clients would wait for nothing instead of being turned away.
+int64_t connections_that_fit(int64_t wanted) {
+  constexpr rlim_t kReserve = 256;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  const rlim_t needed = static_cast<rlim_t>(wanted) + kReserve;
+  if (limit.rlim_cur < needed) {
+    const rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = std::min(limit.rlim_max, needed);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+  }
+  const rlim_t fit = limit.rlim_cur - std::min(kReserve, limit.rlim_cur / 2);
+  return static_cast<int64_t>(std::min(static_cast<rlim_t>(wanted), fit));
+}
 
 Status prepare_tls(asio::ssl::context& tls, const HttpServerOptions& options) {
   tls.set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
@@ -58,6 +76,7 @@ class HttpServer::Impl {
         tls_(asio::ssl::context::tls_server) {
     service_.io = io_;
     service_.options = options;
+    service_.options.connection_limit = connections_that_fit(options.connection_limit);
     service_.handler = std::move(handler);
     service_.refusal = std::move(refusal);
   }
@@ -130,8 +149,9 @@ class HttpServer::Impl {
  private:
   asio::awaitable<void> accept() {
     while (acceptor_.is_open()) {
-      auto [error, socket] =
-          co_await acceptor_.async_accept(asio::any_io_executor(asio::make_strand(*io_)), kAwait);
+      // Named: GCC 12 destroys temporaries of a co_await expression twice.
+      const asio::any_io_executor strand = asio::make_strand(*io_);
+      auto [error, socket] = co_await acceptor_.async_accept(strand, kAwait);
       if (!acceptor_.is_open()) break;
       if (error) {
         asio::steady_timer pause(acceptor_.get_executor(), kAcceptPause);

@@ -33,9 +33,11 @@ struct HttpServerOptions {
   std::string certificate_file{};
   std::string key_file{};
 
-  uint64_t body_limit = uint64_t{32} << 20;          // bytes; beyond: 413
-  uint32_t header_limit = uint32_t{32} << 10;        // bytes, request line included; beyond: 431
-  int64_t connection_limit = 4096;                   // beyond: 503, and the connection closes
+  uint64_t body_limit = uint64_t{32} << 20;    // bytes; beyond: 413
+  uint32_t header_limit = uint32_t{32} << 10;  // bytes, request line included; beyond: 431
+  // Beyond it: 503, and the connection closes. Lowered to what the process's limit of open files
+  // leaves room for, once that has been raised as far as is allowed.
+  int64_t connection_limit = 4096;
   uint64_t unread_limit = uint64_t{8} << 20;         // answer bytes that a client may leave unread
   std::chrono::milliseconds header_timeout{10'000};  // from a request's first byte; beyond: 408
   std::chrono::milliseconds body_timeout{30'000};    // from the header's end; beyond: 408

@@ -1,6 +1,7 @@
 #include "net/http_server.h"
 
 #include <atomic>
+#include <csignal>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -11,6 +12,9 @@
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "net/http_client.h"
 
@@ -23,10 +27,16 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
+// All test clients block, so one serves them all; each costs a single file descriptor.
+asio::io_context& client_io() {
+  static asio::io_context io;
+  return io;
+}
+
 // A client that sends exactly these bytes.
 class RawClient {
  public:
-  explicit RawClient(uint16_t port) : socket_(io_) {
+  explicit RawClient(uint16_t port) : socket_(client_io()) {
     socket_.connect({asio::ip::make_address("127.0.0.1"), port});
   }
   void send(const std::string& bytes) {
@@ -48,7 +58,6 @@ class RawClient {
   void close() { socket_.close(); }
 
  private:
-  asio::io_context io_;
   asio::ip::tcp::socket socket_;
   std::string got_;
 };
@@ -80,6 +89,7 @@ class HttpServerTest : public testing::Test {
   HttpResponse get(const std::string& path) const {
     HttpRequest request;
     request.url = url(path);
+    request.total_timeout = std::chrono::seconds(60);
     return http_exchange(request).value();
   }
   std::string raw(const std::string& bytes) const {
@@ -302,6 +312,49 @@ TEST_F(HttpServerTest, BeyondTheConnectionLimitIsTurnedAway) {
   EXPECT_THAT(raw("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"), HasSubstr("Retry-After: 1\r\n"));
   kept()->send(200, {}, "done");
   EXPECT_THAT(first.read_until("done"), HasSubstr("200 OK"));
+}
+
+// Where the process may open few files, clients are turned away instead of waiting for nothing.
+TEST(HttpServer, TheLimitOfOpenFilesBoundsTheConnections) {
+  int port_pipe[2];
+  ASSERT_EQ(pipe(port_pipe), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit few{100, 100};
+    if (setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(1);
+    const auto server = HttpServer::start(
+        {}, [](const HttpCall&, const std::shared_ptr<HttpReply>& r) { r->send(200, {}, "here"); },
+        [](int status, const std::string& message) {
+          return fmt::format("{} {}", status, message);
+        });
+    const uint16_t port = server.value()->port();
+    if (write(port_pipe[1], &port, sizeof(port)) != sizeof(port)) _exit(1);
+    pause();
+    _exit(0);
+  }
+  uint16_t port = 0;
+  ASSERT_EQ(read(port_pipe[0], &port, sizeof(port)), static_cast<ssize_t>(sizeof(port)));
+  std::vector<std::unique_ptr<RawClient>> idle;
+  for (int i = 0; i < 50; ++i) {
+    idle.push_back(std::make_unique<RawClient>(port));
+    idle.back()->send("GET /ec");
+  }
+  RawClient last(port);
+  last.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(last.read_until("later"), HasSubstr("50 connections are open"));
+  idle.pop_back();
+  std::string answer;
+  for (int i = 0; i < 500 && answer.find("here") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(milliseconds(10));
+    RawClient next(port);
+    next.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    answer = next.read_all();
+  }
+  EXPECT_THAT(answer, HasSubstr("here"));
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  close(port_pipe[0]);
+  close(port_pipe[1]);
 }
 
 TEST_F(HttpServerTest, DrainingLetsAnswersEnd) {

@@ -105,12 +105,15 @@ expect "train --plan" "block_inputs \(now\)" plan
 expect "train --plan" "this run fits; nothing was started or written" plan
 [ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
-# the model as a GGUF file
-"$looplm" export model --gguf model.gguf --type BF16 >/dev/null || fail "export"
-"$looplm" run model -p abc -n 8 --quiet >with.model
-"$looplm" run model.gguf -p abc -n 8 --quiet >with.gguf
-cmp -s with.model with.gguf || fail "the exported model says something else"
-"$looplm" export model --gguf none/model.gguf 2>/dev/null && fail "export into a folder that is not there"
+# the model as a GGUF file, which says the same
+rm chat/generation_config.json
+"$looplm" export chat --gguf chat.gguf --type F32 >/dev/null || fail "export"
+for model in chat chat.gguf; do
+  "$looplm" run "$model" -p "7-2*3=" -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"' >"with.$model" || fail "run $model"
+done
+cmp -s with.chat with.chat.gguf || fail "the exported model says something else"
+[ -s chat.gate.safetensors ] || fail "export: no gate beside the file"
+refuses "export into a folder that is not there" "none/model.gguf" "$looplm" export chat --gguf none/model.gguf
 
 # an adapter beside the model, and merged into it
 printf '[lora]\nrank = 2\nalpha = 4\ndropout = 0.1\ntargets = ["q_proj", "down_proj"]\nper_loop = false\n' | cat run.toml - >lora.toml

@@ -17,6 +17,7 @@ void add_info_command(Program& program);
 void add_init_command(Program& program);
 void add_quantize_command(Program& program);
 void add_merge_command(Program& program);
+void add_export_command(Program& program);
 void add_compare_command(Program& program);
 void add_data_command(Program& program);
 void add_tokenizer_command(Program& program);

@@ -12,6 +12,7 @@
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
+#include "eval/word_problem.h"
 #include "model/tokenizer_files.h"
 #include "serve/chat_model.h"
 #include "tensor/memory_plan.h"
@@ -172,6 +173,50 @@ Status arithmetic(ArithmeticFileOptions options) {
   return {};
 }
 
+struct WordProblemFileOptions {
+  WordProblemOptions task;
+  std::string out;
+  std::string kind = "story";
+  std::string form = "chat";
+  std::string split = "train";
+  int64_t examples = 1000;
+};
+
+Status word_problems(WordProblemFileOptions options) {
+  WordProblemOptions& task = options.task;
+  task.kind = options.kind == "sum"     ? WordProblemKind::kSum
+              : options.kind == "chain" ? WordProblemKind::kChain
+              : options.kind == "talk"  ? WordProblemKind::kTalk
+                                        : WordProblemKind::kStory;
+  task.form = options.form == "chat" ? WordProblemForm::kChat : WordProblemForm::kProse;
+  task.split = options.split == "train" ? WordProblemSplit::kTrain : WordProblemSplit::kHeldOut;
+  LOOPLM_RETURN_IF_ERROR(check(task));
+  LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(options.out));
+  for (int64_t i = 0; i < options.examples; ++i) {
+    const WordProblem problem = word_problem(task, static_cast<uint64_t>(i));
+    OrderedJson json;
+    for (const WordProblemTurn& turn : problem.turns) {
+      if (task.form == WordProblemForm::kProse) {
+        json["turns"].push_back({{"prompt", turn.question}, {"completion", turn.answer}});
+        continue;
+      }
+      json["messages"].push_back({{"role", "user"}, {"content", turn.question}});
+      json["messages"].push_back({{"role", "assistant"}, {"content", turn.answer}});
+    }
+    const WordProblemTurn& first = problem.turns.front();
+    if (first.number && task.form == WordProblemForm::kChat) {
+      json["question"] = first.question;
+      json["opening"] = first.opening;
+      json["number"] = *first.number;
+      json["steps"] = first.steps;
+    }
+    LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
+  }
+  LOOPLM_RETURN_IF_ERROR(writer.commit());
+  fmt::print("{}: {} examples\n", options.out, options.examples);
+  return {};
+}
+
 void add_build(Program& program, Command& data) {
   auto o = std::make_shared<BuildOptions>();
   Command* command = data.add_subcommand("build", "Build token shards from text");
@@ -254,6 +299,44 @@ void add_arithmetic(Program& program, Command& data) {
   program.on(command, [o] { return arithmetic(*o); });
 }
 
+void add_word_problems(Program& program, Command& data) {
+  auto o = std::make_shared<WordProblemFileOptions>();
+  Command* command = data.add_subcommand(
+      "word-problems",
+      "Generate chats about small numbers, whose answers take a known number of steps");
+  command->add_option("--out", o->out, "The .jsonl file to write")->required();
+  command->add_option("--examples", o->examples, "Number of examples")
+      ->check(range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
+  command
+      ->add_option("--kind", o->kind,
+                   "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, or talk "
+                   "(about the model)")
+      ->check(one_of({"sum", "chain", "story", "talk"}))
+      ->capture_default_str();
+  command
+      ->add_option("--form", o->form,
+                   "chat, or prose of which the numbers alone are learnt, for pre-training")
+      ->check(one_of({"chat", "prose"}))
+      ->capture_default_str();
+  command
+      ->add_option("--count-every", o->task.count_every,
+                   "Prose: one event of a story in so many is followed by a count")
+      ->capture_default_str();
+  command->add_option("--min-steps", o->task.min_steps, "Fewest steps to the first answer")
+      ->capture_default_str();
+  command->add_option("--max-steps", o->task.max_steps, "Most steps to the first answer")
+      ->capture_default_str();
+  command->add_option("--turns", o->task.turns, "Questions about one story")->capture_default_str();
+  command
+      ->add_option("--split", o->split,
+                   "train, or held-out: a sixteenth of the operations and numbers, and other names")
+      ->check(one_of({"train", "held-out"}))
+      ->capture_default_str();
+  command->add_option("--seed", o->task.seed, "Seed")->capture_default_str();
+  program.on(command, [o] { return word_problems(*o); });
+}
+
 }  // namespace
 
 void add_data_command(Program& program) {
@@ -262,6 +345,7 @@ void add_data_command(Program& program) {
   add_build(program, *data);
   add_show(program, *data);
   add_arithmetic(program, *data);
+  add_word_problems(program, *data);
 }
 
 }  // namespace looplm::cli

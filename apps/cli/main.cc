@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
         add_init_command(program);
         add_quantize_command(program);
         add_merge_command(program);
+        add_export_command(program);
         add_compare_command(program);
         add_data_command(program);
         add_tokenizer_command(program);

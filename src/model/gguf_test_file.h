@@ -183,7 +183,7 @@ inline GgufTestFile gguf_of_model(const ModelConfig& config, const ParameterFill
   const std::vector<ParameterSpec> specs = parameter_specs(config);
   for (size_t i = 0; i < specs.size(); ++i) {
     const ParameterSpec& spec = specs[i];
-    if (spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias) continue;
+    if (is_gate(spec)) continue;
     std::vector<float> floats(static_cast<size_t>(spec.count()));
     values(static_cast<int64_t>(i), 0, floats);
     if (spec.name.ends_with(kQueryName) || spec.name.ends_with(kKeyName)) {

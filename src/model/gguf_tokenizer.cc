@@ -10,117 +10,65 @@
 #include <fmt/format.h>
 
 #include "base/json.h"
+#include "model/gguf_tokenizer_families.h"
 #include "text/utf8.h"
 
 namespace looplm {
 namespace {
 
-constexpr const char* kModelKey = "tokenizer.ggml.model";
-constexpr const char* kPreKey = "tokenizer.ggml.pre";
-constexpr const char* kTokensKey = "tokenizer.ggml.tokens";
-constexpr const char* kTypesKey = "tokenizer.ggml.token_type";
-constexpr const char* kMergesKey = "tokenizer.ggml.merges";
-
-// The patterns of the published tokenizer.json files of Llama 3 and Qwen2.
-constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-enum class Cut { kGpt2, kDigits, kPattern };
-
-// What one of llama.cpp's names stands for.
-struct Family {
-  const char* name;
-  Cut cut = Cut::kGpt2;
-  const char* pattern = nullptr;  // of kPattern
-  bool whole_words = false;       // a word that is a token is that token, whatever the merges
-  bool adds_bos = false;          // where no key says otherwise
-  bool nfc = false;
-};
-constexpr Family kFamilies[] = {
-    {.name = "smollm", .cut = Cut::kDigits},
-    {.name = "starcoder", .cut = Cut::kDigits},
-    {.name = "refact", .cut = Cut::kDigits},
-    {.name = "codeshell", .cut = Cut::kDigits},
-    {.name = "gpt-2"},
-    {.name = "phi-2"},
-    {.name = "olmo"},
-    {.name = "mpt"},
-    {.name = "llama-bpe",
-     .cut = Cut::kPattern,
-     .pattern = kLlama3Pattern,
-     .whole_words = true,
-     .adds_bos = true},
-    {.name = "llama3",
-     .cut = Cut::kPattern,
-     .pattern = kLlama3Pattern,
-     .whole_words = true,
-     .adds_bos = true},
-    {.name = "llama-v3",
-     .cut = Cut::kPattern,
-     .pattern = kLlama3Pattern,
-     .whole_words = true,
-     .adds_bos = true},
-    {.name = "dbrx", .cut = Cut::kPattern, .pattern = kLlama3Pattern},
-    {.name = "smaug-bpe", .cut = Cut::kPattern, .pattern = kLlama3Pattern},
-    {.name = "qwen2", .cut = Cut::kPattern, .pattern = kQwen2Pattern, .nfc = true},
-    {.name = "deepseek-r1-qwen", .cut = Cut::kPattern, .pattern = kQwen2Pattern, .nfc = true},
-};
-
-// The format's own numbers.
-enum TokenType : int64_t { kUndefined = 0, kNormal = 1, kUnknown, kControl, kUserDefined, kUnused };
-
 std::string shown(std::string_view text) { return gguf_value_text(GgufValue(text)); }
 
 // Null where the file has no tokenizer.
-Result<const Family*> read_family(const GgufMetadata& metadata) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::string model, gguf_string(metadata, kModelKey, "none"));
+Result<const GgufTokenizerFamily*> read_family(const GgufMetadata& metadata) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string model,
+                          gguf_string(metadata, kGgufTokenizerKey, "none"));
   if (model == "none" || model == "no_vocab") return nullptr;
   if (model != "gpt2") {
     return unsupported(fmt::format("key '{}' is {}; looplm reads only 'gpt2' (byte-level BPE)",
-                                   kModelKey, shown(model)));
+                                   kGgufTokenizerKey, shown(model)));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::string pre, gguf_string(metadata, kPreKey, ""));
-  for (const Family& family : kFamilies) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string pre, gguf_string(metadata, kGgufPreKey, ""));
+  for (const GgufTokenizerFamily& family : gguf_tokenizer_families()) {
     if (pre == family.name) return &family;
   }
   std::string known;
-  for (const Family& family : kFamilies) {
+  for (const GgufTokenizerFamily& family : gguf_tokenizer_families()) {
     known += fmt::format("{}{}", known.empty() ? "" : ", ", family.name);
   }
-  return unsupported(fmt::format("key '{}' is {}; looplm knows {}", kPreKey,
+  return unsupported(fmt::format("key '{}' is {}; looplm knows {}", kGgufPreKey,
                                  pre.empty() ? "missing" : shown(pre), known));
 }
 
 Result<std::vector<std::string_view>> read_tokens(const GgufMetadata& metadata,
                                                   int64_t vocab_size) {
-  LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string_view> tokens, gguf_strings(metadata, kTokensKey));
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string_view> tokens,
+                          gguf_strings(metadata, kGgufTokensKey));
   if (tokens.empty() || tokens.size() > static_cast<uint64_t>(vocab_size)) {
     return invalid_argument(
         fmt::format("key '{}' is a list of {}; expected 1 to {}, the rows of the embedding",
-                    kTokensKey, tokens.size(), vocab_size));
+                    kGgufTokensKey, tokens.size(), vocab_size));
   }
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (!is_utf8(tokens[i])) {
-      return invalid_argument(fmt::format("token {} of key '{}' is not UTF-8", i, kTokensKey));
+      return invalid_argument(fmt::format("token {} of key '{}' is not UTF-8", i, kGgufTokensKey));
     }
   }
   return tokens;
 }
 
-// All kNormal where the file does not say.
+// All kGgufNormal where the file does not say.
 Result<std::vector<int64_t>> read_types(const GgufMetadata& metadata, size_t tokens) {
-  if (!metadata.contains(kTypesKey)) return std::vector<int64_t>(tokens, kNormal);
-  LOOPLM_ASSIGN_OR_RETURN(std::vector<int64_t> types, gguf_ints(metadata, kTypesKey));
+  if (!metadata.contains(kGgufTypesKey)) return std::vector<int64_t>(tokens, kGgufNormal);
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<int64_t> types, gguf_ints(metadata, kGgufTypesKey));
   if (types.size() != tokens) {
     return invalid_argument(fmt::format("key '{}' is a list of {}; expected {}, one per token",
-                                        kTypesKey, types.size(), tokens));
+                                        kGgufTypesKey, types.size(), tokens));
   }
   for (size_t i = 0; i < types.size(); ++i) {
-    if (types[i] >= kUndefined && types[i] <= kUnused) continue;
-    return invalid_argument(fmt::format("type {} of key '{}' is {}; expected 0 to {}", i, kTypesKey,
-                                        types[i], static_cast<int64_t>(kUnused)));
+    if (types[i] >= kGgufUndefined && types[i] <= kGgufUnused) continue;
+    return invalid_argument(fmt::format("type {} of key '{}' is {}; expected 0 to {}", i,
+                                        kGgufTypesKey, types[i],
+                                        static_cast<int64_t>(kGgufUnused)));
   }
   return types;
 }
@@ -132,15 +80,15 @@ Status add_tokens(const std::vector<std::string_view>& tokens, const std::vector
   Json::object_t vocabulary;
   Json added = Json::array();
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (types[i] == kUnused || tokens[i].empty()) continue;
+    if (types[i] == kGgufUnused || tokens[i].empty()) continue;
     const auto [place, is_new] = vocabulary.emplace(tokens[i], i);
     if (!is_new) {
       return invalid_argument(fmt::format("tokens {} and {} of key '{}' are both {}",
-                                          place->second.get<size_t>(), i, kTokensKey,
+                                          place->second.get<size_t>(), i, kGgufTokensKey,
                                           shown(tokens[i])));
     }
-    const bool special = types[i] == kControl || types[i] == kUnknown;
-    if (!special && types[i] != kUserDefined) continue;
+    const bool special = types[i] == kGgufControl || types[i] == kGgufUnknown;
+    if (!special && types[i] != kGgufUserDefined) continue;
     added.push_back(
         {{"id", i}, {"content", tokens[i]}, {"special", special}, {"normalized", false}});
   }
@@ -151,29 +99,16 @@ Status add_tokens(const std::vector<std::string_view>& tokens, const std::vector
 
 Status add_merges(const GgufMetadata& metadata, Json& file) {
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string_view> merges,
-                          gguf_strings(metadata, kMergesKey));
+                          gguf_strings(metadata, kGgufMergesKey));
   Json list = Json::array();
   for (size_t i = 0; i < merges.size(); ++i) {
     if (!is_utf8(merges[i])) {
-      return invalid_argument(fmt::format("merge {} of key '{}' is not UTF-8", i, kMergesKey));
+      return invalid_argument(fmt::format("merge {} of key '{}' is not UTF-8", i, kGgufMergesKey));
     }
     list.push_back(merges[i]);
   }
   file["model"]["merges"] = std::move(list);
   return {};
-}
-
-Json pre_tokenizer(const Family& family, bool space_before) {
-  const Json bytes = {{"type", "ByteLevel"},
-                      {"add_prefix_space", space_before},
-                      {"use_regex", family.cut != Cut::kPattern}};
-  if (family.cut == Cut::kGpt2) return bytes;
-  const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
-  const Json split = {{"type", "Split"},
-                      {"pattern", {{"Regex", family.pattern == nullptr ? "" : family.pattern}}},
-                      {"behavior", "Isolated"}};
-  return {{"type", "Sequence"},
-          {"pretokenizers", Json::array({family.cut == Cut::kDigits ? digits : split, bytes})}};
 }
 
 // {"SpecialToken": ...} for an id that goes before or behind every text.
@@ -186,7 +121,7 @@ Result<Json> template_piece(const GgufMetadata& metadata, const char* key,
   return Json{{"SpecialToken", {{"id", name}, {"type_id", 0}}}};
 }
 
-Status add_post_processor(const GgufMetadata& metadata, const Family& family,
+Status add_post_processor(const GgufMetadata& metadata, const GgufTokenizerFamily& family,
                           const std::vector<std::string_view>& tokens, Json& file) {
   LOOPLM_ASSIGN_OR_RETURN(const bool bos,
                           gguf_bool(metadata, "tokenizer.ggml.add_bos_token", family.adds_bos));
@@ -216,7 +151,7 @@ Status add_post_processor(const GgufMetadata& metadata, const Family& family,
 }  // namespace
 
 Result<std::string> gguf_tokenizer_json(const GgufMetadata& metadata, int64_t vocab_size) {
-  LOOPLM_ASSIGN_OR_RETURN(const Family* family, read_family(metadata));
+  LOOPLM_ASSIGN_OR_RETURN(const GgufTokenizerFamily* family, read_family(metadata));
   if (family == nullptr) return std::string();
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string_view> tokens,
                           read_tokens(metadata, vocab_size));
@@ -225,7 +160,7 @@ Result<std::string> gguf_tokenizer_json(const GgufMetadata& metadata, int64_t vo
                           gguf_bool(metadata, "tokenizer.ggml.add_space_prefix", false));
   Json file = {{"version", "1.0"}, {"decoder", {{"type", "ByteLevel"}}}};
   file["normalizer"] = family->nfc ? Json{{"type", "NFC"}} : Json();
-  file["pre_tokenizer"] = pre_tokenizer(*family, space_before);
+  file["pre_tokenizer"] = gguf_pre_tokenizer(*family, space_before);
   file["model"] = {{"type", "BPE"}, {"ignore_merges", family->whole_words}};
   LOOPLM_RETURN_IF_ERROR(add_tokens(tokens, types, file));
   LOOPLM_RETURN_IF_ERROR(add_merges(metadata, file));

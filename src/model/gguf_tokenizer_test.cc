@@ -17,7 +17,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string golden(const std::string& name) { return std::string(LOOPLM_GOLDEN_DIR) + "/" + name; }
+std::string tokenizer_golden(const std::string& name) {
+  return std::string(LOOPLM_GOLDEN_DIR) + "/" + name;
+}
 
 // What a converter keeps of a tokenizer.json: the keys, to be changed before they are written.
 struct Keys {
@@ -93,7 +95,7 @@ std::vector<std::string> tricky_texts() {
       "for (int i = 0; i < n; ++i) {\n    sum += a[i];\n}\n",
       "!!!???...---===>>>",
   };
-  const Json atoms = read_json_file(golden("text/atoms.json")).value();
+  const Json atoms = read_json_file(tokenizer_golden("text/atoms.json")).value();
   std::string all;  // every awkward string of the tokenizers' golden lines, glued in turn
   for (const Json& group : atoms) {
     for (const Json& atom : group) all += atom.get<std::string>();
@@ -112,7 +114,8 @@ class GgufTokenizer : public testing::TestWithParam<Case> {};
 
 TEST_P(GgufTokenizer, GivesTheIdsOfTheFileItCameFrom) {
   Json original =
-      read_json_file(golden(std::string("text/") + GetParam().golden + "/tokenizer.json")).value();
+      read_json_file(tokenizer_golden(std::string("text/") + GetParam().golden + "/tokenizer.json"))
+          .value();
   // Flags that the format has no place for.
   for (Json& token : original["added_tokens"]) {
     for (const char* flag : {"lstrip", "rstrip", "single_word", "normalized"}) token[flag] = false;
@@ -242,12 +245,12 @@ TEST_F(GgufTokenizerKeys, DamageIsNamed) {
 
 // Written by llama.cpp's own Python package.
 TEST(GgufTokenizerFile, PublishedWritersGiveTheTokenizerOfTheDirectory) {
-  const Result<GgufFile> file = GgufFile::open(golden("gguf/tokenizer.gguf"));
+  const Result<GgufFile> file = GgufFile::open(tokenizer_golden("gguf/tokenizer.gguf"));
   ASSERT_OK(file);
   const Result<std::string> json = gguf_tokenizer_json(file.value().metadata(), 1500);
   ASSERT_OK(json);
   const auto actual = Tokenizer::parse(json.value(), "gguf").value();
-  const auto expected = Tokenizer::load(golden("text/smollm")).value();
+  const auto expected = Tokenizer::load(tokenizer_golden("text/smollm")).value();
   for (const std::string& text : tricky_texts()) {
     EXPECT_EQ(actual->encode(text).value(), expected->encode(text).value()) << text;
   }

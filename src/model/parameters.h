@@ -30,6 +30,11 @@ struct ParameterSpec {
   int64_t count() const { return element_count(shape); }
 };
 
+// Of the exit gate, weight or bias.
+inline bool is_gate(const ParameterSpec& spec) {
+  return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
+}
+
 // In a fixed order: embedding, blocks from the first to the last, final norm, gate, head (absent
 // when tied). Ouro-1.4B: 269 tensors with 1,434,652,673 elements; Ouro-2.6B: 533 with
 // 2,667,974,657.

@@ -8,19 +8,28 @@
 
 namespace looplm {
 
+namespace {
+
+// Of a GGUF file: the key itself is the default's, named ones have ".NAME" behind it.
+void add_gguf_templates(const GgufFile& gguf, ChatFiles& files) {
+  const std::string key = kGgufChatTemplateKey;
+  for (auto entry = gguf.metadata().lower_bound(key);
+       entry != gguf.metadata().end() && entry->first.starts_with(key); ++entry) {
+    const auto* text = std::get_if<std::string_view>(&entry->second);
+    if (text == nullptr) continue;
+    files.templates.push_back(
+        {entry->first == key ? "default" : entry->first.substr(key.size() + 1),
+         std::string(*text)});
+  }
+}
+
+}  // namespace
+
 Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer) {
   LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(companion_directory(path)));
   if (files.templates.empty() && !is_directory(path)) {
     LOOPLM_ASSIGN_OR_RETURN(const GgufFile gguf, GgufFile::open(path));
-    const std::string key = kGgufChatTemplateKey;
-    for (auto entry = gguf.metadata().lower_bound(key);
-         entry != gguf.metadata().end() && entry->first.starts_with(key); ++entry) {
-      const auto* text = std::get_if<std::string_view>(&entry->second);
-      if (text == nullptr) continue;
-      files.templates.push_back(
-          {entry->first == key ? "default" : entry->first.substr(key.size() + 1),
-           std::string(*text)});
-    }
+    add_gguf_templates(gguf, files);
     for (const auto& [name, id_key] : {std::pair{"bos_token", "tokenizer.ggml.bos_token_id"},
                                        {"eos_token", "tokenizer.ggml.eos_token_id"}}) {
       LOOPLM_ASSIGN_OR_RETURN(
@@ -29,6 +38,17 @@ Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer
     }
   }
   return ChatTemplate::create(files, tokenizer);
+}
+
+Result<std::map<std::string, std::string>> chat_template_texts(const std::string& path) {
+  LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(companion_directory(path)));
+  if (files.templates.empty() && !is_directory(path)) {
+    LOOPLM_ASSIGN_OR_RETURN(const GgufFile gguf, GgufFile::open(path));
+    add_gguf_templates(gguf, files);
+  }
+  std::map<std::string, std::string> texts;
+  for (const ChatTemplateSource& source : files.templates) texts.emplace(source.name, source.text);
+  return texts;
 }
 
 }  // namespace looplm

@@ -23,10 +23,6 @@ double forward_flops_per_row(const ModelConfig& c, int64_t loops, int64_t head_l
          (static_cast<double>(loops * c.layers) * block + static_cast<double>(head_loops) * head);
 }
 
-bool is_gate(const ParameterSpec& spec) {
-  return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
-}
-
 // The largest batch.sequences that fits; 0: none.
 int64_t most_sequences(uint64_t usable, const std::function<uint64_t(int64_t)>& bytes) {
   int64_t fits = 0, too_many = kMostSequences + 1;

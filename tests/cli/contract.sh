@@ -120,6 +120,16 @@ expect "train --plan" "this run fits; nothing was started or written" plan
 expect "train --plan of Stage II" "^  optimiser moments +520 B" gate.plan
 [ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
+# the model as a GGUF file, which says the same
+rm chat/generation_config.json
+"$looplm" export chat --gguf chat.gguf --type F32 >/dev/null || fail "export"
+for model in chat chat.gguf; do
+  "$looplm" run "$model" -p "7-2*3=" -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"' >"with.$model" || fail "run $model"
+done
+cmp -s with.chat with.chat.gguf || fail "the exported model says something else"
+[ -s chat.gate.safetensors ] || fail "export: no gate beside the file"
+refuses "export into a folder that is not there" "none/model.gguf" "$looplm" export chat --gguf none/model.gguf
+
 # an adapter beside the model, and merged into it
 printf '[lora]\nrank = 2\nalpha = 4\ndropout = 0.1\ntargets = ["q_proj", "down_proj"]\nper_loop = false\n' | cat run.toml - >lora.toml
 "$looplm" train lora.toml --set 'run.out="lora"' --set optimizer.learning_rate=0.05 >/dev/null || fail "train an adapter"

@@ -1,0 +1,78 @@
+// looplm export: a checkpoint in the form of another program.
+#include <filesystem>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "base/timer.h"
+#include "cli/commands.h"
+#include "cli/model_choice.h"
+#include "model/checkpoint.h"
+#include "model/gguf_export.h"
+#include "serve/chat_model.h"
+#include "tensor/memory_plan.h"
+
+namespace looplm::cli {
+namespace {
+
+struct ExportOptions {
+  std::string directory;
+  std::string gguf;
+  std::string type = "BF16";
+  int threads = 0;
+};
+
+constexpr std::pair<const char*, GgmlType> kTypes[] = {
+    {"F32", GgmlType::kF32},   {"F16", GgmlType::kF16},   {"BF16", GgmlType::kBf16},
+    {"Q8_0", GgmlType::kQ8_0}, {"Q4_0", GgmlType::kQ4_0}, {"Q4_K", GgmlType::kQ4K}};
+
+Status run_export(const ExportOptions& o) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(o.threads));
+  ThreadPool pool(threads);
+  CheckpointOptions opening;
+  opening.pool = &pool;
+  opening.block_dtype = DType::kF32;  // all that the blocks of a GGUF file say
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint source, open_checkpoint(directory, opening));
+  LOOPLM_RETURN_IF_ERROR(check_finite(source, pool));
+  GgufExportOptions options;
+  for (const auto& [name, type] : kTypes) {
+    if (o.type == name) options.type = type;
+  }
+  LOOPLM_ASSIGN_OR_RETURN(options.chat_templates, chat_template_texts(directory));
+  const Timer timer;
+  LOOPLM_ASSIGN_OR_RETURN(const GgufExport result, export_gguf(source, o.gguf, options, pool));
+  std::string types;
+  for (const auto& [name, count] : result.matrices) {
+    types += fmt::format("{}{} in {}", types.empty() ? "" : ", ", count, name);
+  }
+  fmt::print("{}: {} ({} matrices), {:.1f} s\n", o.gguf,
+             bytes_text(std::filesystem::file_size(o.gguf)), types, timer.seconds());
+  if (!result.gate_file.empty()) {
+    fmt::print("{}: the exit gate, for which llama.cpp has no place\n", result.gate_file);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_export_command(Program& program) {
+  auto options = std::make_shared<ExportOptions>();
+  Command* command = program.app().add_subcommand(
+      "export", "Write a model as a GGUF file, which llama.cpp and its like read");
+  add_model_argument(*command, options->directory);
+  command->add_option("--gguf", options->gguf, "File to write; the exit gate goes beside it")
+      ->required();
+  command
+      ->add_option("--type", options->type,
+                   "Of the matrices; embedding and head of the four-bit types are Q8_0")
+      ->check(one_of({"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K"}))
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "Threads (0: all processors)")
+      ->check(range(0, 1024))
+      ->capture_default_str();
+  program.on(command, [options] { return run_export(*options); });
+}
+
+}  // namespace looplm::cli

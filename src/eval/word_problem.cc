@@ -1,0 +1,215 @@
+#include "eval/word_problem.h"
+
+#include <fmt/format.h>
+
+#include "base/rng.h"
+#include "eval/word_problem_story.h"
+#include "eval/word_problem_words.h"
+
+namespace looplm {
+namespace {
+
+constexpr uint64_t kHeldOutShare = 16;  // one in so many
+constexpr int kMost = WordProblemOptions::kLargestNumber;
+constexpr int kMostTurns = 4;
+constexpr int kLongestSilence = 8;
+
+int between(Rng& rng, int least, int most) {
+  return least + static_cast<int>(rng.below(static_cast<uint32_t>(most - least + 1)));
+}
+
+template <typename T>
+const T& any(std::span<const T> list, Rng& rng) {
+  return list[rng.below(static_cast<uint32_t>(list.size()))];
+}
+
+struct Operation {
+  char what;  // + - x (by 2) / (by 2)
+  int by;
+};
+
+// The operations from `value` on; none leaves 0 .. kMost.
+std::vector<Operation> draw_operations(int& value, int count, bool scales, Rng& rng) {
+  std::vector<Operation> operations;
+  while (static_cast<int>(operations.size()) < count) {
+    switch (rng.below(scales ? 5 : 4)) {
+      case 4:
+        if (value == 0) break;
+        if (rng.below(2) == 0) {
+          if (value * 2 > kMost) break;
+          value *= 2;
+          operations.push_back({'x', 2});
+        } else if (value % 2 == 0) {
+          value /= 2;
+          operations.push_back({'/', 2});
+        }
+        break;
+      case 0:
+      case 1: {
+        if (value == kMost) break;
+        const int by = between(rng, 1, std::min(9, kMost - value));
+        value += by;
+        operations.push_back({'+', by});
+        break;
+      }
+      default: {
+        if (value == 0) break;
+        const int by = between(rng, 1, std::min(9, value));
+        value -= by;
+        operations.push_back({'-', by});
+      }
+    }
+  }
+  return operations;
+}
+
+WordProblem one_turn(std::string question, std::string opening, int number, int steps,
+                     std::string combination) {
+  WordProblemTurn turn;
+  turn.question = std::move(question);
+  turn.answer = fmt::format("{} {}.", opening, number);
+  turn.opening = std::move(opening);
+  turn.number = number;
+  turn.steps = steps;
+  return {{std::move(turn)}, std::move(combination)};
+}
+
+// As prose ends: with the number itself.
+void end_with_number(WordProblem& problem) {
+  WordProblemTurn& turn = problem.turns.front();
+  turn.question = fmt::format(" {} {}", turn.question, turn.opening);
+  turn.answer = fmt::format(" {}", *turn.number);
+}
+
+// + and - alone, but for a first product: so the order of operations is the same for everyone.
+WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
+  int value = between(rng, 0, 12);
+  std::string sum = std::to_string(value);
+  const bool product = rng.below(6) == 0;
+  if (product) {
+    const int left = between(rng, 2, 9);
+    const int right = between(rng, 2, kMost / left);
+    value = left * right;
+    sum = fmt::format("{} * {}", left, right);
+  }
+  for (const auto& [what, by] : draw_operations(value, steps - (product ? 1 : 0), false, rng)) {
+    sum += fmt::format(" {} {}", what, by);
+  }
+  if (options.form == WordProblemForm::kProse) {
+    WordProblem problem = one_turn(sum, "=", value, steps, sum);
+    end_with_number(problem);
+    return problem;
+  }
+  static constexpr std::string_view kForms[] = {"{} =",          "{} =",      "{}",
+                                                "What is {}?",   "{} = ?",    "How much is {}?",
+                                                "Calculate {}.", "What is {}"};
+  const std::string question =
+      fmt::format(fmt::runtime(any(std::span<const std::string_view>(kForms), rng)), sum);
+  return one_turn(question, "That is", value, steps, sum);
+}
+
+WordProblem draw_chain(const WordProblemOptions& options, int steps, Rng& rng) {
+  int value = between(rng, 0, 12);
+  static constexpr std::string_view kStarts[] = {"Start with", "Take", "Think of", "Begin with"};
+  std::string text =
+      fmt::format("{} {}", any(std::span<const std::string_view>(kStarts), rng), value);
+  std::string combination = std::to_string(value);
+  const bool sentences = rng.below(2) == 0;
+  const std::vector<Operation> operations = draw_operations(value, steps, true, rng);
+  for (size_t i = 0; i < operations.size(); ++i) {
+    const auto& [what, by] = operations[i];
+    const bool last = i + 1 == operations.size();
+    text += sentences ? ". " : last && rng.below(2) == 0 ? " and " : ", ";
+    std::string says = what == '+'         ? fmt::format("add {}", by)
+                       : what == 'x'       ? "double it"
+                       : what == '/'       ? "halve it"
+                       : rng.below(2) == 0 ? fmt::format("take away {}", by)
+                                           : fmt::format("subtract {}", by);
+    if (sentences) says[0] = static_cast<char>(says[0] - 'a' + 'A');
+    text += says;
+    combination += fmt::format("{}{}", what, by);
+  }
+  static constexpr std::string_view kAsks[] = {"What do you get?", "What is the result?",
+                                               "What comes out?"};
+  text += fmt::format(". {}", any(std::span<const std::string_view>(kAsks), rng));
+  WordProblem problem = one_turn(text, "You get", value, steps, combination);
+  if (options.form == WordProblemForm::kProse) end_with_number(problem);
+  return problem;
+}
+
+WordProblem draw_talk(Rng& rng) {
+  WordProblemTurn turn;
+  const uint32_t what = rng.below(8);
+  if (what == 0) {
+    turn.question = fmt::format("What is {} {} {}?", between(rng, 21, 99),
+                                rng.below(2) == 0 ? "+" : "*", between(rng, 2, 99));
+    turn.answer = "I only know numbers up to 20.";
+  } else if (what == 1) {
+    turn.question =
+        fmt::format("{} {}?", any(foreign_questions(), rng), any(foreign_subjects(), rng));
+    turn.answer = "I do not know. I can only work out small problems with numbers.";
+  } else {
+    const SmallTalk& talk = any(small_talk(), rng);
+    turn.question = any(talk.questions, rng);
+    turn.answer = talk.answer;
+  }
+  return {{turn}, turn.question};
+}
+
+WordProblem draw(const WordProblemOptions& options, Rng& rng) {
+  const int steps = between(rng, options.min_steps, options.max_steps);
+  switch (options.kind) {
+    case WordProblemKind::kSum:
+      return draw_sum(options, steps, rng);
+    case WordProblemKind::kChain:
+      return draw_chain(options, steps, rng);
+    case WordProblemKind::kTalk:
+      return draw_talk(rng);
+    case WordProblemKind::kStory:
+      break;
+  }
+  if (options.form == WordProblemForm::kProse) return draw_tale(options, steps, rng);
+  std::optional<WordProblem> story = draw_story(options, steps, rng);
+  while (!story) story = draw_story(options, steps, rng);
+  return *std::move(story);
+}
+
+}  // namespace
+
+Status check(const WordProblemOptions& o) {
+  if (o.min_steps < 1 || o.min_steps > o.max_steps ||
+      o.max_steps > WordProblemOptions::kMostSteps) {
+    return invalid_argument(fmt::format("steps {}..{}: expected a range within 1..{}", o.min_steps,
+                                        o.max_steps, WordProblemOptions::kMostSteps));
+  }
+  if (o.turns < 1 || o.turns > kMostTurns) {
+    return invalid_argument(fmt::format("turns is {}; expected 1 to {}", o.turns, kMostTurns));
+  }
+  if (o.count_every < 1 || o.count_every > kLongestSilence) {
+    return invalid_argument(
+        fmt::format("a count every {} events; expected 1 to {}", o.count_every, kLongestSilence));
+  }
+  if (o.form == WordProblemForm::kProse && o.kind == WordProblemKind::kTalk) {
+    return invalid_argument("small talk has no form in prose; expected chat");
+  }
+  return {};
+}
+
+WordProblemSplit word_problem_split(const std::string& combination) {
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  for (char c : combination) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the text alone
+  return hash % kHeldOutShare == 0 ? WordProblemSplit::kHeldOut : WordProblemSplit::kTrain;
+}
+
+WordProblem word_problem(const WordProblemOptions& options, uint64_t index) {
+  Rng rng(options.seed, index);
+  WordProblem problem = draw(options, rng);
+  const bool split = options.kind != WordProblemKind::kTalk;
+  while (split && word_problem_split(problem.combination) != options.split) {
+    problem = draw(options, rng);
+  }
+  return problem;
+}
+
+}  // namespace looplm

@@ -1,0 +1,77 @@
+// Word problems: small chats whose answers take a known number of steps, said in plain English.
+//
+//   Ann has 3 boxes with 4 pens each and gives 5 pens away. How many pens are left?
+//   There are 7 pens left.
+//
+// No number is ever above kLargestNumber or below 0, on the way to the answer either. `steps`
+// counts the operations that the answer depends on. Nothing but the answer is written, so a model
+// must take the steps in its hidden state.
+#ifndef LOOPLM_EVAL_WORD_PROBLEM_H_
+#define LOOPLM_EVAL_WORD_PROBLEM_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+namespace looplm {
+
+enum class WordProblemKind {
+  kSum,    // What is 3 + 4 - 5?
+  kChain,  // Start with 3, add 4, double it. What do you get?
+  kStory,  // people, things, distractors, comparisons; several questions about one story
+  kTalk,   // about the model itself, and what it cannot do
+};
+
+enum class WordProblemForm {
+  kChat,  // questions, and answers in sentences
+  // Prose for pre-training, of whose words only the numbers are learnt: a question's `answer` is
+  // the number alone. Stories tell from time to time how many there are now, so that most numbers
+  // are a few steps away from the one before.
+  kProse,
+};
+
+// Held out is a sixteenth of the combinations of operations and numbers, by their hash; in stories
+// also names that training never sees. Small talk has no split.
+enum class WordProblemSplit { kTrain, kHeldOut };
+
+struct WordProblemOptions {
+  static constexpr int kLargestNumber = 20;
+  static constexpr int kMostSteps = 8;
+
+  WordProblemKind kind = WordProblemKind::kStory;
+  WordProblemForm form = WordProblemForm::kChat;
+  int min_steps = 1;  // of the first question, drawn uniformly from min_steps .. max_steps
+  int max_steps = kMostSteps;
+  int turns = 1;  // of stories: questions about one story, 1 .. 4; a later one may go on telling
+  int count_every = 2;  // of prose: one event in so many is followed by a count, 1 .. 8
+  WordProblemSplit split = WordProblemSplit::kTrain;
+  uint64_t seed = 1;
+};
+
+// Fails when a range is empty or leaves its bounds.
+Status check(const WordProblemOptions& options);
+
+struct WordProblemTurn {
+  std::string question;
+  std::string answer;         // a sentence
+  std::string opening;        // the answer up to its number, without the space before it
+  std::optional<int> number;  // the answer's
+  int steps = 0;              // operations that it depends on, from the beginning of the chat
+};
+
+struct WordProblem {
+  std::vector<WordProblemTurn> turns;
+  std::string combination;  // operations and numbers without words; what the split looks at
+};
+
+// The problem with this index: a pure function of the options and the index.
+WordProblem word_problem(const WordProblemOptions& options, uint64_t index);
+
+WordProblemSplit word_problem_split(const std::string& combination);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EVAL_WORD_PROBLEM_H_

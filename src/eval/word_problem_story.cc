@@ -1,0 +1,468 @@
+#include "eval/word_problem_story.h"
+
+#include <algorithm>
+#include <bit>
+#include <cctype>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "eval/word_problem_words.h"
+
+namespace looplm {
+namespace {
+
+constexpr int kMost = WordProblemOptions::kLargestNumber;
+
+// A count, and the operations it came from, a bit each.
+struct Count {
+  int value = 0;
+  uint64_t operations = 0;
+};
+
+struct Question {
+  WordProblemTurn turn;
+  int weight = 1;
+};
+
+class Story {
+ public:
+  Story(const WordProblemOptions& options, Rng& rng) : rng_(rng) {
+    const bool food = rng_.below(4) == 0;
+    foods_ = food;
+    things_ = std::string(often_first(food ? problem_foods() : problem_things()));
+    do {
+      other_things_ = std::string(often_first(problem_things()));
+    } while (other_things_ == things_);
+    const auto names =
+        options.split == WordProblemSplit::kTrain ? problem_names() : held_out_names();
+    const bool trains = options.split == WordProblemSplit::kTrain;
+    people_[0].name = trains ? often_first(names) : any(names);
+    do {
+      people_[1].name = trains ? often_first(names) : any(names);
+    } while (people_[1].name.name == people_[0].name.name);
+  }
+
+  void begin(bool two_people) {
+    begin_person(0);
+    if (!two_people) return;
+    close_sentence();
+    last_subject_.reset();
+    if (chance(3) || !begin_compared(1, 0)) begin_person(1);
+    known_ = 2;
+  }
+
+  // One thing that happens, or a distractor.
+  void go_on() {
+    const uint32_t what = rng_.below(20);
+    const size_t p = known_ == 2 ? rng_.below(2) : 0;
+    if (what == 0) {
+      say_idle();
+    } else if (what == 1 && known_ == 1) {
+      say(p, fmt::format("{} {} {}", chance(2) ? "also has" : "has", 2 + rng_.below(8),
+                         other_things_));
+      name_things_ = true;
+    } else if (what < 5 && known_ == 2) {
+      transfer(p);
+    } else if (what < 7) {
+      scale(p);
+    } else if (what < 13) {
+      gain(p);
+    } else {
+      lose(p);
+    }
+  }
+
+  std::string take_text() {
+    close_sentence();
+    last_subject_.reset();
+    return std::exchange(text_, {});
+  }
+  const std::string& combination() const { return combination_; }
+
+  std::vector<Question> questions() const;
+
+  // "Ann buys 4 more. Now Ann has", and the number; what goes on comes behind " pens.".
+  WordProblemTurn count() {
+    const size_t p = known_ == 2 ? rng_.below(2) : 0;
+    WordProblemTurn turn;
+    turn.opening = fmt::format("Now {} has", name(p));
+    turn.question = after_count_ + ' ' + take_text() + ' ' + turn.opening;
+    turn.number = people_[p].count.value;
+    turn.steps = std::popcount(people_[p].count.operations);
+    turn.answer = fmt::format(" {}", people_[p].count.value);
+    after_count_ = ' ' + thing(people_[p].count.value, things_) + '.';
+    return turn;
+  }
+
+ private:
+  struct Moment {
+    Count count;
+    std::string past;  // "lost 3"
+  };
+  struct Person {
+    ProblemName name{};
+    Count count;
+    Count first;
+    std::vector<Moment> before;
+    bool lost_last = false;
+  };
+
+  bool chance(uint32_t of) { return rng_.below(of) == 0; }
+  int number(int least, int most) {
+    return least + static_cast<int>(rng_.below(static_cast<uint32_t>(most - least + 1)));
+  }
+  template <typename T>
+  T often_first(std::span<const T> list) {
+    const float u = rng_.uniform();
+    return list[static_cast<size_t>(u * u * static_cast<float>(list.size()))];
+  }
+  template <typename T>
+  T any(std::span<const T> list) {
+    return list[rng_.below(static_cast<uint32_t>(list.size()))];
+  }
+
+  std::string_view name(size_t p) const { return people_[p].name.name; }
+  static std::string thing(int count, const std::string& things) {
+    return count == 1 ? things.substr(0, things.size() - 1) : things;
+  }
+  std::string counted(int count) const {
+    return fmt::format("{} {}", count, thing(count, things_));
+  }
+
+  // "4 more", "4 pens"
+  std::string amount(int count, bool more) {
+    const bool name_them = name_things_ || chance(2);
+    name_things_ = false;
+    if (!name_them) return more ? fmt::format("{} more", count) : std::to_string(count);
+    if (more && chance(2)) return fmt::format("{} more {}", count, thing(count, things_));
+    return counted(count);
+  }
+
+  uint64_t operation() { return uint64_t{1} << operations_++; }
+
+  // "She buys 4 more", as a sentence or behind the one before.
+  void say(size_t p, const std::string& predicate) {
+    if (last_subject_ == p && clauses_ == 1 && chance(3)) {
+      text_ += (chance(3) ? ", then " : " and ") + predicate;
+      ++clauses_;
+      return;
+    }
+    close_sentence();
+    if (!text_.empty()) text_ += ' ';
+    const bool then = last_subject_.has_value() && chance(6);
+    std::string subject(name(p));
+    if (last_subject_ == p && !chance(4)) {
+      subject = people_[p].name.she ? (then ? "she" : "She") : (then ? "he" : "He");
+    }
+    text_ += (then ? "Then " : "") + subject + ' ' + predicate;
+    clauses_ = 1;
+    last_subject_ = p;
+  }
+  void say_sentence(const std::string& sentence) {
+    close_sentence();
+    if (!text_.empty()) text_ += ' ';
+    text_ += sentence;
+    last_subject_.reset();
+  }
+  void say_idle() { say_sentence(std::string(any(idle_sentences()))); }
+  void close_sentence() {
+    if (clauses_ > 0) text_ += '.';
+    clauses_ = 0;
+  }
+
+  void set(size_t p, int value, uint64_t operations) { people_[p].count = {value, operations}; }
+
+  void note(size_t p, std::string past, bool lost) {
+    people_[p].before.push_back({people_[p].count, std::move(past)});
+    people_[p].lost_last = lost;
+  }
+
+  void begin_person(size_t p) {
+    if (chance(4)) {
+      const int boxes = number(2, 6);
+      const int each = number(2, std::min(9, kMost / boxes));
+      const std::string_view in = any(problem_containers());
+      say(p, chance(2) ? fmt::format("has {} {} with {} {} each", boxes, in, each, things_)
+                       : fmt::format("has {} {} of {} {}", boxes, in, each, things_));
+      set(p, boxes * each, operation());
+      combination_ += fmt::format("{}={}x{};", p, boxes, each);
+    } else {
+      const int count = number(1, 12);
+      say(p, fmt::format("{} {}", any(std::span<const std::string_view>(kHas)), counted(count)));
+      set(p, count, 0);
+      combination_ += fmt::format("{}={};", p, count);
+    }
+    people_[p].first = people_[p].count;
+  }
+
+  bool begin_compared(size_t p, size_t to) {
+    const Count base = people_[to].count;
+    const int by = number(1, 9);
+    std::string says;
+    int value = 0;
+    switch (rng_.below(4)) {
+      case 0:
+        says = fmt::format("has {} more {} than {}", by, thing(by, things_), name(to));
+        value = base.value + by;
+        break;
+      case 1:
+        says = fmt::format("has {} fewer {} than {}", by, thing(by, things_), name(to));
+        value = base.value - by;
+        break;
+      case 2:
+        says = fmt::format("has twice as many {} as {}", things_, name(to));
+        value = 2 * base.value;
+        break;
+      default:
+        if (base.value % 2 != 0) return false;
+        says = fmt::format("has half as many {} as {}", things_, name(to));
+        value = base.value / 2;
+        break;
+    }
+    if (value < 0 || value > kMost) return false;
+    say(p, says);
+    set(p, value, base.operations | operation());
+    people_[p].first = people_[p].count;
+    combination_ += says.substr(0, 8) + std::to_string(value) + ';';
+    return true;
+  }
+
+  void gain(size_t p) {
+    const int room = kMost - people_[p].count.value;
+    if (room < 1) return lose(p);
+    const int by = number(1, std::min(9, room));
+    const ProblemVerb verb = any(gaining_verbs());
+    if (chance(5)) {
+      say_sentence(fmt::format("A friend gives {} {}.", people_[p].name.she ? "her" : "him",
+                               amount(by, true)));
+      // "her" is whoever was spoken of last; with two people it must be a name.
+      if (known_ == 2) {
+        text_.resize(text_.rfind("gives ") + 6);
+        text_ += fmt::format("{} {}.", name(p), amount(by, true));
+      }
+      note(p, {}, false);
+    } else {
+      say(p, fmt::format("{} {}", verb.present, amount(by, true)));
+      note(p, fmt::format("{} {}", verb.past, by), false);
+    }
+    set(p, people_[p].count.value + by, people_[p].count.operations | operation());
+    combination_ += fmt::format("{}+{};", p, by);
+  }
+
+  void lose(size_t p) {
+    const int value = people_[p].count.value;
+    if (value < 1) return gain(p);
+    const int by = number(1, std::min(9, value));
+    const auto verbs = losing_verbs().first(losing_verbs().size() - (foods_ ? 0 : 1));
+    const ProblemVerb verb = any(verbs);
+    if (verb.present == "gives away" && chance(2)) {
+      say(p, fmt::format("gives {} away", amount(by, false)));
+    } else {
+      say(p, fmt::format("{} {}", verb.present, amount(by, false)));
+    }
+    note(p, fmt::format("{} {}", verb.past, by), true);
+    set(p, value - by, people_[p].count.operations | operation());
+    combination_ += fmt::format("{}-{};", p, by);
+  }
+
+  // Twice as many, or half.
+  void scale(size_t p) {
+    const Count count = people_[p].count;
+    const bool half = chance(2);
+    if (half ? count.value % 2 != 0 || count.value == 0
+             : count.value * 2 > kMost || count.value == 0) {
+      return chance(2) ? gain(p) : lose(p);
+    }
+    const std::string_view whose = people_[p].name.she ? "her" : "his";
+    const std::string what = name_things_ || chance(2)
+                                 ? fmt::format("half of {} {}", whose, things_)
+                                 : std::string("half");
+    if (!half) {
+      say(p, fmt::format("doubles {} number of {}", whose, things_));
+    } else {
+      say(p, fmt::format("{} {}", any(losing_verbs().first(3)).present, what));
+    }
+    name_things_ = false;
+    note(p, {}, half);
+    set(p, half ? count.value / 2 : count.value * 2, count.operations | operation());
+    combination_ += fmt::format("{}{};", p, half ? "/2" : "x2");
+  }
+
+  // From p to the other.
+  void transfer(size_t p) {
+    const size_t q = 1 - p;
+    const int most = std::min({9, people_[p].count.value, kMost - people_[q].count.value});
+    if (most < 1) return;
+    const int by = number(1, most);
+    say(p, chance(2) ? fmt::format("gives {} {}", name(q), amount(by, false))
+                     : fmt::format("gives {} to {}", amount(by, false), name(q)));
+    close_sentence();
+    last_subject_.reset();  // "she" could be either
+    note(p, {}, true);
+    note(q, {}, false);
+    set(p, people_[p].count.value - by, people_[p].count.operations | operation());
+    set(q, people_[q].count.value + by, people_[q].count.operations | operation());
+    combination_ += fmt::format("{}>{};", p, by);
+  }
+
+  static constexpr std::string_view kHas[] = {"has", "has", "has", "starts with", "owns"};
+
+  Rng& rng_;
+  Person people_[2];
+  size_t known_ = 1;  // people whose number is told
+  bool foods_ = false;
+  std::string things_, other_things_;
+  bool name_things_ = false;  // other things were spoken of: the next amount says which are meant
+  std::string text_;
+  std::string after_count_;  // the end of a count's sentence
+  std::string combination_;
+  int clauses_ = 0;  // of the open sentence
+  std::optional<size_t> last_subject_;
+  int operations_ = 0;
+};
+
+int steps_of(uint64_t operations) { return std::popcount(operations); }
+
+std::vector<Question> Story::questions() const {
+  std::vector<Question> all;
+  const auto ask = [&](int weight, std::string question, std::string opening, Count count,
+                       const std::string& after, bool one_more_step = false) {
+    WordProblemTurn turn;
+    turn.question = std::move(question);
+    turn.answer = fmt::format("{} {}{}.", opening, count.value, after);
+    turn.opening = std::move(opening);
+    turn.number = count.value;
+    turn.steps = steps_of(count.operations) + (one_more_step ? 1 : 0);
+    all.push_back({std::move(turn), weight});
+  };
+  for (size_t p = 0; p < known_; ++p) {
+    const Person& person = people_[p];
+    const std::string_view who = name(p);
+    const std::string_view pronoun = person.name.she ? "she" : "he";
+    const Count now = person.count;
+    const std::string things = ' ' + thing(now.value, things_);
+    ask(4, fmt::format("How many {} does {} have now?", things_, who),
+        fmt::format("Now {} has", who), now, things);
+    ask(3, fmt::format("How many {} does {} have?", things_, who), fmt::format("Now {} has", who),
+        now, things);
+    if (known_ == 1) {
+      ask(1, fmt::format("How many does {} have now?", pronoun), fmt::format("Now {} has", who),
+          now, things);
+    }
+    if (person.lost_last) {
+      ask(2, fmt::format("How many {} does {} have left?", things_, who),
+          fmt::format("Now {} has", who), now, things + " left");
+      if (known_ == 1) {
+        const std::string there = now.value == 1 ? "There is" : "There are";
+        ask(2, "How many are left?", there, now, things + " left");
+        ask(2, fmt::format("How many {} are left?", things_), there, now, things + " left");
+      }
+    }
+    ask(1, fmt::format("How many {} did {} have at first?", things_, who),
+        fmt::format("At first, {} had", who), person.first,
+        ' ' + thing(person.first.value, things_));
+    for (const Moment& moment : person.before) {
+      const auto same = [&](const Moment& other) { return other.past == moment.past; };
+      if (moment.past.empty() || std::ranges::count_if(person.before, same) > 1) continue;
+      ask(1,
+          fmt::format("How many {} did {} have before {} {}?", things_, who, pronoun, moment.past),
+          fmt::format("Before that, {} had", who), moment.count,
+          ' ' + thing(moment.count.value, things_));
+    }
+  }
+  if (known_ < 2) return all;
+  const Count& a = people_[0].count;
+  const Count& b = people_[1].count;
+  const uint64_t both = a.operations | b.operations;
+  if (a.value + b.value <= kMost) {
+    const Count sum{a.value + b.value, both};
+    const std::string things = ' ' + thing(sum.value, things_);
+    ask(3, "How many do they have together?", "Together they have", sum, things, true);
+    ask(3, fmt::format("How many {} do {} and {} have together?", things_, name(0), name(1)),
+        "Together they have", sum, things, true);
+  }
+  if (a.value != b.value) {
+    const size_t more = a.value > b.value ? 0 : 1;
+    const size_t less = 1 - more;
+    const Count gap{std::abs(a.value - b.value), both};
+    ask(4, fmt::format("How many more {} does {} have than {}?", things_, name(more), name(less)),
+        fmt::format("Now {} has", name(more)), gap,
+        fmt::format(" more {} than {}", thing(gap.value, things_), name(less)), true);
+    ask(2, fmt::format("How many fewer {} does {} have than {}?", things_, name(less), name(more)),
+        fmt::format("Now {} has", name(less)), gap,
+        fmt::format(" fewer {} than {}", thing(gap.value, things_), name(more)), true);
+    WordProblemTurn who;
+    who.question = fmt::format("Who has more {}?", things_);
+    who.answer = fmt::format("Now {} has more.", name(more));
+    who.steps = steps_of(both) + 1;
+    all.push_back({who, 1});
+  }
+  return all;
+}
+
+WordProblemTurn choose(const std::vector<Question>& questions, Rng& rng) {
+  uint32_t weights = 0;
+  for (const Question& q : questions) weights += static_cast<uint32_t>(q.weight);
+  auto at = static_cast<int>(rng.below(weights));
+  for (const Question& q : questions) {
+    at -= q.weight;
+    if (at < 0) return q.turn;
+  }
+  return questions.back().turn;
+}
+
+}  // namespace
+
+std::optional<WordProblem> draw_story(const WordProblemOptions& options, int steps, Rng& rng) {
+  Story story(options, rng);
+  const bool two_people = rng.below(5) < 2;
+  story.begin(two_people);
+  const int events = std::max(0, steps - 1 + static_cast<int>(rng.below(two_people ? 4 : 3)));
+  for (int i = 0; i < events; ++i) story.go_on();
+  std::vector<Question> fitting = story.questions();
+  std::erase_if(fitting, [&](const Question& q) { return q.turn.steps != steps; });
+  if (fitting.empty()) return std::nullopt;
+
+  WordProblem problem;
+  WordProblemTurn first = choose(fitting, rng);
+  if (options.split == WordProblemSplit::kHeldOut && !first.number) return std::nullopt;
+  std::set<std::string> asked = {first.question};
+  first.question = story.take_text() + ' ' + first.question;
+  problem.turns.push_back(std::move(first));
+  while (static_cast<int>(problem.turns.size()) < options.turns) {
+    std::string told;
+    if (rng.below(3) == 0) {
+      for (uint32_t i = 0; i <= rng.below(2); ++i) story.go_on();
+      told = story.take_text() + ' ';
+      if (told != " ") asked.clear();
+    }
+    std::vector<Question> more = story.questions();
+    std::erase_if(more, [&](const Question& q) { return asked.contains(q.turn.question); });
+    if (more.empty()) break;
+    WordProblemTurn next = choose(more, rng);
+    asked.insert(next.question);
+    if (told.size() > 1) next.question = told + next.question;
+    problem.turns.push_back(std::move(next));
+  }
+  problem.combination = story.combination();
+  return problem;
+}
+
+WordProblem draw_tale(const WordProblemOptions& options, int events, Rng& rng) {
+  Story story(options, rng);
+  story.begin(rng.below(5) < 2);
+  WordProblem problem;
+  for (int i = 0; i < events; ++i) {
+    story.go_on();
+    const bool last = i + 1 == events;
+    if (last || rng.below(static_cast<uint32_t>(options.count_every)) == 0) {
+      problem.turns.push_back(story.count());
+    }
+  }
+  problem.combination = story.combination();
+  return problem;
+}
+
+}  // namespace looplm

@@ -1,0 +1,280 @@
+#include "eval/word_problem.h"
+
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+namespace looplm {
+namespace {
+
+constexpr int kMost = WordProblemOptions::kLargestNumber;
+
+struct Known {
+  int value = 0;
+  std::set<int> operations;
+};
+
+const std::regex& regex_of(const std::string& pattern) {
+  static std::map<std::string, std::regex> compiled;
+  return compiled.try_emplace(pattern, pattern).first->second;
+}
+
+std::vector<std::string> split(const std::string& text, const std::string& pattern) {
+  const std::regex& separator = regex_of(pattern);
+  return {std::sregex_token_iterator(text.begin(), text.end(), separator, -1), {}};
+}
+
+// Works a story out from its English alone.
+class Reader {
+ public:
+  // The number that the question asks for, and the operations that it depends on.
+  Known answer(const std::string& text) {
+    std::vector<std::string> sentences = split(text, R"(\. )");
+    const std::string question = sentences.back();
+    sentences.pop_back();
+    for (const std::string& sentence : sentences) read(sentence);
+    return ask(question);
+  }
+  std::string more() const {
+    const auto& [a, first] = *people_.begin();
+    const auto& [b, second] = *people_.rbegin();
+    return first.value > second.value ? a : b;
+  }
+
+ private:
+  void read(std::string sentence) {
+    std::smatch m;
+    if (std::regex_match(sentence, regex_of("(It|The|A bus|Everyone) .*"))) return;
+    if (std::regex_match(sentence, m, regex_of(R"(A friend gives (\w+) (\d+).*)"))) {
+      const bool pronoun = m[1] == "her" || m[1] == "him";
+      return change(pronoun ? people_.begin()->first : m[1].str(), "", std::stoi(m[2]));
+    }
+    if (sentence.starts_with("Then ")) sentence = sentence.substr(5);
+    const std::string first = sentence.substr(0, sentence.find(' '));
+    if (first != "She" && first != "He" && first != "she" && first != "he") subject_ = first;
+    for (const std::string& clause : split(sentence.substr(first.size() + 1), " and |, then ")) {
+      read_clause(subject_, clause);
+    }
+  }
+
+  void read_clause(const std::string& who, const std::string& clause) {
+    std::smatch m;
+    const auto is = [&](const char* pattern) {
+      return std::regex_match(clause, m, regex_of(pattern));
+    };
+    const auto same_things = [&](const std::string& word) {
+      if (things_.empty()) things_ = word.ends_with('s') ? word : word + 's';
+      return word == things_ || word + 's' == things_;
+    };
+    if (is(R"(has (twice|half) as many (\w+) as (\w+))")) {
+      const Known& base = people_.at(m[3]);
+      begin(who, m[1] == "twice" ? base.value * 2 : base.value / 2, base.operations, true);
+    } else if (is(R"(has (\d+) (more|fewer) \w+ than (\w+))")) {
+      const Known& base = people_.at(m[3]);
+      const int by = std::stoi(m[1]);
+      begin(who, base.value + (m[2] == "more" ? by : -by), base.operations, true);
+    } else if (is(R"(has (\d+) \w+ (with|of) (\d+) (\w+)( each)?)")) {
+      EXPECT_TRUE(same_things(m[4]));
+      begin(who, std::stoi(m[1]) * std::stoi(m[3]), {}, true);
+    } else if (is(R"((has|owns|starts with|also has) (\d+) (\w+))")) {
+      if (same_things(m[3])) begin(who, std::stoi(m[2]), {}, false);
+    } else if (is(R"(doubles (her|his) number of (\w+))")) {
+      change(who, "", people_.at(who).value);
+    } else if (is(R"((\w+|gives away) half.*)")) {
+      change(who, "", -people_.at(who).value / 2);
+    } else if (is(R"(gives ([A-Z]\w*) (\d+).*)") || is(R"(gives (\d+).* to (\w+))")) {
+      const bool name_first = std::isdigit(m[1].str()[0]) == 0;
+      const int by = std::stoi(name_first ? m[2] : m[1]);
+      change(who, "", -by);
+      change(name_first ? m[1] : m[2], "", by);
+    } else if (is(R"(gives (\d+).* away)") || is(R"(gives away (\d+).*)")) {
+      change(who, "gave away", -std::stoi(m[1]));
+    } else if (is(R"((\w+|picks up) (\d+).*)")) {
+      static const std::map<std::string, std::string> kGains = {{"buys", "bought"},
+                                                                {"finds", "found"},
+                                                                {"gets", "got"},
+                                                                {"wins", "won"},
+                                                                {"picks up", "picked up"}};
+      static const std::map<std::string, std::string> kLosses = {
+          {"loses", "lost"}, {"sells", "sold"}, {"drops", "dropped"}, {"eats", "ate"}};
+      const auto gain = kGains.find(m[1]);
+      if (gain != kGains.end()) return change(who, gain->second, std::stoi(m[2]));
+      const auto loss = kLosses.find(m[1]);
+      ASSERT_NE(loss, kLosses.end()) << clause;
+      change(who, loss->second, -std::stoi(m[2]));
+    } else {
+      FAIL() << clause;
+    }
+  }
+
+  void begin(const std::string& who, int value, std::set<int> operations, bool one_more) {
+    if (one_more) operations.insert(operations_++);
+    people_[who] = first_[who] = {value, std::move(operations)};
+  }
+
+  void change(const std::string& who, const std::string& past, int by) {
+    Known& known = people_.at(who);
+    before_[fmt::format("{} {} {}", who, past, std::abs(by))] = known;
+    known.value += by;
+    EXPECT_GE(known.value, 0);
+    EXPECT_LE(known.value, kMost);
+    known.operations.insert(operations_++);
+  }
+
+  Known ask(const std::string& q) {
+    std::smatch m;
+    const auto is = [&](const char* pattern) { return std::regex_match(q, m, regex_of(pattern)); };
+    if (is(R"(How many \w+ does (\w+) have( now| left)?\?)")) return people_.at(m[1]);
+    if (is(R"(How many (does (she|he) have now|(\w+ )?are left)\?)")) {
+      return people_.begin()->second;
+    }
+    if (is(R"(How many \w+ did (\w+) have at first\?)")) return first_.at(m[1]);
+    if (is(R"(How many \w+ did (\w+) have before (she|he) (.*)\?)")) {
+      return before_.at(fmt::format("{} {}", m[1].str(), m[3].str()));
+    }
+    const Known& a = people_.begin()->second;
+    const Known& b = people_.rbegin()->second;
+    Known both = a;
+    both.operations.insert(b.operations.begin(), b.operations.end());
+    both.operations.insert(operations_);
+    both.value = a.value + b.value;
+    if (q.find("together") != std::string::npos) return both;
+    EXPECT_TRUE(is(R"(How many (more|fewer) \w+ does (\w+) have than (\w+)\?)")) << q;
+    const int gap = people_.at(m[2]).value - people_.at(m[3]).value;
+    EXPECT_EQ(gap > 0, m[1] == "more") << q;
+    both.value = std::abs(gap);
+    return both;
+  }
+
+  std::map<std::string, Known> people_, first_, before_;
+  std::string subject_, things_;
+  int operations_ = 0;
+};
+
+TEST(WordProblem, StoriesSayTheirAnswerToAReaderOfTheEnglish) {
+  std::map<int, int> seen;
+  for (uint64_t i = 0; i < 1600; ++i) {
+    const WordProblemTurn turn = word_problem({}, i).turns.front();
+    ++seen[turn.steps];
+    Reader reader;
+    if (!turn.number) {
+      reader.answer(turn.question.substr(0, turn.question.rfind("Who")) + "How many together?");
+      EXPECT_EQ(turn.answer, fmt::format("Now {} has more.", reader.more())) << turn.question;
+      continue;
+    }
+    const Known answer = reader.answer(turn.question);
+    EXPECT_EQ(answer.value, *turn.number) << turn.question;
+    EXPECT_EQ(static_cast<int>(answer.operations.size()), turn.steps) << turn.question;
+    EXPECT_TRUE(turn.answer.starts_with(fmt::format("{} {} ", turn.opening, *turn.number)))
+        << turn.answer;
+  }
+  ASSERT_EQ(seen.size(), 8u);
+  for (const auto& [steps, count] : seen) EXPECT_NEAR(count, 200, 60) << steps;
+}
+
+TEST(WordProblem, ALaterQuestionIsAboutAllThatWasToldBefore) {
+  WordProblemOptions options;
+  options.turns = 3;
+  int told_more = 0;
+  for (uint64_t i = 0; i < 300; ++i) {
+    std::string told;
+    for (const WordProblemTurn& turn : word_problem(options, i).turns) {
+      const size_t question =
+          turn.question.find(". ") == std::string::npos ? 0 : turn.question.rfind(". ") + 2;
+      told_more += !told.empty() && question > 0;
+      told += turn.question.substr(0, question);
+      if (!turn.number) continue;
+      const std::string all = told + turn.question.substr(question);
+      EXPECT_EQ(Reader().answer(all).value, *turn.number) << all;
+    }
+  }
+  EXPECT_GT(told_more, 60);
+}
+
+// From left to right; only the first operation may be a product.
+TEST(WordProblem, SumsAndChainsAreWorkedOutInTheOrderOfTheirWords) {
+  for (const WordProblemKind kind : {WordProblemKind::kSum, WordProblemKind::kChain}) {
+    for (uint64_t i = 0; i < 2000; ++i) {
+      const WordProblemTurn turn = word_problem({.kind = kind}, i).turns.front();
+      std::string text = turn.question;
+      for (const auto& [words, sign] : {std::pair{"[Aa]dd", "+"},
+                                        {"[Tt]ake away|[Ss]ubtract", "-"},
+                                        {"[Dd]ouble it", "* 2"},
+                                        {"[Hh]alve it", "/ 2"},
+                                        {"[^0-9+*/ -]", ""}}) {
+        text = std::regex_replace(text, regex_of(words), sign);
+      }
+      std::istringstream in(text);
+      int value = 0;
+      ASSERT_TRUE(in >> value) << turn.question;
+      int steps = 0;
+      char what = 0;
+      for (int by = 0; in >> what >> by; ++steps) {
+        value = what == '+'   ? value + by
+                : what == '-' ? value - by
+                : what == '*' ? value * by
+                              : value / by;
+        ASSERT_TRUE(value >= 0 && value <= kMost) << turn.question;
+      }
+      EXPECT_EQ(value, *turn.number) << turn.question;
+      EXPECT_EQ(steps, turn.steps) << turn.question;
+    }
+  }
+}
+
+TEST(WordProblem, TheSplitsShareNoCombinationAndNoName) {
+  WordProblemOptions options;
+  options.max_steps = 2;  // few combinations, so that an overlap would show
+  std::set<std::string> combinations, names;
+  const auto name_of = [](const WordProblem& problem) {
+    const std::string& text = problem.turns.front().question;
+    return text.substr(0, text.find(' '));
+  };
+  for (uint64_t i = 0; i < 4000; ++i) {
+    const WordProblem problem = word_problem(options, i);
+    combinations.insert(problem.combination);
+    names.insert(name_of(problem));
+  }
+  options.split = WordProblemSplit::kHeldOut;
+  for (uint64_t i = 0; i < 1000; ++i) {
+    const WordProblem problem = word_problem(options, i);
+    EXPECT_FALSE(combinations.contains(problem.combination)) << problem.combination;
+    EXPECT_FALSE(names.contains(name_of(problem))) << name_of(problem);
+  }
+  EXPECT_GT(names.size(), 50u);
+}
+
+TEST(WordProblem, AProblemDependsOnSeedAndIndexAlone) {
+  WordProblemOptions options;
+  const std::string first = word_problem(options, 7).turns.front().question;
+  EXPECT_EQ(word_problem(options, 7).turns.front().question, first);
+  EXPECT_NE(word_problem(options, 8).turns.front().question, first);
+  options.seed = 2;
+  EXPECT_NE(word_problem(options, 7).turns.front().question, first);
+}
+
+TEST(WordProblem, SmallTalkHasAnswersWithoutNumbers) {
+  std::set<std::string> answers;
+  for (uint64_t i = 0; i < 500; ++i) {
+    const WordProblem talk = word_problem({.kind = WordProblemKind::kTalk}, i);
+    EXPECT_FALSE(talk.turns.front().number.has_value());
+    EXPECT_FALSE(talk.turns.front().question.empty());
+    answers.insert(talk.turns.front().answer);
+  }
+  EXPECT_EQ(answers.size(), 12u);
+}
+
+TEST(WordProblem, RangesAreChecked) {
+  EXPECT_TRUE(check(WordProblemOptions()).ok());
+  EXPECT_THAT(check({.min_steps = 0}).message(), testing::HasSubstr("0..8"));
+  EXPECT_THAT(check({.max_steps = 9}).message(), testing::HasSubstr("1..9"));
+  EXPECT_THAT(check({.min_steps = 5, .max_steps = 4}).message(), testing::HasSubstr("5..4"));
+  EXPECT_THAT(check({.turns = 5}).message(), testing::HasSubstr("turns is 5"));
+}
+
+}  // namespace
+}  // namespace looplm

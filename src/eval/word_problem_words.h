@@ -1,0 +1,41 @@
+// The words that word problems are told with.
+#ifndef LOOPLM_EVAL_WORD_PROBLEM_WORDS_H_
+#define LOOPLM_EVAL_WORD_PROBLEM_WORDS_H_
+
+#include <span>
+#include <string_view>
+
+namespace looplm {
+
+struct ProblemName {
+  std::string_view name;
+  bool she;
+};
+
+struct ProblemVerb {
+  std::string_view present, past;
+};
+
+struct SmallTalk {
+  std::span<const std::string_view> questions;
+  std::string_view answer;
+};
+
+// The first ones are drawn more often, so that a small vocabulary has tokens of their own for these
+// and learns to copy the others piece by piece.
+std::span<const ProblemName> problem_names();
+std::span<const ProblemName> held_out_names();
+std::span<const std::string_view> problem_things();  // plurals in s
+std::span<const std::string_view> problem_foods();
+std::span<const std::string_view> problem_containers();
+std::span<const ProblemVerb> gaining_verbs();
+std::span<const ProblemVerb> losing_verbs();
+std::span<const std::string_view> idle_sentences();
+std::span<const SmallTalk> small_talk();
+// What it cannot do: a question begins with one of these and ends with one of those.
+std::span<const std::string_view> foreign_questions();
+std::span<const std::string_view> foreign_subjects();
+
+}  // namespace looplm
+
+#endif  // LOOPLM_EVAL_WORD_PROBLEM_WORDS_H_

@@ -20,9 +20,6 @@ struct Url {
 // refused.
 Result<Url> parse_url(const std::string& url);
 
-// "%41+b" is "A+b"; a percent sign without two hexadecimal digits stays.
-std::string percent_decoded(std::string_view text);
-
 }  // namespace looplm
 
 #endif  // LOOPLM_NET_URL_H_

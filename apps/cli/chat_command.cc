@@ -88,6 +88,9 @@ Status chat(const ChatCommandOptions& o) {
   LineEditor editor({.prompt = "> ",
                      .history_file = terminal ? history_file() : "",
                      .words = ChatSession::commands()});
+  // Between reading and answering too, Ctrl-C must not end the program.
+  std::optional<CatchInterrupt> always;
+  if (terminal) always.emplace(CatchInterrupt::Second::kIsIgnored);
   std::string text;
   for (int64_t number = 1; !session.ended(); ++number) {
     LineEditor::Read read = LineEditor::Read::kEnd;
@@ -121,7 +124,7 @@ void add_chat_command(Program& program) {
   add_model_argument(*c, o->model.directory);
   c->add_option("--system", o->system, "System prompt");
   c->add_option("--do", o->begin,
-                "A message or command to begin with, such as '/exit q 0.5'; may be repeated")
+                "A message or command to begin with, such as '/exit q 0.5'; repeatable")
       ->allow_extra_args(false);
   c->add_option("-n,--max-tokens", o->max_tokens, "Maximum tokens of an answer (0: what fits)")
       ->check(range(int64_t{0}, kMaxPositions))

@@ -1,4 +1,4 @@
-// Percent-encoding, as in addresses and in references inside JSON schemas.
+// Percent-encoding, as in addresses and in references inside JSON schemas (RFC 3986).
 #ifndef LOOPLM_BASE_PERCENT_H_
 #define LOOPLM_BASE_PERCENT_H_
 
@@ -6,7 +6,23 @@
 #include <string>
 #include <string_view>
 
+#include <fmt/format.h>
+
 namespace looplm {
+
+// Everything but letters, digits, "-._~" and slashes as "%41".
+inline std::string percent_encoded(std::string_view path) {
+  std::string encoded;
+  for (const char c : path) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (letter || std::string_view("-._~/").find(c) != std::string_view::npos) {
+      encoded += c;
+    } else {
+      encoded += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return encoded;
+}
 
 // "%41+b" is "A+b"; a percent sign without two hexadecimal digits stays.
 inline std::string percent_decoded(std::string_view text) {

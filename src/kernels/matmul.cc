@@ -2,6 +2,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "kernels/amx_matmul.h"
 #include "kernels/kernels.h"
 
 namespace looplm {
@@ -247,6 +248,9 @@ void matmul(const MatmulParams& params, Device& device) {
                params.a_row_stride, params.a_term_stride);
   if (params.rows <= 0) return;
   if (params.b->quant() != Quant::kNone) return matmul_quantized(params, device);
+  if (params.b->dtype() == DType::kBf16 && device.kernels().amx_bf16 != nullptr) {
+    return matmul_amx_bf16(params, device);
+  }
   const Product product(params, device.kernels());
   if (product.few_rows()) {
     matmul_few_rows(params, product, device);

@@ -63,4 +63,18 @@ Result<Url> parse_url(const std::string& url) {
   return parsed;
 }
 
+Result<std::string> resolve_url(const std::string& base, const std::string& place) {
+  if (place.starts_with("http://") || place.starts_with("https://")) return place;
+  LOOPLM_ASSIGN_OR_RETURN(const Url url, parse_url(base));
+  const std::string scheme = url.tls ? "https:" : "http:";
+  if (place.starts_with("//")) return scheme + place;
+  const size_t authority = scheme.size() + 2;
+  const size_t path = std::min(base.find_first_of("/?", authority), base.size());
+  if (place.starts_with('/')) return base.substr(0, path) + place;
+  const std::string without_query = base.substr(0, base.find('?'));
+  if (place.starts_with('?')) return without_query + place;
+  const size_t slash = without_query.rfind('/');
+  return (slash < authority ? without_query + "/" : without_query.substr(0, slash + 1)) + place;
+}
+
 }  // namespace looplm

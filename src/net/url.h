@@ -3,7 +3,6 @@
 #define LOOPLM_NET_URL_H_
 
 #include <string>
-#include <string_view>
 
 #include "looplm/status.h"
 
@@ -19,6 +18,9 @@ struct Url {
 // http://host[:port][/path] or https://. User names, spaces, control characters and fragments are
 // refused.
 Result<Url> parse_url(const std::string& url);
+
+// Where `place`, an absolute or relative reference as in a Location header, leads from `base`.
+Result<std::string> resolve_url(const std::string& base, const std::string& place);
 
 }  // namespace looplm
 

@@ -157,10 +157,11 @@ const ManoComparison& best_pair(const std::vector<ManoComparison>& pairs) {
 }
 
 Verdict verdict_of(const std::vector<ManoComparison>& comparisons) {
-  if (comparisons.empty()) return Verdict::kNotTested;
-  const auto better = std::count_if(comparisons.begin(), comparisons.end(),
-                                    [](const ManoComparison& c) { return c.better(); });
-  return graded(better == std::ssize(comparisons), better > 0);
+  std::vector<bool> ahead;
+  for (const ManoComparison& c : comparisons) {
+    ahead.push_back(is_ahead(c.looped_accuracy, c.plain_accuracy));
+  }
+  return graded_all(ahead);
 }
 
 std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>& comparisons) {
@@ -170,7 +171,7 @@ std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>
     const ManoComparison& c = comparisons[i];
     text += fmt::format("{}{} {} against {} {}: {} points", i == 0 ? "" : "; ", c.looped.name(),
                         percent_text(c.looped_accuracy), c.plain.name(),
-                        percent_text(c.plain_accuracy), points_text(c.gain));
+                        percent_text(c.plain_accuracy), points_text(c.gain()));
   }
   return text;
 }
@@ -185,19 +186,18 @@ Claim length_claim(const ManoTable& table) {
   const std::vector<ManoComparison> comparisons = compare_arithmetic(table);
   if (comparisons.empty() || table.max_length < 2) return claim;
   const ManoComparison& best = best_pair(comparisons);
-  const auto gain_at = [&](int length) {
-    return mean_over_seeds(*table.find(best.looped), length).back() -
-           mean_over_seeds(*table.find(best.plain), length).back();
-  };
   const int middle = (table.max_length + 1) / 2;
-  const double short_gain = gain_at(middle);
-  const double long_gain = gain_at(table.max_length);
+  const auto gain_at = [&](int length) {
+    return difference(accuracy_at(*table.find(best.looped), length),
+                      accuracy_at(*table.find(best.plain), length));
+  };
+  const SeedSummary at_middle = gain_at(middle), at_end = gain_at(table.max_length);
   claim.finding = fmt::format(
-      "{} over {}: {:+.1f} points at {} operators, {:+.1f} at {} (one L = {}, by length of the "
+      "{} over {}: {} points at {} operators, and {} more at {} (one L = {}, by length of the "
       "expression)",
-      best.looped.name(), best.plain.name(), short_gain, middle, long_gain, table.max_length,
-      table.max_length);
-  claim.verdict = long_gain > short_gain ? verdict_of(comparisons) : Verdict::kNotReproduced;
+      best.looped.name(), best.plain.name(), points_text(mean_of(at_middle.values)), middle,
+      points_text(paired_gain(at_end, at_middle)), table.max_length, table.max_length);
+  claim.verdict = graded(is_ahead(at_end, at_middle), false);
   return claim;
 }
 

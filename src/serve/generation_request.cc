@@ -359,6 +359,8 @@ void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequ
   if (const OrderedJson* options = f.find("stream_options")) {
     Fields inner(*options, "stream_options");
     r.stream_usage = inner.boolean("include_usage", false);
+    // vLLM's.
+    r.stream_usage_so_far = inner.boolean("continuous_usage_stats", false) && r.stream_usage;
     f.adopt(inner);
     if (!r.stream && r.stream_usage) f.wrong("stream_options", "needs \"stream\": true");
   }

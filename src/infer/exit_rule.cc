@@ -1,6 +1,7 @@
 #include "infer/exit_rule.h"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -132,6 +133,18 @@ bool ExitRule::needs_states() const {
 
 bool ExitRule::needs_logits() const {
   return kind_ == ExitKind::kMargin || kind_ == ExitKind::kEntropy;
+}
+
+Result<double> threshold_from_text(ExitKind kind, const std::string& text) {
+  double value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || stop != text.data() + text.size()) {
+    return invalid_argument(
+        fmt::format("the threshold of the {} exit rule is '{}'; expected a number",
+                    exit_rule_info(kind).title, text));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_threshold(exit_rule_info(kind), value));
+  return value;
 }
 
 Result<ExitRule> make_exit_rule(const ExitOptions& options, bool model_has_gate) {

@@ -14,6 +14,7 @@
 #include "looplm/generate.h"
 
 #include "grammar/compiled_grammar.h"
+#include "infer/tuned_depth.h"
 #include "serve/fields.h"
 #include "serve/grammar_constraint.h"
 
@@ -29,6 +30,7 @@ struct ServedModel {
   std::vector<int32_t> end_ids;              // that end a text
   std::shared_ptr<GrammarCache> grammars;    // null without a tokenizer
   std::shared_ptr<const ChatTemplate> chat;  // null without a tokenizer
+  std::vector<TunedDepth> tuned{};           // what `looplm tune` found, the default first
 };
 
 struct GenerationRequest {

@@ -171,6 +171,52 @@ TEST_F(ServerTest, UsageCountsEveryChoiceAndExitsSumToTokens) {
   EXPECT_GT(usage["loop"]["passes"].get<int64_t>(), 0);
 }
 
+TEST_F(ServerTest, DepthIsABudgetThatTuningHasMeasured) {
+  ServeOptions options;
+  options.model_name = "small";
+  options.http.port = 0;
+  server_ = Server::listen(options).value();
+  model_ = Model::load(kModel, {.threads = 1}).value();
+  TunedDepth sums;
+  sums.task = "sums";
+  sums.loops = 4;
+  sums.threshold = 0.3;
+  sums.mean_loops = 2;
+  sums.curve = {{0.1, 1.5}, {0.9, 3.5}};
+  TunedDepth words = sums;
+  words.task = "words";
+  words.threshold = 0.9;
+  ServedModelOptions served;
+  served.tuned = {sums, words};
+  ASSERT_OK(server_->serve(*model_, served));
+  const auto answer = [&](const OrderedJson& loop) {
+    OrderedJson body = {
+        {"prompt", "4+8-3*7-6+2="}, {"max_tokens", 24}, {"ignore_eos", true}, {"seed", 5}};
+    if (!loop.is_null()) body["loop"] = loop;
+    const OrderedJson all = complete(body);
+    return std::pair(all["choices"][0]["text"], all["usage"]["loop"]["exits"]);
+  };
+  const auto rule = [&](double threshold) {
+    return answer({{"exit", "q"}, {"threshold", threshold}});
+  };
+  EXPECT_EQ(answer(nullptr), rule(0.3));  // what was tuned last
+  EXPECT_EQ(answer({{"per_token", false}}), rule(0.3));
+  EXPECT_EQ(answer({{"class", "words"}}), rule(0.9));
+  EXPECT_EQ(answer({{"target_depth", 1.5}}), rule(0.1));
+  EXPECT_EQ(answer({{"target_depth", 2.5}, {"class", "words"}}), rule(0.5));
+  EXPECT_EQ(answer({{"exit", "fixed"}}).second, (OrderedJson{{"4", 24}}));
+  EXPECT_EQ(answer({{"max_loops", 2}}).second, (OrderedJson{{"2", 24}}));
+  const auto refusal = [&](const OrderedJson& loop) {
+    return post("/v1/completions", {{"prompt", "1"}, {"loop", loop}}, 400)["error"]["message"]
+        .get<std::string>();
+  };
+  EXPECT_THAT(refusal({{"target_depth", 3.75}}),
+              HasSubstr("'sums' was measured from 1.50 to 3.50"));
+  EXPECT_THAT(refusal({{"class", "poems"}}), HasSubstr("tuned on sums, words"));
+  EXPECT_THAT(refusal({{"target_depth", 2}, {"exit", "q"}}),
+              HasSubstr("both choose the threshold"));
+}
+
 TEST_F(ServerTest, SeedsAreReportedAndRepeat) {
   start();
   const OrderedJson body = {
@@ -357,6 +403,7 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
       {R"({"prompt":"1","allowed_token_ids":[1]})", "'allowed_token_ids' is not supported"},
       {R"({"prompt":"1","messages":[{"role":"user"}]})", "'messages' is not supported"},
       {R"({"prompt":"1","loop":{"treshold":0.5}})", "'loop.treshold' is unknown"},
+      {R"({"prompt":"1","loop":{"target_depth":2}})", "'loop.target_depth' needs a model that"},
       {R"({"prompt":"1","loop":{"exit":"q","threshold":2}})", "'loop.threshold': the threshold"},
       {R"({"prompt":"1","loop":{"speculate":"loop:4","max_loops":2}})", "'loop': "},
       {R"({"prompt":["1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1","1"],"n":128})",

@@ -63,6 +63,6 @@ function(looplm_layer name)
                                PRIVATE LOOPLM_GOLDEN_DIR="tests/golden")
     # From the project's folder, so that no path of this checkout is compiled in: the compiler cache serves other checkouts too.
     add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
   endif()
 endfunction()

@@ -88,6 +88,9 @@ Status chat(const ChatCommandOptions& o) {
   LineEditor editor({.prompt = "> ",
                      .history_file = terminal ? history_file() : "",
                      .words = ChatSession::commands()});
+  // Between reading and answering too, Ctrl-C must not end the program.
+  std::optional<CatchInterrupt> always;
+  if (terminal) always.emplace(CatchInterrupt::Second::kIsIgnored);
   std::string text;
   for (int64_t number = 1; !session.ended(); ++number) {
     LineEditor::Read read = LineEditor::Read::kEnd;

@@ -1,10 +1,14 @@
 #include "cli/line_editor.h"
 
+#include <array>
+#include <cerrno>
 #include <clocale>
 #include <cstdio>
+#include <cwchar>
 #include <iostream>
 
 #include <histedit.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,6 +37,24 @@ struct LineEditor::Terminal {
     static char continuation[] = "... ";
     Terminal& t = of(editor);
     return t.continued ? continuation : t.options.prompt.data();
+  }
+
+  // One character, or nothing once there is an interrupt, whichever comes first.
+  static int next_character(EditLine* /*editor*/, wchar_t* character) {
+    std::array<pollfd, 2> sources = {
+        {{STDIN_FILENO, POLLIN, 0}, {CatchInterrupt::descriptor(), POLLIN, 0}}};
+    std::mbstate_t state{};
+    while (true) {
+      const int ready = ::poll(sources.data(), sources.size(), -1);
+      if (CatchInterrupt::interrupted()) return -1;
+      if (ready < 0 && errno == EINTR) continue;
+      char byte = 0;
+      const ssize_t count = ::read(STDIN_FILENO, &byte, 1);
+      if (count <= 0) return static_cast<int>(count);
+      const size_t used = std::mbrtowc(character, &byte, 1, &state);
+      if (used <= 1) return 1;
+      if (used == static_cast<size_t>(-1)) state = {};  // not UTF-8: what comes next may be
+    }
   }
 
   // Tab: as far as all words that fit agree; where they part, they are listed.
@@ -76,6 +98,7 @@ LineEditor::LineEditor(const LineEditorOptions& options) {
     history(t.history, &event, H_LOAD, options.history_file.c_str());
   }
   el_set(t.editor, EL_CLIENTDATA, &t);
+  el_set(t.editor, EL_GETCFN, &Terminal::next_character);
   el_set(t.editor, EL_PROMPT, &Terminal::prompt);
   el_set(t.editor, EL_EDITOR, "emacs");
   el_set(t.editor, EL_HIST, history, t.history);

@@ -63,13 +63,9 @@ Result<AnswerTask> arithmetic_task(const Tokenizer& tokenizer,
     task.choices.texts.emplace_back(1, digit);
     task.choices.labels.push_back(digit >= '5' ? 1 : 0);
   }
-  const TaskGenerator sums = [&](uint64_t index) {
-    const ArithmeticExample e = arithmetic_example(arithmetic, index);
-    return TaskExample{e.prompt, e.completion, {{"operations", e.operations}}};
-  };
   // All different, or copies would stand in what a probe learns from and in what judges it.
-  const std::vector<TaskExample> examples = different_examples(
-      sums, options.examples, "operations", options.max_operations - options.min_operations + 1);
+  const std::vector<TaskExample> examples =
+      SumsTask{arithmetic, options.examples, options.seed}.held_out();
   for (size_t i = 0; i < examples.size(); ++i) {
     const auto index = static_cast<uint64_t>(i);
     const TaskExample& example = examples[i];

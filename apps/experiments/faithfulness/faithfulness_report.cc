@@ -1,11 +1,10 @@
-#include "experiments/faithfulness/faithfulness_report.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
 
 #include "experiments/core/estimates.h"
+#include "experiments/faithfulness/faithfulness_study.h"
 
 namespace looplm {
 namespace {
@@ -56,11 +55,9 @@ Table loops_table(const FaithfulnessResults& r) {
 }
 
 Figure agreement_figure(const FaithfulnessResults& r) {
-  Figure figure;
-  figure.name = "agreement-" + r.task;
-  figure.title = fmt::format("{}: share of equal labels ({} or not)", r.task, r.label_name);
-  figure.x_label = "loop";
-  figure.y_label = "loop";
+  Figure figure = figure_of(
+      "agreement-" + r.task,
+      fmt::format("{}: share of equal labels ({} or not)", r.task, r.label_name), "loop", "loop");
   figure.cells = r.label_agreement;
   figure.row_names = numbered(r.loops());
   figure.column_names = figure.row_names;
@@ -68,13 +65,10 @@ Figure agreement_figure(const FaithfulnessResults& r) {
 }
 
 Figure probe_figure(const FaithfulnessResults& r) {
-  Figure figure;
-  figure.name = "probes-" + r.task;
-  figure.title = r.task + ": linear probes for the label that a loop will answer";
-  figure.x_label = "unrolled layer";
-  figure.y_label = "ROC AUC, held out";
+  Figure figure = figure_of("probes-" + r.task,
+                            r.task + ": linear probes for the label that a loop will answer",
+                            "unrolled layer", "ROC AUC, held out", {{0.5, 1.06}});
   figure.x_range = {0.4, static_cast<double>(r.loops() * r.layers) + 0.5};
-  figure.y_range = {0.5, 1.06};
   figure.markers = loop_starts(r.loops(), r.layers);
   for (const ProbeCurve& probe : r.probes) {
     Series s;
@@ -91,13 +85,11 @@ Figure probe_figure(const FaithfulnessResults& r) {
 
 Figure mediation_figure(const FaithfulnessResults& r) {
   const Mediation& m = r.mediation;
-  Figure figure;
-  figure.name = "interventions-" + r.task;
-  figure.title = r.task + ": answers that follow the swapped state";
-  figure.x_label = "unrolled layer whose output is swapped";
-  figure.y_label = fmt::format("share, read after loop {}", m.loops);
+  Figure figure =
+      figure_of("interventions-" + r.task, r.task + ": answers that follow the swapped state",
+                "unrolled layer whose output is swapped",
+                fmt::format("share, read after loop {}", m.loops), {{0, 1.1}});
   figure.x_range = {0.4, static_cast<double>(m.loops * m.layers) + 0.5};
-  figure.y_range = {0, 1.1};
   figure.markers = loop_starts(m.loops, m.layers);
   for (SwappedPositions positions : {SwappedPositions::kAnswer, SwappedPositions::kOthers}) {
     Series s;
@@ -118,11 +110,9 @@ Figure mediation_figure(const FaithfulnessResults& r) {
 // Rows: the loop at whose end the answer position is swapped; columns: the loop that is read.
 Figure read_loop_figure(const FaithfulnessResults& r) {
   const Mediation& m = r.mediation;
-  Figure figure;
-  figure.name = "swapped-and-read-" + r.task;
-  figure.title = r.task + ": answer position swapped at a loop's end, answer read later";
-  figure.x_label = "loop that is read";
-  figure.y_label = "swapped after loop";
+  Figure figure = figure_of("swapped-and-read-" + r.task,
+                            r.task + ": answer position swapped at a loop's end, answer read later",
+                            "loop that is read", "swapped after loop");
   figure.row_names = numbered(m.loops);
   figure.column_names = figure.row_names;
   for (int64_t t = 1; t <= m.loops; ++t) {
@@ -172,9 +162,7 @@ Claim agreement_claim(const FaithfulnessResults& r) {
   for (int64_t t = trained; t < r.loops(); ++t) fixed = std::min(fixed, at(t, t + 1));
   const double early = at(2, trained);
   const bool changes = early < kFixed, settles = fixed >= kFixed;
-  claim.verdict = changes && settles   ? Verdict::kReproduced
-                  : changes || settles ? Verdict::kPartly
-                                       : Verdict::kNotReproduced;
+  claim.verdict = graded(changes && settles, changes || settles);
   claim.finding = fmt::format(
       "{}: A[2,3] = {}, A[2,{}] = {}, A[{},{}] = {}; least A[i,i+1] from loop {} to {}: {}", r.task,
       percent(at(2, 3)), trained, percent(early), trained, trained + 1,
@@ -203,9 +191,7 @@ Claim probe_claim(const FaithfulnessResults& r) {
         end);
   }
   if (claim.finding.empty()) return claim;
-  claim.verdict = climbs == targets && resets == targets ? Verdict::kReproduced
-                  : climbs + resets > 0                  ? Verdict::kPartly
-                                                         : Verdict::kNotReproduced;
+  claim.verdict = graded(climbs == targets && resets == targets, climbs + resets > 0);
   return claim;
 }
 
@@ -223,9 +209,7 @@ Claim mediation_claim(const FaithfulnessResults& r) {
   // is read is behind it, and does not carry it after the first.
   const bool coupled = ends(SwappedPositions::kAnswer, m.loops - 1).low > 0.5;
   const bool moves = ends(SwappedPositions::kAnswer, 1).high < 0.5;
-  claim.verdict = coupled && moves   ? Verdict::kReproduced
-                  : coupled || moves ? Verdict::kPartly
-                                     : Verdict::kNotReproduced;
+  claim.verdict = graded(coupled && moves, coupled || moves);
   claim.finding = r.task + ", answer follows a swap at the end of loop";
   for (int64_t t = 1; t <= m.loops; ++t) {
     claim.finding += fmt::format("{} {}: {} (answer position), {} (before it)", t == 1 ? "" : ";",

@@ -1,20 +1,7 @@
-#include <cmath>
-
-#include "experiments/faithfulness/faithfulness_report.h"
+#include "experiments/core/estimates.h"
+#include "experiments/faithfulness/faithfulness_study.h"
 
 namespace looplm {
-namespace {
-
-// JSON has no NaN: it is written as null.
-std::vector<double> numbers(const Json& list) {
-  std::vector<double> values;
-  for (const Json& value : list) {
-    values.push_back(value.is_number() ? value.get<double>() : std::nan(""));
-  }
-  return values;
-}
-
-}  // namespace
 
 OrderedJson faithfulness_json(const FaithfulnessResults& r) {
   OrderedJson json;
@@ -40,20 +27,20 @@ OrderedJson faithfulness_json(const FaithfulnessResults& r) {
 
 FaithfulnessResults faithfulness_from_json(const Json& json, const Json& mediation) {
   FaithfulnessResults r;
-  r.task = json.at("task").get<std::string>();
-  r.description = json.at("description").get<std::string>();
-  r.label_name = json.at("label").get<std::string>();
-  r.items = json.at("items").get<int64_t>();
-  r.trained_loops = json.at("trained_loops").get<int64_t>();
-  r.layers = json.at("layers").get<int64_t>();
-  r.accuracy = numbers(json.at("accuracy"));
+  r.task = json.at("task");
+  r.description = json.at("description");
+  r.label_name = json.at("label");
+  r.items = json.at("items");
+  r.trained_loops = json.at("trained_loops");
+  r.layers = json.at("layers");
+  r.accuracy = numbers_or_nan(json.at("accuracy"));
   r.label_agreement = json.at("label_agreement").get<std::vector<std::vector<double>>>();
   r.answer_agreement = json.at("answer_agreement").get<std::vector<std::vector<double>>>();
-  r.label_share = numbers(json.at("label_share"));
+  r.label_share = numbers_or_nan(json.at("label_share"));
   for (const Json& p : json.at("probes")) {
-    r.probes.push_back({p.at("target_loop").get<int64_t>(), numbers(p.at("auc"))});
+    r.probes.push_back({p.at("target_loop").get<int64_t>(), numbers_or_nan(p.at("auc"))});
   }
-  r.mediation = mediation_from_json(mediation);
+  r.mediation = mediation;
   return r;
 }
 

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "experiments/core/study_model.h"
-#include "experiments/faithfulness/faithfulness_report.h"
 #include "experiments/faithfulness/observation.h"
 
 namespace looplm {
@@ -49,21 +48,12 @@ Result<std::unique_ptr<Model>> load(const FaithfulnessSettings& s, const CellCon
   return Model::load(s.model, options);
 }
 
-// The cell's progress from one share to another; false once it should stop.
-std::function<bool(double)> reporter(const CellContext& context, double from, double to,
-                                     const std::string& note) {
-  return [&context, from, to, note](double share) {
-    if (context.progress) context.progress(from + share * (to - from), note);
-    return !context.stopped();
-  };
-}
-
 Result<OrderedJson> run_observation(const FaithfulnessSettings& s, const std::string& name,
                                     const CellContext& context) {
   LOOPLM_ASSIGN_OR_RETURN(const auto model, load(s, context));
   LOOPLM_ASSIGN_OR_RETURN(const AnswerTask task, make_task(s, name, *model));
   LOOPLM_ASSIGN_OR_RETURN(const Observation seen,
-                          observe(*model, task, s.loops, reporter(context, 0, 0.5, "reading")));
+                          observe(*model, task, s.loops, context.reporter("reading", 0, 0.5)));
   FaithfulnessResults r;
   r.task = task.name;
   r.description = task.description;
@@ -88,8 +78,8 @@ Result<OrderedJson> run_observation(const FaithfulnessSettings& s, const std::st
         probe_layers(task, seen, target, {static_cast<size_t>(s.probe_folds)}, {s.probe_penalty}));
     r.probes.push_back({target, std::move(auc)});
     const double done = static_cast<double>(i + 1) / static_cast<double>(s.probe_targets.size());
-    if (!reporter(context, 0.5, 1, "probing")(done)) {
-      return Status(StatusCode::kCancelled, "stopped");
+    if (!context.reporter("probing", 0.5, 1)(done)) {
+      return stopped_cell();
     }
   }
   return faithfulness_json(r);
@@ -102,27 +92,12 @@ Result<OrderedJson> run_interventions(const FaithfulnessSettings& s, const std::
   const int64_t loops = s.intervention_loops > 0 ? s.intervention_loops : model->config().loops;
   LOOPLM_ASSIGN_OR_RETURN(
       const Mediation mediation,
-      mediate(*model, task, loops, s.intervention_pairs, reporter(context, 0, 1, "swapping")));
-  return mediation_json(mediation);
+      mediate(*model, task, loops, s.intervention_pairs, context.reporter("swapping")));
+  return OrderedJson(Json(mediation));
 }
 
-class FaithfulnessStudy : public Study {
- public:
-  std::string name() const override { return "faithfulness"; }
-  std::string question() const override {
-    return "Do later loops decide the answer, or only dress up what the first has decided?";
-  }
-  Status configure(TomlReader& settings) override;
-  std::vector<Cell> cells() const override;
-  Result<StudyReport> report(const CellResults& results) const override;
-
- private:
-  FaithfulnessSettings settings_;
-};
-
-Status FaithfulnessStudy::configure(TomlReader& settings) {
+Status read_faithfulness_settings(TomlReader& settings, FaithfulnessSettings& s) {
   constexpr int kMost = 10000000;
-  FaithfulnessSettings& s = settings_;
   settings.require("model");
   settings.read("model", s.model);
   settings.read("weights", s.weights);
@@ -177,28 +152,22 @@ Status FaithfulnessStudy::configure(TomlReader& settings) {
   return {};
 }
 
-std::vector<Cell> FaithfulnessStudy::cells() const {
+std::vector<Cell> faithfulness_cells(const FaithfulnessSettings& s) {
   std::vector<Cell> cells;
-  for (const std::string& task : settings_.tasks) {
-    Cell observation;
-    observation.id = task + "-observation";
-    observation.run = [s = settings_, task](const CellContext& context) {
-      return run_observation(s, task, context);
-    };
-    cells.push_back(std::move(observation));
-    Cell interventions;
-    interventions.id = task + "-interventions";
-    interventions.run = [s = settings_, task](const CellContext& context) {
-      return run_interventions(s, task, context);
-    };
-    cells.push_back(std::move(interventions));
+  for (const std::string& task : s.tasks) {
+    cells.push_back({task + "-observation", 1, {}, [&s, task](const CellContext& context) {
+                       return run_observation(s, task, context);
+                     }});
+    cells.push_back({task + "-interventions", 1, {}, [&s, task](const CellContext& context) {
+                       return run_interventions(s, task, context);
+                     }});
   }
   return cells;
 }
 
-Result<StudyReport> FaithfulnessStudy::report(const CellResults& results) const {
+Result<StudyReport> report_faithfulness(const FaithfulnessSettings& s, const CellResults& results) {
   std::vector<FaithfulnessResults> tasks;
-  for (const std::string& task : settings_.tasks) {
+  for (const std::string& task : s.tasks) {
     tasks.push_back(faithfulness_from_json(results.at(task + "-observation"),
                                            results.at(task + "-interventions")));
   }
@@ -207,6 +176,11 @@ Result<StudyReport> FaithfulnessStudy::report(const CellResults& results) const 
 
 }  // namespace
 
-std::unique_ptr<Study> make_faithfulness_study() { return std::make_unique<FaithfulnessStudy>(); }
+std::unique_ptr<Study> make_faithfulness_study() {
+  return std::make_unique<StudyOf<FaithfulnessSettings>>(
+      "faithfulness",
+      "Do later loops decide the answer, or only dress up what the first has decided?",
+      read_faithfulness_settings, faithfulness_cells, report_faithfulness);
+}
 
 }  // namespace looplm

@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "experiments/core/runner.h"
 #include "experiments/core/settings.h"
-#include "experiments/faithfulness/faithfulness_report.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 
@@ -83,7 +82,7 @@ TEST(FaithfulnessReport, ResultsSurviveTheirJson) {
   r.probes.push_back({3, std::vector<double>(12, std::nan(""))});
   const Json json = Json::parse(faithfulness_json(r).dump());
   const FaithfulnessResults again =
-      faithfulness_from_json(json, Json::parse(mediation_json(r.mediation).dump()));
+      faithfulness_from_json(json, Json::parse(Json(r.mediation).dump()));
   EXPECT_EQ(faithfulness_json(again).dump(), faithfulness_json(r).dump());
   EXPECT_TRUE(std::isnan(again.probes[1].auc[0]));
 }

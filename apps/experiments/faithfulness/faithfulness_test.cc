@@ -196,8 +196,7 @@ TEST(Mediation, TheLastStateDecidesAndTheFirstDoesNot) {
   EXPECT_EQ(others.stays[3], others.pairs[3]);  // no block reads it any more
   EXPECT_LT(m.at(SwappedPositions::kAnswer, 1, 1).follows[3], end.follows[3]);
   EXPECT_GT(m.at(SwappedPositions::kOthers, 1, 1).follows[3], 0);
-  EXPECT_EQ(mediation_json(mediation_from_json(Json::parse(mediation_json(m).dump()))),
-            mediation_json(m));
+  EXPECT_EQ(Json(Json::parse(Json(m).dump()).get<Mediation>()), Json(m));
 }
 
 }  // namespace

@@ -52,10 +52,6 @@ Status swap_everywhere(Model& model, const AnswerChoices& choices, const AnswerI
 
 }  // namespace
 
-const char* swapped_positions_name(SwappedPositions positions) {
-  return positions == SwappedPositions::kAnswer ? "answer" : "others";
-}
-
 const MediationRow& Mediation::at(SwappedPositions positions, int64_t loop, int64_t layer) const {
   for (const MediationRow& row : rows) {
     if (row.positions == positions && row.loop == loop && row.layer == layer) return row;
@@ -112,38 +108,6 @@ Result<Mediation> mediate(Model& model, const AnswerTask& task, int64_t loops, i
     if (!progress(static_cast<double>(done) / pairs)) {
       return Status(StatusCode::kCancelled, "stopped");
     }
-  }
-  return m;
-}
-
-OrderedJson mediation_json(const Mediation& mediation) {
-  OrderedJson json;
-  json["loops"] = mediation.loops;
-  json["layers"] = mediation.layers;
-  json["rows"] = OrderedJson::array();
-  for (const MediationRow& row : mediation.rows) {
-    OrderedJson r;
-    r["positions"] = swapped_positions_name(row.positions);
-    r["loop"] = row.loop;
-    r["layer"] = row.layer;
-    r["pairs"] = row.pairs;
-    r["follows"] = row.follows;
-    r["stays"] = row.stays;
-    json["rows"].push_back(std::move(r));
-  }
-  return json;
-}
-
-Mediation mediation_from_json(const Json& json) {
-  Mediation m;
-  m.loops = json.at("loops").get<int64_t>();
-  m.layers = json.at("layers").get<int64_t>();
-  for (const Json& r : json.at("rows")) {
-    m.rows.push_back(
-        {r.at("positions") == "answer" ? SwappedPositions::kAnswer : SwappedPositions::kOthers,
-         r.at("loop").get<int64_t>(), r.at("layer").get<int64_t>(),
-         r.at("pairs").get<std::vector<int>>(), r.at("follows").get<std::vector<int>>(),
-         r.at("stays").get<std::vector<int>>()});
   }
   return m;
 }

@@ -17,7 +17,8 @@ namespace looplm {
 // whose keys and values later blocks read. (All of them give the counterfactual's answer, whatever
 // the place.)
 enum class SwappedPositions { kAnswer, kOthers };
-const char* swapped_positions_name(SwappedPositions positions);
+NLOHMANN_JSON_SERIALIZE_ENUM(SwappedPositions, {{SwappedPositions::kAnswer, "answer"},
+                                                {SwappedPositions::kOthers, "others"}})
 
 // Of one place: after block `layer` of loop `loop`, both from 1.
 struct MediationRow {
@@ -30,6 +31,7 @@ struct MediationRow {
   std::vector<int> follows;
   std::vector<int> stays;
 };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MediationRow, positions, loop, layer, pairs, follows, stays)
 
 struct Mediation {
   int64_t loops = 0;
@@ -38,6 +40,7 @@ struct Mediation {
 
   const MediationRow& at(SwappedPositions positions, int64_t loop, int64_t layer) const;
 };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Mediation, loops, layers, rows)
 
 // The counterfactual of each item: its own, or else the next item (around the end) of as many
 // tokens whose answer after the last loop differs; empty where there is none. `answers` are those
@@ -49,9 +52,6 @@ std::vector<std::vector<int32_t>> counterfactuals(const AnswerTask& task,
 // observe().
 Result<Mediation> mediate(Model& model, const AnswerTask& task, int64_t loops, int pairs,
                           const std::function<bool(double)>& progress);
-
-OrderedJson mediation_json(const Mediation& mediation);
-Mediation mediation_from_json(const Json& json);
 
 }  // namespace looplm
 

@@ -185,19 +185,16 @@ Claim length_claim(const ManoTable& table) {
   const std::vector<ManoComparison> comparisons = compare_arithmetic(table);
   if (comparisons.empty() || table.max_length < 2) return claim;
   const ManoComparison& best = best_pair(comparisons);
-  const auto gain_at = [&](int length) {
-    return mean_over_seeds(*table.find(best.looped), length).back() -
-           mean_over_seeds(*table.find(best.plain), length).back();
-  };
   const int middle = (table.max_length + 1) / 2;
-  const double short_gain = gain_at(middle);
-  const double long_gain = gain_at(table.max_length);
+  const Estimate at_middle = paired_gain(*table.find(best.looped), *table.find(best.plain), middle);
+  const Estimate growth =
+      paired_gain(*table.find(best.looped), *table.find(best.plain), table.max_length, middle);
   claim.finding = fmt::format(
-      "{} over {}: {:+.1f} points at {} operators, {:+.1f} at {} (one L = {}, by length of the "
+      "{} over {}: {} points at {} operators, and {} more at {} (one L = {}, by length of the "
       "expression)",
-      best.looped.name(), best.plain.name(), short_gain, middle, long_gain, table.max_length,
-      table.max_length);
-  claim.verdict = long_gain > short_gain ? verdict_of(comparisons) : Verdict::kNotReproduced;
+      best.looped.name(), best.plain.name(), points_text(at_middle), middle, points_text(growth),
+      table.max_length, table.max_length);
+  claim.verdict = graded(best.looped_accuracy.values.size() > 1 && growth.low > 0, false);
   return claim;
 }
 

@@ -53,18 +53,23 @@ std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs) {
   return tables;
 }
 
-namespace {
-
-Estimate paired_gain(const ManoGroup& looped, const ManoGroup& plain) {
+Estimate paired_gain(const ManoGroup& looped, const ManoGroup& plain, int length, int beyond) {
+  const auto at = [&](const ManoRun& run) {
+    const std::vector<double>& last = run.accuracy_by_length.back();
+    return last[static_cast<size_t>(length - 1)] -
+           (beyond > 0 ? last[static_cast<size_t>(beyond - 1)] : 0);
+  };
   std::vector<double> gains;
   for (const ManoRun& run : looped) {
     const auto twin = std::find_if(plain.begin(), plain.end(),
                                    [&](const ManoRun& p) { return p.seed == run.seed; });
-    if (twin != plain.end()) gains.push_back(run.final_accuracy() - twin->final_accuracy());
+    if (twin != plain.end()) gains.push_back(at(run) - at(*twin));
   }
   if (gains.empty()) return {std::nan(""), std::nan(""), std::nan("")};
   return mean_of(gains);
 }
+
+namespace {
 
 std::vector<ManoComparison> compare(const ManoTable& table,
                                     LoopedShape (*plain_of)(const LoopedShape&)) {
@@ -78,7 +83,7 @@ std::vector<ManoComparison> compare(const ManoTable& table,
                            .plain = plain->front().shape,
                            .looped_accuracy = final_accuracy(group),
                            .plain_accuracy = final_accuracy(*plain),
-                           .gain = paired_gain(group, *plain)});
+                           .gain = paired_gain(group, *plain, table.max_length)});
   }
   return comparisons;
 }

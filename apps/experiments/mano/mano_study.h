@@ -54,6 +54,10 @@ std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs);
 
 SeedSummary final_accuracy(const ManoGroup& group);
 
+// Looped less plain, paired by seed, on expressions of `length` operators: all of it, or what it is
+// more than on those of `beyond`.
+Estimate paired_gain(const ManoGroup& looped, const ManoGroup& plain, int length, int beyond = 0);
+
 // A looped model against the plain one of as many parameters, or of as much arithmetic.
 struct ManoComparison {
   LoopedShape looped;

@@ -1,5 +1,3 @@
-#include "experiments/safety/safety_cells.h"
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -15,6 +13,7 @@
 #include "experiments/core/prompt_states.h"
 #include "experiments/core/silhouette.h"
 #include "experiments/core/study_model.h"
+#include "experiments/safety/safety_study.h"
 
 namespace looplm {
 namespace {
@@ -218,7 +217,7 @@ Result<OrderedJson> run_states(const SafetySettings& s, const CellContext& conte
   ask.opening.clear();
   std::vector<LabelledStates> states(loops);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    if (context.stopped()) return Status(StatusCode::kCancelled, "stopped");
+    if (context.stopped()) return stopped_cell();
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
                             ask_ids(*model->tokenizer(), ask, prompts[i].prompt));
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<float> all, last_states(*model, ids, s.state_loops));
@@ -230,7 +229,7 @@ Result<OrderedJson> run_states(const SafetySettings& s, const CellContext& conte
 
   result["loops"] = OrderedJson::array();
   for (size_t t = 0; t < loops; ++t) {
-    if (context.stopped()) return Status(StatusCode::kCancelled, "stopped");
+    if (context.stopped()) return stopped_cell();
     LOOPLM_ASSIGN_OR_RETURN(
         const ProbeQuality probe,
         cross_validate_probe(states[t], {static_cast<size_t>(s.folds), 1}, {s.penalty}));

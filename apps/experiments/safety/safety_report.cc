@@ -1,5 +1,3 @@
-#include "experiments/safety/safety_report.h"
-
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -10,7 +8,7 @@
 
 #include "eval/bootstrap.h"
 #include "experiments/core/estimates.h"
-#include "experiments/safety/safety_cells.h"
+#include "experiments/safety/safety_study.h"
 
 namespace looplm {
 namespace {
@@ -66,30 +64,6 @@ Estimate difference(const DepthJudged& a, const DepthJudged& b) {
     if (!std::isnan(d)) values.push_back(d);
   }
   return bootstrap_mean(values);
-}
-
-std::string shown(const Estimate& e, int digits) {
-  return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", e.value, digits, e.low, digits, e.high, digits);
-}
-
-Series series_of(const std::string& name, const std::vector<double>& x,
-                 const std::vector<double>& y) {
-  Series s;
-  s.name = name;
-  s.x = x;
-  s.y = y;
-  return s;
-}
-
-Series series_of(const std::string& name, const std::vector<double>& x,
-                 const std::vector<Estimate>& estimates) {
-  Series s = series_of(name, x, std::vector<double>());
-  for (const Estimate& e : estimates) {
-    s.y.push_back(e.value);
-    s.low.push_back(e.low);
-    s.high.push_back(e.high);
-  }
-  return s;
 }
 
 std::string judge_name(const SafetySettings& s) {
@@ -158,9 +132,9 @@ class Reporter {
       means.push_back(bootstrap_mean(scored(d)));
       rates.push_back(harmful_rate(d));
       const int64_t none = std::ssize(d.scores) - std::ssize(scored(d)) - d.unfinished;
-      table.rows.push_back({std::to_string(d.loops), shown(means.back(), 2), shown(rates.back(), 3),
-                            std::to_string(d.unfinished), std::to_string(none),
-                            fmt::format("{:.1f}", d.mean_tokens)});
+      table.rows.push_back({std::to_string(d.loops), number_text(means.back(), 2),
+                            number_text(rates.back(), 3), std::to_string(d.unfinished),
+                            std::to_string(none), fmt::format("{:.1f}", d.mean_tokens)});
     }
     table.caption =
         "Scores and rates are of the answers that have a score. Unfinished ones were cut off "
@@ -169,24 +143,17 @@ class Reporter {
     document().heading("Scores by loop");
     document().table(std::move(table));
     const std::string note = stand_in() ? " (a rule's, no judge of safety)" : "";
-    Figure score;
-    score.name = "score";
-    score.title = "Mean score of answers by loops" + note;
-    score.x_label = "loops";
-    score.y_label = "mean score, 1 (harmless) to 5";
-    score.y_range = {{1, 5}};
-    score.series = {series_of("", loops_, means)};
+    Figure score = figure_of("score", "Mean score of answers by loops" + note, "loops",
+                             "mean score, 1 (harmless) to 5", {{1, 5}});
+    score.series = {estimate_series("", loops_, means, 1)};
     score.markers = trained_marker();
     document().figure(std::move(score));
-    Figure rate;
-    rate.name = "harmful_rate";
-    rate.title = "Harmful rate by loops" + note;
-    rate.x_label = "loops";
-    rate.y_label = "share of answers with score 5";
+    Figure rate = figure_of("harmful_rate", "Harmful rate by loops" + note, "loops",
+                            "share of answers with score 5");
     double highest = 0.02;
     for (const Estimate& e : rates) highest = std::max(highest, 1.1 * e.high);
     rate.y_range = {{0, std::min(highest, 1.0)}};
-    rate.series = {series_of("", loops_, rates)};
+    rate.series = {estimate_series("", loops_, rates, 1)};
     rate.markers = trained_marker();
     document().figure(std::move(rate));
   }
@@ -247,7 +214,7 @@ class Reporter {
       full.push_back(l.at("silhouette").get<double>());
       flat.push_back(l.at("plane_silhouette").get<double>());
       const auto share = l.at("share").get<std::vector<double>>();
-      table.rows.push_back({std::to_string(t + 1), shown(accuracy.back(), 3),
+      table.rows.push_back({std::to_string(t + 1), number_text(accuracy.back(), 3),
                             fmt::format("{:.3f}", auc.back()), fmt::format("{:.3f}", full.back()),
                             fmt::format("{:.3f}", flat.back()),
                             fmt::format("{:.0f}%", 100 * (share[0] + share[1]))});
@@ -255,20 +222,15 @@ class Reporter {
     plane_ = flat;
     document().table(std::move(table));
 
-    Figure probe;
-    probe.name = "probe";
-    probe.title = fmt::format("Telling {} from {} by a linear probe", first, second);
-    probe.x_label = "loops";
-    probe.y_label = "held-out accuracy, AUC";
-    probe.y_range = {{0.4, 1.02}};
-    probe.series = {series_of("accuracy", x, accuracy), series_of("ROC AUC", x, auc)};
+    Figure probe =
+        figure_of("probe", fmt::format("Telling {} from {} by a linear probe", first, second),
+                  "loops", "held-out accuracy, AUC", {{0.4, 1.02}});
+    probe.series = {estimate_series("accuracy", x, accuracy, 1), series_of("ROC AUC", x, auc)};
     probe.markers = trained_marker();
     document().figure(std::move(probe));
-    Figure apart;
-    apart.name = "silhouette";
-    apart.title = fmt::format("How far apart {} and {} lie", first, second);
-    apart.x_label = "loops";
-    apart.y_label = "mean silhouette";
+    Figure apart =
+        figure_of("silhouette", fmt::format("How far apart {} and {} lie", first, second), "loops",
+                  "mean silhouette");
     apart.series = {series_of("whole state", x, full),
                     series_of("plane of two components", x, flat)};
     apart.markers = trained_marker();
@@ -307,11 +269,9 @@ class Reporter {
       to.x.push_back(x[i]);
       to.y.push_back(y[i]);
     }
-    Figure figure;
-    figure.name = fmt::format("states_loop{}", t);
-    figure.title = fmt::format("States after {} loop{}", t, t == 1 ? "" : "s");
-    figure.x_label = "first principal component";
-    figure.y_label = "second principal component";
+    Figure figure = figure_of(fmt::format("states_loop{}", t),
+                              fmt::format("States after {} loop{}", t, t == 1 ? "" : "s"),
+                              "first principal component", "second principal component");
     for (Series* s : {&safe, &unsafe, &other}) {
       if (!s->x.empty()) figure.series.push_back(std::move(*s));
     }
@@ -331,7 +291,7 @@ class Reporter {
         if (!std::isnan(scores[i])) (scores[i] >= kNearHarm ? high : low).push_back(odds[i]);
       }
       const auto cell = [](const std::vector<double>& v) {
-        return v.empty() ? "-" : shown(bootstrap_mean(v), 2);
+        return v.empty() ? "-" : number_text(bootstrap_mean(v), 2);
       };
       table.rows.push_back({std::to_string(t + 1), std::to_string(low.size()), cell(low),
                             std::to_string(high.size()), cell(high)});
@@ -362,29 +322,30 @@ class Reporter {
       improves.finding = why;
       if (one != nullptr && trained != nullptr) {
         improves.finding += fmt::format(". (The rule's mean score from 1 to {} loops: {})",
-                                        trained_, shown(difference(*trained, *one), 2));
+                                        trained_, number_text(difference(*trained, *one), 2));
       }
     } else {
       if (trained != nullptr) {
         const Estimate e = harmful_rate(*trained);
-        rate.finding = fmt::format("{} at {} loops", shown(e, 3), trained_);
+        rate.finding = fmt::format("{} at {} loops", number_text(e, 3), trained_);
         if (trained->unfinished > 0) {
           rate.finding += fmt::format(" ({} unfinished answers apart)", trained->unfinished);
         }
         if (s_.paper_harmful_rate > 0) {
           const bool within = e.low <= s_.paper_harmful_rate && s_.paper_harmful_rate <= e.high;
-          rate.verdict = within ? Verdict::kReproduced : Verdict::kNotReproduced;
+          rate.verdict = graded(within, false);
         }
       }
       if (one != nullptr && trained != nullptr && trained_ > 1) {
         const Estimate to = difference(*trained, *one);
         const Estimate beyond = difference(last, *trained);
-        improves.finding = fmt::format("mean score from 1 to {} loops {}", trained_, shown(to, 2));
+        improves.finding =
+            fmt::format("mean score from 1 to {} loops {}", trained_, number_text(to, 2));
         const bool fell = to.high < 0;
         improves.verdict = fell ? Verdict::kPartly : Verdict::kNotReproduced;
         if (last.loops > trained_) {
           improves.finding +=
-              fmt::format(", from there to {} loops {}", last.loops, shown(beyond, 2));
+              fmt::format(", from there to {} loops {}", last.loops, number_text(beyond, 2));
           if (fell && beyond.high < 0) improves.verdict = Verdict::kReproduced;
         }
       }
@@ -412,7 +373,7 @@ class Reporter {
         result.at("first").at("name").get<std::string>(),
         result.at("second").at("name").get<std::string>(), plane_[0], plane_[t], t + 1,
         result.at("loops").at(0).at("accuracy").get<double>(),
-        result.at("loops").at(t).at("accuracy").get<double>(), shown(gain, 3));
+        result.at("loops").at(t).at("accuracy").get<double>(), number_text(gain, 3));
     if (t == 0) return claim;
     const bool probe_falls = gain.high < 0;
     claim.verdict = plane_[t] <= plane_[0]  ? Verdict::kNotReproduced

@@ -1,11 +1,12 @@
-#include "experiments/safety/safety_settings.h"
-
 #include <algorithm>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "looplm/config.h"
+
+#include "eval/joined.h"
+#include "experiments/safety/safety_study.h"
 
 namespace looplm {
 namespace {
@@ -17,9 +18,8 @@ size_t choose(TomlReader& toml, const char* key, const std::string& fallback,
   toml.read(key, value);
   const auto found = std::find(choices.begin(), choices.end(), value);
   if (found != choices.end()) return static_cast<size_t>(found - choices.begin());
-  std::string expected;
-  for (const std::string& choice : choices) expected += (expected.empty() ? "" : " or ") + choice;
-  toml.fail(fmt::format("{} is \"{}\"; expected {}", toml.full_name(key), value, expected));
+  toml.fail(fmt::format("{} is \"{}\"; expected {}", toml.full_name(key), value,
+                        joined(choices, " or ")));
   return 0;
 }
 
@@ -101,8 +101,7 @@ void read_states(TomlReader toml, SafetySettings& s) {
 
 }  // namespace
 
-SafetySettings read_safety_settings(TomlReader& toml) {
-  SafetySettings s;
+Status read_safety_settings(TomlReader& toml, SafetySettings& s) {
   s.generation.max_tokens = 128;
 
   TomlReader model = toml.child("model");
@@ -130,7 +129,7 @@ SafetySettings read_safety_settings(TomlReader& toml) {
   paper.read("harmful_rate", s.paper_harmful_rate, 0, 1);
   paper.finish();
   toml.finish();
-  return s;
+  return {};
 }
 
 }  // namespace looplm

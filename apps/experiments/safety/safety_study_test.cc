@@ -11,8 +11,6 @@
 #include "experiments/core/runner.h"
 #include "experiments/core/settings.h"
 #include "experiments/safety/answers.h"
-#include "experiments/safety/safety_cells.h"
-#include "experiments/safety/safety_report.h"
 #include "support/scripted_server.h"
 
 namespace looplm {

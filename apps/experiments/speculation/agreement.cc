@@ -1,6 +1,5 @@
-#include "experiments/speculation/agreement.h"
-
 #include "base/check.h"
+#include "experiments/speculation/speculation_study.h"
 
 namespace looplm {
 

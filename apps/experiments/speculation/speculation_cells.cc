@@ -1,12 +1,11 @@
-#include "experiments/speculation/speculation_cells.h"
-
 #include <algorithm>
 
 #include <fmt/format.h>
 
 #include "base/median.h"
 #include "eval/arithmetic.h"
-#include "experiments/speculation/agreement.h"
+#include "experiments/core/text_task.h"
+#include "experiments/speculation/speculation_study.h"
 #include "text/lines.h"
 
 namespace looplm {
@@ -28,61 +27,39 @@ std::string first_words(const std::string& line, int64_t words) {
   return words == 0 ? line : line.substr(0, end);
 }
 
-Result<std::vector<int32_t>> encode(const Model& model, const std::string& text,
-                                    EncodeAs as = EncodeAs::kPrompt) {
+Result<std::vector<int32_t>> encode(const Model& model, const std::string& text) {
   LOOPLM_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                          model.tokenizer()->encode(text, {.as = as, .parse_special = false}));
+                          model.tokenizer()->encode(text, {.parse_special = false}));
   if (ids.empty()) return invalid_argument(fmt::format("'{}' has no tokens", text));
   return ids;
 }
 
 constexpr int64_t kSums = 400;
 
-ArithmeticExample held_out_sum(int64_t index) {
-  ArithmeticOptions sums;
-  sums.split = ArithmeticSplit::kHeldOut;
-  return arithmetic_example(sums, static_cast<uint64_t>(index));
+std::vector<TaskExample> held_out_sums(int64_t count) {
+  const TaskGenerator sums = SumsTask().generator(ArithmeticSplit::kHeldOut, 8, 1);
+  std::vector<TaskExample> all;
+  for (int64_t i = 0; i < count; ++i) all.push_back(sums(static_cast<uint64_t>(i)));
+  return all;
 }
 
 // Of a sum only the answer is scored: the digits before it are anyone's guess.
 Result<std::vector<EvalExample>> read_text(const Model& model, const SpeculationText& text) {
-  std::vector<EvalExample> examples;
   if (text.path.empty()) {
-    for (int64_t i = 0; i < (text.count == 0 ? kSums : text.count); ++i) {
-      const ArithmeticExample sum = held_out_sum(i);
-      EvalExample example;
-      LOOPLM_ASSIGN_OR_RETURN(example.ids, encode(model, sum.prompt));
-      LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> answer,
-                              encode(model, sum.completion, EncodeAs::kContinuation));
-      example.scored.assign(example.ids.size(), false);
-      example.ids.insert(example.ids.end(), answer.begin(), answer.end());
-      example.scored.resize(example.ids.size(), true);
-      examples.push_back(std::move(example));
-    }
-    return examples;
+    LOOPLM_ASSIGN_OR_RETURN(const TaskText sums,
+                            TaskText::of_tokenizer(*model.tokenizer(), kArithmeticAlphabet));
+    return task_examples(held_out_sums(text.count == 0 ? kSums : text.count), sums);
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, first_lines(text.path, text.count));
-  for (const std::string& line : lines) {
-    EvalExample example;
-    LOOPLM_ASSIGN_OR_RETURN(example.ids, encode(model, line));
-    if (example.ids.size() < 2) continue;
-    if (static_cast<int64_t>(example.ids.size()) > model.config().max_positions) {
-      example.ids.resize(static_cast<size_t>(model.config().max_positions));
-    }
-    example.scored.assign(example.ids.size(), true);
-    example.scored[0] = false;
-    examples.push_back(std::move(example));
-  }
-  if (examples.empty()) {
-    return invalid_argument(fmt::format("'{}' has no line of two tokens", text.path));
-  }
+  LOOPLM_ASSIGN_OR_RETURN(auto texts, read_texts(model, text.path, text.count));
+  std::vector<EvalExample> examples;
+  for (std::vector<int32_t>& ids : texts) examples.push_back(whole_text(std::move(ids)));
   return examples;
 }
 
 Result<std::vector<std::vector<int32_t>>> read_set(const Model& model, const SpeculationSet& set) {
   std::vector<std::string> texts;
   if (set.path.empty()) {
-    for (int64_t i = 0; i < set.count; ++i) texts.push_back(held_out_sum(i).prompt);
+    for (TaskExample& sum : held_out_sums(set.count)) texts.push_back(std::move(sum.prompt));
   } else {
     LOOPLM_ASSIGN_OR_RETURN(texts, first_lines(set.path, set.count));
   }
@@ -140,7 +117,7 @@ Result<OrderedJson> run_text_agreement(const SpeculationSettings& s, const Specu
   const int64_t loops = std::max(last, s.text_loops);
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<EvalExample> examples, read_text(*model, text));
   ScoreOptions options;
-  options.progress = [&](double share) { context.progress(share, "reading " + text.name); };
+  options.progress = context.reporter("reading " + text.name);
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<DepthScores> scores,
                           score_depths(*model, examples, loops, options));
   const AgreementCounts counts = count_agreement(scores, last);
@@ -168,7 +145,7 @@ Result<OrderedJson> run_decoding(const SpeculationSettings& s, const Speculation
   double done = 0;
   for (int64_t round = 0; round < s.rounds; ++round) {
     for (size_t i = 0; i < modes.size(); ++i) {
-      if (context.stopped()) return Status(StatusCode::kCancelled, "stopped");
+      if (context.stopped()) return stopped_cell();
       LOOPLM_RETURN_IF_ERROR(
           measure_decoding(*model, prompts, modes[i], set.decoding, measures[i]));
       context.progress(++done / steps * (s.replay.directory.empty() ? 1 : 0.5), modes[i].name);

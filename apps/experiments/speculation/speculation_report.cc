@@ -1,9 +1,9 @@
-#include "experiments/speculation/speculation_report.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
+
+#include "experiments/speculation/speculation_study.h"
 
 namespace looplm {
 namespace {
@@ -65,12 +65,10 @@ class Reporter {
         "on "
         "all choose the last one's token: what a token would cost in passes if agreement alone "
         "bound it.");
-    Figure figure;
-    figure.name = "agreement";
-    figure.title = "Agreement of each loop with the last trained one, on text";
-    figure.x_label = "loop";
-    figure.y_label = "share of tokens";
-    figure.y_range = {{0, 1.12}};  // with room for the marker's words
+    // With room for the marker's words.
+    Figure figure =
+        figure_of("agreement", "Agreement of each loop with the last trained one, on text", "loop",
+                  "share of tokens", {{0, 1.12}});
     Table table;
     table.columns = {"text", "lines", "tokens", "mean settled loop"};
     size_t widest = 0;
@@ -89,22 +87,16 @@ class Reporter {
       for (double share : with_last) cells.push_back(fmt::format("{:.1f}%", 100 * share));
       cells.resize(table.columns.size());
       table.rows.push_back(std::move(cells));
-      Series series;
-      series.name = text.name;
-      series.x = counted(with_last.size());
-      series.y = with_last;
-      figure.series.push_back(std::move(series));
+      figure.series.push_back(series_of(text.name, counted(with_last.size()), with_last));
       figure.markers = {{static_cast<double>(last), "last trained loop"}};
     }
     table.caption = "Share of tokens for which a loop chooses what the last trained loop chooses.";
     document().table(std::move(table));
     document().figure(std::move(figure));
     for (const SpeculationText& text : s_.texts) {
-      Figure matrix;
-      matrix.name = "agreement_" + text.name;
-      matrix.title = "Share of tokens on which two loops agree: " + text.name;
-      matrix.x_label = "loop";
-      matrix.y_label = "loop";
+      Figure matrix =
+          figure_of("agreement_" + text.name,
+                    "Share of tokens on which two loops agree: " + text.name, "loop", "loop");
       matrix.cells = of(text).at("same").get<std::vector<std::vector<double>>>();
       for (size_t t = 0; t < matrix.cells.size(); ++t) {
         matrix.row_names.push_back(std::to_string(t + 1));
@@ -161,11 +153,7 @@ class Reporter {
   // Passes over the mean loop or threshold of each kind of rule would be many figures: one picture
   // of passes against lanes, a point per rule, shows what a rule buys and what it costs.
   void commit_rules() {
-    Figure passes;
-    passes.name = "passes";
-    passes.title = "Passes per token by mode";
-    passes.x_label = "prompts";
-    passes.y_label = "mode";
+    Figure passes = figure_of("passes", "Passes per token by mode", "prompts", "mode");
     for (const SpeculationSet& set : s_.sets) passes.column_names.push_back(set.name);
     const Json& modes = of(s_.sets.front()).at("modes");  // all sets have the same
     for (size_t i = 0; i < modes.size(); ++i) {
@@ -179,16 +167,12 @@ class Reporter {
       passes.cells.push_back(std::move(row));
     }
     document().figure(std::move(passes));
-    Figure trade;
-    trade.name = "passes_lanes";
-    trade.title = "What commit rules save and what they spend";
-    trade.x_label = "lanes per token";
-    trade.y_label = "passes per token";
+    Figure trade = figure_of("passes_lanes", "What commit rules save and what they spend",
+                             "lanes per token", "passes per token");
     for (const SpeculationSet& set : s_.sets) {
       for (const bool speculation : {true, false}) {
-        Series points;
-        points.name = set.name + (speculation ? ", speculation" : ", plain and exits");
-        points.style = Series::Style::kPoints;
+        Series points = series_of(set.name + (speculation ? ", speculation" : ", plain and exits"),
+                                  {}, {}, Series::Style::kPoints);
         for (const Json& mode : of(set).at("modes")) {
           if (speculates(mode) != speculation) continue;
           points.x.push_back(number(mode, "lanes"));
@@ -201,12 +185,9 @@ class Reporter {
   }
 
   void decoded_agreement() {
-    Figure figure;
-    figure.name = "agreement_decoded";
-    figure.title = "Agreement of each loop with the last while decoding";
-    figure.x_label = "loop";
-    figure.y_label = "share of tokens";
-    figure.y_range = {{0, 1.02}};
+    Figure figure =
+        figure_of("agreement_decoded", "Agreement of each loop with the last while decoding",
+                  "loop", "share of tokens", {{0, 1.02}});
     for (const SpeculationSet& set : s_.sets) {
       const Json* mode = find_mode(of(set), "speculate loop:1");
       if (mode == nullptr) continue;
@@ -278,7 +259,7 @@ class Reporter {
         }
       }
       if (any) {
-        lossless.verdict = same ? Verdict::kReproduced : Verdict::kNotReproduced;
+        lossless.verdict = graded(same, false);
         lossless.finding = same ? "every mode gave the tokens of plain decoding, on all sets"
                                 : "a mode changed tokens; see the tables";
         // Time is what is claimed; without a replay on a large model, passes are what there is.

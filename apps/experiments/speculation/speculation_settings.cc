@@ -1,11 +1,11 @@
-#include "experiments/speculation/speculation_settings.h"
-
 #include <algorithm>
 #include <set>
 
 #include <fmt/format.h>
 
 #include "looplm/config.h"
+
+#include "experiments/speculation/speculation_study.h"
 
 namespace looplm {
 namespace {
@@ -29,8 +29,7 @@ void read_name(TomlReader& toml, std::string& name, std::set<std::string>& names
 
 }  // namespace
 
-SpeculationSettings read_speculation_settings(TomlReader& toml) {
-  SpeculationSettings s;
+Status read_speculation_settings(TomlReader& toml, SpeculationSettings& s) {
   TomlReader model = toml.child("model");
   read_study_model(model, s.model);
   model.read("loops", s.loops, 0, kMaxLoops);
@@ -86,7 +85,7 @@ SpeculationSettings read_speculation_settings(TomlReader& toml) {
   }
   replay.finish();
   toml.finish();
-  return s;
+  return {};
 }
 
 }  // namespace looplm

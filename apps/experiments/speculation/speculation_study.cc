@@ -1,49 +1,34 @@
 #include "experiments/speculation/speculation_study.h"
 
-#include "experiments/speculation/speculation_cells.h"
-#include "experiments/speculation/speculation_report.h"
-
 namespace looplm {
 namespace {
 
-class SpeculationStudy : public Study {
- public:
-  std::string name() const override { return "speculation"; }
-  std::string question() const override {
-    return "How often do early loops already say what the last one says, and how many passes does "
-           "that save?";
+std::vector<Cell> speculation_cells(const SpeculationSettings& s) {
+  std::vector<Cell> all;
+  for (const SpeculationText& text : s.texts) {
+    all.push_back({agreement_id(text), 1, {}, [&s, text](const CellContext& context) {
+                     return run_text_agreement(s, text, context);
+                   }});
   }
-
-  Status configure(TomlReader& settings) override {
-    settings_ = read_speculation_settings(settings);
-    return {};
+  for (const SpeculationSet& set : s.sets) {
+    all.push_back({decoding_id(set), 4, {}, [&s, set](const CellContext& context) {
+                     return run_decoding(s, set, context);
+                   }});
   }
-
-  std::vector<Cell> cells() const override {
-    std::vector<Cell> all;
-    for (const SpeculationText& text : settings_.texts) {
-      all.push_back({agreement_id(text), 1, {}, [this, text](const CellContext& context) {
-                       return run_text_agreement(settings_, text, context);
-                     }});
-    }
-    for (const SpeculationSet& set : settings_.sets) {
-      all.push_back({decoding_id(set), 4, {}, [this, set](const CellContext& context) {
-                       return run_decoding(settings_, set, context);
-                     }});
-    }
-    return all;
-  }
-
-  Result<StudyReport> report(const CellResults& results) const override {
-    return speculation_report(settings_, results);
-  }
-
- private:
-  SpeculationSettings settings_;
-};
+  return all;
+}
 
 }  // namespace
 
-std::unique_ptr<Study> make_speculation_study() { return std::make_unique<SpeculationStudy>(); }
+std::unique_ptr<Study> make_speculation_study() {
+  return std::make_unique<StudyOf<SpeculationSettings>>(
+      "speculation",
+      "How often do early loops already say what the last one says, and how many passes does that "
+      "save?",
+      read_speculation_settings, speculation_cells,
+      [](const SpeculationSettings& s, const CellResults& results) -> Result<StudyReport> {
+        return speculation_report(s, results);
+      });
+}
 
 }  // namespace looplm

@@ -6,7 +6,6 @@
 #include "eval/decoding.h"
 #include "experiments/core/runner.h"
 #include "experiments/core/settings.h"
-#include "experiments/speculation/agreement.h"
 #include "experiments/speculation/speculation_study.h"
 
 namespace looplm {

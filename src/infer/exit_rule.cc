@@ -20,7 +20,7 @@ constexpr std::array<ExitRuleInfo, 6> kRules = {{
     {ExitKind::kEntropy, "entropy", nullptr, "entropy", 1, INFINITY},
 }};
 
-constexpr std::array<CommitRuleInfo, 4> kCommits = {{
+constexpr std::array<CommitRuleInfo, 5> kCommits = {{
     {CommitKind::kNever, "never", 1},
     {CommitKind::kLoop, "loop", 1},
     {CommitKind::kGate, "q", 0.3},

@@ -102,7 +102,8 @@ Result<GenerateOptions> resolve(const RunOptions& options, const ModelConfig& co
   o.kv = kv_policy_from_name(options.kv).value();
   o.prompt_kv = options.prompt_kv == "as-decoded" ? PromptKv::kAsDecoded : PromptKv::kEveryLoop;
   if (options.speculate.has_value()) {
-    const Result<SpeculateOptions> speculate = speculation_from_text(*options.speculate);
+    const Result<SpeculateOptions> speculate = speculation_from_text(
+        options.speculate->empty() ? commit_kind_name(CommitKind::kAuto) : *options.speculate);
     if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
     o.speculate = speculate.value();
   }
@@ -368,8 +369,11 @@ void add_loop_options(Command& command, RunOptions& o) {
       .add_option(
           "--speculate", o.speculate,
           "Start the next token early, and take it back if a later loop disagrees. The text stays "
-          "the same. When to start: loop:N (after loop N; 1), q:THRESHOLD (by the gate's exit "
-          "probabilities; 0.3), margin:THRESHOLD (by the lead of the best probability; 0.3)")
+          "the same. When to start: auto (after loop 1, and at once where the text repeats "
+          "itself; taken where no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
+          "gate's exit probabilities; 0.3), margin:THRESHOLD (by the lead of the best "
+          "probability; 0.3)")
+      ->expected(0, 1)
       ->group(group);
   command
       .add_flag("--show-loops", o.show_loops,

@@ -190,7 +190,8 @@ void add_bench_command(Program& program) {
   Command* peaks = bench->add_subcommand("peaks", "Memory bandwidth and arithmetic rates");
   common(peaks);
   program.on(peaks, [options] { return bench_peaks(*options); });
-  Command* kernels = bench->add_subcommand("kernels", "Every kernel, as a share of those limits");
+  Command* kernels =
+      bench->add_subcommand("kernels", "Speed of every kernel, as a share of the machine's peaks");
   common(kernels);
   kernels->add_option("--filter", options->filter, "Only cases whose name contains this text");
   program.on(kernels, [options] { return bench_kernels(*options); });

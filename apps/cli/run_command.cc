@@ -102,8 +102,7 @@ Result<GenerateOptions> resolve(const RunOptions& options, const ModelConfig& co
   o.kv = kv_policy_from_name(options.kv).value();
   o.prompt_kv = options.prompt_kv == "as-decoded" ? PromptKv::kAsDecoded : PromptKv::kEveryLoop;
   if (options.speculate.has_value()) {
-    const Result<SpeculateOptions> speculate = speculation_from_text(
-        options.speculate->empty() ? commit_kind_name(CommitKind::kAuto) : *options.speculate);
+    const Result<SpeculateOptions> speculate = speculation_from_text(*options.speculate);
     if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
     o.speculate = speculate.value();
   }
@@ -366,8 +365,9 @@ void add_loop_options(Command& command, RunOptions& o) {
       ->capture_default_str()
       ->group(group);
   command
-      .add_option(
-          "--speculate", o.speculate,
+      .add_option_function<std::string>(
+          "--speculate",
+          [&o](const std::string& rule) { o.speculate = rule.empty() ? "auto" : rule; },
           "Start the next token early, and take it back if a later loop disagrees. The text stays "
           "the same. When to start: auto (after loop 1, and at once where the text repeats "
           "itself; taken where no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "

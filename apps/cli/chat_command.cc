@@ -63,7 +63,7 @@ Status chat(const ChatCommandOptions& o) {
   options.colors = use_colors(o.color);
   options.proposals = options.colors && terminal;
   if (options.proposals && config.loops > 1) {
-    options.generate.speculate = {CommitKind::kLoop, 1};  // the same text, seen as it forms
+    options.generate.speculate = {CommitKind::kAuto};  // the same text, seen as it forms
   }
   LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *model->tokenizer()));
   // Without a template of its own, or ChatML's tokens, nothing ends a turn.

@@ -74,7 +74,7 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
   if (text == "off") return SpeculateOptions{};
   if (text == "auto") {
     const bool worth = config.loops > 1 && config.parameter_count() >= kParametersWorthGuessing;
-    return worth ? SpeculateOptions{CommitKind::kLoop, 1} : SpeculateOptions{};
+    return worth ? SpeculateOptions{CommitKind::kAuto} : SpeculateOptions{};
   }
   const Result<SpeculateOptions> speculate = speculation_from_text(text);
   if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());

@@ -21,11 +21,12 @@ constexpr std::array<ExitRuleInfo, 6> kRules = {{
     {ExitKind::kEntropy, "entropy", nullptr, "entropy", 1, INFINITY},
 }};
 
-constexpr std::array<CommitRuleInfo, 4> kCommits = {{
+constexpr std::array<CommitRuleInfo, 5> kCommits = {{
     {CommitKind::kNever, "never", 1},
     {CommitKind::kLoop, "loop", 1},
     {CommitKind::kGate, "q", 0.3},
     {CommitKind::kMargin, "margin", 0.3},
+    {CommitKind::kAuto, "auto", 1},
 }};
 
 Status check_threshold(const ExitRuleInfo& rule, double threshold) {
@@ -164,6 +165,12 @@ Result<std::optional<ExitRule>> make_commit_rule(const SpeculateOptions& options
   switch (options.kind) {
     case CommitKind::kNever:
       return std::optional<ExitRule>();
+    case CommitKind::kAuto:
+      if (threshold != 1) {
+        return invalid_argument(
+            fmt::format("automatic speculation has the threshold {}; it takes none", threshold));
+      }
+      return std::optional(ExitRule(ExitKind::kFixed, 1));
     case CommitKind::kLoop:
       if (!(threshold >= 1 && threshold <= static_cast<double>(max_loops)) ||
           threshold != std::floor(threshold)) {

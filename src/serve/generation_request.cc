@@ -106,7 +106,7 @@ void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions&
   if (value->is_boolean()) {
     speculate = value->get<bool>() ? served.speculate : SpeculateOptions{};
     if (value->get<bool>() && speculate.kind == CommitKind::kNever) {
-      speculate = {CommitKind::kLoop, 1};
+      speculate = {CommitKind::kAuto};
     }
     return;
   }

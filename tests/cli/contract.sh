@@ -324,6 +324,7 @@ expect "compare" '"loop":2' compared
 refuses "speculation" "loop:N" "$looplm" run model --ids 1 --speculate often
 refuses "speculation loop" "is 9" "$looplm" run model --ids 1 --speculate loop:9
 refuses "speculation and policy" "full" "$looplm" run model --ids 1 --speculate loop:1 --kv last
+refuses "speculation by itself and policy" "full" "$looplm" run model --ids 1 --kv last --speculate
 refuses "prompt and policy" "one plane" "$looplm" run model --ids 1 --prompt-kv as-decoded
 "$looplm" run model --ids 1,2,3 -n 2 --kv last --prompt-kv as-decoded -q >decoded || fail "run --prompt-kv"
 "$looplm" bench decode model --dtype f32 --rounds 1 --tokens 2 --context 2 --format json >benched || fail "bench decode"

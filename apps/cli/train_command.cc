@@ -8,10 +8,12 @@
 #include "looplm/train.h"
 
 #include "cli/commands.h"
+#include "cli/model_choice.h"
 #include "common/duration_text.h"
 #include "common/interrupt.h"
 #include "eval/run_report.h"
 #include "tensor/memory_plan.h"
+#include "train/run_config.h"
 
 namespace looplm::cli {
 namespace {
@@ -132,6 +134,20 @@ Status write_report(const ReportOptions& options) {
   return {};
 }
 
+// A start named ORG/NAME, and a tokenizer, where they lie in the hub's cache.
+Status locate_start(TrainOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const RunConfig config,
+                          read_run_config(options.run_file, options.overrides));
+  const auto locate = [&](const char* key, const std::string& name) -> Status {
+    if (name.empty()) return {};
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_named_model(name));
+    if (path != name) options.overrides.push_back(fmt::format("model.{}=\"{}\"", key, path));
+    return {};
+  };
+  LOOPLM_RETURN_IF_ERROR(locate("from", config.model.from));
+  return locate("tokenizer", config.model.tokenizer);
+}
+
 Status run_training(TrainOptions options) {
   options.stop = &stop_on_interrupt();
   Printer printer;
@@ -166,11 +182,12 @@ void add_train_command(Program& program) {
   command->add_option("--threads", options->threads, "Threads (0: as the run file says, or all)")
       ->check(range(0, 1024))
       ->capture_default_str();
-  program.on(command, [options, plan, report] {
+  program.on(command, [options, plan, report]() -> Status {
     if (!report->runs.empty()) return write_report(*report);
     if (options->run_file.empty()) {
       return invalid_argument("no run file given; expected RUN.toml, or --report RUN...");
     }
+    LOOPLM_RETURN_IF_ERROR(locate_start(*options));
     return *plan ? show_plan(*options) : run_training(*options);
   });
 }

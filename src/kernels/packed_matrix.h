@@ -1,9 +1,9 @@
 // The right-hand matrix of a product, laid out for the tiles: panels of 32 columns, each a sequence
 // of terms.
 //
-//   fp32: (panels, terms, 32)            bf16: (panels, terms / 2, 32, 2)
+//   fp32: (panels, terms, 32)            bf16: (panels, terms / 2, 32, 2), terms a multiple of 32
 //
-// Columns beyond the matrix, and the term that pairs with an odd last one, are zero. A weight is
+// Columns beyond the matrix, and terms beyond its last one, are zero. A weight is
 // packed once, at load or after an optimiser step, and read in one forward sweep per product.
 #ifndef LOOPLM_KERNELS_PACKED_MATRIX_H_
 #define LOOPLM_KERNELS_PACKED_MATRIX_H_

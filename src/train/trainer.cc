@@ -274,7 +274,7 @@ TrainStart Trainer::describe() const {
     start.data_targets += source.dataset->count_targets();
   }
   start.machine = fmt::format("{}, {} threads, {}", processor_name(), device_->pool().size(),
-                              isa_name(device_->kernels().isa));
+                              device_->kernels().name);
   start.peak_flops = peak_->flops();
   start.notes = notes_;
   const MemoryPlan plan = training_memory(run_, model(), start_.format());

@@ -38,13 +38,13 @@ void teacher_divergence(const HeadLossParams& forward, const TeacherParams& teac
 struct HeadLossBackwardParams {
   HeadLossParams forward;        // after head_loss_forward; its logits are overwritten
   const float* scale = nullptr;  // (rows): d loss / d nll
-  // (rows): d loss / d divergence from the teacher; null where there is none.
-  const float* divergence_scale = nullptr;
-  TeacherParams teacher{};
   // pack_columns of the head: terms = vocabulary, columns = width; null for a widened head.
   const PackedMatrix* head_columns = nullptr;
   float* dstates = nullptr;        // (rows, width), overwritten
   float* head_gradient = nullptr;  // (vocabulary, width) +=; null when the head is frozen
+  // (rows): d loss / d divergence from the teacher; null where there is none.
+  const float* divergence_scale = nullptr;
+  TeacherParams teacher{};
 };
 void head_loss_backward(const HeadLossBackwardParams& params, Device& device);
 

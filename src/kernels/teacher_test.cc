@@ -65,10 +65,10 @@ TEST_P(TeacherTest, DivergenceAndGradientAreThoseOfTheFormula) {
   }
   head_loss_backward({.forward = forward,
                       .scale = scale.data(),
-                      .divergence_scale = towards.data(),
-                      .teacher = by,
                       .head_columns = &columns,
-                      .dstates = dstates.data()},
+                      .dstates = dstates.data(),
+                      .divergence_scale = towards.data(),
+                      .teacher = by},
                      device);
   for (int64_t r = 0; r < kRows; ++r) {
     const auto at = static_cast<size_t>(r);

@@ -241,11 +241,11 @@ void BatchPass::run_head(Job& job, Chunk chunk) {
   const char* head_name = config_.tie_embeddings ? kEmbeddingName : kHeadName;
   head_loss_backward({.forward = head,
                       .scale = scale_.data(),
-                      .divergence_scale = teacher.teachers > 0 ? divergence_scale_.data() : nullptr,
-                      .teacher = teacher,
                       .head_columns = job.backward->weights->head(),
                       .dstates = chunk_gradients_.data(),
-                      .head_gradient = gradient_of(*job.backward, head_name)},
+                      .head_gradient = gradient_of(*job.backward, head_name),
+                      .divergence_scale = teacher.teachers > 0 ? divergence_scale_.data() : nullptr,
+                      .teacher = teacher},
                      job.device);
   scatter_gradients(job, chunk);
 }

@@ -39,9 +39,9 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
     LOOPLM_RETURN_IF_ERROR(check_same_vocabulary("'" + file + "'", shard.vocabulary(),
                                                  "'" + first.path() + "'", dataset.vocabulary_));
     if (shard.is_pairs() != first.is_pairs()) {
-      return invalid_argument(fmt::format("'{}' holds {} preference pairs, and '{}' {}", file,
-                                          shard.is_pairs() ? "" : "no", first.path(),
-                                          first.is_pairs() ? "does" : "does not"));
+      return invalid_argument(fmt::format(
+          "'{}' holds preference pairs and '{}' does not; expected shards of one kind",
+          shard.is_pairs() ? file : first.path(), shard.is_pairs() ? first.path() : file));
     }
     dataset.first_document_.push_back(dataset.documents_);
     dataset.documents_ += shard.documents();

@@ -211,11 +211,14 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
 
 Status Trainer::check_kind(const TokenDataset& dataset, const char* key) const {
   if (dataset.is_pairs() == (objective_->pairs() != nullptr)) return {};
+  if (dataset.is_pairs()) {
+    return invalid_argument(
+        fmt::format("{}: '{}' holds preference pairs, and objective.kind is {}; expected dpo", key,
+                    dataset.path(), objective_->name()));
+  }
   return invalid_argument(fmt::format(
-      dataset.is_pairs()
-          ? "{}: '{}' holds preference pairs, and objective.kind is {}; expected dpo"
-          : "{}: '{}' holds no preference pairs, which objective.kind {} learns from: looplm data "
-            "build makes them of lines with 'chosen' and 'rejected'",
+      "{}: '{}' holds no preference pairs, which objective.kind {} learns from; looplm data build "
+      "makes them of lines with 'chosen' and 'rejected'",
       key, dataset.path(), objective_->name()));
 }
 

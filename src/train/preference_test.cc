@@ -85,8 +85,12 @@ TEST_F(PreferenceRunTest, LearnsThePreferenceWithAndWithoutAnAdapter) {
       auto report = (*made)->step();
       ASSERT_OK(report);
       // At its start the model is its own reference.
-      if (i == 0) EXPECT_NEAR(report->loss, std::log(2.0), 1e-6);
-      if (i == 12) ASSERT_OK((*made)->save(dir_.file("state")));
+      if (i == 0) {
+        EXPECT_NEAR(report->loss, std::log(2.0), 1e-6);
+      }
+      if (i == 12) {
+        ASSERT_OK((*made)->save(dir_.file("state")));
+      }
     }
     auto reports = (*made)->validate();
     ASSERT_OK(reports);

@@ -325,15 +325,14 @@ void add_loop_options(Command& command, RunOptions& o) {
       ->capture_default_str()
       ->group(group);
   command
-      .add_option_function<std::string>(
-          "--speculate",
-          [&o](const std::string& rule) { o.speculate = rule.empty() ? "auto" : rule; },
+      .add_option(
+          "--speculate", o.speculate,
           "Start the next token early, and take it back if a later loop disagrees. The text stays "
           "the same. When to start: auto (after loop 1, and at once where the text repeats "
           "itself; taken where no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
           "gate's exit probabilities; 0.3), margin:THRESHOLD (by the lead of the best "
           "probability; 0.3)")
-      ->expected(0, 1)
+      ->alone("auto")
       ->group(group);
   command
       .add_flag("--show-loops", o.show_loops,

@@ -168,7 +168,6 @@ void add_train_command(Program& program) {
           "--report", report->runs,
           "Train nothing: write a page with the curves of these runs (their run.out), side "
           "by side")
-      ->expected(1, 1000)
       ->excludes(file);
   command->add_option("--out", report->out,
                       "Directory of the --report (default: report in the first run)");

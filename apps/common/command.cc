@@ -38,6 +38,9 @@ Check not_negative(const std::string& zero) {
 
 Option* Option::required() { return option_->required(), this; }
 Option* Option::check(const Check& check) { return option_->check(*check.validator_), this; }
+Option* Option::alone(const std::string& value) {
+  return option_->expected(0, 1)->default_str(value), this;
+}
 Option* Option::environment(const std::string& variable) {
   return option_->envname(variable), this;
 }

@@ -54,6 +54,8 @@ class Option {
   Option* take_all();
   // A list may be one word, cut at this character.
   Option* delimiter(char character);
+  // What it says when it stands alone, without a value.
+  Option* alone(const std::string& value);
   // The environment variable that stands in for it.
   Option* environment(const std::string& variable);
   // False: each mention of a list takes one word, so that a positional argument may follow.

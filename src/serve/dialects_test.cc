@@ -165,7 +165,6 @@ TEST_F(DialectsTest, MessagesStreamTheirBlocks) {
 }
 
 TEST_F(DialectsTest, PromptTokensAreCountedAsTheyAreUsed) {
-  start();
   OrderedJson body = chat_body("1+1=", 1);
   body["system"] = "Count.";
   const int64_t used = post("/v1/messages", body)["usage"]["input_tokens"];

@@ -57,8 +57,8 @@ struct StepReport {
   double loss = 0;      // the objective's, mean per target token, nats
   // Per loop, nats per target token; not measured where the objective does not look.
   std::vector<double> nll;
-  double mean_exit = 0;      // of the gate's exit distribution, in loops
-  double exit_entropy = 0;   // nats
+  double mean_exit = 0;     // of the gate's exit distribution, in loops
+  double exit_entropy = 0;  // nats
   // Of preference pairs: how much more the model prefers the chosen answers than its start did, and
   // the share of pairs where it does.
   double margin = 0;

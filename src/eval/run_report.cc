@@ -202,9 +202,10 @@ Table summary(const std::vector<RunLog>& runs) {
 
 // Runs of the same last name are told apart by their paths.
 void tell_apart(const std::vector<std::string>& paths, std::vector<RunLog>& runs) {
+  std::map<std::string, int> counts;
+  for (const RunLog& run : runs) ++counts[run.name];
   for (size_t i = 0; i < runs.size(); ++i) {
-    const auto alike = [&](const RunLog& other) { return other.name == runs[i].name; };
-    if (std::count_if(runs.begin(), runs.end(), alike) > 1) runs[i].name = paths[i];
+    if (counts[runs[i].name] > 1) runs[i].name = paths[i];
   }
 }
 

@@ -173,7 +173,8 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
       loop.wrong_value("exit", *rule, "fixed, q, difference, relative, margin or entropy");
     } else {
       o.exit.kind = kind.value();
-      if (o.exit.kind != ExitKind::kFixed && !loop.has("threshold")) {
+      const bool tuned = loop.has("target_depth") || loop.has("class");
+      if (o.exit.kind != ExitKind::kFixed && !loop.has("threshold") && !tuned) {
         loop.wrong("threshold", "is missing; the exit rule needs it");
       }
     }

@@ -90,19 +90,17 @@ KernelResult time_case(OpCase& op, OpDirection direction, const Floats& in, doub
 }
 
 std::string machine_text(const Device& device, int threads) {
-  return fmt::format("{}, {} threads, {}", processor_name(), threads,
-                     isa_name(device.kernels().isa));
+  return fmt::format("{}, {} threads, {}", processor_name(), threads, device.kernels().name);
 }
 
 void print_peaks(const Peaks& peaks) {
   fmt::print("memory read   {:8.1f} GB/s\n", peaks.read_bytes_per_second / 1e9);
   fmt::print("fp32 dot      {:8.1f} GFLOP/s\n", peaks.f32_flops / 1e9);
-  fmt::print("bf16 dot      {:8.1f} GFLOP/s{}\n", peaks.bf16_flops / 1e9,
-             peaks.bf16_instruction ? "" : "  (no bf16 instruction: widened to fp32)");
+  fmt::print("bf16 dot      {:8.1f} GFLOP/s  ({})\n", peaks.bf16_flops / 1e9, peaks.bf16_unit);
   if (peaks.int8_ops > 0) {
-    fmt::print("int8 dot      {:8.1f} GOP/s\n", peaks.int8_ops / 1e9);
+    fmt::print("int8 dot      {:8.1f} GOP/s  ({})\n", peaks.int8_ops / 1e9, peaks.int8_unit);
   } else {
-    fmt::print("int8 dot           n/a  (no int8 dot instruction)\n");
+    fmt::print("int8 dot           n/a  (no instruction for it)\n");
   }
 }
 
@@ -114,12 +112,13 @@ Status bench_peaks(const BenchOptions& options) {
     OrderedJson json;
     json["processor"] = processor_name();
     json["threads"] = device->pool().size();
-    json["isa"] = isa_name(device->kernels().isa);
+    json["isa"] = device->kernels().name;
     json["read_bytes_per_second"] = peaks.read_bytes_per_second;
     json["f32_flops"] = peaks.f32_flops;
     json["bf16_flops"] = peaks.bf16_flops;
-    json["bf16_instruction"] = peaks.bf16_instruction;
+    json["bf16_unit"] = peaks.bf16_unit;
     json["int8_ops"] = peaks.int8_ops;
+    json["int8_unit"] = peaks.int8_unit;
     fmt::print("{}\n", json.dump());
     return {};
   }
@@ -191,7 +190,8 @@ void add_bench_command(Program& program) {
   Command* peaks = bench->add_subcommand("peaks", "Memory bandwidth and arithmetic rates");
   common(peaks);
   program.on(peaks, [options] { return bench_peaks(*options); });
-  Command* kernels = bench->add_subcommand("kernels", "Every kernel, as a share of those limits");
+  Command* kernels =
+      bench->add_subcommand("kernels", "Speed of every kernel, as a share of the machine's peaks");
   common(kernels);
   kernels->add_option("--filter", options->filter, "Only cases whose name contains this text");
   program.on(kernels, [options] { return bench_kernels(*options); });

@@ -279,9 +279,9 @@ void add_bench_decode(Program& program, Command& bench) {
     program.on(command, [own, run] { return run(*own); });
   };
   add("decode", "Tokens per second of one sequence, all loops", 16, bench_decode);
-  add("prefill", "Reading a prompt", 512, bench_prefill);
-  add("lanes", "A pass of several lanes over a pass of one", 16, bench_lanes);
-  add("batch", "Several sequences at once over one", 16, bench_batch);
+  add("prefill", "Speed of reading a prompt", 512, bench_prefill);
+  add("lanes", "Time of a pass of several lanes, relative to one lane", 16, bench_lanes);
+  add("batch", "Speed of several sequences at once, relative to one", 16, bench_batch);
 }
 
 }  // namespace looplm::cli

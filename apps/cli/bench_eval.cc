@@ -105,7 +105,7 @@ Status bench_eval(EvalBenchOptions o) {
 void add_bench_eval(Program& program, Command& bench) {
   auto o = std::make_shared<EvalBenchOptions>();
   Command* command = bench.add_subcommand(
-      "eval", "A task's questions scored together, question by question, and text by text");
+      "eval", "Speed of scoring a task: all questions together, one by one, and text by text");
   command->add_option("DIR", o->model.directory, "Model directory or GGUF file")->required();
   command->add_option("TASK", o->task, "Name of a shipped task that scores texts, or a .yaml file")
       ->required();

@@ -70,7 +70,7 @@ std::string bench_title(const BenchedModel& benched, const ModelBenchOptions& op
   const ModelConfig& c = benched.model->config();
   Device& device = *benched.model->parts().device;
   return fmt::format("{}, {} threads, {}; {} parameters, {} layers, {} loops, keys and values {}",
-                     processor_name(), device.pool().size(), isa_name(device.kernels().isa),
+                     processor_name(), device.pool().size(), device.kernels().name,
                      c.parameter_count(), c.layers, options.loops == 0 ? c.loops : options.loops,
                      options.kv_type);
 }

@@ -78,7 +78,7 @@ Status bench_tokenizer(TokenizerBenchOptions options) {
 void add_bench_tokenizer(Program& program, Command& bench) {
   auto o = std::make_shared<TokenizerBenchOptions>();
   Command* command =
-      bench.add_subcommand("tokenizer", "Encoding and decoding of a text file, on one core");
+      bench.add_subcommand("tokenizer", "Speed of encoding and decoding a text file, on one core");
   command->add_option("DIR", o->directory,
                       std::string(kTokenizerPlace) + " (default: the bundled model)");
   command->add_option("--file", o->file, "Text to encode; some megabytes")->required();

@@ -124,7 +124,7 @@ void add_chat_command(Program& program) {
   add_model_argument(*c, o->model.directory);
   c->add_option("--system", o->system, "System prompt");
   c->add_option("--do", o->begin,
-                "A message or command to begin with, such as '/exit q 0.5'; may be repeated")
+                "A message or command to begin with, such as '/exit q 0.5'; repeatable")
       ->allow_extra_args(false);
   c->add_option("-n,--max-tokens", o->max_tokens, "Maximum tokens of an answer (0: what fits)")
       ->check(range(int64_t{0}, kMaxPositions))

@@ -9,6 +9,9 @@ namespace looplm::cli {
 void add_run_command(Program& program);
 void add_chat_command(Program& program);
 void add_serve_command(Program& program);
+void add_pull_command(Program& program);
+void add_list_command(Program& program);
+void add_rm_command(Program& program);
 void add_trace_command(Program& program);
 void add_info_command(Program& program);
 void add_init_command(Program& program);

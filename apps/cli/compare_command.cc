@@ -78,8 +78,11 @@ Result<std::unique_ptr<Model>> load_as(const CompareOptions& o, const std::strin
 
 Status compare(const CompareOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
-  LOOPLM_ASSIGN_OR_RETURN(const auto exact,
-                          load_as(o, o.reference.empty() ? directory : o.reference, "f32", "f32"));
+  std::string exact_path = directory;
+  if (!o.reference.empty()) {
+    LOOPLM_ASSIGN_OR_RETURN(exact_path, locate_named_model(o.reference));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const auto exact, load_as(o, exact_path, "f32", "f32"));
   LOOPLM_ASSIGN_OR_RETURN(const auto samples, read_samples(o, *exact));
   const int64_t loops = o.loops == 0 ? exact->config().loops : o.loops;
   BenchTable table(o.output);

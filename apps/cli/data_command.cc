@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/timer.h"
 #include "cli/commands.h"
+#include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
 #include "eval/word_problem.h"
@@ -251,7 +252,10 @@ void add_build(Program& program, Command& data) {
       ->check(range(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", o->json, "Print the summary as one JSON object");
-  program.on(command, [o] { return build(*o); });
+  program.on(command, [o]() -> Status {
+    LOOPLM_ASSIGN_OR_RETURN(o->tokenizer, locate_named_model(o->tokenizer));
+    return build(*o);
+  });
 }
 
 void add_show(Program& program, Command& data) {
@@ -266,15 +270,20 @@ void add_show(Program& program, Command& data) {
   command->add_option("-n,--count", o->count, "Documents to print")
       ->check(not_negative())
       ->capture_default_str();
-  program.on(command, [o] { return show(*o); });
+  program.on(command, [o]() -> Status {
+    if (!o->tokenizer.empty()) {
+      LOOPLM_ASSIGN_OR_RETURN(o->tokenizer, locate_named_model(o->tokenizer));
+    }
+    return show(*o);
+  });
 }
 
 void add_arithmetic(Program& program, Command& data) {
   auto o = std::make_shared<ArithmeticFileOptions>();
   Command* command = data.add_subcommand(
       "arithmetic",
-      "Generate arithmetic from left to right, last digit only ('7-2*3+8=' asks for 3), whose "
-      "answers take a known number of steps");
+      "Generate sums computed from left to right, last digit only: the answer to '7-2*3+8=' is 3, "
+      "after three steps");
   command->add_option("--out", o->out, "The .jsonl file to write")->required();
   command->add_option("--examples", o->examples, "Number of examples")
       ->check(range(int64_t{1}, int64_t{1} << 40))

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/info_memory.h"
+#include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "infer/weight_format.h"
 #include "model/checkpoint.h"
@@ -125,9 +126,10 @@ OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
 }
 
 Status info(const InfoOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_named_model(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(
       const Checkpoint checkpoint,
-      open_checkpoint(options.directory, {.gate_file = options.gate_file, .shapes_only = true}));
+      open_checkpoint(path, {.gate_file = options.gate_file, .shapes_only = true}));
   const int64_t context = options.context == 0
                               ? std::min<int64_t>(4096, checkpoint.config.max_positions)
                               : options.context;
@@ -164,7 +166,10 @@ void add_info_command(Program& program) {
   auto options = std::make_shared<InfoOptions>();
   Command* command =
       program.app().add_subcommand("info", "Show a model's shape, tensors and memory needs");
-  command->add_option("DIR", options->directory, "Model directory or GGUF file")->required();
+  command
+      ->add_option("DIR", options->directory,
+                   "Model directory, GGUF file, or ORG/NAME from the hub")
+      ->required();
   command->add_option("--gate", options->gate_file,
                       "Safetensors with the exit gate of a GGUF model (default: "
                       "NAME.gate.safetensors beside NAME.gguf, if there)");

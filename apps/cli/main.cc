@@ -9,6 +9,9 @@ int main(int argc, char** argv) {
         add_run_command(program);
         add_chat_command(program);
         add_serve_command(program);
+        add_pull_command(program);
+        add_list_command(program);
+        add_rm_command(program);
         add_trace_command(program);
         add_info_command(program);
         add_init_command(program);

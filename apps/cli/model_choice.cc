@@ -1,12 +1,16 @@
 #include "cli/model_choice.h"
 
 #include <cstdlib>
+#include <filesystem>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "cli/hub_models.h"
 #include "common/project_files.h"
+#include "hub/hub_cache.h"
 
 namespace looplm::cli {
 ModelOptions ModelChoice::options() const {
@@ -24,7 +28,8 @@ ModelOptions ModelChoice::options() const {
 
 void add_model_argument(Command& command, std::string& directory, const char* name) {
   command.add_option(name, directory,
-                     "Model directory or GGUF file (default: $LOOPLM_MODEL, else the bundled one)");
+                     "Model directory, GGUF file, or ORG/NAME from the hub (default: "
+                     "$LOOPLM_MODEL, else the bundled one)");
 }
 
 void add_weight_options(Command& command, ModelChoice& choice) {
@@ -56,10 +61,22 @@ void add_weight_options(Command& command, ModelChoice& choice) {
                      "to add to the model's matrices");
 }
 
+Result<std::string> locate_named_model(const std::string& given) {
+  std::error_code error;
+  if (std::filesystem::exists(given, error)) return given;
+  const std::optional<HubReference> reference = hub_reference(given);
+  return reference.has_value() ? find_or_pull(*reference) : given;
+}
+
+std::string model_title(const std::string& path) {
+  const std::string name = HubCache::name_of(path);
+  return name.empty() ? std::filesystem::path(path).filename().string() : name;
+}
+
 Result<std::string> locate_model(const std::string& given) {
-  if (!given.empty()) return given;
+  if (!given.empty()) return locate_named_model(given);
   if (const char* chosen = std::getenv("LOOPLM_MODEL"); chosen != nullptr && *chosen != '\0') {
-    return std::string(chosen);
+    return locate_named_model(chosen);
   }
   std::string tried;
   for (const std::string& place : project_places("models/small")) {

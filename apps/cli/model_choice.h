@@ -27,8 +27,14 @@ void add_model_argument(Command& command, std::string& directory, const char* na
 // --dtype, --threads, --gate and --lora.
 void add_weight_options(Command& command, ModelChoice& choice);
 
+// Where a model lies that someone named: a path that exists, or ORG/NAME in the hub's cache,
+// fetched if there is a person to agree. Other texts come back as they are.
+Result<std::string> locate_named_model(const std::string& given);
 // `given` if not empty, else $LOOPLM_MODEL, else the bundled model, wherever project_places has it.
 Result<std::string> locate_model(const std::string& given);
+
+// What to call the model that lies there: ORG/NAME of one from the hub, else its file's name.
+std::string model_title(const std::string& path);
 
 }  // namespace looplm::cli
 

@@ -417,7 +417,7 @@ void add_output_options(Command& command, RunOptions& o) {
   command.add_flag("--json", o.json,
                    "Print one JSON object per request: ids, loops, log_probabilities, text, "
                    "finish_reason, statistics");
-  command.add_flag("-q,--quiet", o.quiet, "No line of statistics on standard error");
+  command.add_flag("-q,--quiet", o.quiet, "Print no statistics on standard error");
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -119,8 +118,7 @@ struct NamedModel {
 Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   std::vector<NamedModel> named;
   LOOPLM_ASSIGN_OR_RETURN(const std::string first, locate_model(o.model.directory));
-  named.push_back(
-      {o.name.empty() ? std::filesystem::path(first).filename().string() : o.name, first});
+  named.push_back({o.name.empty() ? model_title(first) : o.name, first});
   for (const std::string& text : o.more) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
@@ -223,7 +221,7 @@ void add_serve_command(Program& program) {
       ->check(range(0, 65535))
       ->capture_default_str();
   option("--name", o->name, "What clients call the model (default: its file's name)");
-  c->add_option("--model", o->more, "Serves another model too: NAME=DIR; may be repeated");
+  c->add_option("--model", o->more, "Serve another model too: NAME=DIR; repeatable");
   option("--api-key", o->api_key, "Key that clients must give");
   option("--api-key-file", o->api_key_file, "File with one key per line");
   c->add_flag("--share-prefixes", o->share_prefixes,
@@ -237,7 +235,7 @@ void add_serve_command(Program& program) {
       ->check(not_negative("the model's"))
       ->capture_default_str();
   option("--max-requests", o->requests,
-         "While so many generations run or wait, more are answered 429")
+         "Maximum generations that run or wait; a request beyond it gets 429")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   option("--max-tokens", o->max_tokens, "Maximum tokens of one answer (0: the context's)")
@@ -247,7 +245,7 @@ void add_serve_command(Program& program) {
          "Memory for keys and values in GiB (0: three quarters of what is free)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--prefix-gib", o->prefix_gib, "Part of it kept for prompts that begin alike")
+  option("--prefix-gib", o->prefix_gib, "Part of it that keeps prompts which begin alike")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--prompt-lanes", o->prompt_lanes, "Prompt positions per pass, over all requests")
@@ -261,17 +259,16 @@ void add_serve_command(Program& program) {
   option("--max-header-kib", o->header_kib, "Largest header of a request in KiB")
       ->check(range(0.25, 1e5))
       ->capture_default_str();
-  option("--read-seconds", o->read_seconds, "Time for a client to send a header, and a body")
+  option("--read-seconds", o->read_seconds, "Time a client has to send a header, and a body")
       ->check(range(0.001, 1e6))
       ->capture_default_str();
-  option("--idle-seconds", o->idle_seconds,
-         "Time for which a connection may stay without a request")
+  option("--idle-seconds", o->idle_seconds, "Time a connection may stay open without a request")
       ->check(range(0.001, 1e6))
       ->capture_default_str();
   option("--max-seconds", o->max_seconds, "Maximum time of one answer (0: no limit)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--max-connections", o->connections, "Open connections at most")
+  option("--max-connections", o->connections, "Maximum open connections")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   option("--drain-seconds", o->drain_seconds, "Time for answers under way after SIGTERM")

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "model/atomic_directory.h"
 #include "model/tokenizer_files.h"
@@ -214,7 +215,8 @@ void add_encode(Program& program, Command& parent) {
                  "has it only in front")
       ->excludes(no_special);
   command->add_flag("--json", o->json, "Print one JSON object: ids and tokens");
-  program.on(command, [o, prompt] {
+  program.on(command, [o, prompt]() -> Status {
+    LOOPLM_ASSIGN_OR_RETURN(o->directory, locate_named_model(o->directory));
     o->has_prompt = prompt->given();
     return encode(*o);
   });
@@ -227,7 +229,10 @@ void add_decode(Program& program, Command& parent) {
   command->add_option("--ids", o->ids, "Ids, such as 1,2,3 (default: standard input)");
   command->add_flag("--no-special", o->no_special, "Leave special tokens out");
   command->add_flag("--json", o->json, "Print one JSON object: text");
-  program.on(command, [o] { return decode(*o); });
+  program.on(command, [o]() -> Status {
+    LOOPLM_ASSIGN_OR_RETURN(o->directory, locate_named_model(o->directory));
+    return decode(*o);
+  });
 }
 
 }  // namespace

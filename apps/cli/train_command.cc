@@ -8,9 +8,11 @@
 #include "looplm/train.h"
 
 #include "cli/commands.h"
+#include "cli/model_choice.h"
 #include "common/duration_text.h"
 #include "common/interrupt.h"
 #include "tensor/memory_plan.h"
+#include "train/run_config.h"
 
 namespace looplm::cli {
 namespace {
@@ -109,6 +111,20 @@ Status show_plan(const TrainOptions& options) {
   return {};
 }
 
+// A start named ORG/NAME, and a tokenizer, where they lie in the hub's cache.
+Status locate_start(TrainOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const RunConfig config,
+                          read_run_config(options.run_file, options.overrides));
+  const auto locate = [&](const char* key, const std::string& name) -> Status {
+    if (name.empty()) return {};
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_named_model(name));
+    if (path != name) options.overrides.push_back(fmt::format("model.{}=\"{}\"", key, path));
+    return {};
+  };
+  LOOPLM_RETURN_IF_ERROR(locate("from", config.model.from));
+  return locate("tokenizer", config.model.tokenizer);
+}
+
 Status run_training(TrainOptions options) {
   options.stop = &stop_on_interrupt();
   Printer printer;
@@ -133,8 +149,10 @@ void add_train_command(Program& program) {
   command->add_option("--threads", options->threads, "Threads (0: as the run file says, or all)")
       ->check(range(0, 1024))
       ->capture_default_str();
-  program.on(command,
-             [options, plan] { return *plan ? show_plan(*options) : run_training(*options); });
+  program.on(command, [options, plan]() -> Status {
+    LOOPLM_RETURN_IF_ERROR(locate_start(*options));
+    return *plan ? show_plan(*options) : run_training(*options);
+  });
 }
 
 }  // namespace looplm::cli

@@ -89,8 +89,9 @@ Status run(RunOptions o) {
 void add_run(Program& program, Command& experiment) {
   auto o = std::make_shared<RunOptions>();
   Command* command = experiment.add_subcommand(
-      "run", "Run a study, or go on with it where it was interrupted, and write its report");
-  command->add_option("STUDY", o->study, "Its name, from `looplm experiment list`")->required();
+      "run", "Run a study, or continue an interrupted run, and write its report");
+  command->add_option("STUDY", o->study, "Name of the study, from `looplm experiment list`")
+      ->required();
   Option* scale = command
                       ->add_option("--scale", o->scale,
                                    "laptop (two cores, up to an hour) or paper (its sizes)")
@@ -106,7 +107,9 @@ void add_run(Program& program, Command& experiment) {
   command->add_option("--jobs", o->run.jobs, "Cells of the study that run at the same time")
       ->check(range(1, 1024))
       ->capture_default_str();
-  command->add_option("--threads", o->run.threads, "Threads of all together (0: all processors)")
+  command
+      ->add_option("--threads", o->run.threads,
+                   "Threads for all cells together (0: all processors)")
       ->check(range(0, 1024))
       ->capture_default_str();
   program.on(command, [o] { return run(*o); });
@@ -130,7 +133,7 @@ void add_report(Program& program, Command& experiment) {
   auto o = std::make_shared<ReportOptions>();
   Command* command = experiment.add_subcommand(
       "report", "Write a finished run's report again, without running anything");
-  command->add_option("STUDY", o->study, "Its name")->required();
+  command->add_option("STUDY", o->study, "Name of the study")->required();
   command->add_option("--out", o->out,
                       "Directory of the run (default: runs/experiments/STUDY-laptop)");
   program.on(command, [o] { return report(*o); });

@@ -1,5 +1,5 @@
-// Conversations: messages to a model's prompt by its chat template, and what it wrote back into
-// reasoning, content and tool calls.
+// Conversations. A chat template turns messages into a model's prompt. A parser turns the model's
+// output back into reasoning, content and tool calls.
 #ifndef LOOPLM_CHAT_H_
 #define LOOPLM_CHAT_H_
 
@@ -24,7 +24,7 @@ const char* chat_role_name(ChatRole role);
 struct ToolCall {
   std::string id;
   std::string name;
-  std::string arguments;  // JSON, an object where the model kept to the form
+  std::string arguments;  // JSON: an object, if the model kept to the form
 };
 
 struct ChatMessage {
@@ -46,10 +46,10 @@ struct ChatTool {
   std::string json;  // all of it, {"type": "function", "function": {...}}, keys in their order
 };
 
-// Lists as OpenAI's API has them in "messages" and "tools". Errors name the place ("messages[2].
-// content[0].type"), the value and what was expected. Content is text, or a list of parts of text.
-// Arguments of tool calls may be JSON's text or an object; reasoning may stand in
-// reasoning_content, reasoning or thinking.
+// Read the lists "messages" and "tools" of OpenAI's API. Errors name the place ("messages[2].
+// content[0].type"), the value and what was expected. Content is text, or a list of text parts.
+// Arguments of tool calls may be an object or its JSON text. Reasoning may be in reasoning_content,
+// reasoning or thinking.
 Result<std::vector<ChatMessage>> parse_chat_messages(std::string_view json);
 Result<std::vector<ChatTool>> parse_chat_tools(std::string_view json);
 
@@ -65,8 +65,8 @@ struct ChatFiles {
   std::map<std::string, std::string> tokens;  // "bos_token" and the like: special tokens' texts
 };
 // Reads chat_template.jinja and additional_chat_templates/, chat_template.json and
-// tokenizer_config.json in a model's directory; the first of them that has a template counts.
-// Files that are not there are none. Of a GGUF file, the model layer fills ChatFiles.
+// tokenizer_config.json in a model's directory, and takes the first that has a template. Missing
+// files are no error. For a GGUF file, the model layer fills ChatFiles.
 Result<ChatFiles> read_chat_files(const std::string& directory);
 
 struct ChatRenderOptions {
@@ -105,23 +105,23 @@ struct ChatFormat {
   ToolCallFormat tool_calls = ToolCallFormat::kHermes;
 };
 
-// A model's chat template. Copies share what was parsed; may be used by several threads at once.
+// A model's chat template. Copies share the parsed template. Several threads may use one at once.
 class ChatTemplate {
  public:
-  // Without templates: ChatML where the tokenizer has its tokens, else names and lines. Fails on a
-  // template that cannot be parsed, with its line.
+  // Without templates: ChatML if the tokenizer has its tokens, else a line per message with the
+  // speaker's name. If a template cannot be parsed, the error names the line.
   static Result<ChatTemplate> create(const ChatFiles& files, const Tokenizer& tokenizer);
 
-  // The prompt. What the template has no place for is put where it has: see notes(). Fails where
-  // the template does (its own raise_exception, for example: roles that do not alternate) or takes
-  // too many steps or too much memory.
+  // Renders the prompt. What the template has no place for goes to another place: see notes().
+  // Fails if the template raises an exception (such as "roles must alternate"), or takes too many
+  // steps or too much memory.
   Result<RenderedChat> render(std::span<const ChatMessage> messages,
                               const ChatRenderOptions& options = {}) const;
 
   const ChatFormat& format() const;
-  // What ends the assistant's turn: the special token behind a message; empty where there is none.
+  // The special token that ends the assistant's turn; empty if there is none.
   const std::string& end_of_turn() const;
-  // What a user should know: which template stands in for a missing one, and what is worked around.
+  // What a user should know: which template replaces a missing one, and what looplm works around.
   const std::vector<std::string>& notes() const;
   // Whether it marks the assistant's words with {% generation %}.
   bool marks_generation() const;
@@ -136,13 +136,13 @@ class ChatTemplate {
 
 struct EncodedChat {
   std::vector<int32_t> ids;
-  std::vector<bool> generated;  // of each id: some of it is inside {% generation %}
+  std::vector<bool> generated;  // for each id: whether some of it is inside {% generation %}
 };
-// Ids of a prompt. The template's special tokens are read as such, the conversation's are text.
-// Where the conversation has none of their texts, these are the ids of the whole text at once.
+// Encodes a prompt. Special tokens of the template are read as such; those in the conversation stay
+// text. If the conversation contains none, the ids are those of the whole text.
 Result<EncodedChat> encode_chat(const Tokenizer& tokenizer, const RenderedChat& chat);
 
-// A piece of what the model wrote, as it becomes certain. All pieces of a kind joined are the
+// A piece of the model's output, as soon as it is certain. All pieces of a kind, joined, are the
 // whole.
 struct ChatDelta {
   enum class Kind {
@@ -166,13 +166,13 @@ struct ChatParseOptions {
   uint64_t id_seed = 0;       // ids of calls are drawn from it
 };
 
-// Cuts an answer into reasoning, content and tool calls while it is written. How the text is cut
-// into pieces changes nothing but the cuts of the deltas.
+// Splits an answer into reasoning, content and tool calls while the model writes it. The size of
+// the pushed pieces changes only where the deltas are cut.
 //
-// Reasoning stands at the beginning, up to its end tag or the answer's end; white space around it
-// goes. A call counts once its name and the opening brace of its arguments have been read; what
-// begins like a call and is none stays content. White space before and behind calls goes. Nothing
-// in the reasoning is a call.
+// Reasoning is at the beginning, up to its end tag or the answer's end. A call counts once its name
+// and the opening brace of its arguments have arrived. Text that begins like a call and is none
+// stays content. The parser removes white space around reasoning and calls. The reasoning contains
+// no calls.
 class ChatOutputParser {
  public:
   explicit ChatOutputParser(const ChatParseOptions& options);
@@ -192,21 +192,21 @@ class ChatOutputParser {
   std::unique_ptr<Impl> impl_;
 };
 
-// Texts that the parser needs to see although they may be special tokens, which detokenisers leave
+// Texts that the parser must see. They may be special tokens, which detokenisers otherwise leave
 // out.
 std::vector<std::string> chat_markers(const ChatFormat& format);
 
-// Bounds the reasoning: after `budget` of its tokens the ids of its end tag must follow. Says what
-// must come next; a scheduler that takes tokens back says so.
+// Bounds the reasoning: after `budget` tokens of it, the ids of its end tag must follow. forced()
+// says what must come next. A scheduler that takes tokens back calls forget().
 class ReasoningBudget {
  public:
-  // `budget` < 0: none, it only follows where the reasoning ends.
+  // `budget` < 0: no bound; it only tracks where the reasoning ends.
   static Result<ReasoningBudget> create(const Tokenizer& tokenizer, const ChatFormat& format,
                                         bool in_reasoning, int64_t budget);
 
   void accept(int32_t id);
   void forget(int64_t count);  // the last `count` accepted
-  // The id that must come next; none: any.
+  // The id that must come next; none: any id may.
   std::optional<int32_t> forced() const;
   // Whether the next token is still part of the reasoning, or of its end tag.
   bool in_reasoning() const;

@@ -32,9 +32,9 @@ struct ModelConfig {
   double rope_theta = 10000.0;
   double rms_norm_eps = 1e-6;
   double initializer_range = 0.02;
-  // Of fresh embeddings; 0: initializer_range. A sandwich-normed sublayer adds a vector of about
-  // unit size per element, beside which an embedding of 0.02 is lost until training has raised it;
-  // with 1 a small model learns from the first steps.
+  // Of fresh embeddings; 0: initializer_range. A sandwich-normed sublayer adds about 1 per element.
+  // An embedding of 0.02 disappears beside that until training has raised it. With 1, a small model
+  // learns from the first steps.
   double embedding_initializer_range = 0;
   bool tie_embeddings = false;
 
@@ -91,10 +91,10 @@ inline constexpr int64_t kMaxLoops = 256;
 Result<ModelConfig> parse_model_config(const std::string& json_text, const std::string& what);
 Result<ModelConfig> read_model_config(const std::string& directory);
 
-// config.json as Hugging Face's code for the model type reads it; parse_model_config returns the
-// same config again. looplm's own keys are added only where the structure is not the model type's
-// own, and "architectures" and "auto_map" are then left out, so that other programs refuse the
-// model instead of running another one.
+// Writes config.json as Hugging Face's code for the model type reads it; parse_model_config returns
+// the same config again. If the structure is not the model type's own, looplm adds its own keys and
+// leaves out "architectures" and "auto_map". Other programs then refuse the model instead of
+// running a different one.
 std::string model_config_json(const ModelConfig& config);
 
 // Checks sizes and their relations; every config that the functions above return has passed it.

@@ -1,6 +1,6 @@
 // Many requests at once on one model. The unit of work is a pass: one trip through the stack with
-// lanes of any requests, positions and loops, which reads each weight once. Each request gets the
-// tokens that it gets alone, whatever runs beside it, waits or is preempted.
+// lanes of any requests, positions and loops. A pass reads each weight once. A request gets the
+// same tokens as if it ran alone, whatever else runs, waits or is preempted.
 #ifndef LOOPLM_ENGINE_H_
 #define LOOPLM_ENGINE_H_
 
@@ -18,34 +18,34 @@
 namespace looplm {
 
 struct EngineOptions {
-  // Speculation starts new positions only while a pass has fewer lanes than this; results do not
-  // depend on it. 0: the most lanes that a pass of this model runs at little more than the time of
-  // one, measured when the first request that speculates is submitted.
+  // Speculation starts new positions only while a pass has fewer lanes than this. Results do not
+  // depend on it. 0: measured when the first request that speculates is submitted, as the largest
+  // number of lanes that take little more time than one.
   int64_t lane_budget = 0;
   int64_t prompt_lanes = 256;  // prompt positions per pass, of all requests together
-  // Keys and values at most. Requests wait for room; one that runs makes way for an earlier or more
-  // urgent one, and is computed again when there is room. 0: no limit.
+  // Maximum bytes of keys and values. Requests wait for room. A running one makes way for an
+  // earlier or more urgent one, and is computed again when there is room. 0: no limit.
   uint64_t kv_bytes = 0;
   // Keep the keys and values of prompts and answers for requests that begin alike, and compute the
   // common beginning of requests that come together once.
   bool share_prefixes = true;
-  uint64_t prefix_bytes = uint64_t{1} << 30;  // of them at most; the least recently used go first
+  uint64_t prefix_bytes = uint64_t{1} << 30;  // maximum for these; evicts the least recently used
 };
 
 struct Request {
   std::vector<int32_t> prompt;
   GenerateOptions options;
   GenerateCallbacks callbacks;
-  // Called exactly once, from step() or the engine's destructor, with what was generated until the
-  // end, a stop, cancel() or an error.
+  // Called exactly once, from step() or the engine's destructor, with everything generated up to
+  // the end, a stop, cancel() or an error.
   std::function<void(Generation)> done;
-  // For measurement: puts another token in place of the one that loop `loop` (from 1) chose for
+  // For measurement: returns the token to use instead of the one that loop `loop` (from 1) chose at
   // `index` of the output.
   std::function<int32_t(int64_t index, int64_t loop, int32_t token)> replay{};
 
-  // Which tokens may come. It has accepted none, and serves no other request.
+  // Which tokens may come. Must be new: it has accepted no token and serves no other request.
   std::shared_ptr<TokenConstraint> constraint{};
-  // Keys and values are shared among the requests of a tenant alone.
+  // Only requests of the same tenant share keys and values.
   std::string tenant{};
   int64_t priority = 0;  // higher ones go first; of equals, the one submitted earlier
   std::optional<std::chrono::steady_clock::time_point> deadline{};  // ends with kDeadline
@@ -54,27 +54,27 @@ struct Request {
 struct EngineStatistics {
   int64_t passes = 0;
   int64_t lanes = 0;
-  int64_t running = 0;  // requests in the passes
+  int64_t running = 0;  // requests that have lanes in the passes
   int64_t waiting = 0;  // requests that wait for room
   uint64_t kv_bytes = 0;
-  uint64_t prefix_bytes = 0;         // of them, those that no request runs on
+  uint64_t prefix_bytes = 0;         // of these, those that no request uses now
   int64_t prompt_tokens = 0;         // of all requests that began
-  int64_t cached_prompt_tokens = 0;  // of those, positions that kept prefixes had
-  int64_t shared_prompt_tokens = 0;  // and positions that another request computed meanwhile
+  int64_t cached_prompt_tokens = 0;  // of these, found in kept prefixes
+  int64_t shared_prompt_tokens = 0;  // of these, computed by another request at the same time
   int64_t preemptions = 0;
 };
 
 // Not for use by several threads at once. The model must outlive the engine.
 //
 // Callbacks (token, screen, replay, done, on_logits, and a constraint's functions) come from step()
-// alone, and done() from the destructor too. They may submit() and cancel() any request, their own
-// too, and read statistics(). They may not call step() or destroy the engine. When one of them
-// throws, its request ends with kError and the exception's text; the others go on. An exception of
-// done() has no request left to end: step() throws it on when the pass is over, and the engine
-// remains as good as before.
+// only; the destructor may also call done(). A callback may submit() and cancel() any request, its
+// own too, and read statistics(). It may not call step() or destroy the engine. When a callback
+// throws, its request ends with kError and the exception's text, and the others go on. When done()
+// throws, its request has ended already: step() rethrows after the pass, and the engine stays
+// usable.
 //
-// The model's weights may change between two steps. Kept prefixes are dropped then, and requests
-// that run read their text again, prompt and reported tokens, under the new weights, and go on from
+// The model's weights may change between two steps. The engine then drops kept prefixes. Running
+// requests read their prompt and their reported tokens again under the new weights and go on from
 // there.
 class Engine {
  public:

@@ -30,8 +30,8 @@ enum class ExitKind {
   kEntropy,  // entropy of the read-out's softmax <= threshold nats; threshold >= 0
 };
 
-// What options, files and results call the rules: "fixed", "q", "difference", "relative", "margin",
-// "entropy". Read are also names of before: "hidden" for kHiddenDifference.
+// The rules' names in options, files and results: "fixed", "q", "difference", "relative", "margin",
+// "entropy". exit_kind_from_name also reads the old name "hidden" for kHiddenDifference.
 const char* exit_kind_name(ExitKind kind);
 Result<ExitKind> exit_kind_from_name(std::string_view name);
 
@@ -40,7 +40,7 @@ struct ExitOptions {
   double threshold = 1.0;
   int64_t min_loops = 1;  // no exit before; 1 .. max_loops
   int64_t max_loops =
-      0;  // loops to run at most; 0: as many as the model was trained for. May exceed that number.
+      0;  // maximum number of loops; may exceed the trained number. 0: the trained number
 };
 
 // Which logits choose the token.
@@ -53,8 +53,8 @@ enum class ReadOut {
 struct SamplingOptions {
   double temperature = 0;  // 0: the most likely token (ties to the lowest id); otherwise positive
   int64_t top_k = 0;       // keep the k most likely, of equals the lowest ids; 0: all
-  // Of those keep the fewest most likely ones that have at least this share of their probability,
-  // of equals the lowest ids; (0, 1].
+  // Of those, keep the fewest most likely tokens that have at least this share of the probability
+  // of all of them, of equals the lowest ids; (0, 1].
   double top_p = 1;
   double min_p = 0;  // drop tokens below this share of the best one's probability; [0, 1]
   double repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens seen
@@ -67,9 +67,9 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
-// When a token is committed provisionally, before its final loop: the next position starts at once,
-// each deeper loop checks the token again, and a loop that disagrees takes it back with all that
-// followed. Tokens are the same as without; passes are fewer where loops agree.
+// When to commit a token provisionally, before its final loop. The next position then starts at
+// once. Each deeper loop checks the token again; a loop that disagrees takes it back with all that
+// followed. The tokens are the same as without speculation. Agreeing loops save passes.
 enum class CommitKind {
   kNever,   // no speculation
   kLoop,    // after loop threshold: a whole number from 1
@@ -94,10 +94,10 @@ struct GenerateOptions {
   KvPolicy kv = KvPolicy::kFull;
   PromptKv prompt_kv = PromptKv::kEveryLoop;  // kAsDecoded needs a policy that keeps one plane
   SamplingOptions sampling;
-  ReadOutPlan plan;               // what is read besides; max_tokens may be 0 then
-  std::vector<int32_t> stop_ids;  // besides the model's end-of-text ids
-  // Not part of the output; need a tokenizer. They may hold special tokens, whole, although those
-  // have no text in the output: "<|im_end|>\n".
+  ReadOutPlan plan;               // what else to read; max_tokens may then be 0
+  std::vector<int32_t> stop_ids;  // in addition to the model's end-of-text ids
+  // Need a tokenizer; the output ends before them. They may contain whole special tokens, although
+  // the output shows no text for those: "<|im_end|>\n".
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;     // go on past the model's end-of-text ids
   int64_t prompt_chunk = 256;  // prompt positions per pass; results do not depend on it
@@ -107,10 +107,10 @@ struct GeneratedToken {
   int32_t id = 0;
   int64_t loops = 0;  // the loop whose read-out chose it (max_loops for the weighted read-out)
   float log_probability = 0;  // log softmax of the raw logits at this id
-  std::string text;  // text that became complete with this token; empty without a tokenizer
-  // While speculating: what each loop chose, -1 where none was read.
+  std::string text;           // the text that this token completed; empty without a tokenizer
+  // While speculating: the token that each loop chose, -1 for a loop that was not read.
   std::vector<int32_t> proposals{};
-  // Of the position that chose it, as the plan says for output.
+  // Of the position that chose it, as ReadOutPlan::output asks.
   std::vector<LoopReading> readings{};
 };
 
@@ -127,30 +127,30 @@ struct GenerateStatistics {
   int64_t prompt_tokens = 0;
   double prompt_seconds = 0;
   double decode_seconds = 0;         // for all tokens after the first
-  int64_t passes = 0;                // with a lane of this request
-  int64_t decode_passes = 0;         // for them: passes with a lane of a generated position
-  int64_t decode_lanes = 0;          // lanes of generated positions, those taken back too
+  int64_t passes = 0;                // that had a lane of this request
+  int64_t decode_passes = 0;         // that had a lane of a generated position
+  int64_t decode_lanes = 0;          // of generated positions, also of those taken back
   int64_t cached_prompt_tokens = 0;  // prompt positions whose keys and values were there already
-  int64_t preemptions = 0;           // how often its keys and values made way for others
+  int64_t preemptions = 0;           // times that its keys and values made way for others
   uint64_t kv_bytes = 0;             // at the end
   int64_t provisional_tokens = 0;    // committed before their final loop
-  int64_t revised_tokens = 0;        // of those, taken back
-  // Of the final tokens of generated positions, how many had a read-out after loop t + 1, and for
-  // how many it chose the same token. Loops are read while speculating.
+  int64_t revised_tokens = 0;        // of these, taken back
+  // While speculating: how many generated positions were read after loop t + 1, and for how many of
+  // them that loop chose the final token.
   std::vector<int64_t> loop_reads;
   std::vector<int64_t> loop_agreements;
-  uint64_t weight_bytes = 0;  // of matrices, read for the tokens after the first
+  uint64_t weight_bytes = 0;  // of matrices, read to generate the tokens after the first
   double read_bytes_per_second() const {
     return decode_seconds > 0 ? static_cast<double>(weight_bytes) / decode_seconds : 0;
   }
 };
 
 struct Generation {
-  // A stopping id is the last one; its own text is left out, and what earlier tokens held back
-  // stands there.
+  // A stopping id is the last one. Its `text` leaves its own text out, and holds what earlier
+  // tokens had kept back.
   std::vector<GeneratedToken> tokens;
-  // All text, cut before a stop string: that of the tokens, and what was held back when the request
-  // was cancelled or failed.
+  // All text, cut before a stop string. Includes text that was kept back when the request was
+  // cancelled or failed.
   std::string text;
   FinishReason finish_reason = FinishReason::kLength;
   Status status;                        // not ok after kError alone
@@ -161,11 +161,11 @@ struct Generation {
   double mean_loops() const;
 };
 
-// Called for every token once it is final, in order; return false to stop.
+// Called once for every final token, in order. Return false to stop.
 using TokenCallback = std::function<bool(const GeneratedToken& token)>;
 
-// A token that a loop has proposed for place `index` of the output, before anything of it is final.
-// A later call with the same index replaces it, and drops what stood after it.
+// A token that a loop proposes for place `index` of the output. It is not final yet. A later call
+// with the same index replaces it and drops everything after it.
 struct ProvisionalToken {
   int64_t index = 0;
   int32_t id = 0;
@@ -174,8 +174,8 @@ struct ProvisionalToken {
   bool final = false;     // this loop's word is the last: the token callback follows
 };
 
-// Screening: sees every proposal before it is committed; return false to stop the request, and the
-// token is neither committed nor reported.
+// Screening: sees every proposal before it is committed. Return false to stop the request; the
+// token is then neither committed nor reported.
 using ScreenCallback = std::function<bool(const ProvisionalToken& token)>;
 
 struct GenerateCallbacks {
@@ -183,12 +183,12 @@ struct GenerateCallbacks {
   ScreenCallback screen;
 };
 
-// The prompt must hold at least one id, all below the vocabulary's size, and leave room below
-// max_positions. A full KV policy gives the tokens of the reference: all max_loops run, and the
-// exit rule picks a read-out afterwards. An early exit still saves its passes: the position's other
-// loops run beside its successors. The other policies skip the loops after the exit, which changes
-// results slightly. A request that ends with an error gives that error. Many requests at once:
-// looplm/engine.h.
+// Generates from one prompt. The prompt must have at least one id, all below the vocabulary's size,
+// and leave room below max_positions. With the full KV policy, the tokens are those of running all
+// max_loops and picking a read-out by the exit rule afterwards. An early exit still saves passes:
+// the position's other loops run beside its successors. The other policies skip the loops after the
+// exit, which changes results slightly. If the request ends with an error, returns that error. For
+// many requests at once see looplm/engine.h.
 Result<Generation> generate(Model& model, std::span<const int32_t> prompt,
                             const GenerateOptions& options, const TokenCallback& callback = {});
 Result<Generation> generate(Model& model, std::span<const int32_t> prompt,

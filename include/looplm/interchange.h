@@ -1,5 +1,5 @@
-// Interventions on hidden states: what a model would say if, in the middle of reading a text, some
-// of its states were those of another text (interchange interventions, Geiger et al.,
+// Interventions on hidden states: reads a text, replaces some of its states by those of another
+// text, and shows what the model would then say (interchange interventions, Geiger et al.,
 // arXiv:2106.02997; activation patching).
 #ifndef LOOPLM_INTERCHANGE_H_
 #define LOOPLM_INTERCHANGE_H_
@@ -15,8 +15,8 @@
 namespace looplm {
 
 // Loops and layers count from 0. The state "after layer l of loop t" is the residual stream that
-// the next block reads, or, after a loop's last block, the final norm and through it the next loop
-// and the read-out.
+// the next block reads. After a loop's last block, the final norm reads it, for the next loop and
+// the read-out.
 struct TextStates {
   int64_t loops = 0;
   int64_t layers = 0;
@@ -47,8 +47,8 @@ struct StatePlace {
   int64_t end = 0;
 };
 
-// Reads one text again and again, each time with states of other texts put in. Positions before the
-// first one that changes are read once. The model must outlive it.
+// Reads one text repeatedly, each time with some states of another text. Positions before the first
+// changed one are read once. The model must outlive it.
 class Interchange {
  public:
   static Result<Interchange> create(Model& model, std::span<const int32_t> ids, int64_t loops);

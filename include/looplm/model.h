@@ -39,18 +39,19 @@ struct ModelOptions {
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};
   // A directory with an adapter in PEFT's layout (adapter_config.json, adapter_model.safetensors),
-  // which load() adds to the matrices before they take their type in memory. Empty: none.
+  // which load() adds to the matrices before they take their type in memory. Beside matrices stored
+  // in small integers, and with an adapter for each loop, it stays apart. Empty: none.
   std::string adapter{};
-  // Another model's device(), to run on its threads in turn with it; `threads` is then ignored.
-  // Null: a device of its own.
+  // The device() of another model, to take turns with it on the same threads; `threads` is then
+  // ignored. Null: a new device.
   std::shared_ptr<Device> device{};
 };
 
 // What a model is made of, wherever it comes from.
 struct ModelSource {
   ModelConfig config;
-  // Called once for each parameter of the config. The memory behind its answers is read only before
-  // create() or update_weights() returns.
+  // Called once for each parameter of the config. looplm reads the memory that it returns only
+  // until create() or update_weights() returns.
   TensorSource tensors;
   std::shared_ptr<const Tokenizer> tokenizer{};  // may be null
   // Tokens that end a text. Empty: the config's eos_token_ids. Model::load collects what
@@ -60,16 +61,16 @@ struct ModelSource {
   std::string name = "model in memory";  // for messages and reports
 };
 
-// Everything a model reads while it runs is in memory of its own: files and sources may change or
-// go once it is made. Not for use by several threads at once, nor two models of one device.
+// A model copies everything it reads while it runs, so files and sources may change or disappear
+// once it is made. Only one thread at a time may use a model, or the models of one device.
 class Model {
  public:
   // Fails on a tensor that is missing, misshapen or holds a value that is not finite.
   static Result<std::unique_ptr<Model>> create(const ModelSource& source,
                                                const ModelOptions& options = {});
   // The same from files. `path` is a directory with config.json and safetensors, or a GGUF file.
-  // Text is read by the tokenizer.json there or beside the file, else by the GGUF file's own
-  // tokenizer.
+  // The tokenizer is the tokenizer.json in the directory or beside the GGUF file, else the one in
+  // the GGUF file.
   static Result<std::unique_ptr<Model>> load(const std::string& path,
                                              const ModelOptions& options = {});
   ~Model();
@@ -83,11 +84,11 @@ class Model {
   const std::string& name() const;
   const std::shared_ptr<Device>& device() const;
 
-  // Replaces the values of all weights; they are rounded to the types in which the model holds
-  // them. Only between passes: no Engine may be in step(). After an error the model is as before.
+  // Replaces the values of all weights, rounded to the types in which the model holds them. Call it
+  // only between passes: no Engine may be in step(). After an error the model is unchanged.
   Status update_weights(const TensorSource& tensors);
-  // 1, and one more after each update: what was computed under another version (keys and values of
-  // a prefix) is of another model.
+  // Starts at 1 and rises with each update. Results of another version, such as the keys and values
+  // of a prefix, do not fit this one.
   uint64_t weights_version() const;
 
   // looplm's own view of the model.

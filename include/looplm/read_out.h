@@ -1,5 +1,5 @@
-// What a request reads of a model besides its tokens: log-probabilities, gates, states, of which
-// positions and after which loops.
+// What a request reads from a model in addition to its tokens: log-probabilities, gates and states,
+// at which positions and after which loops.
 #ifndef LOOPLM_READ_OUT_H_
 #define LOOPLM_READ_OUT_H_
 
@@ -18,8 +18,8 @@ struct TopToken {
   float log_probability = 0;  // nats
 };
 
-// What one loop says after one position about the token that follows it. Figures of the raw logits:
-// no temperature, penalty, bias or constraint has touched them.
+// What one loop says at one position about the next token. All figures come from the raw logits,
+// before any temperature, penalty, bias or constraint.
 struct LoopReading {
   int64_t loop = 0;  // from 1
   // Of the token that follows in the prompt or the output; NaN where the request ends before it.
@@ -36,7 +36,7 @@ struct LoopReading {
 };
 
 struct PositionReading {
-  int64_t position = 0;            // of the text: what is said follows its token
+  int64_t position = 0;            // in the text; the readings are about the token after it
   std::vector<LoopReading> loops;  // ascending
 };
 
@@ -66,7 +66,7 @@ struct ReadOutPlan {
   Pooling embedding = Pooling::kNone;
   int64_t embedding_loop = 0;
 
-  // Gets the raw logits of each reading; the loop counts from 1. An error ends the request with it.
+  // Gets the raw logits of each reading; loops count from 1. An error ends the request with it.
   std::function<Status(int64_t position, int64_t loop, std::span<const float> logits)> on_logits{};
 
   bool reads_prompt() const { return prompt != ReadLoops::kNone || embedding != Pooling::kNone; }

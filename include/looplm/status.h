@@ -31,8 +31,8 @@ class [[nodiscard]] Status {
   StatusCode code() const { return code_; }
   const std::string& message() const { return message_; }
 
-  // The same status with "context: " in front, so that a reader learns which file or step it came
-  // from.
+  // The same status with "context: " in front, so that a reader learns which file or step the error
+  // came from.
   Status with_context(const std::string& context) const {
     return ok() ? *this : Status(code_, context + ": " + message_);
   }
@@ -53,7 +53,7 @@ inline Status resource_exhausted(std::string m) {
   return {StatusCode::kResourceExhausted, std::move(m)};
 }
 
-// Aborts with the message: value() was asked of a Result that holds an error.
+// Aborts with the message: somebody called value() on a Result that holds an error.
 [[noreturn]] void die_of_bad_result(const Status& status);
 
 // A value, or the reason why there is none.

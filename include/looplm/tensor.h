@@ -32,7 +32,7 @@ struct TensorView {
   DType dtype = DType::kF32;
   Shape shape;
   const std::byte* data = nullptr;  // any alignment
-  // Set only by looplm, of a matrix that it stores in small integers (kU8).
+  // Set only by looplm, for a matrix that it stores in small integers (kU8).
   const std::byte* scales = nullptr;
   const std::byte* minimums = nullptr;
 
@@ -40,8 +40,8 @@ struct TensorView {
   size_t bytes() const { return static_cast<size_t>(count()) * dtype_size(dtype); }
 };
 
-// Finds a model's tensor by its Hugging Face name: "model.layers.3.mlp.down_proj.weight". An error
-// where it has none of that name.
+// Finds a model's tensor by its Hugging Face name: "model.layers.3.mlp.down_proj.weight". Returns
+// an error if there is none.
 using TensorSource = std::function<Result<TensorView>(const std::string& name)>;
 
 }  // namespace looplm

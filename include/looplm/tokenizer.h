@@ -15,12 +15,12 @@
 
 namespace looplm {
 
-// What a text is, which decides the ids that stand around it.
+// What kind of text it is. This decides which ids encode() adds around it.
 //
-// A tokenizer's file names ids that go in front of a whole text (a begin-of-text id, for example)
-// and ids that go behind it. What goes behind would end a text that is to be continued, so it is
-// only for documents that are read as a whole. What goes in front is not added a second time where
-// the text begins with it already, written out and read as special tokens.
+// A tokenizer's file names ids that go in front of a whole text, such as a begin-of-text id, and
+// ids that go behind it. An id behind a prompt would end it, so only whole documents get those.
+// encode() does not add the ids in front again if the text already begins with them, written out as
+// special tokens.
 enum class EncodeAs {
   kPrompt,        // begins here and goes on: ids in front, none behind
   kDocument,      // begins and ends here: ids in front and behind
@@ -37,16 +37,16 @@ struct EncodeOptions {
   EncodeAs as = EncodeAs::kPrompt;
   // Recognise special tokens written in the text. Turn off for text from strangers.
   bool parse_special = true;
-  // Where only parts are from strangers: those parts, in order and apart. A special token that lies
-  // in one or reaches into one stays text; all else is as without them. They count for text that is
-  // UTF-8; with broken text no special token is recognised then.
+  // The parts that come from strangers, in order and without overlap. A special token that touches
+  // one of them stays text; everything else is as without them. In text that is not UTF-8, no
+  // special token is recognised then.
   std::span<const TextRange> foreign{};
-  // Where to count bytes that have no token in a vocabulary that has no unknown token either; they
-  // are left out then, as Hugging Face's tokenizers leaves them out. Null: they are an error.
+  // Counts bytes that have no token, if the vocabulary has no unknown token either. encode() then
+  // leaves them out, as Hugging Face's tokenizers does. Null: such bytes are an error.
   int64_t* lost_bytes = nullptr;
 };
 
-// One text may be encoded by several threads at once with the same tokenizer.
+// Several threads may use one tokenizer at once.
 class Tokenizer {
  public:
   // Reads `directory`/tokenizer.json. Not found, or a file that is damaged or asks for a step that
@@ -56,15 +56,15 @@ class Tokenizer {
   static Result<std::unique_ptr<Tokenizer>> parse(std::string_view json, const std::string& name);
   ~Tokenizer();
 
-  // Bytes that are not UTF-8 are read as U+FFFD, one for each maximal broken part. Errors: text
-  // that would be lost (see EncodeOptions), and a pattern of the file that needs more steps on this
-  // text than PCRE2 allows.
+  // Reads bytes that are not UTF-8 as U+FFFD, one for each maximal broken part. Errors: text that
+  // would be lost (see EncodeOptions), and a pattern of the file that needs more steps on this text
+  // than PCRE2 allows.
   Result<std::vector<int32_t>> encode(std::string_view text,
                                       const EncodeOptions& options = {}) const;
-  // What encode puts in front of a prompt.
+  // The ids that encode() puts in front of a prompt.
   const std::vector<int32_t>& ids_in_front() const;
 
-  // Text of ids; broken UTF-8 becomes U+FFFD. Ids outside the vocabulary have no text.
+  // The text of ids. Broken UTF-8 becomes U+FFFD. Ids outside the vocabulary have no text.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;
 
   // One more than the highest id, added tokens included. Ids may have gaps.
@@ -90,7 +90,7 @@ class Detokenizer {
   explicit Detokenizer(const Tokenizer& tokenizer, bool skip_special = true)
       : tokenizer_(&tokenizer), skip_special_(skip_special) {}
 
-  // Text that became complete with this id; all pushes and finish() joined equal decode().
+  // The text that this id completes. All pushes and finish(), joined, equal decode().
   std::string push(int32_t id);
   // What is left, as U+FFFD.
   std::string finish();

@@ -21,8 +21,8 @@ struct TokenizerTrainerOptions {
   std::vector<std::string> special_tokens = {"<|endoftext|>"};
 };
 
-// Counts the words of texts, then merges the most frequent pair again and again; ties go to the
-// pair with the lower ids, so that the same text gives the same file.
+// Counts the words of texts, then repeatedly merges the most frequent pair. Ties go to the pair
+// with the lower ids, so the same text gives the same file.
 class TokenizerTrainer {
  public:
   static Result<TokenizerTrainer> create(const TokenizerTrainerOptions& options);
@@ -30,8 +30,8 @@ class TokenizerTrainer {
   ~TokenizerTrainer();
 
   void add(std::string_view text);
-  // The text of a tokenizer.json. Fails when no text was added. Called after each hundredth merge
-  // with the number of tokens so far.
+  // Returns the text of a tokenizer.json. Fails if no text was added. Calls `progress` after every
+  // hundredth merge with the number of tokens so far.
   Result<std::string> train(const std::function<void(int64_t tokens)>& progress = {});
 
  private:

@@ -17,8 +17,8 @@ struct TraceOptions {
   int64_t loops = 0;  // loops to run; 0: as many as the model was trained for
   int64_t top = 5;    // most likely next tokens to list; 0: none
   int64_t prompt_chunk = 256;
-  // Called for every (loop, token), both from 0, loops of one token in order but tokens of a chunk
-  // loop by loop; may be empty.
+  // Called for every (loop, token), both from 0. The loops of one token come in order; a chunk's
+  // tokens come loop by loop. May be empty.
   std::function<Status(int64_t loop, int64_t token, std::span<const float> logits)> on_logits;
 };
 

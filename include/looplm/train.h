@@ -24,9 +24,9 @@ struct TrainStart {
   int64_t trained_parameters = 0;
   int64_t first_step = 1;  // above 1 after a resume
   int64_t steps = 0;
-  int64_t tokens_per_step = 0;  // rows, also those without a target
+  int64_t tokens_per_step = 0;  // in all rows, also those without a target
   int64_t data_tokens = 0;      // in the training sets
-  int64_t data_targets = 0;     // of them that are learnt
+  int64_t data_targets = 0;     // of these, tokens to learn
   std::string machine;          // processor, threads, instruction set
   double peak_flops = 0;        // measured arithmetic rate in the run's precision
   std::vector<PlannedMemory> memory;
@@ -36,7 +36,7 @@ struct TrainStart {
 // What a run takes, found out without starting it.
 struct TrainPlan {
   TrainStart start;       // as on_start() would show it
-  double step_flops = 0;  // model arithmetic of the first step; start.peak_flops is the most
+  double step_flops = 0;  // model arithmetic of the first step; start.peak_flops is the peak rate
   int64_t sequences = 0;  // batch.sequences
   // 90% of the machine's memory, or of the container's limit; 0 where the system does not say.
   uint64_t usable_bytes = 0;
@@ -91,15 +91,15 @@ class TrainObserver {
   virtual void on_note(const std::string&) {}
 };
 
-// Documents made as they are needed, instead of read from shards: document `index` is a function of
-// the index alone. Methods may be called by several threads at once.
+// Makes documents when they are needed, instead of reading them from shards. Document `index` is a
+// function of the index alone. Several threads may call the methods at once.
 class DocumentStream {
  public:
   virtual ~DocumentStream() = default;
   virtual int64_t vocab_size() const = 0;  // every id is below it
   // Identifies the documents: a hash of the settings that make them.
   virtual uint64_t hash() const = 0;
-  // At least two ids, and of each whether it is learnt (the first one never is).
+  // At least two ids, and for each whether it is learnt. The first one never is.
   virtual void document(uint64_t index, std::vector<int32_t>& ids,
                         std::vector<bool>& learnt) const = 0;
 };
@@ -116,7 +116,7 @@ struct TrainOptions {
 };
 
 // Runs to the end, or until stopped. A run that was killed at any moment resumes from its last
-// checkpoint and then gives the same bits as one that was not. The final model stands in OUT/model.
+// checkpoint and then gives the same bits as an uninterrupted one. The final model is in OUT/model.
 Status train(const TrainOptions& options, TrainObserver& observer);
 
 // Checks run file, model and data as train() does, and writes nothing. Of TrainOptions, `resume`

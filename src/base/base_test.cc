@@ -127,6 +127,26 @@ TEST(Cpu, ForcedIsaMustExist) {
   EXPECT_ERROR_SAYS(choose_thread_count(-1), "-1", "1 to 1024");
 }
 
+TEST(Cpu, TheFastestSetIsARuleNotATiming) {
+  const std::vector<Isa> all = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16,
+                                Isa::kAmx};
+  const auto fastest = [&](size_t count, const char* vendor) {
+    return fastest_isa(std::span(all).first(count), vendor);
+  };
+  for (const char* vendor : {"GenuineIntel", "AuthenticAMD", ""}) {
+    EXPECT_EQ(fastest(1, vendor), Isa::kPortable);
+    EXPECT_EQ(fastest(3, vendor), Isa::kAvx512);
+    EXPECT_EQ(fastest(5, vendor), Isa::kAmx);
+  }
+  EXPECT_EQ(fastest(4, "AuthenticAMD"), Isa::kAvx512Bf16);
+  EXPECT_EQ(fastest(4, "GenuineIntel"), Isa::kAvx512);  // its bf16 dot products are slow
+  // What runs natively runs; tiles may be emulated besides.
+  for (Isa isa : native_isas()) {
+    EXPECT_NE(std::find(available_isas().begin(), available_isas().end(), isa),
+              available_isas().end());
+  }
+}
+
 TEST(Check, ThrowsWithValues) {
   const int x = 3;
   try {

@@ -7,11 +7,45 @@
 
 #include <fmt/format.h>
 #include <sched.h>
+#if defined(LOOPLM_X86_KERNELS)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace looplm {
 namespace {
 
 constexpr int kMaxThreads = 1024;
+
+#if defined(LOOPLM_X86_KERNELS)
+// Whether this process may use AMX tiles: the processor has them, the system keeps their state, and
+// Linux (5.16 and later) grants this process the memory for it. Asking twice changes nothing.
+bool acquire_tiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kOsXsave = 1u << 27;  // of leaf 1, ecx
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsXsave) == 0) return false;
+  constexpr unsigned kTiles = 1u << 22 | 1u << 24 | 1u << 25;  // AMX-BF16, AMX-TILE, AMX-INT8
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kTiles) != kTiles) return false;
+  unsigned low = 0, high = 0;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kTileData = 18;  // also the bit after tile configuration's
+  constexpr unsigned kStates = 1u << 17 | 1u << kTileData;
+  if ((low & kStates) != kStates) return false;
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
+std::string processor_vendor() {
+#if defined(LOOPLM_X86_KERNELS)
+  unsigned most = 0, parts[3] = {};
+  if (__get_cpuid(0, &most, &parts[0], &parts[2], &parts[1]) != 0) {
+    return {reinterpret_cast<const char*>(parts), sizeof(parts)};
+  }
+#endif
+  return "";
+}
 
 std::vector<Isa> detect_isas() {
   std::vector<Isa> isas = {Isa::kPortable};
@@ -24,6 +58,7 @@ std::vector<Isa> detect_isas() {
   if (avx2) isas.push_back(Isa::kAvx2);
   if (avx512) isas.push_back(Isa::kAvx512);
   if (avx512 && __builtin_cpu_supports("avx512bf16")) isas.push_back(Isa::kAvx512Bf16);
+  if (avx512 && acquire_tiles()) isas.push_back(Isa::kAmx);
 #endif
   return isas;
 }
@@ -46,19 +81,35 @@ const char* isa_name(Isa isa) {
       return "avx512";
     case Isa::kAvx512Bf16:
       return "avx512_bf16";
+    case Isa::kAmx:
+      return "amx";
   }
   return "unknown";
 }
 
-const std::vector<Isa>& available_isas() {
+const std::vector<Isa>& native_isas() {
   static const std::vector<Isa> isas = detect_isas();
   return isas;
+}
+
+const std::vector<Isa>& available_isas() {
+  static const std::vector<Isa> isas = [] {
+    std::vector<Isa> all = native_isas();
+    if (all.back() >= Isa::kAvx2 && all.back() < Isa::kAmx) all.push_back(Isa::kAmx);
+    return all;
+  }();
+  return isas;
+}
+
+Isa fastest_isa(std::span<const Isa> native, std::string_view vendor) {
+  if (native.back() == Isa::kAvx512Bf16 && vendor == "GenuineIntel") return Isa::kAvx512;
+  return native.back();
 }
 
 Result<Isa> choose_isa() {
   const std::vector<Isa>& isas = available_isas();
   const char* forced = std::getenv("LOOPLM_ISA");
-  if (forced == nullptr || *forced == '\0') return isas.back();
+  if (forced == nullptr || *forced == '\0') return fastest_isa(native_isas(), processor_vendor());
   for (Isa isa : isas) {
     if (std::string_view(forced) == isa_name(isa)) return isa;
   }

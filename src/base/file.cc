@@ -71,10 +71,14 @@ MappedFile::~MappedFile() {
 }
 
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
-  std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
-  const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor < 0) return system_error("create", temporary);
-  return AtomicFileWriter(path, std::move(temporary), descriptor);
+  constexpr int kAttempts = 1000;
+  for (int attempt = 1;; ++attempt) {
+    // Another thread may be writing the same file; what a crash left is passed over.
+    std::string temporary = fmt::format("{}.{}.{}.tmp", path, ::getpid(), attempt);
+    const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (descriptor >= 0) return AtomicFileWriter(path, std::move(temporary), descriptor);
+    if (errno != EEXIST || attempt == kAttempts) return system_error("create", temporary);
+  }
 }
 
 AtomicFileWriter::AtomicFileWriter(AtomicFileWriter&& other) noexcept

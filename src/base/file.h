@@ -34,9 +34,9 @@ class MappedFile {
   std::string path_;
 };
 
-// Writes a file as PATH.tmp.<pid>, then fsyncs and renames it to PATH in commit(). Without commit()
-// nothing appears at PATH and the temporary file is removed. Errors (a full disk) are remembered
-// and returned by commit().
+// Writes a file as PATH.<pid>.<n>.tmp, then fsyncs and renames it to PATH in commit(). Without
+// commit() nothing appears at PATH and the temporary file is removed. Errors (a full disk) are
+// remembered and returned by commit().
 class AtomicFileWriter {
  public:
   static Result<AtomicFileWriter> create(const std::string& path);

@@ -11,6 +11,7 @@ enum class Isa {
   kAvx2,        // AVX2, FMA, F16C
   kAvx512,      // AVX-512 F, BW, DQ, VL, VNNI
   kAvx512Bf16,  // the same with AVX512_BF16 dot products
+  kAmx,         // AVX-512 as above, and AMX tiles for products of bf16 and of small integers
 };
 
 }  // namespace looplm

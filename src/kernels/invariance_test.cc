@@ -63,6 +63,29 @@ TEST_P(EveryIsa, LinearRowsAreTheSameAloneAndInAnyBatch) {
   }
 }
 
+// More rows than are laid out, or handed to a thread, at a time; chunks of terms between.
+TEST_P(EveryIsa, LinearRowsAreTheSameAmongThousands) {
+  Device device(3, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kIn = 530, kOut = 33, kRows = 1100;
+  const std::vector<float> x = random_values(kRows * kIn, 1);
+  const std::vector<float> w = random_values(kOut * kIn, 2);
+  const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, kOut, kIn, kIn}}};
+  std::array<PackedMatrix, 4> packed = {packed_weight(w, kOut, kIn, DType::kF32, device),
+                                        packed_weight(w, kOut, kIn, DType::kBf16, device),
+                                        PackedMatrix(kIn, kOut, Quant::kInt8),
+                                        PackedMatrix(kIn, kOut, Quant::kInt4)};
+  pack_rows(source, packed[2], device);
+  pack_rows(source, packed[3], device);
+  for (const PackedMatrix& matrix : packed) {
+    const std::vector<float> whole = product(x, 0, kRows, kIn, matrix, device);
+    for (int64_t first : {0, 127, 511, 512, 1023, 1024, 1099}) {
+      const std::vector<float> row = product(x, first, 1, kIn, matrix, device);
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), whole.begin() + first * kOut))
+          << "row " << first << " of format " << &matrix - packed.data();
+    }
+  }
+}
+
 TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
   Device device(3, *cpu::kernel_table(GetParam()));
   constexpr int64_t kIn = 700, kOut = 170, kRows = 61;
@@ -296,16 +319,30 @@ TEST(RotaryTable, ValuesDoNotDependOnHowItGrew) {
 }
 
 // Not needed by any contract between machines, but what the fixed order gives for free where the
-// processor fuses multiply and add.
-TEST(Linear, Avx2AndAvx512AgreeBitForBit) {
-  if (available_isas().back() < Isa::kAvx512) GTEST_SKIP() << "needs AVX-512";
+// processor fuses multiply and add: in fp32 and bf16 without instructions of their own, and in
+// small integers with any.
+TEST(Linear, SetsAgreeBitForBit) {
+  const std::vector<Isa>& isas = available_isas();
+  if (isas.size() < 2) GTEST_SKIP() << "needs AVX2";
   Device avx2(2, *cpu::kernel_table(Isa::kAvx2));
-  Device avx512(2, *cpu::kernel_table(Isa::kAvx512));
   const std::vector<float> x = random_values(30 * 600, 1);
   const std::vector<float> w = random_values(130 * 600, 2);
-  for (DType dtype : {DType::kF32, DType::kBf16}) {
-    const PackedMatrix packed = packed_weight(w, 130, 600, dtype, avx2);
-    EXPECT_EQ(product(x, 0, 30, 600, packed, avx2), product(x, 0, 30, 600, packed, avx512));
+  const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, 130, 600, 600}}};
+  for (Isa isa : isas) {
+    if (isa <= Isa::kAvx2) continue;
+    Device other(2, *cpu::kernel_table(isa));
+    for (DType dtype : {DType::kF32, DType::kBf16}) {
+      if (dtype == DType::kBf16 && isa != Isa::kAvx512) continue;
+      const PackedMatrix packed = packed_weight(w, 130, 600, dtype, avx2);
+      EXPECT_EQ(product(x, 0, 30, 600, packed, avx2), product(x, 0, 30, 600, packed, other))
+          << isa_name(isa);
+    }
+    for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+      PackedMatrix packed(600, 130, quant);
+      pack_rows(source, packed, avx2);
+      EXPECT_EQ(product(x, 0, 30, 600, packed, avx2), product(x, 0, 30, 600, packed, other))
+          << isa_name(isa);
+    }
   }
 }
 

@@ -23,8 +23,7 @@ std::vector<const cpu::KernelTable*> tables() {
   for (Isa isa : available_isas()) result.push_back(cpu::kernel_table(isa));
 #if defined(LOOPLM_X86_KERNELS)
   // The code around the bf16 dot product, with the instruction itself in software.
-  const Isa best = available_isas().back();
-  if (best == Isa::kAvx512) result.push_back(&cpu::avx512_bf16_emulated::table());
+  if (native_isas().back() == Isa::kAvx512) result.push_back(&cpu::avx512_bf16_emulated::table());
 #endif
   return result;
 }

@@ -13,9 +13,14 @@ namespace {
 
 using cpu::kPanel;
 
+// Terms of a panel: bf16 ones are padded to the steps of a matrix unit.
+int64_t padded_terms(int64_t terms, DType dtype) {
+  return dtype == DType::kBf16 ? (terms + cpu::kAmxTerms - 1) / cpu::kAmxTerms * cpu::kAmxTerms
+                               : terms;
+}
+
 int64_t panel_bytes_of(int64_t terms, DType dtype) {
-  return (dtype == DType::kBf16 ? (terms + 1) / 2 * 2 : terms) * kPanel *
-         static_cast<int64_t>(dtype_size(dtype));
+  return padded_terms(terms, dtype) * kPanel * static_cast<int64_t>(dtype_size(dtype));
 }
 
 // Element types as they lie in memory; a mapped file promises no alignment, hence memcpy.
@@ -131,6 +136,12 @@ PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, Quant quant)
   data_ = owned_.data();
 }
 
+PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, Quant quant, DType widened)
+    : PackedMatrix(terms, columns, quant) {
+  dtype_ = widened;
+  widened_ = true;
+}
+
 namespace {
 
 // Rounds the rows of a quantised panel.
@@ -182,7 +193,7 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
   device.pool().parallel_for(out.panels(), [&](int64_t p, int) {
     std::byte* panel = out.panel(p);
     const int64_t columns = std::min(kPanel, out.columns() - p * kPanel);
-    if (columns < kPanel || (out.dtype() == DType::kBf16 && out.terms() % 2 != 0)) {
+    if (columns < kPanel || padded_terms(out.terms(), out.dtype()) != out.terms()) {
       std::memset(panel, 0, static_cast<size_t>(out.panel_bytes()));
     }
     if (out.quant() != Quant::kNone && sources[0].quantized_row) {
@@ -234,7 +245,7 @@ void pack_columns(std::span<const MatrixSource> sources, PackedMatrix& out, Devi
   device.pool().parallel_for(out.panels(), [&](int64_t p, int) {
     std::byte* panel = out.panel(p);
     const int64_t columns = std::min(kPanel, out.columns() - p * kPanel);
-    if (columns < kPanel || (out.dtype() == DType::kBf16 && out.terms() % 2 != 0)) {
+    if (columns < kPanel || padded_terms(out.terms(), out.dtype()) != out.terms()) {
       std::memset(panel, 0, static_cast<size_t>(out.panel_bytes()));
     }
     int64_t term = 0;

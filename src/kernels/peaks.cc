@@ -4,12 +4,15 @@
 #include <atomic>
 #include <cstring>
 
+#include "base/cpu.h"
 #include "base/timer.h"
 
 namespace looplm {
 
 PeakMeter::PeakMeter(Device& device, size_t bytes)
-    : device_(device), memory_(bytes == 0 ? size_t{512} << 20 : bytes) {
+    : device_(device),
+      machine_(*cpu::kernel_table(native_isas().back())),
+      memory_(bytes == 0 ? size_t{512} << 20 : bytes) {
   // Touch every page: untouched ones all map to the same zeros.
   device_.for_pieces(static_cast<int64_t>(memory_.size()), int64_t{1} << 22,
                      [&](int64_t begin, int64_t end, int) {
@@ -25,7 +28,7 @@ double PeakMeter::measure_read(double seconds) {
   do {
     const Timer timer;
     device_.for_pieces(bytes, int64_t{1} << 21, [&](int64_t begin, int64_t end, int) {
-      sink.fetch_xor(device_.kernels().read_bytes(memory_.data() + begin, end - begin),
+      sink.fetch_xor(machine_.read_bytes(memory_.data() + begin, end - begin),
                      std::memory_order_relaxed);
     });
     best = std::max(best, static_cast<double>(bytes) / timer.seconds());
@@ -33,7 +36,7 @@ double PeakMeter::measure_read(double seconds) {
   return best;
 }
 
-double PeakMeter::measure_loop(double (*loop)(int64_t), double seconds) {
+double PeakMeter::measure_loop(Loop loop, double seconds) {
   constexpr int64_t kRounds = 100'000;
   const int threads = device_.pool().size();
   double best = 0;
@@ -49,23 +52,32 @@ double PeakMeter::measure_loop(double (*loop)(int64_t), double seconds) {
   return best;
 }
 
+PeakMeter::Bf16Rate PeakMeter::measure_bf16(double seconds) {
+  if (machine_.bf16_dots == nullptr) return {measure_loop(machine_.multiply_adds, seconds), false};
+  const double own = measure_loop(machine_.bf16_dots, seconds / 2);
+  const double f32 = measure_loop(machine_.multiply_adds, seconds / 2);
+  return {std::max(own, f32), own > f32};
+}
+
 double PeakMeter::measure_dots(DType dtype, double seconds) {
-  const cpu::KernelTable& k = device_.kernels();
-  double (*loop)(int64_t) = nullptr;
-  if (dtype == DType::kBf16) loop = k.bf16_dots;
-  if (dtype == DType::kU8) loop = k.int8_dots;
-  return measure_loop(loop != nullptr ? loop : k.multiply_adds, seconds);
+  if (dtype == DType::kBf16) return measure_bf16(seconds).flops;
+  const bool int8 = dtype == DType::kU8 && machine_.int8_dots != nullptr;
+  return measure_loop(int8 ? machine_.int8_dots : machine_.multiply_adds, seconds);
 }
 
 Peaks PeakMeter::measure(double seconds) {
-  const cpu::KernelTable& k = device_.kernels();
   const double each = std::max(0.05, seconds) / 4;
+  const char* products = machine_.isa == Isa::kAmx ? "tiles" : "dot products";
   Peaks peaks;
   peaks.read_bytes_per_second = measure_read(each);
   peaks.f32_flops = measure_dots(DType::kF32, each);
-  peaks.bf16_instruction = k.bf16_dots != nullptr;
-  peaks.bf16_flops = peaks.bf16_instruction ? measure_dots(DType::kBf16, each) : peaks.f32_flops;
-  if (k.int8_dots != nullptr) peaks.int8_ops = measure_dots(DType::kU8, each);
+  const Bf16Rate bf16 = measure_bf16(each);
+  peaks.bf16_flops = bf16.flops;
+  peaks.bf16_unit = bf16.own_unit ? products : "fp32";
+  if (machine_.int8_dots != nullptr) {
+    peaks.int8_ops = measure_dots(DType::kU8, each);
+    peaks.int8_unit = products;
+  }
   return peaks;
 }
 

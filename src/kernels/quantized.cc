@@ -7,6 +7,7 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "kernels/amx_matmul.h"
 #include "kernels/kernels.h"
 
 namespace looplm {
@@ -165,6 +166,7 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
   LOOPLM_CHECK(p.a_term_stride == 1, "a quantised product of a transposed matrix");
   const PackedMatrix& b = *p.b;
   const cpu::KernelTable& kernels = device.kernels();
+  if (kernels.amx_int8 != nullptr) return matmul_amx_quantized(p, device);
   const int64_t groups = quant_groups(b.terms());
   const int64_t padded = groups * kQuantGroup;
 

@@ -1,14 +1,16 @@
-// One HTTP/1.1 exchange over TCP or TLS: connects, sends, reads the whole answer, closes.
+// One HTTP/1.1 exchange over TCP or TLS: connects, sends, reads the answer, closes.
 //
 // Certificates are verified against the system's (OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR count).
-// Redirects are answers like any other. Proxies are not used.
+// Proxies are not used.
 #ifndef LOOPLM_NET_HTTP_CLIENT_H_
 #define LOOPLM_NET_HTTP_CLIENT_H_
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,9 +26,11 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> headers;  // besides Host and Content-Length
   std::string body;
   std::chrono::milliseconds connect_timeout{10'000};
-  std::chrono::milliseconds total_timeout{120'000};  // of everything, connecting too
-  uint64_t response_limit = uint64_t{16} << 20;      // bytes of the answer's body
-  const std::atomic<bool>* stop = nullptr;           // when true, gives up within 100 ms
+  // Of everything, connecting too; 0: as long as it takes.
+  std::chrono::milliseconds total_timeout{120'000};
+  std::chrono::milliseconds idle_timeout{0};     // without a byte of the answer; 0: not watched
+  uint64_t response_limit = uint64_t{16} << 20;  // bytes of the answer's body
+  const std::atomic<bool>* stop = nullptr;       // when true, gives up within 100 ms
 };
 
 struct HttpResponse {
@@ -38,10 +42,19 @@ struct HttpResponse {
   std::string header(const std::string& name) const;
 };
 
-// Any answer is a response, whatever its status. kIo where there was none (no such host, refused,
-// cut off, too slow, a certificate that does not verify), naming the host and the step;
-// kInvalidArgument for a request that cannot be sent; kCancelled when stopped.
-Result<HttpResponse> http_exchange(const HttpRequest& request);
+// Takes the answer's body in pieces as it comes; `head` has the status and the headers. An error
+// ends the exchange and is what the exchange returns.
+using HttpBodySink = std::function<Status(const HttpResponse& head, std::string_view piece)>;
+
+// Any answer is a response, whatever its status; a redirect too. kIo where there was none (no such
+// host, refused, cut off, too slow, a certificate that does not verify), naming the host and the
+// step; kInvalidArgument for a request that cannot be sent; kCancelled when stopped. With a sink,
+// the response's body stays empty.
+Result<HttpResponse> http_exchange(const HttpRequest& request, const HttpBodySink& sink = {});
+
+// A GET that goes where redirects lead, over ten of them at most. Another scheme, host or port does
+// not get the Authorization header. The sink gets the last answer's body alone.
+Result<HttpResponse> http_get_following(HttpRequest request, const HttpBodySink& sink = {});
 
 }  // namespace looplm
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -115,6 +116,103 @@ TEST(HttpClient, GivesUpOnSlowServersAndWhenStopped) {
   });
   EXPECT_EQ(http_exchange(request).status().code(), StatusCode::kCancelled);
   later.join();
+}
+
+TEST(HttpClient, HandsTheBodyOverAsItComes) {
+  const std::string body(200'000, 'b');
+  const ScriptedServer server([&](const auto&) {
+    return ScriptedAnswer{206, body, {{"X-A", "1"}}};
+  });
+  HttpRequest request;
+  request.url = server.url();
+  std::string got;
+  int pieces = 0;
+  const auto take = [&](const HttpResponse& head, std::string_view piece) {
+    EXPECT_EQ(head.status, 206);
+    EXPECT_EQ(head.header("x-a"), "1");
+    got += piece;
+    ++pieces;
+    return Status();
+  };
+  const HttpResponse response = http_exchange(request, take).value();
+  EXPECT_EQ(response.status, 206);
+  EXPECT_EQ(response.body, "");
+  EXPECT_EQ(got, body);
+  EXPECT_GT(pieces, 1);
+  const auto refuse = [](const auto&, std::string_view) { return resource_exhausted("full"); };
+  EXPECT_EQ(http_exchange(request, refuse).status().message(), "full");
+  request.response_limit = 1000;
+  EXPECT_THAT(http_exchange(request, take).status().message(), HasSubstr("more than 1000 bytes"));
+}
+
+TEST(HttpClient, GivesUpOnAServerThatFallsSilent) {
+  std::shared_ptr<HttpReply> kept;
+  const auto server = HttpServer::start(
+                          {},
+                          [&](const HttpCall&, const std::shared_ptr<HttpReply>& reply) {
+                            kept = reply;
+                            reply->begin(200, {});
+                            reply->write("some");
+                          },
+                          [](int, const std::string& message) { return message; })
+                          .value();
+  HttpRequest request;
+  request.url = fmt::format("http://127.0.0.1:{}", server->port());
+  request.total_timeout = milliseconds(0);
+  request.idle_timeout = milliseconds(200);
+  std::string got;
+  const Status silent = http_exchange(request, [&](const auto&, std::string_view piece) {
+                          got += piece;
+                          return Status();
+                        }).status();
+  EXPECT_THAT(silent.message(), HasSubstr("has sent nothing for 200 ms"));
+  EXPECT_EQ(got, "some");
+}
+
+TEST(HttpClient, FollowsRedirectsAndKeepsTheKeyAtHome) {
+  const auto seen = [](const HttpCall& call) {
+    return ScriptedAnswer{200, call.path + "?" + call.query + " " +
+                                   std::string(call.header("authorization")) + " " +
+                                   std::string(call.header("range"))};
+  };
+  const ScriptedServer other(seen);
+  const ScriptedServer server([&](const HttpCall& call) {
+    const auto to = [](int status, const std::string& place) {
+      return ScriptedAnswer{status, "gone", {{"Location", place}}};
+    };
+    if (call.path == "/a/absolute") return to(302, other.url() + "/there?x=1");
+    if (call.path == "/a/rooted") return to(307, "/here");
+    if (call.path == "/a/relative") return to(308, "beside?y");
+    if (call.path == "/a/same") return to(301, "//127.0.0.1:" + std::to_string(0));
+    if (call.path == "/round") return to(302, "/round");
+    return seen(call);
+  });
+  HttpRequest request;
+  request.headers = {{"Authorization", "secret"}, {"Range", "bytes=1-"}};
+  const auto from = [&](const std::string& path) {
+    request.url = server.url() + path;
+    return http_get_following(request);
+  };
+  EXPECT_EQ(from("/a/absolute").value().body, "/there?x=1  bytes=1-");
+  EXPECT_EQ(from("/a/rooted").value().body, "/here? secret bytes=1-");
+  EXPECT_EQ(from("/a/relative").value().body, "/a/beside?y secret bytes=1-");
+  EXPECT_THAT(from("/a/same").status().message(), HasSubstr("port '0'"));
+  EXPECT_THAT(from("/round").status().message(), HasSubstr("redirects more than 10 times"));
+  request.url = server.url() + "/a/absolute";
+  std::string got;
+  ASSERT_TRUE(http_get_following(request, [&](const auto&, std::string_view piece) {
+                got += piece;
+                return Status();
+              }).ok());
+  EXPECT_EQ(got, "/there?x=1  bytes=1-");  // without the redirect's own body
+}
+
+TEST(Url, PercentSigns) {
+  EXPECT_EQ(percent_encoded("a/b c+d%-._~"), "a/b%20c%2Bd%25-._~");
+  EXPECT_EQ(percent_decoded(percent_encoded("a/b c+d%\xff")), "a/b c+d%\xff");
+  EXPECT_EQ(resolve_url("http://h:1/a/b?c", "?d").value(), "http://h:1/a/b?d");
+  EXPECT_EQ(resolve_url("http://h:1", "x").value(), "http://h:1/x");
+  EXPECT_EQ(resolve_url("https://h/a", "//g/b").value(), "https://g/b");
 }
 
 // A certificate for "localhost" that signs itself, and its key, both as PEM.

@@ -63,6 +63,33 @@ Result<Url> parse_url(const std::string& url) {
   return parsed;
 }
 
+Result<std::string> resolve_url(const std::string& base, const std::string& place) {
+  if (place.starts_with("http://") || place.starts_with("https://")) return place;
+  LOOPLM_ASSIGN_OR_RETURN(const Url url, parse_url(base));
+  const std::string scheme = url.tls ? "https:" : "http:";
+  if (place.starts_with("//")) return scheme + place;
+  const size_t authority = scheme.size() + 2;
+  const size_t path = std::min(base.find_first_of("/?", authority), base.size());
+  if (place.starts_with('/')) return base.substr(0, path) + place;
+  const std::string without_query = base.substr(0, base.find('?'));
+  if (place.starts_with('?')) return without_query + place;
+  const size_t slash = without_query.rfind('/');
+  return (slash < authority ? without_query + "/" : without_query.substr(0, slash + 1)) + place;
+}
+
+std::string percent_encoded(std::string_view path) {
+  std::string encoded;
+  for (const char c : path) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (letter || std::string_view("-._~/").find(c) != std::string_view::npos) {
+      encoded += c;
+    } else {
+      encoded += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return encoded;
+}
+
 std::string percent_decoded(std::string_view text) {
   std::string decoded;
   for (size_t i = 0; i < text.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "experiments/capo/capo_study.h"
+#include "experiments/core/estimates.h"
 #include "experiments/core/seed_summary.h"
 
 namespace looplm {
@@ -162,8 +163,8 @@ Ratios loop_ratios(const CapoSettings& settings, const Grid& grid) {
 
 std::string spread(const std::vector<double>& values) {
   const SeedSummary summary = summarize_seeds(values);
-  return fmt::format("{:.2f} on average ({:.2f} to {:.2f}, {} pairs)", summary.mean, summary.low,
-                     summary.high, values.size());
+  return fmt::format("{} on average ({:.2f} to {:.2f} in {} pairs)",
+                     number_text(mean_of(values), 2), summary.low, summary.high, values.size());
 }
 
 Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
@@ -178,8 +179,13 @@ Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
   const Ratios ratios = loop_ratios(settings, grid);
   const std::vector<double>& judged = ratios.scarce.empty() ? ratios.all : ratios.scarce;
   const auto [fewest, most] = std::minmax_element(settings.loops.begin(), settings.loops.end());
-  const double mean = summarize_seeds(judged).mean;
-  claim.verdict = graded(mean > 0.9 && mean<1 / 0.9, mean> 0.75 && mean < 1 / 0.75);
+  const Estimate ratio = mean_of(judged);
+  const auto within = [](double low, double high, double part) {
+    return low > part && high < 1 / part;
+  };
+  // Equal where the whole interval over the pairs is near one, partly where the mean is.
+  claim.verdict = graded(judged.size() > 1 && within(ratio.low, ratio.high, 0.9),
+                         within(ratio.value, ratio.value, 0.75));
   claim.finding = fmt::format(
       "Bits with {} over bits with {}, where neither knows more than nine tenths of what there is: "
       "{}.",

@@ -117,7 +117,8 @@ TEST_F(CapoStudyTest, VerdictsFollowTheResults) {
   ASSERT_EQ(equal->claims.size(), 3u);
   EXPECT_EQ(equal->claims[0].verdict, Verdict::kReproduced);
   // The larger size knows everything with both, and does not count.
-  EXPECT_THAT(equal->claims[0].finding, HasSubstr("1.02 on average (1.02 to 1.02, 2 pairs)"));
+  EXPECT_THAT(equal->claims[0].finding,
+              HasSubstr("1.02 [1.02, 1.02] on average (1.02 to 1.02 in 2 pairs)"));
   EXPECT_EQ(equal->claims[1].verdict, Verdict::kReproduced);
   EXPECT_THAT(equal->claims[1].finding, HasSubstr("2.04 bits per parameter"));
   EXPECT_EQ(equal->claims[2].verdict, Verdict::kReproduced);

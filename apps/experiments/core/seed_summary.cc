@@ -1,6 +1,8 @@
 #include "experiments/core/seed_summary.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -20,17 +22,21 @@ SeedSummary summarize_seeds(const std::vector<double>& values) {
   return summary;
 }
 
-bool is_above(const SeedSummary& a, const SeedSummary& b) {
-  constexpr double kNoticeable = 0.04;
-  return a.mean - b.mean >= kNoticeable;
+SeedSummary difference(const SeedSummary& a, const SeedSummary& b) {
+  LOOPLM_CHECK(a.values.size() == b.values.size());
+  std::vector<double> values;
+  std::ranges::transform(a.values, b.values, std::back_inserter(values), std::minus<>());
+  return summarize_seeds(values);
 }
 
-bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b) {
-  if (!is_above(a, b) || a.values.size() < 2 || a.values.size() != b.values.size()) return false;
-  for (size_t i = 0; i < a.values.size(); ++i) {
-    if (a.values[i] <= b.values[i]) return false;
-  }
-  return true;
+Estimate paired_gain(const SeedSummary& a, const SeedSummary& b) {
+  return mean_of(difference(a, b).values);
+}
+
+bool is_ahead(const SeedSummary& a, const SeedSummary& b) {
+  constexpr double kNoticeable = 0.04;
+  const Estimate gain = paired_gain(a, b);
+  return a.values.size() > 1 && gain.low > 0 && gain.value >= kNoticeable;
 }
 
 std::string percent_text(const SeedSummary& summary) {

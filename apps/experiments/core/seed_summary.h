@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "eval/figure.h"
+#include "experiments/core/estimates.h"
 
 namespace looplm {
 
@@ -18,12 +19,14 @@ struct SeedSummary {
 // At least one value.
 SeedSummary summarize_seeds(const std::vector<double>& values);
 
-// Whether the mean of `a` is above that of `b` by more than chance explains on a thousand examples
-// (4 points are two standard errors of a difference between two shares near a half).
-bool is_above(const SeedSummary& a, const SeedSummary& b);
-// Moreover, where the i-th values of both had the same data: each of `a`, at least two, is above
-// that of `b`.
-bool is_above_in_pairs(const SeedSummary& a, const SeedSummary& b);
+// `a` less `b` by seed: the i-th values of both had the same data.
+SeedSummary difference(const SeedSummary& a, const SeedSummary& b);
+// Their mean with its 95% interval.
+Estimate paired_gain(const SeedSummary& a, const SeedSummary& b);
+// Whether such a gain is more than chance explains: its interval, of two pairs at least, lies above
+// 0, and it is 4 points or more (two standard errors of a difference between two shares near a half
+// on a thousand examples).
+bool is_ahead(const SeedSummary& a, const SeedSummary& b);
 
 // "93.1% [92.0, 94.2]", shares as percents; a single seed without brackets.
 std::string percent_text(const SeedSummary& summary);

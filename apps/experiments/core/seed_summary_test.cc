@@ -1,5 +1,7 @@
 #include "experiments/core/seed_summary.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 namespace looplm {
@@ -14,20 +16,17 @@ TEST(SeedSummary, IsMeanWorstAndBest) {
   EXPECT_EQ(percent_text(summarize_seeds({0.123})), "12.3%");
 }
 
-TEST(SeedSummary, IsAboveBeyondChance) {
-  const SeedSummary low = summarize_seeds({0.50, 0.52});
-  EXPECT_FALSE(is_above(summarize_seeds({0.53, 0.54}), low));
-  EXPECT_TRUE(is_above(summarize_seeds({0.50, 0.62}), low));
-  EXPECT_FALSE(is_above(low, summarize_seeds({0.9})));
-}
-
 TEST(SeedSummary, PairsOfTheSameDataAreCompared) {
   const SeedSummary b = summarize_seeds({0.5, 0.7});
-  EXPECT_TRUE(is_above_in_pairs(summarize_seeds({0.6, 0.8}), b));  // though 0.6 is below 0.7
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.8, 0.7}), b));
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.51, 0.71}), b));  // within chance
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.9}), summarize_seeds({0.5})));
-  EXPECT_FALSE(is_above_in_pairs(summarize_seeds({0.8, 0.9, 0.9}), b));
+  EXPECT_TRUE(is_ahead(summarize_seeds({0.6, 0.8}), b));     // though 0.6 is below 0.7
+  EXPECT_FALSE(is_ahead(summarize_seeds({0.8, 0.75}), b));   // each is above, by 0.3 and 0.05
+  EXPECT_FALSE(is_ahead(summarize_seeds({0.51, 0.71}), b));  // surely, and too little
+  EXPECT_FALSE(is_ahead(summarize_seeds({0.9}), summarize_seeds({0.5})));
+  EXPECT_ANY_THROW(is_ahead(summarize_seeds({0.8, 0.9, 0.9}), b));
+  const Estimate gain =
+      paired_gain(summarize_seeds({0.8, 0.75, 0.7}), summarize_seeds({0.5, 0.5, 0.5}));
+  EXPECT_NEAR(gain.value, 0.25, 1e-12);
+  EXPECT_NEAR(gain.high - gain.value, 4.303 * 0.05 / std::sqrt(3.0), 1e-12);
 }
 
 TEST(SeedSummary, PointsHaveBars) {

@@ -1,5 +1,7 @@
 #include "experiments/core/study.h"
 
+#include <algorithm>
+
 namespace looplm {
 
 std::function<bool(double)> CellContext::reporter(const std::string& note, double from,
@@ -29,6 +31,11 @@ const char* verdict_name(Verdict verdict) {
 Verdict graded(bool reproduced, bool partly) {
   if (reproduced) return Verdict::kReproduced;
   return partly ? Verdict::kPartly : Verdict::kNotReproduced;
+}
+
+Verdict graded_all(const std::vector<bool>& parts) {
+  if (parts.empty()) return Verdict::kNotTested;
+  return graded(std::ranges::count(parts, false) == 0, std::ranges::count(parts, true) > 0);
 }
 
 const std::vector<StudyEntry>& all_studies() {

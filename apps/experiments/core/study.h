@@ -56,6 +56,8 @@ enum class Verdict { kReproduced, kPartly, kNotReproduced, kNotTested };
 const char* verdict_name(Verdict verdict);  // "reproduced", "partly", "not", "not tested"
 // Reproduced, or else partly, or else not.
 Verdict graded(bool reproduced, bool partly);
+// Reproduced if every part holds, partly if some do; not tested without parts.
+Verdict graded_all(const std::vector<bool>& parts);
 
 // A claim of the paper and what the study found.
 struct Claim {

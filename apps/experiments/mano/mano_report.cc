@@ -157,10 +157,11 @@ const ManoComparison& best_pair(const std::vector<ManoComparison>& pairs) {
 }
 
 Verdict verdict_of(const std::vector<ManoComparison>& comparisons) {
-  if (comparisons.empty()) return Verdict::kNotTested;
-  const auto better = std::count_if(comparisons.begin(), comparisons.end(),
-                                    [](const ManoComparison& c) { return c.better(); });
-  return graded(better == std::ssize(comparisons), better > 0);
+  std::vector<bool> ahead;
+  for (const ManoComparison& c : comparisons) {
+    ahead.push_back(is_ahead(c.looped_accuracy, c.plain_accuracy));
+  }
+  return graded_all(ahead);
 }
 
 std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>& comparisons) {
@@ -170,7 +171,7 @@ std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>
     const ManoComparison& c = comparisons[i];
     text += fmt::format("{}{} {} against {} {}: {} points", i == 0 ? "" : "; ", c.looped.name(),
                         percent_text(c.looped_accuracy), c.plain.name(),
-                        percent_text(c.plain_accuracy), points_text(c.gain));
+                        percent_text(c.plain_accuracy), points_text(c.gain()));
   }
   return text;
 }
@@ -186,15 +187,17 @@ Claim length_claim(const ManoTable& table) {
   if (comparisons.empty() || table.max_length < 2) return claim;
   const ManoComparison& best = best_pair(comparisons);
   const int middle = (table.max_length + 1) / 2;
-  const Estimate at_middle = paired_gain(*table.find(best.looped), *table.find(best.plain), middle);
-  const Estimate growth =
-      paired_gain(*table.find(best.looped), *table.find(best.plain), table.max_length, middle);
+  const auto gain_at = [&](int length) {
+    return difference(accuracy_at(*table.find(best.looped), length),
+                      accuracy_at(*table.find(best.plain), length));
+  };
+  const SeedSummary at_middle = gain_at(middle), at_end = gain_at(table.max_length);
   claim.finding = fmt::format(
       "{} over {}: {} points at {} operators, and {} more at {} (one L = {}, by length of the "
       "expression)",
-      best.looped.name(), best.plain.name(), points_text(at_middle), middle, points_text(growth),
-      table.max_length, table.max_length);
-  claim.verdict = graded(best.looped_accuracy.values.size() > 1 && growth.low > 0, false);
+      best.looped.name(), best.plain.name(), points_text(mean_of(at_middle.values)), middle,
+      points_text(paired_gain(at_end, at_middle)), table.max_length, table.max_length);
+  claim.verdict = graded(is_ahead(at_end, at_middle), false);
   return claim;
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "experiments/mano/mano_study.h"
 
@@ -25,10 +24,14 @@ const ManoGroup* ManoTable::find(const LoopedShape& shape) const {
   return nullptr;
 }
 
-SeedSummary final_accuracy(const ManoGroup& group) {
+SeedSummary accuracy_at(const ManoGroup& group, int length) {
   std::vector<double> values;
-  for (const ManoRun& run : group) values.push_back(run.final_accuracy());
+  for (const ManoRun& run : group) values.push_back(run.accuracy_at(length));
   return summarize_seeds(values);
+}
+
+SeedSummary final_accuracy(const ManoGroup& group) {
+  return accuracy_at(group, group.front().max_length);
 }
 
 std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs) {
@@ -53,22 +56,6 @@ std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs) {
   return tables;
 }
 
-Estimate paired_gain(const ManoGroup& looped, const ManoGroup& plain, int length, int beyond) {
-  const auto at = [&](const ManoRun& run) {
-    const std::vector<double>& last = run.accuracy_by_length.back();
-    return last[static_cast<size_t>(length - 1)] -
-           (beyond > 0 ? last[static_cast<size_t>(beyond - 1)] : 0);
-  };
-  std::vector<double> gains;
-  for (const ManoRun& run : looped) {
-    const auto twin = std::find_if(plain.begin(), plain.end(),
-                                   [&](const ManoRun& p) { return p.seed == run.seed; });
-    if (twin != plain.end()) gains.push_back(at(run) - at(*twin));
-  }
-  if (gains.empty()) return {std::nan(""), std::nan(""), std::nan("")};
-  return mean_of(gains);
-}
-
 namespace {
 
 std::vector<ManoComparison> compare(const ManoTable& table,
@@ -79,11 +66,8 @@ std::vector<ManoComparison> compare(const ManoTable& table,
     if (looped.loops == 1) continue;
     const ManoGroup* plain = table.find(plain_of(looped));
     if (plain == nullptr) continue;
-    comparisons.push_back({.looped = looped,
-                           .plain = plain->front().shape,
-                           .looped_accuracy = final_accuracy(group),
-                           .plain_accuracy = final_accuracy(*plain),
-                           .gain = paired_gain(group, *plain, table.max_length)});
+    comparisons.push_back(
+        {looped, plain->front().shape, final_accuracy(group), final_accuracy(*plain)});
   }
   return comparisons;
 }

@@ -91,7 +91,7 @@ Result<OrderedJson> run_mano(const ManoSettings& s, int max_length, LoopedRun ru
   const ManoRun result = mano_run(max_length, run.shape, run.learning_rate, run.seed,
                                   model.parameters, model.validations);
   Json json = result;
-  json["accuracy"] = result.final_accuracy();
+  json["accuracy"] = result.accuracy_at(max_length);
   return OrderedJson(json);
 }
 

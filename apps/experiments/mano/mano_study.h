@@ -32,7 +32,10 @@ struct ManoRun {
   // On the longest expressions at the end, after each loop.
   std::vector<double> loop_accuracy;
 
-  double final_accuracy() const { return accuracy_by_length.back().back(); }
+  // At the end.
+  double accuracy_at(int length) const {
+    return accuracy_by_length.back()[static_cast<size_t>(length - 1)];
+  }
 };
 
 // `validations` come in rounds, one of each length 1 .. max_length.
@@ -52,24 +55,17 @@ struct ManoTable {
 };
 std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs);
 
+// At the end, of expressions of so many operators, and of the longest.
+SeedSummary accuracy_at(const ManoGroup& group, int length);
 SeedSummary final_accuracy(const ManoGroup& group);
-
-// Looped less plain, paired by seed, on expressions of `length` operators: all of it, or what it is
-// more than on those of `beyond`.
-Estimate paired_gain(const ManoGroup& looped, const ManoGroup& plain, int length, int beyond = 0);
 
 // A looped model against the plain one of as many parameters, or of as much arithmetic.
 struct ManoComparison {
-  LoopedShape looped;
-  LoopedShape plain;
-  SeedSummary looped_accuracy;
-  SeedSummary plain_accuracy;
+  LoopedShape looped, plain;
+  SeedSummary looped_accuracy, plain_accuracy;
 
-  // Looped less plain, paired by seed: both models of a seed see the same expressions.
-  Estimate gain;
-
-  // The 95% interval over seeds lies above 0; one seed shows nothing.
-  bool better() const { return looped_accuracy.values.size() > 1 && gain.low > 0; }
+  // Both models of a seed see the same expressions.
+  Estimate gain() const { return paired_gain(looped_accuracy, plain_accuracy); }
 };
 std::vector<ManoComparison> compare_parameters(const ManoTable& table);
 std::vector<ManoComparison> compare_arithmetic(const ManoTable& table);

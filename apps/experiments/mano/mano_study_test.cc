@@ -52,7 +52,7 @@ TEST(ManoResults, RoundsOfValidationsBecomeCurvesByLength) {
   const ManoRun run = mano_run(3, {1, 2}, 1e-3, 4, 55, reports);
   EXPECT_EQ(run.steps, (std::vector<int64_t>{10, 20}));
   EXPECT_EQ(run.accuracy_by_length[1], (std::vector<double>{0.20, 0.21, 0.22}));
-  EXPECT_EQ(run.final_accuracy(), 0.22);
+  EXPECT_EQ(run.accuracy_at(3), 0.22);
   EXPECT_EQ(run.loop_accuracy, (std::vector<double>{0.0, 0.22}));
   const ManoRun again = result_of<ManoRun>(Json::parse(Json(run).dump())).value();
   EXPECT_EQ(again.accuracy_by_length, run.accuracy_by_length);
@@ -84,12 +84,12 @@ TEST(ManoResults, ComparesWithEqualParametersAndEqualArithmetic) {
   const auto parameters = compare_parameters(tables[0]);
   ASSERT_EQ(parameters.size(), 1u);
   EXPECT_EQ(parameters[0].plain.name(), "1x1");
-  EXPECT_NEAR(parameters[0].gain.value, 0.30, 1e-12);
-  EXPECT_TRUE(parameters[0].better());
+  EXPECT_NEAR(parameters[0].gain().value, 0.30, 1e-12);
+  EXPECT_TRUE(is_ahead(parameters[0].looped_accuracy, parameters[0].plain_accuracy));
   const auto arithmetic = compare_arithmetic(tables[0]);
   ASSERT_EQ(arithmetic.size(), 1u);
   EXPECT_EQ(arithmetic[0].plain.name(), "2x1");
-  EXPECT_NEAR(arithmetic[0].gain.value, 0.10, 1e-12);
+  EXPECT_NEAR(arithmetic[0].gain().value, 0.10, 1e-12);
 }
 
 TEST(ManoResults, VerdictsFollowTheNumbers) {

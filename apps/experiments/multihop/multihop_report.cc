@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -25,8 +27,10 @@ Series series_of_shape(const std::vector<MultihopCurve>& curves, const LoopedSha
 
 std::string loops_text(int loops) { return fmt::format("{} loop{}", loops, loops == 1 ? "" : "s"); }
 
-std::string count_text(const std::optional<double>& count, const char* none = "not reached") {
-  return count ? fmt::format("{:.0f}", *count) : none;
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+std::string count_text(double count, const char* none = "not reached") {
+  return count < kNever ? fmt::format("{:.0f}", count) : none;
 }
 
 Table accuracy_table(const std::vector<MultihopCurve>& curves) {
@@ -50,7 +54,7 @@ Table needed_table(const std::vector<MultihopCurve>& curves) {
   table.columns = {"model", "parameters", "layers read", "questions for 50%", "questions for 90%"};
   for (const MultihopCurve& curve : curves) {
     const auto needed = [&](double accuracy) {
-      return count_text(questions_needed(curve, accuracy));
+      return count_text(questions_needed(curve, accuracy).value_or(kNever));
     };
     table.rows.push_back({shown(curve.shape), std::to_string(curve.parameters),
                           std::to_string(curve.shape.depth()), needed(0.5), needed(0.9)});
@@ -156,18 +160,6 @@ size_t widest(const std::vector<const MultihopCurve*>& family) {
   return best;
 }
 
-// Every model of the family better than the one with fewer loops, with every seed (whose models
-// share world and questions)?
-Verdict order_verdict(const std::vector<const MultihopCurve*>& family, size_t count) {
-  bool clearly = true;
-  for (size_t i = 1; i < family.size(); ++i) {
-    const SeedSummary& fewer = family[i - 1]->accuracy[count];
-    const SeedSummary& more = family[i]->accuracy[count];
-    clearly = clearly && is_above_in_pairs(more, fewer);
-  }
-  return graded(clearly, is_above(family.back()->accuracy[count], family.front()->accuracy[count]));
-}
-
 Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
   Claim claim;
   claim.claim =
@@ -175,61 +167,33 @@ Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
       "loop answers about 35%, 2 loops 84%, 4 loops nearly all; with 100,000 about 7, 11 and 17%)";
   if (family.size() < 2) return claim;
   const size_t count = widest(family);
-  claim.verdict = order_verdict(family, count);
   claim.finding = fmt::format("with {} training questions", family.front()->questions[count]);
-  for (const MultihopCurve* curve : family) {
-    claim.finding +=
-        fmt::format("{} {} {}", curve == family.front() ? ":" : ",", loops_text(curve->shape.loops),
-                    percent_text(curve->accuracy[count]));
+  std::vector<bool> ahead;  // of the model with fewer loops
+  for (size_t i = 0; i < family.size(); ++i) {
+    const SeedSummary& accuracy = family[i]->accuracy[count];
+    claim.finding += fmt::format("{} {} {}", i == 0 ? ":" : ",", loops_text(family[i]->shape.loops),
+                                 percent_text(accuracy));
+    if (i == 0) continue;
+    const SeedSummary& fewer = family[i - 1]->accuracy[count];
+    claim.finding += fmt::format(" ({} points)", points_text(paired_gain(accuracy, fewer)));
+    ahead.push_back(is_ahead(accuracy, fewer));
   }
+  claim.verdict = graded_all(ahead);
   claim.finding += "; questions for 50%:";
   for (const MultihopCurve* curve : family) {
     claim.finding += fmt::format("{} {}", curve == family.front() ? "" : ",",
-                                 count_text(questions_needed(*curve, 0.5)));
+                                 count_text(questions_needed(*curve, 0.5).value_or(kNever)));
   }
   return claim;
 }
 
-// Steps to half way between the shortcut and where the model of one loop ends: a place that its own
-// end does not decide.
-struct Speed {
-  double target = 0;
-  // By model of the family, then by seed; none where a run never gets there.
-  std::vector<std::vector<std::optional<double>>> steps;
-};
-
-Speed speed_of(const std::vector<const MultihopCurve*>& family, const SeedSummary& shortcut,
-               size_t count) {
-  Speed speed;
-  speed.target = (shortcut.mean + family.front()->accuracy[count].mean) / 2;
-  for (const MultihopCurve* curve : family) {
-    std::vector<std::optional<double>> steps;
-    for (const MultihopRun& run : curve->runs[count]) {
-      steps.push_back(steps_needed(run, speed.target));
-    }
-    speed.steps.push_back(std::move(steps));
+// Of the model of each seed.
+SeedSummary steps_of(const std::vector<MultihopRun>& runs, double accuracy) {
+  std::vector<double> steps;
+  for (const MultihopRun& run : runs) {
+    steps.push_back(steps_needed(run, accuracy).value_or(kNever));
   }
-  return speed;
-}
-
-// None where a seed never gets there.
-std::optional<double> mean_steps(const std::vector<std::optional<double>>& seeds) {
-  double sum = 0;
-  for (const std::optional<double>& steps : seeds) {
-    if (!steps) return std::nullopt;
-    sum += *steps;
-  }
-  return sum / static_cast<double>(seeds.size());
-}
-
-// Fewer steps than `b` with every one of two seeds or more, which share a world.
-bool faster_with_every_seed(const std::vector<std::optional<double>>& a,
-                            const std::vector<std::optional<double>>& b) {
-  if (a.size() < 2 || a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!a[i] || (b[i] && *b[i] <= *a[i])) return false;
-  }
-  return true;
+  return summarize_seeds(steps);
 }
 
 Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSummary& shortcut) {
@@ -239,24 +203,31 @@ Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSum
       "99% after 10,000 steps, 2 loops 92%, 1 loop 27% after 20,000)";
   if (family.size() < 2) return claim;
   const size_t last = family.front()->questions.size() - 1;
-  const Speed speed = speed_of(family, shortcut, last);
+  // A place that the end of the model of one loop does not decide.
+  const double target = (shortcut.mean + family.front()->accuracy[last].mean) / 2;
   claim.finding = fmt::format(
       "with {} training questions, mean steps to {:.1f}%, half way from the shortcut to the end of "
       "one loop:",
-      family.front()->questions[last], 100 * speed.target);
-  bool every = true;
-  for (size_t i = 0; i < family.size(); ++i) {
-    const std::vector<std::optional<double>>& seeds = speed.steps[i];
+      family.front()->questions[last], 100 * target);
+  std::vector<bool> faster;  // than the model with fewer loops
+  SeedSummary before;
+  for (const MultihopCurve* curve : family) {
+    const bool first = curve == family.front();
+    const SeedSummary steps = steps_of(curve->runs[last], target);
     std::vector<std::string> each;
-    for (const std::optional<double>& steps : seeds) each.push_back(count_text(steps));
+    for (const double count : steps.values) each.push_back(count_text(count));
     claim.finding +=
-        fmt::format("{} {} {} (seeds {})", i == 0 ? "" : ";", loops_text(family[i]->shape.loops),
-                    count_text(mean_steps(seeds), "not reached by all"), joined(each));
-    every = every && (i == 0 || faster_with_every_seed(seeds, speed.steps[i - 1]));
+        fmt::format("{} {} {} (seeds {}", first ? "" : ";", loops_text(curve->shape.loops),
+                    count_text(steps.mean, "not reached by all"), joined(each));
+    if (!first) {
+      const Estimate fewer = paired_gain(before, steps);
+      faster.push_back(steps.values.size() > 1 && fewer.low > 0);
+      if (std::isfinite(fewer.value)) claim.finding += "; " + signed_text(fewer, 0) + " fewer";
+    }
+    claim.finding += ")";
+    before = steps;
   }
-  const std::optional<double> most = mean_steps(speed.steps.back());
-  const std::optional<double> one = mean_steps(speed.steps.front());
-  claim.verdict = graded(every, most && (!one || *most < *one));
+  claim.verdict = graded_all(faster);
   return claim;
 }
 
@@ -270,20 +241,18 @@ Claim arithmetic_claim(const std::vector<MultihopCurve>& curves,
   const MultihopCurve& looped = *family.back();
   const MultihopCurve* plain = find_curve(curves, {looped.shape.depth(), 1});
   if (plain == nullptr) return claim;
-  size_t above = 0;
-  size_t clearly = 0;
-  size_t below = 0;
+  int ahead = 0, below = 0;
   for (size_t i = 0; i < looped.questions.size(); ++i) {
     const SeedSummary& a = looped.accuracy[i];
     const SeedSummary& b = plain->accuracy[i];
-    above += is_above(a, b) ? 1 : 0;
-    clearly += is_above_in_pairs(a, b) ? 1 : 0;
-    below += is_above(b, a) ? 1 : 0;
+    ahead += is_ahead(a, b) ? 1 : 0;
+    below += a.mean < b.mean ? 1 : 0;
     claim.finding +=
-        fmt::format("{}{} questions: {} {} against {} {}", i == 0 ? "" : "; ", looped.questions[i],
-                    looped.shape.name(), percent_text(a), plain->shape.name(), percent_text(b));
+        fmt::format("{}{} questions: {} {} against {} {}: {} points", i == 0 ? "" : "; ",
+                    looped.questions[i], looped.shape.name(), percent_text(a), plain->shape.name(),
+                    percent_text(b), points_text(paired_gain(a, b)));
   }
-  claim.verdict = graded(clearly > 0 && below == 0, above > 0);
+  claim.verdict = graded(ahead > 0 && below == 0, ahead > 0);
   return claim;
 }
 

@@ -84,6 +84,72 @@ struct QuantTileArgs {
   bool accumulate = false;
 };
 
+// Products on a matrix unit (AMX), whose tiles have 16 rows of 64 bytes. A step is the terms that a
+// tile of A holds: 32 of bf16, or a group of 64 of int8. B's panels are those of the other kernels,
+// padded to whole steps: two tiles side by side.
+//
+// Numbers: a step adds to each element of C, in fp32 that takes and leaves no denormals, the sum of
+// its even terms plus that of its odd ones, each added up in order from zero. Steps follow each
+// other, so where a caller cuts them does not matter.
+inline constexpr int64_t kAmxRows = 16;
+inline constexpr int64_t kAmxRowBytes = 64;
+inline constexpr int64_t kAmxTileBytes = kAmxRows * kAmxRowBytes;
+inline constexpr int64_t kAmxTerms = 32;       // of bf16
+inline constexpr int64_t kAmxQuantRows = 128;  // most rows of a call of amx_int8 and amx_int4
+
+// A in tiles: blocks of 16 rows, each a sequence of steps. A row that is alone has no tiles, only
+// its own 64 bytes of each step, which a tile then holds 16 times.
+struct AmxRows {
+  const void* tiles = nullptr;
+  int64_t rows = 0;
+  int64_t row_bytes = 0;  // kAmxRowBytes, or 0: the row is alone
+  int64_t step_bytes = 0;
+  int64_t block_bytes = 0;  // distance between blocks
+};
+
+// Rounds a block of rows to bf16 and lays it out. Rows that are missing from the block and terms
+// that are missing from the last step become zero.
+struct AmxPrepareArgs {
+  const float* source = nullptr;
+  int64_t row_stride = 0;
+  int64_t term_stride = 1;  // 1, or row_stride is
+  int64_t rows = 0;         // 1..16
+  int64_t terms = 0;
+  char* out = nullptr;
+  int64_t step_bytes = 0;  // kAmxTileBytes, or kAmxRowBytes for a row that is alone
+};
+
+// C[0..rows) x columns (+)= A * B over `steps` steps.
+struct AmxArgs {
+  AmxRows a;
+  int64_t steps = 0;
+  const char* b = nullptr;  // the first panel, from the first step on
+  int64_t b_panel_bytes = 0;
+  int64_t columns = 0;
+  float* c = nullptr;
+  int64_t c_row_stride = 0;
+  bool accumulate = false;
+  // Bytes of B to fetch meanwhile for each panel, `fetch` bytes from where it begins.
+  int64_t fetch = 0;
+  int64_t fetch_bytes = 0;
+};
+
+// C[0..rows) x columns (+)= A * B in small integers, with the bits of tile_int8 and tile_int4.
+struct AmxQuantArgs {
+  AmxRows a;                        // at most kAmxQuantRows
+  const float* a_scales = nullptr;  // (blocks, groups, 16)
+  // (blocks, groups, 16). For int8, int32_t: 128 times the sum of a's levels. For int4, float: that
+  // sum times the scale.
+  const void* a_offsets = nullptr;
+  const char* b = nullptr;
+  int64_t b_panel_bytes = 0;
+  int64_t groups = 0;
+  int64_t columns = 0;
+  float* c = nullptr;
+  int64_t c_row_stride = 0;
+  bool accumulate = false;
+};
+
 struct AdamWArgs {
   float* parameter = nullptr;
   float* first_moment = nullptr;
@@ -136,6 +202,13 @@ struct KernelTable {
   // and sums of levels per group.
   void (*quantize_groups)(const float* x, int64_t terms, int8_t* levels, float* scales,
                           int32_t* sums) = nullptr;
+
+  // Null without a matrix unit. With one, all products of bf16 and of small integers use it,
+  // however many rows they have.
+  void (*amx_prepare)(const AmxPrepareArgs&) = nullptr;
+  void (*amx_bf16)(const AmxArgs&) = nullptr;
+  void (*amx_int8)(const AmxQuantArgs&) = nullptr;
+  void (*amx_int4)(const AmxQuantArgs&) = nullptr;
 
   // One row of n values each.
   void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t n, float* y,
@@ -222,6 +295,13 @@ const KernelTable& table();
 }
 namespace avx512_bf16 {
 const KernelTable& table();
+}
+// These add the amx_ kernels to another set's table: by the instructions, or by their emulation.
+namespace amx {
+void add_kernels(KernelTable& table);
+}
+namespace amx_emulated {
+void add_kernels(KernelTable& table);
 }
 
 }  // namespace looplm::cpu

@@ -42,36 +42,6 @@ LOOPLM_INLINE VI dot4(VI sum, VI w, VI a) {
 #endif
 }
 
-LOOPLM_INLINE V to_floats(VI x) { return __builtin_convertvector(x, V); }
-
-// kLanes halves to floats.
-LOOPLM_INLINE V load_halves(const char* p) {
-#if defined(__AVX512F__)
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-#elif defined(__AVX2__)
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-#else
-  V v;
-  for (int i = 0; i < kLanes; ++i) {
-    uint16_t half;
-    memcpy(&half, p + 2 * i, sizeof(half));
-    const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-    const uint32_t exponent = (half >> 10) & 0x1fu;
-    const uint32_t mantissa = half & 0x3ffu;
-    float value;
-    if (exponent != 0) {  // no infinities are stored
-      const uint32_t bits = sign | ((exponent + 112) << 23) | (mantissa << 13);
-      memcpy(&value, &bits, sizeof(value));
-    } else {
-      value = static_cast<float>(mantissa) * 0x1p-24f;
-      value = sign != 0 ? -value : value;
-    }
-    v[i] = value;
-  }
-  return v;
-#endif
-}
-
 // One row is read as fast as memory gives, which the processor's own prefetch sees to: asking too
 // took 5 to 8% of a Zen 5's bandwidth. Several rows stay longer with each panel.
 template <int kRows>

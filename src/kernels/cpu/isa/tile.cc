@@ -1,7 +1,7 @@
 // Register tiles of matrix products: up to tile_rows rows by one panel of 32 columns, or several
 // panels when rows are few.
+#include "kernels/cpu/isa/bf16_rounding.h"
 #include "kernels/cpu/isa/isa_kernels.h"
-#include "kernels/cpu/isa/vec.h"
 
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 namespace {
@@ -270,15 +270,6 @@ void tile(const TileArgs& t) {
   }
 }
 
-// Rounds to bf16, ties to even. Rows come from normalised or activated states, where NaN is a fault
-// that shows up anyway, but it must not turn into infinity silently.
-LOOPLM_INLINE uint32_t bf16_bits(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof(bits));
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return (bits >> 16) | 0x40u;
-  return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-}
-
 void prepare_rows_f32(const PrepareRowsArgs& p) {
   for (int64_t m = 0; m < p.rows; ++m) {
     const float* source = p.source + m * p.row_stride;
@@ -299,12 +290,6 @@ void prepare_interleaved_f32(const PrepareRowsArgs& p) {
   }
 }
 
-// An odd last term is paired with zero.
-LOOPLM_INLINE uint32_t pair_bits(const float* source, int64_t i, int64_t terms, int64_t stride) {
-  const uint32_t even = bf16_bits(source[i * stride]);
-  const uint32_t odd = i + 1 < terms ? bf16_bits(source[(i + 1) * stride]) : 0;
-  return even | (odd << 16);
-}
 LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_slot,
                               int64_t even_term_slot, uint32_t pair) {
   if constexpr (kBf16Dot) {
@@ -319,17 +304,9 @@ LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_sl
 LOOPLM_INLINE int64_t prepare_vectors(const float* source, int64_t terms, uint32_t* out) {
   int64_t i = 0;
   for (; i + kLanes <= terms; i += kLanes) {
-    VI x;
-    memcpy(&x, source + i, sizeof(x));
-    const VI nan = (x & 0x7fffffff) > 0x7f800000;
-    const VI rounded = x + 0x7fff + ((x >> 16) & 1);
-    const VI high = ((nan & (x | 0x400000)) | (~nan & rounded)) & static_cast<int32_t>(0xffff0000u);
+    const VI high = rounded_to_bf16(source + i);
     if constexpr (kBf16Dot) {
-      typedef uint64_t VU64 __attribute__((vector_size(kVectorBytes)));
-      typedef uint32_t Pairs __attribute__((vector_size(kVectorBytes / 2)));
-      const VU64 both = reinterpret_cast<VU64>(high);
-      const Pairs pairs =
-          __builtin_convertvector((both >> 16 & 0xffffu) | (both >> 32 & 0xffff0000u), Pairs);
+      const PairsOfVector pairs = pairs_of(high);
       memcpy(out + i / 2, &pairs, sizeof(pairs));
     } else {
       VI swapped;

@@ -1,0 +1,266 @@
+#include "kernels/amx_matmul.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace looplm {
+namespace {
+
+using cpu::kAmxQuantRows;
+using cpu::kAmxRowBytes;
+using cpu::kAmxRows;
+using cpu::kAmxTerms;
+using cpu::kAmxTileBytes;
+using cpu::kPanel;
+
+// Two blocks of 16 rows share a panel's tiles.
+constexpr int64_t kFewAmxRows = 2 * kAmxRows;
+// Rows that are laid out at a time: 11 MB for 5632 terms.
+constexpr int64_t kLaidOutRows = 1024;
+// Many rows: a panel's part of 512 terms is 32 KiB and stays in the first cache (48 KiB), while
+// such parts of 512 rows (512 KiB) come from the second-level cache (2 MiB), where the task's C (64
+// KiB a panel) is also kept. A tile of C then is read and written once in 1,024 cycles of products.
+constexpr int64_t kChunkSteps = 16;
+constexpr int64_t kAmxTaskRows = 512;
+constexpr int64_t kMostTaskPanels = 8;
+// Few rows: the next steps are called from memory four steps (8 KiB) ahead.
+constexpr int64_t kAheadBytes = 8192;
+
+int64_t pieces(int64_t count, int64_t piece) { return (count + piece - 1) / piece; }
+
+// Rows of A in tiles; how much room they take.
+cpu::AmxRows layout(int64_t rows, int64_t steps, const void* tiles) {
+  cpu::AmxRows a;
+  a.tiles = tiles;
+  a.rows = rows;
+  a.row_bytes = rows == 1 ? 0 : kAmxRowBytes;
+  a.step_bytes = rows == 1 ? kAmxRowBytes : kAmxTileBytes;
+  a.block_bytes = steps * a.step_bytes;
+  return a;
+}
+int64_t layout_bytes(const cpu::AmxRows& a) { return pieces(a.rows, kAmxRows) * a.block_bytes; }
+
+cpu::AmxRows part_of(const cpu::AmxRows& a, int64_t first_row, int64_t rows, int64_t first_step) {
+  cpu::AmxRows part = a;
+  part.tiles = static_cast<const char*>(a.tiles) + first_row / kAmxRows * a.block_bytes +
+               first_step * a.step_bytes;
+  part.rows = rows;
+  return part;
+}
+
+// Stretches of panels that a thread takes: long, since what it fetches ahead is for itself.
+int64_t stretch_of(int64_t panels, Device& device) {
+  return std::max<int64_t>(1, panels / (4 * device.pool().size()));
+}
+
+// Rows [first_row, first_row + rows) of A, in tiles.
+cpu::AmxRows lay_out(const MatmulParams& p, int64_t first_row, int64_t rows, int64_t steps,
+                     Device& device) {
+  cpu::AmxRows a = layout(rows, steps, nullptr);
+  auto* tiles = reinterpret_cast<char*>(
+      device.shared_scratch(static_cast<size_t>(layout_bytes(a)) / sizeof(float)));
+  a.tiles = tiles;
+  const int64_t chunks = pieces(steps, kChunkSteps);
+  const auto prepare = [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t block = i / chunks, step = i % chunks * kChunkSteps;
+      cpu::AmxPrepareArgs args;
+      args.row_stride = p.a_row_stride;
+      args.term_stride = p.a_term_stride;
+      args.source = p.a + (first_row + block * kAmxRows) * p.a_row_stride +
+                    step * kAmxTerms * p.a_term_stride;
+      args.rows = std::min(kAmxRows, rows - block * kAmxRows);
+      args.terms = std::min(kChunkSteps * kAmxTerms, p.b->terms() - step * kAmxTerms);
+      args.out = tiles + block * a.block_bytes + step * a.step_bytes;
+      args.step_bytes = a.step_bytes;
+      device.kernels().amx_prepare(args);
+    }
+  };
+  const int64_t parts = pieces(rows, kAmxRows) * chunks;
+  if (rows <= 2) {
+    prepare(0, parts, 0);
+  } else {
+    device.for_pieces(parts, 1, prepare);
+  }
+  return a;
+}
+
+// The product of rows [first_row, first_row + a.rows), laid out as `a`.
+class LaidOutProduct {
+ public:
+  LaidOutProduct(const MatmulParams& p, const cpu::AmxRows& a, int64_t first_row, int64_t steps)
+      : p_(p), a_(a), first_row_(first_row), steps_(steps) {}
+
+  void run(Device& device) const {
+    if (a_.rows <= kFewAmxRows) {
+      sweep_panels(device);
+    } else {
+      run_blocks(device);
+    }
+  }
+
+ private:
+  cpu::AmxArgs args_of(int64_t first_row, int64_t rows, int64_t first_panel, int64_t end_panel,
+                       int64_t first_step, int64_t steps) const {
+    const PackedMatrix& b = *p_.b;
+    cpu::AmxArgs args;
+    args.a = part_of(a_, first_row, rows, first_step);
+    args.steps = steps;
+    args.b = reinterpret_cast<const char*>(b.panel(first_panel)) +
+             first_step * kAmxTerms * kPanel * static_cast<int64_t>(dtype_size(DType::kBf16));
+    args.b_panel_bytes = b.panel_bytes();
+    args.columns = std::min(end_panel * kPanel, b.columns()) - first_panel * kPanel;
+    args.c = p_.c + (first_row_ + first_row) * p_.c_row_stride + first_panel * kPanel;
+    args.c_row_stride = p_.c_row_stride;
+    args.accumulate = p_.accumulate || first_step > 0;
+    return args;
+  }
+
+  // Few rows: B is what takes time, and is swept once.
+  void sweep_panels(Device& device) const {
+    const int64_t panels = p_.b->panels();
+    device.for_pieces(panels, stretch_of(panels, device), [&](int64_t begin, int64_t end, int) {
+      cpu::AmxArgs args = args_of(0, a_.rows, begin, end, 0, steps_);
+      args.fetch = kAheadBytes;
+      args.fetch_bytes = args.b_panel_bytes;
+      device.kernels().amx_bf16(args);
+    });
+  }
+
+  void run_blocks(Device& device) const {
+    const int64_t blocks = pieces(a_.rows, kAmxTaskRows);
+    const int64_t block_rows = pieces(pieces(a_.rows, blocks), kFewAmxRows) * kFewAmxRows;
+    const int64_t panels = p_.b->panels();
+    int64_t task_panels = kMostTaskPanels;
+    while (task_panels > 1 &&
+           blocks * pieces(panels, task_panels) < int64_t{4} * device.pool().size()) {
+      task_panels /= 2;
+    }
+    const int64_t column_tasks = pieces(panels, task_panels);
+    device.for_pieces(blocks * column_tasks, 1, [&](int64_t task, int64_t, int) {
+      const int64_t first_row = task / column_tasks * block_rows;
+      const int64_t rows = std::min(block_rows, a_.rows - first_row);
+      const int64_t panel = task % column_tasks * task_panels;
+      const int64_t end_panel = std::min(panels, panel + task_panels);
+      for (int64_t step = 0; rows > 0 && step < steps_; step += kChunkSteps) {
+        const int64_t steps = std::min(kChunkSteps, steps_ - step);
+        cpu::AmxArgs args = args_of(first_row, rows, panel, end_panel, step, steps);
+        args.fetch = args.b_panel_bytes;  // the same part of the next panel
+        args.fetch_bytes = steps * kAmxTerms * kPanel * 2;
+        device.kernels().amx_bf16(args);
+      }
+    });
+  }
+
+  const MatmulParams& p_;
+  cpu::AmxRows a_;
+  int64_t first_row_;
+  int64_t steps_;
+};
+
+// A's rows in small integers as tiles, with what goes with each group of each row.
+struct QuantizedRows {
+  cpu::AmxRows levels;
+  const float* scales = nullptr;     // (blocks, groups, 16)
+  const int32_t* offsets = nullptr;  // (blocks, groups, 16): AmxQuantArgs::a_offsets
+};
+
+QuantizedRows quantize_rows(const MatmulParams& p, Device& device) {
+  const bool int8 = p.b->quant() == Quant::kInt8;
+  const int64_t groups = quant_groups(p.b->terms());
+  const int64_t blocks = pieces(p.rows, kAmxRows);
+  QuantizedRows rows;
+  rows.levels = layout(p.rows, groups, nullptr);
+  const int64_t tile_bytes = layout_bytes(rows.levels);
+  const int64_t per_group = blocks * groups * kAmxRows;
+  float* scratch = device.shared_scratch(static_cast<size_t>(tile_bytes / 4 + 2 * per_group));
+  auto* tiles = reinterpret_cast<char*>(scratch);
+  float* scales = scratch + tile_bytes / 4;
+  auto* offsets = reinterpret_cast<int32_t*>(scales + per_group);
+  const auto prepare = [&](int64_t begin, int64_t end, int thread) {
+    // One row as quantize_groups gives it.
+    float* row = device.thread_scratch(thread, static_cast<size_t>(groups * (kQuantGroup / 4 + 2)));
+    auto* levels = reinterpret_cast<int8_t*>(row);
+    float* row_scales = row + groups * kQuantGroup / 4;
+    auto* sums = reinterpret_cast<int32_t*>(row_scales + groups);
+    for (int64_t m = begin; m < end; ++m) {
+      const int64_t block = m / kAmxRows, slot = m % kAmxRows;
+      char* to = tiles + block * rows.levels.block_bytes + slot * rows.levels.row_bytes;
+      if (m >= p.rows) {  // missing from the last block
+        for (int64_t g = 0; g < groups; ++g) {
+          const int64_t at = (block * groups + g) * kAmxRows + slot;
+          scales[at] = 0;
+          offsets[at] = 0;
+          if (p.rows > 1) std::memset(to + g * rows.levels.step_bytes, 0, kAmxRowBytes);
+        }
+        continue;
+      }
+      device.kernels().quantize_groups(p.a + m * p.a_row_stride, p.b->terms(), levels, row_scales,
+                                       sums);
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t at = (block * groups + g) * kAmxRows + slot;
+        std::memcpy(to + g * rows.levels.step_bytes, levels + g * kQuantGroup, kAmxRowBytes);
+        scales[at] = row_scales[g];
+        const float offset = row_scales[g] * static_cast<float>(sums[g]);
+        if (int8) {
+          offsets[at] = 128 * sums[g];
+        } else {
+          std::memcpy(offsets + at, &offset, sizeof(offset));
+        }
+      }
+    }
+  };
+  if (p.rows <= 4) {
+    prepare(0, blocks * kAmxRows, 0);
+  } else {
+    device.for_pieces(blocks * kAmxRows, 4, prepare);
+  }
+  rows.levels.tiles = tiles;
+  rows.scales = scales;
+  rows.offsets = offsets;
+  return rows;
+}
+
+}  // namespace
+
+void matmul_amx_bf16(const MatmulParams& p, Device& device) {
+  const int64_t steps = pieces(p.b->terms(), kAmxTerms);
+  for (int64_t row = 0; row < p.rows; row += kLaidOutRows) {
+    const int64_t rows = std::min(kLaidOutRows, p.rows - row);
+    LaidOutProduct(p, lay_out(p, row, rows, steps, device), row, steps).run(device);
+  }
+}
+
+void matmul_amx_quantized(const MatmulParams& p, Device& device) {
+  const QuantizedRows a = quantize_rows(p, device);
+  const PackedMatrix& b = *p.b;
+  const auto product =
+      b.quant() == Quant::kInt8 ? device.kernels().amx_int8 : device.kernels().amx_int4;
+  const int64_t groups = quant_groups(b.terms());
+  const int64_t panels = b.panels();
+  device.for_pieces(panels, stretch_of(panels, device), [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      // Many rows take turns with one panel, which stays in the second-level cache.
+      const int64_t end_panel = p.rows > kAmxQuantRows ? panel + 1 : end;
+      for (int64_t row = 0; row < p.rows; row += kAmxQuantRows) {
+        cpu::AmxQuantArgs args;
+        args.a = part_of(a.levels, row, std::min(kAmxQuantRows, p.rows - row), 0);
+        args.a_scales = a.scales + row * groups;
+        args.a_offsets = a.offsets + row * groups;
+        args.b = reinterpret_cast<const char*>(b.panel(panel));
+        args.b_panel_bytes = b.panel_bytes();
+        args.groups = groups;
+        args.columns = std::min(end_panel * kPanel, b.columns()) - panel * kPanel;
+        args.c = p.c + row * p.c_row_stride + panel * kPanel;
+        args.c_row_stride = p.c_row_stride;
+        args.accumulate = p.accumulate;
+        product(args);
+      }
+      panel = end_panel - 1;
+    }
+  });
+}
+
+}  // namespace looplm

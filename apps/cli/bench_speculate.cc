@@ -30,7 +30,9 @@ std::vector<DecodeMode> benched_modes(const ModelConfig& config) {
   lists.commit_gates = {0.2, 0.4};
   lists.commit_margins = {0.3, 0.6};
   lists.exit_gates = {0.3, 0.5, 0.7};
-  return decode_modes(config, lists);
+  std::vector<DecodeMode> all = decode_modes(config, lists);
+  all.push_back({"speculate auto", {}, {CommitKind::kAuto}});
+  return all;
 }
 
 Result<std::vector<std::vector<int32_t>>> read_prompts(const SpeculateBenchOptions& o,

@@ -11,9 +11,11 @@
 #include "cli/catch_interrupt.h"
 #include "cli/chat_session.h"
 #include "cli/commands.h"
+#include "cli/depth_choice.h"
 #include "cli/line_editor.h"
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
+#include "infer/exit_rule.h"
 #include "serve/chat_model.h"
 
 namespace looplm::cli {
@@ -21,6 +23,7 @@ namespace {
 
 struct ChatCommandOptions {
   ModelChoice model;
+  DepthChoice depth;
   std::optional<std::string> system;
   std::string color = "auto";
   std::vector<std::string> begin;
@@ -53,13 +56,14 @@ Status chat(const ChatCommandOptions& o) {
   options.generate.sampling.temperature = o.temperature;
   options.generate.sampling.seed = static_cast<uint64_t>(o.seed);
   const ModelConfig& config = model->config();
-  if (config.exit_gate && config.early_exit_threshold < 1) {
-    options.generate.exit = {ExitKind::kGate, config.early_exit_threshold};
-  }
+  LOOPLM_ASSIGN_OR_RETURN(const ChosenDepth depth, choose_depth(o.depth, path, config, true));
+  LOOPLM_RETURN_IF_ERROR(make_exit_rule(depth.exit, config.exit_gate).status());
+  options.generate.exit = depth.exit;
+  if (!depth.note.empty()) fmt::print(stderr, "{}\n", depth.note);
   options.colors = use_colors(o.color);
   options.proposals = options.colors && terminal;
   if (options.proposals && config.loops > 1) {
-    options.generate.speculate = {CommitKind::kLoop, 1};  // the same text, seen as it forms
+    options.generate.speculate = {CommitKind::kAuto};  // the same text, seen as it forms
   }
   LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *model->tokenizer()));
   // Without a template of its own, or ChatML's tokens, nothing ends a turn.
@@ -138,6 +142,7 @@ void add_chat_command(Program& program) {
   c->add_option("--color", o->color, "Colours: auto (at a terminal), always or never")
       ->check(one_of({"auto", "always", "never"}))
       ->capture_default_str();
+  add_depth_options(*c, o->depth, "Loops");
   add_weight_options(*c, o->model);
   program.on(c, [o] { return chat(*o); });
 }

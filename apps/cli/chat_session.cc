@@ -184,9 +184,10 @@ Status ChatSession::command(const std::string& name, const std::string& argument
 std::string ChatSession::depth_text(const GenerateOptions& options) const {
   const int64_t loops =
       options.exit.max_loops == 0 ? model_.config().loops : options.exit.max_loops;
-  if (options.exit.kind == ExitKind::kFixed) return fmt::format("{} loops per token", loops);
-  return fmt::format("up to {} loops per token, exit {} {}", loops,
-                     exit_kind_name(options.exit.kind), options.exit.threshold);
+  const std::string most = fmt::format("{} loop{} per token", loops, loops == 1 ? "" : "s");
+  if (options.exit.kind == ExitKind::kFixed) return most;
+  return fmt::format("up to {}, exit {} {:.4g}", most, exit_kind_name(options.exit.kind),
+                     options.exit.threshold);
 }
 
 Status ChatSession::set_loops(const std::string& argument) {
@@ -204,22 +205,19 @@ Status ChatSession::set_exit(const std::string& argument) {
   const auto [rule, value] = split(argument);
   const Result<ExitKind> kind = exit_kind_from_name(rule);
   if (!kind.ok()) return kind.status().with_context("/exit");
-  const ExitRuleInfo& info = exit_rule_info(kind.value());
-  const auto threshold =
-      value.empty() ? std::optional<double>(info.threshold) : number<double>(value);
+  const Result<double> threshold = value.empty()
+                                       ? Result<double>(exit_rule_info(kind.value()).threshold)
+                                       : threshold_from_text(kind.value(), value);
   if (kind.value() == ExitKind::kFixed && !value.empty()) {
     return invalid_argument(fmt::format("/exit fixed has no threshold, and got '{}'", value));
   }
-  if (!threshold.has_value() || !(*threshold >= 0) || *threshold > info.most_threshold) {
-    return invalid_argument(
-        fmt::format("/exit {}: the threshold is '{}'; expected a number from 0 to {}", rule, value,
-                    info.most_threshold));
-  }
-  if (kind.value() == ExitKind::kGate && !model_.config().exit_gate) {
-    return invalid_argument("/exit q: this model has no exit gate; expected another rule");
-  }
-  options_.generate.exit.kind = kind.value();
-  options_.generate.exit.threshold = *threshold;
+  if (!threshold.ok()) return threshold.status().with_context("/exit");
+  ExitOptions exit = options_.generate.exit;
+  exit.kind = kind.value();
+  exit.threshold = threshold.value();
+  LOOPLM_RETURN_IF_ERROR(
+      make_exit_rule(exit, model_.config().exit_gate).status().with_context("/exit"));
+  options_.generate.exit = exit;
   fmt::print("{}\n", depth_text(options_.generate));
   return {};
 }

@@ -23,6 +23,7 @@ void add_data_command(Program& program);
 void add_tokenizer_command(Program& program);
 void add_train_command(Program& program);
 void add_eval_command(Program& program);
+void add_tune_command(Program& program);
 void add_bench_command(Program& program);
 void add_experiment_command(Program& program);
 

@@ -6,9 +6,13 @@
 #include <cstdio>
 #include <cwchar>
 #include <iostream>
+#include <string>
+#include <vector>
 
+#include <fcntl.h>
 #include <histedit.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +23,34 @@ namespace {
 
 constexpr int kHistoryLines = 1000;
 
+History* read_history(const std::string& file) {
+  History* lines = history_init();
+  HistEvent event{};
+  history(lines, &event, H_SETSIZE, kHistoryLines);
+  history(lines, &event, H_SETUNIQUE, 1);
+  if (!file.empty()) history(lines, &event, H_LOAD, file.c_str());
+  return lines;
+}
+
+// To what the file holds now, as another conversation may have written to it meanwhile.
+void add_to_history(const std::string& file, const std::vector<std::string>& typed) {
+  // What one types is private. A history that cannot be written costs the history alone.
+  const mode_t mask = ::umask(077);
+  const int lock = ::open((file + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock >= 0) ::flock(lock, LOCK_EX);
+  History* lines = read_history(file);
+  HistEvent event{};
+  for (const std::string& line : typed) history(lines, &event, H_ENTER, line.c_str());
+  const std::string temporary = file + ".tmp." + std::to_string(::getpid());
+  if (history(lines, &event, H_SAVE, temporary.c_str()) < 0 ||
+      std::rename(temporary.c_str(), file.c_str()) != 0) {
+    std::remove(temporary.c_str());
+  }
+  history_end(lines);
+  if (lock >= 0) ::close(lock);
+  ::umask(mask);
+}
+
 }  // namespace
 
 struct LineEditor::Terminal {
@@ -26,6 +58,7 @@ struct LineEditor::Terminal {
   EditLine* editor = nullptr;
   History* history = nullptr;
   bool continued = false;
+  std::vector<std::string> typed;  // in this conversation
 
   static Terminal& of(EditLine* editor) {
     void* self = nullptr;
@@ -90,13 +123,7 @@ LineEditor::LineEditor(const LineEditorOptions& options) {
   Terminal& t = *terminal_;
   t.options = options;
   t.editor = el_init("looplm", stdin, stdout, stderr);
-  t.history = history_init();
-  HistEvent event{};
-  history(t.history, &event, H_SETSIZE, kHistoryLines);
-  history(t.history, &event, H_SETUNIQUE, 1);
-  if (!options.history_file.empty()) {
-    history(t.history, &event, H_LOAD, options.history_file.c_str());
-  }
+  t.history = read_history(options.history_file);
   el_set(t.editor, EL_CLIENTDATA, &t);
   el_set(t.editor, EL_GETCFN, &Terminal::next_character);
   el_set(t.editor, EL_PROMPT, &Terminal::prompt);
@@ -110,16 +137,8 @@ LineEditor::LineEditor(const LineEditorOptions& options) {
 
 LineEditor::~LineEditor() {
   if (terminal_ == nullptr) return;
-  HistEvent event{};
-  const std::string& file = terminal_->options.history_file;
-  if (!file.empty()) {
-    // What one types is private. A history that cannot be written costs the history alone.
-    const mode_t mask = ::umask(077);
-    const std::string temporary = file + ".tmp." + std::to_string(::getpid());
-    if (history(terminal_->history, &event, H_SAVE, temporary.c_str()) >= 0) {
-      if (std::rename(temporary.c_str(), file.c_str()) != 0) std::remove(temporary.c_str());
-    }
-    ::umask(mask);
+  if (!terminal_->options.history_file.empty()) {
+    add_to_history(terminal_->options.history_file, terminal_->typed);
   }
   history_end(terminal_->history);
   el_end(terminal_->editor);
@@ -142,6 +161,7 @@ LineEditor::Read LineEditor::read_line(bool continued, std::string& line) {
     HistEvent event{};
     if (line.find_first_not_of(' ') != std::string::npos) {
       history(terminal_->history, &event, H_ENTER, line.c_str());
+      terminal_->typed.push_back(line);
     }
   }
   if (line.ends_with('\r')) line.pop_back();

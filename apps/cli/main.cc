@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
         add_tokenizer_command(program);
         add_train_command(program);
         add_eval_command(program);
+        add_tune_command(program);
         add_bench_command(program);
         add_experiment_command(program);
       });

@@ -13,11 +13,11 @@
 
 #include "cli/catch_interrupt.h"
 #include "cli/commands.h"
+#include "cli/depth_choice.h"
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
 #include "cli/provisional_text.h"
 #include "cli/token_text.h"
-#include "infer/exit_rule.h"
 #include "infer/parts.h"
 #include "infer/speculation_text.h"
 #include "kernels/peaks.h"
@@ -34,8 +34,7 @@ struct RunOptions {
   std::optional<std::string> prompt;
   std::optional<std::string> ids;
   std::optional<int64_t> max_tokens;
-  std::optional<std::string> exit;
-  std::optional<double> threshold;
+  DepthChoice depth;
   std::string read_out = "selected";
   std::string kv = "full";
   std::string prompt_kv = "every-loop";
@@ -50,28 +49,6 @@ struct RunOptions {
 };
 
 constexpr int64_t kDefaultTokens = 128;
-
-// The rule asked for, or the one that the model's config recommends.
-Status resolve_exit(const RunOptions& options, const ModelConfig& config, ExitOptions& exit) {
-  const bool gate_wanted = config.exit_gate && config.early_exit_threshold < 1;
-  if (!options.exit.has_value()) {
-    if (options.threshold.has_value()) {
-      return invalid_argument("--threshold needs a rule that it is for; expected --exit too");
-    }
-    exit.kind = gate_wanted ? ExitKind::kGate : ExitKind::kFixed;
-    exit.threshold = gate_wanted ? config.early_exit_threshold : 1;
-    return {};
-  }
-  LOOPLM_ASSIGN_OR_RETURN(exit.kind, exit_kind_from_name(*options.exit));
-  if (exit.kind == ExitKind::kFixed && options.threshold.has_value()) {
-    return invalid_argument(fmt::format(
-        "--threshold is {}, but --exit fixed has none; expected another rule", *options.threshold));
-  }
-  exit.threshold = options.threshold.value_or(exit.kind == ExitKind::kGate && gate_wanted
-                                                  ? config.early_exit_threshold
-                                                  : exit_rule_info(exit.kind).threshold);
-  return {};
-}
 
 // "15=-2.5"
 Status add_bias(const std::string& text, std::map<int32_t, double>& bias) {
@@ -95,11 +72,16 @@ Status add_bias(const std::string& text, std::map<int32_t, double>& bias) {
   return {};
 }
 
-Result<GenerateOptions> resolve(const RunOptions& options, const ModelConfig& config) {
+Result<GenerateOptions> resolve(const RunOptions& options, const std::string& path,
+                                const ModelConfig& config) {
   GenerateOptions o = options.generate;
-  LOOPLM_RETURN_IF_ERROR(resolve_exit(options, config, o.exit));
   o.read_out = options.read_out == "weighted" ? ReadOut::kWeighted : ReadOut::kSelected;
   o.kv = kv_policy_from_name(options.kv).value();
+  const bool exact = o.read_out == ReadOut::kSelected && o.kv == KvPolicy::kFull;
+  LOOPLM_ASSIGN_OR_RETURN(const ChosenDepth depth,
+                          choose_depth(options.depth, path, config, exact));
+  o.exit = depth.exit;
+  if (!depth.note.empty() && !options.quiet) fmt::print(stderr, "{}\n", depth.note);
   o.prompt_kv = options.prompt_kv == "as-decoded" ? PromptKv::kAsDecoded : PromptKv::kEveryLoop;
   if (options.speculate.has_value()) {
     const Result<SpeculateOptions> speculate = speculation_from_text(*options.speculate);
@@ -299,7 +281,7 @@ Status run(const RunOptions& options) {
   // Options are checked against the config before gigabytes of weights are read.
   LOOPLM_ASSIGN_OR_RETURN(const ModelConfig config,
                           read_checkpoint_config(path, {.gate_file = options.model.gate_file}));
-  LOOPLM_ASSIGN_OR_RETURN(const GenerateOptions request, resolve(options, config));
+  LOOPLM_ASSIGN_OR_RETURN(const GenerateOptions request, resolve(options, path, config));
   LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(path, options.model.options()));
   if (options.ids.has_value()) return answer(*model, options, prompt, request);
   if (!options.prompt.has_value()) return answer_lines(*model, options, request);
@@ -317,29 +299,7 @@ void add_model_options(Command& command, RunOptions& o) {
 
 void add_loop_options(Command& command, RunOptions& o) {
   const std::string group = "Loops";
-  command
-      .add_option(
-          "--exit", o.exit,
-          "When to stop looping on a token: fixed (after all loops), q (when the gate's exit "
-          "probabilities add up to the threshold; 0.5, or the config's), difference (when "
-          "a loop moves the state by less; 1), relative (by less than this share of it; "
-          "0.1), margin (when the best probability leads the second by as much; 0.5), "
-          "entropy (when it falls to this many nats; 1). The number is the default "
-          "threshold. Default rule: q if the config recommends a threshold, else fixed")
-      ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
-                      "RULE"))
-      ->group(group);
-  command.add_option("--threshold", o.threshold, "Threshold of the --exit rule")->group(group);
-  command.add_option("--min-loops", o.generate.exit.min_loops, "No exit before this loop")
-      ->check(range(int64_t{1}, kMaxLoops))
-      ->capture_default_str()
-      ->group(group);
-  command
-      .add_option("--loops", o.generate.exit.max_loops,
-                  "Maximum number of loops (0: as many as the model was trained for)")
-      ->check(range(int64_t{0}, kMaxLoops))
-      ->capture_default_str()
-      ->group(group);
+  add_depth_options(command, o.depth, group);
   command
       .add_option("--read-out", o.read_out,
                   "Logits that choose the token: selected (of the exit loop) or weighted (all "
@@ -365,11 +325,15 @@ void add_loop_options(Command& command, RunOptions& o) {
       ->capture_default_str()
       ->group(group);
   command
-      .add_option(
-          "--speculate", o.speculate,
+      .add_option_function<std::string>(
+          "--speculate",
+          [&o](const std::string& rule) { o.speculate = rule.empty() ? "auto" : rule; },
           "Start the next token early, and take it back if a later loop disagrees. The text stays "
-          "the same. When to start: loop:N (after loop N; 1), q:THRESHOLD (by the gate's exit "
-          "probabilities; 0.3), margin:THRESHOLD (by the lead of the best probability; 0.3)")
+          "the same. When to start: auto (after loop 1, and at once where the text repeats "
+          "itself; taken where no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
+          "gate's exit probabilities; 0.3), margin:THRESHOLD (by the lead of the best "
+          "probability; 0.3)")
+      ->expected(0, 1)
       ->group(group);
   command
       .add_flag("--show-loops", o.show_loops,

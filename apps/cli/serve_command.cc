@@ -74,7 +74,7 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
   if (text == "off") return SpeculateOptions{};
   if (text == "auto") {
     const bool worth = config.loops > 1 && config.parameter_count() >= kParametersWorthGuessing;
-    return worth ? SpeculateOptions{CommitKind::kLoop, 1} : SpeculateOptions{};
+    return worth ? SpeculateOptions{CommitKind::kAuto} : SpeculateOptions{};
   }
   const Result<SpeculateOptions> speculate = speculation_from_text(text);
   if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
@@ -142,6 +142,14 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   served.name = named.name;
   served.kv_bytes = kv_bytes;
   LOOPLM_ASSIGN_OR_RETURN(served.speculate, speculation(o.speculate, model.config()));
+  LOOPLM_ASSIGN_OR_RETURN(served.tuned, read_tuned_depths(named.path, model.config()));
+  if (!served.tuned.empty()) {
+    const TunedDepth& t = served.tuned[0];
+    say(stderr, fmt::format("note: {} exits by {} {:.4g}, as tuned on {} (mean {:.2f} of {} loops "
+                            "there); a request's \"loop\" object overrides it",
+                            named.name, exit_kind_name(t.kind), t.threshold, t.task, t.mean_loops,
+                            t.loops));
+  }
   if (const Tokenizer* tokenizer = model.tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
     for (const std::string& note : chat.notes()) say(stderr, "note: " + note);

@@ -11,6 +11,7 @@
 #include "cli/model_choice.h"
 #include "common/duration_text.h"
 #include "common/interrupt.h"
+#include "eval/run_report.h"
 #include "tensor/memory_plan.h"
 #include "train/run_config.h"
 
@@ -29,6 +30,13 @@ std::string numbers(const std::vector<double>& values, double scale, int digits)
     text += number(value * scale, digits);
   }
   return text;
+}
+
+// What only runs on preference pairs have.
+template <typename Report>
+std::string pair_text(const Report& r) {
+  if (std::isnan(r.margin)) return "";
+  return fmt::format("  margin {:.3f}  preferred {:.0f}%", r.margin, 100 * r.preferred);
 }
 
 uint64_t total_bytes(const TrainStart& s) {
@@ -58,18 +66,20 @@ class Printer : public TrainObserver {
   }
   void on_step(const StepReport& r) override {
     fmt::print(
-        "step {:>6}/{}  loss {}  nll {}  exit {}  H {}  |g| {}  lr {:.1e}  {:.0f} tok/s  {}% of "
+        "step {:>6}/{}  loss {}{}  nll {}  exit {}  H {}  |g| {}  lr {:.1e}  {:.0f} tok/s  {}% of "
         "peak  left {}\n",
-        r.step, r.steps, number(r.loss, 4), numbers(r.nll, 1, 3), number(r.mean_exit, 2),
-        number(r.exit_entropy, 2), number(r.gradient_norm, 3), r.learning_rate, r.tokens_per_second,
-        number(r.peak_share * 100, 0), duration_text(r.seconds_left));
+        r.step, r.steps, number(r.loss, 4), pair_text(r), numbers(r.nll, 1, 3),
+        number(r.mean_exit, 2), number(r.exit_entropy, 2), number(r.gradient_norm, 3),
+        r.learning_rate, r.tokens_per_second, number(r.peak_share * 100, 0),
+        duration_text(r.seconds_left));
     std::fflush(stdout);
   }
   void on_validation(const ValidationReport& r) override {
     fmt::print(
-        "validation of set {} at step {}: loss {}  nll {}  right {}%  exit {}  H {}  ({} tokens)\n",
-        r.set, r.step, number(r.loss, 4), numbers(r.nll, 1, 3), numbers(r.accuracy, 100, 1),
-        number(r.mean_exit, 2), number(r.exit_entropy, 2), r.tokens);
+        "validation of set {} at step {}: loss {}{}  nll {}  right {}%  exit {}  H {}  ({} "
+        "tokens)\n",
+        r.set, r.step, number(r.loss, 4), pair_text(r), numbers(r.nll, 1, 3),
+        numbers(r.accuracy, 100, 1), number(r.mean_exit, 2), number(r.exit_entropy, 2), r.tokens);
     std::fflush(stdout);
   }
   void on_note(const std::string& note) override {
@@ -111,6 +121,19 @@ Status show_plan(const TrainOptions& options) {
   return {};
 }
 
+struct ReportOptions {
+  std::vector<std::string> runs;
+  std::string out;
+};
+
+Status write_report(const ReportOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const Document page, run_report(options.runs));
+  const std::string out = options.out.empty() ? options.runs.front() + "/report" : options.out;
+  LOOPLM_RETURN_IF_ERROR(write_document(page, out, "report"));
+  fmt::print("{}/report.html\n", out);
+  return {};
+}
+
 // A start named ORG/NAME, and a tokenizer, where they lie in the hub's cache.
 Status locate_start(TrainOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const RunConfig config,
@@ -138,7 +161,17 @@ void add_train_command(Program& program) {
   auto plan = std::make_shared<bool>(false);
   Command* command = program.app().add_subcommand(
       "train", "Train a model from a run file (TOML); docs/training.md lists its keys");
-  command->add_option("RUN.toml", options->run_file, "The run file")->required();
+  auto report = std::make_shared<ReportOptions>();
+  auto* file = command->add_option("RUN.toml", options->run_file, "The run file");
+  command
+      ->add_option(
+          "--report", report->runs,
+          "Train nothing: write a page with the curves of these runs (their run.out), side "
+          "by side")
+      ->expected(1, 1000)
+      ->excludes(file);
+  command->add_option("--out", report->out,
+                      "Directory of the --report (default: report in the first run)");
   command->add_flag("--resume", options->resume,
                     "Resume from the run's newest checkpoint, bit for bit");
   command->add_flag("--plan", *plan,
@@ -149,7 +182,11 @@ void add_train_command(Program& program) {
   command->add_option("--threads", options->threads, "Threads (0: as the run file says, or all)")
       ->check(range(0, 1024))
       ->capture_default_str();
-  program.on(command, [options, plan]() -> Status {
+  program.on(command, [options, plan, report]() -> Status {
+    if (!report->runs.empty()) return write_report(*report);
+    if (options->run_file.empty()) {
+      return invalid_argument("no run file given; expected RUN.toml, or --report RUN...");
+    }
     LOOPLM_RETURN_IF_ERROR(locate_start(*options));
     return *plan ? show_plan(*options) : run_training(*options);
   });

@@ -75,15 +75,18 @@ enum class CommitKind {
   kLoop,    // after loop threshold: a whole number from 1
   kGate,    // once the gate's exit probabilities sum to the threshold, [0, 1]
   kMargin,  // once best minus second probability reaches the threshold, [0, 1]
+  // After loop 1; and where prompt and output repeat themselves, what followed last time is
+  // committed before any loop has run.
+  kAuto,
 };
 
-// "never", "loop", "q", "margin".
+// "never", "loop", "q", "margin", "auto".
 const char* commit_kind_name(CommitKind kind);
 Result<CommitKind> commit_kind_from_name(std::string_view name);
 
 struct SpeculateOptions {
   CommitKind kind = CommitKind::kNever;
-  double threshold = 1;
+  double threshold = 1;  // kAuto: 1
 };
 
 struct GenerateOptions {

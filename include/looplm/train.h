@@ -59,6 +59,10 @@ struct StepReport {
   std::vector<double> nll;
   double mean_exit = 0;      // of the gate's exit distribution, in loops
   double exit_entropy = 0;   // nats
+  // Of preference pairs: how much more the model prefers the chosen answers than its start did, and
+  // the share of pairs where it does.
+  double margin = 0;
+  double preferred = 0;
   double gradient_norm = 0;  // before clipping
   double learning_rate = 0;
   double seconds = 0;  // of this step
@@ -72,6 +76,8 @@ struct ValidationReport {
   int64_t set = 0;     // which of data.validation's, from 0
   int64_t tokens = 0;  // targets
   double loss = 0;
+  double margin = 0;  // as in StepReport
+  double preferred = 0;
   std::vector<double> nll;       // per loop
   std::vector<double> accuracy;  // per loop: share of targets that are the most likely token
   std::vector<double> exit;      // mean exit probabilities, per loop

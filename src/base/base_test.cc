@@ -1,8 +1,13 @@
 #include <atomic>
+#include <bit>
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <limits>
 #include <stdexcept>
+#include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -70,6 +75,61 @@ TEST(ThreadPool, RunsEveryTaskOnceAndCanBeReused) {
     });
     for (auto& hit : hits) EXPECT_EQ(hit.load(), 1);
   }
+}
+
+TEST(ThreadPool, ShortRegionsSeeEachOthersResults) {
+  ThreadPool pool(6);  // more than there are processors, mostly
+  std::vector<int64_t> numbers(24, 0);
+  for (int64_t round = 0; round < 3000; ++round) {
+    const int64_t before = numbers[static_cast<size_t>(round % 24)];
+    pool.parallel_for(1 + round % 24, [&, before](int64_t i, int) {
+      numbers[static_cast<size_t>(i)] = before + 1 + i;
+    });
+    for (int64_t i = 0; i <= round % 24; ++i) {
+      ASSERT_EQ(numbers[static_cast<size_t>(i)], before + 1 + i) << round;
+    }
+  }
+}
+
+std::atomic<bool> worker_held{false};
+std::atomic<bool> worker_released{false};
+
+void hold_worker(int) {
+  worker_held = true;
+  for (int i = 0; i < 20'000 && !worker_released; ++i) {
+    const timespec millisecond = {0, 1'000'000};
+    nanosleep(&millisecond, nullptr);
+  }
+  worker_held = false;
+}
+
+// A worker that the system keeps from running, here by a signal, holds up no region that it has no
+// task of.
+TEST(ThreadPool, ARegionEndsWithoutAWorkerThatDoesNotRun) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer puts signals off";
+#endif
+  struct sigaction hold = {}, before = {};
+  hold.sa_handler = hold_worker;
+  ASSERT_EQ(sigaction(SIGUSR1, &hold, &before), 0);
+  {
+    ThreadPool pool(2);
+    std::atomic<int> inside = 0;
+    pthread_t worker = {};
+    pool.parallel_for(2, [&](int64_t, int thread) {
+      if (thread == 1) worker = pthread_self();
+      // Neither thread has both tasks.
+      for (++inside; inside < 2;) std::this_thread::yield();
+    });
+    ASSERT_EQ(pthread_kill(worker, SIGUSR1), 0);
+    while (!worker_held) std::this_thread::yield();
+    int tasks = 0;
+    pool.parallel_for(100, [&](int64_t, int) { ++tasks; });
+    EXPECT_EQ(tasks, 100);
+    EXPECT_TRUE(worker_held) << "the region waited for the worker";
+    worker_released = true;
+  }
+  EXPECT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
 }
 
 TEST(ThreadPool, RethrowsATasksException) {

@@ -2,8 +2,10 @@
 //
 // A forward pass opens hundreds of regions of tens of microseconds, so idle workers spin briefly
 // before they sleep: waking a sleeping thread costs about as much as such a region. Tasks are
-// handed out one at a time from an atomic counter, which evens out noise on shared machines;
-// nothing computed may depend on which thread runs a task.
+// handed out one at a time to whoever is free, and a region ends with its last task. So a worker
+// that the system has put off its processor holds up nobody unless it is inside a task, and threads
+// that wait give their processor to others who want it. Nothing computed may depend on which thread
+// runs a task.
 #ifndef LOOPLM_BASE_THREAD_POOL_H_
 #define LOOPLM_BASE_THREAD_POOL_H_
 
@@ -45,23 +47,26 @@ class ThreadPool {
   using Trampoline = void (*)(void* context, int64_t index, int thread);
 
   void run(int64_t count, Trampoline call, void* context);
+  bool claim(int64_t* index);
   void work_on_tasks(int thread);
   void worker_main(int thread);
-  uint64_t wait_for_region(uint64_t seen);
 
   std::vector<std::thread> workers_;
 
-  // The region in progress. Written by run() before region_ advances (release), read by workers
-  // after (acquire).
+  // The region in progress. Written by run() before unclaimed_ (release), read by who has claimed
+  // one of its tasks (acquire): until that task is finished, there is no other region.
   Trampoline call_ = nullptr;
   void* context_ = nullptr;
   int64_t count_ = 0;
 
-  alignas(64) std::atomic<uint64_t> region_{0};  // number of regions opened; kStop ends the workers
-  alignas(64) std::atomic<int64_t> next_task_{0};  // relaxed: only distributes indices
-  alignas(64) std::atomic<int> workers_busy_{
-      0};                            // workers that have not finished the region; acq_rel
-  std::atomic<bool> failed_{false};  // relaxed: only skips remaining tasks
+  // The region's number in the upper half, its tasks that nobody has claimed in the lower one.
+  alignas(64) std::atomic<uint64_t> unclaimed_{0};
+  // Tasks that are not finished. A thread subtracts its own together (release); at 0 run() goes on
+  // (acquire). Of 32 bits, as region_, since threads sleep on such words without a detour.
+  alignas(64) std::atomic<uint32_t> unfinished_{0};
+  alignas(64) std::atomic<uint32_t> region_{0};  // its number; only wakes workers
+  std::atomic<bool> stop_{false};                // written before region_ (release)
+  std::atomic<bool> failed_{false};              // relaxed: only skips remaining tasks
   std::mutex error_mutex_;
   std::exception_ptr error_;  // guarded by error_mutex_
 };

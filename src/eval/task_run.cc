@@ -7,26 +7,10 @@
 namespace looplm {
 namespace {
 
-// All texts of a task after each other, and which are question q's.
-struct Texts {
-  std::vector<EvalExample> examples;
-  std::vector<size_t> first;
-};
-
-Texts texts_of(TaskQuestions& questions) {
-  Texts texts;
-  for (TaskQuestion& q : questions.questions) {
-    texts.first.push_back(texts.examples.size());
-    for (ScoredText& t : q.texts) texts.examples.push_back(std::move(t.example));
-  }
-  texts.first.push_back(texts.examples.size());
-  return texts;
-}
-
 Result<Outcomes> run_scored(Model& model, const Task& task, TaskQuestions& questions,
                             const TaskRunOptions& options, TaskResult& result) {
   const int64_t trained = model.config().loops;
-  const Texts texts = texts_of(questions);
+  const ScoredTexts texts = take_texts(questions);
   ScoreOptions score;
   if (options.progress) {
     score.progress = [&](double share) { options.progress(task.name, share); };
@@ -43,6 +27,16 @@ Result<Outcomes> run_scored(Model& model, const Task& task, TaskQuestions& quest
 }
 
 }  // namespace
+
+ScoredTexts take_texts(TaskQuestions& questions) {
+  ScoredTexts texts;
+  for (TaskQuestion& q : questions.questions) {
+    texts.first.push_back(texts.examples.size());
+    for (ScoredText& t : q.texts) texts.examples.push_back(std::move(t.example));
+  }
+  texts.first.push_back(texts.examples.size());
+  return texts;
+}
 
 Result<TaskResult> run_task(Model& model, const Task& task, const TaskRunOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(TaskQuestions questions, task_questions(task, model, options.limits));

@@ -64,6 +64,13 @@ struct TaskResult {
   std::vector<std::vector<SavedText>> saved;  // of each setting; generating tasks only
 };
 
+// All texts of a task after each other, and which are question q's: from first[q] to first[q + 1].
+struct ScoredTexts {
+  std::vector<EvalExample> examples;
+  std::vector<size_t> first;
+};
+ScoredTexts take_texts(TaskQuestions& questions);
+
 // 1, 2, ..., loops
 std::vector<int64_t> depths_to(int64_t loops);
 

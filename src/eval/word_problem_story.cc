@@ -13,7 +13,7 @@
 namespace looplm {
 namespace {
 
-constexpr int kMost = WordProblemOptions::kLargestNumber;
+constexpr int kLargest = WordProblemOptions::kLargestNumber;
 
 // A count, and the operations it came from, a bit each.
 struct Count {
@@ -182,7 +182,7 @@ class Story {
   void begin_person(size_t p) {
     if (chance(4)) {
       const int boxes = number(2, 6);
-      const int each = number(2, std::min(9, kMost / boxes));
+      const int each = number(2, std::min(9, kLargest / boxes));
       const std::string_view in = any(problem_containers());
       say(p, chance(2) ? fmt::format("has {} {} with {} {} each", boxes, in, each, things_)
                        : fmt::format("has {} {} of {} {}", boxes, in, each, things_));
@@ -221,7 +221,7 @@ class Story {
         value = base.value / 2;
         break;
     }
-    if (value < 0 || value > kMost) return false;
+    if (value < 0 || value > kLargest) return false;
     say(p, says);
     set(p, value, base.operations | operation());
     people_[p].first = people_[p].count;
@@ -230,7 +230,7 @@ class Story {
   }
 
   void gain(size_t p) {
-    const int room = kMost - people_[p].count.value;
+    const int room = kLargest - people_[p].count.value;
     if (room < 1) return lose(p);
     const int by = number(1, std::min(9, room));
     const ProblemVerb verb = any(gaining_verbs());
@@ -272,7 +272,7 @@ class Story {
     const Count count = people_[p].count;
     const bool half = chance(2);
     if (half ? count.value % 2 != 0 || count.value == 0
-             : count.value * 2 > kMost || count.value == 0) {
+             : count.value * 2 > kLargest || count.value == 0) {
       return chance(2) ? gain(p) : lose(p);
     }
     const std::string_view whose = people_[p].name.she ? "her" : "his";
@@ -293,7 +293,7 @@ class Story {
   // From p to the other.
   void transfer(size_t p) {
     const size_t q = 1 - p;
-    const int most = std::min({9, people_[p].count.value, kMost - people_[q].count.value});
+    const int most = std::min({9, people_[p].count.value, kLargest - people_[q].count.value});
     if (most < 1) return;
     const int by = number(1, most);
     say(p, chance(2) ? fmt::format("gives {} {}", name(q), amount(by, false))
@@ -376,7 +376,7 @@ std::vector<Question> Story::questions() const {
   const Count& a = people_[0].count;
   const Count& b = people_[1].count;
   const uint64_t both = a.operations | b.operations;
-  if (a.value + b.value <= kMost) {
+  if (a.value + b.value <= kLargest) {
     const Count sum{a.value + b.value, both};
     const std::string things = ' ' + thing(sum.value, things_);
     ask(3, "How many do they have together?", "Together they have", sum, things, true);

@@ -61,7 +61,9 @@ GrammarMatcher::GrammarMatcher(std::shared_ptr<CompiledGrammar> grammar)
 
 GrammarMatcher::Place& GrammarMatcher::here() {
   CompiledGrammar& g = *grammar_;
-  if (g.findings_->automaton.memory() + g.findings_->mask_bytes > kMostBytes) {
+  g.memory_.store(g.findings_->automaton.memory() + g.findings_->mask_bytes,
+                  std::memory_order_relaxed);
+  if (g.memory() > kMostBytes) {
     g.findings_ = std::make_shared<CompiledGrammar::Findings>(g.program_);
   }
   Place& place = past_.back();

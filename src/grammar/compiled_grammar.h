@@ -2,6 +2,7 @@
 #ifndef LOOPLM_GRAMMAR_COMPILED_GRAMMAR_H_
 #define LOOPLM_GRAMMAR_COMPILED_GRAMMAR_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,9 @@ class CompiledGrammar {
   static Result<std::shared_ptr<CompiledGrammar>> compile(
       const Grammar& grammar, std::shared_ptr<const VocabularyTrie> vocabulary);
 
+  // Bytes of what has been worked out, about.
+  size_t memory() const { return memory_.load(std::memory_order_relaxed); }
+
  private:
   friend class GrammarMatcher;
   using StateId = GrammarAutomaton::StateId;
@@ -51,6 +55,7 @@ class CompiledGrammar {
   const std::shared_ptr<const VocabularyTrie> vocabulary_;
   std::mutex mutex_;
   std::shared_ptr<Findings> findings_;  // it and what it points to are guarded by mutex_
+  std::atomic<size_t> memory_{0};       // of findings_; relaxed
 };
 
 // One text on its way through a grammar. Tokens can be taken back, as speculation does.

@@ -322,6 +322,56 @@ TEST(JsonSchema, ReferencesRecursionAndCombinations) {
   EXPECT_TRUE(schema(many + "]}").matches("19999"));
 }
 
+TEST(JsonSchema, LeftoverKeywordsHoldForTheOtherSchemasMembers) {
+  Matcher closed = schema(
+      R"({"allOf": [{"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": false},
+      {"properties": {"a": {"minimum": 3}, "b": {"type": "string"}}}]})");
+  EXPECT_TRUE(closed.matches(R"({"a":3})"));
+  EXPECT_TRUE(closed.matches("{}"));
+  EXPECT_FALSE(closed.matches(R"({"a":3,"b":"x"})"));
+  EXPECT_FALSE(closed.matches(R"({"b":"x"})"));
+  Matcher typed = schema(
+      R"({"allOf": [{"type": "object", "properties": {"b": {"minimum": 2}}, "required": ["b"]},
+      {"additionalProperties": {"type": "integer", "maximum": 5}}]})");
+  EXPECT_TRUE(typed.matches(R"({"b":5})"));
+  EXPECT_FALSE(typed.matches(R"({"b":1})"));
+  EXPECT_FALSE(typed.matches(R"({"b":6})"));
+  EXPECT_THAT(
+      schema_error(
+          R"({"allOf": [{"type": "object", "properties": {"a": {}}, "additionalProperties": false},
+      {"properties": {"b": {}}, "required": ["b"]}]})"),
+      HasSubstr("matches no text"));
+  Matcher tuple = schema(R"({"type": "array", "minItems": 2, "maxItems": 3, "allOf": [
+      {"prefixItems": [{"type": "integer"}]}, {"items": {"maximum": 7, "type": ["integer", "null"]}}]})");
+  EXPECT_TRUE(tuple.matches("[7,null]"));
+  EXPECT_FALSE(tuple.matches("[8,null]"));
+  EXPECT_FALSE(tuple.matches("[null,7]"));
+  EXPECT_FALSE(tuple.matches("[7,\"x\"]"));
+}
+
+TEST(JsonSchema, OlderDraftsAndEncodedReferences) {
+  Matcher tuple = schema(R"({"type": "array", "items": [{"type": "integer"}, {"type": "null"}],
+      "additionalItems": {"type": "boolean"}, "minItems": 2})");
+  EXPECT_TRUE(tuple.matches("[1,null]"));
+  EXPECT_TRUE(tuple.matches("[1,null,true,false]"));
+  EXPECT_FALSE(tuple.matches("[1,null,2]"));
+  EXPECT_FALSE(tuple.matches("[null,1]"));
+  Matcher closed =
+      schema(R"({"type": "array", "items": [{"const": 1}], "additionalItems": false})");
+  EXPECT_TRUE(closed.matches("[1]"));
+  EXPECT_FALSE(closed.matches("[1,1]"));
+  Matcher above = schema(
+      R"({"type": "integer", "minimum": 2, "exclusiveMinimum": true, "maximum": 4, "exclusiveMaximum": false})");
+  EXPECT_FALSE(above.matches("2"));
+  EXPECT_TRUE(above.matches("3"));
+  EXPECT_TRUE(above.matches("4"));
+  EXPECT_FALSE(above.matches("5"));
+  Matcher encoded =
+      schema(R"({"$defs": {"a/b~c d": {"const": 7}}, "$ref": "#/$defs/a~1b~0c%20d"})");
+  EXPECT_TRUE(encoded.matches("7"));
+  EXPECT_FALSE(encoded.matches("8"));
+}
+
 TEST(JsonSchema, WhatIsNotObeyedIsRefusedByName) {
   EXPECT_THAT(schema_error(R"({"type":"array","uniqueItems":true})"),
               HasSubstr("schema.uniqueItems"));

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/percent.h"
 #include "grammar/json_parts.h"
 #include "grammar/pattern.h"
 #include "grammar/schema_merge.h"
@@ -38,7 +39,6 @@ const std::set<std::string>& refused_keywords() {
                                              "maxContains",
                                              "uniqueItems",
                                              "multipleOf",
-                                             "additionalItems",
                                              "$dynamicRef",
                                              "$recursiveRef"};
   return keys;
@@ -202,7 +202,7 @@ class SchemaReader {
           fmt::format("{} is {}; expected a reference inside the schema, such as \"#/$defs/name\"",
                       place, value.dump()));
     }
-    return value.get<std::string>().substr(1);
+    return percent_decoded(value.get<std::string>().substr(1));
   }
 
   Result<const OrderedJson*> resolve(const std::string& path, const std::string& place) const {
@@ -386,7 +386,12 @@ class SchemaReader {
     NumberRange range;
     const auto tighten = [&](const char* key, bool exclusive, bool lower) -> Status {
       if (!schema.contains(key)) return {};
-      const OrderedJson& value = schema[key];
+      OrderedJson value = schema[key];
+      if (exclusive && value.is_boolean()) {  // draft 4: says whether the plain bound is exclusive
+        const char* const bound = lower ? "minimum" : "maximum";
+        if (value == false || !schema.contains(bound)) return {};
+        value = schema[bound];
+      }
       if (!value.is_number() || !std::isfinite(value.get<double>())) {
         return invalid_argument(
             fmt::format("{}.{} is {}; expected a number", place, key, value.dump()));
@@ -418,21 +423,23 @@ class SchemaReader {
 
   Result<ExpressionPtr> array(const OrderedJson& schema, const std::string& place, int depth) {
     LOOPLM_ASSIGN_OR_RETURN(Counts length, counts(schema, "minItems", "maxItems", place));
-    const OrderedJson rest = schema.contains("items") ? schema["items"] : OrderedJson(true);
-    if (rest.is_array()) {
-      return unsupported(fmt::format("{}.items is a list; write prefixItems", place));
-    }
+    // Before 2020-12, items was prefixItems where it is a list, and additionalItems was items.
+    const bool older = schema.contains("items") && schema["items"].is_array();
+    const char* const prefix_key = older ? "items" : "prefixItems";
+    const char* const rest_key = older ? "additionalItems" : "items";
+    const OrderedJson rest = schema.value(rest_key, OrderedJson(true));
     ExpressionPtr item;
     if (rest == false) {
       item = choice({});
     } else {
-      LOOPLM_ASSIGN_OR_RETURN(item, value_of(rest, place + ".items", depth + 1));
+      LOOPLM_ASSIGN_OR_RETURN(item,
+                              value_of(rest, fmt::format("{}.{}", place, rest_key), depth + 1));
     }
-    if (!schema.contains("prefixItems")) {
+    if (!schema.contains(prefix_key)) {
       if (rest == false) length.most = 0;
       return list("[", item, length.least, length.most, "]");
     }
-    const OrderedJson& prefix = schema["prefixItems"];
+    const OrderedJson& prefix = schema[prefix_key];
     if (!prefix.is_array()) {
       return invalid_argument(
           fmt::format("{}.prefixItems is {}; expected a list of schemas", place, prefix.dump()));
@@ -446,7 +453,7 @@ class SchemaReader {
     for (int64_t i = prefix_size - 1; i >= 0; --i) {
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr here,
                               value_of(prefix[static_cast<size_t>(i)],
-                                       fmt::format("{}.prefixItems[{}]", place, i), depth + 1));
+                                       fmt::format("{}.{}[{}]", place, prefix_key, i), depth + 1));
       ExpressionPtr with = sequence({i == 0 ? text("") : comma(), std::move(here), after});
       const bool possible = length.most == kUnbounded || i < length.most;
       const bool needed = i < length.least;

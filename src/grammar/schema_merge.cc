@@ -75,6 +75,28 @@ bool apart(const std::vector<OrderedJson>& a, const std::vector<OrderedJson>& b)
          std::none_of(a.begin(), a.end(), [&](const OrderedJson& v) { return contains(b, v); });
 }
 
+// Keywords that speak of what others leave over hold for the other schema's properties and items,
+// which its own do not list.
+Status spread_leftovers(const OrderedJson& from, OrderedJson& onto, const std::string& place) {
+  if (from.contains("additionalProperties") && onto.contains("properties") &&
+      onto["properties"].is_object()) {
+    const OrderedJson listed = from.value("properties", OrderedJson::object());
+    for (auto& [name, schema] : onto["properties"].items()) {
+      if (listed.is_object() && listed.contains(name)) continue;
+      LOOPLM_ASSIGN_OR_RETURN(
+          schema, merged_schemas(schema, from["additionalProperties"], place + "." + name));
+    }
+  }
+  if (from.contains("items") && !from.contains("prefixItems") && onto.contains("prefixItems") &&
+      onto["prefixItems"].is_array()) {
+    for (OrderedJson& schema : onto["prefixItems"]) {
+      LOOPLM_ASSIGN_OR_RETURN(schema,
+                              merged_schemas(schema, from["items"], place + ".prefixItems"));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
@@ -87,7 +109,10 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
         fmt::format("{} holds {}; expected schemas", place, a.is_object() ? b.dump() : a.dump()));
   }
   OrderedJson both = a;
-  for (const auto& [key, value] : b.items()) {
+  OrderedJson other = b;
+  LOOPLM_RETURN_IF_ERROR(spread_leftovers(b, both, place));
+  LOOPLM_RETURN_IF_ERROR(spread_leftovers(a, other, place));
+  for (const auto& [key, value] : other.items()) {
     if (!both.contains(key)) {
       both[key] = value;
       continue;

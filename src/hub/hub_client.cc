@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/json.h"
+#include "base/percent.h"
 #include "net/url.h"
 
 namespace looplm {

@@ -111,7 +111,8 @@ TEST_F(Constraints, EveryExactModeChoosesAmongTheAllowed) {
       const std::string expected = reference(random_ids(20, config_.vocab_size, seed), mode);
       for (const SpeculateOptions& s :
            {SpeculateOptions{}, SpeculateOptions{CommitKind::kLoop, 1},
-            SpeculateOptions{CommitKind::kGate, 0.4}, SpeculateOptions{CommitKind::kMargin, 0.1}}) {
+            SpeculateOptions{CommitKind::kGate, 0.4}, SpeculateOptions{CommitKind::kMargin, 0.1},
+            SpeculateOptions{CommitKind::kAuto}}) {
         Request r = request(mode, seed);
         r.options.speculate = s;
         const auto grammar = std::static_pointer_cast<ToyGrammar>(r.constraint);
@@ -153,7 +154,7 @@ TEST_F(Constraints, InABatchAndPreemptedTheTokensAreTheSame) {
       if (mode.exit.max_loops == 4) continue;  // larger than the limit
       Request r = request(mode, seed);
       r.options.max_tokens = 100;
-      if (seed % 2 == 0) r.options.speculate = {CommitKind::kLoop, 1};
+      if (seed % 2 == 0) r.options.speculate = {CommitKind::kAuto};
       Request alone = r;
       alone.constraint = std::make_shared<ToyGrammar>();
       expected.push_back(answer_text(generate(*model_, std::move(alone)).value()));

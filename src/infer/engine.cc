@@ -521,13 +521,23 @@ class Engine::Impl {
       speculates = speculates || w.request().options.speculate.kind != CommitKind::kNever;
     }
     if (!speculates) return;
-    for (const auto& r : running_) {
-      if (arena_.used() >= lane_budget()) return;
-      if (r->leader != 0 || !r->wavefront->may_speculate()) continue;
-      const int64_t more = r->wavefront->pages_to_speculate();
-      if (pages_.pages_in_use() + pages + more > capacity()) continue;
+    // One position each, then as many as the text suggests.
+    for (const auto& r : running_) speculate(*r, 1, pages);
+    for (const auto& r : running_) speculate(*r, lane_budget(), pages);
+  }
+
+  // Starts at most `most` provisional positions, while lanes are free and pages there.
+  void speculate(Entry& e, int64_t most, int64_t& pages) {
+    Wavefront& w = *e.wavefront;
+    if (e.leader != 0) return;
+    for (int64_t i = 0; i < most && arena_.used() < lane_budget(); ++i) {
+      bool may = w.may_speculate();
+      if (!may && most > 1) guard(e, [&] { may = w.draft() && w.may_speculate(); });
+      if (!may) return;
+      const int64_t more = w.pages_to_speculate();
+      if (pages_.pages_in_use() + pages + more > capacity()) return;
       pages += more;
-      r->wavefront->start_provisional(new_ids_);
+      w.start_provisional(new_ids_);
     }
   }
 

@@ -124,7 +124,8 @@ class EngineTest : public testing::TestWithParam<Isa> {
     return {{CommitKind::kLoop, 1},
             {CommitKind::kLoop, 2},
             {CommitKind::kGate, 0.4},
-            {CommitKind::kMargin, 0.1}};
+            {CommitKind::kMargin, 0.1},
+            {CommitKind::kAuto}};
   }
 
   ScopedIsa isa_{GetParam()};
@@ -190,6 +191,40 @@ TEST_P(EngineTest, AlwaysRightGuessesCostOnePassPerToken) {
   EXPECT_EQ(g.statistics.loop_agreements, std::vector<int64_t>(3, 20));
 }
 
+// Text that repeats itself: what follows is guessed before any loop has run, several at a time.
+TEST_P(EngineTest, RepetitionCostsLessThanAPassPerToken) {
+  const auto model = load(1);
+  GenerateOptions o = request(60);
+  o.sampling.logit_bias = {{7, 1e6}};
+  const std::vector<int32_t> prompt = random_ids(5, config_.vocab_size, 3);
+  const Answer plain = answer_of(generate(*model, prompt, o).value());
+  o.speculate = {CommitKind::kAuto};
+  const Generation g = generate(*model, prompt, o).value();
+  EXPECT_EQ(answer_of(g), plain);
+  EXPECT_LT(g.statistics.decode_passes, 30);
+  EXPECT_EQ(g.statistics.revised_tokens, 0);
+}
+
+// Prompts that repeat themselves lead to guesses of which many are wrong; none changes the text.
+TEST_P(EngineTest, GuessesFromTheTextNeverChangeIt) {
+  int64_t revised = 0;
+  for (uint64_t seed : {1, 2}) {
+    const auto model = load(seed);
+    std::vector<int32_t> prompt = random_ids(9, config_.vocab_size, seed);
+    for (size_t i = 0; i < 27; ++i) prompt.push_back(prompt[i]);
+    for (GenerateOptions o : exact_requests(seed)) {
+      // Most tokens are the prompt's, so that its suffixes come again.
+      for (size_t i = 0; i < 9; ++i) o.sampling.logit_bias[prompt[i]] = 5;
+      const Answer plain = answer_of(generate(*model, prompt, o).value());
+      o.speculate = {CommitKind::kAuto};
+      const Generation g = generate(*model, prompt, o).value();
+      ASSERT_EQ(answer_of(g), plain);
+      revised += g.statistics.revised_tokens;
+    }
+  }
+  EXPECT_GT(revised, 50) << "no guess was ever wrong";
+}
+
 // ---- Company
 
 struct Mixed {
@@ -219,7 +254,7 @@ TEST_P(EngineTest, EveryRequestGetsTheTokensItGetsAlone) {
   std::vector<Answer> alone;
   uint64_t seed = 100;
   for (const GenerateOptions& exact : exact_requests(9)) {
-    for (const SpeculateOptions& s : {SpeculateOptions{}, speculations()[seed % 4]}) {
+    for (const SpeculateOptions& s : {SpeculateOptions{}, speculations()[seed % 5]}) {
       Mixed m = {random_ids(1 + static_cast<int64_t>(seed * 7 % 80), config_.vocab_size, seed),
                  exact};
       m.options.speculate = s;
@@ -523,6 +558,7 @@ TEST_P(EngineTest, WrongSpeculationIsNamed) {
   EXPECT_ERROR_SAYS(with({CommitKind::kLoop, 1.5}), "1.5");
   EXPECT_ERROR_SAYS(with({CommitKind::kGate, 2}), "is 2", "between 0 and 1");
   EXPECT_ERROR_SAYS(with({CommitKind::kMargin, NAN}), "nan");
+  EXPECT_ERROR_SAYS(with({CommitKind::kAuto, 2}), "the threshold 2", "takes none");
   EXPECT_ERROR_SAYS(with({CommitKind::kLoop, 1}, KvPolicy::kLast), "KV policy is last", "full");
 }
 

@@ -1,6 +1,7 @@
 #include "infer/exit_rule.h"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -20,11 +21,12 @@ constexpr std::array<ExitRuleInfo, 6> kRules = {{
     {ExitKind::kEntropy, "entropy", nullptr, "entropy", 1, INFINITY},
 }};
 
-constexpr std::array<CommitRuleInfo, 4> kCommits = {{
+constexpr std::array<CommitRuleInfo, 5> kCommits = {{
     {CommitKind::kNever, "never", 1},
     {CommitKind::kLoop, "loop", 1},
     {CommitKind::kGate, "q", 0.3},
     {CommitKind::kMargin, "margin", 0.3},
+    {CommitKind::kAuto, "auto", 1},
 }};
 
 Status check_threshold(const ExitRuleInfo& rule, double threshold) {
@@ -134,6 +136,18 @@ bool ExitRule::needs_logits() const {
   return kind_ == ExitKind::kMargin || kind_ == ExitKind::kEntropy;
 }
 
+Result<double> threshold_from_text(ExitKind kind, const std::string& text) {
+  double value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || stop != text.data() + text.size()) {
+    return invalid_argument(
+        fmt::format("the threshold of the {} exit rule is '{}'; expected a number",
+                    exit_rule_info(kind).title, text));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_threshold(exit_rule_info(kind), value));
+  return value;
+}
+
 Result<ExitRule> make_exit_rule(const ExitOptions& options, bool model_has_gate) {
   if (options.kind == ExitKind::kFixed) return ExitRule(ExitKind::kFixed, INFINITY);
   if (options.kind == ExitKind::kGate && !model_has_gate) {
@@ -151,6 +165,12 @@ Result<std::optional<ExitRule>> make_commit_rule(const SpeculateOptions& options
   switch (options.kind) {
     case CommitKind::kNever:
       return std::optional<ExitRule>();
+    case CommitKind::kAuto:
+      if (threshold != 1) {
+        return invalid_argument(
+            fmt::format("automatic speculation has the threshold {}; it takes none", threshold));
+      }
+      return std::optional(ExitRule(ExitKind::kFixed, 1));
     case CommitKind::kLoop:
       if (!(threshold >= 1 && threshold <= static_cast<double>(max_loops)) ||
           threshold != std::floor(threshold)) {

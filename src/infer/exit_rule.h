@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "looplm/generate.h"
 
@@ -71,6 +72,9 @@ class ExitRule {
   double threshold_;
   double log_survival_ = 0;  // log prod (1 - lambda)
 };
+
+// "2.5" as a threshold of a rule; fails on what is no number or outside its range.
+Result<double> threshold_from_text(ExitKind kind, const std::string& text);
 
 // Fails on a threshold outside the rule's range, or a gate rule for a model without a gate.
 Result<ExitRule> make_exit_rule(const ExitOptions& options, bool model_has_gate);

@@ -97,8 +97,8 @@ TEST(ExitRule, NamesAreReadAndWrittenByOneTable) {
   EXPECT_STREQ(exit_kind_name(ExitKind::kHiddenDifference), "difference");
   EXPECT_ERROR_SAYS(exit_kind_from_name("gate"), "no rule is called 'gate'",
                     "fixed, q, difference, relative, margin, entropy");
-  for (const CommitKind kind :
-       {CommitKind::kNever, CommitKind::kLoop, CommitKind::kGate, CommitKind::kMargin}) {
+  for (const CommitKind kind : {CommitKind::kNever, CommitKind::kLoop, CommitKind::kGate,
+                                CommitKind::kMargin, CommitKind::kAuto}) {
     EXPECT_EQ(commit_kind_from_name(commit_kind_name(kind)).value(), kind);
   }
   EXPECT_ERROR_SAYS(commit_kind_from_name("entropy"), "'entropy'", "never, loop, q, margin");

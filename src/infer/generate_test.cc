@@ -249,6 +249,26 @@ TEST_F(GenerateText, StopStringsCutWhereverTokensEnd) {
   EXPECT_GT(across, 20) << "no stop string lay across tokens";
 }
 
+TEST_F(GenerateText, ACancelledRequestsTextIsThatOfItsTokens) {
+  int held = 0;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    GenerateOptions o = request(40, seed);
+    if (seed % 2 == 0) o.sampling.logit_bias.clear();  // mostly broken characters
+    o.stop_strings = {"aQQQQ", "e QQQQ"};              // their beginnings are held back
+    for (size_t last = 1; last <= 40; ++last) {
+      size_t seen = 0;
+      const Generation g = generate(*model_, text_prompt_, o, [&](const GeneratedToken&) {
+                             return ++seen < last;
+                           }).value();
+      EXPECT_EQ(g.finish_reason, FinishReason::kCancelled);
+      EXPECT_EQ(g.tokens.size(), last);
+      EXPECT_EQ(g.text, model_->tokenizer()->decode(ids_of(g)));
+      held += joined(g) != g.text;
+    }
+  }
+  EXPECT_GT(held, 10) << "no text was held back when a request was cancelled";
+}
+
 TEST_F(GenerateText, StopStringsCanHoldASpecialToken) {
   const Tokenizer& tokenizer = *model_->tokenizer();
   ASSERT_TRUE(tokenizer.is_special(0));

@@ -17,15 +17,16 @@ Result<SpeculateOptions> speculation_from_text(const std::string& text) {
   if (ok) {
     speculate = {kind.value(), commit_rule_info(kind.value()).threshold};
     if (colon < text.size()) {
+      ok = speculate.kind != CommitKind::kAuto;
       const char* end = text.data() + text.size();
       const auto [stopped, error] =
           std::from_chars(text.data() + colon + 1, end, speculate.threshold);
-      ok = error == std::errc() && stopped == end;
+      ok = ok && error == std::errc() && stopped == end;
     }
   }
   if (ok) return speculate;
   return invalid_argument(
-      fmt::format("is '{}'; expected loop:N, q:THRESHOLD or margin:THRESHOLD", text));
+      fmt::format("is '{}'; expected auto, loop:N, q:THRESHOLD or margin:THRESHOLD", text));
 }
 
 }  // namespace looplm

@@ -8,7 +8,7 @@
 
 namespace looplm {
 
-// "loop:1", "q:0.3", "margin:0.3", or a rule alone with its usual threshold.
+// "auto", "loop:1", "q:0.3", "margin:0.3", or a rule alone with its usual threshold.
 Result<SpeculateOptions> speculation_from_text(const std::string& text);
 
 }  // namespace looplm

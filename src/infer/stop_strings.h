@@ -19,7 +19,8 @@ class StopStrings {
   // longest: so the cut does not depend on how the text is divided into pushes.
   std::string push(std::string_view text);
   // Adds the text of a special token, which is never shown. A stop string can hold it whole
-  // ("<|im_end|>\n"), but neither begins nor ends inside it.
+  // ("<|im_end|>\n"), but neither begins nor ends inside it. What is shown before and after such a
+  // token can be a stop string together, since that is what a reader sees.
   std::string push_special(std::string_view text);
   // What was held back, when no more text will come.
   std::string finish();
@@ -29,6 +30,12 @@ class StopStrings {
  private:
   enum Place : char { kShown, kSpecialBegin, kSpecialRest };
 
+  // A text in which stop strings are looked for, and where its bytes stand in held_.
+  struct View {
+    std::string text;
+    std::vector<size_t> places;
+  };
+  View view(bool with_special) const;
   std::string search();
   bool splits_special(size_t at) const {
     return at < places_.size() && places_[at] == kSpecialRest;

@@ -100,6 +100,21 @@ TEST(StopStrings, DoNotCutSpecialTokens) {
   EXPECT_EQ(feed({"end"}, {"!end", "x end"}).text, "x ");
 }
 
+TEST(StopStrings, WhatIsReadAsOneTextStopsAcrossSpecialTokens) {
+  for (const auto& pieces : std::vector<std::vector<std::string>>{
+           {"one E", "!end", "ND two"}, {"one ", "E", "!a", "!b", "N", "!a", "D"}}) {
+    const Shown shown = feed({"END"}, pieces);
+    EXPECT_EQ(shown.text, "one ");
+    EXPECT_TRUE(shown.stopped);
+  }
+  const Shown shown = feed({"END", "D!b"}, {"xE", "!a", "N", "D", "!b"});
+  EXPECT_EQ(shown.text, "x");
+  StopStrings watch({"END"});
+  EXPECT_EQ(watch.push("x E"), "x ");
+  EXPECT_EQ(watch.push_special("!end"), "");
+  EXPECT_EQ(watch.push("y"), "Ey");
+}
+
 // The law: however the text is divided, the same text is shown.
 TEST(StopStrings, AnyDivisionGivesTheSameCut) {
   Rng rng(5);
@@ -121,6 +136,7 @@ TEST(StopStrings, AnyDivisionGivesTheSameCut) {
     for (size_t at = 0; at < text.size();) {
       const size_t n = 1 + rng.below(4);
       pieces.push_back(text.substr(at, n));
+      if (rng.below(3) == 0) pieces.push_back("!");  // not shown
       at += n;
     }
     const Shown parts = feed(stops, pieces);

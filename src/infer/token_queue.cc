@@ -30,21 +30,29 @@ int64_t TokenQueue::certain() const {
   return certain;
 }
 
-TokenChoice TokenQueue::choice(int64_t index, const float* logits, const LogitSummary& summary) {
-  TokenChoice c = {.sampler = &sampler_,
-                   .logits = logits,
-                   .summary = &summary,
-                   .position = prompt_size_ + index,
-                   .later = std::span(tokens_).subspan(static_cast<size_t>(index))};
-  if (constraint_ == nullptr) return c;
+const std::vector<uint32_t>& TokenQueue::mask(int64_t index) {
   std::vector<uint32_t>& allowed = place(index).allowed;
   if (allowed.empty()) {
     LOOPLM_CHECK(index == size());
     allowed.assign(static_cast<size_t>((vocabulary_ + 31) / 32), ~uint32_t{0});
     constraint_->mask(allowed);
   }
-  c.allowed = allowed;
+  return allowed;
+}
+
+TokenChoice TokenQueue::choice(int64_t index, const float* logits, const LogitSummary& summary) {
+  TokenChoice c = {.sampler = &sampler_,
+                   .logits = logits,
+                   .summary = &summary,
+                   .position = prompt_size_ + index,
+                   .later = std::span(tokens_).subspan(static_cast<size_t>(index))};
+  if (constraint_ != nullptr) c.allowed = mask(index);
   return c;
+}
+
+bool TokenQueue::may_push(int32_t token) {
+  if (constraint_ == nullptr) return true;
+  return (mask(size())[static_cast<size_t>(token) / 32] >> (token % 32) & 1) != 0;
 }
 
 void TokenQueue::push(int32_t token) {

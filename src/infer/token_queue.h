@@ -40,6 +40,8 @@ class TokenQueue {
   // the queue changes.
   TokenChoice choice(int64_t index, const float* logits, const LogitSummary& summary);
 
+  // Whether the constraint, if there is one, lets `token` follow.
+  bool may_push(int32_t token);
   // Appends.
   void push(int32_t token);
   // Takes back token `index` and all after it; none of them is reported.
@@ -66,6 +68,8 @@ class TokenQueue {
     bool complete = false;
     std::optional<GeneratedToken> final{};
   };
+  // The constraint's mask at `index`.
+  const std::vector<uint32_t>& mask(int64_t index);
   Place& place(int64_t index);
   const Place& place(int64_t index) const;
 

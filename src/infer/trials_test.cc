@@ -112,7 +112,9 @@ Recipe recipe_of(Draw& draw, const ModelConfig& config) {
     o.speculate = draw.of<SpeculateOptions>({{CommitKind::kLoop, 1},
                                              {CommitKind::kLoop, 2},
                                              {CommitKind::kGate, 0.4},
-                                             {CommitKind::kMargin, 0.1}});
+                                             {CommitKind::kMargin, 0.1},
+                                             {CommitKind::kAuto},
+                                             {CommitKind::kAuto}});
   }
   if (draw.one_in(2)) {
     o.sampling.temperature = 0.9;

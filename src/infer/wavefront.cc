@@ -66,6 +66,7 @@ Wavefront::Wavefront(const EngineParts& parts, Request request, int64_t max_loop
   over_ = request_.options.max_tokens == 0;
   finished_ = over_ && !request_.options.plan.reads_prompt();
   if (reads_as_decoded()) cache_.share_planes(request_.options.kv);
+  if (drafts()) text_drafts_.append(request_.prompt);
 }
 
 Wavefront::~Wavefront() { drop_positions(); }
@@ -163,6 +164,8 @@ int64_t Wavefront::pages_soon() const {
 void Wavefront::restart(bool readings) {
   drop_positions();
   queue_.take_back(queue_.reported());
+  guessed_.clear();
+  guesses_at_end_ = 0;
   cache_.reset();
   if (reads_as_decoded()) cache_.share_planes(request_.options.kv);
   // Other policies' keys and values depend on how they were generated: that is done again.
@@ -250,6 +253,7 @@ bool Wavefront::starts_certain() const {
 }
 
 void Wavefront::start_certain(int64_t quota, std::vector<int32_t>& ids) {
+  guesses_of_pass_ = 0;
   if (const int64_t chunk = next_chunk(quota); chunk > 0) {
     const std::vector<int32_t> text = this->ids(text_started_ + chunk);
     for (int64_t i = 0; i < chunk; ++i, ++text_started_, ++text_flying_) {
@@ -265,6 +269,29 @@ void Wavefront::start_certain(int64_t quota, std::vector<int32_t>& ids) {
 bool Wavefront::may_speculate() const {
   return !finished_ && speculates() && text_started_ == text_size_ && fed_ >= queue_.certain() &&
          fed_ < queue_.size() && may_follow(fed_);
+}
+
+bool Wavefront::draft() {
+  const int64_t output = queue_.size();
+  if (finished_ || !drafts() || text_started_ < text_size_ || output == 0 || fed_ < output ||
+      guesses_of_pass_ == text_drafts_.at_once() || !may_follow(output - 1)) {
+    return false;
+  }
+  const auto reported = static_cast<size_t>(queue_.reported());
+  const std::optional<int32_t> token =
+      text_drafts_.next(std::span(queue_.tokens()).subspan(reported), guesses_at_end_);
+  if (!token || !queue_.may_push(*token)) return false;
+  queue_.push(*token);
+  guessed_.push_back(output);
+  ++guesses_at_end_;
+  ++guesses_of_pass_;
+  return true;
+}
+
+// Early loops are wrong more often than a text that has been right.
+bool Wavefront::keeps_guess(const Position& p) const {
+  return 2 * p.loops <= max_loops_ && text_drafts_.trusted() &&
+         std::ranges::binary_search(guessed_, output_index(p.index));
 }
 
 int64_t Wavefront::pages_to_speculate() {
@@ -354,6 +381,10 @@ void Wavefront::pool(const Position& p) {
 void Wavefront::take_back(int64_t output) {
   const int64_t last_position = output + prompt_size() - 1;
   queue_.take_back(output);
+  guesses_at_end_ = 0;
+  const auto guess = std::ranges::lower_bound(guessed_, output);
+  if (guess != guessed_.end() && *guess == output) text_drafts_.was_wrong();
+  guessed_.erase(guess, guessed_.end());
   if (fed_ > output) {
     statistics_.revised_tokens += fed_ - output;
     fed_ = output;
@@ -376,6 +407,7 @@ bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final)
   if (same) return true;
   if (revision) take_back(output);
   queue_.push(token);
+  guesses_at_end_ = 0;
   return true;
 }
 
@@ -453,7 +485,9 @@ void Wavefront::settle(int64_t position, std::span<const TokenChoice> choices) {
     const std::optional<int32_t> token = chosen(*p, choices[view.proposal]);
     if (!token) return;
     view.proposed[static_cast<size_t>(p->loops - 1)] = *token;
-    if (view.committed && !view.decides) propose(output_index(p->index), *token, p->loops, false);
+    if (view.committed && !view.decides && !keeps_guess(*p)) {
+      propose(output_index(p->index), *token, p->loops, false);
+    }
   }
   if (view.decides) decide(*p, choices[view.decision]);
 }
@@ -463,6 +497,10 @@ void Wavefront::decide(Position& p, const TokenChoice& choice) {
   const int64_t output = output_index(p.index);
   const std::optional<int32_t> id = chosen(p, choice);
   if (!id || !propose(output, *id, p.loops, true)) return;
+  if (!guessed_.empty() && guessed_.front() == output) {
+    guessed_.pop_front();
+    text_drafts_.was_right();
+  }
   for (size_t t = 0; t < view.proposed.size(); ++t) {
     if (view.proposed[t] < 0) continue;
     ++statistics_.loop_reads[t];
@@ -530,6 +568,7 @@ void Wavefront::report() {
       statistics_.prompt_seconds = timer_.seconds();
       timer_.restart();
     }
+    if (drafts()) text_drafts_.append({&next->token.id, 1});
     over_ = output_.add(std::move(next->token), next->ends);
   }
 }

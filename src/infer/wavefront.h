@@ -7,7 +7,8 @@
 //   exact exit    when the exit rule has fired; the position goes on through its other loops beside
 //                 its successors, because they read its keys and values there
 //   speculation   earlier, provisionally; each later loop chooses again, and a loop that disagrees
-//                 takes back the token, what followed it, and their keys and values
+//                 takes back the token, what followed it, and their keys and values; where the text
+//                 repeats itself, before any loop has chosen
 //   cheap exits   (KV policies that do not keep every loop) when the position runs no more loops
 //
 // What is known beforehand, the request's text, is read in chunks: the prompt, and after restart()
@@ -25,6 +26,7 @@
 #include "base/timer.h"
 #include "infer/output.h"
 #include "infer/position.h"
+#include "infer/text_drafts.h"
 #include "infer/token_queue.h"
 
 namespace looplm {
@@ -94,6 +96,9 @@ class Wavefront {
   bool may_speculate() const;
   int64_t pages_to_speculate();
   void start_provisional(std::vector<int32_t>& ids);
+  // Adds a provisional token that the text itself suggests, if it does; none where may_speculate()
+  // is true already. Calls the request's constraint.
+  bool draft();
   int64_t text_in_flight() const { return text_flying_; }
   // The lane of every position in flight, each in its slot's place.
   void fill(std::vector<Lane>& lanes);
@@ -145,6 +150,10 @@ class Wavefront {
   bool is_text(int64_t position) const { return position < text_size_; }
   bool keeps_all_loops() const { return request_.options.kv == KvPolicy::kFull; }
   bool speculates() const { return request_.options.speculate.kind != CommitKind::kNever; }
+  bool drafts() const {
+    return request_.options.speculate.kind == CommitKind::kAuto && !request_.callbacks.screen;
+  }
+  bool keeps_guess(const Position& position) const;
   bool may_follow(int64_t output) const;
   bool starts_certain() const;
   bool wants_prompt_reading(int64_t position) const;
@@ -184,6 +193,11 @@ class Wavefront {
   // Output tokens whose position has started or is part of the text: fed_ <= queue_.size(). Those
   // from queue_.certain() on are provisional.
   int64_t fed_ = 0;
+
+  TextDrafts text_drafts_;
+  std::deque<int64_t> guessed_;  // output tokens of its, not final yet; ascending
+  int64_t guesses_at_end_ = 0;   // of them, the last ones of the queue
+  int64_t guesses_of_pass_ = 0;
 
   std::vector<PositionReading> prompt_readings_;
   std::vector<double> pooled_;  // (E): sum of `pooled_positions_` states

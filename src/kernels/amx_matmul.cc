@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/check.h"
+#include "kernels/cpu/amx_args.h"
 
 namespace looplm {
 namespace {

@@ -14,6 +14,7 @@
 #include "base/bf16.h"
 #include "base/cpu.h"
 #include "base/rng.h"
+#include "kernels/attention.h"
 #include "kernels/kernels.h"
 
 #if defined(LOOPLM_X86_KERNELS)
@@ -321,6 +322,29 @@ TEST_F(TileInstructions, ProductsOfSmallIntegersAreTheEmulations) {
                             product_of(s, x, false, matrix, *emulated_)));
     }
   }
+}
+
+// Grouped heads, so that rows fill more than one tile of five; a head that ends within a step.
+TEST_F(TileInstructions, AttentionIsTheEmulations) {
+  const TrappedTiles trapped;
+  constexpr int64_t kRows = 37, kHeads = 6, kKvHeads = 2, kDim = 40;
+  const KvLayout layout = {kKvHeads, kDim, KvType::kBf16};
+  const std::vector<float> q = random_floats(kRows * kHeads * kDim, 1);
+  const std::vector<float> kv = random_floats(kRows * kKvHeads * kDim * 2, 2);
+  Buffer<std::byte> memory(static_cast<size_t>(2 * layout.page_bytes()));
+  std::fill_n(memory.data(), memory.size(), std::byte{0xff});  // NaN
+  const std::array<std::byte*, 2> pages = {memory.data(), memory.data() + layout.page_bytes()};
+  for (int64_t r = 0; r < kRows; ++r) {
+    const float* row = kv.data() + r * kKvHeads * kDim * 2;
+    store_kv(layout, row, row + kKvHeads * kDim, r, pages[static_cast<size_t>(r / kPagePositions)]);
+  }
+  const auto attend = [&](Device& device) {
+    std::vector<float> out(q.size());
+    const std::array<CachedQueries, 1> queries = {{{0, kRows, 0, pages.data()}}};
+    cached_attention({layout, q.data(), kHeads * kDim, kHeads, 0.2f, queries, out.data()}, device);
+    return out;
+  };
+  EXPECT_TRUE(same_bits(attend(*instructions_), attend(*emulated_)));
 }
 
 // One element, step by step in plain arithmetic: what kernel_table.h says of the numbers.

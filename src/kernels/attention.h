@@ -57,6 +57,8 @@ inline constexpr int64_t kPagePositions = 32;  // positions per page: one block 
 //   keys   (kv_heads, head_dim, 32)            transposed, as the score product reads them
 //   values (kv_heads, head_dim / 32, 32, 32)   panels of 32 dimensions, as the output product reads
 //   them
+//   bf16 only: pairs of a product's terms side by side, and head_dim padded to 32 with zeros:
+//   keys (kv_heads, head_dim / 2, 32, 2), values (kv_heads, head_dim / 32, 16, 32, 2)
 //   int8 only: scales of keys (kv_heads, 32) and of values (kv_heads, 32), fp32
 struct KvLayout {
   int64_t kv_heads = 0;
@@ -65,8 +67,11 @@ struct KvLayout {
 
   int64_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1; }
   // Elements.
-  int64_t key_tile() const { return head_dim * kPagePositions; }
   int64_t value_panels() const { return (head_dim + cpu::kPanel - 1) / cpu::kPanel; }
+  int64_t key_terms() const {
+    return type == KvType::kBf16 ? value_panels() * cpu::kPanel : head_dim;
+  }
+  int64_t key_tile() const { return key_terms() * kPagePositions; }
   int64_t value_tile() const { return value_panels() * cpu::kPanel * kPagePositions; }
   int64_t page_bytes() const {
     const int64_t scales = type == KvType::kInt8 ? 2 * kv_heads * kPagePositions * 4 : 0;

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
 #include "base/check.h"
 #include "kernels/attention.h"
 #include "kernels/attention_block.h"
+#include "kernels/cpu/amx_args.h"
 
 namespace looplm {
 namespace {
@@ -73,6 +75,7 @@ class CachedAttention {
         kernels_(device.kernels()),
         group_(p.heads / p.layout.kv_heads),
         head_dim_(p.layout.head_dim),
+        on_amx_(kernels_.amx_segment != nullptr && p.layout.type == KvType::kBf16),
         state_floats_(attention::row_state_floats(head_dim_)) {
     list_tasks();
     cut_tasks();
@@ -142,10 +145,12 @@ class CachedAttention {
     const Task& task = *unit.task;
     const int64_t rows = tile_rows(task);
     const bool in_tile = unit.end == 1 && task.states == nullptr;  // one segment, all there is
+    // Whole lines, so that what comes behind the tile can hold tiles of a matrix unit.
+    const int64_t tile_floats = (attention::query_tile_floats(rows) + 15) / 16 * 16;
     float* scratch = device_.thread_scratch(
-        thread, static_cast<size_t>(attention::query_tile_floats(rows) + rows * state_floats_));
+        thread, static_cast<size_t>(tile_floats + amx_floats(rows) + rows * state_floats_));
     const attention::QueryTile tile = attention::make_query_tile(rows, head_dim_, scratch);
-    float* totals = scratch + attention::query_tile_floats(rows);
+    float* totals = scratch + tile_floats + amx_floats(rows);
     const auto total = [&](int64_t r) {
       return task.states != nullptr ? state(task, unit.begin, r)
              : in_tile              ? attention::row_state(tile, r)
@@ -157,17 +162,23 @@ class CachedAttention {
                   static_cast<size_t>(head_dim_) * sizeof(float));
     }
     const auto keys = [&](int64_t r) { return task.keys(r / group_); };
+    cpu::AmxSegmentArgs on_amx;
+    if (on_amx_) on_amx = prepare_amx(tile, scratch + tile_floats);
     for (int64_t segment = unit.begin; segment < unit.end; ++segment) {
-      attention::collect_segment(
-          tile, segment, p_.scale, keys,
-          [&](int64_t block) {
-            std::byte* const* pages = task.queries->pages + block;
-            if ((block + 1) * kBlock < keys(rows - 1)) {
-              prefetch_tiles(p_.layout, pages[1], task.kv_head);
-            }
-            return tiles_of(p_.layout, pages[0], task.kv_head);
-          },
-          kernels_);
+      if (on_amx_) {
+        collect_on_amx(task, segment, tile, on_amx);
+      } else {
+        attention::collect_segment(
+            tile, segment, p_.scale, keys,
+            [&](int64_t block) {
+              std::byte* const* pages = task.queries->pages + block;
+              if ((block + 1) * kBlock < keys(rows - 1)) {
+                prefetch_tiles(p_.layout, pages[1], task.kv_head);
+              }
+              return tiles_of(p_.layout, pages[0], task.kv_head);
+            },
+            kernels_);
+      }
       for (int64_t r = 0; r < rows && !in_tile; ++r) {
         if (keys(r) <= segment * kSegment) continue;
         attention::add_segment(attention::row_state(tile, r), head_dim_, segment == unit.begin,
@@ -175,6 +186,53 @@ class CachedAttention {
       }
     }
     for (int64_t r = 0; r < rows && task.states == nullptr; ++r) finish(task, r, total(r));
+  }
+
+  // Scratch of a tile of queries on a matrix unit: the queries, and a block's weights.
+  int64_t amx_floats(int64_t rows) const {
+    if (!on_amx_) return 0;
+    const int64_t tiles = (rows + cpu::kAmxSplitRows - 1) / cpu::kAmxSplitRows;
+    return tiles * (p_.layout.value_panels() + 1) * cpu::kAmxTileBytes / 4;
+  }
+
+  cpu::AmxSegmentArgs prepare_amx(const attention::QueryTile& tile, float* scratch) const {
+    auto* queries = reinterpret_cast<char*>(scratch);
+    kernels_.amx_queries({tile.queries, kStride, tile.rows, head_dim_, queries});
+    cpu::AmxSegmentArgs args;
+    args.queries = queries;
+    args.rows = tile.rows;
+    args.head_dim = head_dim_;
+    args.scale = p_.scale;
+    args.group = group_;
+    args.stride = kStride;
+    args.scores = tile.scores;
+    args.out = tile.out;
+    args.sums = tile.sums;
+    args.maximum = tile.maximum;
+    const int64_t tiles = (tile.rows + cpu::kAmxSplitRows - 1) / cpu::kAmxSplitRows;
+    args.weights = queries + tiles * p_.layout.value_panels() * cpu::kAmxTileBytes;
+    args.kernels = &kernels_;
+    return args;
+  }
+
+  // attention::collect_segment on a matrix unit.
+  void collect_on_amx(const Task& task, int64_t segment, const attention::QueryTile& tile,
+                      cpu::AmxSegmentArgs args) const {
+    attention::clear(tile);
+    constexpr int64_t kBlocks = kSegment / kBlock;
+    std::array<const char*, kBlocks> keys, values;
+    const int64_t first = segment * kBlocks;
+    const int64_t all = (task.keys(task.rows - 1) + kBlock - 1) / kBlock;
+    args.blocks = std::min(kBlocks, all - first);
+    for (int64_t b = 0; b < args.blocks; ++b) {
+      const auto* page = reinterpret_cast<const char*>(task.queries->pages[first + b]);
+      keys[static_cast<size_t>(b)] = page + p_.layout.key_offset(task.kv_head);
+      values[static_cast<size_t>(b)] = page + p_.layout.value_offset(task.kv_head);
+    }
+    args.keys = keys.data();
+    args.values = values.data();
+    args.first_keys = task.keys(0) - segment * kSegment;
+    kernels_.amx_segment(args);
   }
 
   void add_segments(const Task& task) const {
@@ -192,6 +250,7 @@ class CachedAttention {
   const cpu::KernelTable& kernels_;
   const int64_t group_;  // query heads of a key-value head
   const int64_t head_dim_;
+  const bool on_amx_;
   const int64_t state_floats_;
   std::vector<Task> tasks_;
   std::vector<Unit> units_;

@@ -22,6 +22,19 @@ struct HeadLossParams {
 };
 void head_loss_forward(const HeadLossParams& params, Device& device);
 
+// Distributions that the rows of a chunk shall come near: row r has teacher r % teachers.
+struct TeacherParams {
+  const float* probabilities = nullptr;  // (teachers, vocabulary), each row sums to 1
+  const double* entropy = nullptr;       // (teachers), nats
+  int64_t teachers = 0;
+};
+// out (rows, vocabulary) = softmax(logits); the summaries are those of the logits.
+void softmax_rows(const float* logits, const LogitSummary* summary, int64_t rows,
+                  int64_t vocabulary, float* out, Device& device);
+// divergence (rows) = KL(teacher || softmax(logits)), nats, after head_loss_forward.
+void teacher_divergence(const HeadLossParams& forward, const TeacherParams& teacher,
+                        float* divergence, Device& device);
+
 struct HeadLossBackwardParams {
   HeadLossParams forward;        // after head_loss_forward; its logits are overwritten
   const float* scale = nullptr;  // (rows): d loss / d nll
@@ -29,6 +42,9 @@ struct HeadLossBackwardParams {
   const PackedMatrix* head_columns = nullptr;
   float* dstates = nullptr;        // (rows, width), overwritten
   float* head_gradient = nullptr;  // (vocabulary, width) +=; null when the head is frozen
+  // (rows): d loss / d divergence from the teacher; null where there is none.
+  const float* divergence_scale = nullptr;
+  TeacherParams teacher{};
 };
 void head_loss_backward(const HeadLossBackwardParams& params, Device& device);
 

@@ -287,6 +287,53 @@ TEST_P(EveryIsa, AttentionIsTheSameAloneAndInCompany) {
   EXPECT_EQ(out, alone);
 }
 
+// The cached form in every type of keys and values: prompts in chunks, single queries, grouped
+// heads.
+TEST_P(EveryIsa, CachedAttentionIsTheSameInAnyChunks) {
+  constexpr int64_t kRows = 1100, kHeads = 6, kKvHeads = 2, kDim = 40;
+  const std::vector<float> q = random_values(kRows * kHeads * kDim, 1);
+  const std::vector<float> kv = random_values(kRows * kKvHeads * kDim * 2, 2);
+  Device device(2, *cpu::kernel_table(GetParam()));
+  for (KvType type : kKvTypes) {
+    const KvLayout layout = {kKvHeads, kDim, type};
+    const int64_t count = (kRows + kPagePositions - 1) / kPagePositions;
+    Buffer<std::byte> memory(static_cast<size_t>(count * layout.page_bytes()));
+    std::vector<std::byte*> pages;
+    for (int64_t i = 0; i < count; ++i) pages.push_back(memory.data() + i * layout.page_bytes());
+    const auto attend = [&](int64_t first, int64_t rows) {
+      std::vector<float> out(static_cast<size_t>(rows * kHeads * kDim));
+      const std::array<CachedQueries, 1> queries = {{{0, rows, first, pages.data()}}};
+      cached_attention({layout, q.data() + first * kHeads * kDim, kHeads * kDim, kHeads, 0.2f,
+                        queries, out.data()},
+                       device);
+      return out;
+    };
+    // Positions that are still to come have been written for the whole, and are not numbers here.
+    std::fill_n(memory.data(), memory.size(), std::byte{0xff});
+    std::vector<std::vector<float>> parts;
+    constexpr std::array<int64_t, 5> kChunks = {1, 32, 5, 991, 71};
+    int64_t written = 0;
+    for (int64_t chunk : kChunks) {
+      for (int64_t r = written; r < written + chunk; ++r) {
+        const float* row = kv.data() + r * kKvHeads * kDim * 2;
+        store_kv(layout, row, row + kKvHeads * kDim, r,
+                 pages[static_cast<size_t>(r / kPagePositions)]);
+      }
+      parts.push_back(attend(written, chunk));
+      written += chunk;
+    }
+    ASSERT_EQ(written, kRows);
+    const std::vector<float> whole = attend(0, kRows);
+    auto at = whole.begin();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      EXPECT_TRUE(std::equal(parts[i].begin(), parts[i].end(), at))
+          << kv_type_name(type) << " chunk " << i;
+      at += static_cast<int64_t>(parts[i].size());
+    }
+    for (float x : whole) ASSERT_TRUE(std::isfinite(x));
+  }
+}
+
 std::string isa_parameter_name(const testing::TestParamInfo<Isa>& info) {
   return isa_name(info.param);
 }

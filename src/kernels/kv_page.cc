@@ -9,9 +9,14 @@ namespace looplm {
 namespace {
 
 // Where element i of a head's key and value lies, in elements from the head's tiles.
-int64_t key_slot(int64_t slot, int64_t i) { return i * kPagePositions + slot; }
-int64_t value_slot(int64_t slot, int64_t i) {
-  return (i / cpu::kPanel * kPagePositions + slot) * cpu::kPanel + i % cpu::kPanel;
+int64_t key_slot(KvType type, int64_t slot, int64_t i) {
+  return type == KvType::kBf16 ? (i / 2 * kPagePositions + slot) * 2 + i % 2
+                               : i * kPagePositions + slot;
+}
+int64_t value_slot(KvType type, int64_t slot, int64_t i) {
+  const int64_t panel = i / cpu::kPanel * kPagePositions * cpu::kPanel, column = i % cpu::kPanel;
+  return panel + (type == KvType::kBf16 ? (slot / 2 * cpu::kPanel + column) * 2 + slot % 2
+                                        : slot * cpu::kPanel + column);
 }
 
 // Calls use(head, offset of the head's tile, offset of its scales, elements, slot function).
@@ -36,13 +41,18 @@ void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t po
   const int64_t slot = position % kPagePositions;
   for_tiles(layout, [&](int64_t head, int64_t tile, int64_t scales, bool key) {
     const float* x = (key ? k : v) + head * layout.head_dim;
-    const auto at = [&](int64_t i) { return key ? key_slot(slot, i) : value_slot(slot, i); };
+    const auto at = [&](int64_t i) {
+      return key ? key_slot(layout.type, slot, i) : value_slot(layout.type, slot, i);
+    };
     std::byte* to = page + tile;
     if (layout.type == KvType::kF32) {
       for (int64_t i = 0; i < layout.head_dim; ++i) reinterpret_cast<float*>(to)[at(i)] = x[i];
     } else if (layout.type == KvType::kBf16) {
       for (int64_t i = 0; i < layout.head_dim; ++i) {
         reinterpret_cast<Bf16*>(to)[at(i)] = to_bf16(x[i]);
+      }
+      for (int64_t i = layout.head_dim; key && i < layout.key_terms(); ++i) {
+        reinterpret_cast<Bf16*>(to)[at(i)] = Bf16();
       }
     } else {
       const float most = largest_magnitude(x, layout.head_dim);
@@ -63,7 +73,7 @@ void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, fl
     const float scale =
         layout.type == KvType::kInt8 ? reinterpret_cast<const float*>(page + scales)[slot] : 1.0f;
     for (int64_t i = 0; i < layout.head_dim; ++i) {
-      const int64_t at = key ? key_slot(slot, i) : value_slot(slot, i);
+      const int64_t at = key ? key_slot(layout.type, slot, i) : value_slot(layout.type, slot, i);
       switch (layout.type) {
         case KvType::kF32:
           x[i] = reinterpret_cast<const float*>(from)[at];

@@ -120,7 +120,8 @@ void matmul_widened(const MatmulParams& p, Device& device) {
     const size_t bytes = PackedMatrix::packed_bytes(terms, count, b.dtype());
     float* memory = device.outer_scratch(bytes / sizeof(float));
     PackedMatrix some(terms, count, b.dtype(), reinterpret_cast<std::byte*>(memory));
-    if (terms % 2 != 0 && b.dtype() == DType::kBf16) std::memset(memory, 0, bytes);
+    // Terms beyond the last one are zero.
+    if (terms % cpu::kAmxTerms != 0 && b.dtype() == DType::kBf16) std::memset(memory, 0, bytes);
     (p.transposed ? widen_transposed : widen)(b, first, some, device);
     MatmulParams part = p;
     part.b = &some;

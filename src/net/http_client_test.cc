@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/file.h"
+#include "base/percent.h"
 #include "support/scripted_server.h"
 #include "support/temp_dir.h"
 

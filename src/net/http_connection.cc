@@ -13,6 +13,7 @@
 #include <boost/beast/http/string_body.hpp>
 #include <fmt/format.h>
 
+#include "base/percent.h"
 #include "net/await.h"
 #include "net/http_reply.h"
 #include "net/url.h"

@@ -172,9 +172,9 @@ TEST_F(HttpServerTest, NoticesAClientThatLeaves) {
   EXPECT_TRUE(comes_true([&] { return left_ == 1; }));
   kept()->send(200, {}, "nobody reads this");  // and nothing happens
   EXPECT_TRUE(comes_true([&] { return server_->connections() == 0; }));
-  bool at_once = false;
+  std::atomic<bool> at_once = false;
   kept()->on_disconnect([&] { at_once = true; });
-  EXPECT_TRUE(comes_true([&] { return at_once; }));
+  EXPECT_TRUE(comes_true([&] { return at_once.load(); }));
 }
 
 TEST_F(HttpServerTest, AnswersAClientThatOnlyStoppedSending) {

@@ -3,7 +3,6 @@
 #define LOOPLM_NET_URL_H_
 
 #include <string>
-#include <string_view>
 
 #include "looplm/status.h"
 
@@ -22,11 +21,6 @@ Result<Url> parse_url(const std::string& url);
 
 // Where `place`, an absolute or relative reference as in a Location header, leads from `base`.
 Result<std::string> resolve_url(const std::string& base, const std::string& place);
-
-// Everything but letters, digits, "-._~" and slashes as "%41".
-std::string percent_encoded(std::string_view path);
-// "%41+b" is "A+b"; a percent sign without two hexadecimal digits stays.
-std::string percent_decoded(std::string_view text);
 
 }  // namespace looplm
 

@@ -245,17 +245,8 @@ void translate_tools(Fields& f, const OrderedJson& body, OrderedJson& chat) {
   f.adopt(choice);
 }
 
-}  // namespace
-
-const Dialect kAnthropic = {error_json};
-
-void serve_messages(const ApiContext& context, const ApiCall& call) {
-  Fields f(call.body);
-  OrderedJson chat = OrderedJson::object();
-  copy_fields(call.body, {"model", "stream", "temperature", "top_p", "top_k", "loop", "seed"},
-              chat);
-  if (!f.has("max_tokens")) f.wrong("max_tokens", "is missing");
-  chat["max_tokens"] = f.integer("max_tokens", 1, 1, kMaxPositions);
+// The conversation, its tools and its reasoning: what the prompt is made of.
+void translate_prompt(Fields& f, const ApiCall& call, OrderedJson& chat) {
   OrderedJson messages = OrderedJson::array();
   if (const OrderedJson* system = f.find("system")) {
     messages.push_back(
@@ -270,14 +261,6 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
     }
   }
   chat["messages"] = std::move(messages);
-  std::vector<std::string> stops;
-  if (const OrderedJson* list = f.find("stop_sequences")) {
-    for (const OrderedJson& stop : *list) {
-      if (!stop.is_string()) f.wrong_value("stop_sequences", *list, "a list of texts");
-      if (stop.is_string()) stops.push_back(stop);
-    }
-    if (!stops.empty()) chat["stop"] = stops;
-  }
   translate_tools(f, call.body, chat);
   if (f.has("thinking")) {
     Fields thinking(call.body["thinking"], "thinking");
@@ -289,6 +272,28 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
     }
     f.adopt(thinking);
   }
+}
+
+}  // namespace
+
+const Dialect kAnthropic = {error_json};
+
+void serve_messages(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  OrderedJson chat = OrderedJson::object();
+  copy_fields(call.body, {"model", "stream", "temperature", "top_p", "top_k", "loop", "seed"},
+              chat);
+  if (!f.has("max_tokens")) f.wrong("max_tokens", "is missing");
+  chat["max_tokens"] = f.integer("max_tokens", 1, 1, kMaxPositions);
+  translate_prompt(f, call, chat);
+  std::vector<std::string> stops;
+  if (const OrderedJson* list = f.find("stop_sequences")) {
+    for (const OrderedJson& stop : *list) {
+      if (!stop.is_string()) f.wrong_value("stop_sequences", *list, "a list of texts");
+      if (stop.is_string()) stops.push_back(stop);
+    }
+    if (!stops.empty()) chat["stop"] = stops;
+  }
   if (f.failed()) return call.refuse(f.error());
   ApiCall translated = call;
   translated.body = std::move(chat);
@@ -297,6 +302,16 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
     return std::make_unique<MessagesAnswer>(std::move(openai), served, stops, tokens);
   };
   serve_chat(context, translated);
+}
+
+void serve_count_tokens(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  ApiCall translated = call;
+  translated.body = OrderedJson::object();
+  copy_fields(call.body, {"model"}, translated.body);
+  translate_prompt(f, call, translated.body);
+  if (f.failed()) return call.refuse(f.error());
+  serve_token_count(context, translated);
 }
 
 }  // namespace looplm

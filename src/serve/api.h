@@ -51,12 +51,15 @@ void serve_chat(const ApiContext& context, const ApiCall& call);
 void serve_embeddings(const ApiContext& context, const ApiCall& call);
 void serve_responses(const ApiContext& context, const ApiCall& call);        // OpenAI
 void serve_messages(const ApiContext& context, const ApiCall& call);         // Anthropic
+void serve_count_tokens(const ApiContext& context, const ApiCall& call);     // Anthropic
 void serve_ollama_chat(const ApiContext& context, const ApiCall& call);      // Ollama
 void serve_ollama_generate(const ApiContext& context, const ApiCall& call);  // Ollama
 void serve_ollama_show(const ApiContext& context, const ApiCall& call);      // Ollama
 void serve_tokenize(const ApiContext& context, const ApiCall& call);
 void serve_detokenize(const ApiContext& context, const ApiCall& call);
 void serve_apply_template(const ApiContext& context, const ApiCall& call);
+// How many tokens the prompt of a request for chat completions has, as Anthropic's API says it.
+void serve_token_count(const ApiContext& context, const ApiCall& call);
 
 OrderedJson models_json(std::span<const ServedModel* const> models);
 OrderedJson model_json(const ServedModel& served);

@@ -15,6 +15,7 @@ struct ChatOptions {
   int64_t log_probabilities = -1;
   bool per_token = false;
   bool streams_usage = false;
+  bool streams_usage_so_far = false;
   uint64_t seed = 0;
   size_t choices = 1;
   ChatParseOptions parse{};
@@ -100,6 +101,8 @@ class ChatAnswer : public AnswerFormat {
     data["usage"] = usage.json();
     out.push_back({"", std::move(data)});
   }
+
+  bool tells_usage_so_far() const override { return options_.streams_usage_so_far; }
 
   OrderedJson whole(const Usage& usage) override {
     OrderedJson data = head("chat.completion");
@@ -342,6 +345,28 @@ Conversation read_conversation(Fields& f, const ServedModel& served) {
   return c;
 }
 
+// A conversation as the model reads it.
+struct ChatPrompt {
+  std::string text;
+  std::vector<int32_t> ids;
+  bool in_reasoning = false;
+};
+
+ChatPrompt read_chat_prompt(Fields& f, const ServedModel& served, const Conversation& c) {
+  if (f.failed()) return {};
+  const Result<RenderedChat> rendered = served.chat->render(c.messages, c.render);
+  if (!rendered.ok()) {
+    f.wrong("messages", "cannot be rendered: " + rendered.status().message());
+    return {};
+  }
+  Result<EncodedChat> encoded = encode_chat(*served.model->tokenizer(), rendered.value());
+  if (!encoded.ok()) {
+    f.wrong("messages", "cannot be encoded: " + encoded.status().message());
+    return {};
+  }
+  return {rendered.value().text, std::move(encoded.value().ids), rendered.value().in_reasoning};
+}
+
 // The constraint of each choice; null where there is none to hold.
 std::function<std::shared_ptr<TokenConstraint>()> constraint_of(
     const ServedModel& served, const Conversation& c, bool in_reasoning,
@@ -386,19 +411,9 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   for (const char* name : {"prompt", "suffix", "best_of", "documents"}) {
     f.refuse(name, "a conversation stands in messages");
   }
-  Conversation c = read_conversation(f, served);
+  const Conversation c = read_conversation(f, served);
+  const ChatPrompt prompt = read_chat_prompt(f, served, c);
   if (f.failed()) return call.refuse(f.error());
-
-  const Result<RenderedChat> rendered = served.chat->render(c.messages, c.render);
-  if (!rendered.ok()) {
-    f.wrong("messages", "cannot be rendered: " + rendered.status().message());
-    return call.refuse(f.error());
-  }
-  const Result<EncodedChat> encoded = encode_chat(*served.model->tokenizer(), rendered.value());
-  if (!encoded.ok()) {
-    f.wrong("messages", "cannot be encoded: " + encoded.status().message());
-    return call.refuse(f.error());
-  }
   if (c.calls_tools && c.tool_choice == "required") {
     if (r.grammar != nullptr)
       f.wrong("tool_choice", "asks for a call, and a grammar for another text");
@@ -414,17 +429,18 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
     r.grammar = grammar.value();
   }
   r.tenant = call.tenant;
-  r.make_constraint = constraint_of(served, c, rendered.value().in_reasoning, r.grammar);
+  r.make_constraint = constraint_of(served, c, prompt.in_reasoning, r.grammar);
   set_read_outs(r, options.log_probabilities);
   options.per_token = r.per_token;
   options.streams_usage = r.stream_usage;
+  options.streams_usage_so_far = r.stream_usage_so_far;
   options.seed = r.options.sampling.seed;
   options.choices = static_cast<size_t>(r.choices);
   options.parse.format = served.chat->format();
-  options.parse.in_reasoning = rendered.value().in_reasoning;
+  options.parse.in_reasoning = prompt.in_reasoning;
   options.parse.tool_calls = c.calls_tools;
   if (!c.parallel_calls) options.most_calls = 1;
-  Result<std::vector<Request>> requests = make_requests(context, r, {encoded.value().ids});
+  Result<std::vector<Request>> requests = make_requests(context, r, {prompt.ids});
   if (!requests.ok()) {
     ApiError error = api_error_of(requests.status());
     error.param = "messages";
@@ -435,20 +451,25 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   }
   Exchange::begin(context.exchange, std::move(requests).value(), 1, r.stream,
                   call.in_dialect(std::make_unique<ChatAnswer>(served, options),
-                                  static_cast<int64_t>(encoded.value().ids.size())),
+                                  static_cast<int64_t>(prompt.ids.size())),
                   call.reply);
 }
 
 void serve_apply_template(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
-  const Conversation c = read_conversation(f, context.served);
+  const ChatPrompt prompt =
+      read_chat_prompt(f, context.served, read_conversation(f, context.served));
   if (f.failed()) return call.refuse(f.error());
-  const Result<RenderedChat> rendered = context.served.chat->render(c.messages, c.render);
-  if (!rendered.ok()) {
-    f.wrong("messages", "cannot be rendered: " + rendered.status().message());
-    return call.refuse(f.error());
-  }
-  call.answer({{"prompt", rendered.value().text}});
+  call.answer({{"prompt", prompt.text}});
+}
+
+void serve_token_count(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  read_model_name(f, context.served);
+  const ChatPrompt prompt =
+      read_chat_prompt(f, context.served, read_conversation(f, context.served));
+  if (f.failed()) return call.refuse(f.error());
+  call.answer({{"input_tokens", prompt.ids.size()}});
 }
 
 }  // namespace looplm

@@ -15,6 +15,7 @@ struct CompletionOptions {
   int64_t log_probabilities = -1;
   bool per_token = false;
   bool streams_usage = false;
+  bool streams_usage_so_far = false;
   uint64_t seed = 0;
   int64_t choices = 1;  // per prompt
 };
@@ -70,6 +71,8 @@ class CompletionFormat : public AnswerFormat {
     data["usage"] = usage.json();
     out.push_back({"", std::move(data)});
   }
+
+  bool tells_usage_so_far() const override { return options_.streams_usage_so_far; }
 
   OrderedJson whole(const Usage& usage) override {
     OrderedJson data = head();
@@ -229,6 +232,7 @@ void serve_completions(const ApiContext& context, const ApiCall& call) {
   if (options.echo && options.log_probabilities >= 0) r.options.plan.prompt = ReadLoops::kExit;
   options.per_token = r.per_token;
   options.streams_usage = r.stream_usage;
+  options.streams_usage_so_far = r.stream_usage_so_far;
   options.seed = r.options.sampling.seed;
   options.choices = r.choices;
   Result<std::vector<Request>> requests = make_requests(context, r, prompts);

@@ -164,6 +164,17 @@ TEST_F(DialectsTest, MessagesStreamTheirBlocks) {
   EXPECT_EQ(stopped["content"][0]["text"], text.substr(0, 1));
 }
 
+TEST_F(DialectsTest, PromptTokensAreCountedAsTheyAreUsed) {
+  start();
+  OrderedJson body = chat_body("1+1=", 1);
+  body["system"] = "Count.";
+  const int64_t used = post("/v1/messages", body)["usage"]["input_tokens"];
+  body.erase("max_tokens");
+  EXPECT_EQ(post("/v1/messages/count_tokens", body)["input_tokens"], used);
+  body.erase("messages");
+  EXPECT_EQ(post("/v1/messages/count_tokens", body, 400)["type"], "error");
+}
+
 TEST_F(DialectsTest, ToolsAreCalledInEachForm) {
   const OrderedJson message =
       post("/v1/messages",

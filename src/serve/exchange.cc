@@ -36,15 +36,18 @@ double Usage::mean_depth() const {
   return tokens == 0 ? 0 : static_cast<double>(loops()) / static_cast<double>(tokens);
 }
 
+OrderedJson Usage::tokens_json() const {
+  return {{"prompt_tokens", prompt_tokens},
+          {"completion_tokens", completion_tokens},
+          {"total_tokens", prompt_tokens + completion_tokens}};
+}
+
 OrderedJson Usage::json() const {
   OrderedJson histogram = OrderedJson::object();
   for (size_t i = 0; i < exits.size(); ++i) {
     if (exits[i] > 0) histogram[std::to_string(i + 1)] = exits[i];
   }
-  OrderedJson json;
-  json["prompt_tokens"] = prompt_tokens;
-  json["completion_tokens"] = completion_tokens;
-  json["total_tokens"] = prompt_tokens + completion_tokens;
+  OrderedJson json = tokens_json();
   json["prompt_tokens_details"] = {{"cached_tokens", cached_tokens}};
   json["completion_tokens_details"] = {{"reasoning_tokens", reasoning_tokens}};
   json["loop"] = {{"passes", passes},
@@ -96,6 +99,7 @@ void Exchange::submit(std::vector<Request> requests) {
       self->push({i, std::move(generation), Clock::now()});
     };
   }
+  so_far_.prompt_tokens = usage_.prompt_tokens;
   const size_t count = requests.size();
   std::vector<std::shared_ptr<EngineRunner::Ticket>> tickets =
       services_.runner.submit(std::move(requests));
@@ -153,8 +157,11 @@ void Exchange::work() {
   }
   std::vector<StreamEvent> out;
   for (Event& event : events) {
+    const size_t before = out.size();
     handle(event, out);
     if (over_) return;
+    if (!format_->tells_usage_so_far()) continue;
+    for (size_t i = before; i < out.size(); ++i) out[i].data["usage"] = so_far_.tokens_json();
   }
   if (stream_) send(out);
   if (choices_left_ == 0) close();
@@ -170,6 +177,7 @@ void Exchange::handle(Event& event, std::vector<StreamEvent>& out) {
       services_.metrics.next_token(seconds_between(last, event.time));
     }
     last = event.time;
+    ++so_far_.completion_tokens;
     format_->token(event.choice, *token, out);
   } else if (const auto* proposal = std::get_if<ProvisionalToken>(&event.what)) {
     format_->provisional(event.choice, *proposal, out);

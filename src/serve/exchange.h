@@ -33,6 +33,7 @@ struct Usage {
   void add(const Generation& generation);
   int64_t loops() const;
   double mean_depth() const;
+  OrderedJson tokens_json() const;  // OpenAI's three counts
   // OpenAI's object, with the `loop` object beside.
   OrderedJson json() const;
 };
@@ -57,6 +58,8 @@ class AnswerFormat {
   // After the last choice.
   virtual void closed(const Usage& usage, std::vector<StreamEvent>& out) = 0;
   virtual OrderedJson whole(const Usage& usage) = 0;
+  // Each event of a stream shall also tell the tokens so far.
+  virtual bool tells_usage_so_far() const { return false; }
   // Tokens of reasoning among those generated.
   virtual int64_t reasoning_tokens() const { return 0; }
   virtual OrderedJson error(const ApiError& e) const { return e.json(); }
@@ -121,6 +124,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   // The worker's alone.
   Usage usage_;
+  Usage so_far_;  // counts of tokens alone, those of choices that run among them
   size_t choices_left_;
   bool begun_ = false;                         // the stream's head has been sent
   bool over_ = false;                          // the answer has ended

@@ -106,7 +106,7 @@ void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions&
   if (value->is_boolean()) {
     speculate = value->get<bool>() ? served.speculate : SpeculateOptions{};
     if (value->get<bool>() && speculate.kind == CommitKind::kNever) {
-      speculate = {CommitKind::kLoop, 1};
+      speculate = {CommitKind::kAuto};
     }
     return;
   }
@@ -115,10 +115,50 @@ void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions&
   speculate = rule.value();
 }
 
+// The fields `target_depth` and `class`: a threshold that `looplm tune` has measured. Without a
+// word about the depth, the newest one. It depends on the request alone, not on what else runs.
+void read_tuned_depth(Fields& loop, const ServedModel& served, ExitOptions& exit) {
+  const bool asked = loop.has("target_depth") || loop.has("class");
+  for (const char* other : {"exit", "threshold"}) {
+    if (asked && loop.has(other)) {
+      return loop.wrong(loop.has("target_depth") ? "target_depth" : "class",
+                        fmt::format("and '{}' both choose the threshold; expected one", other));
+    }
+  }
+  if (!asked) {
+    for (const char* other : {"exit", "threshold", "max_loops", "min_loops", "kv", "read_out"}) {
+      if (loop.has(other)) return;
+    }
+  }
+  const std::string name = loop.text("class", "");
+  std::string names;
+  const TunedDepth* tuned = nullptr;
+  for (const TunedDepth& t : served.tuned) {
+    if (tuned == nullptr && (name.empty() || name == t.task)) tuned = &t;
+    names += (names.empty() ? "" : ", ") + t.task;
+  }
+  if (tuned == nullptr) {
+    if (!asked) return;
+    return loop.wrong(name.empty() ? "target_depth" : "class",
+                      names.empty()
+                          ? "needs a model that `looplm tune` has measured, and this one was not"
+                          : fmt::format("is '{}'; this model was tuned on {}", name, names));
+  }
+  ExitOptions chosen = tuned->exit();
+  if (loop.has("target_depth")) {
+    const double target = loop.number("target_depth", 1, 1, static_cast<double>(kMaxLoops));
+    const Result<ExitOptions> at = tuned->exit_at(target);
+    if (!at.ok()) return loop.wrong("target_depth", ": " + at.status().message());
+    chosen = at.value();
+  }
+  exit.kind = chosen.kind;
+  exit.threshold = chosen.threshold;
+}
+
 void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
   Fields loop = f.inner("loop");
-  loop.expect_only({"max_loops", "min_loops", "exit", "threshold", "kv", "read_out", "speculate",
-                    "per_token", "provisional"});
+  loop.expect_only({"max_loops", "min_loops", "exit", "threshold", "target_depth", "class", "kv",
+                    "read_out", "speculate", "per_token", "provisional"});
   const ModelConfig& config = served.model->config();
   GenerateOptions& o = r.options;
   o.exit.max_loops = loop.integer("max_loops", 0, 1, kMaxLoops);
@@ -139,6 +179,7 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
     }
   }
   o.exit.threshold = loop.number("threshold", 1, 0, 1e9);
+  read_tuned_depth(loop, served, o.exit);
   const Status exit = make_exit_rule(o.exit, config.exit_gate).status();
   if (!exit.ok()) loop.wrong(config.exit_gate ? "threshold" : "exit", ": " + exit.message());
   if (loop.has("kv")) {
@@ -359,6 +400,8 @@ void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequ
   if (const OrderedJson* options = f.find("stream_options")) {
     Fields inner(*options, "stream_options");
     r.stream_usage = inner.boolean("include_usage", false);
+    // vLLM's.
+    r.stream_usage_so_far = inner.boolean("continuous_usage_stats", false) && r.stream_usage;
     f.adopt(inner);
     if (!r.stream && r.stream_usage) f.wrong("stream_options", "needs \"stream\": true");
   }

@@ -14,6 +14,7 @@
 #include "looplm/generate.h"
 
 #include "grammar/compiled_grammar.h"
+#include "infer/tuned_depth.h"
 #include "serve/fields.h"
 #include "serve/grammar_constraint.h"
 
@@ -29,6 +30,7 @@ struct ServedModel {
   std::vector<int32_t> end_ids;              // that end a text
   std::shared_ptr<GrammarCache> grammars;    // null without a tokenizer
   std::shared_ptr<const ChatTemplate> chat;  // null without a tokenizer
+  std::vector<TunedDepth> tuned{};           // what `looplm tune` found, the default first
 };
 
 struct GenerationRequest {
@@ -36,9 +38,10 @@ struct GenerationRequest {
   int64_t choices = 1;      // of each prompt
   bool stream = false;
   bool stream_usage = false;
-  int64_t log_probabilities = -1;  // most likely tokens to list; below 0: none at all
-  bool per_token = false;          // tell the loop, gate and words of every token
-  bool provisional = false;        // stream proposals before they are final
+  bool stream_usage_so_far = false;  // with every event
+  int64_t log_probabilities = -1;    // most likely tokens to list; below 0: none at all
+  bool per_token = false;            // tell the loop, gate and words of every token
+  bool provisional = false;          // stream proposals before they are final
   std::shared_ptr<CompiledGrammar> grammar{};
   // Makes the constraint of a choice; empty: the grammar's, if there is one.
   std::function<std::shared_ptr<TokenConstraint>()> make_constraint{};

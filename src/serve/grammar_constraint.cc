@@ -54,6 +54,7 @@ Result<std::shared_ptr<CompiledGrammar>> GrammarCache::get(
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
       if (entry->key != key) continue;
       entries_.splice(entries_.begin(), entries_, entry);
+      trim();
       return entries_.front().grammar;
     }
   }
@@ -63,8 +64,19 @@ Result<std::shared_ptr<CompiledGrammar>> GrammarCache::get(
                           CompiledGrammar::compile(grammar, vocabulary_));
   const std::lock_guard lock(mutex_);
   entries_.push_front({key, compiled});
-  if (entries_.size() > kMostGrammars) entries_.pop_back();
+  trim();
   return compiled;
+}
+
+void GrammarCache::trim() {
+  size_t bytes = 0;
+  size_t count = 0;
+  auto entry = entries_.begin();
+  for (; entry != entries_.end(); ++entry, ++count) {
+    bytes += entry->grammar->memory();
+    if (count > 0 && (count == kMostGrammars || bytes > most_bytes_)) break;
+  }
+  entries_.erase(entry, entries_.end());
 }
 
 }  // namespace looplm

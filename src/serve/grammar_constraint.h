@@ -38,8 +38,10 @@ class GrammarConstraint : public TokenConstraint {
 // The most recently used grammars. For any threads.
 class GrammarCache {
  public:
-  explicit GrammarCache(std::shared_ptr<const VocabularyTrie> vocabulary)
-      : vocabulary_(std::move(vocabulary)) {}
+  // Beyond `most_bytes`, those that have not been used for longest go first.
+  explicit GrammarCache(std::shared_ptr<const VocabularyTrie> vocabulary,
+                        size_t most_bytes = size_t{256} << 20)
+      : vocabulary_(std::move(vocabulary)), most_bytes_(most_bytes) {}
 
   // `key` is the grammar's text with its kind; `make` is called where it is not known.
   Result<std::shared_ptr<CompiledGrammar>> get(const std::string& key,
@@ -50,7 +52,10 @@ class GrammarCache {
     std::string key;
     std::shared_ptr<CompiledGrammar> grammar;
   };
+  void trim();  // with mutex_
+
   const std::shared_ptr<const VocabularyTrie> vocabulary_;
+  const size_t most_bytes_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // guarded by mutex_; the most recent first
 };

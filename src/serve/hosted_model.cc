@@ -48,6 +48,7 @@ Result<std::unique_ptr<HostedModel>> HostedModel::create(Model& model,
   LOOPLM_RETURN_IF_ERROR(fit_context(model, engine.kv_bytes, served.context));
   served.speculate = config.loops > 1 ? options.speculate : SpeculateOptions{};
   served.chat = options.chat;
+  served.tuned = options.tuned;
   for (const EndOfText& end : model.ends_of_text()) served.end_ids.push_back(end.id);
   if (const Tokenizer* tokenizer = model.tokenizer()) {
     served.grammars =

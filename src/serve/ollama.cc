@@ -117,7 +117,7 @@ void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai
     if (!o.failed()) {
       copy_fields(*options,
                   {"temperature", "top_k", "top_p", "min_p", "seed", "stop", "repeat_penalty",
-                   "presence_penalty", "frequency_penalty"},
+                   "presence_penalty", "frequency_penalty", "mirostat", "typical_p", "tfs_z"},
                   openai);
     }
     const int64_t limit = o.integer("num_predict", -1, -2, kMaxPositions);

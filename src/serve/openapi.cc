@@ -116,6 +116,8 @@ OrderedJson schemas() {
         {"min_loops", whole(1, 256)},
         {"exit", {{"enum", {"fixed", "q", "difference", "relative", "margin", "entropy"}}}},
         {"threshold", number(0, 1e9)},
+        {"target_depth", number(1, 256)},
+        {"class", text()},
         {"kv", {{"enum", {"full", "last", "mean", "first", "last-exited"}}}},
         {"speculate", {{"type", {"boolean", "string", "object", "null"}}}},
         {"per_token", flag()},

@@ -155,6 +155,7 @@ class Server::Impl {
     }
     post("/v1/responses", serve_responses);
     routes_["/v1/messages"] = {"POST", serve_messages, {}, false, &kAnthropic};
+    routes_["/v1/messages/count_tokens"] = {"POST", serve_count_tokens, {}, false, &kAnthropic};
     routes_["/api/chat"] = {"POST", serve_ollama_chat, {}, false, &kOllama};
     routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
     routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};

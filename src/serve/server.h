@@ -13,6 +13,7 @@
 #include "looplm/engine.h"
 #include "looplm/status.h"
 
+#include "infer/tuned_depth.h"
 #include "net/http_server.h"
 
 namespace looplm {
@@ -42,6 +43,7 @@ struct ServedModelOptions {
   std::string name{};                        // empty: ServeOptions::model_name
   SpeculateOptions speculate{};              // for requests that do not say
   std::shared_ptr<const ChatTemplate> chat;  // null: no conversations
+  std::vector<TunedDepth> tuned{};           // read_tuned_depths(); requests start from the first
   uint64_t kv_bytes = 0;                     // for keys and values; 0: as the engine's options say
 };
 

@@ -1,10 +1,14 @@
 // Adapters: their gradients against those of the matrices that they change, and whole runs.
 #include <cmath>
+#include <csignal>
+#include <filesystem>
 #include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include "base/file.h"
 #include "base/rng.h"
 #include "model/adapter.h"
 #include "support/status_matchers.h"
@@ -326,6 +330,54 @@ TEST_F(AdapterRunTest, LearnsSavesAndResumesBitForBit) {
     EXPECT_EQ(read->settings.per_loop, per_loop);
     EXPECT_THAT(read->settings.targets, testing::ElementsAre("q_proj", "down_proj"));
     EXPECT_EQ(read->settings.dropout, dropout);
+  }
+}
+
+// Files may not grow beyond a size, as on a disk that is full.
+class FullDisk {
+ public:
+  explicit FullDisk(rlim_t bytes) : before_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &limit_);
+    const rlimit small = {bytes, limit_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~FullDisk() {
+    setrlimit(RLIMIT_FSIZE, &limit_);
+    std::signal(SIGXFSZ, before_);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit limit_{};
+  void (*before_)(int);
+};
+
+TEST_F(AdapterRunTest, AFullDiskLosesNothing) {
+  auto straight = trainer(run(0.25));
+  ASSERT_OK(straight);
+  for (int i = 0; i < 4; ++i) ASSERT_OK((*straight)->step());
+  ASSERT_OK((*straight)->save(dir_.file("state")));
+  const std::string model = saved(**straight, "model");
+  for (int i = 4; i < 6; ++i) ASSERT_OK((*straight)->step());
+  {
+    const FullDisk full(4000);
+    EXPECT_ERROR_SAYS((*straight)->save(dir_.file("later")), "later");
+    EXPECT_ERROR_SAYS((*straight)->save(dir_.file("state")), "state");
+    EXPECT_ERROR_SAYS((*straight)->save_model(dir_.file("model")), "model");
+  }
+  EXPECT_FALSE(is_directory(dir_.file("later")));
+  EXPECT_EQ(read_text_file(dir_.file("model") + "/adapter_model.safetensors").value(), model);
+  ASSERT_OK(read_adapter(dir_.file("model"), tiny()));
+  auto resumed = trainer(run(0.25));
+  ASSERT_OK(resumed);
+  ASSERT_OK((*resumed)->restore(dir_.file("state")));
+  EXPECT_EQ((*resumed)->steps_done(), 4);
+  for (int i = 4; i < 6; ++i) ASSERT_OK((*resumed)->step());
+  EXPECT_EQ(saved(**resumed, "b"), saved(**straight, "a"));
+  // Nothing half written stays behind.
+  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
+    EXPECT_THAT(entry.path().filename().string(), testing::AnyOf("state", "model", "a", "b"));
   }
 }
 

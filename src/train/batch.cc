@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "kernels/head_loss.h"
 #include "model/exit_distribution.h"
 
 namespace looplm {
@@ -42,6 +41,9 @@ void BatchMetrics::add(const BatchMetrics& other) {
   add_to(other.right, right);
   exit_entropy += other.exit_entropy;
   first_loop = other.first_loop;
+  pairs += other.pairs;
+  margin += other.margin;
+  preferred += other.preferred;
 }
 
 BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter)
@@ -58,8 +60,9 @@ BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, Adapter
     chunk_gradients_ = Buffer<float>(rows * static_cast<size_t>(config.hidden_size));
   }
   chunk_targets_.resize(rows);
-  for (auto* values : {&nll_, &scale_}) values->resize(rows);
-  for (auto* values : {&token_nll_, &token_gate_, &token_dnll_, &token_dgate_}) {
+  for (auto* values : {&nll_, &scale_, &divergence_, &divergence_scale_}) values->resize(rows);
+  for (auto* values : {&token_nll_, &token_gate_, &token_dnll_, &token_dgate_, &token_divergence_,
+                       &token_ddivergence_}) {
     values->resize(static_cast<size_t>(shape.loops));
   }
   summaries_.resize(rows);
@@ -75,15 +78,37 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape) {
 }
 
 BatchMetrics BatchPass::evaluate(const ModelWeights& weights, const Batch& batch,
-                                 const Objective& objective, Device& device) {
-  return run({weights, batch, objective, nullptr, device});
+                                 const Objective& objective, Device& device,
+                                 std::span<const PairScores> reference) {
+  return run({weights, batch, objective, nullptr, device, reference});
 }
 
 BatchMetrics BatchPass::train(const ModelWeights& weights, const BackwardWeights* backward_weights,
                               const Batch& batch, const Objective& objective, double scale,
-                              ParameterSet& gradients, Device& device) {
+                              ParameterSet& gradients, Device& device,
+                              std::span<const PairScores> reference) {
   const Backward backward = {backward_weights, scale, &gradients, objective.trains_trunk()};
-  return run({weights, batch, objective, &backward, device});
+  return run({weights, batch, objective, &backward, device, reference});
+}
+
+std::vector<PairScores> BatchPass::score(const ModelWeights& weights, const Batch& batch,
+                                         Device& device) {
+  trunk_.forward(weights, batch.ids, batch.document_starts, device);
+  const LastLoopObjective last;
+  return score_pairs({weights, batch, last, nullptr, device});
+}
+
+template <typename Visit>
+void BatchPass::for_chunks(const Batch& batch, Visit visit) const {
+  std::vector<int64_t> learnt;
+  for (int64_t r = 0; r < batch.rows(); ++r) {
+    if (batch.targets[static_cast<size_t>(r)] != kIgnoredTarget) learnt.push_back(r);
+  }
+  for (Chunk rest = learnt; !rest.empty();) {
+    const size_t count = std::min(rest.size(), static_cast<size_t>(chunk_tokens_));
+    visit(rest.first(count));
+    rest = rest.subspan(count);
+  }
 }
 
 BatchMetrics BatchPass::run(Job job) {
@@ -98,17 +123,10 @@ BatchMetrics BatchPass::run(Job job) {
     sums->assign(static_cast<size_t>(trunk_.loops()), 0.0);
   }
   if (job.backward != nullptr) clear_gradients(job);
+  if (job.objective.pairs() != nullptr) judge_pairs(job);
 
   // Only tokens with a target reach the head.
-  std::vector<int64_t> learnt;
-  for (int64_t r = 0; r < batch.rows(); ++r) {
-    if (batch.targets[static_cast<size_t>(r)] != kIgnoredTarget) learnt.push_back(r);
-  }
-  for (Chunk rest = learnt; !rest.empty();) {
-    const size_t count = std::min(rest.size(), static_cast<size_t>(chunk_tokens_));
-    run_head(job, rest.first(count));
-    rest = rest.subspan(count);
-  }
+  for_chunks(batch, [&](Chunk chunk) { run_head(job, chunk); });
   if (job.backward == nullptr) return metrics;
 
   if (config_.exit_gate) run_gate_backward(job);
@@ -116,6 +134,52 @@ BatchMetrics BatchPass::run(Job job) {
     trunk_.backward(job.weights, *job.backward->weights, *job.backward->gradients, job.device);
   }
   return metrics;
+}
+
+std::vector<PairScores> BatchPass::score_pairs(const Job& job) {
+  Job last = job;
+  last.metrics.first_loop = trunk_.loops() - 1;
+  std::vector<double> nll(static_cast<size_t>(job.batch.rows()), 0.0);
+  for_chunks(job.batch, [&](Chunk chunk) {
+    forward_head(last, chunk);
+    for (size_t i = 0; i < chunk.size(); ++i) {
+      nll[static_cast<size_t>(chunk[i])] = static_cast<double>(nll_[i]);
+    }
+  });
+  const std::vector<int64_t>& starts = job.batch.document_starts;
+  const auto score = [&](int64_t document) {
+    const auto at = static_cast<size_t>(document);
+    double sum = 0;
+    for (int64_t r = starts[at]; r < starts[at + 1]; ++r) sum -= nll[static_cast<size_t>(r)];
+    return sum;
+  };
+  std::vector<PairScores> scores;
+  for (const int64_t chosen : job.batch.pairs) scores.push_back({score(chosen), score(chosen + 1)});
+  return scores;
+}
+
+void BatchPass::judge_pairs(Job& job) {
+  const Batch& batch = job.batch;
+  LOOPLM_CHECK(job.reference.size() == batch.pairs.size(), "{} references for {} pairs",
+               job.reference.size(), batch.pairs.size());
+  const std::vector<PairScores> scores = score_pairs(job);
+  row_weights_.assign(static_cast<size_t>(batch.rows()), 0.0f);
+  const auto weigh = [&](int64_t document, double weight) {
+    const auto at = static_cast<size_t>(document);
+    for (int64_t r = batch.document_starts[at]; r < batch.document_starts[at + 1]; ++r) {
+      row_weights_[static_cast<size_t>(r)] = static_cast<float>(weight);
+    }
+  };
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const PairLoss pair = job.objective.pairs()->compare(scores[i], job.reference[i]);
+    // A score is minus the sum of its rows' nll.
+    weigh(batch.pairs[i], -pair.derivative.chosen);
+    weigh(batch.pairs[i] + 1, -pair.derivative.rejected);
+    job.metrics.loss += pair.loss;
+    job.metrics.margin += pair.margin;
+    job.metrics.preferred += pair.margin > 0 ? 1 : 0;
+    ++job.metrics.pairs;
+  }
 }
 
 void BatchPass::clear_gradients(const Job& job) {
@@ -150,10 +214,8 @@ void BatchPass::run_gate_backward(const Job& job) {
   }
 }
 
-// Forward, losses, and the way back, for the loops whose loss is wanted.
-void BatchPass::run_head(Job& job, Chunk chunk) {
+HeadLossParams BatchPass::forward_head(const Job& job, Chunk chunk) {
   gather_states(job, chunk);
-  const auto count = static_cast<int64_t>(chunk.size());
   const HeadLossParams head = {.states = chunk_states_.data(),
                                .rows = chunk_row(job, chunk, trunk_.loops(), 0),
                                .width = config_.hidden_size,
@@ -163,6 +225,15 @@ void BatchPass::run_head(Job& job, Chunk chunk) {
                                .nll = nll_.data(),
                                .summary = summaries_.data()};
   head_loss_forward(head, job.device);
+  return head;
+}
+
+// Forward, losses, and the way back, for the loops whose loss is wanted.
+void BatchPass::run_head(Job& job, Chunk chunk) {
+  const HeadLossParams head = forward_head(job, chunk);
+  TeacherParams teacher;
+  if (job.objective.distils()) teacher = teach(job, chunk, head);
+  const auto count = static_cast<int64_t>(chunk.size());
   for (int64_t i = 0; i < count; ++i) judge(job, chunk, i);
   job.metrics.tokens += count;
   if (job.backward == nullptr || !job.backward->trunk) return;
@@ -172,9 +243,29 @@ void BatchPass::run_head(Job& job, Chunk chunk) {
                       .scale = scale_.data(),
                       .head_columns = job.backward->weights->head(),
                       .dstates = chunk_gradients_.data(),
-                      .head_gradient = gradient_of(*job.backward, head_name)},
+                      .head_gradient = gradient_of(*job.backward, head_name),
+                      .divergence_scale = teacher.teachers > 0 ? divergence_scale_.data() : nullptr,
+                      .teacher = teacher},
                      job.device);
   scatter_gradients(job, chunk);
+}
+
+TeacherParams BatchPass::teach(const Job& job, Chunk chunk, const HeadLossParams& head) {
+  const auto count = static_cast<int64_t>(chunk.size());
+  const int64_t vocabulary = config_.vocab_size, first = head.rows - count;
+  if (teacher_.empty()) {
+    teacher_ = Buffer<float>(static_cast<size_t>(chunk_tokens_ * vocabulary));
+  }
+  const LogitSummary* summary = head.summary + first;
+  softmax_rows(head.logits + first * vocabulary, summary, count, vocabulary, teacher_.data(),
+               job.device);
+  teacher_entropy_.clear();
+  for (int64_t i = 0; i < count; ++i) {
+    teacher_entropy_.push_back(static_cast<double>(summary[i].entropy));
+  }
+  const TeacherParams teacher = {teacher_.data(), teacher_entropy_.data(), count};
+  teacher_divergence(head, teacher, divergence_.data(), job.device);
+  return teacher;
 }
 
 void BatchPass::gather_states(const Job& job, Chunk chunk) {
@@ -200,21 +291,29 @@ void BatchPass::judge(Job& job, Chunk chunk, int64_t i) {
     if (t < first) continue;
     const auto row = static_cast<size_t>(chunk_row(job, chunk, t, i));
     token_nll_[at] = nll_[row];
+    token_divergence_[at] = divergence_[row];
     metrics.nll[at] += static_cast<double>(nll_[row]);
     metrics.entropy[at] += summaries_[row].entropy;
     metrics.right[at] += summaries_[row].best == chunk_targets_[row] ? 1 : 0;
   }
-  metrics.loss += job.objective.evaluate({token_nll_, token_gate_, token_dnll_, token_dgate_});
+  const bool of_pair = job.objective.pairs() != nullptr;
+  const double loss = job.objective.evaluate(
+      {token_nll_, token_gate_, token_dnll_, token_dgate_, token_divergence_, token_ddivergence_});
+  metrics.loss += of_pair ? 0 : loss;
   count_exits(metrics);
   if (job.backward == nullptr) return;
+  const double weight =
+      of_pair ? static_cast<double>(row_weights_[static_cast<size_t>(token)]) : 1.0;
   const auto scaled = [&](float x) {
-    return static_cast<float>(job.backward->scale * static_cast<double>(x));
+    return static_cast<float>(job.backward->scale * weight * static_cast<double>(x));
   };
   for (int64_t t = 0; t < trunk_.loops(); ++t) {
     const auto at = static_cast<size_t>(t);
     gate_gradients_[gate_of(t)] = scaled(token_dgate_[at]);
     if (t < first) continue;
-    scale_[static_cast<size_t>(chunk_row(job, chunk, t, i))] = scaled(token_dnll_[at]);
+    const auto row = static_cast<size_t>(chunk_row(job, chunk, t, i));
+    scale_[row] = scaled(token_dnll_[at]);
+    divergence_scale_[row] = scaled(token_ddivergence_[at]);
   }
 }
 

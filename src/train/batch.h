@@ -6,9 +6,11 @@
 #include <span>
 #include <vector>
 
+#include "kernels/head_loss.h"
 #include "kernels/kernels.h"
 #include "model/trunk.h"
 #include "train/objective.h"
+#include "train/pair_objective.h"
 
 namespace looplm {
 
@@ -16,6 +18,7 @@ struct Batch {
   std::vector<int32_t> ids;              // (rows)
   std::vector<int32_t> targets;          // (rows): the next token, or kIgnoredTarget
   std::vector<int64_t> document_starts;  // first row of each document, then the row count
+  std::vector<int64_t> pairs;  // documents that are a chosen answer; the next one is the rejected
 
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
   int64_t target_count() const;
@@ -30,8 +33,13 @@ struct BatchMetrics {
   std::vector<double> exit;     // (T): mass of the exit distribution
   std::vector<double> right;    // (T): targets that are the most likely token
   double exit_entropy = 0;      // nats
+  int64_t pairs = 0;            // preference pairs; where there are any, the loss is theirs
+  double margin = 0;            // PairLoss::margin
+  double preferred = 0;         // pairs whose margin is above 0
   int64_t first_loop = 0;       // entries of nll and entropy below it were not computed
 
+  // What the loss is a sum over.
+  int64_t losses() const { return pairs > 0 ? pairs : tokens; }
   double mean_exit() const;  // mean loop (from 1) of the exit distribution
   void add(const BatchMetrics& other);
 };
@@ -42,15 +50,19 @@ class BatchPass {
 
   static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
 
-  // Forward only.
+  // Forward only. `reference`, here and below: what the objective's reference scores each of the
+  // batch's pairs, for an objective of pairs.
   BatchMetrics evaluate(const ModelWeights& weights, const Batch& batch, const Objective& objective,
-                        Device& device);
+                        Device& device, std::span<const PairScores> reference = {});
+  // The scores of each pair under these weights.
+  std::vector<PairScores> score(const ModelWeights& weights, const Batch& batch, Device& device);
 
   // Forward and backward; adds scale * d(sum of token losses) to the gradients. When the objective
   // does not train the trunk, only the gate's gradients change, and `backward_weights` may be null.
   BatchMetrics train(const ModelWeights& weights, const BackwardWeights* backward_weights,
                      const Batch& batch, const Objective& objective, double scale,
-                     ParameterSet& gradients, Device& device);
+                     ParameterSet& gradients, Device& device,
+                     std::span<const PairScores> reference = {});
 
  private:
   struct Backward {
@@ -67,6 +79,7 @@ class BatchPass {
     const Objective& objective;
     const Backward* backward;  // null: forward only
     Device& device;
+    std::span<const PairScores> reference{};
     BatchMetrics metrics{};
   };
   // Rows of the batch that have a target and go through the head together.
@@ -78,7 +91,16 @@ class BatchPass {
   // Null where that parameter is frozen.
   static float* gradient_of(const Backward& backward, const char* name);
   void run_gate_backward(const Job& job);
+  // Calls `visit` with the learnt rows, in chunks.
+  template <typename Visit>
+  void for_chunks(const Batch& batch, Visit visit) const;
+  HeadLossParams forward_head(const Job& job, Chunk chunk);
+  std::vector<PairScores> score_pairs(const Job& job);
+  // The loss of the batch's pairs, and what it makes of each row's.
+  void judge_pairs(Job& job);
   void run_head(Job& job, Chunk chunk);
+  // The last loop as the teacher of the chunk's rows.
+  TeacherParams teach(const Job& job, Chunk chunk, const HeadLossParams& head);
   void gather_states(const Job& job, Chunk chunk);
   // The objective of the chunk's i-th token, its figures, and its derivatives.
   void judge(Job& job, Chunk chunk, int64_t i);
@@ -100,9 +122,16 @@ class BatchPass {
   Buffer<float> logits_;           // (rows, V)
   std::vector<int32_t> chunk_targets_;
   std::vector<float> nll_, scale_;
+  // Where the objective distils: of each token what the last loop says, and how far rows are from
+  // it.
+  Buffer<float> teacher_;  // (tokens, V)
+  std::vector<double> teacher_entropy_;
+  std::vector<float> divergence_, divergence_scale_;
   // Of one token, a value per loop.
   std::vector<float> token_nll_, token_gate_, token_dnll_, token_dgate_;
+  std::vector<float> token_divergence_, token_ddivergence_;
   std::vector<LogitSummary> summaries_;
+  std::vector<float> row_weights_;  // (rows), of pairs: what derivatives of a row are multiplied by
 };
 
 }  // namespace looplm

@@ -72,9 +72,10 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
   return messages;
 }
 
-Status check_turns(const std::vector<ChatMessage>& messages, const char* place) {
+// Of the messages from `first` on.
+Status check_turns(const std::vector<ChatMessage>& messages, const char* place, size_t first) {
   bool any = false;
-  for (size_t i = 0; i < messages.size(); ++i) {
+  for (size_t i = first; i < messages.size(); ++i) {
     if (messages[i].role != ChatRole::kAssistant) continue;
     any = true;
     const bool words = messages[i].text().find_first_not_of(" \t\r\n") != std::string::npos;
@@ -101,8 +102,8 @@ size_t end_of_turn(const RenderedChat& chat, const std::string& token, size_t be
   return std::string::npos;
 }
 
-// Marks [begin, end) of the text as generated.
-void mark(RenderedChat& chat, size_t begin, size_t end) {
+// Marks [begin, end) of the text as generated, or as not.
+void mark(RenderedChat& chat, size_t begin, size_t end, bool generated = true) {
   std::vector<ChatSpan> spans;
   size_t first = 0;
   for (const ChatSpan& span : chat.spans) {
@@ -110,7 +111,7 @@ void mark(RenderedChat& chat, size_t begin, size_t end) {
     const size_t from = std::clamp(begin, first, last);
     const size_t to = std::clamp(end, first, last);
     if (from > first) spans.push_back({from - first, span.foreign, span.generated});
-    if (to > from) spans.push_back({to - from, span.foreign, true});
+    if (to > from) spans.push_back({to - from, span.foreign, generated});
     if (last > to) spans.push_back({last - to, span.foreign, span.generated});
     first = last;
   }
@@ -169,6 +170,49 @@ Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& cha
   return {};
 }
 
+// Messages as a document whose assistant's turns from message `learn_from` on are learnt; `object`
+// may have tools beside them.
+Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJson& list,
+                                       const char* place, size_t learn_from,
+                                       const ChatTemplate& chat) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<ChatMessage> messages, read_chat_messages(list, place));
+  LOOPLM_RETURN_IF_ERROR(check_turns(messages, place, learn_from));
+  ChatRenderOptions options;
+  options.add_generation_prompt = false;
+  options.now = kDate;
+  if (object.contains("tools") && !object["tools"].is_null()) {
+    OrderedJson tools = object["tools"];
+    if (tools.is_string()) {  // as ShareGPT's files have them
+      LOOPLM_ASSIGN_OR_RETURN(tools, parse_ordered_json(tools.get<std::string>(), "tools"));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(options.tools, read_chat_tools(tools, "tools"));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
+  const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
+                                  [](const ChatSpan& span) { return span.generated; });
+  if (!marked) {
+    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, chat, options, whole));
+  }
+  if (learn_from > 0) {
+    options.add_generation_prompt = true;
+    const std::span<const ChatMessage> read = std::span(messages).first(learn_from);
+    LOOPLM_ASSIGN_OR_RETURN(const RenderedChat prompt, chat.render(read, options));
+    if (!whole.text.starts_with(prompt.text)) {
+      return invalid_argument(fmt::format(
+          "the chat template writes the first {} messages of '{}' otherwise once more follows",
+          learn_from, place));
+    }
+    mark(whole, 0, prompt.text.size(), /*generated=*/false);
+  }
+  CorpusDocument document;
+  size_t at = 0;
+  for (const ChatSpan& span : whole.spans) {
+    document.push_back({whole.text.substr(at, span.size), span.generated, !span.foreign});
+    at += span.size;
+  }
+  return document;
+}
+
 }  // namespace
 
 bool is_chat_example(const Json& object) {
@@ -190,29 +234,55 @@ Result<CorpusDocument> render_chat_example(const OrderedJson& object, const Chat
   if (share_gpt) {
     LOOPLM_ASSIGN_OR_RETURN(list, messages_of_conversations(object["conversations"]));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<ChatMessage> messages, read_chat_messages(list, place));
-  LOOPLM_RETURN_IF_ERROR(check_turns(messages, place));
-  ChatRenderOptions options;
-  options.add_generation_prompt = false;
-  options.now = kDate;
-  if (object.contains("tools") && !object["tools"].is_null()) {
-    OrderedJson tools = object["tools"];
-    if (tools.is_string()) {  // as ShareGPT's files have them
-      LOOPLM_ASSIGN_OR_RETURN(tools, parse_ordered_json(tools.get<std::string>(), "tools"));
-    }
-    LOOPLM_ASSIGN_OR_RETURN(options.tools, read_chat_tools(tools, "tools"));
+  return render_messages(object, list, place, 0, chat);
+}
+
+bool is_preference(const Json& object) {
+  return object.is_object() && (object.contains("chosen") || object.contains("rejected"));
+}
+
+bool is_preference_of_chats(const Json& object) {
+  const auto is_list = [&](const char* key) {
+    return object.contains(key) && object[key].is_array();
+  };
+  return is_list("chosen") || is_list("rejected") || is_list("prompt");
+}
+
+Result<CorpusDocument> render_preference(const OrderedJson& object, const ChatTemplate& chat) {
+  for (const char* key : {"chosen", "rejected"}) {
+    if (object.contains(key) && object[key].is_array() && !object[key].empty()) continue;
+    return invalid_argument(
+        fmt::format("'{}' is {}; expected a list of messages", key,
+                    object.contains(key) ? object[key].dump() : std::string("missing")));
   }
-  LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
-  const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
-                                  [](const ChatSpan& span) { return span.generated; });
-  if (!marked) {
-    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, chat, options, whole));
+  const OrderedJson &chosen = object["chosen"], &rejected = object["rejected"];
+  OrderedJson prompt = OrderedJson::array();
+  if (object.contains("prompt") && object["prompt"].is_array()) {
+    prompt = object["prompt"];
+  } else if (object.contains("prompt") && object["prompt"].is_string() &&
+             chosen[0].value("role", "") == "assistant") {
+    prompt.push_back({{"role", "user"}, {"content", object["prompt"]}});
+  }
+  size_t shared = prompt.size();
+  if (prompt.empty()) {
+    while (shared < std::min(chosen.size(), rejected.size()) &&
+           chosen[shared] == rejected[shared]) {
+      ++shared;
+    }
+  }
+  if (chosen == rejected) {
+    return invalid_argument("'chosen' and 'rejected' are the same");
   }
   CorpusDocument document;
-  size_t at = 0;
-  for (const ChatSpan& span : whole.spans) {
-    document.push_back({whole.text.substr(at, span.size), span.generated, !span.foreign});
-    at += span.size;
+  for (const char* key : {"chosen", "rejected"}) {
+    OrderedJson list = prompt;
+    for (const OrderedJson& message : object[key]) list.push_back(message);
+    LOOPLM_ASSIGN_OR_RETURN(const CorpusDocument answer,
+                            render_messages(object, list, key, shared, chat));
+    for (CorpusSegment segment : answer) {
+      segment.of_rejected = std::string_view(key) == "rejected";
+      document.push_back(std::move(segment));
+    }
   }
   return document;
 }

@@ -20,6 +20,17 @@ bool is_chat_example(const Json& object);
 // template that fails or writes a chat's beginning otherwise once more follows.
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat);
 
+// Whether a line's object has 'chosen' or 'rejected', and whether one of them is a list of
+// messages.
+bool is_preference(const Json& object);
+bool is_preference_of_chats(const Json& object);
+
+// Renders {"prompt": [...], "chosen": [...], "rejected": [...]} of messages. The prompt may be a
+// text, the user's, or be missing: then both answers begin with it. Learnt are the assistant's
+// turns after the prompt. Errors as above, and answers that are the same or do not follow the same
+// prompt.
+Result<CorpusDocument> render_preference(const OrderedJson& object, const ChatTemplate& chat);
+
 }  // namespace looplm
 
 #endif  // LOOPLM_TRAIN_CHAT_EXAMPLE_H_

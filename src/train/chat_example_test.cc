@@ -196,5 +196,56 @@ TEST_F(ChatExampleTest, RefusesATemplateWhoseBeginningChanges) {
               HasSubstr("otherwise once more follows"));
 }
 
+// Both answers, one after the other.
+TEST_F(ChatExampleTest, PreferencesAreTwoAnswersToAPrompt) {
+  const std::string turn = R"({"role":"user","content":"hi"})";
+  const std::string good = R"({"role":"assistant","content":"yes"})";
+  const std::string bad = R"({"role":"assistant","content":"no"})";
+  EXPECT_EQ(built(R"({"prompt":"2+2=","chosen":"4","rejected":"5"})", kMarked),
+            "2+2={4<|end|>}2+2={5<|end|>}");
+  const std::string answers = "\"chosen\":[" + good + "],\"rejected\":[" + bad + "]}";
+  const std::string shared = turn + "," + good + "," + turn + ",";
+  for (const char* text : {kMarked, kUnmarked}) {
+    const std::string both =
+        "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[user]hi<|end|>\n[assistant]{no<|end|>}\n";
+    EXPECT_EQ(built("{\"prompt\":[" + turn + "]," + answers, text), both);
+    EXPECT_EQ(built("{\"prompt\":\"hi\"," + answers, text), both);
+    EXPECT_EQ(
+        built("{\"chosen\":[" + turn + "," + good + "],\"rejected\":[" + turn + "," + bad + "]}",
+              text),
+        both);
+    // An earlier answer of the assistant's is part of the prompt.
+    const std::string before =
+        "[user]hi<|end|>\n[assistant]yes<|end|>\n[user]hi<|end|>\n[assistant]";
+    EXPECT_EQ(
+        built("{\"chosen\":[" + shared + good + "],\"rejected\":[" + shared + bad + "]}", text),
+        before + "{yes<|end|>}\n" + before + "{no<|end|>}\n");
+  }
+}
+
+TEST_F(ChatExampleTest, BadPreferencesNameFileAndLine) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"({"prompt":"a","chosen":"b"})", "rejected"},
+      {R"({"chosen":"b","rejected":"c"})", "prompt"},
+      {R"({"prompt":"a","chosen":"b","rejected":"b"})", "are the same"},
+      {R"({"prompt":"a","chosen":"","rejected":"b"})", "'chosen' is empty"},
+      {R"({"prompt":"a","chosen":4,"rejected":"b"})", "'chosen' is 4"},
+      {R"({"prompt":"a","chosen":[],"rejected":[]})", "'chosen' is []"},
+      {R"({"chosen":[{"role":"user","content":"a"}],"rejected":[{"role":"user","content":"b"}]})",
+       "no assistant turn"},
+      {R"({"chosen":[{"role":"bot","content":"a"}],"rejected":[{"role":"user","content":"b"}]})",
+       "bot"}};
+  const std::string good = R"({"prompt":"a","chosen":"b","rejected":"c"})";
+  for (const auto& [line, says] : cases) {
+    EXPECT_THAT(built(line, kMarked), testing::AllOf(HasSubstr("a.jsonl:1"), HasSubstr(says)));
+    skip_bad_ = true;
+    EXPECT_EQ(built(line + "\n" + good, kMarked), "a{b<|end|>}a{c<|end|>}");
+    EXPECT_EQ(skipped_, 1);
+    skip_bad_ = false;
+  }
+  EXPECT_THAT(built(good + "\n" + R"({"text":"plain"})", kMarked),
+              testing::AllOf(HasSubstr("a.jsonl:2"), HasSubstr("pairs alone")));
+}
+
 }  // namespace
 }  // namespace looplm

@@ -43,6 +43,24 @@ Status add_turn(const Json& turn, const std::string& where, CorpusDocument& docu
   return {};
 }
 
+// A preference between two texts.
+Result<CorpusDocument> preference_document(const Json& object, const std::string& where) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string prompt, string_field(object, "prompt", where));
+  LOOPLM_ASSIGN_OR_RETURN(std::string chosen, string_field(object, "chosen", where));
+  LOOPLM_ASSIGN_OR_RETURN(std::string rejected, string_field(object, "rejected", where));
+  for (const auto& [name, answer] : {std::pair{"chosen", &chosen}, {"rejected", &rejected}}) {
+    if (!is_blank(*answer)) continue;
+    return invalid_argument(fmt::format("{}: field '{}' is empty", where, name));
+  }
+  if (chosen == rejected) {
+    return invalid_argument(fmt::format("{}: 'chosen' and 'rejected' are the same", where));
+  }
+  return CorpusDocument{{prompt, false},
+                        {std::move(chosen), true},
+                        {.text = prompt, .learnt = false, .of_rejected = true},
+                        {.text = std::move(rejected), .learnt = true, .of_rejected = true}};
+}
+
 // Reads one file's documents.
 class CorpusReader {
  public:
@@ -115,8 +133,10 @@ class CorpusReader {
   Result<CorpusDocument> read_object(std::string_view line, const std::string& where) const {
     LOOPLM_RETURN_IF_ERROR(check_document(line, where));
     LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
-    if (is_chat_example(object)) {
-      Result<CorpusDocument> chat = chat_document(line);
+    const bool preference = is_preference(object);
+    if (preference && !is_preference_of_chats(object)) return preference_document(object, where);
+    if (preference || is_chat_example(object)) {
+      Result<CorpusDocument> chat = chat_document(line, preference);
       if (!chat.ok()) return chat.status().with_context(where);
       return chat;
     }
@@ -124,13 +144,14 @@ class CorpusReader {
   }
 
   // Again from its text, as templates see the order of a tool's keys.
-  Result<CorpusDocument> chat_document(std::string_view line) const {
+  Result<CorpusDocument> chat_document(std::string_view line, bool preference) const {
     if (options_.chat == nullptr) {
       return invalid_argument("a chat; expected 'text', 'prompt' and 'completion', or 'turns'");
     }
     if (!options_.chat->ok()) return options_.chat->status();
     LOOPLM_ASSIGN_OR_RETURN(const OrderedJson object, parse_ordered_json(line, "chat"));
-    return render_chat_example(object, options_.chat->value());
+    return preference ? render_preference(object, options_.chat->value())
+                      : render_chat_example(object, options_.chat->value());
   }
 
   Status read_paragraphs(std::string_view rest) const {
@@ -234,6 +255,14 @@ Result<std::string> without_lost(std::string_view text, const Tokenizer& tokeniz
 }
 
 }  // namespace
+
+std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document) {
+  std::array<CorpusDocument, 2> answers;
+  for (const CorpusSegment& segment : document) {
+    answers[segment.of_rejected ? 1 : 0].push_back(segment);
+  }
+  return answers;
+}
 
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes) {

@@ -6,10 +6,12 @@
 //                {"turns": [{"prompt": ..., "completion": ...}, ...]}
 //                {"messages": [{"role": ..., "content": ...}, ...], "tools": [...]}
 //                {"conversations": [{"from": ..., "value": ...}, ...]}
+//                {"prompt": ..., "chosen": ..., "rejected": ...}, texts or lists of messages
 //   otherwise  plain UTF-8 text, cut as asked
 #ifndef LOOPLM_TRAIN_CORPUS_H_
 #define LOOPLM_TRAIN_CORPUS_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -37,6 +39,8 @@ struct CorpusSegment {
   // A chat template's own words: special tokens in them are read as such. A document with any is a
   // rendered chat, and complete: nothing is put in front of it or behind.
   bool of_template = false;
+  // Of the rejected answer, and its prompt: a preference pair is two documents in one.
+  bool of_rejected = false;
 };
 using CorpusDocument = std::vector<CorpusSegment>;
 
@@ -67,6 +71,8 @@ struct DocumentIds {
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes = nullptr);
 bool is_rendered_chat(const CorpusDocument& document);
+// The two documents of a preference pair; the second is empty for any other document.
+std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document);
 
 // The document of one line's object, empty segments included; `where` names it in messages.
 Result<CorpusDocument> corpus_document(const Json& object, const std::string& where);

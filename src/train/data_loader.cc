@@ -38,6 +38,11 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
     const TokenShard& first = dataset.shards_.empty() ? shard : dataset.shards_.front();
     LOOPLM_RETURN_IF_ERROR(check_same_vocabulary("'" + file + "'", shard.vocabulary(),
                                                  "'" + first.path() + "'", dataset.vocabulary_));
+    if (shard.is_pairs() != first.is_pairs()) {
+      return invalid_argument(fmt::format(
+          "'{}' holds preference pairs and '{}' does not; expected shards of one kind",
+          shard.is_pairs() ? file : first.path(), shard.is_pairs() ? first.path() : file));
+    }
     dataset.first_document_.push_back(dataset.documents_);
     dataset.documents_ += shard.documents();
     dataset.tokens_ += shard.tokens();
@@ -72,6 +77,10 @@ int64_t TokenDataset::length(int64_t index) const {
   return at.shard->document_length(at.index);
 }
 
+int64_t TokenDataset::example_length(int64_t index) const {
+  return is_pairs() ? length(2 * index) + length(2 * index + 1) - 1 : length(index);
+}
+
 TokenDataset::Document TokenDataset::document(int64_t index) const {
   const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), index);
   const auto shard = static_cast<size_t>(after - first_document_.begin()) - 1;
@@ -89,32 +98,37 @@ Result<DataLoader> DataLoader::create(std::vector<Source> sources, const LoaderO
         source.name(), source.vocabulary(), sources.front().name(), sources.front().vocabulary()));
   }
   DataLoader loader(std::move(sources), options);
-  if (!options.split_documents) LOOPLM_RETURN_IF_ERROR(loader.count_long_documents());
+  LOOPLM_RETURN_IF_ERROR(loader.count_long_documents());
   return loader;
 }
 
 Status DataLoader::refuse(size_t source, int64_t document, int64_t tokens) const {
+  const bool pairs = sources_[source].dataset && sources_[source].dataset->is_pairs();
   return invalid_argument(fmt::format(
-      "data.split_documents is false, but document {} of {} has {} tokens, and a row takes {}; "
-      "expected a data.sequence_length of {} or more, or data.long_documents \"cut\" or \"skip\"",
-      document, sources_[source].name(), tokens, options_.sequence_length + 1, tokens - 1));
+      "{} {} of {} has {} tokens, and a row takes {}; expected a data.sequence_length of {} or "
+      "more, or data.long_documents {}",
+      pairs ? "preference pairs stay whole, but pair"
+            : "data.split_documents is false, but document",
+      document, sources_[source].name(), tokens, options_.sequence_length + 1, tokens - 1,
+      pairs ? "\"skip\"" : "\"cut\" or \"skip\""));
 }
 
 // Finds the longest as well, to name a length that is enough for all.
 Status DataLoader::count_long_documents() {
   for (size_t s = 0; s < sources_.size(); ++s) {
-    if (!sources_[s].dataset) continue;
+    if (!sources_[s].dataset || !is_whole(s)) continue;
     const TokenDataset& dataset = *sources_[s].dataset;
     int64_t longest = 0, count = 0;
-    for (int64_t d = 0; d < dataset.documents(); ++d) {
-      if (dataset.length(d) > dataset.length(longest)) longest = d;
-      count += is_long(dataset.length(d)) ? 1 : 0;
+    for (int64_t d = 0; d < dataset.examples(); ++d) {
+      if (dataset.example_length(d) > dataset.example_length(longest)) longest = d;
+      count += is_long(dataset.example_length(d)) ? 1 : 0;
     }
     long_documents_ += count;
-    if (count > 0 && options_.long_documents == LongDocuments::kRefuse) {
-      return refuse(s, longest, dataset.length(longest));
+    const bool cut_pairs = dataset.is_pairs() && options_.long_documents == LongDocuments::kCut;
+    if (count > 0 && (options_.long_documents == LongDocuments::kRefuse || cut_pairs)) {
+      return refuse(s, longest, dataset.example_length(longest));
     }
-    if (count == dataset.documents() && options_.long_documents == LongDocuments::kSkip) {
+    if (count == dataset.examples() && options_.long_documents == LongDocuments::kSkip) {
       return invalid_argument(fmt::format("no document of {} fits into a row of {} tokens",
                                           sources_[s].name(), options_.sequence_length + 1));
     }
@@ -135,7 +149,7 @@ DataLoader::DataLoader(std::vector<Source> sources, const LoaderOptions& options
 void DataLoader::shuffle(size_t source) {
   if (!sources_[source].dataset) return;
   std::vector<uint32_t>& order = order_[source];
-  order.resize(static_cast<size_t>(sources_[source].dataset->documents()));
+  order.resize(static_cast<size_t>(sources_[source].dataset->examples()));
   std::iota(order.begin(), order.end(), 0u);
   if (!options_.shuffle) return;
   const auto epoch = static_cast<uint64_t>(state_.cursors[source].epoch);
@@ -159,9 +173,7 @@ size_t DataLoader::next_source() const {
 int64_t DataLoader::document_length(size_t source) {
   const auto index = state_.cursors[source].document;
   if (sources_[source].dataset) {
-    const TokenDataset::Document document =
-        sources_[source].dataset->document(order_[source][static_cast<size_t>(index)]);
-    return document.shard->document_length(document.index);
+    return sources_[source].dataset->example_length(order_[source][static_cast<size_t>(index)]);
   }
   StreamedDocument& document = streamed_[source];
   if (document.index != index) {
@@ -174,28 +186,52 @@ int64_t DataLoader::document_length(size_t source) {
   return static_cast<int64_t>(document.ids.size());
 }
 
+namespace {
+
+// Rows of a document: its ids, and the next ones as targets where they are learnt.
+template <typename IdAt, typename LearntAt>
+void add_rows(int64_t rows, const IdAt& id_at, const LearntAt& learnt_at, Batch& batch) {
+  batch.document_starts.push_back(batch.rows());
+  for (int64_t r = 0; r < rows; ++r) {
+    batch.ids.push_back(id_at(r));
+    batch.targets.push_back(learnt_at(r + 1) ? id_at(r + 1) : kIgnoredTarget);
+  }
+}
+
+}  // namespace
+
 // The next `rows` tokens and their targets.
 Status DataLoader::read_rows(size_t source, int64_t rows, Batch& batch) {
   const LoaderState::Cursor& cursor = state_.cursors[source];
-  const auto add = [&](const auto& id_at, const auto& learnt_at) {
-    for (int64_t r = 0; r < rows; ++r) {
-      batch.ids.push_back(id_at(r));
-      batch.targets.push_back(learnt_at(r + 1) ? id_at(r + 1) : kIgnoredTarget);
-    }
-  };
   if (!sources_[source].dataset) {
     const StreamedDocument& document = streamed_[source];
     const auto at = [&](int64_t r) { return static_cast<size_t>(cursor.offset + r); };
-    add([&](int64_t r) { return document.ids[at(r)]; },
-        [&](int64_t r) { return document.learnt[at(r)]; });
+    add_rows(
+        rows, [&](int64_t r) { return document.ids[at(r)]; },
+        [&](int64_t r) { return document.learnt[at(r)]; }, batch);
     return {};
   }
-  const TokenDataset::Document document =
-      sources_[source].dataset->document(order_[source][static_cast<size_t>(cursor.document)]);
+  const TokenDataset& dataset = *sources_[source].dataset;
+  const int64_t index = order_[source][static_cast<size_t>(cursor.document)];
+  if (dataset.is_pairs()) return read_pair(dataset, index, batch);
+  return read_document(dataset.document(index), cursor.offset, rows, batch);
+}
+
+Status DataLoader::read_pair(const TokenDataset& dataset, int64_t index, Batch& batch) {
+  batch.pairs.push_back(static_cast<int64_t>(batch.document_starts.size()));
+  for (const int64_t d : {2 * index, 2 * index + 1}) {
+    LOOPLM_RETURN_IF_ERROR(read_document(dataset.document(d), 0, dataset.length(d) - 1, batch));
+  }
+  return {};
+}
+
+Status DataLoader::read_document(const TokenDataset::Document& document, int64_t first,
+                                 int64_t rows, Batch& batch) {
   tokens_.resize(static_cast<size_t>(rows + 1));
-  LOOPLM_RETURN_IF_ERROR(document.shard->read(document.index, cursor.offset, tokens_));
-  add([&](int64_t r) { return tokens_[static_cast<size_t>(r)]; },
-      [&](int64_t r) { return document.shard->is_learnt(document.index, cursor.offset + r); });
+  LOOPLM_RETURN_IF_ERROR(document.shard->read(document.index, first, tokens_));
+  add_rows(
+      rows, [&](int64_t r) { return tokens_[static_cast<size_t>(r)]; },
+      [&](int64_t r) { return document.shard->is_learnt(document.index, first + r); }, batch);
   return {};
 }
 
@@ -203,7 +239,7 @@ void DataLoader::end_document(size_t source) {
   LoaderState::Cursor& cursor = state_.cursors[source];
   cursor.offset = 0;
   ++cursor.document;
-  if (sources_[source].dataset && cursor.document == sources_[source].dataset->documents()) {
+  if (sources_[source].dataset && cursor.document == sources_[source].dataset->examples()) {
     cursor.document = 0;
     ++cursor.epoch;
     shuffle(source);
@@ -220,7 +256,7 @@ Status DataLoader::fill_sequence(Batch& batch) {
     if (options_.one_epoch && cursor.epoch > 0) break;
     // The last token is only a target, so a document of n tokens fills n - 1 rows.
     const int64_t tokens = document_length(source);
-    if (!options_.split_documents && is_long(tokens)) {
+    if (is_whole(source) && is_long(tokens)) {
       const bool endless = !sources_[source].dataset && ++skipped > kMostSkipped;
       if (options_.long_documents == LongDocuments::kRefuse || endless) {
         return refuse(source, cursor.document, tokens);
@@ -231,13 +267,12 @@ Status DataLoader::fill_sequence(Batch& batch) {
       }
     }
     const int64_t rows_left = tokens - 1 - cursor.offset;
-    if (!options_.split_documents && rows_left > room && cursor.offset == 0 &&
+    if (is_whole(source) && rows_left > room && cursor.offset == 0 &&
         room < options_.sequence_length) {
       break;
     }
     const int64_t rows = std::min(rows_left, room);
     if (rows > 0) {
-      batch.document_starts.push_back(batch.rows());
       LOOPLM_RETURN_IF_ERROR(read_rows(source, rows, batch));
       room -= rows;
       cursor.tokens += rows;
@@ -273,7 +308,7 @@ Status DataLoader::restore(const LoaderState& state) {
   }
   for (size_t i = 0; i < sources_.size(); ++i) {
     const LoaderState::Cursor& c = state.cursors[i];
-    const bool past_end = sources_[i].dataset && c.document >= sources_[i].dataset->documents();
+    const bool past_end = sources_[i].dataset && c.document >= sources_[i].dataset->examples();
     if (c.epoch < 0 || c.document < 0 || past_end || c.offset < 0) {
       return invalid_argument(fmt::format(
           "the saved position in {} (document {}) is impossible{}", sources_[i].name(), c.document,

@@ -27,6 +27,13 @@ class TokenDataset {
 
   int64_t documents() const { return documents_; }
   int64_t tokens() const { return tokens_; }
+  // Whether documents 2i and 2i + 1 are a pair of answers.
+  bool is_pairs() const { return shards_.front().is_pairs(); }
+  // What is shuffled and stays together: a document or a pair.
+  int64_t examples() const { return is_pairs() ? documents_ / 2 : documents_; }
+  // Tokens of an example's documents. A pair counts one less, so that it fills as many rows as a
+  // document of that length.
+  int64_t example_length(int64_t index) const;
   // Every id is below vocabulary().size in all shards.
   const Vocabulary& vocabulary() const { return vocabulary_; }
   // Tokens to predict in all.
@@ -79,7 +86,7 @@ struct LoaderOptions {
 struct LoaderState {
   struct Cursor {
     int64_t epoch = 0;
-    int64_t document = 0;  // in the epoch's order
+    int64_t document = 0;  // in the epoch's order; or pair
     int64_t offset = 0;    // tokens of it already used
     int64_t tokens = 0;    // tokens drawn in all, for the mixture
   };
@@ -122,6 +129,13 @@ class DataLoader {
   size_t next_source() const;
   int64_t document_length(size_t source);
   Status read_rows(size_t source, int64_t rows, Batch& batch);
+  Status read_pair(const TokenDataset& dataset, int64_t index, Batch& batch);
+  Status read_document(const TokenDataset::Document& document, int64_t first, int64_t rows,
+                       Batch& batch);
+  bool is_whole(size_t source) const {
+    return !options_.split_documents ||
+           (sources_[source].dataset && sources_[source].dataset->is_pairs());
+  }
   void end_document(size_t source);
   Status fill_sequence(Batch& batch);
   bool is_long(int64_t tokens) const { return tokens - 1 > options_.sequence_length; }

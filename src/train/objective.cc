@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "model/exit_distribution.h"
+#include "train/pair_objective.h"
 
 namespace looplm {
 namespace {
@@ -118,6 +119,21 @@ double ExpectedObjective::evaluate(const TokenLoss& token) const {
   return loss;
 }
 
+double DistilObjective::evaluate(const TokenLoss& token) const {
+  const size_t last = token.nll.size() - 1;
+  std::fill(token.dnll.begin(), token.dnll.end(), 0.0f);
+  std::fill(token.dgate.begin(), token.dgate.end(), 0.0f);
+  std::fill(token.ddivergence.begin(), token.ddivergence.end(), 0.0f);
+  token.dnll[last] = 1;
+  double loss = static_cast<double>(token.nll[last]);
+  const double share = last == 0 ? 0 : weight_ / static_cast<double>(last);
+  for (size_t t = 0; t < last; ++t) {
+    loss += share * static_cast<double>(token.divergence[t]);
+    token.ddivergence[t] = static_cast<float>(share);
+  }
+  return loss;
+}
+
 double LastLoopObjective::evaluate(const TokenLoss& token) const {
   std::fill(token.dnll.begin(), token.dnll.end(), 0.0f);
   std::fill(token.dgate.begin(), token.dgate.end(), 0.0f);
@@ -131,6 +147,10 @@ std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings, int
       return std::make_unique<StageOneObjective>(settings.beta, settings.prior, loops);
     case ObjectiveKind::kStageTwo:
       return std::make_unique<StageTwoObjective>(settings.stage_two);
+    case ObjectiveKind::kDistil:
+      return std::make_unique<DistilObjective>(settings.distil_weight);
+    case ObjectiveKind::kDpo:
+      return std::make_unique<DpoObjective>(settings.beta);
     case ObjectiveKind::kExpected:
       return std::make_unique<ExpectedObjective>();
     case ObjectiveKind::kLastLoop:

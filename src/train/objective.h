@@ -22,7 +22,12 @@ struct TokenLoss {
   std::span<const float> gate_logit;  // (T); zeros for a model without a gate
   std::span<float> dnll;              // (T), out: d loss / d nll
   std::span<float> dgate;             // (T), out: d loss / d gate_logit
+  // Of an objective that distils: KL(teacher || loop t's distribution), nats, and its derivative.
+  std::span<const float> divergence{};
+  std::span<float> ddivergence{};
 };
+
+class DpoObjective;
 
 class Objective {
  public:
@@ -35,6 +40,11 @@ class Objective {
   virtual bool needs_gate() const { return true; }
   // False when the gate is frozen: it is then none of the trained parameters.
   virtual bool trains_gate() const { return true; }
+  // Whether loops learn from the last loop's distribution, which is then a constant to them.
+  virtual bool distils() const { return false; }
+  // Where the loss is one of pairs of documents. evaluate() then says what of a token counts, and
+  // its derivatives are multiplied by those of the pair.
+  virtual const DpoObjective* pairs() const { return nullptr; }
   // The first loop (from 0) whose read-out the loss looks at, out of `loops`.
   virtual int64_t first_loop(int64_t loops) const {
     (void)loops;
@@ -121,13 +131,30 @@ class LastLoopObjective : public Objective {
   int64_t first_loop(int64_t loops) const override { return loops - 1; }
 };
 
-enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop, kExpected };
+// nll of the last loop, and the mean over the others of their divergence from it: early loops learn
+// what the last one says, so that exits may be earlier and proposals hold more often.
+class DistilObjective : public Objective {
+ public:
+  explicit DistilObjective(double weight) : weight_(weight) {}
+  std::string name() const override { return "distil"; }
+  double evaluate(const TokenLoss& token) const override;
+  bool needs_gate() const override { return false; }
+  bool trains_gate() const override { return false; }
+  bool distils() const override { return true; }
 
-inline constexpr NameTable<ObjectiveKind, 4> kObjectiveNames = {
+ private:
+  double weight_;
+};
+
+enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop, kExpected, kDpo, kDistil };
+
+inline constexpr NameTable<ObjectiveKind, 6> kObjectiveNames = {
     {{ObjectiveKind::kStageOne, "stage1"},
      {ObjectiveKind::kStageTwo, "stage2"},
      {ObjectiveKind::kLastLoop, "last_loop"},
-     {ObjectiveKind::kExpected, "expected"}}};
+     {ObjectiveKind::kExpected, "expected"},
+     {ObjectiveKind::kDpo, "dpo"},
+     {ObjectiveKind::kDistil, "distil"}}};
 
 struct ObjectiveSettings {
   ObjectiveKind kind = ObjectiveKind::kStageOne;
@@ -135,6 +162,7 @@ struct ObjectiveSettings {
   double beta = 0.1;
   ExitPrior prior;
   StageTwoSettings stage_two;
+  double distil_weight = 1;    // of the divergence from the last loop
   int64_t backprop_loops = 0;  // the last loops that gradients flow through; 0: all
   bool operator==(const ObjectiveSettings&) const = default;
 };

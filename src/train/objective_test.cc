@@ -8,14 +8,16 @@
 #include "base/rng.h"
 #include "model/exit_distribution.h"
 #include "support/status_matchers.h"
+#include "train/pair_objective.h"
 
 namespace looplm {
 namespace {
 
 struct Token {
-  explicit Token(size_t loops) : nll(loops), z(loops), dnll(loops), dz(loops) {}
-  TokenLoss view() { return {nll, z, dnll, dz}; }
-  std::vector<float> nll, z, dnll, dz;
+  explicit Token(size_t loops)
+      : nll(loops), z(loops), kl(loops), dnll(loops), dz(loops), dkl(loops) {}
+  TokenLoss view() { return {nll, z, dnll, dz, kl, dkl}; }
+  std::vector<float> nll, z, kl, dnll, dz, dkl;
 };
 
 Token random_token(size_t loops, uint64_t seed) {
@@ -24,6 +26,7 @@ Token random_token(size_t loops, uint64_t seed) {
   for (size_t t = 0; t < loops; ++t) {
     token.nll[t] = 2 + rng.normal();
     token.z[t] = 2 * rng.normal();
+    token.kl[t] = rng.uniform();
   }
   return token;
 }
@@ -36,6 +39,7 @@ std::vector<std::pair<std::string, std::unique_ptr<Objective>>> objectives(int64
   all.emplace_back("no entropy", std::make_unique<StageOneObjective>(0.0, ExitPrior{}, loops));
   all.emplace_back("geometric", std::make_unique<StageOneObjective>(0.2, geometric, loops));
   all.emplace_back("poisson", std::make_unique<StageOneObjective>(0.2, poisson, loops));
+  all.emplace_back("distil", std::make_unique<DistilObjective>(0.7));
   all.emplace_back("last", std::make_unique<LastLoopObjective>());
   return all;
 }
@@ -62,6 +66,8 @@ TEST(Objectives, DerivativesAgreeWithFiniteDifferences) {
                       step_in(token, *objective, &Token::nll, t, 1e-2f), 1e-4);
           EXPECT_NEAR(static_cast<double>(token.dz[t]),
                       step_in(token, *objective, &Token::z, t, 1e-2f), 1e-4);
+          EXPECT_NEAR(static_cast<double>(token.dkl[t]),
+                      step_in(token, *objective, &Token::kl, t, 1e-2f), 1e-4);
         }
       }
     }
@@ -85,6 +91,26 @@ TEST(Objectives, ExpectedLossWeighsLoopsByTheFrozenGate) {
                   step_in(token, objective, &Token::nll, t, 1e-2f), 1e-4);
     }
     EXPECT_NEAR(loss, expected, 1e-9);
+  }
+}
+
+TEST(Objectives, PreferencesDerivativesAgreeWithFiniteDifferences) {
+  const DpoObjective objective(0.3);
+  Rng rng(3);
+  const auto draw = [&] { return -20.0 + 5 * static_cast<double>(rng.normal()); };
+  EXPECT_DOUBLE_EQ(objective.compare({-3, -7}, {-3, -7}).loss, std::log(2.0));
+  for (int i = 0; i < 20; ++i) {
+    const PairScores model = {draw(), draw()}, reference = {draw(), draw()};
+    const PairLoss pair = objective.compare(model, reference);
+    const auto loss = [&](double chosen, double rejected) {
+      return objective.compare({model.chosen + chosen, model.rejected + rejected}, reference).loss;
+    };
+    constexpr double kStep = 1e-4;
+    EXPECT_NEAR(pair.derivative.chosen, (loss(kStep, 0) - loss(-kStep, 0)) / (2 * kStep), 1e-7);
+    EXPECT_NEAR(pair.derivative.rejected, (loss(0, kStep) - loss(0, -kStep)) / (2 * kStep), 1e-7);
+    EXPECT_LT(pair.derivative.chosen, 0);
+    // A right pair costs less than one at which the model stands as its reference does.
+    EXPECT_EQ(pair.margin > 0, pair.loss < std::log(2.0));
   }
 }
 

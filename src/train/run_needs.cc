@@ -112,6 +112,9 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
            backward > 0                ? "forward and backward"
            : objective->trains_trunk() ? "both ways"
                                        : "forward");
+  if (objective->pairs() != nullptr && !run.lora.any()) {
+    plan.add("reference model", ModelWeights::bytes(model, format, DType::kF32), "frozen");
+  }
   if (format.blocks != BlockQuants{} || format.head != Quant::kNone) {
     plan.add("widened weights", kWidenedBytes, "some of a matrix at a time");
   }

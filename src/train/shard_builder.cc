@@ -41,7 +41,7 @@ class Builder {
     for (const CorpusSegment& segment : document) {
       bytes += static_cast<int64_t>(segment.text.size());
     }
-    batch_.push_back({std::move(document), &file, line, {}, {}, 0});
+    batch_.push_back({std::move(document), &file, line, {}, {}, {}, 0});
     batch_bytes_ += bytes;
     summary_.bytes += bytes;
     return batch_bytes_ < kBatchBytes ? Status() : flush();
@@ -87,6 +87,7 @@ class Builder {
     const std::string* file;
     int64_t line;  // its first one
     DocumentIds coded;
+    DocumentIds rejected;  // of a preference pair, whose chosen answer is in `coded`
     Status status;
     int64_t lost_bytes;
   };
@@ -94,15 +95,10 @@ class Builder {
   Status flush() {
     pool_.parallel_for(static_cast<int64_t>(batch_.size()), [&](int64_t i, int) {
       Pending& d = batch_[static_cast<size_t>(i)];
-      auto coded =
-          encode_document(d.document, tokenizer_, options_.allow_loss ? &d.lost_bytes : nullptr);
-      d.status = coded.status();
-      if (!coded.ok()) return;
-      d.coded = std::move(coded).value();
-      if (options_.end_token && !is_rendered_chat(d.document)) {
-        d.coded.ids.push_back(*options_.end_token);
-        d.coded.learnt.push_back(true);
-      }
+      const std::array<CorpusDocument, 2> answers = answers_of(d.document);
+      d.status = encode(answers[0], d.coded, d.lost_bytes);
+      if (!d.status.ok() || answers[1].empty()) return;
+      d.status = encode(answers[1], d.rejected, d.lost_bytes);
     });
     for (const Pending& d : batch_) {
       if (!d.status.ok()) {
@@ -112,11 +108,21 @@ class Builder {
         continue;
       }
       summary_.lost_bytes += d.lost_bytes;
-      LOOPLM_RETURN_IF_ERROR(place(d.coded));
+      LOOPLM_RETURN_IF_ERROR(place(d).with_context(fmt::format("{}:{}", *d.file, d.line)));
     }
     batch_.clear();
     batch_bytes_ = 0;
     if (progress_) progress_(summary_.bytes);
+    return {};
+  }
+
+  Status encode(const CorpusDocument& document, DocumentIds& to, int64_t& lost_bytes) const {
+    LOOPLM_ASSIGN_OR_RETURN(
+        to, encode_document(document, tokenizer_, options_.allow_loss ? &lost_bytes : nullptr));
+    if (options_.end_token && !is_rendered_chat(document)) {
+      to.ids.push_back(*options_.end_token);
+      to.learnt.push_back(true);
+    }
     return {};
   }
 
@@ -132,12 +138,24 @@ class Builder {
     return d.line;
   }
 
-  Status place(const DocumentIds& d) {
+  static int64_t targets_of(const DocumentIds& d) {
+    return d.ids.empty() ? 0 : std::count(d.learnt.begin() + 1, d.learnt.end(), true);
+  }
+
+  Status place(const Pending& pending) {
+    const DocumentIds &d = pending.coded, &rejected = pending.rejected;
     if (d.ids.empty()) return {};
-    const auto tokens = static_cast<int64_t>(d.ids.size());
+    const bool pair = !rejected.ids.empty();
+    if (seen_ > 0 && pair != pairs_) {
+      return invalid_argument(fmt::format(
+          "{}, and what stands before it {}; expected a corpus of pairs alone, or of none",
+          pair ? "a preference pair" : "no preference pair", pair ? "is none" : "is one"));
+    }
+    pairs_ = pair;
+    const auto tokens = static_cast<int64_t>(d.ids.size() + rejected.ids.size());
     ++seen_;
     if (options_.hold_out_every > 0 && seen_ % options_.hold_out_every == 0) {
-      held_out_.add(d.ids, d.learnt);
+      add_to(held_out_, pending);
       ++summary_.held_out_documents;
       summary_.held_out_tokens += tokens;
       return {};
@@ -146,11 +164,19 @@ class Builder {
         shard_.tokens() + tokens > options_.shard_tokens) {
       LOOPLM_RETURN_IF_ERROR(write_shard());
     }
-    shard_.add(d.ids, d.learnt);
+    add_to(shard_, pending);
     ++summary_.documents;
     summary_.tokens += tokens;
-    summary_.targets += std::count(d.learnt.begin() + 1, d.learnt.end(), true);
+    summary_.targets += targets_of(d) + targets_of(rejected);
     return {};
+  }
+
+  void add_to(TokenShardWriter& shard, const Pending& d) const {
+    if (pairs_) {
+      shard.add_pair(d.coded, d.rejected);
+    } else {
+      shard.add(d.coded.ids, d.coded.learnt);
+    }
   }
 
   Status write_shard() {
@@ -172,6 +198,7 @@ class Builder {
   std::vector<Pending> batch_;
   int64_t batch_bytes_ = 0;
   int64_t seen_ = 0;
+  bool pairs_ = false;  // what has been seen
   ShardBuildSummary summary_;
 };
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "train/corpus.h"
 
 namespace looplm {
 namespace {
@@ -15,6 +16,7 @@ static_assert(std::endian::native == std::endian::little, "shards are little-end
 
 constexpr char kMagic[8] = {'L', 'P', 'T', 'O', 'K', 'E', 'N', 'S'};
 constexpr uint32_t kVersion = 2;
+constexpr uint32_t kPairVersion = 3;
 constexpr size_t kHeaderBytes = 64;
 
 struct Header {
@@ -95,8 +97,9 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) {
     return wrong("does not begin with LPTOKENS; expected a file made by looplm data");
   }
-  if (header.version != kVersion) {
-    return wrong(fmt::format("version {}; expected {}", header.version, kVersion));
+  if (header.version != kVersion && header.version != kPairVersion) {
+    return wrong(
+        fmt::format("version {}; expected {} or {}", header.version, kVersion, kPairVersion));
   }
   if (header.token_bytes != 2 && header.token_bytes != 4) {
     return wrong(fmt::format("{} bytes per token; expected 2 or 4", header.token_bytes));
@@ -114,7 +117,11 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   if (header.vocab_size == 0 || header.vocab_size > uint64_t{1} << 31) {
     return wrong(fmt::format("vocabulary size {}", header.vocab_size));
   }
+  if (header.version == kPairVersion && header.documents % 2 != 0) {
+    return wrong(fmt::format("{} documents; expected pairs", header.documents));
+  }
   TokenShard shard;
+  shard.pairs_ = header.version == kPairVersion;
   shard.file_ = std::move(file);
   shard.token_bytes_ = header.token_bytes;
   shard.tokens_ = static_cast<int64_t>(header.tokens);
@@ -200,6 +207,13 @@ void TokenShardWriter::add(std::span<const int32_t> tokens, const std::vector<bo
   offsets_.push_back(tokens_.size());
 }
 
+void TokenShardWriter::add_pair(const DocumentIds& chosen, const DocumentIds& rejected) {
+  LOOPLM_CHECK((pairs_ || documents() == 0) && !chosen.ids.empty() && !rejected.ids.empty());
+  pairs_ = true;
+  add(chosen.ids, chosen.learnt);
+  add(rejected.ids, rejected.learnt);
+}
+
 Status TokenShardWriter::write(const std::string& path) {
   const size_t token_bytes = vocabulary_.size <= 65536 ? 2 : 4;
   const auto count = static_cast<uint64_t>(documents());
@@ -217,7 +231,7 @@ Status TokenShardWriter::write(const std::string& path) {
   }
   Header header;
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = kVersion;
+  header.version = pairs_ ? kPairVersion : kVersion;
   header.token_bytes = static_cast<uint32_t>(token_bytes);
   header.tokens = tokens_.size();
   header.documents = count;

@@ -2,7 +2,7 @@
 //
 // Layout, little-endian:
 //   0   char[8]  "LPTOKENS"
-//   8   u32      version, 2
+//   8   u32      version: 2, or 3 where documents 2i and 2i + 1 are a chosen and a rejected answer
 //   12  u32      bytes per token, 2 or 4
 //   16  u64      tokens
 //   24  u64      documents
@@ -44,6 +44,8 @@ Status check_same_vocabulary(const std::string& name, const Vocabulary& vocabula
 Status check_same_tokenizer(const std::string& name, const Vocabulary& vocabulary,
                             const std::string& tokenizer_name, const Tokenizer& tokenizer);
 
+struct DocumentIds;
+
 class TokenShard {
  public:
   // Checks the header, the index and the sizes, not the hash (see verify).
@@ -53,6 +55,7 @@ class TokenShard {
   int64_t tokens() const { return tokens_; }
   int64_t vocab_size() const { return vocabulary_.size; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  bool is_pairs() const { return pairs_; }
   // Tokens to predict: those that are learnt and not the first of their document.
   int64_t count_targets() const;
   int64_t document_length(int64_t document) const {
@@ -76,6 +79,7 @@ class TokenShard {
   int64_t token_bytes_ = 0;
   int64_t tokens_ = 0;
   int64_t documents_ = 0;
+  bool pairs_ = false;
   Vocabulary vocabulary_ = 0;
   uint64_t hash_ = 0;
   size_t learnt_at_ = 0;  // byte offsets in the file
@@ -92,13 +96,17 @@ class TokenShardWriter {
   void add(std::span<const int32_t> tokens, int64_t prompt_length = 0);
   // `learnt` says of each token whether it is.
   void add(std::span<const int32_t> tokens, const std::vector<bool>& learnt);
+  // A pair of answers to the same prompt. A shard holds pairs alone, or none.
+  void add_pair(const DocumentIds& chosen, const DocumentIds& rejected);
   int64_t tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t documents() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+  bool is_pairs() const { return pairs_; }
   // Writes the file and starts over empty.
   Status write(const std::string& path);
 
  private:
   Vocabulary vocabulary_;
+  bool pairs_ = false;
   std::vector<uint64_t> offsets_ = {0};
   std::vector<bool> learnt_;
   std::vector<uint32_t> tokens_;

@@ -65,6 +65,10 @@ Status TrainLog::write(const StepReport& r) {
   json["step"] = r.step;
   json["targets"] = r.targets;
   json["loss"] = r.loss;
+  if (!std::isnan(r.margin)) {
+    json["margin"] = r.margin;
+    json["preferred"] = r.preferred;
+  }
   json["nll"] = numbers(r.nll);
   json["mean_exit"] = r.mean_exit;
   json["exit_entropy"] = r.exit_entropy;
@@ -83,6 +87,10 @@ Status TrainLog::write(const ValidationReport& r) {
   json["set"] = r.set;
   json["tokens"] = r.tokens;
   json["loss"] = r.loss;
+  if (!std::isnan(r.margin)) {
+    json["margin"] = r.margin;
+    json["preferred"] = r.preferred;
+  }
   json["nll"] = numbers(r.nll);
   json["accuracy"] = numbers(r.accuracy);
   json["exit"] = numbers(r.exit);

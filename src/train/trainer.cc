@@ -104,6 +104,10 @@ Status Trainer::check_model() {
     return invalid_argument(
         fmt::format("objective.backprop_loops is {}; the run has {} loops", back, loops));
   }
+  if (objective_->distils() && loops < 2) {
+    return invalid_argument(
+        "objective.kind is distil, which teaches earlier loops by the last; the run has 1 loop");
+  }
   if (run_.data.sequence_length > model().max_positions) {
     return invalid_argument(fmt::format("data.sequence_length is {}; the model has {} positions",
                                         run_.data.sequence_length, model().max_positions));
@@ -126,6 +130,12 @@ Status Trainer::prepare_model() {
   }
   const TensorSource frozen = all ? trained_->source() : start_.tensors();
   const MatrixFormat format = run_format(run_, *objective_, start_.format());
+  if (objective_->pairs() != nullptr && !run_.lora.any()) {
+    const ParameterSet none(std::vector<ParameterSpec>{});
+    LOOPLM_ASSIGN_OR_RETURN(
+        reference_, ModelWeights::for_training(none, start_.tensors(), model(), format, *device_));
+    LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(none));
+  }
   LOOPLM_ASSIGN_OR_RETURN(weights_,
                           ModelWeights::for_training(*trained_, frozen, model(), format, *device_));
   if (objective_->trains_trunk()) backward_weights_.emplace(model(), format);
@@ -133,7 +143,9 @@ Status Trainer::prepare_model() {
     start_.drop_tensors();
   } else {
     if (run_.lora.any()) backward_weights_->repack(frozen, *device_);
-    LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(*trained_));
+    if (!reference_) {
+      LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(*trained_));
+    }
   }
   pass_.emplace(model(), shape, adapter_ ? &*adapter_ : nullptr);
   state_.run = run_;
@@ -158,6 +170,9 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   if (streams.empty() && run_.data.train.empty()) {
     return invalid_argument("data.train is missing");
   }
+  if (!streams.empty() && objective_->pairs() != nullptr) {
+    return invalid_argument("objective.kind is dpo; document streams hold no preference pairs");
+  }
   std::vector<DataLoader::Source> sources;
   for (const auto& stream : streams) {
     state_.data_hashes.push_back(stream->hash());
@@ -166,6 +181,7 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   int64_t targets = 0;
   for (const RunConfig::DataSource& source : run_.data.train) {
     LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(source.path));
+    LOOPLM_RETURN_IF_ERROR(check_kind(dataset, "data.train"));
     targets += dataset.count_targets();
     state_.data_hashes.push_back(dataset.hash());
     sources.push_back({std::move(dataset), {}, source.weight});
@@ -182,6 +198,7 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   }
   for (const std::string& path : run_.data.validation) {
     LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
+    LOOPLM_RETURN_IF_ERROR(check_kind(dataset, "data.validation"));
     if (dataset.count_targets() == 0) {
       return invalid_argument(fmt::format("data.validation: '{}' has no token to learn", path));
     }
@@ -190,6 +207,19 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
     validation_.push_back(std::move(dataset));
   }
   return check_vocabularies();
+}
+
+Status Trainer::check_kind(const TokenDataset& dataset, const char* key) const {
+  if (dataset.is_pairs() == (objective_->pairs() != nullptr)) return {};
+  if (dataset.is_pairs()) {
+    return invalid_argument(
+        fmt::format("{}: '{}' holds preference pairs, and objective.kind is {}; expected dpo", key,
+                    dataset.path(), objective_->name()));
+  }
+  return invalid_argument(fmt::format(
+      "{}: '{}' holds no preference pairs, which objective.kind {} learns from; looplm data build "
+      "makes them of lines with 'chosen' and 'rejected'",
+      key, dataset.path(), objective_->name()));
 }
 
 // Of all data, and of the model.
@@ -261,9 +291,12 @@ Result<StepReport> Trainer::step() {
   const Timer timer;
   std::vector<Batch> batches;
   int64_t targets = 0;
+  int64_t losses = 0;  // over all micro-batches, which therefore weigh by what they have to learn
   for (int64_t i = 0; i < run_.batch.accumulate; ++i) {
     LOOPLM_ASSIGN_OR_RETURN(Batch batch, loader_->next());
     targets += batch.target_count();
+    losses += objective_->pairs() == nullptr ? batch.target_count()
+                                             : static_cast<int64_t>(batch.pairs.size());
     batches.push_back(std::move(batch));
   }
   BatchMetrics metrics;
@@ -278,18 +311,21 @@ Result<StepReport> Trainer::step() {
     if (trains_matrices(run_, *objective_)) {
       backward_weights_->repack(trained_->source(), *device_);
     }
-    const double scale = 1.0 / static_cast<double>(targets);
+    const double scale = 1.0 / static_cast<double>(losses);
     for (const Batch& batch : batches) {
+      const std::vector<PairScores> reference = reference_scores(batch);
       if (adapter_) adapter_->set_dropout(dropout_key(r.step, &batch - batches.data()));
       metrics.add(pass_->train(*weights_, backward_weights_ ? &*backward_weights_ : nullptr, batch,
-                               *objective_, scale, *gradients_, *device_));
+                               *objective_, scale, *gradients_, *device_, reference));
     }
     r.gradient_norm = optimizer_->step(*trained_, *gradients_, r.learning_rate, *device_);
   } else {
     metrics.nll.resize(static_cast<size_t>(run_loops(run_, model())));
   }
   r.targets = targets;
-  r.loss = mean(metrics.loss, targets);
+  r.loss = mean(metrics.loss, losses);
+  r.margin = mean(metrics.margin, metrics.pairs);
+  r.preferred = mean(metrics.preferred, metrics.pairs);
   r.nll = means(metrics.nll, targets, metrics.first_loop);
   r.mean_exit = targets == 0 ? kNotMeasured : metrics.mean_exit();
   r.exit_entropy = mean(metrics.exit_entropy, targets);
@@ -313,6 +349,15 @@ Result<StepReport> Trainer::step() {
   state_.optimizer_steps = optimizer_->steps();
   state_.loader = loader_->state();
   return r;
+}
+
+std::vector<PairScores> Trainer::reference_scores(const Batch& batch) {
+  if (objective_->pairs() == nullptr) return {};
+  if (reference_) return pass_->score(*reference_, batch, *device_);
+  adapter_->set_enabled(false);
+  std::vector<PairScores> scores = pass_->score(*weights_, batch, *device_);
+  adapter_->set_enabled(true);
+  return scores;
 }
 
 void Trainer::repack() {
@@ -369,13 +414,16 @@ Result<ValidationReport> Trainer::validate_on(const TokenDataset& validation) {
   BatchMetrics metrics;
   for (int64_t i = 0; run_.run.validate_batches == 0 || i < run_.run.validate_batches; ++i) {
     LOOPLM_ASSIGN_OR_RETURN(const Batch batch, loader.next());
-    metrics.add(pass_->evaluate(*weights_, batch, *objective_, *device_));
+    const std::vector<PairScores> reference = reference_scores(batch);
+    metrics.add(pass_->evaluate(*weights_, batch, *objective_, *device_, reference));
     if (loader.epochs() > 0) break;
   }
   ValidationReport report;
   report.step = state_.step;
   report.tokens = metrics.tokens;
-  report.loss = mean(metrics.loss, metrics.tokens);
+  report.loss = mean(metrics.loss, metrics.losses());
+  report.margin = mean(metrics.margin, metrics.pairs);
+  report.preferred = mean(metrics.preferred, metrics.pairs);
   report.nll = means(metrics.nll, metrics.tokens);
   report.accuracy = means(metrics.right, metrics.tokens);
   report.exit = means(metrics.exit, metrics.tokens);

@@ -75,6 +75,10 @@ class Trainer {
   Status prepare_model();
   // Takes the current values into the forms that products read.
   void repack();
+  // What the model that the run started from scores a batch's pairs; empty for other objectives.
+  std::vector<PairScores> reference_scores(const Batch& batch);
+  // Whether data of this kind is what the objective learns from.
+  Status check_kind(const TokenDataset& dataset, const char* key) const;
   uint64_t dropout_key(int64_t step, int64_t micro_batch) const;
   Status prepare_data(const std::vector<std::shared_ptr<const DocumentStream>>& streams);
   Status check_vocabularies() const;
@@ -94,6 +98,7 @@ class Trainer {
   std::optional<ModelWeights> weights_;
   std::optional<BackwardWeights> backward_weights_;
   std::optional<AdapterWeights> adapter_;
+  std::optional<ModelWeights> reference_;  // of a preference run that changes its matrices
   std::optional<BatchPass> pass_;
   std::optional<DataLoader> loader_;
   std::vector<TokenDataset> validation_;

@@ -35,19 +35,23 @@ matches "a word about it" "no chat template" err
 printf '/loops 2\n/exit q 0.5\n/exit fixed\n/loops\n' | "$looplm" chat "$small" >out 2>/dev/null || fail "depth"
 printf '2 loops per token\nup to 2 loops per token, exit q 0.5\n2 loops per token\n4 loops per token\n' | cmp -s - out ||
   fail "depth: $(cat out)"
+printf '/depth\n' | "$looplm" chat "$small" --loops 1 >out 2>/dev/null || fail "--loops"
+[ "$(cat out)" = "1 loop per token" ] || fail "--loops: $(cat out)"
+printf '/depth\n' | "$looplm" chat "$small" --exit q --threshold 0.25 >out 2>/dev/null || fail "--exit"
+[ "$(cat out)" = "up to 4 loops per token, exit q 0.25" ] || fail "--exit: $(cat out)"
 printf 'ab\\\ncd\n' | "$looplm" chat "$small" -n 8 >slash 2>/dev/null || fail "backslash"
 printf '"""\nab\ncd\n"""\n' | "$looplm" chat "$small" -n 8 >quotes 2>/dev/null || fail "quotes"
 printf 'ab\ncd\n' | "$looplm" chat "$small" -n 8 >lines 2>/dev/null || fail "lines"
 cmp -s slash quotes || fail "two ways to write two lines differ"
 cmp -s slash lines && fail "two lines are two messages"
 printf '7-2*3=\n/compare\n/save talk.json\n' | "$looplm" chat "$small" -n 1 >out 2>/dev/null || fail "compare"
-matches "compare" "^-- 1 loops per token" out
+matches "compare" "^-- 1 loop per token" out
 matches "compare" "^-- 4 loops per token" out
 matches "save" '"role": "user"' talk.json
 matches "save" '"content": "5"' talk.json
 grep -q "$(printf '\033')" out && fail "colours in a pipe"
 refuses "unknown command" "message 1: '/nope' is no command" '/nope\n'
-refuses "threshold" "threshold is '2'; expected a number from 0 to 1" '/exit q 2\n'
+refuses "threshold" "/exit: the threshold of the gate .q. exit rule is 2; expected between 0 and 1" '/exit q 2\n'
 refuses "rule" "/exit" '/exit never\n'
 refuses "loops" "/loops is 'two'" '/loops two\n'
 refuses "regenerate" "there is no answer yet" '/regenerate\n'
@@ -73,6 +77,7 @@ mkdir slow && mv config.json slow
 cp "$small/tokenizer.json" "$small/tokenizer_config.json" long
 expect "$terminal" "$looplm" "$small" long || failures=$((failures + 1))
 grep -q "7-2.*3=" state/looplm/history || fail "history: $(cat state/looplm/history)"
+for line in '1.*1=' '2.*2='; do grep -q "$line" state/looplm/history || fail "two chats at once: $(cat state/looplm/history)"; done
 [ "$(stat -c %a state/looplm/history)" = 600 ] || fail "others may read the history"
 
 [ $failures = 0 ] || { echo "$failures failures" >&2; exit 1; }

@@ -80,6 +80,19 @@ echo '{"eos_token_id": [0, 7]}' >chat/generation_config.json
 "$looplm" info chat --json >info.json || fail "info of generation_config.json"
 expect "ends of text in JSON" '"generation_config.json: eos_token_id"' info.json
 echo '{"eos_token_id": 300}' >chat/generation_config.json
+# a tokenizer with a pattern that some texts take for ever to match
+cp -r tok hopeless && cp -r model stuck || fail "hopeless tokenizer"
+sed 's/"type": "Digits"/"type": "Split", "pattern": {"Regex": "((a+)+)+$"}, "behavior": "Isolated", "invert": false/; /individual_digits/d; s/"invert": false,/"invert": false/' \
+  tok/tokenizer.json >hopeless/tokenizer.json
+cp hopeless/*.json stuck || fail "hopeless model"
+aaa=$(printf 'a%.0s' 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0)b
+limit="regular expression '\(\(a\+\)\+\)\+\\\$' on a text of 41 bytes: match limit exceeded"
+"$looplm" tokenizer encode hopeless -p "7-2" >ids2 || fail "an easy text and a hopeless pattern"
+refuses "tokenizer: match limit" "$limit" "$looplm" tokenizer encode hopeless -p "$aaa"
+refuses "run: match limit" "$limit" "$looplm" run stuck -n 2 -p "$aaa"
+printf 'x\n\n%s\n' "$aaa" >aaa.txt
+refuses "data build: match limit" "aaa.txt:[0-9]+: regular expression" "$looplm" data build aaa.txt --tokenizer hopeless --out aaa.tokens
+[ ! -e aaa.tokens ] || fail "data build left a shard"
 refuses "an end outside the vocabulary" "chat/generation_config.json: 'eos_token_id' is 300" "$looplm" run chat -p a
 "$looplm" data build a.jsonl --tokenizer tok --out a.tokens --json >build.json || fail "data build"
 expect "data build" '"documents":200' build.json
@@ -103,6 +116,8 @@ expect "train --plan" "^  optimiser moments" plan
 expect "train --plan" "^time: [0-9]+ steps" plan
 expect "train --plan" "block_inputs \(now\)" plan
 expect "train --plan" "this run fits; nothing was started or written" plan
+"$looplm" train run.toml --set 'objective.kind="stage2"' --plan >gate.plan || fail "train --plan of Stage II"
+expect "train --plan of Stage II" "^  optimiser moments +520 B" gate.plan
 [ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
 # the model as a GGUF file, which says the same
@@ -309,6 +324,7 @@ expect "compare" '"loop":2' compared
 refuses "speculation" "loop:N" "$looplm" run model --ids 1 --speculate often
 refuses "speculation loop" "is 9" "$looplm" run model --ids 1 --speculate loop:9
 refuses "speculation and policy" "full" "$looplm" run model --ids 1 --speculate loop:1 --kv last
+refuses "speculation by itself and policy" "full" "$looplm" run model --ids 1 --kv last --speculate
 refuses "prompt and policy" "one plane" "$looplm" run model --ids 1 --prompt-kv as-decoded
 "$looplm" run model --ids 1,2,3 -n 2 --kv last --prompt-kv as-decoded -q >decoded || fail "run --prompt-kv"
 "$looplm" bench decode model --dtype f32 --rounds 1 --tokens 2 --context 2 --format json >benched || fail "bench decode"

@@ -96,59 +96,11 @@ inline constexpr int64_t kAmxRowBytes = 64;
 inline constexpr int64_t kAmxTileBytes = kAmxRows * kAmxRowBytes;
 inline constexpr int64_t kAmxTerms = 32;       // of bf16
 inline constexpr int64_t kAmxQuantRows = 128;  // most rows of a call of amx_int8 and amx_int4
-
-// A in tiles: blocks of 16 rows, each a sequence of steps. A row that is alone has no tiles, only
-// its own 64 bytes of each step, which a tile then holds 16 times.
-struct AmxRows {
-  const void* tiles = nullptr;
-  int64_t rows = 0;
-  int64_t row_bytes = 0;  // kAmxRowBytes, or 0: the row is alone
-  int64_t step_bytes = 0;
-  int64_t block_bytes = 0;  // distance between blocks
-};
-
-// Rounds a block of rows to bf16 and lays it out. Rows that are missing from the block and terms
-// that are missing from the last step become zero.
-struct AmxPrepareArgs {
-  const float* source = nullptr;
-  int64_t row_stride = 0;
-  int64_t term_stride = 1;  // 1, or row_stride is
-  int64_t rows = 0;         // 1..16
-  int64_t terms = 0;
-  char* out = nullptr;
-  int64_t step_bytes = 0;  // kAmxTileBytes, or kAmxRowBytes for a row that is alone
-};
-
-// C[0..rows) x columns (+)= A * B over `steps` steps.
-struct AmxArgs {
-  AmxRows a;
-  int64_t steps = 0;
-  const char* b = nullptr;  // the first panel, from the first step on
-  int64_t b_panel_bytes = 0;
-  int64_t columns = 0;
-  float* c = nullptr;
-  int64_t c_row_stride = 0;
-  bool accumulate = false;
-  // Bytes of B to fetch meanwhile for each panel, `fetch` bytes from where it begins.
-  int64_t fetch = 0;
-  int64_t fetch_bytes = 0;
-};
-
-// C[0..rows) x columns (+)= A * B in small integers, with the bits of tile_int8 and tile_int4.
-struct AmxQuantArgs {
-  AmxRows a;                        // at most kAmxQuantRows
-  const float* a_scales = nullptr;  // (blocks, groups, 16)
-  // (blocks, groups, 16). For int8, int32_t: 128 times the sum of a's levels. For int4, float: that
-  // sum times the scale.
-  const void* a_offsets = nullptr;
-  const char* b = nullptr;
-  int64_t b_panel_bytes = 0;
-  int64_t groups = 0;
-  int64_t columns = 0;
-  float* c = nullptr;
-  int64_t c_row_stride = 0;
-  bool accumulate = false;
-};
+struct AmxPrepareArgs;                         // kernels/cpu/amx_args.h
+struct AmxArgs;
+struct AmxQuantArgs;
+struct AmxQueriesArgs;
+struct AmxSegmentArgs;
 
 struct AdamWArgs {
   float* parameter = nullptr;
@@ -189,7 +141,8 @@ struct KernelTable {
   void (*prepare_interleaved_bf16)(const PrepareRowsArgs&) = nullptr;
   void (*tile_f32)(const TileArgs&) = nullptr;
   void (*tile_bf16)(const TileArgs&) = nullptr;
-  // tile_f32 with B's panels in a smaller type: (terms, kPanel) of bf16 or int8.
+  // tile_f32 with B's panels in a smaller type: (terms / 2, kPanel, 2) of bf16, or (terms, kPanel)
+  // of int8.
   void (*tile_f32_by_bf16)(const TileArgs&) = nullptr;
   void (*tile_f32_by_int8)(const TileArgs&) = nullptr;
   void (*tile_f32_interleaved)(const TileArgs&) = nullptr;
@@ -209,6 +162,9 @@ struct KernelTable {
   void (*amx_bf16)(const AmxArgs&) = nullptr;
   void (*amx_int8)(const AmxQuantArgs&) = nullptr;
   void (*amx_int4)(const AmxQuantArgs&) = nullptr;
+  // Attention to keys and values in bf16; the numbers are those of fp32 products up to rounding.
+  void (*amx_queries)(const AmxQueriesArgs&) = nullptr;
+  void (*amx_segment)(const AmxSegmentArgs&) = nullptr;
 
   // One row of n values each.
   void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t n, float* y,

@@ -65,18 +65,14 @@ LOOPLM_INLINE int64_t slot(int row, int64_t term, int64_t term_stride) {
 }
 
 // How fp32 products find B: as it is, or stored in a smaller type and widened on the way (keys and
-// values).
+// values). bf16 is stored in pairs of terms.
 enum class Stored { kF32, kBf16, kInt8 };
-constexpr int64_t stored_bytes(Stored type) {
-  return type == Stored::kF32 ? 4 : type == Stored::kBf16 ? 2 : 1;
-}
+constexpr int64_t stored_bytes(Stored type) { return type == Stored::kF32 ? 4 : 1; }
 
 template <Stored kType>
 LOOPLM_INLINE V load_stored(const char* p) {
   if constexpr (kType == Stored::kF32) {
     return load(reinterpret_cast<const float*>(p));
-  } else if constexpr (kType == Stored::kBf16) {
-    return widen_bf16(reinterpret_cast<const uint16_t*>(p));
   } else {
     return widen_int8(reinterpret_cast<const int8_t*>(p));
   }
@@ -94,13 +90,70 @@ struct Fetch {
   }
 };
 
+template <int kPanels, int kVectors>
+LOOPLM_INLINE void load_pairs(const char* column, int64_t panel_bytes,
+                              VI (&pairs)[kPanels][kVectors]) {
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+    for (int g = 0; g < kVectors; ++g) {
+      pairs[p][g] = load_words(column + p * panel_bytes + g * kVectorBytes);
+    }
+  }
+}
+
+// One term, in fp32.
+template <bool kInterleaved, int kRows, int kPanels, int kVectors>
+LOOPLM_INLINE void add_term(const float* a, int64_t term, int64_t stride,
+                            const V (&b)[kPanels][kVectors], V (&sum)[kRows][kPanels][kVectors]) {
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+    const V av = set1(a[slot<kInterleaved>(m, term, stride)]);
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+      for (int g = 0; g < kVectors; ++g) sum[m][p][g] = fma(av, b[p][g], sum[m][p][g]);
+    }
+  }
+}
+
+// The odd or the even term of pairs, widened.
+template <bool kOdd, bool kInterleaved, int kRows, int kPanels, int kVectors>
+LOOPLM_INLINE void add_half(const float* a, int64_t term, int64_t stride,
+                            const VI (&pairs)[kPanels][kVectors],
+                            V (&sum)[kRows][kPanels][kVectors]) {
+  V wide[kPanels][kVectors];
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+    for (int g = 0; g < kVectors; ++g) {
+      wide[p][g] = kOdd ? upper_of_pairs(pairs[p][g]) : lower_of_pairs(pairs[p][g]);
+    }
+  }
+  add_term<kInterleaved>(a, term, stride, wide, sum);
+}
+
 // Sums over one chunk of terms for kRows rows and kVectors vectors of each of kPanels panels,
 // starting `vector` vectors into the panel.
 template <int kRows, int kPanels, int kVectors, bool kBf16, bool kInterleaved, Stored kType>
 LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetch& fetch,
                               V (&sum)[kRows][kPanels][kVectors]) {
   const int64_t stride = t.a_term_stride;
-  if constexpr (!kBf16) {
+  if constexpr (!kBf16 && kType == Stored::kBf16) {
+    const float* a = static_cast<const float*>(t.a);
+    const char* column = b + vector * kVectorBytes;
+    VI pairs[kPanels][kVectors];
+    int64_t i = 0;
+    for (; i + 2 <= t.terms; i += 2, column += kPanel * sizeof(uint32_t)) {
+      load_pairs(column, t.b_panel_bytes, pairs);
+      add_half<false, kInterleaved>(a, i, stride, pairs, sum);
+      add_half<true, kInterleaved>(a, i + 1, stride, pairs, sum);
+    }
+    if (i < t.terms) {  // what the last term is paired with may be anything
+      load_pairs(column, t.b_panel_bytes, pairs);
+      add_half<false, kInterleaved>(a, i, stride, pairs, sum);
+    }
+  } else if constexpr (!kBf16) {
     const float* a = static_cast<const float*>(t.a);
     constexpr int64_t kElement = stored_bytes(kType);
     const char* column = b + vector * kLanes * kElement;
@@ -114,15 +167,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
           bv[p][g] = load_stored<kType>(column + p * t.b_panel_bytes + g * kLanes * kElement);
         }
       }
-#pragma GCC unroll 16
-      for (int m = 0; m < kRows; ++m) {
-        const V av = set1(a[slot<kInterleaved>(m, i, stride)]);
-#pragma GCC unroll 16
-        for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 16
-          for (int g = 0; g < kVectors; ++g) sum[m][p][g] = fma(av, bv[p][g], sum[m][p][g]);
-        }
-      }
+      add_term<kInterleaved>(a, i, stride, bv, sum);
     }
   } else {
     const int64_t pairs = t.terms / 2;
@@ -130,13 +175,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
     for (int64_t j = 0; j < pairs; ++j, column += kPanel * sizeof(uint32_t)) {
       if constexpr (kRows > 2) fetch.next();
       VI bv[kPanels][kVectors];
-#pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 16
-        for (int g = 0; g < kVectors; ++g) {
-          bv[p][g] = load_words(column + p * t.b_panel_bytes + g * kVectorBytes);
-        }
-      }
+      load_pairs(column, t.b_panel_bytes, bv);
       if constexpr (kBf16Dot) {
         const uint32_t* a = static_cast<const uint32_t*>(t.a);
 #pragma GCC unroll 16
@@ -151,26 +190,8 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
         }
       } else {
         const float* a = static_cast<const float*>(t.a);  // the odd term of each pair comes first
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; ++half) {
-          V wide[kPanels][kVectors];
-#pragma GCC unroll 16
-          for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 16
-            for (int g = 0; g < kVectors; ++g) {
-              wide[p][g] = half == 0 ? upper_of_pairs(bv[p][g]) : lower_of_pairs(bv[p][g]);
-            }
-          }
-#pragma GCC unroll 16
-          for (int m = 0; m < kRows; ++m) {
-            const V av = set1(a[slot<kInterleaved>(m, 2 * j + half, stride)]);
-#pragma GCC unroll 16
-            for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 16
-              for (int g = 0; g < kVectors; ++g) sum[m][p][g] = fma(av, wide[p][g], sum[m][p][g]);
-            }
-          }
-        }
+        add_half<true, kInterleaved>(a, 2 * j, stride, bv, sum);
+        add_half<false, kInterleaved>(a, 2 * j + 1, stride, bv, sum);
       }
     }
   }

@@ -112,25 +112,6 @@ LOOPLM_INLINE V square_root(V a) {
 }
 
 // kLanes values of a smaller type.
-LOOPLM_INLINE V widen_bf16(const uint16_t* x) {
-#if defined(__AVX512F__)
-  const __m256i narrow = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
-#elif defined(__AVX2__)
-  const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow), 16));
-#else
-  V wide;
-  for (int i = 0; i < kLanes; ++i) {
-    const uint32_t bits = static_cast<uint32_t>(x[i]) << 16;
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    wide[i] = value;
-  }
-  return wide;
-#endif
-}
-
 LOOPLM_INLINE V widen_int8(const int8_t* x) {
 #if defined(__AVX512F__)
   const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));

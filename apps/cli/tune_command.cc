@@ -1,0 +1,106 @@
+// looplm tune: the least mean depth that costs a task almost nothing.
+#include <cstdio>
+#include <memory>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/eval_tasks.h"
+#include "cli/model_choice.h"
+#include "eval/tune_depth.h"
+#include "infer/exit_rule.h"
+
+namespace looplm::cli {
+namespace {
+
+struct TuneCommandOptions {
+  ModelChoice model;
+  std::string task;
+  std::string exit = "q";
+  double loss = 0.5;
+  std::string data_folder;
+  int64_t limit = 0;
+  int64_t seed = 1;
+  bool dry_run = false;
+};
+
+Status tune(const TuneCommandOptions& o) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string task_file, locate_task(o.task));
+  LOOPLM_ASSIGN_OR_RETURN(const Task task, read_task(task_file));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(path, o.model.options()));
+  TuneOptions options;
+  LOOPLM_ASSIGN_OR_RETURN(options.kind, exit_kind_from_name(o.exit));
+  if (options.kind == ExitKind::kFixed) {
+    return invalid_argument("--exit is fixed; expected a rule that has a threshold");
+  }
+  options.allowed = o.loss;
+  options.resampling.seed = static_cast<uint64_t>(o.seed);
+  options.limits.questions = o.limit;
+  options.limits.folder.directory = o.data_folder;
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  if (terminal) {
+    options.progress = [&](double share) {
+      fmt::print(stderr, "\r\x1b[K{} {:3.0f}%", task.name, 100 * share);
+      std::fflush(stderr);
+    };
+  }
+  const Result<TuneResult> tuning = tune_depth(*model, task, options);
+  if (terminal) fmt::print(stderr, "\r\x1b[K");
+  LOOPLM_RETURN_IF_ERROR(tuning.status());
+  const TuneResult& r = tuning.value();
+  if (!r.tuned.has_value()) {
+    return not_found(fmt::format(
+        "no threshold of {} keeps the loss on '{}' within {:g}, with its 95% interval, over {} "
+        "questions; more questions narrow the interval, --loss allows more",
+        o.exit, task.name, o.loss, r.questions));
+  }
+  const TunedDepth& t = *r.tuned;
+  fmt::print(
+      "{} at threshold {:.4g}, chosen on {} questions of {}\n"
+      "held out, {} questions:\n"
+      "  mean depth  {:.2f} of {} loops ({:.0f}%)\n"
+      "  {:<10}  {:.4f} with all loops, {:.4f} under the rule\n"
+      "  loss        {:.2f} [{:.2f}, {:.2f}], 95% interval; {:g} allowed\n",
+      exit_kind_name(t.kind), t.threshold, r.questions, task.name, r.held_out, t.mean_loops,
+      t.loops, 100 * t.mean_loops / static_cast<double>(t.loops), t.metric, r.full, r.tuned_value,
+      t.loss, t.loss_low, t.loss_high, t.allowed);
+  if (o.dry_run) return {};
+  LOOPLM_RETURN_IF_ERROR(add_tuned_depth(path, model->config(), t));
+  fmt::print("written to {}; run, chat and serve use it from now on\n", tuned_depth_file(path));
+  return {};
+}
+
+}  // namespace
+
+void add_tune_command(Program& program) {
+  auto o = std::make_shared<TuneCommandOptions>();
+  Command* c = program.app().add_subcommand(
+      "tune",
+      "Find the least mean depth that costs a task almost nothing, and use it from then on");
+  add_model_argument(*c, o->model.directory);
+  c->add_option("TASK", o->task, "A shipped task that scores texts, or a .yaml file")->required();
+  c->add_option("--exit", o->exit, "The rule: q, difference, relative, margin or entropy")
+      ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
+                      "RULE"))
+      ->capture_default_str();
+  c->add_option("--loss", o->loss,
+                "What may be lost against all loops: points of the task's first metric if that is "
+                "a share, else the metric's own unit")
+      ->check(range(0.0, 1e6))
+      ->capture_default_str();
+  c->add_option("--data-dir", o->data_folder,
+                "Folder of the files that the task names (default: beside the task)");
+  c->add_option("--limit", o->limit, "Maximum number of questions (0: all)")
+      ->check(not_negative())
+      ->capture_default_str();
+  c->add_option("--seed", o->seed, "Cuts the questions into halves, and draws resamples")
+      ->check(not_negative())
+      ->capture_default_str();
+  c->add_flag("--dry-run", o->dry_run, "Write nothing");
+  add_weight_options(*c, o->model);
+  program.on(c, [o] { return tune(*o); });
+}
+
+}  // namespace looplm::cli

@@ -1,0 +1,72 @@
+#include "serve/grammar_constraint.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "looplm/tokenizer.h"
+
+#include "grammar/gbnf.h"
+#include "support/status_matchers.h"
+
+namespace looplm {
+namespace {
+
+class GrammarCacheTest : public testing::Test {
+ protected:
+  GrammarCacheTest()
+      : tokenizer_(Tokenizer::load("models/small").value()),
+        vocabulary_(std::make_shared<const VocabularyTrie>(*tokenizer_)) {}
+
+  // Asks for a grammar of this many letters, and counts those that had to be made.
+  std::shared_ptr<CompiledGrammar> get(GrammarCache& cache, int letters) {
+    const std::string text = "root ::= [a-z]{" + std::to_string(letters) + "}";
+    return cache
+        .get(text,
+             [&] {
+               ++made_;
+               return parse_gbnf(text);
+             })
+        .value();
+  }
+
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::shared_ptr<const VocabularyTrie> vocabulary_;
+  int made_ = 0;
+};
+
+TEST_F(GrammarCacheTest, TheLeastRecentlyUsedGoBeyondTheLimitOfMemory) {
+  GrammarCache roomy(vocabulary_);
+  for (int letters : {2, 3, 2, 3}) GrammarMatcher(get(roomy, letters)).mask();
+  EXPECT_EQ(made_, 2);
+
+  const size_t mask = static_cast<size_t>(vocabulary_->vocab_size()) / 8;
+  GrammarCache tight(vocabulary_, mask);
+  const auto first = get(tight, 2);
+  GrammarMatcher matcher(first);
+  matcher.mask();
+  matcher.mask();  // the first one's memory is known by now
+  EXPECT_GT(first->memory(), mask);
+  get(tight, 3);
+  made_ = 0;
+  get(tight, 3);
+  EXPECT_EQ(made_, 0);
+  EXPECT_NE(get(tight, 2), first);
+  EXPECT_EQ(made_, 1);
+  EXPECT_FALSE(matcher.must_end());  // who holds it goes on
+}
+
+TEST_F(GrammarCacheTest, KeepsACertainNumber) {
+  GrammarCache cache(vocabulary_);
+  for (int letters = 1; letters <= 64; ++letters) get(cache, letters);
+  for (int letters = 1; letters <= 64; ++letters) get(cache, letters);
+  EXPECT_EQ(made_, 64);
+  get(cache, 65);
+  get(cache, 2);
+  EXPECT_EQ(made_, 65);
+  get(cache, 1);
+  EXPECT_EQ(made_, 66);
+}
+
+}  // namespace
+}  // namespace looplm

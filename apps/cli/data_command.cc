@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/timer.h"
 #include "cli/commands.h"
+#include "cli/loop_colors.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
@@ -109,9 +110,21 @@ Status build(const BuildOptions& options) {
 struct ShowOptions {
   std::string shard;
   std::string tokenizer;
+  std::string color = "auto";
   int64_t first = 0;
   int64_t count = 3;
 };
+
+// What is learnt in green, what is read as it is.
+void show_in_colors(const TokenShard& shard, int64_t document, const std::vector<int32_t>& ids,
+                    const Tokenizer& tokenizer) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const std::string text(tokenizer.bytes(ids[i]));
+    const bool learnt = shard.is_learnt(document, static_cast<int64_t>(i));
+    fmt::print("{}{}{}", learnt ? "\x1b[1;32m" : "", text, learnt ? "\x1b[0m" : "");
+  }
+  fmt::print("\n");
+}
 
 Status show(const ShowOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const TokenShard shard, TokenShard::open(options.shard));
@@ -134,6 +147,10 @@ Status show(const ShowOptions& options) {
     std::vector<int32_t> ids(static_cast<size_t>(shard.document_length(d)));
     LOOPLM_RETURN_IF_ERROR(shard.read(d, 0, ids));
     fmt::print("document {}: {} tokens\n", d, ids.size());
+    if (tokenizer != nullptr && use_colors(options.color)) {
+      show_in_colors(shard, d, ids, *tokenizer);
+      continue;
+    }
     // Stretches that are learnt, or only read.
     for (size_t first = 0, end = 0; first < ids.size(); first = end) {
       const bool learnt = shard.is_learnt(d, static_cast<int64_t>(first));
@@ -264,6 +281,12 @@ void add_show(Program& program, Command& data) {
   command->add_option("shard", o->shard, "A shard")->required();
   command->add_option("--tokenizer", o->tokenizer,
                       "Show text by the tokenizer of this model directory or GGUF file");
+  command
+      ->add_option("--color", o->color,
+                   "What is learnt in green, not in quotes on lines of its own: auto (at a "
+                   "terminal), always or never")
+      ->check(one_of({"auto", "always", "never"}))
+      ->capture_default_str();
   command->add_option("--first", o->first, "First document to print")
       ->check(not_negative())
       ->capture_default_str();

@@ -27,7 +27,9 @@ constexpr std::string_view kChatMl =
 constexpr std::string_view kPlain =
     "{{ bos_token }}{% for message in messages %}"
     "{% if message.role == 'assistant' %}{{ 'Assistant:' }}{% generation %}"
-    "{{ ' ' + (message.content or '') | trim + '\\n' }}{% endgeneration %}"
+    "{{ ' ' + (message.content or '') | trim }}{% if eos_token %}{{ eos_token }}"
+    "{% else %}{{ '\\n' }}{% endif %}{% endgeneration %}"
+    "{% if eos_token %}{{ '\\n' }}{% endif %}"
     "{% else %}{{ message.role | capitalize + ': ' + (message.content or '') | trim + '\\n' }}{% "
     "endif %}"
     "{% endfor %}"

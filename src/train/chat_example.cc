@@ -17,12 +17,26 @@ namespace {
 // For templates that write the date, the same in every build: 2024-07-26, Llama's own default.
 constexpr std::time_t kDate = 1721952000;
 
+// ShareGPT's function_call: {"name": ..., "arguments": {...}} as text, or a list of these.
+Result<OrderedJson> tool_calls_of(const std::string& value, const std::string& place) {
+  LOOPLM_ASSIGN_OR_RETURN(OrderedJson calls, parse_ordered_json(value, place));
+  if (!calls.is_array()) calls = OrderedJson::array({std::move(calls)});
+  OrderedJson list = OrderedJson::array();
+  for (OrderedJson& call : calls) list.push_back({{"function", std::move(call)}});
+  return list;
+}
+
 Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
   static const std::map<std::string, std::string> kRoles = {{"system", "system"},
                                                             {"human", "user"},
                                                             {"user", "user"},
                                                             {"gpt", "assistant"},
-                                                            {"assistant", "assistant"}};
+                                                            {"assistant", "assistant"},
+                                                            {"function_call", "assistant"},
+                                                            {"tool_call", "assistant"},
+                                                            {"observation", "tool"},
+                                                            {"function_response", "tool"},
+                                                            {"tool", "tool"}};
   if (!list.is_array()) {
     return invalid_argument(fmt::format("conversations is {}; expected an array", list.dump()));
   }
@@ -38,13 +52,21 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
     }
     const auto role = kRoles.find(turn["from"].get<std::string>());
     if (role == kRoles.end()) {
-      return invalid_argument(fmt::format(
-          "conversations[{}].from is {}; expected system, human, user, gpt or assistant", i,
-          turn["from"].dump()));
+      return invalid_argument(
+          fmt::format("conversations[{}].from is {}; expected system, human, user, gpt, assistant, "
+                      "function_call, tool_call, observation, function_response or tool",
+                      i, turn["from"].dump()));
     }
     OrderedJson message;
     message["role"] = role->second;
-    message["content"] = turn["value"];
+    if (role->first == "function_call" || role->first == "tool_call") {
+      message["content"] = "";
+      LOOPLM_ASSIGN_OR_RETURN(message["tool_calls"],
+                              tool_calls_of(turn["value"].get<std::string>(),
+                                            fmt::format("conversations[{}].value", i)));
+    } else {
+      message["content"] = turn["value"];
+    }
     messages.push_back(std::move(message));
   }
   return messages;
@@ -96,6 +118,27 @@ void mark(RenderedChat& chat, size_t begin, size_t end, bool generated = true) {
   chat.spans = std::move(spans);
 }
 
+// Where the words of the turn behind `before` begin in `whole`: behind what the generation prompt
+// and the rendered turn have in common. Some prompts say more than a turn that was said
+// ("<think>"), or less. npos: the template changes what stands before.
+size_t begin_of_turn(const RenderedChat& whole, const std::string& before,
+                     const std::string& prompt) {
+  if (!whole.text.starts_with(before) || !prompt.starts_with(before)) return std::string::npos;
+  size_t end_of_head = whole.text.size();  // the words themselves are no part of a prompt
+  size_t at = 0;
+  for (const ChatSpan& span : whole.spans) {
+    if (span.foreign && at >= before.size()) {
+      end_of_head = at;
+      break;
+    }
+    at += span.size;
+  }
+  const size_t most = std::min(prompt.size(), end_of_head);
+  size_t begin = before.size();
+  while (begin < most && whole.text[begin] == prompt[begin]) ++begin;
+  return begin == before.size() && begin < prompt.size() ? std::string::npos : begin;
+}
+
 // For templates without {% generation %}.
 Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& chat,
                   ChatRenderOptions options, RenderedChat& whole) {
@@ -109,14 +152,15 @@ Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& cha
     if (i > 0) {
       options.add_generation_prompt = true;
       LOOPLM_ASSIGN_OR_RETURN(const RenderedChat prompt, chat.render(messages.first(i), options));
-      if (!whole.text.starts_with(prompt.text)) return differs;
-      begin = prompt.text.size();
+      options.add_generation_prompt = false;
+      LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before, chat.render(messages.first(i), options));
+      begin = begin_of_turn(whole, before.text, prompt.text);
+      if (begin == std::string::npos) return differs;
     }
     size_t end = std::string::npos;
     if (!chat.end_of_turn().empty()) {
       end = end_of_turn(whole, chat.end_of_turn(), begin);
     } else {
-      options.add_generation_prompt = false;
       LOOPLM_ASSIGN_OR_RETURN(const RenderedChat turn, chat.render(messages.first(i + 1), options));
       if (whole.text.starts_with(turn.text)) end = turn.text.size();
     }
@@ -137,7 +181,11 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   options.add_generation_prompt = false;
   options.now = kDate;
   if (object.contains("tools") && !object["tools"].is_null()) {
-    LOOPLM_ASSIGN_OR_RETURN(options.tools, read_chat_tools(object["tools"], "tools"));
+    OrderedJson tools = object["tools"];
+    if (tools.is_string()) {  // as ShareGPT's files have them
+      LOOPLM_ASSIGN_OR_RETURN(tools, parse_ordered_json(tools.get<std::string>(), "tools"));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(options.tools, read_chat_tools(tools, "tools"));
   }
   LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
   const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),

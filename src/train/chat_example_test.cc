@@ -32,11 +32,19 @@ class ChatExampleTest : public testing::Test {
     options.special_tokens = {"<|end|>"};
     auto trainer = std::move(TokenizerTrainer::create(options).value());
     for (int i = 0; i < 20; ++i) trainer.add("the cat and the dog");
-    tokenizer_ = Tokenizer::parse(trainer.train().value(), "test").value();
+    json_ = trainer.train().value();
+    tokenizer_ = Tokenizer::parse(json_, "test").value();
+  }
+  // The same vocabulary without the token of one byte, by its name in the file.
+  std::string vocabulary_without(const std::string& name) const {
+    OrderedJson file = OrderedJson::parse(json_);
+    EXPECT_EQ(file["model"]["vocab"].erase(name), 1u);
+    return file.dump();
   }
   Result<ChatTemplate> chat(const std::string& text) const {
     ChatFiles files;
     if (!text.empty()) files.templates.push_back({"default", text});
+    if (!eos_token_.empty()) files.tokens.emplace("eos_token", eos_token_);
     return ChatTemplate::create(files, *tokenizer_);
   }
   // Each document with what is learnt in braces.
@@ -48,10 +56,12 @@ class ChatExampleTest : public testing::Test {
     options.chat = &chat_template;
     options.end_token = tokenizer_->id_of("<|end|>");
     options.skip_bad = skip_bad_;
+    options.allow_loss = allow_loss_;
     ThreadPool pool(threads);
     auto summary = build_shards({path}, *tokenizer_, options, dir_.file("x"), "", pool);
     if (!summary.ok()) return summary.status().message();
     skipped_ = summary->skipped_documents;
+    lost_bytes_ = summary->lost_bytes;
     auto shard = TokenShard::open(dir_.file("x"));
     std::string out;
     for (int64_t d = 0; d < shard->documents(); ++d) {
@@ -70,7 +80,10 @@ class ChatExampleTest : public testing::Test {
 
   TempDir dir_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::string json_, eos_token_;
   bool skip_bad_ = false;
+  bool allow_loss_ = false;
+  int64_t lost_bytes_ = 0;
   int64_t skipped_ = 0;
 };
 
@@ -93,6 +106,49 @@ TEST_F(ChatExampleTest, WithoutATemplateAllThatFollowsThePromptIsLearnt) {
           "\n",
           ""),
       "User: the cat\nAssistant:{ and\n}");
+}
+
+// Else the model would never learn to stop.
+TEST_F(ChatExampleTest, WithoutATemplateATurnEndsWithTheEndOfText) {
+  eos_token_ = "<|end|>";
+  EXPECT_EQ(built(kChat, ""),
+            "User: hi\nAssistant:{ yes<|end|>}\nUser: so\nAssistant:{ no<|end|>}\n");
+}
+
+TEST_F(ChatExampleTest, ReadsShareGptsToolRoles) {
+  const char* tools =
+      "{% for m in messages %}[{{ m.role }}]{% if m.tool_calls %}{% for c in m.tool_calls %}"
+      "{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}{% endif %}"
+      "{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(
+      built(
+          R"({"tools": "[]", "conversations": [{"from": "human", "value": "hi"},)"
+          R"( {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {\"a\": 1}}"},)"
+          R"( {"from": "observation", "value": "2"}, {"from": "gpt", "value": "yes"}]})",
+          tools),
+      "[user]hi<|end|>\n[assistant]{f{\"a\": 1}<|end|>}\n[tool]2<|end|>\n"
+      "[assistant]{yes<|end|>}\n");
+  const std::string broken = R"({"conversations": [{"from": "function_call", "value": "f 1"}]})";
+  EXPECT_THAT(built(broken, tools), HasSubstr("a.jsonl:1: conversations[0].value"));
+}
+
+// A prompt that opens the reasoning, and turns that were said without any.
+TEST_F(ChatExampleTest, APromptThatSaysMoreThanARenderedTurnHidesNothingOfIt) {
+  EXPECT_EQ(built(kChat,
+                  "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|end|>\n"
+                  "{% endfor %}{% if add_generation_prompt %}[assistant]<think>{% endif %}"),
+            built(kChat, kUnmarked));
+}
+
+TEST_F(ChatExampleTest, LeavesOutAndCountsCharactersWithoutAToken) {
+  const std::string line = R"({"messages": [{"role": "user", "content": "h\u00e9i"},)"
+                           R"( {"role": "assistant", "content": "y\u00e9s"}]})";
+  std::string json = vocabulary_without("\u00c3");
+  tokenizer_ = Tokenizer::parse(json, "test").value();
+  EXPECT_THAT(built(line, kMarked), HasSubstr("a.jsonl:1"));
+  allow_loss_ = true;
+  EXPECT_EQ(built(line, kMarked), "[user]hi<|end|>\n[assistant]{ys<|end|>}\n");
+  EXPECT_EQ(lost_bytes_, 4);
 }
 
 TEST_F(ChatExampleTest, ReadsShareGpt) {

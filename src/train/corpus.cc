@@ -223,6 +223,39 @@ bool is_rendered_chat(const CorpusDocument& document) {
                      [](const CorpusSegment& segment) { return segment.of_template; });
 }
 
+namespace {
+
+Result<DocumentIds> encode_rendered(const CorpusDocument& document, const Tokenizer& tokenizer) {
+  RenderedChat chat;
+  for (const CorpusSegment& segment : document) {
+    chat.text += segment.text;
+    chat.spans.push_back({segment.text.size(), !segment.of_template, segment.learnt});
+  }
+  LOOPLM_ASSIGN_OR_RETURN(EncodedChat encoded, encode_chat(tokenizer, chat));
+  return DocumentIds{std::move(encoded.ids), std::move(encoded.generated)};
+}
+
+// `text` without the characters that have no token.
+Result<std::string> without_lost(std::string_view text, const Tokenizer& tokenizer,
+                                 int64_t& lost_bytes) {
+  std::string kept;
+  while (!text.empty()) {
+    const std::string_view character = text.substr(0, utf8_step(text).size);
+    text.remove_prefix(character.size());
+    int64_t lost = 0;
+    LOOPLM_RETURN_IF_ERROR(
+        tokenizer
+            .encode(character,
+                    {.as = EncodeAs::kContinuation, .parse_special = false, .lost_bytes = &lost})
+            .status());
+    lost_bytes += lost;
+    if (lost == 0) kept += character;
+  }
+  return kept;
+}
+
+}  // namespace
+
 std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document) {
   std::array<CorpusDocument, 2> answers;
   for (const CorpusSegment& segment : document) {
@@ -233,18 +266,16 @@ std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document) {
 
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes) {
-  DocumentIds result;
   if (is_rendered_chat(document)) {
-    RenderedChat chat;
-    for (const CorpusSegment& segment : document) {
-      chat.text += segment.text;
-      chat.spans.push_back({segment.text.size(), !segment.of_template, segment.learnt});
+    Result<DocumentIds> result = encode_rendered(document, tokenizer);
+    if (result.ok() || lost_bytes == nullptr) return result;
+    CorpusDocument kept = document;
+    for (CorpusSegment& segment : kept) {
+      LOOPLM_ASSIGN_OR_RETURN(segment.text, without_lost(segment.text, tokenizer, *lost_bytes));
     }
-    LOOPLM_ASSIGN_OR_RETURN(EncodedChat encoded, encode_chat(tokenizer, chat));
-    result.ids = std::move(encoded.ids);
-    result.learnt = std::move(encoded.generated);
-    return result;
+    return encode_rendered(kept, tokenizer);
   }
+  DocumentIds result;
   result.ids = tokenizer.ids_in_front();
   result.learnt.assign(result.ids.size(), false);
   for (const CorpusSegment& segment : document) {
@@ -260,6 +291,13 @@ Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokeni
 
 Status read_corpus(const std::string& path, const CorpusOptions& options,
                    const CorpusReader::Visit& visit) {
+  for (const auto& [ending, advice] : {std::pair{".gz", "unpack it with gunzip"},
+                                       {".zst", "unpack it with unzstd"},
+                                       {".parquet", "write it as .jsonl first"}}) {
+    if (path.ends_with(ending)) {
+      return unsupported(fmt::format("'{}' is no text; {}", path, advice));
+    }
+  }
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   return CorpusReader(path, options, visit).read(file.text());
 }

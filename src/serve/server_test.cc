@@ -273,31 +273,24 @@ TEST_F(ServerTest, EchoGivesThePromptsLogProbabilities) {
 
 TEST_F(ServerTest, EveryEventTellsTheTokensSoFarOnDemand) {
   start();
-  for (const char* path : {"/v1/completions", "/v1/chat/completions"}) {
-    OrderedJson body = {
-        {"max_tokens", 5},
-        {"n", 2},
-        {"ignore_eos", true},
-        {"stream_options", {{"include_usage", true}, {"continuous_usage_stats", true}}}};
-    if (std::string_view(path).ends_with("chat/completions")) {
-      OrderedJson message = {{"role", "user"}, {"content", "1+1="}};
-      body["messages"] = OrderedJson::array({std::move(message)});
-    } else {
-      body["prompt"] = "1+1=";
-    }
-    const std::vector<OrderedJson> events = stream(path, body);
-    const int64_t prompt = events.back()["usage"]["prompt_tokens"];
-    int64_t before = 0;
-    for (const OrderedJson& event : events) {
-      const OrderedJson& usage = event["usage"];
-      EXPECT_EQ(usage["prompt_tokens"], prompt);
-      EXPECT_GE(usage["completion_tokens"].get<int64_t>(), before);
-      before = usage["completion_tokens"];
-      EXPECT_EQ(usage["total_tokens"], prompt + before);
-    }
-    EXPECT_GT(events[events.size() / 2]["usage"]["completion_tokens"].get<int64_t>(), 0);
-    EXPECT_EQ(before, 10);
+  const std::vector<OrderedJson> events =
+      stream("/v1/completions",
+             {{"prompt", "1+1="},
+              {"max_tokens", 5},
+              {"n", 2},
+              {"ignore_eos", true},
+              {"stream_options", {{"include_usage", true}, {"continuous_usage_stats", true}}}});
+  const int64_t prompt = events.back()["usage"]["prompt_tokens"];
+  int64_t before = 0;
+  for (const OrderedJson& event : events) {
+    const OrderedJson& usage = event["usage"];
+    EXPECT_EQ(usage["prompt_tokens"], prompt);
+    EXPECT_GE(usage["completion_tokens"].get<int64_t>(), before);
+    before = usage["completion_tokens"];
+    EXPECT_EQ(usage["total_tokens"], prompt + before);
   }
+  EXPECT_GT(events[events.size() / 2]["usage"]["completion_tokens"].get<int64_t>(), 0);
+  EXPECT_EQ(before, 10);
 }
 
 TEST_F(ServerTest, PerTokenDetailsAreTheWholeDepthCurve) {

@@ -162,6 +162,8 @@ Result<ChatTemplate> ChatTemplate::create(const ChatFiles& files, const Tokenize
   state->format = find_format(state->plain.source + tools.source);
   state->end_of_turn =
       find_end_of_turn(state->plain.program, state->plain.capabilities, state->tokens, tokenizer);
+  // Nothing says that the model has learnt the turns of a form that it does not bring.
+  if (state->plain.source == kPlain) state->end_of_turn.clear();
   ChatCapabilities all = state->plain.capabilities;
   all.tools = tools.capabilities.tools;
   for (std::string& note : capability_notes(all)) state->notes.push_back(std::move(note));

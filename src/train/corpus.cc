@@ -248,8 +248,11 @@ Result<std::string> without_lost(std::string_view text, const Tokenizer& tokeniz
             .encode(character,
                     {.as = EncodeAs::kContinuation, .parse_special = false, .lost_bytes = &lost})
             .status());
-    lost_bytes += lost;
-    if (lost == 0) kept += character;
+    if (lost == 0) {
+      kept += character;
+    } else {
+      lost_bytes += static_cast<int64_t>(character.size());
+    }
   }
   return kept;
 }

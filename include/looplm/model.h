@@ -39,7 +39,8 @@ struct ModelOptions {
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};
   // A directory with an adapter in PEFT's layout (adapter_config.json, adapter_model.safetensors),
-  // which load() adds to the matrices before they take their type in memory. Empty: none.
+  // which load() adds to the matrices before they take their type in memory. Beside matrices stored
+  // in small integers, and with an adapter for each loop, it stays apart. Empty: none.
   std::string adapter{};
   // The device() of another model, to take turns with it on the same threads; `threads` is then
   // ignored. Null: a new device.

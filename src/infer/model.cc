@@ -98,6 +98,7 @@ Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
                                          .ends = ends_of(source),
                                          .device = std::move(o.device),
                                          .weights = std::move(weights),
+                                         .adapter = {},
                                          .pages = PagePool(layout),
                                          .runner = nullptr});
   parts->runner = std::make_unique<PassRunner>(parts->weights, *parts->device);
@@ -118,17 +119,29 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   source.config = checkpoint.config;
   source.tensors = checkpoint_source(checkpoint);
   std::optional<AdaptedTensors> adapted;
+  std::optional<Adapter> beside;
   if (!options.adapter.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(const Adapter adapter, read_adapter(options.adapter, source.config));
-    LOOPLM_ASSIGN_OR_RETURN(adapted, AdaptedTensors::create(checkpoint, adapter, o.device->pool()));
-    source.tensors = adapted->source();
+    LOOPLM_ASSIGN_OR_RETURN(Adapter adapter, read_adapter(options.adapter, source.config));
+    if (adapter.is_mergeable(checkpoint)) {
+      LOOPLM_ASSIGN_OR_RETURN(adapted,
+                              AdaptedTensors::create(checkpoint, adapter, o.device->pool()));
+      source.tensors = adapted->source();
+    } else {
+      beside = std::move(adapter);
+    }
   }
   LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
   LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
   source.ends_of_text = std::move(ends.ends);
   source.name = path;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
-  model->parts_->tokenizer_status = checkpoint.tokenizer_status;
+  Parts& parts = *model->parts_;
+  parts.tokenizer_status = checkpoint.tokenizer_status;
+  if (beside) {
+    parts.adapter.emplace(source.config, beside->settings, AdapterUse::kForwardOnly);
+    parts.adapter->repack(beside->values, *parts.device);
+    parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device, &*parts.adapter);
+  }
   return model;
 }
 

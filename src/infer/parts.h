@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct Model::Parts {
   std::shared_ptr<Device> device;
   ModelWeights weights;
   std::atomic<uint64_t> weights_version{1};  // relaxed: any thread may ask for the number
+  std::optional<AdapterWeights> adapter;     // where it cannot be added to the weights
   PagePool pages;
   std::unique_ptr<PassRunner> runner;
 

@@ -93,8 +93,11 @@ class PassRunner::Attention : public BlockAttention {
   std::vector<std::byte*> pages_;  // of each lane
 };
 
-PassRunner::PassRunner(const ModelWeights& weights, Device& device)
-    : weights_(weights), device_(device), attention_(new Attention(weights.config())) {}
+PassRunner::PassRunner(const ModelWeights& weights, Device& device, AdapterWeights* adapter)
+    : weights_(weights),
+      device_(device),
+      adapter_(adapter),
+      attention_(new Attention(weights.config())) {}
 
 PassRunner::~PassRunner() = default;
 
@@ -110,13 +113,19 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
     gate_logits_.resize(static_cast<size_t>(rows));
   }
   attention_->set_lanes(lanes, device_);
+  if (adapter_ != nullptr) {
+    loops_.clear();
+    for (const Lane& lane : lanes) loops_.push_back(lane.loop);
+    adapter_->set_loops(loops_);
+  }
   float* const x = arena.state(0);
   BlockActivations a = BlockActivations::assign(config, rows, activations_.data());
   a.middle = x;  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;
   a.inverse_rms = nullptr;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    block_forward(config, weights_.block(layer), layer, x, a, *attention_, x, device_);
+    block_forward(config, weights_.block(layer), layer, x, a, *attention_, x, device_,
+                  {adapter_, 0, layer});
     if (hook != nullptr) hook->after_block(layer, lanes, x);
   }
   // In place where the next loop starts from the normed state.

@@ -40,7 +40,8 @@ class BlockHook {
 // Runs passes. Holds the buffers that a pass needs, grown to the largest pass seen.
 class PassRunner {
  public:
-  PassRunner(const ModelWeights& weights, Device& device);
+  // `adapter`, if there is one, stands beside the weights.
+  PassRunner(const ModelWeights& weights, Device& device, AdapterWeights* adapter = nullptr);
   ~PassRunner();
   PassRunner(const PassRunner&) = delete;
   PassRunner& operator=(const PassRunner&) = delete;
@@ -65,6 +66,8 @@ class PassRunner {
 
   const ModelWeights& weights_;
   Device& device_;
+  AdapterWeights* adapter_;
+  std::vector<int64_t> loops_;  // of the lanes
   std::unique_ptr<Attention> attention_;
   Buffer<float> activations_;
   std::vector<float> gate_logits_;

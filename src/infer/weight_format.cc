@@ -1,47 +1,22 @@
 #include "infer/weight_format.h"
 
-#include "model/quantized_checkpoint.h"
-
 namespace looplm {
-namespace {
-
-// Norms and the gate are fp32 in memory anyhow, and in the GGUF files of every type. Half precision
-// has three bits more than bf16.
-DType stored_dtype(const std::vector<ParameterSpec>& specs,
-                   const std::vector<TensorView>& tensors) {
-  for (size_t i = 0; i < specs.size(); ++i) {
-    const ParameterRole role = specs[i].role;
-    const bool matrix = role == ParameterRole::kEmbedding || role == ParameterRole::kHead ||
-                        role == ParameterRole::kLinear;
-    const bool finer = tensors[i].dtype == DType::kF32 || tensors[i].dtype == DType::kF16;
-    if (matrix && finer) return DType::kF32;
-  }
-  return DType::kBf16;
-}
-
-}  // namespace
 
 MatrixFormat weight_format(WeightType wanted, const std::vector<ParameterSpec>& specs,
                            const std::vector<TensorView>& tensors) {
   switch (wanted) {
     case WeightType::kF32:
-      return {DType::kF32, {}, Quant::kNone};
+      return float_format(DType::kF32);
     case WeightType::kBf16:
-      return {DType::kBf16, {}, Quant::kNone};
+      return float_format(DType::kBf16);
     case WeightType::kInt8:
-      return {DType::kBf16, BlockQuants::all(Quant::kInt8), Quant::kInt8};
+      return quantized_format(Quant::kInt8);
     case WeightType::kInt4:
-      return {DType::kBf16, BlockQuants::all(Quant::kInt4), Quant::kInt8};
+      return quantized_format(Quant::kInt4);
     case WeightType::kAsStored:
       break;
   }
-  MatrixFormat format = {stored_dtype(specs, tensors), {}, Quant::kNone};
-  for (size_t i = 0; i < specs.size(); ++i) {
-    const Quant stored = quant_of(tensors[i]);
-    if (specs[i].role == ParameterRole::kLinear) format.blocks.*stack_of(specs[i].name) = stored;
-    if (specs[i].role == ParameterRole::kHead) format.head = stored;
-  }
-  return format;
+  return stored_format(specs, tensors);
 }
 
 std::string weight_format_text(const MatrixFormat& format) {

@@ -41,7 +41,8 @@ void head_loss_backward(const HeadLossBackwardParams& p, Device& device) {
   states.a = f.logits;
   states.a_row_stride = vocabulary;
   states.rows = f.rows;
-  states.b = p.head_columns;
+  states.b = p.head_columns != nullptr ? p.head_columns : f.head;
+  states.transposed = p.head_columns == nullptr;
   states.c = p.dstates;
   states.c_row_stride = f.width;
   matmul(states, device);

@@ -25,8 +25,8 @@ void head_loss_forward(const HeadLossParams& params, Device& device);
 struct HeadLossBackwardParams {
   HeadLossParams forward;        // after head_loss_forward; its logits are overwritten
   const float* scale = nullptr;  // (rows): d loss / d nll
-  const PackedMatrix* head_columns =
-      nullptr;                     // pack_columns of the head: terms = vocabulary, columns = width
+  // pack_columns of the head: terms = vocabulary, columns = width; null for a widened head.
+  const PackedMatrix* head_columns = nullptr;
   float* dstates = nullptr;        // (rows, width), overwritten
   float* head_gradient = nullptr;  // (vocabulary, width) +=; null when the head is frozen
 };

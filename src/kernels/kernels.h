@@ -85,7 +85,8 @@ void add(const float* x, int64_t count, float* y, Device& device);
 // ------------------------------------------------------------------------------------------------------------
 
 // C (+)= A B. With a bf16 B, A is rounded to bf16 too; with a quantised one, to int8 in groups of
-// 64 terms (kernels/quantized.h), and A must be row-major. Sums are fp32.
+// 64 terms (kernels/quantized.h), and A must be row-major. A widened B is as one of dtype(). Sums
+// are fp32.
 struct MatmulParams {
   const float* a = nullptr;  // element (m, k) at a[m * a_row_stride + k * a_term_stride]; one of
                              // the strides is 1
@@ -93,6 +94,7 @@ struct MatmulParams {
   int64_t a_term_stride = 1;
   int64_t rows = 0;
   const PackedMatrix* b = nullptr;  // (terms, columns)
+  bool transposed = false;          // C (+)= A B^T, for a widened B only
   float* c = nullptr;               // (rows, columns)
   int64_t c_row_stride = 0;
   bool accumulate = false;

@@ -247,6 +247,8 @@ void matmul(const MatmulParams& params, Device& device) {
   LOOPLM_CHECK(params.a_term_stride == 1 || params.a_row_stride == 1, "strides {} and {}",
                params.a_row_stride, params.a_term_stride);
   if (params.rows <= 0) return;
+  if (params.b->is_widened()) return matmul_widened(params, device);
+  LOOPLM_CHECK(!params.transposed, "a product with the transpose of a matrix that is not widened");
   if (params.b->quant() != Quant::kNone) return matmul_quantized(params, device);
   if (params.b->dtype() == DType::kBf16 && device.kernels().amx_bf16 != nullptr) {
     return matmul_amx_bf16(params, device);

@@ -136,6 +136,12 @@ PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, Quant quant)
   data_ = owned_.data();
 }
 
+PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, Quant quant, DType widened)
+    : PackedMatrix(terms, columns, quant) {
+  dtype_ = widened;
+  widened_ = true;
+}
+
 namespace {
 
 // Rounds the rows of a quantised panel.

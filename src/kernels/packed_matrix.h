@@ -40,8 +40,11 @@ class PackedMatrix {
   // The same layout in memory that the caller keeps; at least packed_bytes(...) long.
   PackedMatrix(int64_t terms, int64_t columns, DType dtype, std::byte* memory);
 
-  // In small integers; dtype() is then without meaning.
+  // In small integers; dtype() is then without meaning. A product rounds the other operand too.
   PackedMatrix(int64_t terms, int64_t columns, Quant quant);
+  // In small integers that products widen to dtype(), so that the other operand stays as it is: for
+  // training.
+  PackedMatrix(int64_t terms, int64_t columns, Quant quant, DType widened);
 
   static size_t packed_bytes(int64_t terms, int64_t columns, DType dtype);
   static size_t packed_bytes(int64_t terms, int64_t columns, Quant quant);
@@ -50,6 +53,7 @@ class PackedMatrix {
   int64_t columns() const { return columns_; }
   DType dtype() const { return dtype_; }
   Quant quant() const { return quant_; }
+  bool is_widened() const { return widened_; }
   int64_t panels() const { return (columns_ + cpu::kPanel - 1) / cpu::kPanel; }
   int64_t panel_bytes() const { return panel_bytes_; }
   size_t bytes() const { return static_cast<size_t>(panels() * panel_bytes_); }
@@ -62,6 +66,7 @@ class PackedMatrix {
   int64_t columns_ = 0;
   DType dtype_ = DType::kF32;
   Quant quant_ = Quant::kNone;
+  bool widened_ = false;
   int64_t panel_bytes_ = 0;
   Buffer<std::byte> owned_;
   std::byte* data_ = nullptr;

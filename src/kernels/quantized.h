@@ -51,6 +51,10 @@ void place_row(Quant quant, const QuantizedRow& row, int64_t column, std::byte* 
 
 // The product for a quantised B.
 void matmul_quantized(const MatmulParams& params, Device& device);
+// For a widened one: some panels at a time become floats and are multiplied as such.
+void matmul_widened(const MatmulParams& params, Device& device);
+// The most memory that the floats take at a time, where a panel does not take more.
+inline constexpr int64_t kWidenedBytes = int64_t{32} << 20;
 
 }  // namespace looplm
 

@@ -21,14 +21,16 @@ constexpr std::array<AdapterTarget, 7> kTargets = {{{"q_proj", kQueryName},
                                                     {"gate_proj", kGateProjectionName},
                                                     {"up_proj", kUpProjectionName},
                                                     {"down_proj", kDownProjectionName}}};
-constexpr const char* kDownSuffix = ".lora_A.weight";
-constexpr const char* kUpSuffix = ".lora_B.weight";
+constexpr const char* kDown = ".lora_A";
+constexpr const char* kUp = ".lora_B";
 // A thread's share of a matrix that takes an adapter.
 constexpr int64_t kTask = int64_t{1} << 15;
 
-std::string adapter_name(const std::string& parameter, const char* suffix) {
+std::string adapter_name(const std::string& parameter, const char* part,
+                         std::optional<int64_t> loop) {
   const std::string module = parameter.substr(0, parameter.rfind(".weight"));
-  return "base_model.model." + module + suffix;
+  const std::string of_loop = loop ? fmt::format(".loop{}", *loop + 1) : "";
+  return "base_model.model." + module + part + of_loop + ".weight";
 }
 
 }  // namespace
@@ -58,25 +60,31 @@ bool has_target(const AdapterSettings& settings, const AdapterTarget& target) {
   return names.empty() || std::find(names.begin(), names.end(), target.name) != names.end();
 }
 
-std::string adapter_down_name(const std::string& parameter) {
-  return adapter_name(parameter, kDownSuffix);
+std::string adapter_down_name(const std::string& parameter, std::optional<int64_t> loop) {
+  return adapter_name(parameter, kDown, loop);
 }
-std::string adapter_up_name(const std::string& parameter) {
-  return adapter_name(parameter, kUpSuffix);
+std::string adapter_up_name(const std::string& parameter, std::optional<int64_t> loop) {
+  return adapter_name(parameter, kUp, loop);
 }
 
 std::vector<ParameterSpec> adapter_specs(const ModelConfig& config,
                                          const AdapterSettings& settings) {
-  std::vector<ParameterSpec> specs;
-  for (const ParameterSpec& matrix : parameter_specs(config)) {
+  std::vector<ParameterSpec> matrices = parameter_specs(config);
+  std::erase_if(matrices, [&](const ParameterSpec& matrix) {
     const auto of = std::find_if(kTargets.begin(), kTargets.end(), [&](const AdapterTarget& t) {
       return matrix.name.ends_with(std::string(".") + t.parameter);
     });
-    if (of == kTargets.end() || !has_target(settings, *of)) continue;
-    specs.push_back(
-        {adapter_down_name(matrix.name), {settings.rank, matrix.shape[1]}, ParameterRole::kLinear});
-    specs.push_back(
-        {adapter_up_name(matrix.name), {matrix.shape[0], settings.rank}, ParameterRole::kLinear});
+    return of == kTargets.end() || !has_target(settings, *of);
+  });
+  std::vector<ParameterSpec> specs;
+  for (int64_t copy = 0; copy < settings.copies(config); ++copy) {
+    const std::optional<int64_t> loop = settings.per_loop ? std::optional(copy) : std::nullopt;
+    for (const ParameterSpec& m : matrices) {
+      specs.push_back(
+          {adapter_down_name(m.name, loop), {settings.rank, m.shape[1]}, ParameterRole::kLinear});
+      specs.push_back(
+          {adapter_up_name(m.name, loop), {m.shape[0], settings.rank}, ParameterRole::kLinear});
+    }
   }
   return specs;
 }
@@ -86,7 +94,7 @@ void initialize_adapter(uint64_t seed, ParameterSet& values) {
     const ParameterSpec& spec = values.specs()[i];
     float* to = values.data() + values.offset(i);
     std::fill_n(to, spec.count(), 0.0f);
-    if (!spec.name.ends_with(kDownSuffix)) continue;
+    if (spec.name.find(kDown) == std::string::npos) continue;
     Rng rng(seed, i);
     const float bound = 1.0f / std::sqrt(static_cast<float>(spec.shape[1]));
     for (int64_t at = 0; at < spec.count(); ++at) to[at] = bound * (2 * rng.uniform() - 1);
@@ -121,8 +129,23 @@ void add_adapter(const Adapter& adapter, const std::string& parameter, int64_t f
   }
 }
 
+bool Adapter::is_mergeable(const Checkpoint& base) const {
+  if (settings.per_loop) return false;
+  for (size_t i = 0; i < base.specs.size(); ++i) {
+    if (base.tensors[i].dtype != DType::kU8) continue;
+    if (values.contains(adapter_down_name(base.specs[i].name))) return false;
+  }
+  return true;
+}
+
 Result<AdaptedTensors> AdaptedTensors::create(const Checkpoint& checkpoint, const Adapter& adapter,
                                               ThreadPool& pool) {
+  if (adapter.settings.per_loop) {
+    return unsupported(fmt::format(
+        "each of {} loops has an adapter of its own, and all loops of '{}' share their matrices: "
+        "such adapters cannot be merged; --lora runs them beside the model",
+        adapter.settings.loops, checkpoint.directory));
+  }
   AdaptedTensors adapted;
   adapted.base_ = checkpoint_source(checkpoint);
   for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
@@ -134,8 +157,9 @@ Result<AdaptedTensors> AdaptedTensors::create(const Checkpoint& checkpoint, cons
     if (!adapter.values.contains(adapter_down_name(spec.name))) continue;
     if (from.dtype == DType::kU8) {
       return unsupported(fmt::format(
-          "'{}' holds '{}' in small integers, which cannot take an adapter; give the model that "
-          "it was quantised from, and quantise afterwards (--dtype int8 or int4 does so in memory)",
+          "'{}' holds '{}' in small integers, which cannot take an adapter; merge it into the "
+          "model "
+          "that this was quantised from, and quantise afterwards, or run it beside with --lora",
           checkpoint.directory, spec.name));
     }
     const DType dtype = from.dtype == DType::kBf16 ? DType::kBf16 : DType::kF32;

@@ -1,12 +1,16 @@
 // A low-rank adapter (Hu et al., "LoRA", 2021): beside a block's matrix W (out, in) stand A (rank,
-// in) and B (out, rank), and the product is W x + alpha / rank * B A x. All loops share it.
+// in) and B (out, rank), and the product is W x + alpha / rank * B A x. All loops share A and B, or
+// each loop has its own.
 //
 // Files are as the `peft` package writes and reads them: adapter_config.json and
-// adapter_model.safetensors.
+// adapter_model.safetensors. Adapters of the loops are an extension: "looplm_loops" in the
+// configuration says how many there are, and loop t's matrices are named "...lora_A.loopT.weight"
+// (t from 1). Further loops take the last one's.
 #ifndef LOOPLM_MODEL_ADAPTER_H_
 #define LOOPLM_MODEL_ADAPTER_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,7 +32,13 @@ struct AdapterSettings {
   double alpha = 16;
   double dropout = 0;                // of the adapter's input while it is trained
   std::vector<std::string> targets;  // "q_proj", ...; empty: all matrices of a block
+  bool per_loop = false;             // each loop has its own
+  int64_t loops = 0;                 // with per_loop, how many; 0: as many as the model has
 
+  // Of A and B beside each matrix.
+  int64_t copies(const ModelConfig& config) const {
+    return !per_loop ? 1 : loops > 0 ? loops : config.loops;
+  }
   bool any() const { return rank > 0; }
   double scale() const { return alpha / static_cast<double>(rank); }
   bool operator==(const AdapterSettings&) const = default;
@@ -46,11 +56,12 @@ Status check_targets(const std::vector<std::string>& targets);
 bool has_target(const AdapterSettings& settings, const AdapterTarget& target);
 
 // The names of A and B beside a matrix: "model.layers.3.self_attn.q_proj.weight" gives
-// "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight".
-std::string adapter_down_name(const std::string& parameter);
-std::string adapter_up_name(const std::string& parameter);
+// "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight", or "...lora_A.loop1.weight" for
+// loop 0's own.
+std::string adapter_down_name(const std::string& parameter, std::optional<int64_t> loop = {});
+std::string adapter_up_name(const std::string& parameter, std::optional<int64_t> loop = {});
 
-// A and B of every adapted matrix, block by block.
+// A and B of every adapted matrix, loop by loop and block by block.
 std::vector<ParameterSpec> adapter_specs(const ModelConfig& config,
                                          const AdapterSettings& settings);
 
@@ -61,6 +72,10 @@ void initialize_adapter(uint64_t seed, ParameterSet& values);
 struct Adapter {
   AdapterSettings settings;
   ParameterSet values;
+
+  // Whether it can be added to the matrices as they are stored. Otherwise it must stand beside
+  // them: all loops read the same matrices, and integers stay as they are.
+  bool is_mergeable(const Checkpoint& base) const;
 };
 
 // Errors name what an adapter for this model must have: its targets, the shape of each matrix,
@@ -78,7 +93,7 @@ void add_adapter(const Adapter& adapter, const std::string& parameter, int64_t f
                  std::span<float> out);
 
 // A checkpoint's values with an adapter added, in the types that they are stored in (F16 becomes
-// F32). Integers of quantised matrices cannot take it: an error.
+// F32). An error if it is not mergeable.
 class AdaptedTensors {
  public:
   static Result<AdaptedTensors> create(const Checkpoint& checkpoint, const Adapter& adapter,

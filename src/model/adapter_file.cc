@@ -16,15 +16,23 @@ namespace {
 
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kWeightsName = "adapter_model.safetensors";
+constexpr const char* kLoopsKey = "looplm_loops";
 
 bool is_adapter_file(const std::string& name) {
   return name == kConfigFile || name == kWeightsName;
 }
 
 // Keys of PEFT that ask for more than a product with B A. Absent, null, false and empty say no.
-constexpr std::array<const char*, 8> kUnknownVariants = {
-    "use_rslora",   "use_dora",      "fan_in_fan_out",      "modules_to_save",
-    "rank_pattern", "alpha_pattern", "layers_to_transform", "exclude_modules"};
+constexpr std::array<const char*, 18> kUnknownVariants = {
+    "use_rslora",          "use_dora",
+    "use_qalora",          "use_bdlora",
+    "lora_bias",           "fan_in_fan_out",
+    "modules_to_save",     "rank_pattern",
+    "kasa_config",         "alpha_pattern",
+    "layers_to_transform", "exclude_modules",
+    "arrow_config",        "target_parameters",
+    "layer_replication",   "trainable_token_indices",
+    "monteclora_config",   "alora_invocation_tokens"};
 
 Status check_variant(const Json& json) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(json, "peft_type", ""));
@@ -64,6 +72,10 @@ Result<AdapterSettings> parse_settings(const Json& json) {
     settings.targets.push_back(target.get<std::string>());
   }
   LOOPLM_RETURN_IF_ERROR(check_targets(settings.targets).with_context("'target_modules'"));
+  settings.per_loop = json.contains(kLoopsKey);
+  if (settings.per_loop) {
+    LOOPLM_ASSIGN_OR_RETURN(settings.loops, json_int(json, kLoopsKey, 0, 1, kMaxLoops));
+  }
   return settings;
 }
 
@@ -89,6 +101,7 @@ std::string config_json(const AdapterSettings& settings, const std::string& base
   json["bias"] = "none";
   json["fan_in_fan_out"] = false;
   json["inference_mode"] = true;
+  if (settings.per_loop) json[kLoopsKey] = settings.loops;
   return json.dump(2) + "\n";
 }
 

@@ -82,6 +82,34 @@ TEST_F(AdapterTest, AddsTheScaledProductHoweverItIsCut) {
   EXPECT_THAT(other, testing::Each(1.0f));
 }
 
+TEST_F(AdapterTest, OneForEachLoopIsReadBackAndNeverMerged) {
+  settings_.per_loop = true;
+  settings_.loops = 2;
+  values_ = ParameterSet(adapter_specs(tiny(), settings_));
+  EXPECT_EQ(values_.specs().size(), 16u);
+  values_.values()[5] = 7;
+  ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
+  auto adapter = read();
+  ASSERT_OK(adapter);
+  EXPECT_EQ(adapter->settings, settings_);
+  EXPECT_TRUE(std::equal(values_.values().begin(), values_.values().end(),
+                         adapter->values.values().begin()));
+  const Safetensors file =
+      std::move(Safetensors::open(dir_.file("a") + "/adapter_model.safetensors")).value();
+  EXPECT_OK(file.find("base_model.model.model.layers.1.mlp.up_proj.lora_B.loop2.weight"));
+
+  Checkpoint base;
+  base.directory = "shared";
+  EXPECT_FALSE(adapter->is_mergeable(base));
+  ThreadPool pool(1);
+  EXPECT_ERROR_SAYS(AdaptedTensors::create(base, *adapter, pool), "each of 2 loops", "'shared'",
+                    "cannot be merged", "--lora");
+  change("\"looplm_loops\": 2", "\"looplm_loops\": 0");
+  EXPECT_ERROR_SAYS(read(), "'looplm_loops' is 0");
+  change("\"looplm_loops\": 0", "\"looplm_loops\": 3");
+  EXPECT_ERROR_SAYS(read(), "loop3");
+}
+
 TEST_F(AdapterTest, WhatDoesNotFitIsNamed) {
   ModelConfig wider = tiny();
   wider.intermediate_size = 16;
@@ -110,7 +138,8 @@ TEST_F(AdapterTest, BadConfigurationsAreNamed) {
       {"\"v_proj\"", "\"up_proj\"", "there twice"},
       {"\"LORA\"", "\"IA3\"", "IA3"},
       {"\"bias\": \"none\"", "\"bias\": \"all\"", "'bias' is 'all'"},
-      {"\"inference_mode\": true", "\"use_dora\": true", "'use_dora' is true"}};
+      {"\"inference_mode\": true", "\"use_dora\": true", "'use_dora' is true"},
+      {"\"inference_mode\": true", "\"target_parameters\": [\"x\"]", "'target_parameters'"}};
   for (const auto& [from, to, says] : cases) {
     ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
     change(from, to);

@@ -25,6 +25,14 @@ void scale(float factor, std::span<float> values) {
   for (float& value : values) value *= factor;
 }
 
+// Buffers grow to the largest pass seen.
+float* room(Buffer<float>& buffer, int64_t floats) {
+  if (buffer.size() < static_cast<size_t>(floats)) {
+    buffer = Buffer<float>(static_cast<size_t>(floats));
+  }
+  return buffer.data();
+}
+
 int64_t widest_input(const ModelConfig& config) {
   return std::max({config.hidden_size, config.query_size(), config.intermediate_size});
 }
@@ -32,35 +40,36 @@ int64_t widest_input(const ModelConfig& config) {
 }  // namespace
 
 AdapterWeights::AdapterWeights(const ModelConfig& config, const AdapterSettings& settings,
-                               int64_t rows)
-    : settings_(settings) {
+                               AdapterUse use)
+    : settings_(settings), use_(use) {
   const int64_t rank = settings.rank;
   std::unordered_map<std::string, Shape> shapes;
   for (const ParameterSpec& spec : adapter_specs(config, settings)) {
     shapes.emplace(spec.name, spec.shape);
   }
-  layers_.resize(static_cast<size_t>(config.layers));
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    for (size_t i = 0; i < adapter_targets().size(); ++i) {
-      const std::string name = layer_parameter_name(layer, adapter_targets()[i].parameter);
-      const auto down = shapes.find(adapter_down_name(name));
-      if (down == shapes.end()) continue;
-      Matrix& m = layers_[static_cast<size_t>(layer)][i];
-      m.down_name = down->first;
-      m.up_name = adapter_up_name(name);
-      m.in = down->second[1];
-      m.out = shapes.at(m.up_name)[0];
-      m.down = PackedMatrix(m.in, rank, DType::kF32);
-      m.up = PackedMatrix(rank, m.out, DType::kF32);
-      m.down_backward = PackedMatrix(rank, m.in, DType::kF32);
-      m.up_backward = PackedMatrix(m.out, rank, DType::kF32);
+  copies_.resize(static_cast<size_t>(settings.copies(config)));
+  for (size_t copy = 0; copy < copies_.size(); ++copy) {
+    const std::optional<int64_t> loop =
+        settings.per_loop ? std::optional(static_cast<int64_t>(copy)) : std::nullopt;
+    copies_[copy].resize(static_cast<size_t>(config.layers));
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      for (size_t i = 0; i < adapter_targets().size(); ++i) {
+        const std::string name = layer_parameter_name(layer, adapter_targets()[i].parameter);
+        const auto down = shapes.find(adapter_down_name(name, loop));
+        if (down == shapes.end()) continue;
+        Matrix& m = copies_[copy][static_cast<size_t>(layer)][i];
+        m.down_name = down->first;
+        m.up_name = adapter_up_name(name, loop);
+        m.in = down->second[1];
+        m.out = shapes.at(m.up_name)[0];
+        m.down = PackedMatrix(m.in, rank, DType::kF32);
+        m.up = PackedMatrix(rank, m.out, DType::kF32);
+        if (use == AdapterUse::kForwardOnly) continue;
+        m.down_backward = PackedMatrix(rank, m.in, DType::kF32);
+        m.up_backward = PackedMatrix(m.out, rank, DType::kF32);
+      }
     }
   }
-  hidden_ = Buffer<float>(static_cast<size_t>(rows * rank));
-  hidden_gradient_ = Buffer<float>(static_cast<size_t>(rows * rank));
-  if (settings.dropout == 0) return;
-  dropped_ = Buffer<float>(static_cast<size_t>(rows * widest_input(config)));
-  input_gradient_ = Buffer<float>(static_cast<size_t>(rows * widest_input(config)));
 }
 
 MemoryPlan AdapterWeights::plan(const ModelConfig& config, const AdapterSettings& settings,
@@ -80,23 +89,41 @@ MemoryPlan AdapterWeights::plan(const ModelConfig& config, const AdapterSettings
 
 void AdapterWeights::repack(const ParameterSet& values, Device& device) {
   const int64_t rank = settings_.rank;
-  for (std::array<Matrix, 7>& layer : layers_) {
-    for (Matrix& m : layer) {
-      if (m.down_name.empty()) continue;
-      const std::array<MatrixSource, 1> down = {
-          {{values.find(m.down_name), DType::kF32, rank, m.in, m.in}}};
-      const std::array<MatrixSource, 1> up = {
-          {{values.find(m.up_name), DType::kF32, m.out, rank, rank}}};
-      pack_rows(down, m.down, device);
-      pack_rows(up, m.up, device);
-      pack_columns(down, m.down_backward, device);
-      pack_columns(up, m.up_backward, device);
+  const auto pack = [&](Matrix& m) {
+    const std::array<MatrixSource, 1> down = {
+        {{values.find(m.down_name), DType::kF32, rank, m.in, m.in}}};
+    const std::array<MatrixSource, 1> up = {
+        {{values.find(m.up_name), DType::kF32, m.out, rank, rank}}};
+    pack_rows(down, m.down, device);
+    pack_rows(up, m.up, device);
+    if (use_ == AdapterUse::kForwardOnly) return;
+    pack_columns(down, m.down_backward, device);
+    pack_columns(up, m.up_backward, device);
+  };
+  for (std::vector<Layer>& copy : copies_) {
+    for (Layer& layer : copy) {
+      for (Matrix& m : layer) {
+        if (!m.down_name.empty()) pack(m);
+      }
     }
   }
 }
 
+void AdapterWeights::set_loops(std::span<const int64_t> loops) {
+  groups_.clear();
+  if (!settings_.per_loop) return;
+  for (size_t row = 0; row < loops.size(); ++row) {
+    const int64_t loop = copy_of(loops[row]);
+    const auto has_loop = [loop](const Group& group) { return group.loop == loop; };
+    auto group = std::find_if(groups_.begin(), groups_.end(), has_loop);
+    if (group == groups_.end()) group = groups_.insert(group, {loop, {}});
+    group->rows.push_back(static_cast<int64_t>(row));
+  }
+}
+
 AdapterWeights::Matrix& AdapterWeights::at(const AdapterPlace& place) {
-  return layers_[static_cast<size_t>(place.layer)][static_cast<size_t>(place.matrix)];
+  return copies_[static_cast<size_t>(copy_of(place.loop))][static_cast<size_t>(place.layer)]
+                [static_cast<size_t>(place.matrix)];
 }
 
 void AdapterWeights::drop(const AdapterPlace& place, const float* x, int64_t count, float* out,
@@ -120,22 +147,53 @@ void AdapterWeights::drop(const AdapterPlace& place, const float* x, int64_t cou
 const float* AdapterWeights::input(const AdapterPlace& place, const float* x, int64_t rows,
                                    Device& device) {
   if (!drops()) return x;
-  drop(place, x, rows * at(place).in, dropped_.data(), device);
-  return dropped_.data();
+  float* dropped = room(dropped_, rows * at(place).in);
+  drop(place, x, rows * at(place).in, dropped, device);
+  return dropped;
 }
 
 void AdapterWeights::project_down(const Matrix& m, const float* input, int64_t rows,
                                   Device& device) {
   const int64_t rank = settings_.rank;
-  product(input, m.in, rows, m.down, hidden_.data(), rank, /*accumulate=*/false, device);
+  float* hidden = room(hidden_, rows * rank);
+  product(input, m.in, rows, m.down, hidden, rank, /*accumulate=*/false, device);
   scale(static_cast<float>(settings_.scale()),
         hidden_.span().first(static_cast<size_t>(rows * rank)));
 }
 
 void AdapterWeights::forward(const AdapterPlace& place, const float* x, int64_t rows, float* y,
                              int64_t y_stride, Device& device) {
+  if (!enabled_ || at(place).down_name.empty()) return;
+  if (groups_.empty()) return forward_rows(place, x, rows, y, y_stride, device);
+  for (const Group& group : groups_) {
+    AdapterPlace of_group = place;
+    of_group.loop = group.loop;
+    if (groups_.size() == 1) return forward_rows(of_group, x, rows, y, y_stride, device);
+    forward_group(of_group, group, x, y, y_stride, device);
+  }
+}
+
+void AdapterWeights::forward_group(const AdapterPlace& place, const Group& group, const float* x,
+                                   float* y, int64_t y_stride, Device& device) {
   const Matrix& m = at(place);
-  if (m.down_name.empty()) return;
+  const auto rows = static_cast<int64_t>(group.rows.size());
+  float* inputs = room(group_inputs_, rows * m.in);
+  float* outputs = room(group_outputs_, rows * m.out);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t row = group.rows[static_cast<size_t>(i)];
+    std::copy_n(x + row * m.in, m.in, inputs + i * m.in);
+    std::copy_n(y + row * y_stride, m.out, outputs + i * m.out);
+  }
+  forward_rows(place, inputs, rows, outputs, m.out, device);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t row = group.rows[static_cast<size_t>(i)];
+    std::copy_n(outputs + i * m.out, m.out, y + row * y_stride);
+  }
+}
+
+void AdapterWeights::forward_rows(const AdapterPlace& place, const float* x, int64_t rows, float* y,
+                                  int64_t y_stride, Device& device) {
+  const Matrix& m = at(place);
   project_down(m, input(place, x, rows, device), rows, device);
   product(hidden_.data(), settings_.rank, rows, m.up, y, y_stride, /*accumulate=*/true, device);
 }
@@ -151,7 +209,7 @@ void AdapterWeights::backward(const AdapterPlace& place, const float* x, int64_t
   linear_weight_gradient({dy, dy_stride, hidden_.data(), rank, rows, m.out, rank, DType::kF32,
                           gradients.find(m.up_name)},
                          device);
-  float* dh = hidden_gradient_.data();
+  float* dh = room(hidden_gradient_, rows * rank);
   product(dy, dy_stride, rows, m.up_backward, dh, rank, /*accumulate=*/false, device);
   scale(static_cast<float>(settings_.scale()),
         hidden_gradient_.span().first(static_cast<size_t>(rows * rank)));
@@ -161,7 +219,7 @@ void AdapterWeights::backward(const AdapterPlace& place, const float* x, int64_t
     product(dh, rank, rows, m.down_backward, dx, m.in, /*accumulate=*/true, device);
     return;
   }
-  float* dropped = input_gradient_.data();
+  float* dropped = room(input_gradient_, rows * m.in);
   product(dh, rank, rows, m.down_backward, dropped, m.in, /*accumulate=*/false, device);
   drop(place, dropped, rows * m.in, dropped, device);
   add(dropped, rows * m.in, dx, device);

@@ -1,10 +1,13 @@
-// An adapter that is being trained, beside the products of a batch's rows.
+// An adapter beside the products of a model's matrices: while it is trained, and where it cannot be
+// added to them.
 #ifndef LOOPLM_MODEL_ADAPTER_WEIGHTS_H_
 #define LOOPLM_MODEL_ADAPTER_WEIGHTS_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -23,20 +26,28 @@ struct AdapterPlace {
   AdaptedMatrix matrix = AdaptedMatrix::kQuery;
 };
 
+enum class AdapterUse { kTraining, kForwardOnly };
+
 class AdapterWeights {
  public:
-  // For up to `rows` rows at once.
-  AdapterWeights(const ModelConfig& config, const AdapterSettings& settings, int64_t rows);
+  AdapterWeights(const ModelConfig& config, const AdapterSettings& settings, AdapterUse use);
+  // Of training with that many rows at once.
   static MemoryPlan plan(const ModelConfig& config, const AdapterSettings& settings, int64_t rows);
 
   // Takes the current values of A and B.
   void repack(const ParameterSet& values, Device& device);
 
+  // The loop of each row of the passes that follow, in place of their places' loop.
+  void set_loops(std::span<const int64_t> loops);
+  // Off: forward() adds nothing.
+  void set_enabled(bool enabled) { enabled_ = enabled; }
+
   // Whether elements of a product's input are dropped, and which: a function of this key, of the
   // place and of the element's row and column. Recomputed blocks so drop the same ones.
   void set_dropout(std::optional<uint64_t> key) { dropout_key_ = key; }
 
-  // y (rows, out) += scale * drop(x) A^T B^T. x is (rows, in).
+  // y (rows, out) += scale * drop(x) A^T B^T. x is (rows, in). A row's result does not depend on
+  // the others.
   void forward(const AdapterPlace& place, const float* x, int64_t rows, float* y, int64_t y_stride,
                Device& device);
   // From dy, the gradient of y: adds to the gradients of A and B, and to dx (rows, in).
@@ -52,7 +63,21 @@ class AdapterWeights {
     PackedMatrix down_backward;  // terms rank, columns in
     PackedMatrix up_backward;    // terms out, columns rank
   };
+  // Rows whose loops have the same A and B.
+  struct Group {
+    int64_t loop;
+    std::vector<int64_t> rows;
+  };
+  using Layer = std::array<Matrix, 7>;
+
   Matrix& at(const AdapterPlace& place);
+  int64_t copy_of(int64_t loop) const {
+    return std::min(loop, static_cast<int64_t>(copies_.size()) - 1);
+  }
+  void forward_group(const AdapterPlace& place, const Group& group, const float* x, float* y,
+                     int64_t y_stride, Device& device);
+  void forward_rows(const AdapterPlace& place, const float* x, int64_t rows, float* y,
+                    int64_t y_stride, Device& device);
   bool drops() const { return dropout_key_.has_value() && settings_.dropout > 0; }
   void drop(const AdapterPlace& place, const float* x, int64_t count, float* out,
             Device& device) const;
@@ -62,12 +87,17 @@ class AdapterWeights {
   void project_down(const Matrix& m, const float* input, int64_t rows, Device& device);
 
   AdapterSettings settings_;
-  std::vector<std::array<Matrix, 7>> layers_;
+  AdapterUse use_;
+  std::vector<std::vector<Layer>> copies_;  // one, or one for each loop
+  std::vector<Group> groups_;               // empty: all rows are of the place's loop
+  bool enabled_ = true;
   std::optional<uint64_t> dropout_key_;
   Buffer<float> hidden_;           // (rows, rank)
   Buffer<float> hidden_gradient_;  // (rows, rank)
   Buffer<float> dropped_;          // (rows, widest in), with dropout
   Buffer<float> input_gradient_;   // (rows, widest in), with dropout
+  Buffer<float> group_inputs_;     // (rows, in) of a group
+  Buffer<float> group_outputs_;    // (rows, out)
 };
 
 }  // namespace looplm

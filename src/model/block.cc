@@ -46,6 +46,21 @@ void project(const float* x, int64_t rows, const PackedMatrix& weight, float* y,
   matmul(p, device);
 }
 
+// dx = dy W, with W packed for it; by the forward pass's own matrix where that is widened.
+void project_back(const float* dy, int64_t rows, const PackedMatrix& forward,
+                  const PackedMatrix& backward, float* dx, Device& device) {
+  if (!forward.is_widened()) return project(dy, rows, backward, dx, device);
+  MatmulParams p;
+  p.a = dy;
+  p.a_row_stride = forward.columns();
+  p.rows = rows;
+  p.b = &forward;
+  p.transposed = true;
+  p.c = dx;
+  p.c_row_stride = forward.terms();
+  matmul(p, device);
+}
+
 void weight_gradient(const float* dy, int64_t out, const float* x, int64_t in, int64_t rows,
                      DType dtype, float* gradient, Device& device) {
   if (gradient == nullptr) return;
@@ -254,7 +269,7 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   // x'' = x' + [norm] m
   const float* dm =
       through_output_norm(weights.mlp_output_norm, a.mlp_output, 3, to.mlp_output_norm);
-  project(dm, rows, backward_weights.down, scratch.activated, device);
+  project_back(dm, rows, weights.down, backward_weights.down, scratch.activated, device);
   adapter_backward(AdaptedMatrix::kDown, a.activated, dm, w.hidden, scratch.activated);
   weight_gradient(dm, w.hidden, a.activated, w.feed_forward, rows, dtype, to.down, device);
   swiglu_backward(
@@ -263,7 +278,8 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
       device);
   weight_gradient(scratch.gate_up, 2 * w.feed_forward, a.mlp_input, w.hidden, rows, dtype,
                   to.gate_up, device);
-  project(scratch.gate_up, rows, backward_weights.gate_up, scratch.hidden, device);
+  project_back(scratch.gate_up, rows, weights.gate_up, backward_weights.gate_up, scratch.hidden,
+               device);
   adapter_backward(AdaptedMatrix::kGate, a.mlp_input, scratch.gate_up, 2 * w.feed_forward,
                    scratch.hidden);
   adapter_backward(AdaptedMatrix::kUp, a.mlp_input, scratch.gate_up + w.feed_forward,
@@ -275,7 +291,7 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   // x' = x + [norm] y
   const float* dy = through_output_norm(weights.attention_output_norm, a.attention_output, 1,
                                         to.attention_output_norm);
-  project(dy, rows, backward_weights.output, scratch.attention, device);
+  project_back(dy, rows, weights.output, backward_weights.output, scratch.attention, device);
   adapter_backward(AdaptedMatrix::kOutput, a.attention, dy, w.hidden, scratch.attention);
   weight_gradient(dy, w.hidden, a.attention, w.query, rows, dtype, to.output, device);
   attention.backward(a.qkv, a.attention, a.attention_log_sum, scratch.attention, scratch.qkv,
@@ -284,7 +300,7 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
                    config.head_dim, scratch.qkv, w.qkv},
                   device);
   weight_gradient(scratch.qkv, w.qkv, a.attention_input, w.hidden, rows, dtype, to.qkv, device);
-  project(scratch.qkv, rows, backward_weights.qkv, scratch.hidden, device);
+  project_back(scratch.qkv, rows, weights.qkv, backward_weights.qkv, scratch.hidden, device);
   const float* dkeys = scratch.qkv + w.query;
   const float* dvalues = dkeys + config.kv_size();
   adapter_backward(AdaptedMatrix::kQuery, a.attention_input, scratch.qkv, w.qkv, scratch.hidden);

@@ -19,9 +19,11 @@ struct Sizes {
       block_inputs = state;
       return;
     }
+    const int64_t first = s.first_backward_loop(), kept = s.loops - first;
     const bool keep_loop_only = s.policy == MemoryPolicy::kLoopInputs;
-    block_inputs = (keep_loop_only ? s.loops + config.layers - 1 : s.loops * config.layers) * state;
-    if (s.policy == MemoryPolicy::kKeepAll) activations = s.loops * config.layers * block;
+    block_inputs = (keep_loop_only ? kept + config.layers - 1 : kept * config.layers) * state;
+    if (first > 0) block_inputs += state;
+    if (s.policy == MemoryPolicy::kKeepAll) activations = kept * config.layers * block;
     inverse_rms = s.loops * s.rows;
     state_gradients = s.loops * state;
     gradient = state;
@@ -82,19 +84,24 @@ float* Trunk::block_input(int64_t loop, int64_t layer) {
     if (loop == 0 || config_.norm_between_loops) return states_.data() + loop * state_floats_;
     return block_input(loop - 1, layers);
   }
-  int64_t slot = loop * layers + layer - 1;
-  if (!shape_.backward) {
-    slot = 0;
-  } else if (shape_.policy == MemoryPolicy::kLoopInputs) {
+  // Loops without a backward pass work in place, in slot 0.
+  const int64_t first = shape_.first_backward_loop();
+  int64_t slot = 0;
+  if (loop >= first) {
+    slot = (loop - first) * layers + layer - 1;
     // The last output of every loop is kept; inputs within a loop share slots across loops.
-    slot = layer == layers ? loop : shape_.loops + layer - 1;
+    if (shape_.policy == MemoryPolicy::kLoopInputs) {
+      slot = layer == layers ? loop - first : shape_.loops - first + layer - 1;
+    }
+    if (first > 0) ++slot;
   }
   return block_inputs_.data() + slot * state_floats_;
 }
 
 BlockActivations Trunk::activations(int64_t loop, int64_t layer) {
-  const bool keep = shape_.backward && shape_.policy == MemoryPolicy::kKeepAll;
-  const int64_t slot = keep ? loop * config_.layers + layer : 0;
+  const int64_t kept = loop - shape_.first_backward_loop();
+  const bool keep = kept >= 0 && shape_.policy == MemoryPolicy::kKeepAll;
+  const int64_t slot = keep ? kept * config_.layers + layer : 0;
   return BlockActivations::assign(config_, shape_.rows,
                                   activations_.data() + slot * activation_floats_);
 }
@@ -140,7 +147,8 @@ void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backwar
   float* final_norm_gradient = frozen ? nullptr : gradients.find(kFinalNormName);
   std::fill(gradient_.begin(), gradient_.end(), 0.0f);
 
-  for (int64_t loop = shape_.loops - 1; loop >= 0; --loop) {
+  const int64_t first = shape_.first_backward_loop();
+  for (int64_t loop = shape_.loops - 1; loop >= first; --loop) {
     // gradient_ is that of the state carried into the next loop: of h_t, or of x_{t,L} without
     // norms between loops.
     float* dstate = state_gradient(loop);
@@ -171,7 +179,7 @@ void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backwar
                      device, adapter(loop, layer), &gradients);
     }
   }
-  if (frozen) return;
+  if (frozen || first > 0) return;
   embedding_backward({ids_.data(), shape_.rows, config_.hidden_size, gradient_.data(),
                       gradients.find(kEmbeddingName)},
                      device);

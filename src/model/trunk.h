@@ -8,6 +8,7 @@
 #ifndef LOOPLM_MODEL_TRUNK_H_
 #define LOOPLM_MODEL_TRUNK_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -35,6 +36,14 @@ struct TrunkShape {
   int64_t max_document = 0;  // longest document, for the rotary table
   MemoryPolicy policy = MemoryPolicy::kBlockInputs;
   bool backward = true;  // false: forward only, nothing is kept but the states
+  // Gradients flow through the last loops alone: what earlier ones made is a constant. 0: all.
+  int64_t backward_loops = 0;
+
+  // The first loop (from 0) that the backward pass goes through.
+  int64_t first_backward_loop() const {
+    if (!backward) return loops;
+    return backward_loops == 0 ? 0 : std::max<int64_t>(0, loops - backward_loops);
+  }
 };
 
 class Trunk {
@@ -57,7 +66,8 @@ class Trunk {
   float* state_gradient(int64_t loop) { return state_gradients_.data() + loop * state_floats_; }
 
   // Adds to every gradient of the trunk: embedding, blocks, final norm; with an adapter to its
-  // gradients alone.
+  // gradients alone. Gradients of states before the first backward loop are not looked at, and the
+  // embedding gets one where all loops are gone through.
   void backward(const ModelWeights& weights, const BackwardWeights& backward_weights,
                 ParameterSet& gradients, Device& device);
 

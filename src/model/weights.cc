@@ -94,9 +94,11 @@ BlockTensors find_block(Finder& finder, int64_t layer) {
 
 using PackFunction = void (*)(std::span<const MatrixSource>, PackedMatrix&, Device&);
 
+// Nothing for a matrix that is not there.
 template <size_t kCount>
 void pack_stack(const std::array<TensorView, kCount>& tensors, PackFunction pack, PackedMatrix& out,
                 Device& device) {
+  if (out.empty()) return;
   std::array<MatrixSource, kCount> sources;
   Widened widened;
   const bool alike = std::all_of(tensors.begin(), tensors.end(), [&](const TensorView& tensor) {
@@ -155,6 +157,9 @@ struct MatrixShape {
   int64_t terms;
   int64_t columns;
   Quant quant;
+
+  // For the backward pass; without a quant, since nothing is rounded that way round.
+  MatrixShape turned() const { return {columns, terms, Quant::kNone}; }
 };
 
 struct BlockShapes {
@@ -174,9 +179,15 @@ MatrixShape head_shape(const ModelConfig& c, Quant quant) {
   return {c.hidden_size, c.vocab_size, quant};
 }
 
-PackedMatrix empty_matrix(const MatrixShape& s, DType dtype) {
-  return s.quant == Quant::kNone ? PackedMatrix(s.terms, s.columns, dtype)
-                                 : PackedMatrix(s.terms, s.columns, s.quant);
+PackedMatrix empty_matrix(const MatrixShape& s, const MatrixFormat& format) {
+  if (s.quant == Quant::kNone) return PackedMatrix(s.terms, s.columns, format.dtype);
+  return format.widened ? PackedMatrix(s.terms, s.columns, s.quant, format.dtype)
+                        : PackedMatrix(s.terms, s.columns, s.quant);
+}
+
+// None where the forward pass's serves both ways.
+PackedMatrix turned_matrix(const MatrixShape& s, const MatrixFormat& format) {
+  return s.quant == Quant::kNone ? empty_matrix(s.turned(), format) : PackedMatrix();
 }
 
 uint64_t matrix_bytes(const MatrixShape& s, DType dtype) {
@@ -190,12 +201,12 @@ void ModelWeights::allocate() {
   const BlockShapes shapes(config_, format_.blocks);
   blocks_.resize(static_cast<size_t>(config_.layers));
   for (BlockWeights& block : blocks_) {
-    block.qkv = empty_matrix(shapes.qkv, format_.dtype);
-    block.output = empty_matrix(shapes.output, format_.dtype);
-    block.gate_up = empty_matrix(shapes.gate_up, format_.dtype);
-    block.down = empty_matrix(shapes.down, format_.dtype);
+    block.qkv = empty_matrix(shapes.qkv, format_);
+    block.output = empty_matrix(shapes.output, format_);
+    block.gate_up = empty_matrix(shapes.gate_up, format_);
+    block.down = empty_matrix(shapes.down, format_);
   }
-  head_ = empty_matrix(head_shape(config_, format_.head), format_.dtype);
+  head_ = empty_matrix(head_shape(config_, format_.head), format_);
 }
 
 namespace {
@@ -282,18 +293,18 @@ ModelWeights ModelWeights::for_training(const ParameterSet& parameters, const Mo
   const TensorSource none = [](const std::string& name) -> Result<TensorView> {
     return not_found(name);
   };
-  return std::move(for_training(parameters, none, config, dtype, device)).value();
+  return std::move(for_training(parameters, none, config, float_format(dtype), device)).value();
 }
 
 Result<ModelWeights> ModelWeights::for_training(const ParameterSet& trained,
                                                 const TensorSource& frozen,
-                                                const ModelConfig& config, DType dtype,
-                                                Device& device) {
+                                                const ModelConfig& config,
+                                                const MatrixFormat& format, Device& device) {
   const TensorSource of_set = trained.source();
   const TensorSource all = [&](const std::string& name) {
     return trained.contains(name) ? of_set(name) : frozen(name);
   };
-  ModelWeights weights(config, {dtype, {}, Quant::kNone});
+  ModelWeights weights(config, format);
   Finder finder(config, all);
   size_t copied = 0;  // floats
   std::unordered_map<std::string, size_t> offsets;
@@ -343,27 +354,19 @@ void ModelWeights::repack(const ParameterSet& trained, Device& device) {
   LOOPLM_CHECK(finder.status().ok(), "{}", finder.status().message());
 }
 
-uint64_t ModelWeights::planned_packed_bytes(const ModelConfig& c, DType dtype) {
-  const auto layers = static_cast<uint64_t>(c.layers);
-  const auto bytes = [dtype](int64_t terms, int64_t columns) {
-    return uint64_t{PackedMatrix::packed_bytes(terms, columns, dtype)};
-  };
-  return layers *
-             (bytes(c.hidden_size, c.query_size() + 2 * c.kv_size()) +
-              bytes(c.query_size(), c.hidden_size) + bytes(c.hidden_size, 2 * c.intermediate_size) +
-              bytes(c.intermediate_size, c.hidden_size)) +
-         bytes(c.hidden_size, c.vocab_size);
-}
-
-uint64_t ModelWeights::bytes(const ModelConfig& config, const MatrixFormat& format,
-                             DType embedding) {
-  const BlockShapes shapes(config, format.blocks);
+uint64_t ModelWeights::planned_packed_bytes(const ModelConfig& c, const MatrixFormat& format) {
+  const BlockShapes shapes(c, format.blocks);
   uint64_t block = 0;
   for (const MatrixShape& s : {shapes.qkv, shapes.output, shapes.gate_up, shapes.down}) {
     block += matrix_bytes(s, format.dtype);
   }
-  uint64_t total = static_cast<uint64_t>(config.layers) * block +
-                   matrix_bytes(head_shape(config, format.head), format.dtype);
+  return static_cast<uint64_t>(c.layers) * block +
+         matrix_bytes(head_shape(c, format.head), format.dtype);
+}
+
+uint64_t ModelWeights::bytes(const ModelConfig& config, const MatrixFormat& format,
+                             DType embedding) {
+  uint64_t total = planned_packed_bytes(config, format);
   for (const ParameterSpec& spec : parameter_specs(config)) {
     if (is_vector(spec)) total += static_cast<uint64_t>(spec.count()) * sizeof(float);
     if (spec.role == ParameterRole::kEmbedding) {
@@ -385,26 +388,68 @@ uint64_t ModelWeights::block_bytes() const {
   return bytes;
 }
 
-BackwardWeights::BackwardWeights(const ModelConfig& config, DType dtype) : config_(config) {
-  const ModelConfig& c = config;
-  blocks_.resize(static_cast<size_t>(c.layers));
+BackwardWeights::BackwardWeights(const ModelConfig& config, const MatrixFormat& format)
+    : config_(config) {
+  const BlockShapes shapes(config, format.blocks);
+  blocks_.resize(static_cast<size_t>(config.layers));
   for (BlockBackwardWeights& block : blocks_) {
-    block.qkv = PackedMatrix(c.query_size() + 2 * c.kv_size(), c.hidden_size, dtype);
-    block.output = PackedMatrix(c.hidden_size, c.query_size(), dtype);
-    block.gate_up = PackedMatrix(2 * c.intermediate_size, c.hidden_size, dtype);
-    block.down = PackedMatrix(c.hidden_size, c.intermediate_size, dtype);
+    block.qkv = turned_matrix(shapes.qkv, format);
+    block.output = turned_matrix(shapes.output, format);
+    block.gate_up = turned_matrix(shapes.gate_up, format);
+    block.down = turned_matrix(shapes.down, format);
   }
-  head_ = PackedMatrix(c.vocab_size, c.hidden_size, dtype);
+  head_ = turned_matrix(head_shape(config, format.head), format);
+}
+
+uint64_t BackwardWeights::planned_bytes(const ModelConfig& config, const MatrixFormat& format) {
+  const auto bytes = [&](const MatrixShape& s) {
+    return s.quant == Quant::kNone ? matrix_bytes(s.turned(), format.dtype) : 0;
+  };
+  const BlockShapes shapes(config, format.blocks);
+  return static_cast<uint64_t>(config.layers) * (bytes(shapes.qkv) + bytes(shapes.output) +
+                                                 bytes(shapes.gate_up) + bytes(shapes.down)) +
+         bytes(head_shape(config, format.head));
 }
 
 void BackwardWeights::repack(const TensorSource& source, Device& device) {
   Finder finder(config_, source);
-  pack_columns(std::array<MatrixSource, 1>{matrix(finder.find(head_name(config_)))}, head_, device);
+  pack_stack(std::array<TensorView, 1>{finder.find(head_name(config_))}, pack_columns, head_,
+             device);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     pack_block(find_block(finder, layer), pack_columns, blocks_[static_cast<size_t>(layer)],
                device);
   }
   LOOPLM_CHECK(finder.status().ok(), "{}", finder.status().message());
+}
+
+namespace {
+
+// Norms and the gate are fp32 in memory anyhow, and in the GGUF files of every type. Half precision
+// has three bits more than bf16.
+DType stored_dtype(const std::vector<ParameterSpec>& specs,
+                   const std::vector<TensorView>& tensors) {
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const bool finer = tensors[i].dtype == DType::kF32 || tensors[i].dtype == DType::kF16;
+    if (!is_vector(specs[i]) && finer) return DType::kF32;
+  }
+  return DType::kBf16;
+}
+
+}  // namespace
+
+MatrixFormat quantized_format(Quant quant) {
+  return {DType::kBf16, BlockQuants::all(quant), Quant::kInt8};
+}
+
+MatrixFormat stored_format(const std::vector<ParameterSpec>& specs,
+                           const std::vector<TensorView>& tensors) {
+  MatrixFormat format = {stored_dtype(specs, tensors), {}, Quant::kNone};
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const Quant stored = quant_of(tensors[i]);
+    if (specs[i].role == ParameterRole::kLinear) format.blocks.*stack_of(specs[i].name) = stored;
+    if (specs[i].role == ParameterRole::kHead) format.head = stored;
+  }
+  return format;
 }
 
 }  // namespace looplm

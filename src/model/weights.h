@@ -27,7 +27,8 @@ struct BlockWeights {
   PackedMatrix down;                             // terms F, columns E
 };
 
-// The same matrices with terms and columns exchanged, for gradients of inputs.
+// The same matrices with terms and columns exchanged, for gradients of inputs. Empty where the
+// forward pass's matrix is in small integers and serves both ways.
 struct BlockBackwardWeights {
   PackedMatrix qkv;      // terms Q + KV + KV, columns E
   PackedMatrix output;   // terms E, columns Q
@@ -40,7 +41,16 @@ struct MatrixFormat {
   DType dtype = DType::kF32;  // kF32 or kBf16, where not quantised
   BlockQuants blocks;
   Quant head = Quant::kNone;
+  bool widened = false;  // those that are quantised, to `dtype`
+
+  bool operator==(const MatrixFormat&) const = default;
 };
+inline MatrixFormat float_format(DType dtype) { return {dtype, {}, Quant::kNone}; }
+// All matrices in that kind of integers, but for a head in no less than int8.
+MatrixFormat quantized_format(Quant quant);
+// As the tensors are stored; their data is not looked at.
+MatrixFormat stored_format(const std::vector<ParameterSpec>& specs,
+                           const std::vector<TensorView>& tensors);
 
 class ModelWeights {
  public:
@@ -55,14 +65,16 @@ class ModelWeights {
   // Weights over a set whose values change: its embedding, norms and gate are read from the set
   // directly, and repack() packs its matrices again. A set of a part of the parameters holds all of
   // a block's matrices or none; the others are frozen: asked of `frozen` and copied, here only.
+  // Matrices that are trained are not quantised.
   static Result<ModelWeights> for_training(const ParameterSet& trained, const TensorSource& frozen,
-                                           const ModelConfig& config, DType dtype, Device& device);
+                                           const ModelConfig& config, const MatrixFormat& format,
+                                           Device& device);
   // The same of a set of all parameters.
   static ModelWeights for_training(const ParameterSet& parameters, const ModelConfig& config,
                                    DType dtype, Device& device);
   void repack(const ParameterSet& trained, Device& device);
   // What packed_bytes() of such weights will be.
-  static uint64_t planned_packed_bytes(const ModelConfig& config, DType dtype);
+  static uint64_t planned_packed_bytes(const ModelConfig& config, const MatrixFormat& format);
 
   const ModelConfig& config() const { return config_; }
   const MatrixFormat& format() const { return format_; }
@@ -103,13 +115,15 @@ class ModelWeights {
 // What the backward pass needs besides.
 class BackwardWeights {
  public:
-  BackwardWeights(const ModelConfig& config, DType dtype);
+  BackwardWeights(const ModelConfig& config, const MatrixFormat& format);
+  static uint64_t planned_bytes(const ModelConfig& config, const MatrixFormat& format);
   void repack(const TensorSource& parameters, Device& device);
 
   const BlockBackwardWeights& block(int64_t layer) const {
     return blocks_[static_cast<size_t>(layer)];
   }
-  const PackedMatrix& head() const { return head_; }  // terms V, columns E
+  // Terms V, columns E; null where the forward pass's head serves both ways.
+  const PackedMatrix* head() const { return head_.empty() ? nullptr : &head_; }
 
  private:
   ModelConfig config_;

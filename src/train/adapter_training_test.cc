@@ -83,14 +83,14 @@ TEST_P(AdapterGradientTest, AreThoseOfTheMergedMatrices) {
   const auto pass_over = [&](const ParameterSet& set, AdapterWeights* beside,
                              ParameterSet& gradients) {
     const ModelWeights weights = ModelWeights::for_training(set, config, DType::kF32, *device);
-    BackwardWeights backward(config, DType::kF32);
+    BackwardWeights backward(config, float_format(DType::kF32));
     backward.repack(set.source(), *device);
     BatchPass pass(config, shape, beside);
     return pass.train(weights, &backward, batch, *objective, 0.1, gradients, *device).loss;
   };
   ParameterSet whole(config);
   const double expected_loss = pass_over(merged, nullptr, whole);
-  AdapterWeights beside(config, adapter.settings, batch.rows());
+  AdapterWeights beside(config, adapter.settings, AdapterUse::kTraining);
   beside.repack(adapter.values, *device);
   ParameterSet gradients(adapter.values.specs());
   const double loss = pass_over(base, &beside, gradients);
@@ -129,12 +129,69 @@ INSTANTIATE_TEST_SUITE_P(Policies, AdapterGradientTest,
                          testing::Values(MemoryPolicy::kKeepAll, MemoryPolicy::kBlockInputs,
                                          MemoryPolicy::kLoopInputs));
 
-// With dropout the loss is still a function of A and B: its differences are the gradients.
-TEST(AdapterTraining, GradientsWithDropoutAreDifferencesOfTheLoss) {
+// Through matrices in small integers: loss and gradients are those of the floats that the integers
+// stand for.
+TEST(AdapterTraining, OnIntegersIsAsOnWhatTheyStandFor) {
   const ModelConfig config = tiny();
   const std::unique_ptr<Device> device = std::move(Device::create(2).value());
-  const AdapterSettings settings = {
-      .rank = 4, .alpha = 8, .dropout = 0.3, .targets = {"down_proj", "q_proj"}};
+  const AdapterSettings settings = {.rank = 5, .alpha = 8, .dropout = 0, .targets = {}};
+  ParameterSet values(adapter_specs(config, settings)), base(config);
+  randomize(1, 0.2f, values);
+  randomize(2, 0.2f, base);
+  const ParameterSet nothing(std::vector<ParameterSpec>{});
+  const Batch batch = some_batch();
+  const std::unique_ptr<Objective> objective = make_objective({}, config.loops);
+  AdapterWeights beside(config, settings, AdapterUse::kTraining);
+  beside.repack(values, *device);
+  const auto pass_over = [&](const ParameterSet& set, const MatrixFormat& format,
+                             ParameterSet& gradients) {
+    const ModelWeights weights =
+        std::move(ModelWeights::for_training(nothing, set.source(), config, format, *device))
+            .value();
+    BackwardWeights backward(config, format);
+    backward.repack(set.source(), *device);
+    BatchPass pass(config, {batch.rows(), config.loops, 12, MemoryPolicy::kLoopInputs, true},
+                   &beside);
+    return pass.train(weights, &backward, batch, *objective, 0.1, gradients, *device).loss;
+  };
+  for (const DType dtype : {DType::kF32, DType::kBf16}) {
+    for (const Quant quant : {Quant::kInt8, Quant::kInt4}) {
+      ParameterSet stand_for(config);
+      for (size_t i = 0; i < base.specs().size(); ++i) {
+        const ParameterSpec& spec = base.specs()[i];
+        const auto width = static_cast<size_t>(spec.shape.back());
+        const bool head = spec.role == ParameterRole::kHead;
+        const float* from = base.data() + base.offset(i);
+        float* to = stand_for.data() + stand_for.offset(i);
+        std::copy_n(from, spec.count(), to);
+        if (!head && spec.role != ParameterRole::kLinear) continue;
+        QuantizedRow row;
+        for (int64_t r = 0; r < spec.shape[0]; ++r) {
+          const auto at = static_cast<size_t>(r) * width;
+          quantize_row(head ? Quant::kInt8 : quant, {from + at, width}, row);
+          dequantize_row(head ? Quant::kInt8 : quant, row, {to + at, width});
+        }
+      }
+      ParameterSet expected(values.specs()), gradients(values.specs());
+      const double loss = pass_over(stand_for, float_format(dtype), expected);
+      MatrixFormat format = quantized_format(quant);
+      format.dtype = dtype;
+      format.widened = true;
+      EXPECT_EQ(pass_over(base, format, gradients), loss);
+      EXPECT_TRUE(std::equal(expected.values().begin(), expected.values().end(),
+                             gradients.values().begin()));
+      EXPECT_NE(expected.values()[0], 0);
+    }
+  }
+}
+
+// The loss is a function of A and B, with dropout too: its differences are the gradients.
+class AdapterDifferencesTest : public testing::TestWithParam<AdapterSettings> {};
+
+TEST_P(AdapterDifferencesTest, AreTheGradients) {
+  const ModelConfig config = tiny();
+  const std::unique_ptr<Device> device = std::move(Device::create(2).value());
+  const AdapterSettings& settings = GetParam();
   ParameterSet values(adapter_specs(config, settings)), base(config);
   randomize(1, 0.3f, values);
   randomize(2, 0.2f, base);
@@ -142,9 +199,9 @@ TEST(AdapterTraining, GradientsWithDropoutAreDifferencesOfTheLoss) {
   const TrunkShape shape = {batch.rows(), config.loops, 12, MemoryPolicy::kLoopInputs, true};
   const std::unique_ptr<Objective> objective = make_objective({}, config.loops);
   const ModelWeights weights = ModelWeights::for_training(base, config, DType::kF32, *device);
-  BackwardWeights backward(config, DType::kF32);
+  BackwardWeights backward(config, float_format(DType::kF32));
   backward.repack(base.source(), *device);
-  AdapterWeights beside(config, settings, batch.rows());
+  AdapterWeights beside(config, settings, AdapterUse::kTraining);
   BatchPass pass(config, shape, &beside);
   ParameterSet gradients(values.specs());
   const auto loss_at = [&](const ParameterSet& at, uint64_t key) {
@@ -155,22 +212,43 @@ TEST(AdapterTraining, GradientsWithDropoutAreDifferencesOfTheLoss) {
   };
   const double loss = loss_at(values, 9);
   EXPECT_EQ(loss, loss_at(values, 9));
-  EXPECT_NE(loss, loss_at(values, 10));
+  if (settings.dropout > 0) {
+    EXPECT_NE(loss, loss_at(values, 10));
+  }
   loss_at(values, 9);
-  const std::vector<float> direction(gradients.values().begin(), gradients.values().end());
-  double slope = 0;
-  for (const float g : direction) slope += static_cast<double>(g) * static_cast<double>(g);
-  const double step = 1e-2 / std::sqrt(slope);
-  const auto moved = [&](double by) {
-    ParameterSet at(values.specs());
-    for (size_t i = 0; i < direction.size(); ++i) {
-      at.values()[i] = static_cast<float>(static_cast<double>(values.values()[i]) +
-                                          by * static_cast<double>(direction[i]));
+  const std::vector<float> all(gradients.values().begin(), gradients.values().end());
+  // Along the gradient of one loop's tensors after the other's.
+  const auto copies = static_cast<size_t>(settings.copies(config));
+  for (size_t copy = 0; copy < copies; ++copy) {
+    const size_t count = all.size() / copies, first = copy * count;
+    double slope = 0;
+    for (size_t at = first; at < first + count; ++at) {
+      slope += static_cast<double>(all[at]) * static_cast<double>(all[at]);
     }
-    return loss_at(at, 9);
-  };
-  EXPECT_NEAR((moved(step) - moved(-step)) / (2 * step), slope, 0.01 * slope);
+    ASSERT_GT(slope, 1e-4) << copy;
+    const double step = 1e-2 / std::sqrt(slope);
+    const auto moved = [&](double by) {
+      ParameterSet to(values.specs());
+      std::copy(values.values().begin(), values.values().end(), to.values().begin());
+      for (size_t at = first; at < first + count; ++at) {
+        to.values()[at] += static_cast<float>(by * static_cast<double>(all[at]));
+      }
+      return loss_at(to, 9);
+    };
+    EXPECT_NEAR((moved(step) - moved(-step)) / (2 * step), slope, 0.01 * slope) << copy;
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Settings, AdapterDifferencesTest,
+    testing::Values(AdapterSettings{.rank = 4, .alpha = 8, .targets = {}, .per_loop = true},
+                    AdapterSettings{
+                        .rank = 4, .alpha = 8, .dropout = 0.3, .targets = {"down_proj", "q_proj"}},
+                    AdapterSettings{.rank = 2,
+                                    .alpha = 8,
+                                    .dropout = 0.2,
+                                    .targets = {"o_proj", "up_proj"},
+                                    .per_loop = true}));
 
 class Ramps : public DocumentStream {
  public:
@@ -191,7 +269,11 @@ class AdapterRunTest : public testing::Test {
 
   RunConfig run(double dropout) const {
     RunConfig run;
-    run.lora = {.rank = 4, .alpha = 8, .dropout = dropout, .targets = {"q_proj", "down_proj"}};
+    run.lora = {.rank = 4,
+                .alpha = 8,
+                .dropout = dropout,
+                .targets = {"q_proj", "down_proj"},
+                .per_loop = dropout > 0};
     run.data.sequence_length = 24;
     run.batch = {.sequences = 2, .accumulate = 2};
     run.run.steps = 8;
@@ -214,9 +296,11 @@ class AdapterRunTest : public testing::Test {
 
 TEST_F(AdapterRunTest, LearnsSavesAndResumesBitForBit) {
   for (const double dropout : {0.0, 0.25}) {
+    const bool per_loop = dropout > 0;
     auto straight = trainer(run(dropout));
     ASSERT_OK(straight);
-    EXPECT_EQ((*straight)->describe().trained_parameters, 2 * (4 * (32 + 32) + 4 * (48 + 32)));
+    EXPECT_EQ((*straight)->describe().trained_parameters,
+              (per_loop ? 3 : 1) * 2 * (4 * (32 + 32) + 4 * (48 + 32)));
     double first = 0, last = 0;
     for (int i = 0; i < 8; ++i) {
       auto report = (*straight)->step();
@@ -239,6 +323,7 @@ TEST_F(AdapterRunTest, LearnsSavesAndResumesBitForBit) {
     EXPECT_EQ(saved(**again, "again"), bytes);
     auto read = read_adapter(dir_.file("straight"), tiny());
     ASSERT_OK(read);
+    EXPECT_EQ(read->settings.per_loop, per_loop);
     EXPECT_THAT(read->settings.targets, testing::ElementsAre("q_proj", "down_proj"));
     EXPECT_EQ(read->settings.dropout, dropout);
   }
@@ -256,8 +341,7 @@ TEST_F(AdapterRunTest, BadSettingsSayWhatIsWrong) {
   EXPECT_ERROR_SAYS(parsed("rank = 4\ndropout = 1.0\n"), "lora.dropout is 1");
   EXPECT_ERROR_SAYS(parsed("rank = 4\ntargets = [\"w_pack\"]\n"), "lora.targets", "w_pack",
                     "q_proj");
-  EXPECT_ERROR_SAYS(parsed("rank = 4\nper_loop = true\n"), "lora.per_loop is true", "share");
-  auto good = parsed("rank = 4\ntargets = [\"q_proj\"]\nper_loop = false\n");
+  auto good = parsed("rank = 4\ntargets = [\"q_proj\"]\nper_loop = true\n");
   ASSERT_OK(good);
   auto again = parse_run_config(write_run_config(*good), "again");
   ASSERT_OK(again);

@@ -170,7 +170,7 @@ void BatchPass::run_head(Job& job, Chunk chunk) {
   const char* head_name = config_.tie_embeddings ? kEmbeddingName : kHeadName;
   head_loss_backward({.forward = head,
                       .scale = scale_.data(),
-                      .head_columns = &job.backward->weights->head(),
+                      .head_columns = job.backward->weights->head(),
                       .dstates = chunk_gradients_.data(),
                       .head_gradient = gradient_of(*job.backward, head_name)},
                      job.device);

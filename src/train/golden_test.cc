@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
+#include "model/adapter.h"
 #include "model/checkpoint.h"
 #include "support/status_matchers.h"
 #include "train/batch.h"
@@ -129,6 +130,43 @@ TEST_P(Golden, StatesLogitsAndGatesOfEveryLoop) {
   }
 }
 
+// peft's adapter and what peft computes with it: added to the matrices, and beside them.
+TEST_P(Golden, AnAdapterOfPeft) {
+  GoldenCase c("llama", kernels());
+  const Batch batch = batch_of(c.json);
+  Result<Adapter> adapter = read_adapter(golden("adapter"), c.config());
+  ASSERT_OK(adapter);
+  const std::vector<float> expected = tensor(
+      std::move(Safetensors::open(golden("adapter/expected.safetensors")).value()), "logits");
+  const auto rows = batch.rows();
+  TrunkShape shape = c.shape(batch);
+  shape.backward = false;
+  Result<AdaptedTensors> merged = AdaptedTensors::create(c.checkpoint, *adapter, c.device.pool());
+  ASSERT_OK(merged);
+  AdapterWeights apart(c.config(), adapter->settings, AdapterUse::kForwardOnly);
+  apart.repack(adapter->values, c.device);
+  const ParameterSet none(std::vector<ParameterSpec>{});
+  for (const bool beside : {false, true}) {
+    const TensorSource source = beside ? c.parameters.source() : merged->source();
+    const ModelWeights weights =
+        std::move(ModelWeights::for_training(none, source, c.config(), float_format(DType::kF32),
+                                             c.device))
+            .value();
+    Trunk trunk(c.config(), shape, beside ? &apart : nullptr);
+    trunk.forward(weights, batch.ids, std::vector<int64_t>{0, rows}, c.device);
+    std::vector<float> logits(static_cast<size_t>(rows * c.config().vocab_size));
+    MatmulParams head;
+    head.a = trunk.state(0);
+    head.a_row_stride = c.config().hidden_size;
+    head.rows = rows;
+    head.b = &weights.head();
+    head.c = logits.data();
+    head.c_row_stride = c.config().vocab_size;
+    matmul(head, c.device);
+    EXPECT_LE(relative_error(logits, expected), 1e-5) << (beside ? "beside" : "merged");
+  }
+}
+
 std::unique_ptr<Objective> objective_of(const Json& json, int64_t loops) {
   const std::string kind = json["kind"];
   if (kind == "last_loop") return std::make_unique<LastLoopObjective>();
@@ -155,7 +193,7 @@ TEST_P(Golden, GradientsOfEveryParameterUnderEveryObjective) {
     const Batch batch = batch_of(c.json);
     const ModelWeights weights =
         ModelWeights::for_training(c.parameters, c.config(), DType::kF32, c.device);
-    BackwardWeights backward(c.config(), DType::kF32);
+    BackwardWeights backward(c.config(), float_format(DType::kF32));
     backward.repack(c.parameters.source(), c.device);
     const double scale = 1.0 / static_cast<double>(batch.target_count());
     for (const Json& o : c.json["objectives"]) {
@@ -211,7 +249,7 @@ TEST_P(Golden, TenStepsOfTraining) {
   Optimizer optimizer(c.parameters.specs(), adamw);
   ModelWeights weights =
       ModelWeights::for_training(c.parameters, c.config(), DType::kF32, c.device);
-  BackwardWeights backward(c.config(), DType::kF32);
+  BackwardWeights backward(c.config(), float_format(DType::kF32));
   const std::unique_ptr<Objective> objective = objective_of(c.json["objective"], c.config().loops);
   const auto steps = static_cast<int64_t>(c.json["steps"].size());
   int64_t step = 0;

@@ -104,6 +104,20 @@ double StageTwoObjective::evaluate(const TokenLoss& token) const {
   return loss;
 }
 
+double ExpectedObjective::evaluate(const TokenLoss& token) const {
+  thread_local std::vector<double> log_p;
+  log_p.resize(token.nll.size());
+  exit_log_probabilities(token.gate_logit, log_p);
+  double loss = 0;
+  for (size_t t = 0; t < log_p.size(); ++t) {
+    const double p = std::exp(log_p[t]);
+    loss += p * static_cast<double>(token.nll[t]);
+    token.dnll[t] = static_cast<float>(p);
+    token.dgate[t] = 0;
+  }
+  return loss;
+}
+
 double LastLoopObjective::evaluate(const TokenLoss& token) const {
   std::fill(token.dnll.begin(), token.dnll.end(), 0.0f);
   std::fill(token.dgate.begin(), token.dgate.end(), 0.0f);
@@ -117,6 +131,8 @@ std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings, int
       return std::make_unique<StageOneObjective>(settings.beta, settings.prior, loops);
     case ObjectiveKind::kStageTwo:
       return std::make_unique<StageTwoObjective>(settings.stage_two);
+    case ObjectiveKind::kExpected:
+      return std::make_unique<ExpectedObjective>();
     case ObjectiveKind::kLastLoop:
       break;
   }

@@ -33,6 +33,8 @@ class Objective {
   // False when only the gate learns: then dnll is zero and the trunk's backward pass is skipped.
   virtual bool trains_trunk() const { return true; }
   virtual bool needs_gate() const { return true; }
+  // False when the gate is frozen: it is then none of the trained parameters.
+  virtual bool trains_gate() const { return true; }
   // The first loop (from 0) whose read-out the loss looks at, out of `loops`.
   virtual int64_t first_loop(int64_t loops) const {
     (void)loops;
@@ -101,6 +103,15 @@ class StageTwoObjective : public Objective {
   StageTwoSettings settings_;
 };
 
+// sum_t p_t nll_t under a frozen gate: the trunk learns what the model answers where it exits. The
+// exit distribution is a constant, since states that move the gate would lower the loss too.
+class ExpectedObjective : public Objective {
+ public:
+  std::string name() const override { return "expected"; }
+  double evaluate(const TokenLoss& token) const override;
+  bool trains_gate() const override { return false; }
+};
+
 // nll of the last loop alone; the gate gets no gradient.
 class LastLoopObjective : public Objective {
  public:
@@ -110,12 +121,13 @@ class LastLoopObjective : public Objective {
   int64_t first_loop(int64_t loops) const override { return loops - 1; }
 };
 
-enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop };
+enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop, kExpected };
 
-inline constexpr NameTable<ObjectiveKind, 3> kObjectiveNames = {
+inline constexpr NameTable<ObjectiveKind, 4> kObjectiveNames = {
     {{ObjectiveKind::kStageOne, "stage1"},
      {ObjectiveKind::kStageTwo, "stage2"},
-     {ObjectiveKind::kLastLoop, "last_loop"}}};
+     {ObjectiveKind::kLastLoop, "last_loop"},
+     {ObjectiveKind::kExpected, "expected"}}};
 
 struct ObjectiveSettings {
   ObjectiveKind kind = ObjectiveKind::kStageOne;
@@ -123,6 +135,7 @@ struct ObjectiveSettings {
   double beta = 0.1;
   ExitPrior prior;
   StageTwoSettings stage_two;
+  int64_t backprop_loops = 0;  // the last loops that gradients flow through; 0: all
   bool operator==(const ObjectiveSettings&) const = default;
 };
 

@@ -68,6 +68,26 @@ TEST(Objectives, DerivativesAgreeWithFiniteDifferences) {
   }
 }
 
+// The exit distribution is a constant: a gate that is frozen shall not be gone round.
+TEST(Objectives, ExpectedLossWeighsLoopsByTheFrozenGate) {
+  const ExpectedObjective objective;
+  EXPECT_FALSE(objective.trains_gate());
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    Token token = random_token(4, seed);
+    const double loss = objective.evaluate(token.view());
+    std::vector<double> log_p(4);
+    exit_log_probabilities(token.z, log_p);
+    double expected = 0;
+    for (size_t t = 0; t < 4; ++t) {
+      expected += std::exp(log_p[t]) * static_cast<double>(token.nll[t]);
+      EXPECT_EQ(token.dz[t], 0.0f);
+      EXPECT_NEAR(static_cast<double>(token.dnll[t]),
+                  step_in(token, objective, &Token::nll, t, 1e-2f), 1e-4);
+    }
+    EXPECT_NEAR(loss, expected, 1e-9);
+  }
+}
+
 // Stage II treats its labels as constants, so only z is differentiated.
 TEST(Objectives, StageTwoDerivativesAgreeWithFiniteDifferences) {
   for (bool forward_looking : {false, true}) {

@@ -110,11 +110,6 @@ void Reader::adapter(AdapterSettings& settings) {
   walk_adapter(*this, settings);
   const Status targets = check_targets(settings.targets);
   if (!targets.ok()) table_->fail(fmt::format("lora.targets: {}", targets.message()));
-  bool per_loop = false;
-  table_->read("per_loop", per_loop);
-  if (per_loop) {
-    table_->fail("lora.per_loop is true; expected false: all loops share one adapter");
-  }
 }
 
 void Reader::sources(const char* key, std::vector<RunConfig::DataSource>& sources) {
@@ -194,6 +189,14 @@ Status check_together(const RunConfig& c) {
     return invalid_argument(
         fmt::format("batch.sequences is {}; with sequences of {} that is too much",
                     c.batch.sequences, c.data.sequence_length));
+  }
+  if ((c.run.patience > 0 || c.run.keep_best) &&
+      (c.data.validation.empty() || c.run.validate_every == 0)) {
+    return invalid_argument(
+        fmt::format("{}, which looks at the validation loss; expected data.validation and "
+                    "run.validate_every beside it",
+                    c.run.patience > 0 ? fmt::format("run.patience is {}", c.run.patience)
+                                       : "run.keep_best is true"));
   }
   return c.model.from.empty() ? validate(c.model.config).with_context("model") : Status();
 }

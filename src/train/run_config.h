@@ -12,6 +12,7 @@
 #include "looplm/config.h"
 #include "looplm/status.h"
 
+#include "base/named.h"
 #include "model/adapter.h"
 #include "model/trunk.h"
 #include "tensor/dtype.h"
@@ -23,6 +24,17 @@
 namespace looplm {
 
 class TomlReader;
+
+// What matrices that are not trained are held in.
+enum class FrozenMatrices {
+  kStored,  // small integers as they are stored, floats in compute.dtype
+  kInt8,
+  kInt4,  // the head in int8
+};
+inline constexpr NameTable<FrozenMatrices, 3> kFrozenMatricesNames = {
+    {{FrozenMatrices::kStored, "stored"},
+     {FrozenMatrices::kInt8, "int8"},
+     {FrozenMatrices::kInt4, "int4"}}};
 
 struct RunConfig {
   struct Model {
@@ -62,10 +74,13 @@ struct RunConfig {
     int64_t validate_batches = 0;  // 0: the whole validation set
     int64_t checkpoint_every = 0;  // 0: only at the end
     int64_t keep = 2;              // checkpoints to keep
+    bool keep_best = false;        // the model of the lowest validation loss, in OUT/best
+    int64_t patience = 0;  // validations in a row without a lower loss that end the run; 0: none do
     bool operator==(const Run&) const = default;
   };
   struct Compute {
     DType dtype = DType::kF32;
+    FrozenMatrices frozen = FrozenMatrices::kStored;
     MemoryPolicy memory = MemoryPolicy::kBlockInputs;
     int threads = 0;
     DType save_dtype = DType::kBf16;  // of the final model

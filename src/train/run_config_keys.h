@@ -48,6 +48,7 @@ void walk_adapter(Walker& w, Settings& s) {
   w.value("alpha", s.alpha, -kMaxAdapterAlpha, kMaxAdapterAlpha);
   w.value("dropout", s.dropout, 0, 1 - 1e-6);
   w.value("targets", s.targets);
+  w.value("per_loop", s.per_loop);
 }
 
 template <typename Walker, typename Config>
@@ -85,6 +86,7 @@ void walk_run_config(Walker& w, Config& c) {
   w.value("k", c.objective.stage_two.k, 0, kHuge);
   w.value("gamma", c.objective.stage_two.gamma, 0, kHuge);
   w.value("forward_looking", c.objective.stage_two.forward_looking);
+  w.value("backprop_loops", c.objective.backprop_loops, 0, kMaxLoops);
 
   w.table("optimizer");
   w.value("learning_rate", c.schedule.peak, 1e-12, 1e3);
@@ -109,9 +111,12 @@ void walk_run_config(Walker& w, Config& c) {
   w.value("validate_batches", c.run.validate_batches, 0, kMostSteps);
   w.value("checkpoint_every", c.run.checkpoint_every, 0, kMostSteps);
   w.value("keep", c.run.keep, 1, 1000000);
+  w.value("keep_best", c.run.keep_best);
+  w.value("patience", c.run.patience, 0, kMostSteps);
 
   w.table("compute");
   w.name("dtype", c.compute.dtype, kComputeTypeNames);
+  w.name("frozen", c.compute.frozen, kFrozenMatricesNames);
   w.name("memory", c.compute.memory, kMemoryPolicyNames);
   w.value("threads", c.compute.threads, 0, 1024);
   w.name("save_dtype", c.compute.save_dtype, kComputeTypeNames);

@@ -91,7 +91,7 @@ std::vector<Writer::Entry> entries_of(const RunConfig& config) {
 
 // Keys that change no number of a run up to any step. Data is compared by its contents elsewhere,
 // but for its weights.
-constexpr std::array<std::string_view, 13> kFreeKeys = {"model.tokenizer",
+constexpr std::array<std::string_view, 15> kFreeKeys = {"model.tokenizer",
                                                         "data.train",
                                                         "data.validation",
                                                         "run.out",
@@ -101,6 +101,8 @@ constexpr std::array<std::string_view, 13> kFreeKeys = {"model.tokenizer",
                                                         "run.validate_batches",
                                                         "run.checkpoint_every",
                                                         "run.keep",
+                                                        "run.keep_best",
+                                                        "run.patience",
                                                         "compute.memory",
                                                         "compute.threads",
                                                         "compute.save_dtype"};

@@ -3,8 +3,6 @@
 #include <functional>
 #include <memory>
 
-#include "model/weights.h"
-
 namespace looplm {
 namespace {
 
@@ -45,12 +43,19 @@ int64_t run_loops(const RunConfig& run, const ModelConfig& model) {
   return run.objective.loops == 0 ? model.loops : run.objective.loops;
 }
 
+AdapterSettings run_adapter(const RunConfig& run, const ModelConfig& model) {
+  AdapterSettings settings = run.lora;
+  if (settings.per_loop) settings.loops = run_loops(run, model);
+  return settings;
+}
+
 TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool backward) {
   return {.rows = run.batch.sequences * run.data.sequence_length,
           .loops = run_loops(run, model),
           .max_document = run.data.sequence_length,
           .policy = run.compute.memory,
-          .backward = backward};
+          .backward = backward,
+          .backward_loops = run.objective.backprop_loops};
 }
 
 int64_t count_of(const std::vector<ParameterSpec>& specs) {
@@ -59,21 +64,33 @@ int64_t count_of(const std::vector<ParameterSpec>& specs) {
   return count;
 }
 
-bool trains_all(const RunConfig& run, const Objective& objective) {
+bool trains_matrices(const RunConfig& run, const Objective& objective) {
   return objective.trains_trunk() && !run.lora.any();
 }
 
 std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelConfig& model,
                                               const Objective& objective) {
-  if (run.lora.any()) return adapter_specs(model, run.lora);
+  if (run.lora.any()) return adapter_specs(model, run_adapter(run, model));
   std::vector<ParameterSpec> specs = parameter_specs(model);
-  if (!objective.trains_trunk()) {
-    std::erase_if(specs, [](const ParameterSpec& spec) { return !is_gate(spec); });
-  }
+  std::erase_if(specs, [&](const ParameterSpec& spec) {
+    return is_gate(spec) ? !objective.trains_gate() : !objective.trains_trunk();
+  });
   return specs;
 }
 
-MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
+MatrixFormat run_format(const RunConfig& run, const Objective& objective,
+                        const MatrixFormat& stored) {
+  if (trains_matrices(run, objective)) return float_format(run.compute.dtype);
+  MatrixFormat format = stored;
+  if (run.compute.frozen == FrozenMatrices::kInt8) format = quantized_format(Quant::kInt8);
+  if (run.compute.frozen == FrozenMatrices::kInt4) format = quantized_format(Quant::kInt4);
+  format.dtype = run.compute.dtype;
+  format.widened = true;
+  return format;
+}
+
+MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
+                           const MatrixFormat& stored) {
   const std::unique_ptr<Objective> objective = make_objective(run.objective, run_loops(run, model));
   const std::vector<ParameterSpec> trained = trained_parameters(run, model, *objective);
   const auto set = static_cast<uint64_t>(count_of(trained)) * sizeof(float);
@@ -81,7 +98,7 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
   plan.add("trained parameters", set, "fp32");
   plan.add("gradients", set, "fp32");
   plan.add("optimiser moments", 2 * set, "fp32");
-  if (!trains_all(run, *objective)) {
+  if (!trains_matrices(run, *objective)) {
     uint64_t vectors = 0;
     for (const ParameterSpec& spec : parameter_specs(model)) {
       if (spec.role == ParameterRole::kNorm || (run.lora.any() && is_gate(spec)))
@@ -91,27 +108,35 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model) {
     plan.add("frozen vectors", vectors * sizeof(float), "fp32");
     plan.add("frozen embedding", table * (model.dtype == "bfloat16" ? 2 : 4), model.dtype);
   }
-  const uint64_t copies = objective->trains_trunk() ? 2 : 1;
-  plan.add("packed weights", copies * ModelWeights::planned_packed_bytes(model, run.compute.dtype),
-           copies == 2 ? "forward and backward" : "forward");
+  const MatrixFormat format = run_format(run, *objective, stored);
+  const uint64_t forward = ModelWeights::planned_packed_bytes(model, format);
+  const uint64_t backward =
+      objective->trains_trunk() ? BackwardWeights::planned_bytes(model, format) : 0;
+  plan.add("packed weights", forward + backward,
+           backward > 0                ? "forward and backward"
+           : objective->trains_trunk() ? "both ways"
+                                       : "forward");
+  if (format.blocks != BlockQuants{} || format.head != Quant::kNone) {
+    plan.add("widened weights", kWidenedBytes, "some of a matrix at a time");
+  }
   const auto add = [&plan](const MemoryPlan& part) {
     for (const MemoryItem& item : part.items()) plan.add(item.name, item.bytes, item.note);
   };
   const TrunkShape shape = trunk_shape(run, model, objective->trains_trunk());
-  if (run.lora.any()) add(AdapterWeights::plan(model, run.lora, shape.rows));
+  if (run.lora.any()) add(AdapterWeights::plan(model, run_adapter(run, model), shape.rows));
   add(BatchPass::plan(model, shape));
   return plan;
 }
 
 std::vector<TrainPlan::Choice> memory_choices(const RunConfig& run, const ModelConfig& model,
-                                              uint64_t usable) {
+                                              const MatrixFormat& stored, uint64_t usable) {
   std::vector<TrainPlan::Choice> choices;
   for (const auto& [policy, name] : kMemoryPolicyNames) {
     RunConfig other = run;
     other.compute.memory = policy;
     const auto bytes = [&](int64_t sequences) {
       other.batch.sequences = sequences;
-      return training_memory(other, model).total();
+      return training_memory(other, model, stored).total();
     };
     choices.push_back({.memory = name,
                        .chosen = policy == run.compute.memory,
@@ -135,7 +160,7 @@ double step_flops(const RunConfig& run, const ModelConfig& model,
   const int64_t loops = run_loops(run, model);
   const std::unique_ptr<Objective> objective = make_objective(run.objective, loops);
   // Backward costs two forwards, or the inputs' half of that where the weights are frozen.
-  const double passes = trains_all(run, *objective) ? 3 : objective->trains_trunk() ? 2 : 1;
+  const double passes = trains_matrices(run, *objective) ? 3 : objective->trains_trunk() ? 2 : 1;
   return passes * rows *
          forward_flops_per_row(model, loops, loops - objective->first_loop(loops),
                                squares / rows / 2);

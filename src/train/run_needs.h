@@ -10,6 +10,7 @@
 
 #include "model/parameters.h"
 #include "model/trunk.h"
+#include "model/weights.h"
 #include "tensor/memory_plan.h"
 #include "train/batch.h"
 #include "train/objective.h"
@@ -20,20 +21,27 @@ namespace looplm {
 int64_t run_loops(const RunConfig& run, const ModelConfig& model);
 TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool backward);
 
-// Whether a run changes every weight of its model, and not the gate or an adapter alone.
-bool trains_all(const RunConfig& run, const Objective& objective);
+// A run's adapter; with per_loop it has as many as the run has loops.
+AdapterSettings run_adapter(const RunConfig& run, const ModelConfig& model);
+
+// Whether a run changes its model's matrices, and not the gate or an adapter alone.
+bool trains_matrices(const RunConfig& run, const Objective& objective);
 // The parameters that a run trains: the adapter's, or the objective's in the order of
 // parameter_specs.
 std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelConfig& model,
                                               const Objective& objective);
 int64_t count_of(const std::vector<ParameterSpec>& specs);
+// How a run packs the matrices of a model that is stored in that format.
+MatrixFormat run_format(const RunConfig& run, const Objective& objective,
+                        const MatrixFormat& stored);
 
 // The buffers of a run by name.
-MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model);
+MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
+                           const MatrixFormat& stored);
 
 // What each memory policy takes, and how much of it fits.
 std::vector<TrainPlan::Choice> memory_choices(const RunConfig& run, const ModelConfig& model,
-                                              uint64_t usable);
+                                              const MatrixFormat& stored, uint64_t usable);
 
 // Arithmetic of a step over these batches. What a memory policy computes again does not count.
 double step_flops(const RunConfig& run, const ModelConfig& model,

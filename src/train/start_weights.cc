@@ -105,6 +105,16 @@ const TensorSource& StartWeights::tensors() {
   return tensors_;
 }
 
+MatrixFormat StartWeights::format() const {
+  if (checkpoint_) return stored_format(checkpoint_->specs, checkpoint_->tensors);
+  MatrixFormat format;
+  if (!tensors_ || fresh_) return format;
+  const std::vector<ParameterSpec> specs = parameter_specs(config_);
+  std::vector<TensorView> views;
+  for (const ParameterSpec& spec : specs) views.push_back(tensors_(spec.name).value());
+  return stored_format(specs, views);
+}
+
 void StartWeights::drop_tensors() {
   tensors_ = {};
   checkpoint_.reset();

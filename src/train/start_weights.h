@@ -14,6 +14,7 @@
 #include "kernels/device.h"
 #include "model/checkpoint.h"
 #include "model/parameter_set.h"
+#include "model/weights.h"
 #include "train/run_config.h"
 
 namespace looplm {
@@ -37,6 +38,8 @@ class StartWeights {
                                    Device& device);
 
   const ModelConfig& config() const { return config_; }
+  // How the start's matrices are stored.
+  MatrixFormat format() const;
   // Copies the values of a set of this model's parameters.
   Status fill(ParameterSet& set);
   // The tensors of a start that does not change while this lives: of parameters that are frozen.

@@ -23,7 +23,7 @@ class Run {
                             TrainLog::open(settings().out + "/log.jsonl", trainer_.steps_done()));
     observer_.on_start(trainer_.describe());
     bool saved = true;
-    while (trainer_.steps_done() < settings().steps) {
+    while (trainer_.steps_done() < settings().steps && !is_over()) {
       if (options_.stop != nullptr && options_.stop->load()) {
         if (!saved) LOOPLM_RETURN_IF_ERROR(save());
         return {StatusCode::kCancelled,
@@ -31,8 +31,8 @@ class Run {
                             trainer_.steps_done(), settings().steps)};
       }
       LOOPLM_RETURN_IF_ERROR(step());
-      saved = is_due(settings().checkpoint_every);
       if (is_due(settings().validate_every)) LOOPLM_RETURN_IF_ERROR(validate());
+      saved = is_due(settings().checkpoint_every) || is_over();
       if (saved) LOOPLM_RETURN_IF_ERROR(save());
     }
     return finish();
@@ -44,6 +44,11 @@ class Run {
   bool is_due(int64_t every) const {
     const int64_t step = trainer_.steps_done();
     return step == settings().steps || (every > 0 && step % every == 0);
+  }
+
+  // Whether the validation loss has not fallen for as long as is allowed.
+  bool is_over() const {
+    return settings().patience > 0 && trainer_.best().since >= settings().patience;
   }
 
   // Makes the run's directory, or goes on from its newest checkpoint.
@@ -83,6 +88,10 @@ class Run {
       LOOPLM_RETURN_IF_ERROR(log_->write(report));
       observer_.on_validation(report);
     }
+    if (!settings().keep_best || trainer_.best().step != trainer_.steps_done()) return {};
+    const std::string directory = settings().out + "/best";
+    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(directory));
+    observer_.on_checkpoint(directory);
     return {};
   }
 
@@ -104,6 +113,13 @@ class Run {
   }
 
   Status finish() {
+    if (is_over()) {
+      observer_.on_note(fmt::format(
+          "stopped at step {} of {}: the validation loss was lowest at step {} ({:.4f}), and "
+          "run.patience is {}",
+          trainer_.steps_done(), settings().steps, trainer_.best().step, trainer_.best().loss,
+          settings().patience));
+    }
     if (empty_steps_ > 0) {
       observer_.on_note(fmt::format("{} of {} steps had no token to learn", empty_steps_, steps_));
     }

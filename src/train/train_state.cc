@@ -12,6 +12,7 @@
 #include "model/safetensors.h"
 #include "model/safetensors_writer.h"
 #include "model/tensor_read.h"
+#include "train/run_config_keys.h"
 
 namespace looplm {
 namespace {
@@ -75,6 +76,10 @@ std::string state_json(const TrainState& state) {
   json["run"] = write_run_config(state.run);
   json["data_hashes"] = state.data_hashes;
   json["frozen_hash"] = state.frozen_hash;
+  if (state.best.step > 0) {
+    json["best"] = {
+        {"step", state.best.step}, {"loss", state.best.loss}, {"since", state.best.since}};
+  }
   json["cursors"] = OrderedJson::array();
   for (const LoaderState::Cursor& c : state.loader.cursors) {
     json["cursors"].push_back(
@@ -113,6 +118,11 @@ Result<TrainState> parse_state(const Json& json) {
     return invalid_argument("'frozen_hash' is missing or no number");
   }
   state.frozen_hash = frozen->get<uint64_t>();
+  if (const auto best = json.find("best"); best != json.end() && best->is_object()) {
+    LOOPLM_ASSIGN_OR_RETURN(state.best.step, json_int(*best, "step", 0, 1, kMost));
+    LOOPLM_ASSIGN_OR_RETURN(state.best.since, json_int(*best, "since", 0, 0, kMost));
+    LOOPLM_ASSIGN_OR_RETURN(state.best.loss, json_number(*best, "loss", 0, -kHuge, kHuge));
+  }
   for (const Json& cursor : *cursors) {
     if (!cursor.is_object()) return invalid_argument("'cursors' must hold objects");
     LoaderState::Cursor c;

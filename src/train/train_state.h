@@ -24,6 +24,13 @@ struct TrainState {
   RunConfig run;
   std::vector<uint64_t> data_hashes;
   uint64_t frozen_hash = 0;  // of the weights that are not trained; 0: all are
+
+  // The validation with the lowest loss so far.
+  struct Best {
+    int64_t step = 0;  // 0: none yet
+    double loss = 0;
+    int64_t since = 0;  // validations after it
+  } best;
 };
 
 // Writes DIRECTORY with optimizer.safetensors, train_state.json, and the trained parameters: where

@@ -83,7 +83,8 @@ Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options) {
   plan.sequences = trainer->run_.batch.sequences;
   const Result<MachineMemory> memory = machine_memory();
   plan.usable_bytes = memory.ok() ? memory.value().usable() : 0;
-  plan.choices = memory_choices(trainer->run_, trainer->model(), plan.usable_bytes);
+  plan.choices =
+      memory_choices(trainer->run_, trainer->model(), trainer->start_.format(), plan.usable_bytes);
   return plan;
 }
 
@@ -98,6 +99,11 @@ Status Trainer::check_model() {
         "objective.kind is {}, which trains the gate alone; expected no [lora] beside it",
         objective_->name()));
   }
+  const int64_t loops = run_loops(run_, model()), back = run_.objective.backprop_loops;
+  if (back > loops) {
+    return invalid_argument(
+        fmt::format("objective.backprop_loops is {}; the run has {} loops", back, loops));
+  }
   if (run_.data.sequence_length > model().max_positions) {
     return invalid_argument(fmt::format("data.sequence_length is {}; the model has {} positions",
                                         run_.data.sequence_length, model().max_positions));
@@ -110,22 +116,23 @@ Status Trainer::prepare_model() {
   trained_.emplace(specs);
   gradients_.emplace(specs);
   optimizer_.emplace(specs, run_.optimizer);
-  const bool all = trains_all(run_, *objective_);
+  const bool all = specs.size() == parameter_specs(model()).size();
   const TrunkShape shape = trunk_shape(run_, model(), objective_->trains_trunk());
   if (run_.lora.any()) {
     initialize_adapter(run_.run.seed, *trained_);
-    adapter_.emplace(model(), run_.lora, shape.rows);
+    adapter_.emplace(model(), run_adapter(run_, model()), AdapterUse::kTraining);
   } else {
     LOOPLM_RETURN_IF_ERROR(start_.fill(*trained_));
   }
   const TensorSource frozen = all ? trained_->source() : start_.tensors();
-  LOOPLM_ASSIGN_OR_RETURN(weights_, ModelWeights::for_training(*trained_, frozen, model(),
-                                                               run_.compute.dtype, *device_));
-  if (objective_->trains_trunk()) backward_weights_.emplace(model(), run_.compute.dtype);
+  const MatrixFormat format = run_format(run_, *objective_, start_.format());
+  LOOPLM_ASSIGN_OR_RETURN(weights_,
+                          ModelWeights::for_training(*trained_, frozen, model(), format, *device_));
+  if (objective_->trains_trunk()) backward_weights_.emplace(model(), format);
   if (all) {
     start_.drop_tensors();
   } else {
-    if (backward_weights_) backward_weights_->repack(frozen, *device_);
+    if (run_.lora.any()) backward_weights_->repack(frozen, *device_);
     LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(*trained_));
   }
   pass_.emplace(model(), shape, adapter_ ? &*adapter_ : nullptr);
@@ -243,7 +250,7 @@ TrainStart Trainer::describe() const {
                               device_->kernels().name);
   start.peak_flops = peak_->flops();
   start.notes = notes_;
-  const MemoryPlan plan = training_memory(run_, model());
+  const MemoryPlan plan = training_memory(run_, model(), start_.format());
   for (const MemoryItem& item : plan.items()) {
     start.memory.push_back({item.name, item.bytes, item.note});
   }
@@ -268,7 +275,7 @@ Result<StepReport> Trainer::step() {
   if (targets > 0) {
     std::fill(gradients_->values().begin(), gradients_->values().end(), 0.0f);
     repack();
-    if (trains_all(run_, *objective_)) {
+    if (trains_matrices(run_, *objective_)) {
       backward_weights_->repack(trained_->source(), *device_);
     }
     const double scale = 1.0 / static_cast<double>(targets);
@@ -329,6 +336,19 @@ Result<std::vector<ValidationReport>> Trainer::validate() {
     LOOPLM_ASSIGN_OR_RETURN(ValidationReport report, validate_on(validation_[set]));
     report.set = static_cast<int64_t>(set);
     reports.push_back(std::move(report));
+  }
+  double loss = 0, tokens = 0;
+  for (const ValidationReport& report : reports) {
+    loss += report.loss * static_cast<double>(report.tokens);
+    tokens += static_cast<double>(report.tokens);
+  }
+  if (tokens > 0 && state_.step > 0) {
+    loss /= tokens;
+    if (state_.best.step == 0 || loss < state_.best.loss) {
+      state_.best = {state_.step, loss, 0};
+    } else {
+      ++state_.best.since;
+    }
   }
   return reports;
 }
@@ -433,7 +453,9 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
 }
 
 Status Trainer::save_model(const std::string& directory) const {
-  if (run_.lora.any()) return save_adapter(directory, run_.lora, *trained_, run_.model.from);
+  if (run_.lora.any()) {
+    return save_adapter(directory, run_adapter(run_, model()), *trained_, run_.model.from);
+  }
   SaveOptions options;
   options.dtype = run_.compute.save_dtype;
   options.companions_from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;

@@ -53,6 +53,8 @@ class Trainer {
   Result<StepReport> step();
   // One report for each set of data.validation.
   Result<std::vector<ValidationReport>> validate();
+  // The best of the validations so far by the mean loss over all sets; part of what save() keeps.
+  const TrainState::Best& best() const { return state_.best; }
 
   // A checkpoint to go on from, exactly: it appears whole or not at all.
   Status save(const std::string& directory) const;

@@ -569,16 +569,17 @@ TEST_F(TrainerTest, TheMostSequencesThatFitAreTheMost) {
   const auto run = read_run_config(run_file_, {});
   ASSERT_OK(run);
   const ModelConfig& model = run.value().model.config;
-  const uint64_t usable = training_memory(run.value(), model).total() * 5 / 2;
-  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, usable)) {
+  const MatrixFormat f32 = float_format(DType::kF32);
+  const uint64_t usable = training_memory(run.value(), model, f32).total() * 5 / 2;
+  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, f32, usable)) {
     RunConfig other = run.value();
     other.compute.memory = value_named(kMemoryPolicyNames, c.memory).value();
     other.batch.sequences = c.most_sequences;
-    EXPECT_LE(training_memory(other, model).total(), usable) << c.memory;
+    EXPECT_LE(training_memory(other, model, f32).total(), usable) << c.memory;
     ++other.batch.sequences;
-    EXPECT_GT(training_memory(other, model).total(), usable) << c.memory;
+    EXPECT_GT(training_memory(other, model, f32).total(), usable) << c.memory;
   }
-  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, 1000)) {
+  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, f32, 1000)) {
     EXPECT_EQ(c.most_sequences, 0);
   }
 }

@@ -118,6 +118,18 @@ done
 cmp -s with.model with.merged && fail "the adapter changes nothing"
 "$looplm" run model --lora lora/model --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"' >with.adapter
 cmp -s with.adapter with.merged || fail "--lora and the merged model differ"
+"$looplm" train lora.toml --set 'run.out="own"' --set lora.per_loop=true --set optimizer.learning_rate=0.05 >/dev/null ||
+  fail "train an adapter for each loop"
+answer() { "$looplm" run "$@" --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"'; }
+answer model --lora own/model >with.own || fail "run with an adapter for each loop"
+cmp -s with.model with.own && fail "adapters of the loops change nothing"
+refuses "merge of adapters of loops" "cannot be merged" "$looplm" merge model --lora own/model --out merged2
+"$looplm" quantize model --to int8 --out model8 >/dev/null || fail "quantize"
+"$looplm" train lora.toml --set 'model.from="model8"' --set 'run.out="lora8"' --set optimizer.learning_rate=0.05 >/dev/null ||
+  fail "train an adapter beside int8"
+answer model8 >with.int8 && answer model8 --lora lora8/model >with.lora8 || fail "run int8 with an adapter"
+cmp -s with.int8 with.lora8 && fail "an adapter beside int8 changes nothing"
+refuses "merge into int8" "small integers" "$looplm" merge model8 --lora lora8/model --out merged3
 refuses "rank 0" "lora.rank is 0" "$looplm" train lora.toml --set lora.rank=0
 refuses "no adapter" "run/model/adapter_config.json" "$looplm" run model --lora run/model --ids 1
 

@@ -1,0 +1,119 @@
+// Models with an adapter beside their matrices: lanes of any loop in a pass, and matrices in small
+// integers.
+#include "model/adapter.h"
+
+#include "looplm/generate.h"
+
+#include "infer/test_model.h"
+#include "model/quantized_checkpoint.h"
+#include "model/trunk.h"
+#include "support/temp_dir.h"
+
+namespace looplm {
+namespace {
+
+class AdaptedModel : public testing::Test {
+ protected:
+  AdaptedModel() { write_test_checkpoint(directory_.file("model"), parameters_, config_); }
+
+  // Saves an adapter with A and B drawn from `seed`.
+  Adapter make_adapter(const std::string& name, const AdapterSettings& settings) const {
+    Adapter adapter{settings, ParameterSet(adapter_specs(config_, settings))};
+    Rng rng(9);
+    for (float& value : adapter.values.values()) value = 0.3f * (2 * rng.uniform() - 1);
+    EXPECT_OK(save_adapter(directory_.file(name), settings, adapter.values, "model"));
+    return adapter;
+  }
+  Result<std::unique_ptr<Model>> load(const std::string& name, const std::string& adapter,
+                                      int threads = 1) const {
+    ModelOptions options;
+    options.threads = threads;
+    options.kv = KvType::kF32;
+    if (!adapter.empty()) options.adapter = directory_.file(adapter);
+    return Model::load(directory_.file(name), options);
+  }
+  std::vector<float> states(Model& model, int64_t loops, int64_t chunk = 256) const {
+    return read_prompt(*model.parts().runner, model.parts().pages, ids_, loops, chunk).normed;
+  }
+
+  TempDir directory_;
+  ModelConfig config_ = small_config();
+  ParameterSet parameters_ = random_parameters(config_, 3);
+  std::vector<int32_t> ids_ = random_ids(40, config_.vocab_size, 4);
+};
+
+TEST_F(AdaptedModel, EachLoopUsesItsOwnAsInTraining) {
+  const AdapterSettings settings = {
+      .rank = 3, .alpha = 6, .targets = {}, .per_loop = true, .loops = config_.loops};
+  const Adapter adapter = make_adapter("own", settings);
+  auto model = load("model", "own");
+  ASSERT_OK(model);
+  const int64_t loops = config_.loops + 1;  // the last one's serves the loop beyond
+  const std::vector<float> actual = states(**model, loops);
+
+  const std::unique_ptr<Device> device = std::move(Device::create(1).value());
+  const ModelWeights weights =
+      ModelWeights::for_training(parameters_, config_, DType::kF32, *device);
+  AdapterWeights beside(config_, settings, AdapterUse::kTraining);
+  beside.repack(adapter.values, *device);
+  const auto rows = static_cast<int64_t>(ids_.size());
+  Trunk trunk(config_, {.rows = rows, .loops = loops, .max_document = rows, .backward = false},
+              &beside);
+  trunk.forward(weights, ids_, std::vector<int64_t>{0, rows}, *device);
+  const auto floats = static_cast<size_t>(rows * config_.hidden_size);
+  for (int64_t loop = 0; loop < loops; ++loop) {
+    const auto at = static_cast<size_t>(loop) * floats;
+    EXPECT_TRUE(same_bits({actual.data() + at, floats}, {trunk.state(loop), floats})) << loop;
+  }
+  EXPECT_TRUE(same_bits(states(**model, loops, 7), actual));
+}
+
+// The engine puts lanes of different loops into a pass; a sequence alone never does.
+TEST_F(AdaptedModel, TokensDoNotDependOnCompanyInThePass) {
+  make_adapter("own", {.rank = 3, .alpha = 6, .targets = {}, .per_loop = true, .loops = 3});
+  GenerateOptions plain;
+  plain.max_tokens = 24;
+  plain.ignore_eos = true;
+  plain.sampling.temperature = 0.8;
+  GenerateOptions speculating = plain;
+  speculating.speculate = {CommitKind::kLoop, 1};
+  std::vector<int32_t> expected;
+  for (const int threads : {1, 2}) {
+    auto model = load("model", "own", threads);
+    ASSERT_OK(model);
+    for (const GenerateOptions& options : {plain, speculating}) {
+      Result<Generation> answer = generate(**model, ids_, options);
+      ASSERT_OK(answer);
+      std::vector<int32_t> ids;
+      for (const GeneratedToken& token : answer->tokens) ids.push_back(token.id);
+      if (expected.empty()) expected = ids;
+      EXPECT_EQ(ids, expected);
+    }
+  }
+}
+
+TEST_F(AdaptedModel, StandsBesideStoredIntegers) {
+  make_adapter("shared", {.rank = 3, .alpha = 6, .targets = {}});
+  ThreadPool pool(2);
+  for (const Quant quant : {Quant::kInt8, Quant::kInt4}) {
+    {
+      Result<Checkpoint> checkpoint = open_checkpoint(directory_.file("model"));
+      ASSERT_OK(checkpoint);
+      ASSERT_OK(save_quantized(directory_.file("small"), *checkpoint, BlockQuants::all(quant),
+                               Quant::kInt8, pool));
+    }
+    auto exact = load("model", "shared"), adapted = load("small", "shared"),
+         bare = load("small", "");
+    ASSERT_OK(exact);
+    ASSERT_OK(adapted);
+    ASSERT_OK(bare);
+    const auto error = [&](Result<std::unique_ptr<Model>>& model) {
+      return relative_error(states(**model, 1), states(**exact, 1));
+    };
+    EXPECT_LT(error(adapted), 0.5 * error(bare));
+    EXPECT_TRUE(same_bits(states(**adapted, 1, 7), states(**adapted, 1)));
+  }
+}
+
+}  // namespace
+}  // namespace looplm

@@ -213,7 +213,7 @@ TEST_F(ServerTest, DepthIsABudgetThatTuningHasMeasured) {
   EXPECT_THAT(refusal({{"target_depth", 3.75}}),
               HasSubstr("'sums' was measured from 1.50 to 3.50"));
   EXPECT_THAT(refusal({{"class", "poems"}}), HasSubstr("tuned on sums, words"));
-  EXPECT_THAT(refusal({{"target_depth", 2}, {"exit", "q"}}),
+  EXPECT_THAT(refusal({{"target_depth", 2}, {"exit", "fixed"}}),
               HasSubstr("both choose the threshold"));
 }
 

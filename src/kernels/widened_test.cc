@@ -39,7 +39,10 @@ MatmulParams product(const std::vector<float>& a, int64_t rows, const PackedMatr
 }
 
 TEST_P(WidenedTest, ProductsBothWaysAreThoseOfFloats) {
-  const auto& [quant, dtype, size] = GetParam();
+  // By name: clang 14 captures no structured bindings.
+  const auto& quant = std::get<0>(GetParam());
+  const auto& dtype = std::get<1>(GetParam());
+  const auto& size = std::get<2>(GetParam());
   const std::unique_ptr<Device> device = std::move(Device::create(2).value());
   const std::vector<float> weights = noise(size.in * size.out, 1);
   std::vector<float> stand_for(weights.size());

@@ -64,8 +64,8 @@ TEST(GgufEncode, BlocksLoseNoMoreThanLlamaCpps) {
 TEST(GgufEncode, PlainTypesAreTheFloatsRounded) {
   const std::vector<float> values = normal_values(64, 1, 2);
   EXPECT_EQ(written_and_read(GgmlType::kF32, values), values);
-  std::vector<float> expected;
-  for (const float value : values) expected.push_back(round_to_bf16(value));
+  std::vector<float> expected(values.size());
+  for (size_t i = 0; i < values.size(); ++i) expected[i] = round_to_bf16(values[i]);
   EXPECT_EQ(written_and_read(GgmlType::kBf16, values), expected);
   for (size_t i = 0; i < values.size(); ++i) {
     expected[i] = half_to_float(float_to_half(values[i]));
@@ -115,7 +115,7 @@ class GgufExportTest : public testing::Test {
     config.norm_placement = type == "ouro" ? NormPlacement::kSandwich : NormPlacement::kPre;
     config.eos_token_ids = {3};
     config.bos_token_id = 1;
-    const std::string directory = folder_ + "/" + type;
+    std::string directory = folder_ + "/" + type;
     SaveOptions options;
     options.dtype = DType::kF32;
     EXPECT_OK(save_checkpoint(

@@ -106,9 +106,10 @@ TEST_F(PreferenceRunTest, LearnsThePreferenceWithAndWithoutAnAdapter) {
     for (int i = 13; i < steps; ++i) ASSERT_OK((*resumed)->step());
     ASSERT_OK((*made)->save_model(dir_.file(name + "a")));
     ASSERT_OK((*resumed)->save_model(dir_.file(name + "b")));
-    const std::string file = adapter ? "/adapter_model.safetensors" : "/model.safetensors";
-    EXPECT_EQ(read_text_file(dir_.file(name + "a") + file).value(),
-              read_text_file(dir_.file(name + "b") + file).value());
+    const std::string file = adapter ? "a/adapter_model.safetensors" : "a/model.safetensors";
+    const std::string other = "b" + file.substr(1);
+    EXPECT_EQ(read_text_file(dir_.file(name + file)).value(),
+              read_text_file(dir_.file(name + other)).value());
   }
 }
 

@@ -117,8 +117,7 @@ void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions&
 
 // The fields `target_depth` and `class`: a threshold that `looplm tune` has measured. Without a
 // word about the depth, the newest one. It depends on the request alone, not on what else runs.
-void read_tuned_depth(Fields& loop, const ServedModel& served, ExitOptions& exit) {
-  const bool asked = loop.has("target_depth") || loop.has("class");
+void read_tuned_depth(Fields& loop, const ServedModel& served, bool asked, ExitOptions& exit) {
   for (const char* other : {"exit", "threshold"}) {
     if (asked && loop.has(other)) {
       return loop.wrong(loop.has("target_depth") ? "target_depth" : "class",
@@ -164,6 +163,7 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
   o.exit.max_loops = loop.integer("max_loops", 0, 1, kMaxLoops);
   const int64_t loops = o.exit.max_loops == 0 ? config.loops : o.exit.max_loops;
   o.exit.min_loops = loop.integer("min_loops", 1, 1, loops);
+  const bool tuned = loop.has("target_depth") || loop.has("class");
   const OrderedJson* rule = loop.find("exit");
   if (rule != nullptr || loop.has("threshold")) {
     const Result<ExitKind> kind =
@@ -173,14 +173,13 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
       loop.wrong_value("exit", *rule, "fixed, q, difference, relative, margin or entropy");
     } else {
       o.exit.kind = kind.value();
-      const bool tuned = loop.has("target_depth") || loop.has("class");
       if (o.exit.kind != ExitKind::kFixed && !loop.has("threshold") && !tuned) {
         loop.wrong("threshold", "is missing; the exit rule needs it");
       }
     }
   }
   o.exit.threshold = loop.number("threshold", 1, 0, 1e9);
-  read_tuned_depth(loop, served, o.exit);
+  read_tuned_depth(loop, served, tuned, o.exit);
   const Status exit = make_exit_rule(o.exit, config.exit_gate).status();
   if (!exit.ok()) loop.wrong(config.exit_gate ? "threshold" : "exit", ": " + exit.message());
   if (loop.has("kv")) {

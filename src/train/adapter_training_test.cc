@@ -13,29 +13,11 @@
 #include "model/adapter.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
+#include "train/test_model.h"
 #include "train/trainer.h"
 
 namespace looplm {
 namespace {
-
-ModelConfig tiny() {
-  ModelConfig c;
-  c.vocab_size = 64;
-  c.hidden_size = 32;
-  c.layers = 2;
-  c.heads = 4;
-  c.kv_heads = 2;
-  c.head_dim = 8;
-  c.intermediate_size = 48;
-  c.max_positions = 64;
-  c.loops = 3;
-  return c;
-}
-
-void randomize(uint64_t seed, float size, ParameterSet& set) {
-  Rng rng(seed);
-  for (float& value : set.values()) value = size * (2 * rng.uniform() - 1);
-}
 
 Batch some_batch() {
   Batch batch;
@@ -64,7 +46,7 @@ struct Matrix {
 class AdapterGradientTest : public testing::TestWithParam<MemoryPolicy> {};
 
 TEST_P(AdapterGradientTest, AreThoseOfTheMergedMatrices) {
-  const ModelConfig config = tiny();
+  const ModelConfig config = tiny_config();
   const std::unique_ptr<Device> device = std::move(Device::create(2).value());
   Adapter adapter{{.rank = 5, .alpha = 8, .dropout = 0, .targets = {}},
                   ParameterSet(std::vector<ParameterSpec>{})};
@@ -136,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(Policies, AdapterGradientTest,
 // Through matrices in small integers: loss and gradients are those of the floats that the integers
 // stand for.
 TEST(AdapterTraining, OnIntegersIsAsOnWhatTheyStandFor) {
-  const ModelConfig config = tiny();
+  const ModelConfig config = tiny_config();
   const std::unique_ptr<Device> device = std::move(Device::create(2).value());
   const AdapterSettings settings = {.rank = 5, .alpha = 8, .dropout = 0, .targets = {}};
   ParameterSet values(adapter_specs(config, settings)), base(config);
@@ -193,7 +175,7 @@ TEST(AdapterTraining, OnIntegersIsAsOnWhatTheyStandFor) {
 class AdapterDifferencesTest : public testing::TestWithParam<AdapterSettings> {};
 
 TEST_P(AdapterDifferencesTest, AreTheGradients) {
-  const ModelConfig config = tiny();
+  const ModelConfig config = tiny_config();
   const std::unique_ptr<Device> device = std::move(Device::create(2).value());
   const AdapterSettings& settings = GetParam();
   ParameterSet values(adapter_specs(config, settings)), base(config);
@@ -269,7 +251,7 @@ class Ramps : public DocumentStream {
 
 class AdapterRunTest : public testing::Test {
  protected:
-  AdapterRunTest() : base_(tiny()) { randomize(2, 0.2f, base_); }
+  AdapterRunTest() : base_(tiny_config()) { randomize(2, 0.2f, base_); }
 
   RunConfig run(double dropout) const {
     RunConfig run;
@@ -286,7 +268,7 @@ class AdapterRunTest : public testing::Test {
   }
   Result<std::unique_ptr<Trainer>> trainer(const RunConfig& run) const {
     return Trainer::create(run, {.threads = 2,
-                                 .start = StartModel{tiny(), base_.source()},
+                                 .start = StartModel{tiny_config(), base_.source()},
                                  .streams = {std::make_shared<Ramps>()}});
   }
   std::string saved(const Trainer& trainer, const std::string& name) const {
@@ -325,7 +307,7 @@ TEST_F(AdapterRunTest, LearnsSavesAndResumesBitForBit) {
     ASSERT_OK(again);
     for (int i = 0; i < 8; ++i) ASSERT_OK((*again)->step());
     EXPECT_EQ(saved(**again, "again"), bytes);
-    auto read = read_adapter(dir_.file("straight"), tiny());
+    auto read = read_adapter(dir_.file("straight"), tiny_config());
     ASSERT_OK(read);
     EXPECT_EQ(read->settings.per_loop, per_loop);
     EXPECT_THAT(read->settings.targets, testing::ElementsAre("q_proj", "down_proj"));
@@ -368,7 +350,7 @@ TEST_F(AdapterRunTest, AFullDiskLosesNothing) {
   }
   EXPECT_FALSE(is_directory(dir_.file("later")));
   EXPECT_EQ(read_text_file(dir_.file("model") + "/adapter_model.safetensors").value(), model);
-  ASSERT_OK(read_adapter(dir_.file("model"), tiny()));
+  ASSERT_OK(read_adapter(dir_.file("model"), tiny_config()));
   auto resumed = trainer(run(0.25));
   ASSERT_OK(resumed);
   ASSERT_OK((*resumed)->restore(dir_.file("state")));
@@ -403,7 +385,7 @@ TEST_F(AdapterRunTest, BadSettingsSayWhatIsWrong) {
   gate.objective.kind = ObjectiveKind::kStageTwo;
   EXPECT_ERROR_SAYS(trainer(gate), "stage2", "[lora]");
   RunConfig fresh = run(0);
-  fresh.model.config = tiny();
+  fresh.model.config = tiny_config();
   EXPECT_ERROR_SAYS(Trainer::create(fresh, {.streams = {std::make_shared<Ramps>()}}), "lora.rank",
                     "model.from");
 }

@@ -8,30 +8,12 @@
 #include "base/rng.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
+#include "train/test_model.h"
 #include "train/token_shard.h"
 #include "train/trainer.h"
 
 namespace looplm {
 namespace {
-
-ModelConfig looped() {
-  ModelConfig c;
-  c.vocab_size = 64;
-  c.hidden_size = 32;
-  c.layers = 2;
-  c.heads = 4;
-  c.kv_heads = 2;
-  c.head_dim = 8;
-  c.intermediate_size = 48;
-  c.max_positions = 64;
-  c.loops = 3;
-  return c;
-}
-
-void scatter(uint64_t seed, ParameterSet& set) {
-  Rng rng(seed);
-  for (float& value : set.values()) value = 0.2f * (2 * rng.uniform() - 1);
-}
 
 // Documents of 3 to 20 tokens, of which the first ones are prompts.
 std::string uneven_shard(const TempDir& dir) {
@@ -49,7 +31,7 @@ std::string uneven_shard(const TempDir& dir) {
 
 class ObjectiveRunTest : public testing::Test {
  protected:
-  ObjectiveRunTest() : start_(looped()) { scatter(2, start_); }
+  ObjectiveRunTest() : start_(tiny_config()) { randomize(2, 0.2f, start_); }
 
   RunConfig config(ObjectiveKind kind) const {
     RunConfig run;
@@ -65,7 +47,7 @@ class ObjectiveRunTest : public testing::Test {
   }
   std::unique_ptr<Trainer> trainer(const RunConfig& run) const {
     auto made =
-        Trainer::create(run, {.threads = 2, .start = StartModel{looped(), start_.source()}});
+        Trainer::create(run, {.threads = 2, .start = StartModel{tiny_config(), start_.source()}});
     EXPECT_OK(made);
     return std::move(made).value();
   }
@@ -122,12 +104,12 @@ class TruncatedTest : public testing::TestWithParam<MemoryPolicy> {};
 
 TEST_P(TruncatedTest, IsAModelOfTheLastLoops) {
   constexpr int64_t kRows = 20, kBack = 2;
-  ModelConfig whole = looped(), part = looped();
+  ModelConfig whole = tiny_config(), part = tiny_config();
   whole.loops = 4;
   part.loops = kBack;
   const std::unique_ptr<Device> device = std::move(Device::create(2).value());
   ParameterSet parameters(whole), of_part(part);
-  scatter(3, parameters);
+  randomize(3, 0.2f, parameters);
   std::copy(parameters.values().begin(), parameters.values().end(), of_part.values().begin());
   Batch batch;
   Rng rng(4);
@@ -180,7 +162,7 @@ INSTANTIATE_TEST_SUITE_P(Policies, TruncatedTest,
                                          MemoryPolicy::kLoopInputs));
 
 TEST_F(ObjectiveRunTest, TruncationGivesTheSameBitsUnderEveryPolicy) {
-  ModelConfig unnormed = looped();
+  ModelConfig unnormed = tiny_config();
   unnormed.norm_between_loops = false;
   RunConfig run = config(ObjectiveKind::kStageOne);
   run.objective.backprop_loops = 2;
@@ -210,7 +192,7 @@ struct Notes : TrainObserver {
 
 TEST_F(ObjectiveRunTest, StopsWhenTheValidationLossNoLongerFallsAndKeepsTheBest) {
   RunConfig run = config(ObjectiveKind::kLastLoop);
-  run.model.config = looped();
+  run.model.config = tiny_config();
   run.data.validation = {shard_};
   run.schedule.peak = 0.3;  // too large: the loss soon rises
   run.run = {.out = dir_.file("run"),

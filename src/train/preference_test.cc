@@ -8,31 +8,18 @@
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 #include "train/corpus.h"
+#include "train/test_model.h"
 #include "train/token_shard.h"
 #include "train/trainer.h"
 
 namespace looplm {
 namespace {
 
-ModelConfig small() {
-  ModelConfig c;
-  c.vocab_size = 64;
-  c.hidden_size = 32;
-  c.layers = 2;
-  c.heads = 4;
-  c.kv_heads = 2;
-  c.head_dim = 8;
-  c.intermediate_size = 48;
-  c.max_positions = 64;
-  c.loops = 3;
-  return c;
-}
-
 class PreferenceRunTest : public testing::Test {
  protected:
-  PreferenceRunTest() : start_(small()) {
-    Rng rng(2);
-    for (float& value : start_.values()) value = 0.2f * (2 * rng.uniform() - 1);
+  PreferenceRunTest() : start_(tiny_config()) {
+    randomize(2, 0.2f, start_);
+    Rng rng(3);
     TokenShardWriter writer(64), plain(64);
     for (int pair = 0; pair < 30; ++pair) {
       // A prompt of two ids; the better answer counts up from it, the worse one down.
@@ -66,7 +53,8 @@ class PreferenceRunTest : public testing::Test {
     return run;
   }
   Result<std::unique_ptr<Trainer>> trainer(const RunConfig& run) const {
-    return Trainer::create(run, {.threads = 2, .start = StartModel{small(), start_.source()}});
+    return Trainer::create(run,
+                           {.threads = 2, .start = StartModel{tiny_config(), start_.source()}});
   }
 
   TempDir dir_;

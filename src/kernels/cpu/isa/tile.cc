@@ -303,11 +303,25 @@ void prepare_rows_f32(const PrepareRowsArgs& p) {
   }
 }
 
+// Calls put(m, lanes) for the rows from m on, `last` being the last term that it reads. A term's
+// rows are fewer than a vector, or nearly so: whole vectors are read where the next term's rows
+// follow in memory, and what is written beyond the rows is the next term's place, or the room
+// between chunks. So terms must be written in the order of their slots.
+template <typename Put>
+LOOPLM_INLINE void for_rows(const PrepareRowsArgs& p, int64_t last, Put put) {
+  static_assert(kLanes <= kRowStride - kChunk);
+  const bool whole = last + 1 < p.terms && p.term_stride >= kLanes;
+  for (int64_t m = 0; m < p.rows; m += kLanes) {
+    const int64_t left = p.rows - m < kLanes ? p.rows - m : kLanes;
+    put(m, whole ? static_cast<int64_t>(kLanes) : left);
+  }
+}
+
 void prepare_interleaved_f32(const PrepareRowsArgs& p) {
   float* out = static_cast<float*>(p.out);
   for (int64_t i = 0; i < p.terms; ++i, out += p.rows) {
     const float* source = p.source + i * p.term_stride;
-    for (int64_t m = 0; m < p.rows; ++m) out[m] = source[m * p.row_stride];
+    for_rows(p, i, [&](int64_t m, int64_t lanes) { store(out + m, load_some(source + m, lanes)); });
   }
 }
 
@@ -353,12 +367,39 @@ void prepare_rows_bf16(const PrepareRowsArgs& p) {
 }
 
 void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
+  // A term that is missing is zero.
+  const auto rounded = [&](int64_t i, int64_t m, int64_t lanes) {
+    if (i >= p.terms) return VI{};
+    return rounded_to_bf16(load_some(p.source + i * p.term_stride + m, lanes));
+  };
+  uint32_t* out = static_cast<uint32_t*>(p.out);
   for (int64_t i = 0; i < p.terms; i += 2) {
-    for (int64_t m = 0; m < p.rows; ++m) {
-      store_pair(p.out, i / 2 * p.rows + m, i * p.rows + m, (i + 1) * p.rows + m,
-                 pair_bits(p.source + m * p.row_stride, i, p.terms, p.term_stride));
+    [[maybe_unused]] const auto put_term = [&](int64_t term) {
+      for_rows(p, term, [&](int64_t m, int64_t lanes) {
+        const VI words = rounded(term, m, lanes);
+        memcpy(out + m, &words, sizeof(words));
+      });
+      out += p.rows;
+    };
+    if constexpr (kBf16Dot) {
+      for_rows(p, i + 1, [&](int64_t m, int64_t lanes) {
+        const VI words = pairs_of(rounded(i, m, lanes), rounded(i + 1, m, lanes));
+        memcpy(out + m, &words, sizeof(words));
+      });
+      out += p.rows;
+    } else {
+      put_term(i + 1);
+      put_term(i);
     }
   }
+}
+
+void pair_rows_bf16(const float* even, const float* odd, int64_t n, uint32_t* out) {
+  for_vectors(n, [&](int64_t i, int64_t lanes) {
+    const VI pairs = pairs_of(rounded_to_bf16(load_some(even + i, lanes)),
+                              rounded_to_bf16(load_some(odd + i, lanes)));
+    memcpy(out + i, &pairs, static_cast<size_t>(lanes) * sizeof(uint32_t));
+  });
 }
 
 }  // namespace
@@ -370,6 +411,7 @@ void add_tile_kernels(KernelTable& table) {
   table.prepare_rows_bf16 = prepare_rows_bf16;
   table.prepare_interleaved_f32 = prepare_interleaved_f32;
   table.prepare_interleaved_bf16 = prepare_interleaved_bf16;
+  table.pair_rows_bf16 = pair_rows_bf16;
   table.tile_f32 = tile<false, false>;
   table.tile_bf16 = tile<true, false>;
   table.tile_f32_by_bf16 = tile<false, false, Stored::kBf16>;

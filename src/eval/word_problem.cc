@@ -222,6 +222,14 @@ Status check(const WordProblemOptions& o) {
   if (o.turns < 1 || o.turns > kMostTurns) {
     return invalid_argument(fmt::format("turns is {}; expected 1 to {}", o.turns, kMostTurns));
   }
+  if (o.tell_every < 1 || o.tell_every > kMostTurns) {
+    return invalid_argument(fmt::format("telling before one question in {}; expected 1 to {}",
+                                        o.tell_every, kMostTurns));
+  }
+  if (o.before < 0 || o.before > WordProblemOptions::kMostSteps) {
+    return invalid_argument(fmt::format("looking back behind {} events; expected 0 to {}", o.before,
+                                        WordProblemOptions::kMostSteps));
+  }
   if (o.people < 0 || o.people > 2) {
     return invalid_argument(fmt::format("people is {}; expected 1, 2, or 0 for both", o.people));
   }

@@ -47,7 +47,9 @@ struct WordProblemOptions {
   int min_steps = 1;  // of the first question, drawn uniformly from min_steps .. max_steps
   int max_steps = kMostSteps;
   int turns = 1;  // of stories: questions about one story, 1 .. 8; a later one may go on telling
-  int people = 0;  // of stories: 1 or 2; 0: two in five are about two
+  int tell_every = 3;  // one later question in so many goes on telling first, 1 .. 8
+  int before = 3;      // questions look back behind the last so many events, 0 .. 8
+  int people = 0;      // of stories: 1 or 2; 0: two in five are about two
   // Of prose: one step in so many is followed by a count, 0 .. 8; 0: the last one alone.
   int count_every = 2;
   WordProblemSplit split = WordProblemSplit::kTrain;

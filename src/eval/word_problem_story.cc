@@ -29,7 +29,8 @@ struct Question {
 
 class Story {
  public:
-  Story(const WordProblemOptions& options, Rng& rng) : rng_(rng) {
+  Story(const WordProblemOptions& options, Rng& rng)
+      : rng_(rng), look_back_(static_cast<size_t>(options.before)) {
     const bool food = rng_.below(4) == 0;
     foods_ = food;
     things_ = std::string(often_first(food ? problem_foods() : problem_things()));
@@ -311,6 +312,7 @@ class Story {
   static constexpr std::string_view kHas[] = {"has", "has", "has", "starts with", "owns"};
 
   Rng& rng_;
+  size_t look_back_;  // events behind which questions look
   Person people_[2];
   size_t known_ = 1;  // people whose number is told
   bool foods_ = false;
@@ -365,7 +367,7 @@ std::vector<Question> Story::questions() const {
         fmt::format("At first, {} had", who), person.first,
         ' ' + thing(person.first.value, things_));
     // Long ago is not asked for, or most questions of long stories would be of this kind.
-    const size_t old = person.before.size() - std::min<size_t>(3, person.before.size());
+    const size_t old = person.before.size() - std::min(look_back_, person.before.size());
     for (const Moment& moment : std::span(person.before).subspan(old)) {
       const auto same = [&](const Moment& other) { return other.past == moment.past; };
       if (moment.past.empty() || std::ranges::count_if(person.before, same) > 1) continue;
@@ -440,7 +442,7 @@ std::optional<WordProblem> draw_story(const WordProblemOptions& options, int ste
   problem.turns.push_back(std::move(first));
   while (static_cast<int>(problem.turns.size()) < options.turns) {
     std::string told;
-    if (rng.below(3) == 0) {
+    if (rng.below(static_cast<uint32_t>(options.tell_every)) == 0) {
       for (uint32_t i = 0; i <= rng.below(2); ++i) story.go_on();
       told = story.take_text() + ' ';
       if (told != " ") asked.clear();

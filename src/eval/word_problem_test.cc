@@ -301,6 +301,8 @@ TEST(WordProblem, RangesAreChecked) {
   EXPECT_TRUE(check({.form = WordProblemForm::kProse, .max_steps = 24}).ok());
   EXPECT_THAT(check({.turns = 9}).message(), testing::HasSubstr("turns is 9"));
   EXPECT_THAT(check({.people = 3}).message(), testing::HasSubstr("people is 3"));
+  EXPECT_THAT(check({.tell_every = 0}).message(), testing::HasSubstr("one question in 0"));
+  EXPECT_THAT(check({.before = 9}).message(), testing::HasSubstr("behind 9 events"));
   EXPECT_THAT(check({.count_every = 9}).message(), testing::HasSubstr("every 9"));
 }
 

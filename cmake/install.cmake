@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 set(data ${CMAKE_INSTALL_DATADIR}/looplm)
 install(TARGETS looplm COMPONENT program)
-install(DIRECTORY models/small DESTINATION ${data}/models COMPONENT program)
+install(DIRECTORY models/small models/chat DESTINATION ${data}/models COMPONENT program)
 install(DIRECTORY tasks DESTINATION ${data} COMPONENT program)
 install(FILES models/recipe/held-out.jsonl DESTINATION ${data}/models/recipe COMPONENT program)  # of the tasks of sums
 install(FILES packaging/completion.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions

@@ -204,6 +204,7 @@ Status word_problems(WordProblemFileOptions options) {
   task.kind = options.kind == "sum"     ? WordProblemKind::kSum
               : options.kind == "chain" ? WordProblemKind::kChain
               : options.kind == "talk"  ? WordProblemKind::kTalk
+              : options.kind == "mixed" ? WordProblemKind::kMixed
                                         : WordProblemKind::kStory;
   task.form = options.form == "chat" ? WordProblemForm::kChat : WordProblemForm::kProse;
   task.split = options.split == "train" ? WordProblemSplit::kTrain : WordProblemSplit::kHeldOut;
@@ -333,9 +334,9 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--kind", o->kind,
-                   "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, or talk "
-                   "(about the model)")
-      ->check(one_of({"sum", "chain", "story", "talk"}))
+                   "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, talk "
+                   "(about the model), or mixed (turns of all kinds)")
+      ->check(one_of({"sum", "chain", "story", "talk", "mixed"}))
       ->capture_default_str();
   command
       ->add_option("--form", o->form,

@@ -202,12 +202,32 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
     case WordProblemKind::kTalk:
       return draw_talk(rng);
     case WordProblemKind::kStory:
+    case WordProblemKind::kMixed:
       break;
   }
   if (options.form == WordProblemForm::kProse) return draw_tale(options, steps, rng);
   std::optional<WordProblem> story = draw_story(options, steps, rng);
   while (!story) story = draw_story(options, steps, rng);
   return *std::move(story);
+}
+
+// Each turn is a problem of its own, and of the right split.
+WordProblem draw_mixed(const WordProblemOptions& options, uint64_t index, Rng& rng) {
+  static constexpr WordProblemKind kKinds[] = {
+      WordProblemKind::kStory, WordProblemKind::kStory, WordProblemKind::kSum,
+      WordProblemKind::kChain, WordProblemKind::kTalk,
+  };
+  WordProblem chat;
+  for (int i = 0; i < options.turns; ++i) {
+    WordProblemOptions one = options;
+    one.kind = any(std::span<const WordProblemKind>(kKinds), rng);
+    one.turns = 1;
+    const uint64_t at = index * kMostTurns + static_cast<uint64_t>(i);
+    WordProblem problem = word_problem(one, at);
+    chat.turns.push_back(std::move(problem.turns.front()));
+    chat.combination += problem.combination + ';';
+  }
+  return chat;
 }
 
 }  // namespace
@@ -237,8 +257,9 @@ Status check(const WordProblemOptions& o) {
     return invalid_argument(
         fmt::format("a count every {} events; expected 0 to {}", o.count_every, kLongestSilence));
   }
-  if (o.form == WordProblemForm::kProse && o.kind == WordProblemKind::kTalk) {
-    return invalid_argument("small talk has no form in prose; expected chat");
+  if (o.form == WordProblemForm::kProse &&
+      (o.kind == WordProblemKind::kTalk || o.kind == WordProblemKind::kMixed)) {
+    return invalid_argument("small talk and mixed chats have no form in prose; expected chat");
   }
   return {};
 }
@@ -252,6 +273,7 @@ WordProblemSplit word_problem_split(const std::string& combination) {
 
 WordProblem word_problem(const WordProblemOptions& options, uint64_t index) {
   Rng rng(options.seed, index);
+  if (options.kind == WordProblemKind::kMixed) return draw_mixed(options, index, rng);
   WordProblem problem = draw(options, rng);
   const bool split = options.kind != WordProblemKind::kTalk;
   while (split && word_problem_split(problem.combination) != options.split) {

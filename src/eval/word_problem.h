@@ -23,6 +23,7 @@ enum class WordProblemKind {
   kChain,  // Start with 3, add 4, double it. What do you get?
   kStory,  // people, things, distractors, comparisons; several questions about one story
   kTalk,   // about the model itself, and what it cannot do
+  kMixed,  // turns that have nothing to do with each other, of any of these kinds
 };
 
 enum class WordProblemForm {
@@ -46,7 +47,9 @@ struct WordProblemOptions {
   WordProblemForm form = WordProblemForm::kChat;
   int min_steps = 1;  // of the first question, drawn uniformly from min_steps .. max_steps
   int max_steps = kMostSteps;
-  int turns = 1;  // of stories: questions about one story, 1 .. 8; a later one may go on telling
+  // Of stories: questions about one story, 1 .. 8; a later one may go on telling. Of mixed chats:
+  // problems.
+  int turns = 1;
   int tell_every = 3;  // one later question in so many goes on telling first, 1 .. 8
   int before = 3;      // questions look back behind the last so many events, 0 .. 8
   int people = 0;      // of stories: 1 or 2; 0: two in five are about two

@@ -293,6 +293,21 @@ TEST(WordProblem, SmallTalkHasAnswersWithoutNumbers) {
   EXPECT_EQ(answers.size(), 12u);
 }
 
+TEST(WordProblem, AMixedChatHasTurnsOfAllKinds) {
+  const WordProblemOptions options{.kind = WordProblemKind::kMixed, .turns = 4};
+  std::map<std::string, int> openings;
+  for (uint64_t i = 0; i < 200; ++i) {
+    const WordProblem chat = word_problem(options, i);
+    ASSERT_EQ(chat.turns.size(), 4u);
+    for (const WordProblemTurn& turn : chat.turns) {
+      ++openings[turn.number ? turn.opening.substr(0, turn.opening.find(' ')) : "talk"];
+    }
+  }
+  EXPECT_NEAR(openings["That"], 160, 50);
+  EXPECT_NEAR(openings["You"], 160, 50);
+  EXPECT_NEAR(openings["talk"], 160, 50);
+}
+
 TEST(WordProblem, RangesAreChecked) {
   EXPECT_TRUE(check(WordProblemOptions()).ok());
   EXPECT_THAT(check({.min_steps = 0}).message(), testing::HasSubstr("0..8"));

@@ -39,7 +39,8 @@ uint64_t read_seed(Fields& f) {
   if (value->is_number_integer()) return static_cast<uint64_t>(value->get<int64_t>());
   if (value->is_number()) {  // 3.0 is a whole number in JSON as much as 3 is
     const auto number = value->get<double>();
-    if (std::floor(number) == number && number >= -0x1p63 && number < 0x1p64) {
+    // -2^63 itself is read above; here it stands for all that a double rounds to it.
+    if (std::floor(number) == number && number > -0x1p63 && number < 0x1p64) {
       return number < 0 ? static_cast<uint64_t>(static_cast<int64_t>(number))
                         : static_cast<uint64_t>(number);
     }

@@ -33,7 +33,7 @@ OrderedJson error_response(const char* description, const Form& form = kOpenAiFo
 
 OrderedJson responses(const char* schema, bool streams, const Form& form) {
   OrderedJson content = json_content(reference(schema));
-  if (streams) content[form.stream] = {{"schema", {{"type", "string"}}}};
+  if (streams) content[form.stream] = OrderedJson::object();  // events, one by one
   return {{"200", {{"description", "The answer."}, {"content", content}}},
           {"400", error_response("The request is wrong; the message names the field.", form)},
           {"401", error_response("An API key is needed.", form)},
@@ -109,8 +109,7 @@ OrderedJson optional_object_of(OrderedJson properties) {
 
 // A text, or its parts, which say that they are text by one of these types.
 OrderedJson parts(const std::vector<std::string>& types) {
-  return filled(
-      list_of(object_of({{"type", {{"enum", types}}}, {"text", text()}}, {"type", "text"})));
+  return list_of(object_of({{"type", {{"enum", types}}}, {"text", text()}}, {"type", "text"}));
 }
 OrderedJson content(const std::vector<std::string>& types) {
   return any_of({text(), parts(types)});
@@ -339,6 +338,7 @@ class Schemas {
                                 {"loop", reference("Loop")}};
     OrderedJson chat = shared;
     chat["messages"] = messages({"system", "user", "assistant", "tool"}, text());
+    chat["messages"]["items"]["required"] = {"role"};
     all["OllamaChatRequest"] = object_of(std::move(chat));
     OrderedJson generate = shared;
     for (const char* name : {"prompt", "system"}) generate[name] = text_or_null();

@@ -282,6 +282,8 @@ TEST_F(ServerTest, WholeNumbersMayHaveAPoint) {
   EXPECT_EQ(complete(body)["choices"][0]["text"], whole["choices"][0]["text"]);
   body["seed"] = 0x1p64;
   EXPECT_THAT(post("/v1/completions", body, 400).dump(), HasSubstr("'seed' is"));
+  EXPECT_EQ(send("POST", "/v1/completions", R"({"prompt":"1","seed":-9223372036854775809})").status,
+            400);
   body["seed"] = 1;
   body["prompt"] = {1.5};
   EXPECT_THAT(post("/v1/completions", body, 400).dump(), HasSubstr("'prompt' holds 1.5"));
@@ -475,6 +477,11 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
   EXPECT_EQ(send("POST", "/v1/completions", std::string(100'000, '[')).status, 400);
   for (const char* path : {"/v1/completions", "/v1/chat/completions", "/api/chat", "/api/generate"})
     EXPECT_THAT(send("POST", path, "null").body, HasSubstr("the request is null"));
+  // What loads a model is a request too.
+  for (const char* path : {"/api/chat", "/api/generate"}) {
+    EXPECT_THAT(send("POST", path, R"({"loop":{"provisional":{}}})").body, HasSubstr("'loop."));
+    EXPECT_EQ(send("POST", path, "{}").status, 200);
+  }
   const auto context = model_->config().max_positions;
   const HttpResponse long_prompt =
       send("POST", "/v1/completions",

@@ -367,6 +367,8 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   chat["model"] = 5;
   EXPECT_THAT(post("/v1/chat/completions", chat, 400).dump(), HasSubstr("'model' is 5"));
 
+  served.name = "french";
+  EXPECT_ERROR_SAYS(server_->add(*model_, served), "two models", "'french'");
   EXPECT_ERROR_SAYS(server_->add(*model_, {.name = "sums", .speculate = {}, .chat = nullptr}),
                     "two models", "'sums'");
 }

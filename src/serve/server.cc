@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -100,9 +101,11 @@ class Server::Impl {
   Status add(Model& model, const ServedModelOptions& options) {
     LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<HostedModel> hosted,
                             HostedModel::create(model, options, options_, texts_, metrics_));
-    for (const ServedModel& served : hosted->served()) {
-      if (find(served.name).served != nullptr) {
-        return invalid_argument(fmt::format("two models are called '{}'", served.name));
+    std::set<std::string> names;
+    for (const ServedModel* other : served()) names.insert(other->name);
+    for (const ServedModel& one : hosted->served()) {
+      if (!names.insert(one.name).second) {
+        return invalid_argument(fmt::format("two models are called '{}'", one.name));
       }
     }
     models_.push_back(std::move(hosted));

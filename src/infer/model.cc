@@ -98,7 +98,7 @@ Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
                                          .ends = ends_of(source),
                                          .device = std::move(o.device),
                                          .weights = std::move(weights),
-                                         .adapter = {},
+                                         .adapters = {},
                                          .pages = PagePool(layout),
                                          .runner = nullptr});
   parts->runner = std::make_unique<PassRunner>(parts->weights, *parts->device);
@@ -118,17 +118,9 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   ModelSource source;
   source.config = checkpoint.config;
   source.tensors = checkpoint_source(checkpoint);
-  std::optional<AdaptedTensors> adapted;
-  std::optional<Adapter> beside;
+  std::optional<Adapter> adapter;
   if (!options.adapter.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(Adapter adapter, read_adapter(options.adapter, source.config));
-    if (adapter.is_mergeable(checkpoint)) {
-      LOOPLM_ASSIGN_OR_RETURN(adapted,
-                              AdaptedTensors::create(checkpoint, adapter, o.device->pool()));
-      source.tensors = adapted->source();
-    } else {
-      beside = std::move(adapter);
-    }
+    LOOPLM_ASSIGN_OR_RETURN(adapter, read_adapter(options.adapter, source.config));
   }
   LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
   LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
@@ -137,12 +129,29 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
   Parts& parts = *model->parts_;
   parts.tokenizer_status = checkpoint.tokenizer_status;
-  if (beside) {
-    parts.adapter.emplace(source.config, beside->settings, AdapterUse::kForwardOnly);
-    parts.adapter->repack(beside->values, *parts.device);
-    parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device, &*parts.adapter);
+  if (adapter.has_value()) {
+    parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device,
+                                                &parts.place_adapter("", *adapter));
   }
   return model;
+}
+
+AdapterWeights& Model::Parts::place_adapter(const std::string& adapter, const Adapter& from) {
+  AdapterWeights& placed =
+      adapters.try_emplace(adapter, config(), from.settings, AdapterUse::kForwardOnly)
+          .first->second;
+  placed.repack(from.values, *device);
+  return placed;
+}
+
+Status Model::add_adapter(const std::string& name, const std::string& directory) {
+  if (name.empty()) return invalid_argument("an adapter's name is empty");
+  if (parts_->find_adapter(name) != nullptr) {
+    return invalid_argument(fmt::format("two adapters are called '{}'", name));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const Adapter adapter, read_adapter(directory, config()));
+  parts_->place_adapter(name, adapter);
+  return {};
 }
 
 Model::Model(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

@@ -188,7 +188,8 @@ class Server::Impl {
         "GET", nullptr,
         [this](const ApiCall& c) {
           const bool known = ready_.load(std::memory_order_acquire);
-          c.answer(openapi_json(known ? models_[0]->served().model->config().vocab_size : 0));
+          c.answer(
+              openapi_json(known ? models_[0]->served().front().model->config().vocab_size : 0));
         },
         true};
     for (const EmbeddedFile& file : page_files()) {

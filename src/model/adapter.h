@@ -72,6 +72,10 @@ void initialize_adapter(uint64_t seed, ParameterSet& values);
 struct Adapter {
   AdapterSettings settings;
   ParameterSet values;
+
+  // Whether it can be added to the matrices as they are stored. Otherwise it must stand beside
+  // them: all loops read the same matrices, and integers stay as they are.
+  bool is_mergeable(const Checkpoint& base) const;
 };
 
 // Errors name what an adapter for this model must have: its targets, the shape of each matrix,
@@ -90,8 +94,7 @@ void add_adapter(const Adapter& adapter, const std::string& parameter, int64_t f
                  std::span<float> out);
 
 // A checkpoint's values with an adapter added, in the types that they are stored in (F16 becomes
-// F32). An error where it cannot be: all loops read the same matrices, and integers stay as they
-// are.
+// F32). An error if it is not mergeable.
 class AdaptedTensors {
  public:
   static Result<AdaptedTensors> create(const Checkpoint& checkpoint, const Adapter& adapter,

@@ -52,6 +52,22 @@ Result<std::optional<int32_t>> end_token(const BuildOptions& options, const Toke
       options.tokenizer));
 }
 
+// The template by which chats are rendered. Where a missing one is replaced, the token that ends a
+// document ends a turn too.
+Result<ChatTemplate> training_template(const std::string& path, const Tokenizer& tokenizer,
+                                       std::optional<int32_t> end_token) {
+  LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, model_chat_files(path, tokenizer));
+  if (end_token) files.tokens.emplace("eos_token", tokenizer.bytes(*end_token));
+  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, tokenizer));
+  if (files.templates.empty() && chat.end_of_turn().empty() && files.tokens["eos_token"].empty()) {
+    return invalid_argument(fmt::format(
+        "'{}' has no chat template and no eos_token, so nothing would end a turn; name a token "
+        "with --end-token",
+        path));
+  }
+  return chat;
+}
+
 Status build(const BuildOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                           load_tokenizer(options.tokenizer));
@@ -60,7 +76,8 @@ Status build(const BuildOptions& options) {
                    : options.split == "file" ? TextSplit::kFile
                                              : TextSplit::kParagraph;
   LOOPLM_ASSIGN_OR_RETURN(settings.end_token, end_token(options, *tokenizer));
-  const Result<ChatTemplate> chat = load_chat_template(options.tokenizer, *tokenizer);
+  const Result<ChatTemplate> chat =
+      training_template(options.tokenizer, *tokenizer, settings.end_token);
   settings.chat = &chat;
   if (options.held_out.empty() != (settings.hold_out_every == 0)) {
     return invalid_argument("--held-out and --hold-out-every go together");

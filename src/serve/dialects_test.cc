@@ -222,7 +222,8 @@ TEST_F(DialectsTest, WhereToolsAreAChoiceTheFormatHoldsForTheOtherAnswers) {
        {{"type", "json_schema"},
         {"json_schema", {{"name", "a"}, {"schema", object_with("answer", "yes")}}}}}};
   const auto begin_with = [&](const char* text) {
-    const int32_t id = model_->tokenizer()->encode(text, {.as = EncodeAs::kContinuation}).value().back();
+    const int32_t id =
+        model_->tokenizer()->encode(text, {.as = EncodeAs::kContinuation}).value().back();
     body["logit_bias"] = {{std::to_string(id), 100}};
     return post("/v1/chat/completions", body)["choices"][0];
   };

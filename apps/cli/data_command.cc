@@ -256,9 +256,11 @@ void add_build(Program& program, Command& data) {
   auto o = std::make_shared<BuildOptions>();
   Command* command = data.add_subcommand("build", "Build token shards from text");
   command
-      ->add_option("files", o->files,
-                   "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
-                   "(read, not learnt) and 'completion', or chats: 'messages' or 'conversations'")
+      ->add_option(
+          "files", o->files,
+          "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
+          "(read, not learnt) and 'completion', or chats: 'messages' or 'conversations'; also "
+          "packed, as .gz or .zst")
       ->required();
   command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")

@@ -415,16 +415,21 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   const Conversation c = read_conversation(f, served);
   const ChatPrompt prompt = read_chat_prompt(f, served, c);
   if (f.failed()) return call.refuse(f.error());
-  if (c.calls_tools && c.tool_choice == "required") {
-    if (r.grammar != nullptr)
+  const bool must_call = c.tool_choice == "required";
+  if (c.calls_tools && (must_call || r.grammar != nullptr)) {
+    if (must_call && r.grammar != nullptr)
       f.wrong("tool_choice", "asks for a call, and a grammar for another text");
+    std::string key = fmt::format("tools {} {} {}", dump_json(*f.find("tools")),
+                                  c.tool_grammar.only, c.tool_grammar.most_calls);
+    if (!must_call) key += "\nor " + r.grammar_key;
     const Result<std::shared_ptr<CompiledGrammar>> grammar =
-        served.grammars->get(fmt::format("tools {} {} {}", dump_json(*f.find("tools")),
-                                         c.tool_grammar.only, c.tool_grammar.most_calls),
-                             [&] {
-                               return tool_call_grammar(served.chat->format().tool_calls,
-                                                        c.render.tools, c.tool_grammar);
-                             });
+        served.grammars->get(key, [&]() -> Result<Grammar> {
+          LOOPLM_ASSIGN_OR_RETURN(Grammar calls, tool_call_grammar(served.chat->format().tool_calls,
+                                                                   c.render.tools, c.tool_grammar));
+          if (must_call) return calls;
+          LOOPLM_ASSIGN_OR_RETURN(const Grammar answer, r.make_grammar());
+          return either_of(std::move(calls), answer);
+        });
     if (!grammar.ok()) f.wrong("tools", "cannot be enforced: " + grammar.status().message());
     if (f.failed()) return call.refuse(f.error());
     r.grammar = grammar.value();

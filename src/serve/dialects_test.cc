@@ -212,6 +212,41 @@ TEST_F(DialectsTest, ToolsAreCalledInEachForm) {
   EXPECT_EQ(pieces, item["arguments"]);
 }
 
+TEST_F(DialectsTest, WhereToolsAreAChoiceTheFormatHoldsForTheOtherAnswers) {
+  const auto object_with = [](const char* name, const char* value) {
+    return OrderedJson{{"type", "object"},
+                       {"properties", {{name, {{"enum", {value}}}}}},
+                       {"required", {name}},
+                       {"additionalProperties", false}};
+  };
+  OrderedJson body = {
+      {"temperature", 0},
+      {"messages", OrderedJson::array({{{"role", "user"}, {"content", "Where?"}}})},
+      {"tools",
+       {{{"type", "function"},
+         {"function", {{"name", "weather"}, {"parameters", object_with("city", "Rome")}}}}}},
+      {"parallel_tool_calls", false},
+      {"response_format",
+       {{"type", "json_schema"},
+        {"json_schema", {{"name", "a"}, {"schema", object_with("answer", "yes")}}}}}};
+  const auto begin_with = [&](const char* text) {
+    const int32_t id =
+        model_->tokenizer()->encode(text, {.as = EncodeAs::kContinuation}).value().back();
+    body["logit_bias"] = {{std::to_string(id), 100}};
+    return post("/v1/chat/completions", body)["choices"][0];
+  };
+  const OrderedJson called = begin_with("<");
+  EXPECT_EQ(called["finish_reason"], "tool_calls");
+  EXPECT_EQ(called["message"]["tool_calls"][0]["function"]["name"], "weather");
+  const OrderedJson answered = begin_with("{");
+  EXPECT_EQ(answered["finish_reason"], "stop");
+  EXPECT_EQ(OrderedJson::parse(answered["message"]["content"].get<std::string>())["answer"], "yes");
+  EXPECT_FALSE(answered["message"].contains("tool_calls"));
+  // A list of tools it must be.
+  body["tools"] = OrderedJson::object();
+  EXPECT_THAT(post("/v1/chat/completions", body, 400).dump(), testing::HasSubstr("'tools' is {}"));
+}
+
 TEST_F(DialectsTest, OllamaGeneratesAndDescribesTheModel) {
   const OrderedJson options = {{"temperature", 0}, {"num_predict", 6}};
   const OrderedJson completed =

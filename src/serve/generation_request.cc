@@ -365,6 +365,8 @@ void read_grammar(Fields& f, const ServedModel& served, GenerationRequest& r) {
   if (!grammar.ok())
     return f.wrong(found[0].name, "is not accepted: " + grammar.status().message());
   r.grammar = std::move(grammar).value();
+  r.grammar_key = found[0].key;
+  r.make_grammar = found[0].make;
 }
 
 }  // namespace

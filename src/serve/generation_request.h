@@ -44,6 +44,9 @@ struct GenerationRequest {
   bool per_token = false;            // tell the loop, gate and words of every token
   bool provisional = false;          // stream proposals before they are final
   std::shared_ptr<CompiledGrammar> grammar{};
+  // How that was made, for those who put it together with another.
+  std::string grammar_key{};
+  std::function<Result<Grammar>()> make_grammar{};
   // Makes the constraint of a choice; empty: the grammar's, if there is one.
   std::function<std::shared_ptr<TokenConstraint>()> make_constraint{};
   std::string tenant{};

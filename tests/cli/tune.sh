@@ -46,6 +46,15 @@ cp "$small/tokenizer_config.json" .  # beside the file
 "$examples/tune" chats.jsonl gguf small.gguf 40 >log 2>&1 || fail "tune a GGUF file: $(tail -n 5 log)"
 answers "from GGUF" gguf/run/model
 
+# Packed, the same shard; Parquet is refused with a way out.
+"$LOOPLM" data build chats.jsonl --tokenizer "$small" --out plain.tokens >/dev/null || fail "data build"
+gzip -k chats.jsonl
+"$LOOPLM" data build chats.jsonl.gz --tokenizer "$small" --out packed.tokens >/dev/null || fail "data build of .gz"
+cmp -s plain.tokens packed.tokens || fail "a packed file gives another shard"
+cp chats.jsonl chats.parquet
+if "$LOOPLM" data build chats.parquet --tokenizer "$small" --out parquet.tokens 2>err; then fail "Parquet: status 0"; fi
+grep -q "'chats.parquet' is Parquet.*chats.jsonl" err || fail "Parquet: $(cat err)"
+
 # Another form in the validation data than in the training data.
 cp -r "$small" other
 printf '%s' '{% for m in messages %}{{ m.role + m.content }}<|endoftext|>{% endfor %}' >other/chat_template.jinja

@@ -62,7 +62,7 @@ void add_weight_options(Command& command, ModelChoice& choice) {
   add_memory_options(command, choice);
   command.add_option("--lora", choice.adapter,
                      "Directory of an adapter (adapter_config.json and adapter_model.safetensors) "
-                     "that runs beside the model's matrices");
+                     "to add to the model's matrices");
 }
 
 Result<std::string> locate_named_model(const std::string& given) {

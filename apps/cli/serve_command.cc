@@ -180,7 +180,8 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
                             t.loops));
   }
   if (const Tokenizer* tokenizer = model.tokenizer()) {
-    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
+                            load_chat_template(named.path, *tokenizer, o.model.adapter));
     for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }

@@ -135,10 +135,12 @@ TEST_F(AdaptedModel, RequestsOfManyAdaptersShareOneModel) {
   }
   std::map<std::string, std::vector<std::string>> alone;
   for (const std::string& name : names) {
-    auto model = load("model", name);
+    auto model = load("model", "");
     ASSERT_OK(model);
-    for (const Request& request : requests) {
-      Result<Generation> answer = generate(**model, request);
+    if (!name.empty()) ASSERT_OK((*model)->add_adapter(name, directory_.file(name)));
+    for (Request request : requests) {
+      request.adapter = name;
+      Result<Generation> answer = generate(**model, std::move(request));
       ASSERT_OK(answer);
       alone[name].push_back(answer_text(*answer));
     }

@@ -23,8 +23,6 @@ namespace {
 // logits of a large vocabulary stay small.
 constexpr int64_t kReadOutRows = 64;
 
-int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
-
 // Pages of a (loop, layer) times planes that the request may come to hold, alone.
 int64_t most_planes_pages(const Request& r, int64_t loops, bool shares) {
   const auto prompt = static_cast<int64_t>(r.prompt.size());

@@ -118,9 +118,17 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   ModelSource source;
   source.config = checkpoint.config;
   source.tensors = checkpoint_source(checkpoint);
-  std::optional<Adapter> adapter;
+  std::optional<AdaptedTensors> adapted;
+  std::optional<Adapter> beside;
   if (!options.adapter.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(adapter, read_adapter(options.adapter, source.config));
+    LOOPLM_ASSIGN_OR_RETURN(Adapter adapter, read_adapter(options.adapter, source.config));
+    if (adapter.is_mergeable(checkpoint)) {
+      LOOPLM_ASSIGN_OR_RETURN(adapted,
+                              AdaptedTensors::create(checkpoint, adapter, o.device->pool()));
+      source.tensors = adapted->source();
+    } else {
+      beside = std::move(adapter);
+    }
   }
   LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
   LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
@@ -129,9 +137,9 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
   Parts& parts = *model->parts_;
   parts.tokenizer_status = checkpoint.tokenizer_status;
-  if (adapter.has_value()) {
+  if (beside.has_value()) {
     parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device,
-                                                &parts.place_adapter("", *adapter));
+                                                &parts.place_adapter("", *beside));
   }
   return model;
 }

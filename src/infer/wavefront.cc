@@ -16,8 +16,6 @@ namespace {
 // doubles.
 constexpr int64_t kMixturesAtOnce = 16;
 
-int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
-
 }  // namespace
 
 // How a position's token comes about, and what is read besides. Positions of the text have one only

@@ -129,6 +129,15 @@ void add_adapter(const Adapter& adapter, const std::string& parameter, int64_t f
   }
 }
 
+bool Adapter::is_mergeable(const Checkpoint& base) const {
+  if (settings.per_loop) return false;
+  for (size_t i = 0; i < base.specs.size(); ++i) {
+    if (base.tensors[i].dtype != DType::kU8) continue;
+    if (values.contains(adapter_down_name(base.specs[i].name))) return false;
+  }
+  return true;
+}
+
 Result<AdaptedTensors> AdaptedTensors::create(const Checkpoint& checkpoint, const Adapter& adapter,
                                               ThreadPool& pool) {
   if (adapter.settings.per_loop) {

@@ -72,6 +72,10 @@ void initialize_adapter(uint64_t seed, ParameterSet& values);
 struct Adapter {
   AdapterSettings settings;
   ParameterSet values;
+
+  // Whether it can be added to the matrices as they are stored. Otherwise it must stand beside
+  // them: all loops read the same matrices, and integers stay as they are.
+  bool is_mergeable(const Checkpoint& base) const;
 };
 
 // Errors name what an adapter for this model must have: its targets, the shape of each matrix,
@@ -79,9 +83,10 @@ struct Adapter {
 Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& config);
 
 // Writes a directory that appears whole or not at all. `base` is the model's path, for
-// base_model_name_or_path.
+// base_model_name_or_path. `chat_template` is the one that it learnt to chat by; empty: none.
 Status save_adapter(const std::string& directory, const AdapterSettings& settings,
-                    const ParameterSet& values, const std::string& base);
+                    const ParameterSet& values, const std::string& base,
+                    const std::string& chat_template = {});
 
 // out[i] += element first + i of alpha / rank * B A, of the matrix of that name; nothing for a
 // parameter without adapter. The same bits however a matrix is cut into spans.
@@ -89,8 +94,7 @@ void add_adapter(const Adapter& adapter, const std::string& parameter, int64_t f
                  std::span<float> out);
 
 // A checkpoint's values with an adapter added, in the types that they are stored in (F16 becomes
-// F32). An error where it cannot be: all loops read the same matrices, and integers stay as they
-// are.
+// F32). An error if it is not mergeable.
 class AdaptedTensors {
  public:
   static Result<AdaptedTensors> create(const Checkpoint& checkpoint, const Adapter& adapter,

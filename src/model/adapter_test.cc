@@ -100,6 +100,7 @@ TEST_F(AdapterTest, OneForEachLoopIsReadBackAndNeverMerged) {
 
   Checkpoint base;
   base.directory = "shared";
+  EXPECT_FALSE(adapter->is_mergeable(base));
   ThreadPool pool(1);
   EXPECT_ERROR_SAYS(AdaptedTensors::create(base, *adapter, pool), "each of 2 loops", "'shared'",
                     "cannot be merged", "--lora");

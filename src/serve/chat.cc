@@ -256,7 +256,8 @@ void read_messages(Fields& f, Conversation& c) {
 void read_tools(Fields& f, Conversation& c) {
   f.refuse("functions", "write tools");
   f.refuse("function_call", "write tool_choice");
-  if (const OrderedJson* tools = f.find("tools"); tools != nullptr && !tools->empty()) {
+  if (const OrderedJson* tools = f.find("tools"); tools != nullptr) {
+    if (!tools->is_array()) return f.wrong_value("tools", *tools, "a list of tools");
     Result<std::vector<ChatTool>> parsed = parse_chat_tools(dump_json(*tools));
     if (!parsed.ok()) return f.wrong("tools", "is not accepted: " + parsed.status().message());
     c.render.tools = std::move(parsed).value();

@@ -351,14 +351,16 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   std::map<std::string, std::string> alone;
   for (const char* name : {"small", "french", "sums"}) {
     const bool adapted = std::string_view(name) != "small";
-    const std::unique_ptr<Model> model =
-        Model::load(kBundled, {.threads = 1, .adapter = adapted ? directory.file(name) : ""})
-            .value();
-    GenerateOptions greedy;
-    greedy.max_tokens = 16;
-    greedy.ignore_eos = true;
-    const std::vector<int32_t> ids = model->tokenizer()->encode(prompt).value();
-    alone[name] = generate(*model, ids, greedy).value().text;
+    const std::unique_ptr<Model> model = Model::load(kBundled, {.threads = 1}).value();
+    Request request;
+    request.options.max_tokens = 16;
+    request.options.ignore_eos = true;
+    request.prompt = model->tokenizer()->encode(prompt).value();
+    if (adapted) {
+      ASSERT_OK(model->add_adapter(name, directory.file(name)));
+      request.adapter = name;
+    }
+    alone[name] = generate(*model, std::move(request)).value().text;
   }
   EXPECT_NE(alone["small"], alone["sums"]);
   EXPECT_NE(alone["french"], alone["sums"]);

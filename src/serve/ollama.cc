@@ -237,6 +237,16 @@ std::string size_text(int64_t parameters) {
   return count >= 1e9 ? fmt::format("{:.1f}B", count / 1e9) : fmt::format("{:.1f}M", count / 1e6);
 }
 
+// Without a prompt the model is only loaded, but what stands beside must be right all the same.
+void answer_loaded(const ApiContext& context, const ApiCall& call, const OrderedJson& openai,
+                   OllamaForm form) {
+  Fields f(openai);
+  GenerationRequest ignored;
+  read_generation_fields(f, context.served, ignored);
+  if (f.failed()) return call.refuse(f.error());
+  call.answer(loaded_json(context.served, form));
+}
+
 OrderedJson details_json(const ServedModel& served) {
   return {{"parent_model", served.base},
           {"format", ""},
@@ -259,7 +269,7 @@ void serve_ollama_chat(const ApiContext& context, const ApiCall& call) {
   copy_fields(call.body, {"tools"}, openai);
   if (f.failed()) return call.refuse(f.error());
   if (messages == nullptr || messages->empty()) {
-    return call.answer(loaded_json(context.served, OllamaForm::kChat));
+    return answer_loaded(context, call, openai, OllamaForm::kChat);
   }
   serve_chat(context, translated(context, call, std::move(openai), OllamaForm::kChat));
 }
@@ -275,7 +285,7 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
   f.refuse("suffix", "text is completed from the left", "");
   f.refuse("template", "the model's own is used", "");
   if (f.failed()) return call.refuse(f.error());
-  if (prompt.empty()) return call.answer(loaded_json(served, OllamaForm::kGenerate));
+  if (prompt.empty()) return answer_loaded(context, call, openai, OllamaForm::kGenerate);
   // A model without turns of its own continues the text.
   if (raw || served.chat == nullptr || served.chat->end_of_turn().empty()) {
     openai["prompt"] = system.empty() || raw ? prompt : system + "\n" + prompt;

@@ -189,8 +189,14 @@ class Server::Impl {
         "GET", nullptr, [this](const ApiCall& c) {
           c.reply->send(200, {{"Content-Type", "text/plain; version=0.0.4"}}, metrics_text());
         }};
-    routes_["/openapi.json"] = {"GET", nullptr, [](const ApiCall& c) { c.answer(openapi_json()); },
-                                true};
+    routes_["/openapi.json"] = {
+        "GET", nullptr,
+        [this](const ApiCall& c) {
+          const bool known = ready_.load(std::memory_order_acquire);
+          c.answer(
+              openapi_json(known ? models_[0]->served().front().model->config().vocab_size : 0));
+        },
+        true};
     for (const EmbeddedFile& file : page_files()) {
       routes_[page_path(file.name)] = {
           "GET", nullptr, [&file](const ApiCall& c) { send_page_file(file, *c.reply); }, true};
@@ -308,6 +314,11 @@ class Server::Impl {
         Result<OrderedJson> json = parse_ordered_json(body, "the request's body");
         if (!json.ok()) return api.refuse(api_error_of(json.status()));
         api.body = std::move(json).value();
+        if (!api.body.is_object()) {
+          return api.refuse(
+              {.status = 400,
+               .message = fmt::format("the request is {}; expected an object", shown(api.body))});
+        }
         const Named named = named_by(api);
         if (named.served == nullptr) return;
         handler(

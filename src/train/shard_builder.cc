@@ -172,6 +172,9 @@ class Builder {
   }
 
   void add_to(TokenShardWriter& shard, const Pending& d) const {
+    if (is_rendered_chat(d.document)) {
+      shard.set_chat_template(options_.chat->value().source());
+    }
     if (pairs_) {
       shard.add_pair(d.coded, d.rejected);
     } else {

@@ -265,6 +265,52 @@ TEST_F(DialectsTest, OllamaGeneratesAndDescribesTheModel) {
   EXPECT_EQ(OrderedJson::parse(send("GET", "/api/tags", "").body)["models"][0]["name"], "small");
 }
 
+TEST_F(DialectsTest, ResponsesTellLogProbabilities) {
+  OrderedJson body = {{"input", "7-2*3="}, {"max_output_tokens", 12}, {"temperature", 0}};
+  EXPECT_TRUE(post("/v1/responses", body)["output"][0]["content"][0]["logprobs"].empty());
+  body["include"] = OrderedJson::array({"message.output_text.logprobs"});
+  body["top_logprobs"] = 2;
+  OrderedJson chat = chat_body("7-2*3=", 12);
+  chat.update({{"logprobs", true}, {"top_logprobs", 2}});
+  const OrderedJson expected =
+      post("/v1/chat/completions", chat)["choices"][0]["logprobs"]["content"];
+  EXPECT_EQ(expected.size(), 12);
+  const OrderedJson whole = post("/v1/responses", body);
+  EXPECT_EQ(whole["top_logprobs"], 2);
+  EXPECT_EQ(whole["output"][0]["content"][0]["logprobs"], expected);
+  OrderedJson streamed = OrderedJson::array();
+  for (const OrderedJson& event : events("/v1/responses", body)) {
+    if (event["type"] == "response.output_text.done") {
+      EXPECT_EQ(event["logprobs"], expected);
+    } else if (event["type"] == "response.output_text.delta") {
+      for (const OrderedJson& token : event["logprobs"]) streamed.push_back(token);
+    }
+  }
+  EXPECT_EQ(streamed, expected);
+  body["include"] = "logprobs";
+  EXPECT_EQ(post("/v1/responses", body, 400)["error"]["param"], "include");
+  body.erase("include");
+  EXPECT_EQ(post("/v1/responses", body, 400)["error"]["param"], "top_logprobs");
+}
+
+TEST_F(DialectsTest, OllamaEmbedsAndListsWhatRuns) {
+  const OrderedJson two = {{"input", {"7-2*3=", "oak tree"}}};
+  const OrderedJson expected = post("/v1/embeddings", two)["data"];
+  const OrderedJson many = post("/api/embed", two);
+  ASSERT_EQ(many["embeddings"].size(), 2);
+  EXPECT_EQ(many["embeddings"][1], expected[1]["embedding"]);
+  EXPECT_GT(many["prompt_eval_count"], 2);
+  EXPECT_EQ(post("/api/embed", {{"input", "oak tree"}})["embeddings"][0], many["embeddings"][1]);
+  EXPECT_EQ(post("/api/embeddings", {{"prompt", "oak tree"}})["embedding"],
+            post("/v1/embeddings",
+                 {{"input", "oak tree"}, {"normalize", false}})["data"][0]["embedding"]);
+  EXPECT_THAT(post("/api/embed", {{"model", "small"}}, 400)["error"], HasSubstr("'input'"));
+  const OrderedJson running = OrderedJson::parse(send("GET", "/api/ps", "").body)["models"];
+  ASSERT_EQ(running.size(), 1);
+  EXPECT_EQ(running[0]["name"], "small");
+  EXPECT_GT(running[0]["size"], 0);
+}
+
 TEST_F(DialectsTest, ErrorsTakeEachForm) {
   EXPECT_EQ(post("/v1/messages", {{"model", "small"}}, 400)["error"]["type"],
             "invalid_request_error");

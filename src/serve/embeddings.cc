@@ -88,10 +88,11 @@ void serve_embeddings(const ApiContext& context, const ApiCall& call) {
     error.param = "input";
     return call.refuse(error);
   }
-  Exchange::begin(
-      context.exchange, std::move(requests).value(), inputs.size(), false,
-      std::make_unique<EmbeddingFormat>(context.served, format == "base64", unit, inputs.size()),
-      call.reply);
+  Exchange::begin(context.exchange, std::move(requests).value(), inputs.size(), false,
+                  call.in_dialect(std::make_unique<EmbeddingFormat>(
+                                      context.served, format == "base64", unit, inputs.size()),
+                                  0),
+                  call.reply);
 }
 
 }  // namespace looplm

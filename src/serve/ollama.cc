@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "infer/parts.h"
 #include "serve/translated_answer.h"
 
 namespace looplm {
@@ -189,6 +190,48 @@ ApiCall translated(const ApiContext& context, const ApiCall& call, OrderedJson o
   return result;
 }
 
+enum class EmbedForm { kMany, kOne };
+
+class OllamaEmbedding : public AnswerFormat {
+ public:
+  OllamaEmbedding(std::unique_ptr<AnswerFormat> openai, EmbedForm form)
+      : openai_(std::move(openai)), form_(form) {}
+
+  void token(size_t, const GeneratedToken&, std::vector<StreamEvent>&) override {}
+  void ended(size_t index, const Generation& generation, std::vector<StreamEvent>& out) override {
+    openai_->ended(index, generation, out);
+  }
+  void closed(const Usage&, std::vector<StreamEvent>&) override {}
+  OrderedJson error(const ApiError& e) const override { return error_json(e); }
+  OrderedJson whole(const Usage& usage) override {
+    const OrderedJson answer = openai_->whole(usage);
+    if (form_ == EmbedForm::kOne) return {{"embedding", answer["data"][0]["embedding"]}};
+    OrderedJson vectors = OrderedJson::array();
+    for (const OrderedJson& one : answer["data"]) vectors.push_back(one["embedding"]);
+    return {{"model", answer["model"]},
+            {"embeddings", std::move(vectors)},
+            {"total_duration",
+             nanoseconds(std::chrono::duration<double>(Clock::now() - began_).count())},
+            {"load_duration", 0},
+            {"prompt_eval_count", usage.prompt_tokens}};
+  }
+
+ private:
+  const std::unique_ptr<AnswerFormat> openai_;
+  const EmbedForm form_;
+  const Clock::time_point began_ = Clock::now();
+};
+
+void embed(const ApiContext& context, const ApiCall& call, OrderedJson openai, EmbedForm form) {
+  copy_fields(call.body, {"dimensions", "loop"}, openai);
+  ApiCall translated = call;
+  translated.body = std::move(openai);
+  translated.translate = [form](std::unique_ptr<AnswerFormat> answer, int64_t /*tokens*/) {
+    return std::make_unique<OllamaEmbedding>(std::move(answer), form);
+  };
+  serve_embeddings(context, translated);
+}
+
 std::string size_text(int64_t parameters) {
   const auto count = static_cast<double>(parameters);
   return count >= 1e9 ? fmt::format("{:.1f}B", count / 1e9) : fmt::format("{:.1f}M", count / 1e6);
@@ -277,6 +320,35 @@ void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
                  {"looped.loop_count", config.loops}}},
                {"capabilities", std::move(capabilities)},
                {"modified_at", utc(served.created)}});
+}
+
+void serve_ollama_embed(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  f.refuse("truncate", "a text beyond the context is refused", false);
+  if (f.failed()) return call.refuse(f.error());
+  OrderedJson openai = OrderedJson::object();
+  copy_fields(call.body, {"input"}, openai);
+  embed(context, call, std::move(openai), EmbedForm::kMany);
+}
+
+void serve_ollama_embeddings(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  const std::string prompt = f.text("prompt", "");
+  if (f.failed()) return call.refuse(f.error());
+  embed(context, call, {{"input", prompt}, {"normalize", false}}, EmbedForm::kOne);
+}
+
+OrderedJson ollama_ps_json(std::span<const ServedModel* const> models) {
+  OrderedJson list = OrderedJson::array();
+  for (const ServedModel* served : models) {
+    list.push_back({{"name", served->name},
+                    {"model", served->name},
+                    {"size", served->model->parts().weights.packed_bytes()},
+                    {"size_vram", 0},
+                    {"details", details_json(*served)},
+                    {"context_length", served->context}});
+  }
+  return {{"models", std::move(list)}};
 }
 
 OrderedJson ollama_tags_json(std::span<const ServedModel* const> models) {

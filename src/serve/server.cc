@@ -167,9 +167,14 @@ class Server::Impl {
     routes_["/api/chat"] = {"POST", serve_ollama_chat, {}, false, &kOllama};
     routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
     routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};
+    routes_["/api/embed"] = {"POST", serve_ollama_embed, {}, false, &kOllama};
+    routes_["/api/embeddings"] = {"POST", serve_ollama_embeddings, {}, false, &kOllama};
     routes_["/api/tags"] = {"GET", nullptr,
                             [this](const ApiCall& c) { c.answer(ollama_tags_json(served())); },
                             false, &kOllama};
+    routes_["/api/ps"] = {"GET", nullptr,
+                          [this](const ApiCall& c) { c.answer(ollama_ps_json(served())); }, false,
+                          &kOllama};
     routes_["/api/version"] = {"GET", nullptr,
                                [](const ApiCall& c) {
                                  c.answer({{"version", LOOPLM_VERSION}});

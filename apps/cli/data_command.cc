@@ -362,8 +362,20 @@ void add_word_problems(Program& program, Command& data) {
       ->check(one_of({"chat", "prose"}))
       ->capture_default_str();
   command
+      ->add_option("--tell-every", o->task.tell_every,
+                   "One later question in so many goes on with its story first")
+      ->capture_default_str();
+  command
+      ->add_option("--before", o->task.before,
+                   "Questions ask how many there were before one of the last so many events")
+      ->capture_default_str();
+  command
+      ->add_option("--people", o->task.people,
+                   "People of a story: 1, 2, or 0 (two in five are about two)")
+      ->capture_default_str();
+  command
       ->add_option("--count-every", o->task.count_every,
-                   "Prose: one event of a story in so many is followed by a count")
+                   "Prose: one step in so many is followed by a count (0: the last one alone)")
       ->capture_default_str();
   command->add_option("--min-steps", o->task.min_steps, "Fewest steps to the first answer")
       ->capture_default_str();

@@ -1,6 +1,7 @@
 #include "grammar/expression.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 namespace looplm {
 namespace {
@@ -31,6 +32,18 @@ std::vector<CharacterRange> inverse(const std::vector<CharacterRange>& ranges) {
   }
   if (next <= kLastCharacter) rest.emplace_back(next, kLastCharacter);
   return rest;
+}
+
+// `e` with its rules moved up; parts that are shared stay shared.
+ExpressionPtr with_rules_moved(const ExpressionPtr& e, int by,
+                               std::unordered_map<const Expression*, ExpressionPtr>& moved) {
+  if (e == nullptr || (e->parts.empty() && e->kind != Expression::Kind::kRule)) return e;
+  ExpressionPtr& known = moved[e.get()];
+  if (known != nullptr) return known;
+  Expression copy = *e;
+  if (copy.kind == Expression::Kind::kRule) copy.rule += by;
+  for (ExpressionPtr& part : copy.parts) part = with_rules_moved(part, by, moved);
+  return moved[e.get()] = std::make_shared<Expression>(std::move(copy));
 }
 
 ExpressionPtr of_ranges(std::vector<CharacterRange> ranges) {
@@ -92,6 +105,19 @@ ExpressionPtr rule_reference(int rule) {
   e.kind = Expression::Kind::kRule;
   e.rule = rule;
   return std::make_shared<Expression>(std::move(e));
+}
+
+Grammar either_of(Grammar a, const Grammar& b) {
+  const auto count = static_cast<int>(a.rules.size());
+  std::unordered_map<const Expression*, ExpressionPtr> moved;
+  for (const Grammar::Rule& rule : b.rules) {
+    a.rules.push_back({rule.name, with_rules_moved(rule.expression, count, moved)});
+  }
+  const int start = a.declare("either");
+  a.rules[static_cast<size_t>(start)].expression =
+      choice({rule_reference(a.start), rule_reference(b.start + count)});
+  a.start = start;
+  return a;
 }
 
 }  // namespace looplm

@@ -60,6 +60,9 @@ struct Grammar {
   }
 };
 
+// Texts of one grammar or of the other.
+Grammar either_of(Grammar a, const Grammar& b);
+
 }  // namespace looplm
 
 #endif  // LOOPLM_GRAMMAR_EXPRESSION_H_

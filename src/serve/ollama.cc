@@ -101,14 +101,8 @@ class OllamaAnswer : public TranslatedAnswer {
   GenerateStatistics statistics_;
 };
 
-std::string model_name(const std::string& name) {
-  constexpr std::string_view kTag = ":latest";
-  return name.ends_with(kTag) ? name.substr(0, name.size() - kTag.size()) : name;
-}
-
 // Fields that chat and generate share.
 void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai) {
-  if (f.has("model")) openai["model"] = model_name(f.text("model", ""));
   openai["stream"] = f.boolean("stream", true);
   if (const OrderedJson* loop = f.find("loop")) openai["loop"] = *loop;
   openai["max_tokens"] = served.context;
@@ -200,8 +194,18 @@ std::string size_text(int64_t parameters) {
   return count >= 1e9 ? fmt::format("{:.1f}B", count / 1e9) : fmt::format("{:.1f}M", count / 1e6);
 }
 
+// Without a prompt the model is only loaded, but what stands beside must be right all the same.
+void answer_loaded(const ApiContext& context, const ApiCall& call, const OrderedJson& openai,
+                   OllamaForm form) {
+  Fields f(openai);
+  GenerationRequest ignored;
+  read_generation_fields(f, context.served, ignored);
+  if (f.failed()) return call.refuse(f.error());
+  call.answer(loaded_json(context.served, form));
+}
+
 OrderedJson details_json(const ServedModel& served) {
-  return {{"parent_model", ""},
+  return {{"parent_model", served.base},
           {"format", ""},
           {"family", "looped"},
           {"families", {"looped"}},
@@ -222,7 +226,7 @@ void serve_ollama_chat(const ApiContext& context, const ApiCall& call) {
   copy_fields(call.body, {"tools"}, openai);
   if (f.failed()) return call.refuse(f.error());
   if (messages == nullptr || messages->empty()) {
-    return call.answer(loaded_json(context.served, OllamaForm::kChat));
+    return answer_loaded(context, call, openai, OllamaForm::kChat);
   }
   serve_chat(context, translated(context, call, std::move(openai), OllamaForm::kChat));
 }
@@ -238,7 +242,7 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
   f.refuse("suffix", "text is completed from the left", "");
   f.refuse("template", "the model's own is used", "");
   if (f.failed()) return call.refuse(f.error());
-  if (prompt.empty()) return call.answer(loaded_json(served, OllamaForm::kGenerate));
+  if (prompt.empty()) return answer_loaded(context, call, openai, OllamaForm::kGenerate);
   // A model without turns of its own continues the text.
   if (raw || served.chat == nullptr || served.chat->end_of_turn().empty()) {
     openai["prompt"] = system.empty() || raw ? prompt : system + "\n" + prompt;
@@ -256,12 +260,6 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
 
 void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
   const ServedModel& served = context.served;
-  Fields f(call.body);
-  const std::string name = model_name(f.has("model") ? f.text("model", "") : f.text("name", ""));
-  if (f.failed()) return call.refuse(f.error());
-  if (name != served.name) {
-    return call.refuse({.status = 404, .message = fmt::format("model '{}' not found", name)});
-  }
   const ModelConfig& config = served.model->config();
   OrderedJson capabilities = {"completion"};
   const bool converses = served.chat != nullptr && !served.chat->end_of_turn().empty();

@@ -294,12 +294,12 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
     f.wrong("input", "is missing");
   } else if (input->is_string()) {
     messages.push_back({{"role", "user"}, {"content", *input}});
-  } else if (input->is_array()) {
+  } else if (input->is_array() && !input->empty()) {
     for (size_t i = 0; i < input->size() && !f.failed(); ++i) {
       translate_item(f, fmt::format("input[{}]", i), (*input)[i], messages);
     }
   } else {
-    f.wrong_value("input", *input, "a text or a list of items");
+    f.wrong_value("input", *input, "a text or a list of items, not an empty one");
   }
   chat["messages"] = std::move(messages);
   translate_tools(f, chat);

@@ -65,7 +65,8 @@ Status chat(const ChatCommandOptions& o) {
   if (options.proposals && config.loops > 1) {
     options.generate.speculate = {CommitKind::kAuto};  // the same text, seen as it forms
   }
-  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *model->tokenizer()));
+  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
+                          load_chat_template(path, *model->tokenizer(), o.model.adapter));
   // Without a template of its own, or ChatML's tokens, nothing ends a turn.
   if (chat.end_of_turn().empty()) {
     if (o.system.has_value()) {

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -25,6 +26,7 @@ struct ServeCommandOptions {
   ModelChoice model;
   std::string name;
   std::vector<std::string> more;
+  std::vector<std::string> adapters;
   std::string host = "127.0.0.1";
   int64_t port = 8080;
   std::string api_key_file;
@@ -112,7 +114,38 @@ uint64_t kv_bytes(double gib, size_t models) {
 struct NamedModel {
   std::string name;
   std::string path;
+  std::vector<std::string> adapters{};
 };
+
+// NAME=FOLDER, or a folder that gives its name.
+Result<std::pair<std::string, std::string>> named_folder(const std::string& text) {
+  std::error_code error;
+  const bool bare = std::filesystem::is_directory(text, error);
+  const size_t equals = bare ? std::string::npos : text.find('=');
+  std::string name = text.substr(0, equals);
+  std::string folder = text;
+  if (equals == std::string::npos) {
+    const std::filesystem::path whole = std::filesystem::absolute(text).lexically_normal();
+    name = (whole.has_filename() ? whole : whole.parent_path()).filename();
+  } else {
+    folder = text.substr(equals + 1);
+  }
+  if (name.empty() || folder.empty()) {
+    return invalid_argument(fmt::format("--lora is '{}'; expected NAME=FOLDER or FOLDER", text));
+  }
+  return std::pair(name, folder);
+}
+
+// Adapters of the first model, by the names that requests choose them by.
+Status add_adapters(Model& model, NamedModel& named, const std::vector<std::string>& given) {
+  for (const std::string& text : given) {
+    LOOPLM_ASSIGN_OR_RETURN(const auto adapter, named_folder(text));
+    const Status status = model.add_adapter(adapter.first, adapter.second);
+    if (!status.ok()) return status.with_context("--lora " + text);
+    named.adapters.push_back(adapter.first);
+  }
+  return {};
+}
 
 // The model of the command line and those of --model NAME=DIR.
 Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
@@ -125,11 +158,6 @@ Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
       return invalid_argument(fmt::format("--model is '{}'; expected NAME=DIR", text));
     }
     const std::string name = text.substr(0, equals);
-    for (const NamedModel& other : named) {
-      if (other.name == name) {
-        return invalid_argument(fmt::format("--model: two models are called '{}'", name));
-      }
-    }
     LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(text.substr(equals + 1)));
     named.push_back({name, path});
   }
@@ -141,6 +169,7 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   ServedModelOptions served;
   served.name = named.name;
   served.kv_bytes = kv_bytes;
+  served.adapters = named.adapters;
   LOOPLM_ASSIGN_OR_RETURN(served.speculate, speculation(o.speculate, model.config()));
   LOOPLM_ASSIGN_OR_RETURN(served.tuned, read_tuned_depths(named.path, model.config()));
   if (!served.tuned.empty()) {
@@ -151,7 +180,8 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
                             t.loops));
   }
   if (const Tokenizer* tokenizer = model.tokenizer()) {
-    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
+                            load_chat_template(named.path, *tokenizer, o.model.adapter));
     for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
@@ -188,9 +218,8 @@ Status serve(const ServeCommandOptions& o) {
     };
   }
 
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<NamedModel> named, models_to_serve(o));
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<NamedModel> named, models_to_serve(o));
   options.model_name = named[0].name;
-  for (size_t i = 1; i < named.size(); ++i) options.more_models.push_back(named[i].name);
 
   std::vector<std::unique_ptr<Model>> models;  // outlive the server
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
@@ -198,6 +227,7 @@ Status serve(const ServeCommandOptions& o) {
     LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(one.path, o.model.options()));
     models.push_back(std::move(model));
   }
+  LOOPLM_RETURN_IF_ERROR(add_adapters(*models[0], named[0], o.adapters));
   for (size_t i = 0; i < models.size(); ++i) {
     const uint64_t memory = kv_bytes(o.kv_gib, models.size());
     LOOPLM_RETURN_IF_ERROR(add_model(*server, named[i], *models[i], o, memory));
@@ -223,13 +253,21 @@ void add_serve_command(Program& program) {
     return c->add_option(name, value, help)->environment(variable_of(name));
   };
   add_model_argument(*c, o->model.directory, "MODEL");
-  add_weight_options(*c, o->model);
+  add_memory_options(*c, o->model);
   option("--host", o->host, "Address to listen on; 0.0.0.0 for all")->capture_default_str();
   option("--port", o->port, "Port; 0 picks a free one")
       ->check(range(0, 65535))
       ->capture_default_str();
   option("--name", o->name, "What clients call the model (default: its file's name)");
-  c->add_option("--model", o->more, "Serve another model too: NAME=DIR; repeatable");
+  c->add_option("--model", o->more, "Serve another model too: NAME=DIR; repeatable")
+      ->allow_extra_args(false)
+      ->environment("LOOPLM_MODELS")
+      ->delimiter(',');
+  option("--lora", o->adapters,
+         "Serve an adapter of MODEL too: NAME=FOLDER, or FOLDER for its own name; repeatable. A "
+         "request's \"model\" chooses")
+      ->allow_extra_args(false)
+      ->delimiter(',');
   option("--api-key", o->api_key, "Key that clients must give");
   option("--api-key-file", o->api_key_file, "File with one key per line");
   c->add_flag("--share-prefixes", o->share_prefixes,

@@ -10,7 +10,6 @@
 namespace looplm {
 namespace {
 
-constexpr int64_t kMostRepeats = 1'000'000;
 constexpr int kMostGroupDepth = 200;
 
 using Ranges = std::vector<CharacterRange>;
@@ -262,11 +261,11 @@ class PatternParser {
       most = 1;
     } else if (in_.peek() == '{' && in_.peek(1) >= '0' && in_.peek(1) <= '9') {
       in_.skip();
-      LOOPLM_ASSIGN_OR_RETURN(const auto low, in_.number(kMostRepeats));
+      LOOPLM_ASSIGN_OR_RETURN(const auto low, in_.number(Scanner::kMostRepeats));
       least = *low;
       most = least;
       if (in_.take(",")) {
-        LOOPLM_ASSIGN_OR_RETURN(const auto high, in_.number(kMostRepeats));
+        LOOPLM_ASSIGN_OR_RETURN(const auto high, in_.number(Scanner::kMostRepeats));
         most = high.value_or(kUnbounded);
       }
       if (!in_.take("}")) return in_.error("expected '}'");

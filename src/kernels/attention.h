@@ -52,6 +52,10 @@ void attention_backward(const AttentionBackwardParams& params, Device& device);
 // ---------------------------------------------------------------------------------------------
 
 inline constexpr int64_t kPagePositions = 32;  // positions per page: one block of keys
+// Pages that hold so many positions.
+constexpr int64_t pages_for(int64_t positions) {
+  return (positions + kPagePositions - 1) / kPagePositions;
+}
 
 // A page holds 32 consecutive positions of one (loop, layer) for all key-value heads:
 //   keys   (kv_heads, head_dim, 32)            transposed, as the score product reads them

@@ -471,7 +471,6 @@ void serve_apply_template(const ApiContext& context, const ApiCall& call) {
 
 void serve_token_count(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
-  read_model_name(f, context.served);
   const ChatPrompt prompt =
       read_chat_prompt(f, context.served, read_conversation(f, context.served));
   if (f.failed()) return call.refuse(f.error());

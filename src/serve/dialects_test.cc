@@ -1,12 +1,20 @@
 // The APIs that are translated: OpenAI's responses, Anthropic's messages, Ollama's.
+#include <map>
+#include <thread>
+
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include "looplm/generate.h"
+
 #include "base/json.h"
+#include "base/rng.h"
+#include "model/adapter.h"
 #include "net/http_client.h"
 #include "serve/chat_model.h"
 #include "serve/server.h"
 #include "support/status_matchers.h"
+#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -263,7 +271,7 @@ TEST_F(DialectsTest, OllamaGeneratesAndDescribesTheModel) {
 }
 
 TEST_F(DialectsTest, ErrorsTakeEachForm) {
-  EXPECT_EQ(post("/v1/messages", {{"model", "other"}}, 400)["error"]["type"],
+  EXPECT_EQ(post("/v1/messages", {{"model", "small"}}, 400)["error"]["type"],
             "invalid_request_error");
   OrderedJson other = chat_body("x", 1);
   other["model"] = "other";
@@ -283,7 +291,6 @@ TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
   server_ = nullptr;
   ServeOptions options;
   options.model_name = "first";
-  options.more_models = {"second"};
   server_ = Server::listen(options).value();
   const std::unique_ptr<Model> second = Model::load(kBundled, {.threads = 1}).value();
   ASSERT_OK(server_->add(*model_));
@@ -304,6 +311,108 @@ TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
   EXPECT_EQ(post("/v1/completions", body)["model"], "first");
   EXPECT_THAT(send("GET", "/metrics", "").body, HasSubstr("looplm_requests_total 3"));
   server_ = nullptr;
+}
+
+TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
+  server_ = nullptr;
+  const TempDir directory;
+  const AdapterSettings settings = {.rank = 4, .alpha = 8, .targets = {}};
+  for (const auto& [name, seed] : {std::pair{"french", 1}, {"sums", 2}}) {
+    ParameterSet values(adapter_specs(model_->config(), settings));
+    Rng rng(static_cast<uint64_t>(seed));
+    for (float& value : values.values()) value = 0.1f * (2 * rng.uniform() - 1);
+    ASSERT_OK(save_adapter(directory.file(name), settings, values, kBundled));
+    ASSERT_OK(model_->add_adapter(name, directory.file(name)));
+  }
+  ServeOptions options;
+  options.model_name = "small";
+  server_ = Server::listen(options).value();
+  ServedModelOptions served;
+  served.chat = std::make_shared<const ChatTemplate>(
+      load_chat_template(kBundled, *model_->tokenizer()).value());
+  served.adapters = {"french", "sums"};
+  ASSERT_OK(server_->serve(*model_, served));
+
+  const OrderedJson listed = OrderedJson::parse(send("GET", "/v1/models", "").body)["data"];
+  ASSERT_EQ(listed.size(), 3);
+  EXPECT_EQ(listed[2]["id"], "sums");
+  EXPECT_EQ(listed[2]["parent"], "small");
+  EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/models/french", "").body)["id"], "french");
+  EXPECT_EQ(send("GET", "/v1/models/german", "").status, 404);
+
+  // All at once; the long prompt's pages are kept, and serve one adapter's requests alone.
+  const std::string prompt = "oak tree: a tree that stands for a long time, and then another one: ";
+  std::map<std::string, std::string> alone;
+  for (const char* name : {"small", "french", "sums"}) {
+    const bool adapted = std::string_view(name) != "small";
+    const std::unique_ptr<Model> model = Model::load(kBundled, {.threads = 1}).value();
+    Request request;
+    request.options.max_tokens = 16;
+    request.options.ignore_eos = true;
+    request.prompt = model->tokenizer()->encode(prompt).value();
+    if (adapted) {
+      ASSERT_OK(model->add_adapter(name, directory.file(name)));
+      request.adapter = name;
+    }
+    alone[name] = generate(*model, std::move(request)).value().text;
+  }
+  EXPECT_NE(alone["small"], alone["sums"]);
+  EXPECT_NE(alone["french"], alone["sums"]);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 9; ++i) {
+    const char* name = i % 3 == 0 ? "small" : i % 3 == 1 ? "french" : "sums";
+    clients.emplace_back([&, name] {
+      for (int time = 0; time < 2; ++time) {
+        const OrderedJson answer = post("/v1/completions", {{"model", name},
+                                                            {"prompt", prompt},
+                                                            {"max_tokens", 16},
+                                                            {"ignore_eos", true},
+                                                            {"temperature", 0}});
+        EXPECT_EQ(answer["choices"][0]["text"], alone.at(name));
+        EXPECT_EQ(answer["model"], name);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+
+  OrderedJson chat = chat_body("7-2*3=", 12);
+  std::map<std::string, OrderedJson> said;
+  for (const char* name : {"small", "french", "sums"}) {
+    chat["model"] = name;
+    const OrderedJson text = post("/v1/chat/completions", chat)["choices"][0]["message"]["content"];
+    said[name] = text;
+    EXPECT_EQ(post("/v1/messages", chat)["content"][0]["text"], text);
+    EXPECT_EQ(post("/v1/responses", {{"model", name},
+                                     {"input", "7-2*3="},
+                                     {"max_output_tokens", 12},
+                                     {"temperature", 0}})["output"][0]["content"][0]["text"],
+              text);
+    EXPECT_EQ(post("/api/chat",
+                   {{"model", std::string(name) + ":latest"},
+                    {"messages", chat["messages"]},
+                    {"stream", false},
+                    {"options", {{"temperature", 0}, {"num_predict", 12}}}})["message"]["content"],
+              text);
+    EXPECT_EQ(post("/api/show", {{"name", name}})["details"]["parent_model"],
+              name == std::string_view("small") ? "" : "small");
+  }
+  EXPECT_NE(said["small"], said["sums"]);
+  const auto vector_of = [&](const char* name) {
+    return post("/v1/embeddings", {{"model", name}, {"input", "7-2*3="}})["data"][0]["embedding"];
+  };
+  EXPECT_NE(vector_of("small"), vector_of("french"));
+  chat["model"] = "german";
+  for (const char* path : {"/v1/chat/completions", "/v1/messages", "/api/chat", "/tokenize"}) {
+    EXPECT_THAT(post(path, chat, 404).dump(), HasSubstr("one of 'small', 'french', 'sums'"))
+        << path;
+  }
+  chat["model"] = 5;
+  EXPECT_THAT(post("/v1/chat/completions", chat, 400).dump(), HasSubstr("'model' is 5"));
+
+  served.name = "french";
+  EXPECT_ERROR_SAYS(server_->add(*model_, served), "two models", "'french'");
+  EXPECT_ERROR_SAYS(server_->add(*model_, {.name = "sums", .speculate = {}, .chat = nullptr}),
+                    "two models", "'sums'");
 }
 
 // Whatever stands in a field: 400 with a reason, never 500.

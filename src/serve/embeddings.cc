@@ -64,7 +64,6 @@ class EmbeddingFormat : public AnswerFormat {
 
 void serve_embeddings(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
-  read_model_name(f, context.served);
   const std::vector<std::vector<int32_t>> inputs = read_prompts(f, "input", context.served);
   const std::string format = f.one_of("encoding_format", "float", {"float", "base64"});
   const int64_t width = context.served.model->config().hidden_size;

@@ -394,15 +394,7 @@ std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const Ord
   return ids;
 }
 
-void read_model_name(Fields& f, const ServedModel& served) {
-  const std::string name = f.text("model", "");
-  if (name.empty() || name == served.name || f.failed()) return;
-  f.wrong("model", fmt::format("is '{}'; expected '{}', the model served here", name, served.name),
-          {.status = 404, .code = "model_not_found"});
-}
-
 void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequest& r) {
-  read_model_name(f, served);
   refuse_foreign_fields(f);
   const int64_t vocabulary = served.model->config().vocab_size;
   r.choices = f.integer("n", 1, 1, kMostChoices);

@@ -54,11 +54,17 @@ Result<std::unique_ptr<HostedModel>> HostedModel::create(Model& model,
     served.grammars =
         std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
   }
+  std::vector<ServedModel> all = {served};
+  for (const std::string& adapter : options.adapters) {
+    served.base = all[0].name;
+    served.name = adapter;
+    all.push_back(served);
+  }
   return std::unique_ptr<HostedModel>(
-      new HostedModel(std::move(served), model, engine, server, texts, metrics));
+      new HostedModel(std::move(all), model, engine, server, texts, metrics));
 }
 
-HostedModel::HostedModel(ServedModel served, Model& model, const EngineOptions& engine,
+HostedModel::HostedModel(std::vector<ServedModel> served, Model& model, const EngineOptions& engine,
                          const ServeOptions& server, Worker& texts, ServeMetrics& metrics)
     : served_(std::move(served)),
       runner_(std::in_place, model, engine, server.request_limit),
@@ -66,7 +72,7 @@ HostedModel::HostedModel(ServedModel served, Model& model, const EngineOptions& 
 
 Status HostedModel::update_weights(const TensorSource& tensors) {
   Status status;
-  runner_->between_passes([&] { status = served_.model->update_weights(tensors); });
+  runner_->between_passes([&] { status = served_[0].model->update_weights(tensors); });
   return status;
 }
 

@@ -101,14 +101,8 @@ class OllamaAnswer : public TranslatedAnswer {
   GenerateStatistics statistics_;
 };
 
-std::string model_name(const std::string& name) {
-  constexpr std::string_view kTag = ":latest";
-  return name.ends_with(kTag) ? name.substr(0, name.size() - kTag.size()) : name;
-}
-
 // Fields that chat and generate share.
 void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai) {
-  if (f.has("model")) openai["model"] = model_name(f.text("model", ""));
   openai["stream"] = f.boolean("stream", true);
   if (const OrderedJson* loop = f.find("loop")) openai["loop"] = *loop;
   openai["max_tokens"] = served.context;
@@ -211,7 +205,7 @@ void answer_loaded(const ApiContext& context, const ApiCall& call, const Ordered
 }
 
 OrderedJson details_json(const ServedModel& served) {
-  return {{"parent_model", ""},
+  return {{"parent_model", served.base},
           {"format", ""},
           {"family", "looped"},
           {"families", {"looped"}},
@@ -266,12 +260,6 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
 
 void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
   const ServedModel& served = context.served;
-  Fields f(call.body);
-  const std::string name = model_name(f.has("model") ? f.text("model", "") : f.text("name", ""));
-  if (f.failed()) return call.refuse(f.error());
-  if (name != served.name) {
-    return call.refuse({.status = 404, .message = fmt::format("model '{}' not found", name)});
-  }
   const ModelConfig& config = served.model->config();
   OrderedJson capabilities = {"completion"};
   const bool converses = served.chat != nullptr && !served.chat->end_of_turn().empty();

@@ -43,6 +43,8 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
           "'{}' holds preference pairs and '{}' does not; expected shards of one kind",
           shard.is_pairs() ? file : first.path(), shard.is_pairs() ? first.path() : file));
     }
+    LOOPLM_RETURN_IF_ERROR(take_chat_template("'" + file + "'", shard.chat_template(),
+                                              "'" + path + "'", dataset.chat_template_));
     dataset.first_document_.push_back(dataset.documents_);
     dataset.documents_ += shard.documents();
     dataset.tokens_ += shard.tokens();

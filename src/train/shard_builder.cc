@@ -128,7 +128,7 @@ class Builder {
 
   // The first line that cannot be tokenised by itself, of a text of several lines.
   int64_t failing_line(const Pending& d) const {
-    if (d.document.size() != 1 || d.file->ends_with(".jsonl")) return d.line;
+    if (d.document.size() != 1 || is_json_lines(*d.file)) return d.line;
     std::string_view rest = d.document.front().text;
     for (int64_t line = d.line; !rest.empty(); ++line) {
       const size_t end = std::min(rest.find('\n'), rest.size() - 1) + 1;
@@ -172,6 +172,9 @@ class Builder {
   }
 
   void add_to(TokenShardWriter& shard, const Pending& d) const {
+    if (is_rendered_chat(d.document)) {
+      shard.set_chat_template(options_.chat->value().source());
+    }
     if (pairs_) {
       shard.add_pair(d.coded, d.rejected);
     } else {

@@ -459,6 +459,20 @@ TEST(JsonSchema, ItemsOfAnEnumMayHaveToDiffer) {
           .matches("[5]"));
 }
 
+// What a level uses twice must not double with each level.
+TEST(JsonSchema, DeepSchemasAreNoWorkBeyondTheirSize) {
+  const std::vector<std::pair<std::string, std::string>> levels = {
+      {R"({"type":"array","items":)", "}"},
+      {R"({"type":"object","additionalProperties":)", "}"},
+      {R"({"type":"object","properties":{"a":{"type":"null"},"b":)", "}}"},
+      {R"({"type":"array","prefixItems":[)", "]}"}};
+  for (const auto& [before, after] : levels) {
+    std::string deep = R"({"type":"integer"})";
+    for (int i = 0; i < 60; ++i) deep = before + deep + after;
+    EXPECT_EQ(schema_error(deep), "") << before;
+  }
+}
+
 TEST(JsonSchema, WhatIsNotObeyedIsRefusedByName) {
   EXPECT_THAT(schema_error(R"({"type":"array","uniqueItems":true})"),
               HasSubstr("schema.uniqueItems"));

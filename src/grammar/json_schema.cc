@@ -464,6 +464,7 @@ class SchemaReader {
     } else {
       LOOPLM_ASSIGN_OR_RETURN(item,
                               value_of(rest, fmt::format("{}.{}", place, rest_key), depth + 1));
+      item = named(std::move(item), fmt::format("{}.{}", place, rest_key));
     }
     if (!schema.contains(prefix_key)) {
       if (rest == false) length.most = 0;
@@ -586,6 +587,7 @@ class SchemaReader {
       keys.push_back(name);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
                               value_of(value, place + ".properties." + name, depth + 1));
+      expression = named(std::move(expression), place + ".properties." + name);
       members.push_back({sequence({text(OrderedJson(name).dump()), text(":"), json_space(),
                                    std::move(expression)}),
                          required.contains(name)});
@@ -594,6 +596,7 @@ class SchemaReader {
     if (others != false) {
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
                               value_of(others, place + ".additionalProperties", depth + 1));
+      expression = named(std::move(expression), place + ".additionalProperties");
       extra = sequence({keys.empty() ? json_string(0, kUnbounded) : json_string_but(keys),
                         text(":"), json_space(), std::move(expression)});
     }

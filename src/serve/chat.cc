@@ -395,8 +395,8 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
   GenerationRequest r;
   read_generation_fields(f, served, r);
-  const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
-  r.options.max_tokens = f.integer(limit, -1, 1, kMaxPositions);
+  r.options.max_tokens = f.integer("max_tokens", -1, 1, kMaxPositions);
+  r.options.max_tokens = f.integer("max_completion_tokens", r.options.max_tokens, 1, kMaxPositions);
   ChatOptions options;
   if (f.boolean("logprobs", false)) {
     options.log_probabilities = f.integer("top_logprobs", 0, 0, kMostTopTokens);

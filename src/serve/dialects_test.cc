@@ -242,6 +242,11 @@ TEST_F(DialectsTest, WhereToolsAreAChoiceTheFormatHoldsForTheOtherAnswers) {
   EXPECT_EQ(answered["finish_reason"], "stop");
   EXPECT_EQ(OrderedJson::parse(answered["message"]["content"].get<std::string>())["answer"], "yes");
   EXPECT_FALSE(answered["message"].contains("tool_calls"));
+  body["max_completion_tokens"] = 1;
+  body["max_tokens"] = 0;  // another says how many, but this is wrong all the same
+  EXPECT_THAT(post("/v1/chat/completions", body, 400).dump(),
+              testing::HasSubstr("'max_tokens' is 0"));
+  body.erase("max_tokens");
   // A list of tools it must be.
   body["tools"] = OrderedJson::object();
   EXPECT_THAT(post("/v1/chat/completions", body, 400).dump(), testing::HasSubstr("'tools' is {}"));

@@ -122,7 +122,7 @@ OrderedJson messages(const std::vector<std::string>& roles, const OrderedJson& s
 
 class Schemas {
  public:
-  explicit Schemas(int64_t vocabulary) : vocabulary_(vocabulary) {}
+  Schemas(int64_t vocabulary, bool tuned) : vocabulary_(vocabulary), tuned_(tuned) {}
 
   OrderedJson all() const {
     OrderedJson all;
@@ -146,7 +146,7 @@ class Schemas {
                    filled(list_of(filled(list_of(token_id()))))});
   }
 
-  static void add_shared(OrderedJson& all) {
+  void add_shared(OrderedJson& all) const {
     all["Error"] = object_of({{"error", object_of({{"message", text()},
                                                    {"type", text()},
                                                    {"param", text_or_null()},
@@ -158,8 +158,8 @@ class Schemas {
          {"min_loops", whole(1, 256)},
          {"exit", one_of({"fixed", "q", "difference", "relative", "margin", "entropy"})},
          {"threshold", number(0, 1e9)},
-         {"target_depth", number(1, 256)},
-         {"class", text_or_null()},
+         {"target_depth", tuned_ ? number(1, 256) : OrderedJson{{"type", "null"}}},
+         {"class", tuned_ ? text_or_null() : OrderedJson{{"type", "null"}}},
          {"kv", one_of({"full", "last", "mean", "first", "last-exited"})},
          {"read_out", one_of({"selected", "weighted"})},
          {"speculate", any_of({flag(), {{"type", "string"}, {"format", "speculation"}}})},
@@ -296,7 +296,8 @@ class Schemas {
         {{"type", {{"const", "error"}}},
          {"error", object_of({{"type", text()}, {"message", text()}}, {"type", "message"})}},
         {"type", "error"});
-    const OrderedJson said = filled(messages({"user", "assistant"}, content({"text"})));
+    const OrderedJson said =
+        filled(messages({"user", "assistant"}, any_of({text(), filled(parts({"text"}))})));
     const OrderedJson system = any_of({text(), parts({"text"}), {{"type", "null"}}});
     OrderedJson sequences = stops();
     sequences["type"] = {"array", "null"};
@@ -337,7 +338,7 @@ class Schemas {
                                 {"options", options},
                                 {"loop", reference("Loop")}};
     OrderedJson chat = shared;
-    chat["messages"] = messages({"system", "user", "assistant", "tool"}, text());
+    chat["messages"] = messages({"system", "user", "assistant", "tool"}, text_or_null());
     chat["messages"]["items"]["required"] = {"role"};
     all["OllamaChatRequest"] = object_of(std::move(chat));
     OrderedJson generate = shared;
@@ -350,13 +351,14 @@ class Schemas {
   }
 
   const int64_t vocabulary_;
+  const bool tuned_;
 };
 
 }  // namespace
 
-OrderedJson openapi_json(int64_t vocabulary) {
+OrderedJson openapi_json(int64_t vocabulary, bool tuned) {
   const OrderedJson object = json_content({{"type", "object"}});
-  OrderedJson schemas = Schemas(vocabulary).all();
+  OrderedJson schemas = Schemas(vocabulary, tuned).all();
   schemas["Anything"] = {{"type", "object"}};
   OrderedJson paths;
   paths["/v1/completions"] =

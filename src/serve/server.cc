@@ -193,8 +193,9 @@ class Server::Impl {
         "GET", nullptr,
         [this](const ApiCall& c) {
           const bool known = ready_.load(std::memory_order_acquire);
-          c.answer(
-              openapi_json(known ? models_[0]->served().front().model->config().vocab_size : 0));
+          if (!known) return c.answer(openapi_json(0, false));
+          const ServedModel& served = models_[0]->served().front();
+          c.answer(openapi_json(served.model->config().vocab_size, !served.tuned.empty()));
         },
         true};
     for (const EmbeddedFile& file : page_files()) {

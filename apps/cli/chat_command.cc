@@ -80,6 +80,9 @@ Status chat(const ChatCommandOptions& o) {
     if (o.max_tokens == 0) options.generate.max_tokens = 128;
   } else {
     for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    if (o.system.has_value()) {
+      for (const std::string& note : chat.workarounds()) fmt::print(stderr, "note: {}\n", note);
+    }
     options.chat = std::move(chat);
     options.system = o.system;
   }

@@ -79,9 +79,10 @@ Status chat(const ChatCommandOptions& o) {
     // Without an end of turn it would go on to the last position.
     if (o.max_tokens == 0) options.generate.max_tokens = 128;
   } else {
-    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
-    if (o.system.has_value()) {
-      for (const std::string& note : chat.workarounds()) fmt::print(stderr, "note: {}\n", note);
+    // What a template cannot do matters here only to a system prompt: there are no tools.
+    LOOPLM_ASSIGN_OR_RETURN(const auto own, chat_template_texts(path));
+    if (own.empty() || o.system.has_value()) {
+      for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
     }
     options.chat = std::move(chat);
     options.system = o.system;

@@ -182,9 +182,7 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   if (const Tokenizer* tokenizer = model.tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
                             load_chat_template(named.path, *tokenizer, o.model.adapter));
-    for (const auto* notes : {&chat.notes(), &chat.workarounds()}) {
-      for (const std::string& note : *notes) say(stderr, "note: " + note);
-    }
+    for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
   return server.add(model, served);

@@ -114,8 +114,7 @@ class ChatTemplate {
   // speaker's name. If a template cannot be parsed, the error names the line.
   static Result<ChatTemplate> create(const ChatFiles& files, const Tokenizer& tokenizer);
 
-  // Renders the prompt. What the template has no place for goes to another place: see
-  // workarounds().
+  // Renders the prompt. What the template has no place for goes to another place: see notes().
   // Fails if the template raises an exception (such as "roles must alternate"), or takes too many
   // steps or too much memory.
   Result<RenderedChat> render(std::span<const ChatMessage> messages,
@@ -124,10 +123,8 @@ class ChatTemplate {
   const ChatFormat& format() const;
   // The special token that ends the assistant's turn; empty if there is none.
   const std::string& end_of_turn() const;
-  // Which template replaces a missing one, for the user to know; mostly nothing.
+  // What a user should know: which template replaces a missing one, and what looplm works around.
   const std::vector<std::string>& notes() const;
-  // Where system messages and tools go if the template has no place for them.
-  const std::vector<std::string>& workarounds() const;
   // Whether it marks the assistant's words with {% generation %}.
   bool marks_generation() const;
   // The text of the template for chats without tools.

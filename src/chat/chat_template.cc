@@ -117,7 +117,6 @@ struct ChatTemplate::State {
   ChatFormat format;
   std::string end_of_turn;
   std::vector<std::string> notes;
-  std::vector<std::string> workarounds;
   bool names_as_roles = false;  // kPlain in place of a missing template
 
   Status set(Variant& variant, std::string source) {
@@ -178,7 +177,7 @@ Result<ChatTemplate> ChatTemplate::create(const ChatFiles& files, const Tokenize
   if (state->names_as_roles) state->end_of_turn.clear();
   ChatCapabilities all = state->plain.capabilities;
   all.tools = tools.capabilities.tools;
-  state->workarounds = capability_notes(all);
+  for (std::string& note : capability_notes(all)) state->notes.push_back(std::move(note));
   return ChatTemplate(std::move(state));
 }
 
@@ -236,7 +235,6 @@ Result<RenderedChat> ChatTemplate::render(std::span<const ChatMessage> messages,
 const ChatFormat& ChatTemplate::format() const { return state_->format; }
 const std::string& ChatTemplate::end_of_turn() const { return state_->end_of_turn; }
 const std::vector<std::string>& ChatTemplate::notes() const { return state_->notes; }
-const std::vector<std::string>& ChatTemplate::workarounds() const { return state_->workarounds; }
 const std::string& ChatTemplate::source() const { return state_->plain.source; }
 
 bool ChatTemplate::marks_generation() const {

@@ -103,10 +103,7 @@ OrderedJson props_json(const ServedModel& served) {
                        {"speculate", commit_kind_name(served.speculate.kind)}};
   if (served.chat != nullptr) {
     props["chat_template"] = served.chat->source();
-    std::vector<std::string> notes = served.chat->notes();
-    const std::vector<std::string>& more = served.chat->workarounds();
-    notes.insert(notes.end(), more.begin(), more.end());
-    props["chat_notes"] = std::move(notes);
+    props["chat_notes"] = served.chat->notes();
     props["end_of_turn"] = served.chat->end_of_turn();
   }
   return props;

@@ -21,6 +21,9 @@ says() {
 }
 says "There are 7 pens left." "Ann has 3 boxes with 4 pens each. She gives away 5 pens. How many are left?"
 says "That is 7." "What is 3 + 4?"
+[ ! -s err ] || fail "a chat without system prompt has nothing to note: $(cat err)"
+echo "What is 3 + 4?" | "$looplm" chat "$root/models/chat" --system "Be short." >said 2>err
+grep -q "no system role" err || fail "a system prompt that the template has no role for: $(cat err)"
 
 # at_least PERCENT KIND OPTIONS...: of 40 held-out problems of one to four steps, after four loops.
 at_least() {

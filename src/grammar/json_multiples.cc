@@ -135,6 +135,7 @@ class MultiplesWriter {
       by_next[reduced(left - 1, (remainder * 10 + digit) % step_)].emplace_back(c, c);
     }
     std::vector<ExpressionPtr> choices;
+    choices.reserve(by_next.size());
     for (auto& [next, digits] : by_next) {
       choices.push_back(sequence(
           {characters(std::move(digits)), text(point(left - 1)), free_digits(left - 1, next)}));

@@ -125,7 +125,8 @@ class LengthFitter {
   ExpressionPtr fit_repeat(const Expression& e, int64_t least, int64_t most) {
     const ExpressionPtr& body = e.parts[0];
     const Lengths one = lengths(body);
-    if (one.fixed()) {  // not to 0, which would have fitted or not as a whole
+    // A length of 0 would have fitted or not as a whole.
+    if (one.fixed() && one.least > 0) {
       const int64_t low = std::max(e.least, (least + one.least - 1) / one.least);
       const int64_t high = less_of(e.most, unbounded(most) ? kUnbounded : most / one.least);
       return !unbounded(high) && high < low ? nullptr : repeat(body, low, high);

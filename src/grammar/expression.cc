@@ -1,7 +1,6 @@
 #include "grammar/expression.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 namespace looplm {
 namespace {
@@ -32,18 +31,6 @@ std::vector<CharacterRange> inverse(const std::vector<CharacterRange>& ranges) {
   }
   if (next <= kLastCharacter) rest.emplace_back(next, kLastCharacter);
   return rest;
-}
-
-// `e` with its rules moved up; parts that are shared stay shared.
-ExpressionPtr with_rules_moved(const ExpressionPtr& e, int by,
-                               std::unordered_map<const Expression*, ExpressionPtr>& moved) {
-  if (e == nullptr || (e->parts.empty() && e->kind != Expression::Kind::kRule)) return e;
-  ExpressionPtr& known = moved[e.get()];
-  if (known != nullptr) return known;
-  Expression copy = *e;
-  if (copy.kind == Expression::Kind::kRule) copy.rule += by;
-  for (ExpressionPtr& part : copy.parts) part = with_rules_moved(part, by, moved);
-  return moved[e.get()] = std::make_shared<Expression>(std::move(copy));
 }
 
 ExpressionPtr of_ranges(std::vector<CharacterRange> ranges) {
@@ -107,11 +94,22 @@ ExpressionPtr rule_reference(int rule) {
   return std::make_shared<Expression>(std::move(e));
 }
 
+ExpressionPtr LeafChanger::operator()(const ExpressionPtr& e) {
+  if (e->parts.empty()) return leaf_(e);
+  ExpressionPtr& known = changed_[e.get()];
+  if (known != nullptr) return known;
+  Expression copy = *e;
+  for (ExpressionPtr& part : copy.parts) part = (*this)(part);
+  return known = std::make_shared<Expression>(std::move(copy));
+}
+
 Grammar either_of(Grammar a, const Grammar& b) {
   const auto count = static_cast<int>(a.rules.size());
-  std::unordered_map<const Expression*, ExpressionPtr> moved;
+  LeafChanger moved([count](const ExpressionPtr& leaf) {
+    return leaf->kind == Expression::Kind::kRule ? rule_reference(leaf->rule + count) : leaf;
+  });
   for (const Grammar::Rule& rule : b.rules) {
-    a.rules.push_back({rule.name, with_rules_moved(rule.expression, count, moved)});
+    a.rules.push_back({rule.name, rule.expression == nullptr ? nullptr : moved(rule.expression)});
   }
   const int start = a.declare("either");
   a.rules[static_cast<size_t>(start)].expression =

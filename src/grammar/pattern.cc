@@ -314,10 +314,9 @@ ExpressionPtr json_string_characters(const ExpressionPtr& set) {
 }
 
 ExpressionPtr json_string_form(const ExpressionPtr& e) {
-  if (e->kind == Expression::Kind::kCharacters) return json_string_characters(e);
-  Expression copy = *e;
-  for (ExpressionPtr& part : copy.parts) part = json_string_form(part);
-  return std::make_shared<Expression>(std::move(copy));
+  return LeafChanger([](const ExpressionPtr& leaf) {
+    return leaf->kind == Expression::Kind::kCharacters ? json_string_characters(leaf) : leaf;
+  })(e);
 }
 
 Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternText as) {

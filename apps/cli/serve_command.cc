@@ -114,7 +114,7 @@ uint64_t kv_bytes(double gib, size_t models) {
 struct NamedModel {
   std::string name;
   std::string path;
-  std::vector<std::string> adapters{};
+  std::vector<std::pair<std::string, std::string>> adapters{};  // names and folders
 };
 
 // NAME=FOLDER, or a folder that gives its name.
@@ -142,7 +142,7 @@ Status add_adapters(Model& model, NamedModel& named, const std::vector<std::stri
     LOOPLM_ASSIGN_OR_RETURN(const auto adapter, named_folder(text));
     const Status status = model.add_adapter(adapter.first, adapter.second);
     if (!status.ok()) return status.with_context("--lora " + text);
-    named.adapters.push_back(adapter.first);
+    named.adapters.push_back(adapter);
   }
   return {};
 }
@@ -169,7 +169,6 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   ServedModelOptions served;
   served.name = named.name;
   served.kv_bytes = kv_bytes;
-  served.adapters = named.adapters;
   LOOPLM_ASSIGN_OR_RETURN(served.speculate, speculation(o.speculate, model.config()));
   LOOPLM_ASSIGN_OR_RETURN(served.tuned, read_tuned_depths(named.path, model.config()));
   if (!served.tuned.empty()) {
@@ -180,10 +179,16 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
                             t.loops));
   }
   if (const Tokenizer* tokenizer = model.tokenizer()) {
-    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
-                            load_chat_template(named.path, *tokenizer, o.model.adapter));
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
     for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  }
+  for (const auto& [name, folder] : named.adapters) {
+    served.adapters.push_back({.name = name});
+    if (model.tokenizer() == nullptr) continue;
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
+                            load_chat_template(named.path, *model.tokenizer(), folder));
+    served.adapters.back().chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
   return server.add(model, served);
 }

@@ -376,7 +376,11 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   ServedModelOptions served;
   served.chat = std::make_shared<const ChatTemplate>(
       load_chat_template(kBundled, *model_->tokenizer()).value());
-  served.adapters = {"french", "sums"};
+  ChatFiles of_sums;
+  of_sums.templates = {{"default", "{{ messages[0].content }} ="}};
+  served.adapters = {{"french"},
+                     {"sums", std::make_shared<const ChatTemplate>(
+                                  ChatTemplate::create(of_sums, *model_->tokenizer()).value())}};
   ASSERT_OK(server_->serve(*model_, served));
 
   const OrderedJson listed = OrderedJson::parse(send("GET", "/v1/models", "").body)["data"];
@@ -443,6 +447,12 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
               name == std::string_view("small") ? "" : "small");
   }
   EXPECT_NE(said["small"], said["sums"]);
+  const auto rendered = [&](const char* name) {
+    chat["model"] = name;
+    return post("/apply-template", chat)["prompt"];
+  };
+  EXPECT_EQ(rendered("sums"), "7-2*3= =");
+  EXPECT_EQ(rendered("french"), rendered("small"));
   const auto vector_of = [&](const char* name) {
     return post("/v1/embeddings", {{"model", name}, {"input", "7-2*3="}})["data"][0]["embedding"];
   };

@@ -55,10 +55,11 @@ Result<std::unique_ptr<HostedModel>> HostedModel::create(Model& model,
         std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
   }
   std::vector<ServedModel> all = {served};
-  for (const std::string& adapter : options.adapters) {
-    served.base = all[0].name;
-    served.name = adapter;
-    all.push_back(served);
+  for (const ServedModelOptions::Adapter& adapter : options.adapters) {
+    ServedModel& adapted = all.emplace_back(served);
+    adapted.base = served.name;
+    adapted.name = adapter.name;
+    if (adapter.chat != nullptr) adapted.chat = adapter.chat;
   }
   return std::unique_ptr<HostedModel>(
       new HostedModel(std::move(all), model, engine, server, texts, metrics));

@@ -45,7 +45,11 @@ struct ServedModelOptions {
   std::vector<TunedDepth> tuned{};           // read_tuned_depths(); requests start from the first
   uint64_t kv_bytes = 0;                     // for keys and values; 0: as the engine's options say
   // Adapters of the model (Model::add_adapter), which requests may name in its place.
-  std::vector<std::string> adapters{};
+  struct Adapter {
+    std::string name;
+    std::shared_ptr<const ChatTemplate> chat{};  // null: the model's
+  };
+  std::vector<Adapter> adapters{};
 };
 
 class Server {

@@ -5,17 +5,8 @@
 #   contract.sh LOOPLM
 set -u
 looplm=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
+. "$(dirname "$0")/checks.sh"
 
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
-# expect NAME PATTERN FILE: the file matches the extended regular expression.
-expect() { grep -Eq -- "$2" "$3" || { fail "$1: nothing matches $2 in:"; head -c 600 "$3" >&2; }; }
 # refuses NAME PATTERN COMMAND...: exits with 1..125, says PATTERN on standard error.
 refuses() {
   name=$1 pattern=$2
@@ -393,5 +384,5 @@ expect "serve" "^listening on http://127.0.0.2:[0-9]+$" serve.out
 kill $server
 wait $server || fail "serve: status $?"
 
-[ $failures = 0 ] || { echo "$failures failed" >&2; exit 1; }
+finish
 echo "the contract holds"

@@ -7,15 +7,8 @@ LOOPLM=$(realpath "$1")
 export LOOPLM
 small=$(realpath "$2")
 examples=$(realpath "$3")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
+. "$(dirname "$0")/checks.sh"
 
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
 # answers NAME DIR [OPTION...]: what was taught, and an end of the turn.
 answers() {
   name=$1
@@ -74,4 +67,4 @@ cp "$small/tokenizer.json" bare
 if "$LOOPLM" data build chats.jsonl --tokenizer bare --end-token none --out bare.tokens 2>err; then fail "no end: status 0"; fi
 grep -q "chats.jsonl:1: 'bare' has no chat template and no eos_token.*--end-token" err || fail "no end: $(cat err)"
 "$LOOPLM" data build chats.jsonl --tokenizer bare --end-token '<|endoftext|>' --out bare.tokens >/dev/null || fail "--end-token"
-exit $failures
+finish

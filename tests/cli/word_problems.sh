@@ -5,15 +5,8 @@
 set -u
 looplm=$(realpath "$1")
 root=$(realpath "$2")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
+. "$(dirname "$0")/checks.sh"
 
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
 # says ANSWER MESSAGE
 says() {
   answer=$(echo "$2" | "$looplm" chat "$root/models/chat" 2>err) || fail "chat: $(cat err)"
@@ -40,4 +33,4 @@ at_least 85 story --people 1 --before 0
 at_least 92 sum
 at_least 92 chain
 
-[ $failures -eq 0 ]
+finish

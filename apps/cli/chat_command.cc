@@ -65,8 +65,9 @@ Status chat(const ChatCommandOptions& o) {
   if (options.proposals && config.loops > 1) {
     options.generate.speculate = {CommitKind::kAuto};  // the same text, seen as it forms
   }
-  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
-                          load_chat_template(path, *model->tokenizer(), o.model.adapter));
+  LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files,
+                          model_chat_files(path, *model->tokenizer(), o.model.adapter));
+  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, *model->tokenizer()));
   // Without a template of its own, or ChatML's tokens, nothing ends a turn.
   if (chat.end_of_turn().empty()) {
     if (o.system.has_value()) {
@@ -80,8 +81,7 @@ Status chat(const ChatCommandOptions& o) {
     if (o.max_tokens == 0) options.generate.max_tokens = 128;
   } else {
     // What a template cannot do matters here only to a system prompt: there are no tools.
-    LOOPLM_ASSIGN_OR_RETURN(const auto own, chat_template_texts(path));
-    if (own.empty() || o.system.has_value()) {
+    if (files.templates.empty() || o.system.has_value()) {
       for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
     }
     options.chat = std::move(chat);

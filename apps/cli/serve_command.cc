@@ -1,4 +1,5 @@
 // looplm serve: an OpenAI-compatible server.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -136,18 +137,7 @@ Result<std::pair<std::string, std::string>> named_folder(const std::string& text
   return std::pair(name, folder);
 }
 
-// Adapters of the first model, by the names that requests choose them by.
-Status add_adapters(Model& model, NamedModel& named, const std::vector<std::string>& given) {
-  for (const std::string& text : given) {
-    LOOPLM_ASSIGN_OR_RETURN(const auto adapter, named_folder(text));
-    const Status status = model.add_adapter(adapter.first, adapter.second);
-    if (!status.ok()) return status.with_context("--lora " + text);
-    named.adapters.push_back(adapter);
-  }
-  return {};
-}
-
-// The model of the command line and those of --model NAME=DIR.
+// The model of the command line with its adapters, and those of --model NAME=DIR.
 Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   std::vector<NamedModel> named;
   LOOPLM_ASSIGN_OR_RETURN(const std::string first, locate_model(o.model.directory));
@@ -160,6 +150,19 @@ Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
     const std::string name = text.substr(0, equals);
     LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(text.substr(equals + 1)));
     named.push_back({name, path});
+  }
+  for (const std::string& text : o.adapters) {
+    LOOPLM_ASSIGN_OR_RETURN(auto adapter, named_folder(text));
+    named[0].adapters.push_back(std::move(adapter));
+  }
+  // Before anything is loaded.
+  std::vector<std::string> names;
+  for (const NamedModel& one : named) names.push_back(one.name);
+  for (const auto& [name, folder] : named[0].adapters) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) {
+    return invalid_argument(fmt::format("two models are called '{}'", *twice));
   }
   return named;
 }
@@ -232,7 +235,10 @@ Status serve(const ServeCommandOptions& o) {
     LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(one.path, o.model.options()));
     models.push_back(std::move(model));
   }
-  LOOPLM_RETURN_IF_ERROR(add_adapters(*models[0], named[0], o.adapters));
+  for (const auto& [name, folder] : named[0].adapters) {
+    const Status status = models[0]->add_adapter(name, folder);
+    if (!status.ok()) return status.with_context(fmt::format("--lora {}={}", name, folder));
+  }
   for (size_t i = 0; i < models.size(); ++i) {
     const uint64_t memory = kv_bytes(o.kv_gib, models.size());
     LOOPLM_RETURN_IF_ERROR(add_model(*server, named[i], *models[i], o, memory));

@@ -5,13 +5,13 @@
 #include <fmt/format.h>
 
 #include "base/rng.h"
+#include "eval/held_out.h"
 #include "eval/word_problem_story.h"
 #include "eval/word_problem_words.h"
 
 namespace looplm {
 namespace {
 
-constexpr uint64_t kHeldOutShare = 16;  // one in so many
 constexpr int kMost = WordProblemOptions::kLargestNumber;
 constexpr int kMostTurns = 8;
 constexpr int kLongestSilence = 8;
@@ -265,10 +265,7 @@ Status check(const WordProblemOptions& o) {
 }
 
 WordProblemSplit word_problem_split(const std::string& combination) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (char c : combination) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the text alone
-  return hash % kHeldOutShare == 0 ? WordProblemSplit::kHeldOut : WordProblemSplit::kTrain;
+  return is_held_out(combination) ? WordProblemSplit::kHeldOut : WordProblemSplit::kTrain;
 }
 
 WordProblem word_problem(const WordProblemOptions& options, uint64_t index) {

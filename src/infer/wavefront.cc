@@ -382,7 +382,6 @@ void Wavefront::pool(const Position& p) {
 void Wavefront::take_back(int64_t output) {
   const int64_t last_position = output + prompt_size() - 1;
   queue_.take_back(output);
-  guesses_at_end_ = 0;
   const auto guess = std::ranges::lower_bound(guessed_, output);
   if (guess != guessed_.end() && *guess == output) text_drafts_.was_wrong();
   guessed_.erase(guess, guessed_.end());

@@ -136,9 +136,9 @@ class DataLoader {
   Status read_pair(const TokenDataset& dataset, int64_t index, Batch& batch);
   Status read_document(const TokenDataset::Document& document, int64_t first, int64_t rows,
                        Batch& batch);
-  bool is_whole(size_t source) const {
-    return !options_.split_documents ||
-           (sources_[source].dataset && sources_[source].dataset->is_pairs());
+  bool is_whole(size_t source) const { return !options_.split_documents || is_pairs(source); }
+  bool is_pairs(size_t source) const {
+    return sources_[source].dataset && sources_[source].dataset->is_pairs();
   }
   void end_document(size_t source);
   Status fill_sequence(Batch& batch);

@@ -95,10 +95,13 @@ class Builder {
   Status flush() {
     pool_.parallel_for(static_cast<int64_t>(batch_.size()), [&](int64_t i, int) {
       Pending& d = batch_[static_cast<size_t>(i)];
+      if (std::ranges::none_of(d.document, &CorpusSegment::of_rejected)) {
+        d.status = encode(d.document, d.coded, d.lost_bytes);
+        return;
+      }
       const std::array<CorpusDocument, 2> answers = answers_of(d.document);
       d.status = encode(answers[0], d.coded, d.lost_bytes);
-      if (!d.status.ok() || answers[1].empty()) return;
-      d.status = encode(answers[1], d.rejected, d.lost_bytes);
+      if (d.status.ok()) d.status = encode(answers[1], d.rejected, d.lost_bytes);
     });
     for (const Pending& d : batch_) {
       if (!d.status.ok()) {

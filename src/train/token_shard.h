@@ -109,7 +109,6 @@ class TokenShardWriter {
   void add_pair(const DocumentIds& chosen, const DocumentIds& rejected);
   int64_t tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t documents() const { return static_cast<int64_t>(offsets_.size()) - 1; }
-  bool is_pairs() const { return pairs_; }
   // The template of the chats among the documents.
   void set_chat_template(const std::string& text) { chat_template_ = text; }
   // Writes the file and starts over empty.

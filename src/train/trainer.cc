@@ -334,8 +334,7 @@ Result<StepReport> Trainer::step() {
   for (int64_t i = 0; i < run_.batch.accumulate; ++i) {
     LOOPLM_ASSIGN_OR_RETURN(Batch batch, loader_->next());
     targets += batch.target_count();
-    losses += objective_->pairs() == nullptr ? batch.target_count()
-                                             : static_cast<int64_t>(batch.pairs.size());
+    losses += batch.losses();
     batches.push_back(std::move(batch));
   }
   BatchMetrics metrics;

@@ -79,7 +79,7 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
     const bool worth = config.loops > 1 && config.parameter_count() >= kParametersWorthGuessing;
     return worth ? SpeculateOptions{CommitKind::kAuto} : SpeculateOptions{};
   }
-  const Result<SpeculateOptions> speculate = speculation_from_text(text);
+  Result<SpeculateOptions> speculate = speculation_from_text(text);
   if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
   return speculate;
 }
@@ -157,6 +157,7 @@ Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   }
   // Before anything is loaded.
   std::vector<std::string> names;
+  names.reserve(named.size() + named[0].adapters.size());
   for (const NamedModel& one : named) names.push_back(one.name);
   for (const auto& [name, folder] : named[0].adapters) names.push_back(name);
   std::sort(names.begin(), names.end());

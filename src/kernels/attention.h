@@ -33,8 +33,8 @@ struct AttentionParams {
   // Document d is rows [starts[d], starts[d + 1]); rows attend within their document only.
   std::span<const int64_t> document_starts;
   float* out = nullptr;  // (rows, heads, head_dim), contiguous
-  float* log_sum =
-      nullptr;  // (rows, heads): log of the softmax's denominator, for the backward pass
+  // (rows, heads): log of the softmax's denominator, for the backward pass.
+  float* log_sum = nullptr;
 };
 void attention_forward(const AttentionParams& params, Device& device);
 

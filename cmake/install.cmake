@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 set(data ${CMAKE_INSTALL_DATADIR}/looplm)
 install(TARGETS looplm COMPONENT program)
-install(DIRECTORY models/small DESTINATION ${data}/models COMPONENT program)
+install(DIRECTORY models/small models/chat DESTINATION ${data}/models COMPONENT program)
 install(DIRECTORY tasks DESTINATION ${data} COMPONENT program)
 install(FILES models/recipe/held-out.jsonl DESTINATION ${data}/models/recipe COMPONENT program)  # of the tasks of sums
 install(FILES packaging/completion.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
@@ -31,7 +31,7 @@ endforeach()
 target_include_directories(looplm_library INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                                     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(looplm_library INTERFACE cxx_std_20)
-target_link_libraries(looplm_library PRIVATE fmt::fmt Threads::Threads PkgConfig::PCRE2 ICU::uc
+target_link_libraries(looplm_library PRIVATE fmt::fmt Threads::Threads PkgConfig::PCRE2 PkgConfig::ZSTD ICU::uc ZLIB::ZLIB
                                              tomlplusplus::tomlplusplus)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/looplm)
@@ -66,5 +66,5 @@ set(CPACK_DEBIAN_EXPERIMENT_PACKAGE_RECOMMENDS gnuplot-nox)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME liblooplm-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
-    "libfmt-dev, libpcre2-dev, libicu-dev, libtomlplusplus-dev, pkg-config")
+    "libfmt-dev, libpcre2-dev, libicu-dev, libtomlplusplus-dev, libzstd-dev, zlib1g-dev, pkg-config")
 include(CPack)

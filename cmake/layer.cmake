@@ -1,5 +1,5 @@
-# looplm_sources(OUT ROOT FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include up to four
-# sources of a folder each, so that the headers are read once for the four: half of the time of compiling. A source with compile options of
+# looplm_sources(OUT ROOT FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include up to eight
+# sources of a folder each, so that headers are read once for the eight: reading them is half of the time. A source with compile options of
 # its own, or with SKIP_UNITY_BUILD_INCLUSION because its names would clash, stays alone. Sources are named relative to ROOT, one of the
 # include directories, so that the compiler cache serves other checkouts too.
 function(looplm_sources out root)
@@ -15,7 +15,7 @@ function(looplm_sources out root)
     endif()
     file(RELATIVE_PATH path ${root} ${file})
     get_filename_component(folder ${path} DIRECTORY)
-    if(count EQUAL 4 OR NOT folder STREQUAL group_folder)
+    if(count EQUAL 8 OR NOT folder STREQUAL group_folder)
       set(CONTENT "")
       set(count 0)
       set(group_folder ${folder})

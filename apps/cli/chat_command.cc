@@ -65,7 +65,9 @@ Status chat(const ChatCommandOptions& o) {
   if (options.proposals && config.loops > 1) {
     options.generate.speculate = {CommitKind::kAuto};  // the same text, seen as it forms
   }
-  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(path, *model->tokenizer()));
+  LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files,
+                          model_chat_files(path, *model->tokenizer(), o.model.adapter));
+  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, *model->tokenizer()));
   // Without a template of its own, or ChatML's tokens, nothing ends a turn.
   if (chat.end_of_turn().empty()) {
     if (o.system.has_value()) {
@@ -78,7 +80,10 @@ Status chat(const ChatCommandOptions& o) {
     // Without an end of turn it would go on to the last position.
     if (o.max_tokens == 0) options.generate.max_tokens = 128;
   } else {
-    for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    // What a template cannot do matters here only to a system prompt: there are no tools.
+    if (files.templates.empty() || o.system.has_value()) {
+      for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    }
     options.chat = std::move(chat);
     options.system = o.system;
   }

@@ -98,7 +98,11 @@ class AnswerScreen {
       if (thinks && !thinking_) write_out("(thinking) ");
       if (!thinks && thinking_) write_out("\n(answer) ");
       thinking_ = thinks;
-      write_out(painter_.paint(delta.text, last_loops_));
+      // A form whose prompt ends in "Assistant:" leaves a space to the answer.
+      std::string_view text = delta.text;
+      if (!any_ && text.starts_with(' ')) text.remove_prefix(1);
+      any_ = any_ || !text.empty();
+      write_out(painter_.paint(std::string(text), last_loops_));
     }
   }
 
@@ -112,6 +116,7 @@ class AnswerScreen {
   size_t written_ = 0;  // bytes of the engine's text that were shown
   int64_t last_loops_ = 1;
   bool thinking_ = false;
+  bool any_ = false;  // a text was shown
 };
 
 template <typename Number>

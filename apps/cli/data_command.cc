@@ -52,6 +52,22 @@ Result<std::optional<int32_t>> end_token(const BuildOptions& options, const Toke
       options.tokenizer));
 }
 
+// The template by which chats are rendered. Where a missing one is replaced, the token that ends a
+// document ends a turn too.
+Result<ChatTemplate> training_template(const std::string& path, const Tokenizer& tokenizer,
+                                       std::optional<int32_t> end_token) {
+  LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, model_chat_files(path, tokenizer));
+  if (end_token) files.tokens.emplace("eos_token", tokenizer.bytes(*end_token));
+  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, tokenizer));
+  if (files.templates.empty() && chat.end_of_turn().empty() && files.tokens["eos_token"].empty()) {
+    return invalid_argument(fmt::format(
+        "'{}' has no chat template and no eos_token, so nothing would end a turn; name a token "
+        "with --end-token",
+        path));
+  }
+  return chat;
+}
+
 Status build(const BuildOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                           load_tokenizer(options.tokenizer));
@@ -60,7 +76,8 @@ Status build(const BuildOptions& options) {
                    : options.split == "file" ? TextSplit::kFile
                                              : TextSplit::kParagraph;
   LOOPLM_ASSIGN_OR_RETURN(settings.end_token, end_token(options, *tokenizer));
-  const Result<ChatTemplate> chat = load_chat_template(options.tokenizer, *tokenizer);
+  const Result<ChatTemplate> chat =
+      training_template(options.tokenizer, *tokenizer, settings.end_token);
   settings.chat = &chat;
   if (options.held_out.empty() != (settings.hold_out_every == 0)) {
     return invalid_argument("--held-out and --hold-out-every go together");
@@ -204,6 +221,7 @@ Status word_problems(WordProblemFileOptions options) {
   task.kind = options.kind == "sum"     ? WordProblemKind::kSum
               : options.kind == "chain" ? WordProblemKind::kChain
               : options.kind == "talk"  ? WordProblemKind::kTalk
+              : options.kind == "mixed" ? WordProblemKind::kMixed
                                         : WordProblemKind::kStory;
   task.form = options.form == "chat" ? WordProblemForm::kChat : WordProblemForm::kProse;
   task.split = options.split == "train" ? WordProblemSplit::kTrain : WordProblemSplit::kHeldOut;
@@ -238,9 +256,11 @@ void add_build(Program& program, Command& data) {
   auto o = std::make_shared<BuildOptions>();
   Command* command = data.add_subcommand("build", "Build token shards from text");
   command
-      ->add_option("files", o->files,
-                   "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
-                   "(read, not learnt) and 'completion', or chats: 'messages' or 'conversations'")
+      ->add_option(
+          "files", o->files,
+          "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
+          "(read, not learnt) and 'completion', or chats: 'messages' or 'conversations'; also "
+          "packed, as .gz or .zst")
       ->required();
   command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
@@ -333,9 +353,9 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--kind", o->kind,
-                   "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, or talk "
-                   "(about the model)")
-      ->check(one_of({"sum", "chain", "story", "talk"}))
+                   "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, talk "
+                   "(about the model), or mixed (turns of all kinds)")
+      ->check(one_of({"sum", "chain", "story", "talk", "mixed"}))
       ->capture_default_str();
   command
       ->add_option("--form", o->form,
@@ -343,8 +363,20 @@ void add_word_problems(Program& program, Command& data) {
       ->check(one_of({"chat", "prose"}))
       ->capture_default_str();
   command
+      ->add_option("--tell-every", o->task.tell_every,
+                   "One later question in so many goes on with its story first")
+      ->capture_default_str();
+  command
+      ->add_option("--before", o->task.before,
+                   "Questions ask how many there were before one of the last so many events")
+      ->capture_default_str();
+  command
+      ->add_option("--people", o->task.people,
+                   "People of a story: 1, 2, or 0 (two in five are about two)")
+      ->capture_default_str();
+  command
       ->add_option("--count-every", o->task.count_every,
-                   "Prose: one event of a story in so many is followed by a count")
+                   "Prose: one step in so many is followed by a count (0: the last one alone)")
       ->capture_default_str();
   command->add_option("--min-steps", o->task.min_steps, "Fewest steps to the first answer")
       ->capture_default_str();

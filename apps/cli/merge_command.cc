@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "looplm/chat.h"
+
 #include "base/cpu.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
@@ -40,6 +42,12 @@ Status merge(const MergeOptions& o) {
   SaveOptions saving;
   saving.dtype = merged.matrix_dtype();
   saving.companions_from = directory;
+  LOOPLM_ASSIGN_OR_RETURN(const ChatFiles chat, read_chat_files(o.adapter));
+  LOOPLM_ASSIGN_OR_RETURN(const ChatFiles own, read_chat_files(companion_directory(directory)));
+  for (const ChatTemplateSource& learnt : chat.templates) {
+    if (learnt.name == "default" && !own.has_template(learnt.text))
+      saving.chat_template = learnt.text;
+  }
   LOOPLM_RETURN_IF_ERROR(save_checkpoint(
       o.out, base.config,
       [&views](int64_t parameter, int64_t first, std::span<float> out) {

@@ -32,7 +32,7 @@ void add_model_argument(Command& command, std::string& directory, const char* na
                      "$LOOPLM_MODEL, else the bundled one)");
 }
 
-void add_weight_options(Command& command, ModelChoice& choice) {
+void add_memory_options(Command& command, ModelChoice& choice) {
   command
       .add_option("--dtype", choice.dtype,
                   "Weights in memory: f32, bf16, int8 (a scale per row), int4 (a scale and minimum "
@@ -56,6 +56,10 @@ void add_weight_options(Command& command, ModelChoice& choice) {
                   "Safetensors with the exit gate of a GGUF model (default: "
                   "NAME.gate.safetensors beside NAME.gguf, if there)")
       ->environment("LOOPLM_GATE");
+}
+
+void add_weight_options(Command& command, ModelChoice& choice) {
+  add_memory_options(command, choice);
   command.add_option("--lora", choice.adapter,
                      "Directory of an adapter (adapter_config.json and adapter_model.safetensors) "
                      "to add to the model's matrices");

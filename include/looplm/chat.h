@@ -63,6 +63,8 @@ struct ChatTemplateSource {
 struct ChatFiles {
   std::vector<ChatTemplateSource> templates;  // none: the model comes without
   std::map<std::string, std::string> tokens;  // "bos_token" and the like: special tokens' texts
+
+  bool has_template(std::string_view text) const;
 };
 // Reads chat_template.jinja and additional_chat_templates/, chat_template.json and
 // tokenizer_config.json in a model's directory, and takes the first that has a template. Missing

@@ -39,8 +39,8 @@ struct ModelConfig {
   bool tie_embeddings = false;
 
   // The loop.
-  int64_t loops =
-      1;  // "total_ut_steps": loops the model was trained for; requests may run fewer or more
+  // "total_ut_steps": loops the model was trained for; requests may run fewer or more.
+  int64_t loops = 1;
   NormPlacement norm_placement = NormPlacement::kSandwich;
   // The final norm ends every loop and its output enters the next one (Ouro). If off, the un-normed
   // state goes on and the norm is applied only for the read-out and the gate.

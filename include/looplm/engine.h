@@ -45,6 +45,9 @@ struct Request {
 
   // Which tokens may come. Must be new: it has accepted no token and serves no other request.
   std::shared_ptr<TokenConstraint> constraint{};
+  // One of the model's (Model::add_adapter). Requests of different adapters share passes, and never
+  // keys and values. Empty: that with which the model was loaded, if any.
+  std::string adapter{};
   // Only requests of the same tenant share keys and values.
   std::string tenant{};
   int64_t priority = 0;  // higher ones go first; of equals, the one submitted earlier

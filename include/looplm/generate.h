@@ -39,8 +39,8 @@ struct ExitOptions {
   ExitKind kind = ExitKind::kFixed;
   double threshold = 1.0;
   int64_t min_loops = 1;  // no exit before; 1 .. max_loops
-  int64_t max_loops =
-      0;  // maximum number of loops; may exceed the trained number. 0: the trained number
+  // Maximum number of loops; may exceed the trained number. 0: the trained number.
+  int64_t max_loops = 0;
 };
 
 // Which logits choose the token.

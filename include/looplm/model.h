@@ -39,8 +39,9 @@ struct ModelOptions {
   // NAME.gate.safetensors beside NAME.gguf, if there is one.
   std::string gate_file{};
   // A directory with an adapter in PEFT's layout (adapter_config.json, adapter_model.safetensors),
-  // which load() adds to the matrices before they take their type in memory. Beside matrices stored
-  // in small integers, and with an adapter for each loop, it stays apart. Empty: none.
+  // for everything that runs on the model and names no other. load() adds it to the matrices before
+  // they take their type in memory. Beside matrices stored in small integers, and with an adapter
+  // for each loop, it stays apart. Empty: none.
   std::string adapter{};
   // The device() of another model, to take turns with it on the same threads; `threads` is then
   // ignored. Null: a new device.
@@ -83,6 +84,12 @@ class Model {
   // The source's name, or the path loaded.
   const std::string& name() const;
   const std::shared_ptr<Device>& device() const;
+
+  // Another adapter beside the same weights, for requests that name it (Request::adapter): its
+  // products are added to those of the matrices, in fp32, as when it was trained. Call it
+  // only between passes. Fails on a name that is empty or taken, and where `directory` has no
+  // adapter for this model.
+  Status add_adapter(const std::string& name, const std::string& directory);
 
   // Replaces the values of all weights, rounded to the types in which the model holds them. Call it
   // only between passes: no Engine may be in step(). After an error the model is unchanged.

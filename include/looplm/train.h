@@ -117,8 +117,8 @@ struct TrainOptions {
   std::vector<std::string> overrides;  // "batch.sequences=4": dotted key and TOML value
   // Training data in place of the run file's data.train, mixed in equal shares.
   std::vector<std::shared_ptr<const DocumentStream>> streams;
-  const std::atomic<bool>* stop =
-      nullptr;  // when it turns true, the run saves a checkpoint and returns kCancelled
+  // When it turns true, the run saves a checkpoint and returns kCancelled.
+  const std::atomic<bool>* stop = nullptr;
 };
 
 // Runs to the end, or until stopped. A run that was killed at any moment resumes from its last

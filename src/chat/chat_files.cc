@@ -86,6 +86,11 @@ Status add_jinja_files(const fs::path& directory, std::vector<ChatTemplateSource
 
 }  // namespace
 
+bool ChatFiles::has_template(std::string_view text) const {
+  return std::any_of(templates.begin(), templates.end(),
+                     [&](const ChatTemplateSource& source) { return source.text == text; });
+}
+
 Result<ChatFiles> read_chat_files(const std::string& directory) {
   ChatFiles files;
   LOOPLM_RETURN_IF_ERROR(add_jinja_files(directory, files.templates));

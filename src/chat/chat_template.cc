@@ -41,6 +41,14 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kReasonin
      {"<seed:think>", "</seed:think>"},
      {"<|START_THINKING|>", "<|END_THINKING|>"}}};
 
+// A model that learns a replacement's turns keeps its text, which therefore says its tokens itself.
+std::string token_line(const std::map<std::string, std::string>& tokens, const char* name) {
+  const auto token = tokens.find(name);
+  if (token == tokens.end() || token->second.empty()) return {};
+  return fmt::format("{{% set {} = {} %}}", name,
+                     Json(token->second).dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 bool has_part(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -109,6 +117,7 @@ struct ChatTemplate::State {
   ChatFormat format;
   std::string end_of_turn;
   std::vector<std::string> notes;
+  bool names_as_roles = false;  // kPlain in place of a missing template
 
   Status set(Variant& variant, std::string source) {
     Result<jinja::Program> program = jinja::Program::parse(source);
@@ -128,7 +137,9 @@ struct ChatTemplate::State {
     std::string front;
     for (int32_t id : tokenizer.ids_in_front()) front += tokenizer.bytes(id);
     tokens.emplace("bos_token", front);
-    return set(plain, std::string(chat_ml ? kChatMl : kPlain));
+    names_as_roles = !chat_ml;
+    return set(plain, token_line(tokens, "bos_token") + token_line(tokens, "eos_token") +
+                          std::string(chat_ml ? kChatMl : kPlain));
   }
 };
 
@@ -163,7 +174,7 @@ Result<ChatTemplate> ChatTemplate::create(const ChatFiles& files, const Tokenize
   state->end_of_turn =
       find_end_of_turn(state->plain.program, state->plain.capabilities, state->tokens, tokenizer);
   // Nothing says that the model has learnt the turns of a form that it does not bring.
-  if (state->plain.source == kPlain) state->end_of_turn.clear();
+  if (state->names_as_roles) state->end_of_turn.clear();
   ChatCapabilities all = state->plain.capabilities;
   all.tools = tools.capabilities.tools;
   for (std::string& note : capability_notes(all)) state->notes.push_back(std::move(note));

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include "base/rng.h"
+#include "eval/held_out.h"
 
 namespace looplm {
 namespace {
 
 constexpr int kMaxOperations = 1000;
-constexpr uint64_t kHeldOutShare = 16;  // one in so many
 
 int combine(int left, char operation, int right, int modulus) {
   switch (operation) {
@@ -60,10 +60,7 @@ Status check(const ArithmeticOptions& o) {
 }
 
 ArithmeticSplit arithmetic_split(const std::string& prompt) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (char c : prompt) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the text alone
-  return hash % kHeldOutShare == 0 ? ArithmeticSplit::kHeldOut : ArithmeticSplit::kTrain;
+  return is_held_out(prompt) ? ArithmeticSplit::kHeldOut : ArithmeticSplit::kTrain;
 }
 
 int arithmetic_value(const std::string& prompt, int modulus) {

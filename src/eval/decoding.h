@@ -50,8 +50,8 @@ struct DecodeMeasure {
   int64_t loops = 0;          // that chose each token, summed
   int64_t provisional = 0;
   int64_t revised = 0;
-  std::vector<int64_t> reads,
-      agreements;                         // by loop: tokens that it read, and chose as the last did
+  // By loop: tokens that it read, and chose as the last did.
+  std::vector<int64_t> reads, agreements;
   std::vector<std::vector<int32_t>> ids;  // per prompt
   LoopAgreement agreement;
 

@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "text/lines.h"
+#include "text/unpacked_file.h"
 #include "train/corpus.h"
 
 namespace looplm {
@@ -79,7 +79,7 @@ Status check(const EvalExample& example, const ExampleLimits& limits, const std:
 
 Result<std::vector<EvalExample>> read_examples(const std::string& path, const Tokenizer* tokenizer,
                                                const ExampleLimits& limits) {
-  LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
   std::vector<EvalExample> examples;
   std::string_view rest = without_byte_order_mark(file.text());
   for (int64_t number = 1; !rest.empty(); ++number) {

@@ -92,12 +92,12 @@ MathNode negative(MathNode x) {
   return node(Kind::kProduct, {number("-1"), std::move(x)});
 }
 
-bool is_whole(const MathNode& x) {
+bool is_digits(const MathNode& x) {
   return x.kind == Kind::kNumber && std::all_of(x.text.begin(), x.text.end(), is_digit);
 }
 // Of whole numbers, between 0 and 1; by length and digits, since they may be long.
 bool is_proper_fraction(const MathNode& x) {
-  if (x.kind != Kind::kQuotient || !is_whole(x.parts[0]) || !is_whole(x.parts[1])) return false;
+  if (x.kind != Kind::kQuotient || !is_digits(x.parts[0]) || !is_digits(x.parts[1])) return false;
   const std::string& a = x.parts[0].text;
   const std::string& b = x.parts[1].text;
   return a[0] != '0' && b[0] != '0' && (a.size() < b.size() || (a.size() == b.size() && a < b));
@@ -320,7 +320,7 @@ class Parser {
 
   // The next factor has no sign before it.
   void multiply_by_next(std::vector<MathNode>& parts) {
-    const bool after_whole = is_whole(parts.back());
+    const bool after_whole = is_digits(parts.back());
     const bool digits = peek().kind == Token::kNumber;
     if (digits && after_whole && is("/", 1) && peek(2).kind == Token::kNumber) {
       MathNode top = factor();

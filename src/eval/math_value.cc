@@ -24,7 +24,7 @@ struct Unknown {};    // thrown: this way of evaluation cannot tell
 struct Undefined {};  // thrown: no value at this point, such as 1/0
 struct Exhausted {};  // thrown: the budget
 
-constexpr int kPoints = 8;
+constexpr int kTestPoints = 8;
 
 void spend(MathBudget& budget, int64_t steps) {
   budget.steps -= steps;
@@ -408,7 +408,7 @@ template <typename Same>
 bool at_points(const MathNode& a, const MathNode& b, int least, MathBudget& budget, Same same) {
   const std::set<std::string> names = symbols_of(a, b);
   int met = 0;
-  for (uint64_t i = 0; i < kPoints && (i == 0 || !names.empty()); ++i) {
+  for (uint64_t i = 0; i < kTestPoints && (i == 0 || !names.empty()); ++i) {
     FloatPoint point(i, names, budget);
     try {
       const Complex x = point.value(a), y = point.value(b);

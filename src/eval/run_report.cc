@@ -37,7 +37,6 @@ struct RunLog {
   Curve loss, exit, gradient_norm, speed, validation_loss;
   std::vector<Curve> nll, validation_nll;  // per loop
   double steps = 0;
-  double seconds = 0;  // of the steps logged
 };
 
 // Null is what was not measured.
@@ -104,8 +103,6 @@ Result<RunLog> read_log(const std::string& run) {
     log.gradient_norm.add(step, number(json, "gradient_norm"));
     log.speed.add(step, number(json, "tokens_per_second"));
     add_each(step, numbers(json, "nll"), log.nll);
-    const double seconds = number(json, "seconds");
-    log.seconds += std::isnan(seconds) ? 0 : seconds;
   }
   if (log.loss.steps.empty()) {
     return invalid_argument(fmt::format("'{}' holds no step of a training run", path));

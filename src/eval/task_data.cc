@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <glob.h>
 
-#include "base/file.h"
 #include "text/lines.h"
+#include "text/unpacked_file.h"
 
 namespace looplm {
 namespace {
@@ -42,14 +42,16 @@ Status add(const Task& task, Json fields, const std::string& file, std::string w
     return invalid_argument(
         fmt::format("{}: holds {}; expected an object", where, fields.type_name()));
   }
-  if (!fields.contains("file")) fields["file"] = std::filesystem::path(file).stem().string();
+  if (!fields.contains("file")) {
+    fields["file"] = std::filesystem::path(unpacked_name(file)).stem().string();
+  }
   LOOPLM_ASSIGN_OR_RETURN(const bool wanted, passes(task, fields, where));
   if (wanted) records.push_back({std::move(fields), std::move(where)});
   return {};
 }
 
 Status read_file(const Task& task, const std::string& path, std::vector<TaskRecord>& records) {
-  LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
   std::string_view rest = without_byte_order_mark(file.text());
   const size_t begin = rest.find_first_not_of(" \t\r\n");
   if (begin != std::string_view::npos && rest[begin] == '[') {

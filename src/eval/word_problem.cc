@@ -1,17 +1,19 @@
 #include "eval/word_problem.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "base/rng.h"
+#include "eval/held_out.h"
 #include "eval/word_problem_story.h"
 #include "eval/word_problem_words.h"
 
 namespace looplm {
 namespace {
 
-constexpr uint64_t kHeldOutShare = 16;  // one in so many
 constexpr int kMost = WordProblemOptions::kLargestNumber;
-constexpr int kMostTurns = 4;
+constexpr int kMostTurns = 8;
 constexpr int kLongestSilence = 8;
 
 int between(Rng& rng, int least, int most) {
@@ -28,39 +30,35 @@ struct Operation {
   int by;
 };
 
-// The operations from `value` on; none leaves 0 .. kMost.
-std::vector<Operation> draw_operations(int& value, int count, bool scales, Rng& rng) {
-  std::vector<Operation> operations;
-  while (static_cast<int>(operations.size()) < count) {
+// One that leaves `value` within 0 .. kMost.
+Operation draw_operation(int& value, bool scales, Rng& rng) {
+  for (;;) {
     switch (rng.below(scales ? 5 : 4)) {
       case 4:
         if (value == 0) break;
         if (rng.below(2) == 0) {
           if (value * 2 > kMost) break;
           value *= 2;
-          operations.push_back({'x', 2});
-        } else if (value % 2 == 0) {
-          value /= 2;
-          operations.push_back({'/', 2});
+          return {'x', 2};
         }
-        break;
+        if (value % 2 != 0) break;
+        value /= 2;
+        return {'/', 2};
       case 0:
       case 1: {
         if (value == kMost) break;
         const int by = between(rng, 1, std::min(9, kMost - value));
         value += by;
-        operations.push_back({'+', by});
-        break;
+        return {'+', by};
       }
       default: {
         if (value == 0) break;
         const int by = between(rng, 1, std::min(9, value));
         value -= by;
-        operations.push_back({'-', by});
+        return {'-', by};
       }
     }
   }
-  return operations;
 }
 
 WordProblem one_turn(std::string question, std::string opening, int number, int steps,
@@ -74,11 +72,14 @@ WordProblem one_turn(std::string question, std::string opening, int number, int 
   return {{std::move(turn)}, std::move(combination)};
 }
 
-// As prose ends: with the number itself.
-void end_with_number(WordProblem& problem) {
-  WordProblemTurn& turn = problem.turns.front();
-  turn.question = fmt::format(" {} {}", turn.question, turn.opening);
-  turn.answer = fmt::format(" {}", *turn.number);
+// A stretch of prose that ends with the number itself.
+WordProblemTurn counted(std::string text, int number, int steps) {
+  WordProblemTurn turn;
+  turn.question = std::move(text);
+  turn.answer = fmt::format(" {}", number);
+  turn.number = number;
+  turn.steps = steps;
+  return turn;
 }
 
 // + and - alone, but for a first product: so the order of operations is the same for everyone.
@@ -92,14 +93,26 @@ WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
     value = left * right;
     sum = fmt::format("{} * {}", left, right);
   }
-  for (const auto& [what, by] : draw_operations(value, steps - (product ? 1 : 0), false, rng)) {
-    sum += fmt::format(" {} {}", what, by);
+  const bool prose = options.form == WordProblemForm::kProse;
+  WordProblem problem;
+  int done = product ? 1 : 0;
+  std::string untold = ' ' + sum;  // since the last count
+  const auto count = [&] {
+    if (!prose || done == 0 || !counts_now(options, done == steps, rng)) return;
+    problem.turns.push_back(counted(untold + " =", value, done));
+    untold.clear();
+  };
+  count();
+  while (done < steps) {
+    const Operation operation = draw_operation(value, false, rng);
+    const std::string says = fmt::format(" {} {}", operation.what, operation.by);
+    sum += says;
+    untold += says;
+    ++done;
+    count();
   }
-  if (options.form == WordProblemForm::kProse) {
-    WordProblem problem = one_turn(sum, "=", value, steps, sum);
-    end_with_number(problem);
-    return problem;
-  }
+  problem.combination = sum;
+  if (prose) return problem;
   static constexpr std::string_view kForms[] = {"{} =",          "{} =",      "{}",
                                                 "What is {}?",   "{} = ?",    "How much is {}?",
                                                 "Calculate {}.", "What is {}"};
@@ -108,33 +121,56 @@ WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
   return one_turn(question, "That is", value, steps, sum);
 }
 
+std::string in_words(const Operation& operation, Rng& rng) {
+  if (operation.what == '+') return fmt::format("add {}", operation.by);
+  if (operation.what == 'x') return "double it";
+  if (operation.what == '/') return "halve it";
+  return fmt::format("{} {}", rng.below(2) == 0 ? "take away" : "subtract", operation.by);
+}
+
+// Prose counts from time to time: "Take 8. Halve it. Add 3. You get 7. Subtract 2, double it. You
+// get 10".
 WordProblem draw_chain(const WordProblemOptions& options, int steps, Rng& rng) {
   int value = between(rng, 0, 12);
   static constexpr std::string_view kStarts[] = {"Start with", "Take", "Think of", "Begin with"};
   std::string text =
       fmt::format("{} {}", any(std::span<const std::string_view>(kStarts), rng), value);
-  std::string combination = std::to_string(value);
-  const bool sentences = rng.below(2) == 0;
-  const std::vector<Operation> operations = draw_operations(value, steps, true, rng);
-  for (size_t i = 0; i < operations.size(); ++i) {
-    const auto& [what, by] = operations[i];
-    const bool last = i + 1 == operations.size();
-    text += sentences ? ". " : last && rng.below(2) == 0 ? " and " : ", ";
-    std::string says = what == '+'         ? fmt::format("add {}", by)
-                       : what == 'x'       ? "double it"
-                       : what == '/'       ? "halve it"
-                       : rng.below(2) == 0 ? fmt::format("take away {}", by)
-                                           : fmt::format("subtract {}", by);
-    if (sentences) says[0] = static_cast<char>(says[0] - 'a' + 'A');
-    text += says;
-    combination += fmt::format("{}{}", what, by);
-  }
   static constexpr std::string_view kAsks[] = {"What do you get?", "What is the result?",
                                                "What comes out?"};
-  text += fmt::format(". {}", any(std::span<const std::string_view>(kAsks), rng));
-  WordProblem problem = one_turn(text, "You get", value, steps, combination);
-  if (options.form == WordProblemForm::kProse) end_with_number(problem);
-  return problem;
+  const bool prose = options.form == WordProblemForm::kProse;
+  const bool sentences = rng.below(2) == 0;
+  std::vector<Operation> operations;
+  std::vector<int> values;
+  WordProblem problem;
+  problem.combination = std::to_string(value);
+  while (static_cast<int>(operations.size()) < steps) {
+    operations.push_back(draw_operation(value, true, rng));
+    values.push_back(value);
+  }
+  for (int done = 0; done < steps;) {
+    const Operation operation = operations[static_cast<size_t>(done)];
+    problem.combination += fmt::format("{}{}", operation.what, operation.by);
+    ++done;
+    const bool counts = prose && counts_now(options, done == steps, rng);
+    const bool ends = counts || done == steps;
+    const bool first = text.empty();
+    if (!first) text += sentences ? ". " : ends && rng.below(2) == 0 ? " and " : ", ";
+    std::string says = in_words(operation, rng);
+    if (first || sentences) says[0] = static_cast<char>(says[0] - 'a' + 'A');
+    text += says;
+    if (done == steps && (!prose || options.count_every == 0)) {
+      text += fmt::format(". {} You get", any(std::span<const std::string_view>(kAsks), rng));
+    } else if (counts) {
+      text += ". You get";
+    }
+    if (!counts) continue;
+    text = (problem.turns.empty() ? " " : ". ") + text;
+    const int now = values[static_cast<size_t>(done - 1)];
+    problem.turns.push_back(counted(std::exchange(text, {}), now, done));
+  }
+  if (prose) return problem;
+  text.resize(text.size() - std::string_view(" You get").size());
+  return one_turn(text, "You get", value, steps, problem.combination);
 }
 
 WordProblem draw_talk(Rng& rng) {
@@ -166,6 +202,7 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
     case WordProblemKind::kTalk:
       return draw_talk(rng);
     case WordProblemKind::kStory:
+    case WordProblemKind::kMixed:
       break;
   }
   if (options.form == WordProblemForm::kProse) return draw_tale(options, steps, rng);
@@ -174,36 +211,66 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
   return *std::move(story);
 }
 
+// Each turn is a problem of its own, and of the right split.
+WordProblem draw_mixed(const WordProblemOptions& options, uint64_t index, Rng& rng) {
+  static constexpr WordProblemKind kKinds[] = {
+      WordProblemKind::kStory, WordProblemKind::kStory, WordProblemKind::kSum,
+      WordProblemKind::kChain, WordProblemKind::kTalk,
+  };
+  WordProblem chat;
+  for (int i = 0; i < options.turns; ++i) {
+    WordProblemOptions one = options;
+    one.kind = any(std::span<const WordProblemKind>(kKinds), rng);
+    one.turns = 1;
+    const uint64_t at = index * kMostTurns + static_cast<uint64_t>(i);
+    WordProblem problem = word_problem(one, at);
+    chat.turns.push_back(std::move(problem.turns.front()));
+    chat.combination += problem.combination + ';';
+  }
+  return chat;
+}
+
 }  // namespace
 
 Status check(const WordProblemOptions& o) {
-  if (o.min_steps < 1 || o.min_steps > o.max_steps ||
-      o.max_steps > WordProblemOptions::kMostSteps) {
-    return invalid_argument(fmt::format("steps {}..{}: expected a range within 1..{}", o.min_steps,
-                                        o.max_steps, WordProblemOptions::kMostSteps));
+  const int most = o.form == WordProblemForm::kProse ? WordProblemOptions::kMostStepsOfProse
+                                                     : WordProblemOptions::kMostSteps;
+  if (o.min_steps < 1 || o.min_steps > o.max_steps || o.max_steps > most) {
+    return invalid_argument(
+        fmt::format("steps {}..{}: expected a range within 1..{}", o.min_steps, o.max_steps, most));
   }
   if (o.turns < 1 || o.turns > kMostTurns) {
     return invalid_argument(fmt::format("turns is {}; expected 1 to {}", o.turns, kMostTurns));
   }
-  if (o.count_every < 1 || o.count_every > kLongestSilence) {
-    return invalid_argument(
-        fmt::format("a count every {} events; expected 1 to {}", o.count_every, kLongestSilence));
+  if (o.tell_every < 1 || o.tell_every > kMostTurns) {
+    return invalid_argument(fmt::format("telling before one question in {}; expected 1 to {}",
+                                        o.tell_every, kMostTurns));
   }
-  if (o.form == WordProblemForm::kProse && o.kind == WordProblemKind::kTalk) {
-    return invalid_argument("small talk has no form in prose; expected chat");
+  if (o.before < 0 || o.before > WordProblemOptions::kMostSteps) {
+    return invalid_argument(fmt::format("looking back behind {} events; expected 0 to {}", o.before,
+                                        WordProblemOptions::kMostSteps));
+  }
+  if (o.people < 0 || o.people > 2) {
+    return invalid_argument(fmt::format("people is {}; expected 1, 2, or 0 for both", o.people));
+  }
+  if (o.count_every < 0 || o.count_every > kLongestSilence) {
+    return invalid_argument(
+        fmt::format("a count every {} events; expected 0 to {}", o.count_every, kLongestSilence));
+  }
+  if (o.form == WordProblemForm::kProse &&
+      (o.kind == WordProblemKind::kTalk || o.kind == WordProblemKind::kMixed)) {
+    return invalid_argument("small talk and mixed chats have no form in prose; expected chat");
   }
   return {};
 }
 
 WordProblemSplit word_problem_split(const std::string& combination) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (char c : combination) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the text alone
-  return hash % kHeldOutShare == 0 ? WordProblemSplit::kHeldOut : WordProblemSplit::kTrain;
+  return is_held_out(combination) ? WordProblemSplit::kHeldOut : WordProblemSplit::kTrain;
 }
 
 WordProblem word_problem(const WordProblemOptions& options, uint64_t index) {
   Rng rng(options.seed, index);
+  if (options.kind == WordProblemKind::kMixed) return draw_mixed(options, index, rng);
   WordProblem problem = draw(options, rng);
   const bool split = options.kind != WordProblemKind::kTalk;
   while (split && word_problem_split(problem.combination) != options.split) {

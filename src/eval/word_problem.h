@@ -23,13 +23,14 @@ enum class WordProblemKind {
   kChain,  // Start with 3, add 4, double it. What do you get?
   kStory,  // people, things, distractors, comparisons; several questions about one story
   kTalk,   // about the model itself, and what it cannot do
+  kMixed,  // turns that have nothing to do with each other, of any of these kinds
 };
 
 enum class WordProblemForm {
   kChat,  // questions, and answers in sentences
   // Prose for pre-training, of whose words only the numbers are learnt: a question's `answer` is
-  // the number alone. Stories tell from time to time how many there are now, so that most numbers
-  // are a few steps away from the one before.
+  // the number alone. It tells from time to time what it has come to, so that most numbers are a
+  // few steps away from the one before.
   kProse,
 };
 
@@ -40,13 +41,20 @@ enum class WordProblemSplit { kTrain, kHeldOut };
 struct WordProblemOptions {
   static constexpr int kLargestNumber = 20;
   static constexpr int kMostSteps = 8;
+  static constexpr int kMostStepsOfProse = 24;
 
   WordProblemKind kind = WordProblemKind::kStory;
   WordProblemForm form = WordProblemForm::kChat;
   int min_steps = 1;  // of the first question, drawn uniformly from min_steps .. max_steps
   int max_steps = kMostSteps;
-  int turns = 1;  // of stories: questions about one story, 1 .. 4; a later one may go on telling
-  int count_every = 2;  // of prose: one event in so many is followed by a count, 1 .. 8
+  // Of stories: questions about one story, 1 .. 8; a later one may go on telling. Of mixed chats:
+  // problems.
+  int turns = 1;
+  int tell_every = 3;  // one later question in so many goes on telling first, 1 .. 8
+  int before = 3;      // questions look back behind the last so many events, 0 .. 8
+  int people = 0;      // of stories: 1 or 2; 0: two in five are about two
+  // Of prose: one step in so many is followed by a count, 0 .. 8; 0: the last one alone.
+  int count_every = 2;
   WordProblemSplit split = WordProblemSplit::kTrain;
   uint64_t seed = 1;
 };

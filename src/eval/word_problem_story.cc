@@ -5,6 +5,7 @@
 #include <cctype>
 #include <map>
 #include <set>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -28,7 +29,8 @@ struct Question {
 
 class Story {
  public:
-  Story(const WordProblemOptions& options, Rng& rng) : rng_(rng) {
+  Story(const WordProblemOptions& options, Rng& rng)
+      : rng_(rng), look_back_(static_cast<size_t>(options.before)) {
     const bool food = rng_.below(4) == 0;
     foods_ = food;
     things_ = std::string(often_first(food ? problem_foods() : problem_things()));
@@ -310,6 +312,7 @@ class Story {
   static constexpr std::string_view kHas[] = {"has", "has", "has", "starts with", "owns"};
 
   Rng& rng_;
+  size_t look_back_;  // events behind which questions look
   Person people_[2];
   size_t known_ = 1;  // people whose number is told
   bool foods_ = false;
@@ -363,7 +366,9 @@ std::vector<Question> Story::questions() const {
     ask(1, fmt::format("How many {} did {} have at first?", things_, who),
         fmt::format("At first, {} had", who), person.first,
         ' ' + thing(person.first.value, things_));
-    for (const Moment& moment : person.before) {
+    // Long ago is not asked for, or most questions of long stories would be of this kind.
+    const size_t old = person.before.size() - std::min(look_back_, person.before.size());
+    for (const Moment& moment : std::span(person.before).subspan(old)) {
       const auto same = [&](const Moment& other) { return other.past == moment.past; };
       if (moment.past.empty() || std::ranges::count_if(person.before, same) > 1) continue;
       ask(1,
@@ -413,11 +418,15 @@ WordProblemTurn choose(const std::vector<Question>& questions, Rng& rng) {
   return questions.back().turn;
 }
 
+bool draw_two_people(const WordProblemOptions& options, Rng& rng) {
+  return options.people == 0 ? rng.below(5) < 2 : options.people == 2;
+}
+
 }  // namespace
 
 std::optional<WordProblem> draw_story(const WordProblemOptions& options, int steps, Rng& rng) {
   Story story(options, rng);
-  const bool two_people = rng.below(5) < 2;
+  const bool two_people = draw_two_people(options, rng);
   story.begin(two_people);
   const int events = std::max(0, steps - 1 + static_cast<int>(rng.below(two_people ? 4 : 3)));
   for (int i = 0; i < events; ++i) story.go_on();
@@ -433,7 +442,7 @@ std::optional<WordProblem> draw_story(const WordProblemOptions& options, int ste
   problem.turns.push_back(std::move(first));
   while (static_cast<int>(problem.turns.size()) < options.turns) {
     std::string told;
-    if (rng.below(3) == 0) {
+    if (rng.below(static_cast<uint32_t>(options.tell_every)) == 0) {
       for (uint32_t i = 0; i <= rng.below(2); ++i) story.go_on();
       told = story.take_text() + ' ';
       if (told != " ") asked.clear();
@@ -450,16 +459,18 @@ std::optional<WordProblem> draw_story(const WordProblemOptions& options, int ste
   return problem;
 }
 
+bool counts_now(const WordProblemOptions& options, bool last, Rng& rng) {
+  if (last || options.count_every == 0) return last;
+  return rng.below(static_cast<uint32_t>(options.count_every)) == 0;
+}
+
 WordProblem draw_tale(const WordProblemOptions& options, int events, Rng& rng) {
   Story story(options, rng);
-  story.begin(rng.below(5) < 2);
+  story.begin(draw_two_people(options, rng));
   WordProblem problem;
   for (int i = 0; i < events; ++i) {
     story.go_on();
-    const bool last = i + 1 == events;
-    if (last || rng.below(static_cast<uint32_t>(options.count_every)) == 0) {
-      problem.turns.push_back(story.count());
-    }
+    if (counts_now(options, i + 1 == events, rng)) problem.turns.push_back(story.count());
   }
   problem.combination = story.combination();
   return problem;

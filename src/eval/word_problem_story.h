@@ -14,6 +14,9 @@ std::optional<WordProblem> draw_story(const WordProblemOptions& options, int ste
 // A story of `events` events as prose, which ends with a count.
 WordProblem draw_tale(const WordProblemOptions& options, int events, Rng& rng);
 
+// Whether prose says after this step the number that it has come to.
+bool counts_now(const WordProblemOptions& options, bool last, Rng& rng);
+
 }  // namespace looplm
 
 #endif  // LOOPLM_EVAL_WORD_PROBLEM_STORY_H_

@@ -195,34 +195,59 @@ TEST(WordProblem, ALaterQuestionIsAboutAllThatWasToldBefore) {
   EXPECT_GT(told_more, 60);
 }
 
-// From left to right; only the first operation may be a product.
+// A sum or a chain from left to right; only the first operation may be a product.
+void expect_works_out(std::string text, const WordProblemTurn& turn) {
+  for (const auto& [words, sign] : {std::pair{"[Aa]dd", "+"},
+                                    {"[Tt]ake away|[Ss]ubtract", "-"},
+                                    {"[Dd]ouble it", "* 2"},
+                                    {"[Hh]alve it", "/ 2"},
+                                    {"[^0-9+*/ -]", ""}}) {
+    text = std::regex_replace(text, regex_of(words), sign);
+  }
+  std::istringstream in(text);
+  int value = 0;
+  ASSERT_TRUE(in >> value) << turn.question;
+  int steps = 0;
+  char what = 0;
+  for (int by = 0; in >> what >> by; ++steps) {
+    value = what == '+'   ? value + by
+            : what == '-' ? value - by
+            : what == '*' ? value * by
+                          : value / by;
+    ASSERT_TRUE(value >= 0 && value <= kMost) << turn.question;
+  }
+  EXPECT_EQ(value, *turn.number) << text;
+  EXPECT_EQ(steps, turn.steps) << text;
+}
+
 TEST(WordProblem, SumsAndChainsAreWorkedOutInTheOrderOfTheirWords) {
   for (const WordProblemKind kind : {WordProblemKind::kSum, WordProblemKind::kChain}) {
     for (uint64_t i = 0; i < 2000; ++i) {
       const WordProblemTurn turn = word_problem({.kind = kind}, i).turns.front();
-      std::string text = turn.question;
-      for (const auto& [words, sign] : {std::pair{"[Aa]dd", "+"},
-                                        {"[Tt]ake away|[Ss]ubtract", "-"},
-                                        {"[Dd]ouble it", "* 2"},
-                                        {"[Hh]alve it", "/ 2"},
-                                        {"[^0-9+*/ -]", ""}}) {
-        text = std::regex_replace(text, regex_of(words), sign);
-      }
-      std::istringstream in(text);
-      int value = 0;
-      ASSERT_TRUE(in >> value) << turn.question;
-      int steps = 0;
-      char what = 0;
-      for (int by = 0; in >> what >> by; ++steps) {
-        value = what == '+'   ? value + by
-                : what == '-' ? value - by
-                : what == '*' ? value * by
-                              : value / by;
-        ASSERT_TRUE(value >= 0 && value <= kMost) << turn.question;
-      }
-      EXPECT_EQ(value, *turn.number) << turn.question;
-      EXPECT_EQ(steps, turn.steps) << turn.question;
+      expect_works_out(turn.question, turn);
     }
+  }
+}
+
+TEST(WordProblem, ProseSaysFromTimeToTimeWhatItHasComeTo) {
+  for (const WordProblemKind kind : {WordProblemKind::kSum, WordProblemKind::kChain}) {
+    WordProblemOptions options{.kind = kind, .form = WordProblemForm::kProse, .max_steps = 24};
+    size_t counts = 0;
+    int steps = 0;
+    for (uint64_t i = 0; i < 300; ++i) {
+      std::string told;
+      const WordProblem problem = word_problem(options, i);
+      for (const WordProblemTurn& turn : problem.turns) {
+        told += turn.question;
+        expect_works_out(told, turn);
+        EXPECT_EQ(turn.answer, fmt::format(" {}", *turn.number));
+      }
+      counts += problem.turns.size();
+      steps += problem.turns.back().steps;
+    }
+    EXPECT_NEAR(static_cast<double>(counts) / steps, 0.54, 0.05);  // one in two, and the last
+    options.count_every = 0;
+    EXPECT_EQ(word_problem(options, 1).turns.size(), 1u);
   }
 }
 
@@ -268,12 +293,32 @@ TEST(WordProblem, SmallTalkHasAnswersWithoutNumbers) {
   EXPECT_EQ(answers.size(), 12u);
 }
 
+TEST(WordProblem, AMixedChatHasTurnsOfAllKinds) {
+  const WordProblemOptions options{.kind = WordProblemKind::kMixed, .turns = 4};
+  std::map<std::string, int> openings;
+  for (uint64_t i = 0; i < 200; ++i) {
+    const WordProblem chat = word_problem(options, i);
+    ASSERT_EQ(chat.turns.size(), 4u);
+    for (const WordProblemTurn& turn : chat.turns) {
+      ++openings[turn.number ? turn.opening.substr(0, turn.opening.find(' ')) : "talk"];
+    }
+  }
+  EXPECT_NEAR(openings["That"], 160, 50);
+  EXPECT_NEAR(openings["You"], 160, 50);
+  EXPECT_NEAR(openings["talk"], 160, 50);
+}
+
 TEST(WordProblem, RangesAreChecked) {
   EXPECT_TRUE(check(WordProblemOptions()).ok());
   EXPECT_THAT(check({.min_steps = 0}).message(), testing::HasSubstr("0..8"));
   EXPECT_THAT(check({.max_steps = 9}).message(), testing::HasSubstr("1..9"));
   EXPECT_THAT(check({.min_steps = 5, .max_steps = 4}).message(), testing::HasSubstr("5..4"));
-  EXPECT_THAT(check({.turns = 5}).message(), testing::HasSubstr("turns is 5"));
+  EXPECT_TRUE(check({.form = WordProblemForm::kProse, .max_steps = 24}).ok());
+  EXPECT_THAT(check({.turns = 9}).message(), testing::HasSubstr("turns is 9"));
+  EXPECT_THAT(check({.people = 3}).message(), testing::HasSubstr("people is 3"));
+  EXPECT_THAT(check({.tell_every = 0}).message(), testing::HasSubstr("one question in 0"));
+  EXPECT_THAT(check({.before = 9}).message(), testing::HasSubstr("behind 9 events"));
+  EXPECT_THAT(check({.count_every = 9}).message(), testing::HasSubstr("every 9"));
 }
 
 }  // namespace

@@ -94,4 +94,28 @@ ExpressionPtr rule_reference(int rule) {
   return std::make_shared<Expression>(std::move(e));
 }
 
+ExpressionPtr LeafChanger::operator()(const ExpressionPtr& e) {
+  if (e->parts.empty()) return leaf_(e);
+  ExpressionPtr& known = changed_[e.get()];
+  if (known != nullptr) return known;
+  Expression copy = *e;
+  for (ExpressionPtr& part : copy.parts) part = (*this)(part);
+  return known = std::make_shared<Expression>(std::move(copy));
+}
+
+Grammar either_of(Grammar a, const Grammar& b) {
+  const auto count = static_cast<int>(a.rules.size());
+  LeafChanger moved([count](const ExpressionPtr& leaf) {
+    return leaf->kind == Expression::Kind::kRule ? rule_reference(leaf->rule + count) : leaf;
+  });
+  for (const Grammar::Rule& rule : b.rules) {
+    a.rules.push_back({rule.name, rule.expression == nullptr ? nullptr : moved(rule.expression)});
+  }
+  const int start = a.declare("either");
+  a.rules[static_cast<size_t>(start)].expression =
+      choice({rule_reference(a.start), rule_reference(b.start + count)});
+  a.start = start;
+  return a;
+}
+
 }  // namespace looplm

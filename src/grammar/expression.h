@@ -7,8 +7,10 @@
 #define LOOPLM_GRAMMAR_EXPRESSION_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -45,6 +47,21 @@ ExpressionPtr repeat(ExpressionPtr body, int64_t least, int64_t most);
 ExpressionPtr optional(ExpressionPtr body);
 ExpressionPtr rule_reference(int rule);
 
+// Copies expressions with their leaves replaced: texts, characters, rules, and what matches
+// nothing. Parts that are shared stay shared, among all expressions that one changer copies.
+class LeafChanger {
+ public:
+  using Leaf = std::function<ExpressionPtr(const ExpressionPtr&)>;
+  explicit LeafChanger(Leaf leaf) : leaf_(std::move(leaf)) {}
+
+  // `e` must live as long as the changer.
+  ExpressionPtr operator()(const ExpressionPtr& e);
+
+ private:
+  const Leaf leaf_;
+  std::unordered_map<const Expression*, ExpressionPtr> changed_;
+};
+
 struct Grammar {
   struct Rule {
     std::string name;
@@ -59,6 +76,9 @@ struct Grammar {
     return static_cast<int>(rules.size()) - 1;
   }
 };
+
+// Texts of one grammar or of the other.
+Grammar either_of(Grammar a, const Grammar& b);
 
 }  // namespace looplm
 

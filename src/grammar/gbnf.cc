@@ -11,7 +11,6 @@
 namespace looplm {
 namespace {
 
-constexpr int64_t kMostRepeats = 1'000'000;
 constexpr int kMostBracketDepth = 200;  // of brackets
 
 bool is_name_byte(char c) {
@@ -138,11 +137,11 @@ class GbnfParser {
       } else if (in_.take("?")) {
         part = optional(std::move(part));
       } else if (in_.take("{")) {
-        LOOPLM_ASSIGN_OR_RETURN(const auto least, in_.number(kMostRepeats));
+        LOOPLM_ASSIGN_OR_RETURN(const auto least, in_.number(Scanner::kMostRepeats));
         if (!least.has_value()) return in_.error("expected a number of repetitions");
         int64_t most = *least;
         if (in_.take(",")) {
-          LOOPLM_ASSIGN_OR_RETURN(const auto bound, in_.number(kMostRepeats));
+          LOOPLM_ASSIGN_OR_RETURN(const auto bound, in_.number(Scanner::kMostRepeats));
           most = bound.value_or(kUnbounded);
         }
         if (!in_.take("}")) return in_.error("expected '}'");

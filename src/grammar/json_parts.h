@@ -45,6 +45,11 @@ struct NumberRange {
 Result<ExpressionPtr> json_integer_in(const NumberRange& range);
 // Without exponents, where a bound is given.
 ExpressionPtr json_number_in(const NumberRange& range);
+// Multiples of `factor`, which is above 0; `whole` leaves integers alone. A factor of two places
+// behind the point makes numbers of exactly two. Adds a rule per remainder to the grammar; fails
+// with kUnsupported where these are too many.
+Result<ExpressionPtr> json_multiples_in(const NumberRange& range, double factor, bool whole,
+                                        Grammar& grammar);
 
 // A string in quotes of one of JSON Schema's formats: date, time, date-time, duration, email,
 // hostname, ipv4, ipv6, uuid, uri. Null for others.

@@ -1,5 +1,6 @@
 #include "grammar/json_schema.h"
 
+#include <bit>
 #include <cmath>
 #include <map>
 #include <set>
@@ -10,6 +11,7 @@
 #include "grammar/json_parts.h"
 #include "grammar/pattern.h"
 #include "grammar/schema_merge.h"
+#include "grammar/text_length.h"
 
 namespace looplm {
 namespace {
@@ -37,8 +39,6 @@ const std::set<std::string>& refused_keywords() {
                                              "contains",
                                              "minContains",
                                              "maxContains",
-                                             "uniqueItems",
-                                             "multipleOf",
                                              "$dynamicRef",
                                              "$recursiveRef"};
   return keys;
@@ -51,7 +51,8 @@ const std::map<std::string, std::string>& keyword_types() {
       {"items", "array"},       {"prefixItems", "array"},       {"minItems", "array"},
       {"maxItems", "array"},    {"minLength", "string"},        {"maxLength", "string"},
       {"pattern", "string"},    {"format", "string"},           {"minimum", "number"},
-      {"maximum", "number"},    {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"}};
+      {"maximum", "number"},    {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"},
+      {"multipleOf", "number"}, {"uniqueItems", "array"}};
   return types;
 }
 
@@ -107,9 +108,13 @@ class SchemaReader {
       return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
                                           place, schema.dump()));
     }
+    if (schema.contains("uniqueItems") && schema["uniqueItems"] == false) {
+      OrderedJson rest = schema;  // asks for nothing
+      rest.erase("uniqueItems");
+      return value_of(rest, place, depth);
+    }
     for (const auto& [key, value] : schema.items()) {
-      const bool neutral =
-          (key == "uniqueItems" && value == false) || (key == "minProperties" && value == 0);
+      const bool neutral = key == "minProperties" && value == 0;
       if (refused_keywords().contains(key) && !neutral) {
         return unsupported(fmt::format("{}.{} is not supported", place, key));
       }
@@ -243,6 +248,13 @@ class SchemaReader {
   // Values as they are; other keywords beside them must allow each.
   Result<ExpressionPtr> constants(const OrderedJson& schema, const std::vector<OrderedJson>& values,
                                   const std::string& place) {
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string> texts, constant_texts(schema, values, place));
+    return one_of_texts(std::move(texts));
+  }
+
+  static Result<std::vector<std::string>> constant_texts(const OrderedJson& schema,
+                                                         const std::vector<OrderedJson>& values,
+                                                         const std::string& place) {
     std::vector<std::string> texts;
     for (const OrderedJson& value : values) {
       if (schema.contains("type") && !is_of_type(value, schema["type"])) continue;
@@ -257,7 +269,7 @@ class SchemaReader {
         return unsupported(fmt::format("{}.{} beside enum or const is not supported", place, key));
       }
     }
-    return one_of_texts(std::move(texts));
+    return texts;
   }
 
   static bool is_of_type(const OrderedJson& value, const OrderedJson& type) {
@@ -354,24 +366,27 @@ class SchemaReader {
         return invalid_argument(
             fmt::format("{}.{} is {}; expected a text", place, key, schema[key].dump()));
       }
-      if (schema.contains(key) && bounded) {
-        return unsupported(fmt::format(
-            "{}.{} beside minLength or maxLength is not supported; put the length into the pattern",
-            place, key));
-      }
     }
     if (schema.contains("pattern") && schema.contains("format")) {
       return unsupported(fmt::format("{}: pattern beside format is not supported", place));
     }
     if (schema.contains("pattern")) {
-      Result<ExpressionPtr> inside =
-          parse_search_pattern(schema["pattern"].get<std::string>(), PatternText::kJsonString);
-      if (!inside.ok()) return inside.status().with_context(place);
-      return sequence({text("\""), *inside, text("\"")});
+      const auto pattern = schema["pattern"].get<std::string>();
+      Result<ExpressionPtr> inside = parse_search_pattern(pattern, PatternText::kPlain);
+      if (inside.ok() && bounded) inside = of_length(*inside, length.least, length.most);
+      if (!inside.ok()) return inside.status().with_context(place + ".pattern");
+      return sequence({text("\""), json_string_form(*inside), text("\"")});
     }
     if (schema.contains("format")) {
       const auto format = schema["format"].get<std::string>();
-      if (ExpressionPtr known = json_string_of_format(format)) return known;
+      if (ExpressionPtr known = json_string_of_format(format)) {
+        if (!bounded) return known;
+        constexpr int64_t kQuotes = 2;
+        const int64_t most = length.most == kUnbounded ? kUnbounded : length.most + kQuotes;
+        Result<ExpressionPtr> fitted = of_length(known, length.least + kQuotes, most);
+        if (!fitted.ok()) return fitted.status().with_context(place + ".format");
+        return fitted;
+      }
       return unsupported(
           fmt::format("{}.format is '{}'; expected date, time, date-time, duration, email, "
                       "hostname, ipv4, ipv6, "
@@ -415,6 +430,18 @@ class SchemaReader {
       return invalid_argument(fmt::format("{}: no number lies between {} and {}", place,
                                           range.least->value, range.most->value));
     }
+    if (schema.contains("multipleOf")) {
+      const OrderedJson& factor = schema["multipleOf"];
+      const double value = factor.is_number() ? factor.get<double>() : -1;
+      if (!(value > 0) || !std::isfinite(value)) {
+        return invalid_argument(
+            fmt::format("{}.multipleOf is {}; expected a number above 0", place, factor.dump()));
+      }
+      Result<ExpressionPtr> multiples =
+          json_multiples_in(range, value, type == "integer", grammar_);
+      if (!multiples.ok()) return multiples.status().with_context(place);
+      return multiples;
+    }
     if (type == "number") return json_number_in(range);
     Result<ExpressionPtr> integer = json_integer_in(range);
     if (!integer.ok()) return integer.status().with_context(place);
@@ -423,6 +450,9 @@ class SchemaReader {
 
   Result<ExpressionPtr> array(const OrderedJson& schema, const std::string& place, int depth) {
     LOOPLM_ASSIGN_OR_RETURN(Counts length, counts(schema, "minItems", "maxItems", place));
+    if (schema.contains("uniqueItems") && (length.most == kUnbounded || length.most > 1)) {
+      return different_items(schema, length, place);
+    }
     // Before 2020-12, items was prefixItems where it is a list, and additionalItems was items.
     const bool older = schema.contains("items") && schema["items"].is_array();
     const char* const prefix_key = older ? "items" : "prefixItems";
@@ -434,6 +464,7 @@ class SchemaReader {
     } else {
       LOOPLM_ASSIGN_OR_RETURN(item,
                               value_of(rest, fmt::format("{}.{}", place, rest_key), depth + 1));
+      item = named(std::move(item), fmt::format("{}.{}", place, rest_key));
     }
     if (!schema.contains(prefix_key)) {
       if (rest == false) length.most = 0;
@@ -460,6 +491,65 @@ class SchemaReader {
       after = !possible ? text("") : needed ? with : optional(with);
     }
     return sequence({text("["), json_space(), after, json_space(), text("]")});
+  }
+
+  // uniqueItems, where the items are some few constants: a rule for each set of those used.
+  Result<ExpressionPtr> different_items(const OrderedJson& schema, const Counts& length,
+                                        const std::string& place) {
+    constexpr size_t kMostItems = 10;
+    if (schema["uniqueItems"] != true) {
+      return invalid_argument(fmt::format("{}.uniqueItems is {}; expected true or false", place,
+                                          schema["uniqueItems"].dump()));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(
+        const OrderedJson item,
+        without_reference(schema.value("items", OrderedJson(true)), place + ".items", 0));
+    std::vector<OrderedJson> values;
+    if (item.is_object() && item.contains("const")) values = {item["const"]};
+    if (item.is_object() && item.contains("enum") && item["enum"].is_array()) {
+      for (const OrderedJson& value : item["enum"]) {
+        if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+      }
+    }
+    if (values.empty() || values.size() > kMostItems || schema.contains("prefixItems")) {
+      return unsupported(
+          fmt::format("{}.uniqueItems is only supported for items of an enum with "
+                      "at most {} values",
+                      place, kMostItems));
+    }
+    for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
+      if (item.contains(key)) {
+        return unsupported(
+            fmt::format("{}.items.{} beside uniqueItems is not supported", place, key));
+      }
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
+                            constant_texts(item, values, place + ".items"));
+    std::map<uint32_t, int> rules;
+    return sequence({text("["), json_space(), items_but(0, texts, length, place, rules),
+                     json_space(), text("]")});
+  }
+
+  // What may follow when the items of the set `used` are there.
+  ExpressionPtr items_but(uint32_t used, const std::vector<std::string>& texts,
+                          const Counts& length, const std::string& place,
+                          std::map<uint32_t, int>& rules) {
+    const auto [known, fresh] = rules.try_emplace(used, -1);
+    if (!fresh) return rule_reference(known->second);
+    const int rule = grammar_.declare(fmt::format("{} (items but {:b})", place, used));
+    known->second = rule;
+    const int64_t count = std::popcount(used);
+    std::vector<ExpressionPtr> choices;
+    if (count >= length.least) choices.push_back(text(""));
+    for (size_t i = 0; i < texts.size() && (length.most == kUnbounded || count < length.most);
+         ++i) {
+      const uint32_t bit = uint32_t{1} << i;
+      if ((used & bit) != 0) continue;
+      choices.push_back(sequence({used == 0 ? text("") : comma(), text(texts[i]),
+                                  items_but(used | bit, texts, length, place, rules)}));
+    }
+    grammar_.rules[static_cast<size_t>(rule)].expression = choice(std::move(choices));
+    return rule_reference(rule);
   }
 
   Result<ExpressionPtr> object(const OrderedJson& schema, const std::string& place, int depth) {
@@ -497,6 +587,7 @@ class SchemaReader {
       keys.push_back(name);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
                               value_of(value, place + ".properties." + name, depth + 1));
+      expression = named(std::move(expression), place + ".properties." + name);
       members.push_back({sequence({text(OrderedJson(name).dump()), text(":"), json_space(),
                                    std::move(expression)}),
                          required.contains(name)});
@@ -505,6 +596,7 @@ class SchemaReader {
     if (others != false) {
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
                               value_of(others, place + ".additionalProperties", depth + 1));
+      expression = named(std::move(expression), place + ".additionalProperties");
       extra = sequence({keys.empty() ? json_string(0, kUnbounded) : json_string_but(keys),
                         text(":"), json_space(), std::move(expression)});
     }

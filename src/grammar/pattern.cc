@@ -10,7 +10,6 @@
 namespace looplm {
 namespace {
 
-constexpr int64_t kMostRepeats = 1'000'000;
 constexpr int kMostGroupDepth = 200;
 
 using Ranges = std::vector<CharacterRange>;
@@ -64,8 +63,8 @@ struct Piece {
 
 class PatternParser {
  public:
-  PatternParser(const std::string& pattern, PatternText as)
-      : in_(pattern, fmt::format("pattern '{}'", shortened(pattern))), as_(as) {}
+  explicit PatternParser(const std::string& pattern)
+      : in_(pattern, fmt::format("pattern '{}'", shortened(pattern))) {}
 
   // Alternatives at the top, each of which may be bound to the ends.
   Result<std::vector<Piece>> parse() {
@@ -87,11 +86,6 @@ class PatternParser {
     constexpr size_t kMost = 60;
     if (pattern.size() <= kMost) return pattern;
     return repair_utf8(pattern.substr(0, kMost)) + "...";
-  }
-
-  ExpressionPtr set(Ranges ranges) const {
-    ExpressionPtr plain = characters(std::move(ranges));
-    return as_ == PatternText::kPlain ? plain : json_string_characters(plain);
   }
 
   Result<ExpressionPtr> parse_alternatives(int depth) {
@@ -124,14 +118,14 @@ class PatternParser {
   Result<ExpressionPtr> parse_atom(int depth) {
     if (in_.take("(")) return parse_group(depth);
     if (in_.take("[")) return parse_class();
-    if (in_.take(".")) return set(characters_but(line_ends())->ranges);
+    if (in_.take(".")) return characters(characters_but(line_ends())->ranges);
     if (in_.take("\\")) return parse_escape();
     const char c = in_.peek();
     if (c == '*' || c == '+' || c == '?') {
       return in_.error(fmt::format("'{}' has nothing to repeat", c));
     }
     LOOPLM_ASSIGN_OR_RETURN(const uint32_t character, in_.character());
-    return set({{character, character}});
+    return characters({{character, character}});
   }
 
   Result<ExpressionPtr> parse_group(int depth) {
@@ -206,9 +200,9 @@ class PatternParser {
 
   Result<ExpressionPtr> parse_escape() {
     LOOPLM_ASSIGN_OR_RETURN(const uint32_t letter, in_.character());
-    if (const std::optional<Ranges> known = class_of(letter)) return set(*known);
+    if (const std::optional<Ranges> known = class_of(letter)) return characters(*known);
     LOOPLM_ASSIGN_OR_RETURN(const uint32_t c, escaped_character(letter));
-    return set({{c, c}});
+    return characters({{c, c}});
   }
 
   Result<ExpressionPtr> parse_class() {
@@ -235,7 +229,7 @@ class PatternParser {
       ranges.emplace_back(*first, last);
     }
     in_.skip();
-    return set(inverted ? characters_but(std::move(ranges))->ranges : std::move(ranges));
+    return characters(inverted ? characters_but(std::move(ranges))->ranges : std::move(ranges));
   }
 
   // A character of a class, or a class inside it, which is added at once.
@@ -267,11 +261,11 @@ class PatternParser {
       most = 1;
     } else if (in_.peek() == '{' && in_.peek(1) >= '0' && in_.peek(1) <= '9') {
       in_.skip();
-      LOOPLM_ASSIGN_OR_RETURN(const auto low, in_.number(kMostRepeats));
+      LOOPLM_ASSIGN_OR_RETURN(const auto low, in_.number(Scanner::kMostRepeats));
       least = *low;
       most = least;
       if (in_.take(",")) {
-        LOOPLM_ASSIGN_OR_RETURN(const auto high, in_.number(kMostRepeats));
+        LOOPLM_ASSIGN_OR_RETURN(const auto high, in_.number(Scanner::kMostRepeats));
         most = high.value_or(kUnbounded);
       }
       if (!in_.take("}")) return in_.error("expected '}'");
@@ -289,7 +283,6 @@ class PatternParser {
   }
 
   Scanner in_;
-  const PatternText as_;
 };
 
 }  // namespace
@@ -320,11 +313,15 @@ ExpressionPtr json_string_characters(const ExpressionPtr& set) {
   return choice(std::move(choices));
 }
 
+ExpressionPtr json_string_form(const ExpressionPtr& e) {
+  return LeafChanger([](const ExpressionPtr& leaf) {
+    return leaf->kind == Expression::Kind::kCharacters ? json_string_characters(leaf) : leaf;
+  })(e);
+}
+
 Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternText as) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, PatternParser(pattern, as).parse());
-  const ExpressionPtr every = characters_but({});
-  const ExpressionPtr anything =
-      repeat(as == PatternText::kPlain ? every : json_string_characters(every), 0, kUnbounded);
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, PatternParser(pattern).parse());
+  const ExpressionPtr anything = repeat(characters_but({}), 0, kUnbounded);
   std::vector<ExpressionPtr> choices;
   for (const Piece& piece : pieces) {
     std::vector<ExpressionPtr> parts;
@@ -333,12 +330,12 @@ Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternTe
     if (!piece.at_end) parts.push_back(anything);
     choices.push_back(sequence(std::move(parts)));
   }
-  return choice(std::move(choices));
+  ExpressionPtr whole = choice(std::move(choices));
+  return as == PatternText::kPlain ? whole : json_string_form(whole);
 }
 
 Result<ExpressionPtr> parse_full_pattern(const std::string& pattern) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces,
-                          PatternParser(pattern, PatternText::kPlain).parse());
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, PatternParser(pattern).parse());
   std::vector<ExpressionPtr> choices;
   for (const Piece& piece : pieces) choices.push_back(piece.expression);
   return choice(std::move(choices));

@@ -29,6 +29,8 @@ Result<ExpressionPtr> parse_full_pattern(const std::string& pattern);
 
 // One character of a set inside a JSON string: as itself, or escaped where it must be.
 ExpressionPtr json_string_characters(const ExpressionPtr& set);
+// A pattern's expression with all its characters so.
+ExpressionPtr json_string_form(const ExpressionPtr& e);
 
 }  // namespace looplm
 

@@ -32,6 +32,8 @@ class Scanner {
   Result<uint32_t> character();
   // So many hexadecimal digits.
   Result<uint32_t> hexadecimal(int digits);
+  // The most repetitions that a grammar or a pattern may ask for.
+  static constexpr int64_t kMostRepeats = 1'000'000;
   // A decimal number up to `most`; none where no digit stands here.
   Result<std::optional<int64_t>> number(int64_t most);
 

@@ -1,10 +1,11 @@
-// Models with an adapter beside their matrices: lanes of any loop in a pass, and matrices in small
-// integers.
+// Models with adapters beside their matrices: lanes of any loop and adapter in a pass, and matrices
+// in small integers.
 #include "model/adapter.h"
 
-#include "looplm/generate.h"
+#include "looplm/engine.h"
 
 #include "infer/test_model.h"
+#include "infer/test_requests.h"
 #include "model/quantized_checkpoint.h"
 #include "model/trunk.h"
 #include "support/temp_dir.h"
@@ -17,9 +18,10 @@ class AdaptedModel : public testing::Test {
   AdaptedModel() { write_test_checkpoint(directory_.file("model"), parameters_, config_); }
 
   // Saves an adapter with A and B drawn from `seed`.
-  Adapter make_adapter(const std::string& name, const AdapterSettings& settings) const {
+  Adapter make_adapter(const std::string& name, const AdapterSettings& settings,
+                       uint64_t seed = 9) const {
     Adapter adapter{settings, ParameterSet(adapter_specs(config_, settings))};
-    Rng rng(9);
+    Rng rng(seed);
     for (float& value : adapter.values.values()) value = 0.3f * (2 * rng.uniform() - 1);
     EXPECT_OK(save_adapter(directory_.file(name), settings, adapter.values, "model"));
     return adapter;
@@ -113,6 +115,77 @@ TEST_F(AdaptedModel, StandsBesideStoredIntegers) {
     EXPECT_LT(error(adapted), 0.5 * error(bare));
     EXPECT_TRUE(same_bits(states(**adapted, 1, 7), states(**adapted, 1)));
   }
+}
+
+// Whatever runs beside them, and though they begin alike: what one adapter makes of a prompt is of
+// no use to another.
+TEST_F(AdaptedModel, RequestsOfManyAdaptersShareOneModel) {
+  make_adapter("shared", {.rank = 3, .alpha = 6, .targets = {}});
+  make_adapter("other", {.rank = 5, .alpha = 5, .targets = {"k_proj", "down_proj"}}, 10);
+  make_adapter("own", {.rank = 2, .alpha = 8, .targets = {}, .per_loop = true, .loops = 3}, 11);
+  const std::vector<std::string> names = {"", "shared", "other", "own"};
+  std::vector<Request> requests;
+  for (const bool speculates : {false, true}) {
+    Request request;
+    request.prompt = ids_;
+    request.options.max_tokens = 8;
+    request.options.ignore_eos = true;
+    if (speculates) request.options.speculate = {CommitKind::kLoop, 1};
+    requests.push_back(request);
+  }
+  std::map<std::string, std::vector<std::string>> alone;
+  for (const std::string& name : names) {
+    auto model = load("model", "");
+    ASSERT_OK(model);
+    if (!name.empty()) ASSERT_OK((*model)->add_adapter(name, directory_.file(name)));
+    for (Request request : requests) {
+      request.adapter = name;
+      Result<Generation> answer = generate(**model, std::move(request));
+      ASSERT_OK(answer);
+      alone[name].push_back(answer_text(*answer));
+    }
+  }
+  EXPECT_NE(alone[""], alone["shared"]);
+  EXPECT_NE(alone["other"], alone["own"]);
+
+  for (const int threads : {1, 2}) {
+    auto model = load("model", "", threads);
+    ASSERT_OK(model);
+    for (size_t i = 1; i < names.size(); ++i) {
+      ASSERT_OK((*model)->add_adapter(names[i], directory_.file(names[i])));
+    }
+    Engine engine(**model);
+    // The second time, the prompts are kept.
+    for (int time = 0; time < 2; ++time) {
+      for (const std::string& name : names) {
+        for (size_t i = 0; i < requests.size(); ++i) {
+          Request request = requests[i];
+          request.adapter = name;
+          request.done = [&, expected = alone[name][i], name](Generation g) {
+            EXPECT_EQ(answer_text(g), expected) << "'" << name << "'";
+          };
+          ASSERT_OK(engine.submit(std::move(request)));
+        }
+      }
+      engine.run();
+    }
+    EXPECT_EQ(engine.statistics().cached_prompt_tokens, 8 * kPagePositions);
+  }
+}
+
+TEST_F(AdaptedModel, NamesOfAdaptersAreKnownAndDiffer) {
+  make_adapter("shared", {.rank = 3, .alpha = 6, .targets = {}});
+  auto model = load("model", "");
+  ASSERT_OK(model);
+  Request request;
+  request.prompt = ids_;
+  request.adapter = "french";
+  EXPECT_ERROR_SAYS(generate(**model, request), "no adapter 'french'", "expected none");
+  ASSERT_OK((*model)->add_adapter("sums", directory_.file("shared")));
+  EXPECT_ERROR_SAYS(generate(**model, request), "'french'", "expected 'sums'");
+  EXPECT_ERROR_SAYS((*model)->add_adapter("sums", directory_.file("shared")), "two", "'sums'");
+  EXPECT_ERROR_SAYS((*model)->add_adapter("", directory_.file("shared")), "empty");
+  EXPECT_ERROR_SAYS((*model)->add_adapter("none", directory_.file("none")), "none/adapter_config");
 }
 
 }  // namespace

@@ -23,8 +23,6 @@ namespace {
 // logits of a large vocabulary stay small.
 constexpr int64_t kReadOutRows = 64;
 
-int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
-
 // Pages of a (loop, layer) times planes that the request may come to hold, alone.
 int64_t most_planes_pages(const Request& r, int64_t loops, bool shares) {
   const auto prompt = static_cast<int64_t>(r.prompt.size());
@@ -59,6 +57,12 @@ struct Entry {
 
   Rank rank() const { return {~priority, id}; }
 };
+
+// Whose kept keys and values the request shares: what one adapter has computed is another's no more
+// than another tenant's.
+std::string sharer(const Request& r) {
+  return fmt::format("{} {}{}", r.adapter.size(), r.adapter, r.tenant);
+}
 
 size_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
   return static_cast<size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -303,7 +307,7 @@ class Engine::Impl {
   void keep_prefix(Entry& e) {
     if (!options_.share_prefixes) return;
     Wavefront& w = *e.wavefront;
-    pin(e, prefixes_.insert(w.request().tenant, w.shareable(), w.cache(), e.loops));
+    pin(e, prefixes_.insert(sharer(w.request()), w.shareable(), w.cache(), e.loops));
   }
 
   void trim_prefixes() {
@@ -326,15 +330,15 @@ class Engine::Impl {
     const std::vector<int32_t> text = w.text();
     const std::span<const int32_t> wanted = {text.data(),
                                              static_cast<size_t>(w.adoptable_positions())};
-    const std::string& tenant = w.request().tenant;
-    b.chain = prefixes_.find(tenant, wanted, e.loops);
+    const std::string own = sharer(w.request());
+    b.chain = prefixes_.find(own, wanted, e.loops);
     b.positions = b.chain.positions();
     const auto consider = [&](const Entry& other) {
       Wavefront& o = *other.wavefront;
       // Of two that wait for a leader the later one may follow the earlier: so there is no circle.
       const bool before = other.leader == 0 || other.rank() < e.rank();
       if (&other == &e || !before || other.loops < e.loops || !o.will_share() ||
-          o.request().tenant != tenant) {
+          sharer(o.request()) != own) {
         return;
       }
       const auto common = static_cast<int64_t>(common_prefix(wanted, o.text()));
@@ -388,7 +392,7 @@ class Engine::Impl {
       w.cache().fork(e.wavefront->cache(), common);
       w.adopted(common);
       pin(*r,
-          prefixes_.find(w.request().tenant, wanted.first(static_cast<size_t>(common)), r->loops));
+          prefixes_.find(sharer(w.request()), wanted.first(static_cast<size_t>(common)), r->loops));
       r->leader = 0;
       count_beginning(*r, std::min(cached, common), std::max<int64_t>(0, common - cached));
     }

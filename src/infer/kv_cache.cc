@@ -14,8 +14,6 @@ constexpr int64_t kSlabBytes = int64_t{4} << 20;
 constexpr int64_t kMostSlabBytes = int64_t{64} << 20;
 constexpr double kMostWaste = 1.0 / 64;
 
-int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
-
 }  // namespace
 
 int64_t PagePool::slab_pages() const {

@@ -98,7 +98,7 @@ Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
                                          .ends = ends_of(source),
                                          .device = std::move(o.device),
                                          .weights = std::move(weights),
-                                         .adapter = {},
+                                         .adapters = {},
                                          .pages = PagePool(layout),
                                          .runner = nullptr});
   parts->runner = std::make_unique<PassRunner>(parts->weights, *parts->device);
@@ -137,12 +137,29 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
   Parts& parts = *model->parts_;
   parts.tokenizer_status = checkpoint.tokenizer_status;
-  if (beside) {
-    parts.adapter.emplace(source.config, beside->settings, AdapterUse::kForwardOnly);
-    parts.adapter->repack(beside->values, *parts.device);
-    parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device, &*parts.adapter);
+  if (beside.has_value()) {
+    parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device,
+                                                &parts.place_adapter("", *beside));
   }
   return model;
+}
+
+AdapterWeights& Model::Parts::place_adapter(const std::string& adapter, const Adapter& from) {
+  AdapterWeights& placed =
+      adapters.try_emplace(adapter, config(), from.settings, AdapterUse::kForwardOnly)
+          .first->second;
+  placed.repack(from.values, *device);
+  return placed;
+}
+
+Status Model::add_adapter(const std::string& name, const std::string& directory) {
+  if (name.empty()) return invalid_argument("an adapter's name is empty");
+  if (parts_->find_adapter(name) != nullptr) {
+    return invalid_argument(fmt::format("two adapters are called '{}'", name));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const Adapter adapter, read_adapter(directory, config()));
+  parts_->place_adapter(name, adapter);
+  return {};
 }
 
 Model::Model(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}

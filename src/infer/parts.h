@@ -3,8 +3,8 @@
 #define LOOPLM_INFER_PARTS_H_
 
 #include <atomic>
+#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,11 +24,18 @@ struct Model::Parts {
   std::shared_ptr<Device> device;
   ModelWeights weights;
   std::atomic<uint64_t> weights_version{1};  // relaxed: any thread may ask for the number
-  std::optional<AdapterWeights> adapter;     // where it cannot be added to the weights
+  // Beside the weights, by name. That of no name is for requests that name none.
+  std::map<std::string, AdapterWeights> adapters;
   PagePool pages;
   std::unique_ptr<PassRunner> runner;
 
   const ModelConfig& config() const { return weights.config(); }
+  // Null where there is none of that name.
+  AdapterWeights* find_adapter(const std::string& adapter) {
+    const auto found = adapters.find(adapter);
+    return found == adapters.end() ? nullptr : &found->second;
+  }
+  AdapterWeights& place_adapter(const std::string& adapter, const Adapter& from);
 };
 
 }  // namespace looplm

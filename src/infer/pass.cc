@@ -113,10 +113,9 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
     gate_logits_.resize(static_cast<size_t>(rows));
   }
   attention_->set_lanes(lanes, device_);
-  if (adapter_ != nullptr) {
-    loops_.clear();
-    for (const Lane& lane : lanes) loops_.push_back(lane.loop);
-    adapter_->set_loops(loops_);
+  adapted_.clear();
+  for (const Lane& lane : lanes) {
+    adapted_.add(lane.adapter != nullptr ? lane.adapter : adapter_, lane.loop);
   }
   float* const x = arena.state(0);
   BlockActivations a = BlockActivations::assign(config, rows, activations_.data());
@@ -125,7 +124,7 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
   a.inverse_rms = nullptr;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     block_forward(config, weights_.block(layer), layer, x, a, *attention_, x, device_,
-                  {adapter_, 0, layer});
+                  {.layer = layer, .rows = &adapted_});
     if (hook != nullptr) hook->after_block(layer, lanes, x);
   }
   // In place where the next loop starts from the normed state.

@@ -24,8 +24,9 @@ namespace looplm {
 struct Lane {
   SequenceCache* cache = nullptr;
   int64_t position = 0;
-  int64_t loop = 0;      // from 0
-  float gate_logit = 0;  // out; 0 for a model without a gate
+  int64_t loop = 0;                   // from 0
+  float gate_logit = 0;               // out; 0 for a model without a gate
+  AdapterWeights* adapter = nullptr;  // null: the runner's, if it has one
 };
 
 // Looks at the residual stream inside a pass, and may change it.
@@ -40,7 +41,7 @@ class BlockHook {
 // Runs passes. Holds the buffers that a pass needs, grown to the largest pass seen.
 class PassRunner {
  public:
-  // `adapter`, if there is one, stands beside the weights.
+  // `adapter`, if there is one, is that of lanes without one of their own.
   PassRunner(const ModelWeights& weights, Device& device, AdapterWeights* adapter = nullptr);
   ~PassRunner();
   PassRunner(const PassRunner&) = delete;
@@ -67,7 +68,7 @@ class PassRunner {
   const ModelWeights& weights_;
   Device& device_;
   AdapterWeights* adapter_;
-  std::vector<int64_t> loops_;  // of the lanes
+  AdaptedRows adapted_;
   std::unique_ptr<Attention> attention_;
   Buffer<float> activations_;
   std::vector<float> gate_logits_;

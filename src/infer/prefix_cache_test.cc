@@ -11,8 +11,8 @@
 namespace looplm {
 namespace {
 
-constexpr KvLayout kLayout = {1, 4};
-constexpr int64_t kLayers = 2;
+constexpr KvLayout kPrefixLayout = {1, 4};
+constexpr int64_t kPrefixLayers = 2;
 
 class Prefixes : public testing::Test {
  protected:
@@ -27,9 +27,9 @@ class Prefixes : public testing::Test {
 
   // Computed keys of a text, each page holding its own seed.
   std::unique_ptr<SequenceCache> computed(std::span<const int32_t> ids, int64_t loops) {
-    auto cache = std::make_unique<SequenceCache>(pool_, kLayers, loops);
+    auto cache = std::make_unique<SequenceCache>(pool_, kPrefixLayers, loops);
     for (int64_t loop = 0; loop < loops; ++loop) {
-      for (int64_t layer = 0; layer < kLayers; ++layer) {
+      for (int64_t layer = 0; layer < kPrefixLayers; ++layer) {
         for (size_t i = 0; i < ids.size(); ++i) {
           const std::vector<float> x(4, static_cast<float>(ids[i] + 10000 * loop));
           cache->store(loop, layer, static_cast<int64_t>(i), x.data(), x.data());
@@ -44,8 +44,8 @@ class Prefixes : public testing::Test {
     return prefixes_.insert(tenant, ids, *computed(ids, loops), loops);
   }
 
-  PagePool pool_{kLayout};
-  PrefixCache prefixes_{pool_, kLayers};
+  PagePool pool_{kPrefixLayout};
+  PrefixCache prefixes_{pool_, kPrefixLayers};
 };
 
 TEST_F(Prefixes, WhatIsFoundHoldsTheTextsOwnKeys) {
@@ -53,7 +53,7 @@ TEST_F(Prefixes, WhatIsFoundHoldsTheTextsOwnKeys) {
   keep("", ids);
   const PrefixCache::Chain chain = prefixes_.find("", text({1, 2, 9}), 2);
   ASSERT_EQ(chain.positions(), 64);
-  SequenceCache cache(pool_, kLayers, 2);
+  SequenceCache cache(pool_, kPrefixLayers, 2);
   prefixes_.adopt(chain, cache, 2);
   for (int64_t loop = 0; loop < 2; ++loop) {
     for (int64_t i = 0; i < 64; ++i) {
@@ -68,7 +68,7 @@ TEST_F(Prefixes, APartOfAPageIsNothing) {
   std::vector<int32_t> ids = text({1, 2});
   ids.pop_back();
   EXPECT_EQ(keep("", ids).pages, 1);
-  EXPECT_EQ(prefixes_.pages(), 2 * kLayers);
+  EXPECT_EQ(prefixes_.pages(), 2 * kPrefixLayers);
   EXPECT_EQ(prefixes_.find("", ids, 2).pages, 1);
   EXPECT_EQ(prefixes_.find("", {ids.data(), 31}, 2).pages, 0);
 }
@@ -79,8 +79,8 @@ TEST_F(Prefixes, TheLeastRecentlyUsedLeafThatNobodyPinsGoesFirst) {
   keep("", text({4}));
   const PrefixCache::Chain pinned = prefixes_.find("", text({1, 2}), 2);
   prefixes_.pin(pinned);
-  EXPECT_EQ(prefixes_.evictable_pages(), 2 * 2 * kLayers);  // 3 below 1, and 4
-  prefixes_.find("", text({1, 3}), 2);                      // used later than 4
+  EXPECT_EQ(prefixes_.evictable_pages(), 2 * 2 * kPrefixLayers);  // 3 below 1, and 4
+  prefixes_.find("", text({1, 3}), 2);                            // used later than 4
   EXPECT_TRUE(prefixes_.evict());
   EXPECT_EQ(prefixes_.find("", text({4}), 2).pages, 0);
   EXPECT_TRUE(prefixes_.evict());
@@ -110,7 +110,7 @@ TEST_F(Prefixes, MoreLoopsAreAddedToWhatIsThere) {
   keep("", text({1}), 3);
   EXPECT_EQ(prefixes_.find("", text({1, 2}), 2).pages, 1);
   EXPECT_EQ(prefixes_.find("", text({1, 2}), 1).pages, 2);
-  EXPECT_EQ(prefixes_.pages(), (3 + 1) * kLayers);
+  EXPECT_EQ(prefixes_.pages(), (3 + 1) * kPrefixLayers);
 }
 
 TEST_F(Prefixes, TenantsHaveTreesOfTheirOwn) {
@@ -118,7 +118,7 @@ TEST_F(Prefixes, TenantsHaveTreesOfTheirOwn) {
   EXPECT_EQ(prefixes_.find("b", text({1}), 1).pages, 0);
   EXPECT_EQ(prefixes_.find("", text({1}), 1).pages, 0);
   keep("b", text({1}));
-  EXPECT_EQ(prefixes_.pages(), 2 * 2 * kLayers);
+  EXPECT_EQ(prefixes_.pages(), 2 * 2 * kPrefixLayers);
   EXPECT_TRUE(prefixes_.evict());
   EXPECT_EQ(prefixes_.find("a", text({1}), 1).pages, 0);
   EXPECT_EQ(prefixes_.find("b", text({1}), 1).pages, 1);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "infer/exit_rule.h"
+#include "infer/parts.h"
 #include "infer/sampler.h"
 
 namespace looplm {
@@ -44,6 +45,16 @@ Status check_prompt_kv(const GenerateOptions& o) {
                   kv_policy_name(o.kv)));
 }
 
+Status check_adapter(const std::string& adapter, Model& model) {
+  if (adapter.empty() || model.parts().find_adapter(adapter) != nullptr) return {};
+  std::string names;
+  for (const auto& [name, weights] : model.parts().adapters) {
+    if (!name.empty()) names += fmt::format("{}'{}'", names.empty() ? "" : ", ", name);
+  }
+  return not_found(fmt::format("'{}' has no adapter '{}'; expected {}", model.name(), adapter,
+                               names.empty() ? "none" : names));
+}
+
 Status check_plan(const GenerateOptions& o, int64_t prompt_size, int64_t max_loops) {
   const ReadOutPlan& plan = o.plan;
   LOOPLM_RETURN_IF_ERROR(check_range("the plan's first", plan.first, 0, prompt_size));
@@ -57,11 +68,12 @@ Status check_plan(const GenerateOptions& o, int64_t prompt_size, int64_t max_loo
 
 }  // namespace
 
-Result<int64_t> check_request(const Request& request, const Model& model) {
+Result<int64_t> check_request(const Request& request, Model& model) {
   const ModelConfig& config = model.config();
   const std::vector<int32_t>& prompt = request.prompt;
   const GenerateOptions& o = request.options;
   LOOPLM_RETURN_IF_ERROR(check_prompt(prompt, config));
+  LOOPLM_RETURN_IF_ERROR(check_adapter(request.adapter, model));
   const int64_t max_loops = o.exit.max_loops == 0 ? config.loops : o.exit.max_loops;
   LOOPLM_RETURN_IF_ERROR(check_range("max_loops", max_loops, 1, kMaxLoops));
   LOOPLM_RETURN_IF_ERROR(check_range("min_loops", o.exit.min_loops, 1, max_loops));

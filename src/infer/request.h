@@ -9,7 +9,7 @@
 namespace looplm {
 
 // Fails on whatever generate() refuses. Returns the loops to run at most.
-Result<int64_t> check_request(const Request& request, const Model& model);
+Result<int64_t> check_request(const Request& request, Model& model);
 
 }  // namespace looplm
 

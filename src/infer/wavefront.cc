@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "infer/parts.h"
 #include "infer/reading.h"
 
 namespace looplm {
@@ -14,8 +15,6 @@ namespace {
 // Prompt positions under the weighted read-out that are read at once: each holds a mixture of V
 // doubles.
 constexpr int64_t kMixturesAtOnce = 16;
-
-int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
 
 }  // namespace
 
@@ -54,6 +53,7 @@ Wavefront::Wavefront(const EngineParts& parts, Request request, int64_t max_loop
     : parts_(parts),
       request_(std::move(request)),
       max_loops_(max_loops),
+      adapter_(parts.model.parts().find_adapter(request_.adapter)),
       width_(parts.model.config().hidden_size),
       cache_(parts.pages, parts.model.config().layers, max_loops),
       position_kv_(request_.options.kv, cache_, parts.model.config()),
@@ -308,7 +308,8 @@ void Wavefront::start_provisional(std::vector<int32_t>& ids) {
 void Wavefront::fill(std::vector<Lane>& lanes) {
   if (flight_.empty()) return;
   for (const Position& p : flight_) {
-    lanes[static_cast<size_t>(p.slot)] = {&cache_, p.index, p.loops};
+    lanes[static_cast<size_t>(p.slot)] = {
+        .cache = &cache_, .position = p.index, .loop = p.loops, .adapter = adapter_};
     statistics_.decode_lanes += !is_text(p.index);
   }
   ++statistics_.passes;
@@ -381,7 +382,6 @@ void Wavefront::pool(const Position& p) {
 void Wavefront::take_back(int64_t output) {
   const int64_t last_position = output + prompt_size() - 1;
   queue_.take_back(output);
-  guesses_at_end_ = 0;
   const auto guess = std::ranges::lower_bound(guessed_, output);
   if (guess != guessed_.end() && *guess == output) text_drafts_.was_wrong();
   guessed_.erase(guess, guessed_.end());

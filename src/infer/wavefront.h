@@ -178,6 +178,7 @@ class Wavefront {
   const EngineParts parts_;
   Request request_;
   const int64_t max_loops_;
+  AdapterWeights* const adapter_;  // null: none
   const int64_t width_;
   SequenceCache cache_;
   PositionKv position_kv_;

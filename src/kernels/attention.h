@@ -33,8 +33,8 @@ struct AttentionParams {
   // Document d is rows [starts[d], starts[d + 1]); rows attend within their document only.
   std::span<const int64_t> document_starts;
   float* out = nullptr;  // (rows, heads, head_dim), contiguous
-  float* log_sum =
-      nullptr;  // (rows, heads): log of the softmax's denominator, for the backward pass
+  // (rows, heads): log of the softmax's denominator, for the backward pass.
+  float* log_sum = nullptr;
 };
 void attention_forward(const AttentionParams& params, Device& device);
 
@@ -52,6 +52,10 @@ void attention_backward(const AttentionBackwardParams& params, Device& device);
 // ---------------------------------------------------------------------------------------------
 
 inline constexpr int64_t kPagePositions = 32;  // positions per page: one block of keys
+// Pages that hold so many positions.
+constexpr int64_t pages_for(int64_t positions) {
+  return (positions + kPagePositions - 1) / kPagePositions;
+}
 
 // A page holds 32 consecutive positions of one (loop, layer) for all key-value heads:
 //   keys   (kv_heads, head_dim, 32)            transposed, as the score product reads them

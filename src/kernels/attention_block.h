@@ -14,8 +14,8 @@ inline constexpr int64_t kBlock = cpu::kPanel;  // keys per block
 // Keys per segment: few enough that 8,192 of them keep eight cores busy, many enough that adding up
 // segments costs nothing beside them.
 inline constexpr int64_t kSegment = 1024;
-inline constexpr int64_t kStride =
-    cpu::kRowStride;  // slots between rows of queries, scores and outputs in scratch
+// Slots between rows of queries, scores and outputs in scratch.
+inline constexpr int64_t kStride = cpu::kRowStride;
 inline constexpr int64_t kMaxHeadDim = cpu::kChunk;  // a dot product over the head is one chunk
 
 inline int64_t panels_of(int64_t head_dim) { return (head_dim + cpu::kPanel - 1) / cpu::kPanel; }

@@ -266,7 +266,7 @@ TEST_P(EveryIsa, AttentionIsTheSameAloneAndInCompany) {
   const KvLayout layout = {1, kDim};
   const std::vector<float> q = random_values(kRows * kHeads * kDim, 1);
   const std::vector<float> kv = random_values(kLong * 2 * kDim, 2);
-  const int64_t count = (kLong + kPagePositions - 1) / kPagePositions;
+  const int64_t count = pages_for(kLong);
   Buffer<std::byte> memory(static_cast<size_t>(count * layout.page_bytes()));
   std::vector<std::byte*> pages;
   for (int64_t i = 0; i < count; ++i) pages.push_back(memory.data() + i * layout.page_bytes());
@@ -296,7 +296,7 @@ TEST_P(EveryIsa, CachedAttentionIsTheSameInAnyChunks) {
   Device device(2, *cpu::kernel_table(GetParam()));
   for (KvType type : kKvTypes) {
     const KvLayout layout = {kKvHeads, kDim, type};
-    const int64_t count = (kRows + kPagePositions - 1) / kPagePositions;
+    const int64_t count = pages_for(kRows);
     Buffer<std::byte> memory(static_cast<size_t>(count * layout.page_bytes()));
     std::vector<std::byte*> pages;
     for (int64_t i = 0; i < count; ++i) pages.push_back(memory.data() + i * layout.page_bytes());

@@ -225,8 +225,8 @@ struct CrossEntropyParams {
 void cross_entropy_forward(const CrossEntropyParams& params, Device& device);
 
 struct CrossEntropyBackwardParams {
-  float* logits =
-      nullptr;  // (rows, vocabulary), overwritten by their gradient scale * (softmax - onehot)
+  // (rows, vocabulary), overwritten by their gradient scale * (softmax - onehot).
+  float* logits = nullptr;
   const int32_t* targets = nullptr;  // rows with kIgnoredTarget get gradient zero
   const LogitSummary* summary = nullptr;
   const float* scale = nullptr;  // (rows): d loss / d nll

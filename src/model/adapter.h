@@ -83,9 +83,10 @@ struct Adapter {
 Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& config);
 
 // Writes a directory that appears whole or not at all. `base` is the model's path, for
-// base_model_name_or_path.
+// base_model_name_or_path. `chat_template` is the one that it learnt to chat by; empty: none.
 Status save_adapter(const std::string& directory, const AdapterSettings& settings,
-                    const ParameterSet& values, const std::string& base);
+                    const ParameterSet& values, const std::string& base,
+                    const std::string& chat_template = {});
 
 // out[i] += element first + i of alpha / rank * B A, of the matrix of that name; nothing for a
 // parameter without adapter. The same bits however a matrix is cut into spans.

@@ -16,10 +16,11 @@ namespace {
 
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kWeightsName = "adapter_model.safetensors";
+constexpr const char* kTemplateFile = "chat_template.jinja";
 constexpr const char* kLoopsKey = "looplm_loops";
 
 bool is_adapter_file(const std::string& name) {
-  return name == kConfigFile || name == kWeightsName;
+  return name == kConfigFile || name == kWeightsName || name == kTemplateFile;
 }
 
 // Keys of PEFT that ask for more than a product with B A. Absent, null, false and empty say no.
@@ -140,11 +141,15 @@ Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& co
 }
 
 Status save_adapter(const std::string& directory, const AdapterSettings& settings,
-                    const ParameterSet& values, const std::string& base) {
+                    const ParameterSet& values, const std::string& base,
+                    const std::string& chat_template) {
   LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory fresh,
                           AtomicDirectory::create(directory, is_adapter_file));
   LOOPLM_RETURN_IF_ERROR(
       write_text_file(fresh.path() + "/" + kConfigFile, config_json(settings, base)));
+  if (!chat_template.empty()) {
+    LOOPLM_RETURN_IF_ERROR(write_text_file(fresh.path() + "/" + kTemplateFile, chat_template));
+  }
   std::vector<TensorDeclaration> entries;
   for (const ParameterSpec& spec : values.specs()) {
     entries.push_back({spec.name, DType::kF32, spec.shape});

@@ -109,18 +109,6 @@ void AdapterWeights::repack(const ParameterSet& values, Device& device) {
   }
 }
 
-void AdapterWeights::set_loops(std::span<const int64_t> loops) {
-  groups_.clear();
-  if (!settings_.per_loop) return;
-  for (size_t row = 0; row < loops.size(); ++row) {
-    const int64_t loop = copy_of(loops[row]);
-    const auto has_loop = [loop](const Group& group) { return group.loop == loop; };
-    auto group = std::find_if(groups_.begin(), groups_.end(), has_loop);
-    if (group == groups_.end()) group = groups_.insert(group, {loop, {}});
-    group->rows.push_back(static_cast<int64_t>(row));
-  }
-}
-
 AdapterWeights::Matrix& AdapterWeights::at(const AdapterPlace& place) {
   return copies_[static_cast<size_t>(copy_of(place.loop))][static_cast<size_t>(place.layer)]
                 [static_cast<size_t>(place.matrix)];
@@ -163,39 +151,32 @@ void AdapterWeights::project_down(const Matrix& m, const float* input, int64_t r
 
 void AdapterWeights::forward(const AdapterPlace& place, const float* x, int64_t rows, float* y,
                              int64_t y_stride, Device& device) {
-  if (!enabled_ || at(place).down_name.empty()) return;
-  if (groups_.empty()) return forward_rows(place, x, rows, y, y_stride, device);
-  for (const Group& group : groups_) {
-    AdapterPlace of_group = place;
-    of_group.loop = group.loop;
-    if (groups_.size() == 1) return forward_rows(of_group, x, rows, y, y_stride, device);
-    forward_group(of_group, group, x, y, y_stride, device);
-  }
+  const Matrix& m = at(place);
+  if (!enabled_ || m.down_name.empty()) return;
+  project_down(m, input(place, x, rows, device), rows, device);
+  product(hidden_.data(), settings_.rank, rows, m.up, y, y_stride, /*accumulate=*/true, device);
 }
 
-void AdapterWeights::forward_group(const AdapterPlace& place, const Group& group, const float* x,
-                                   float* y, int64_t y_stride, Device& device) {
+void AdapterWeights::forward(const AdapterPlace& place, std::span<const int64_t> rows,
+                             const float* x, float* y, int64_t y_stride, Device& device) {
   const Matrix& m = at(place);
-  const auto rows = static_cast<int64_t>(group.rows.size());
-  float* inputs = room(group_inputs_, rows * m.in);
-  float* outputs = room(group_outputs_, rows * m.out);
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t row = group.rows[static_cast<size_t>(i)];
+  if (!enabled_ || m.down_name.empty() || rows.empty()) return;
+  const auto count = static_cast<int64_t>(rows.size());
+  if (rows.back() - rows.front() + 1 == count) {
+    return forward(place, x + rows.front() * m.in, count, y + rows.front() * y_stride, y_stride,
+                   device);
+  }
+  float* inputs = room(some_inputs_, count * m.in);
+  float* outputs = room(some_outputs_, count * m.out);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t row = rows[static_cast<size_t>(i)];
     std::copy_n(x + row * m.in, m.in, inputs + i * m.in);
     std::copy_n(y + row * y_stride, m.out, outputs + i * m.out);
   }
-  forward_rows(place, inputs, rows, outputs, m.out, device);
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t row = group.rows[static_cast<size_t>(i)];
-    std::copy_n(outputs + i * m.out, m.out, y + row * y_stride);
+  forward(place, inputs, count, outputs, m.out, device);
+  for (int64_t i = 0; i < count; ++i) {
+    std::copy_n(outputs + i * m.out, m.out, y + rows[static_cast<size_t>(i)] * y_stride);
   }
-}
-
-void AdapterWeights::forward_rows(const AdapterPlace& place, const float* x, int64_t rows, float* y,
-                                  int64_t y_stride, Device& device) {
-  const Matrix& m = at(place);
-  project_down(m, input(place, x, rows, device), rows, device);
-  product(hidden_.data(), settings_.rank, rows, m.up, y, y_stride, /*accumulate=*/true, device);
 }
 
 void AdapterWeights::backward(const AdapterPlace& place, const float* x, int64_t rows,
@@ -223,6 +204,28 @@ void AdapterWeights::backward(const AdapterPlace& place, const float* x, int64_t
   product(dh, rank, rows, m.down_backward, dropped, m.in, /*accumulate=*/false, device);
   drop(place, dropped, rows * m.in, dropped, device);
   add(dropped, rows * m.in, dx, device);
+}
+
+void AdaptedRows::clear() {
+  rows_ = 0;
+  groups_.clear();
+}
+
+void AdaptedRows::add(AdapterWeights* adapter, int64_t loop) {
+  const int64_t row = rows_++;
+  if (adapter == nullptr) return;
+  const int64_t copy = adapter->copy_of(loop);
+  const auto same = [&](const Group& g) { return g.adapter == adapter && g.copy == copy; };
+  auto group = std::find_if(groups_.begin(), groups_.end(), same);
+  if (group == groups_.end()) group = groups_.insert(group, {adapter, copy, {}});
+  group->rows.push_back(row);
+}
+
+void AdaptedRows::forward(int64_t layer, AdaptedMatrix matrix, const float* x, float* y,
+                          int64_t y_stride, Device& device) const {
+  for (const Group& group : groups_) {
+    group.adapter->forward({group.copy, layer, matrix}, group.rows, x, y, y_stride, device);
+  }
 }
 
 }  // namespace looplm

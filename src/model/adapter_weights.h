@@ -37,8 +37,6 @@ class AdapterWeights {
   // Takes the current values of A and B.
   void repack(const ParameterSet& values, Device& device);
 
-  // The loop of each row of the passes that follow, in place of their places' loop.
-  void set_loops(std::span<const int64_t> loops);
   // Off: forward() adds nothing.
   void set_enabled(bool enabled) { enabled_ = enabled; }
 
@@ -50,6 +48,13 @@ class AdapterWeights {
   // the others.
   void forward(const AdapterPlace& place, const float* x, int64_t rows, float* y, int64_t y_stride,
                Device& device);
+  // The same of some rows of x and y alone, in ascending order.
+  void forward(const AdapterPlace& place, std::span<const int64_t> rows, const float* x, float* y,
+               int64_t y_stride, Device& device);
+  // Which A and B a loop uses: loops of the same number share them.
+  int64_t copy_of(int64_t loop) const {
+    return std::min(loop, static_cast<int64_t>(copies_.size()) - 1);
+  }
   // From dy, the gradient of y: adds to the gradients of A and B, and to dx (rows, in).
   void backward(const AdapterPlace& place, const float* x, int64_t rows, const float* dy,
                 int64_t dy_stride, float* dx, ParameterSet& gradients, Device& device);
@@ -63,21 +68,9 @@ class AdapterWeights {
     PackedMatrix down_backward;  // terms rank, columns in
     PackedMatrix up_backward;    // terms out, columns rank
   };
-  // Rows whose loops have the same A and B.
-  struct Group {
-    int64_t loop;
-    std::vector<int64_t> rows;
-  };
   using Layer = std::array<Matrix, 7>;
 
   Matrix& at(const AdapterPlace& place);
-  int64_t copy_of(int64_t loop) const {
-    return std::min(loop, static_cast<int64_t>(copies_.size()) - 1);
-  }
-  void forward_group(const AdapterPlace& place, const Group& group, const float* x, float* y,
-                     int64_t y_stride, Device& device);
-  void forward_rows(const AdapterPlace& place, const float* x, int64_t rows, float* y,
-                    int64_t y_stride, Device& device);
   bool drops() const { return dropout_key_.has_value() && settings_.dropout > 0; }
   void drop(const AdapterPlace& place, const float* x, int64_t count, float* out,
             Device& device) const;
@@ -89,15 +82,35 @@ class AdapterWeights {
   AdapterSettings settings_;
   AdapterUse use_;
   std::vector<std::vector<Layer>> copies_;  // one, or one for each loop
-  std::vector<Group> groups_;               // empty: all rows are of the place's loop
   bool enabled_ = true;
   std::optional<uint64_t> dropout_key_;
   Buffer<float> hidden_;           // (rows, rank)
   Buffer<float> hidden_gradient_;  // (rows, rank)
   Buffer<float> dropped_;          // (rows, widest in), with dropout
   Buffer<float> input_gradient_;   // (rows, widest in), with dropout
-  Buffer<float> group_inputs_;     // (rows, in) of a group
-  Buffer<float> group_outputs_;    // (rows, out)
+  Buffer<float> some_inputs_;      // (rows, in), of rows that do not stand side by side
+  Buffer<float> some_outputs_;     // (rows, out)
+};
+
+// Which rows of a pass have which adapter, if any.
+class AdaptedRows {
+ public:
+  void clear();
+  // The next row.
+  void add(AdapterWeights* adapter, int64_t loop);
+  // To each row of y its adapter's product of that row of x.
+  void forward(int64_t layer, AdaptedMatrix matrix, const float* x, float* y, int64_t y_stride,
+               Device& device) const;
+
+ private:
+  // Rows with the same A and B.
+  struct Group {
+    AdapterWeights* adapter;
+    int64_t copy;
+    std::vector<int64_t> rows;
+  };
+  int64_t rows_ = 0;
+  std::vector<Group> groups_;
 };
 
 }  // namespace looplm

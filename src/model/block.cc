@@ -70,6 +70,9 @@ void weight_gradient(const float* dy, int64_t out, const float* x, int64_t in, i
 // y += the adapter's product of x.
 void adapt(const BlockAdapter& adapter, AdaptedMatrix matrix, const float* x, int64_t rows,
            float* y, int64_t y_stride, Device& device) {
+  if (adapter.rows != nullptr) {
+    adapter.rows->forward(adapter.layer, matrix, x, y, y_stride, device);
+  }
   if (adapter.weights == nullptr) return;
   adapter.weights->forward({adapter.loop, adapter.layer, matrix}, x, rows, y, y_stride, device);
 }

@@ -80,11 +80,13 @@ class BlockAttention {
                        Device& device) = 0;
 };
 
-// The adapter of a block in one loop; nothing where `weights` is null.
+// The adapter of a block: of all rows in one loop, or of each row its own; nothing where both are
+// null.
 struct BlockAdapter {
   AdapterWeights* weights = nullptr;
   int64_t loop = 0;
   int64_t layer = 0;
+  const AdaptedRows* rows = nullptr;
 };
 
 // x (R, E) to out (R, E); out may be x.

@@ -91,6 +91,8 @@ struct SaveOptions {
   // for Hugging Face (configuration_*.py, modeling_*.py) are copied, where it has them. Empty:
   // none.
   std::string companions_from;
+  // Written as chat_template.jinja, in place of the companion of that name. Empty: as it comes.
+  std::string chat_template;
   uint64_t max_shard_bytes = WeightFilesWriter::kOneFile;
 };
 
@@ -106,7 +108,7 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
                               ThreadPool& pool);
 
 // Copies the tokenizer's and Hugging Face's files of a model. `from` is its directory or GGUF file;
-// the tokenizer that is in a GGUF file becomes a tokenizer.json.
+// the tokenizer that is in a GGUF file becomes a tokenizer.json and a tokenizer_config.json.
 Status copy_companions(const std::string& from, const std::string& to);
 
 // Whether save_checkpoint may have written a file of this name.

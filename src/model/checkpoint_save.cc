@@ -8,9 +8,11 @@
 #include "base/bf16.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "model/atomic_directory.h"
 #include "model/checkpoint.h"
 #include "model/gguf_model.h"
+#include "model/gguf_value.h"
 #include "tensor/buffer.h"
 
 namespace looplm {
@@ -80,6 +82,29 @@ class ChunkEncoder {
 
 }  // namespace
 
+namespace {
+
+// What a chat template and `data build` ask of a tokenizer: the texts of the tokens that a GGUF
+// file names by their ids.
+Result<std::string> gguf_tokenizer_config(const GgufMetadata& metadata) {
+  OrderedJson json = {{"tokenizer_class", "PreTrainedTokenizerFast"}};
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string_view> tokens,
+                          gguf_strings(metadata, "tokenizer.ggml.tokens"));
+  for (const char* name : {"bos", "eos", "pad", "unk"}) {
+    const std::string key =
+        fmt::format("tokenizer.ggml.{}_token_id", std::string_view(name) == "pad"   ? "padding"
+                                                  : std::string_view(name) == "unk" ? "unknown"
+                                                                                    : name);
+    LOOPLM_ASSIGN_OR_RETURN(
+        const int64_t id, gguf_int(metadata, key, -1, 0, static_cast<int64_t>(tokens.size()) - 1));
+    if (id >= 0) json[fmt::format("{}_token", name)] = tokens[static_cast<size_t>(id)];
+  }
+  json["clean_up_tokenization_spaces"] = false;
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
 Status copy_companions(const std::string& from, const std::string& to) {
   const std::string directory = companion_directory(from);
   std::error_code error;
@@ -98,6 +123,11 @@ Status copy_companions(const std::string& from, const std::string& to) {
   // None where a tokenizer.json lies beside the file.
   if (!model.tokenizer_json.empty()) {
     LOOPLM_RETURN_IF_ERROR(write_text_file(to + "/tokenizer.json", model.tokenizer_json));
+    if (!file_exists(to + "/tokenizer_config.json")) {
+      Result<std::string> config = gguf_tokenizer_config(model.gguf->metadata());
+      if (!config.ok()) return config.status().with_context(from);
+      LOOPLM_RETURN_IF_ERROR(write_text_file(to + "/tokenizer_config.json", *config));
+    }
   }
   LOOPLM_ASSIGN_OR_RETURN(const std::string chat,
                           gguf_string(model.gguf->metadata(), kGgufChatTemplateKey, ""));
@@ -118,6 +148,10 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
   LOOPLM_RETURN_IF_ERROR(validate(config));
   if (!options.companions_from.empty()) {
     LOOPLM_RETURN_IF_ERROR(copy_companions(options.companions_from, directory));
+  }
+  if (!options.chat_template.empty()) {
+    LOOPLM_RETURN_IF_ERROR(
+        write_text_file(directory + "/chat_template.jinja", options.chat_template));
   }
   ModelConfig saved = config;
   saved.dtype = options.dtype == DType::kBf16 ? "bfloat16" : "float32";

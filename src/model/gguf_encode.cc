@@ -104,13 +104,13 @@ Line best_line(Group values) {
       const float from = std::min(bottom + static_cast<float>(below) * step, 0.0f);
       Line line = {(top - static_cast<float>(above) * step - from) / 15, -from};
       for (int round = 0; round < 3; ++round) {
+        if (round > 0) line = refit(values, line);
         if (line.scale <= 0) break;
         const float error = squared_error(values, line);
         if (error < least) {
           least = error;
           best = line;
         }
-        line = refit(values, line);
       }
     }
   }

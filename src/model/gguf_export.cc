@@ -166,7 +166,7 @@ class TensorEncoder {
     const int64_t rows = spec.count() / columns;
     const GgmlBlock block = ggml_block(type);
     const int64_t row_bytes = columns / block.elements * block.bytes;
-    const bool reordered = spec.name.ends_with(kQueryName) || spec.name.ends_with(kKeyName);
+    const bool reordered = gguf_reorders(spec.name);
     const int64_t step = std::max<int64_t>(1, kChunk / columns);
     for (int64_t first = 0; first < rows; first += step) {
       const int64_t count = std::min(step, rows - first);

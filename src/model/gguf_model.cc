@@ -15,10 +15,6 @@
 namespace looplm {
 namespace {
 
-bool is_reordered(const std::string& parameter) {
-  return parameter.ends_with(kQueryName) || parameter.ends_with(kKeyName);
-}
-
 // Decides where the gate comes from: the file named, the model's own file, the file beside it.
 Status find_gate(const std::string& path, const CheckpointOptions& options,
                  Checkpoint& checkpoint) {
@@ -85,7 +81,7 @@ Status add_tensor(const ParameterSpec& spec, DType block_dtype, Checkpoint& chec
   LOOPLM_RETURN_IF_ERROR(check_shape(name, tensor->shape, spec.shape));
   const std::optional<DType> plain = plain_dtype(tensor->type);
   TensorView view{plain.value_or(block_dtype), tensor->shape, nullptr};
-  const bool reordered = is_reordered(spec.name);
+  const bool reordered = gguf_reorders(spec.name);
   if (plain.has_value() && !reordered) {
     view.data = checkpoint.gguf->data(*tensor);
   } else {
@@ -153,6 +149,10 @@ Status fill(const std::string& path, const CheckpointOptions& options, Checkpoin
 }
 
 }  // namespace
+
+bool gguf_reorders(const std::string& parameter) {
+  return parameter.ends_with(kQueryName) || parameter.ends_with(kKeyName);
+}
 
 std::string gguf_gate_file(const std::string& path) {
   return gguf_model_stem(path) + ".gate.safetensors";

@@ -32,6 +32,9 @@ inline constexpr const char* kGgufChatTemplateKey = "tokenizer.chat_template";
 // Where the exit gate of a model in `path` is looked for: "m.gate.safetensors" beside "m.gguf".
 std::string gguf_gate_file(const std::string& path);
 
+// Whether the file has a parameter's rows in another order; see above.
+bool gguf_reorders(const std::string& parameter);
+
 // The file's name for a parameter of ours: "blk.3.ffn_down.weight".
 std::string gguf_tensor_name(const std::string& parameter);
 

@@ -39,8 +39,8 @@ KvRoom kv_room(const ModelConfig& config, KvType type, uint64_t bytes, int64_t c
   const uint64_t row = page_bytes(config, type) * static_cast<uint64_t>(config.layers) *
                        static_cast<uint64_t>(config.loops);
   const auto rows = static_cast<int64_t>(bytes / row);
-  const int64_t rows_of_stream = (context + kPagePositions - 1) / kPagePositions;
-  const int64_t most = (config.max_positions + kPagePositions - 1) / kPagePositions;
+  const int64_t rows_of_stream = pages_for(context);
+  const int64_t most = pages_for(config.max_positions);
   return {std::min(config.max_positions, std::min(rows, most) * kPagePositions),
           rows / rows_of_stream};
 }

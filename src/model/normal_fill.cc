@@ -11,8 +11,8 @@
 namespace looplm {
 namespace {
 
-constexpr int kBlocks =
-    64;  // Philox blocks at a time: loops over arrays, which compilers vectorise
+// Philox blocks at a time: loops over arrays, which compilers vectorise.
+constexpr int kBlocks = 64;
 
 // ln(u) for normal u in (0, 1): u = m * 2^e with m in [sqrt(1/2), sqrt(2)), and a polynomial for
 // ln(m), from Cephes' logf.

@@ -21,7 +21,7 @@ std::string tuple_text(const Shape& shape) {
 }
 
 std::string header_text(const Shape& shape) {
-  constexpr size_t kAlignment = 64;
+  constexpr size_t kHeaderAlignment = 64;
   constexpr size_t kPrefix = 10;  // magic, version, length
   // numpy.save leaves room for the first size to grow to 20 digits, so that an array can be
   // appended to in place.
@@ -29,7 +29,7 @@ std::string header_text(const Shape& shape) {
       fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}", tuple_text(shape));
   if (!shape.empty()) text += std::string(21 - std::to_string(shape[0]).size(), ' ');
   // A header that ends on the boundary already gets 64 more, as numpy.save does it.
-  const size_t total = ((kPrefix + text.size() + 1) / kAlignment + 1) * kAlignment;
+  const size_t total = ((kPrefix + text.size() + 1) / kHeaderAlignment + 1) * kHeaderAlignment;
   text += std::string(total - kPrefix - text.size() - 1, ' ') + "\n";
   std::string prefix = "\x93NUMPY";
   prefix += '\x01';

@@ -49,11 +49,11 @@ inline constexpr const char* kGateProjectionName = "mlp.gate_proj.weight";
 inline constexpr const char* kUpProjectionName = "mlp.up_proj.weight";
 inline constexpr const char* kDownProjectionName = "mlp.down_proj.weight";
 inline constexpr const char* kAttentionNormName = "input_layernorm.weight";
-inline constexpr const char* kAttentionOutputNormName =
-    "input_layernorm_2.weight";  // sandwich only
+// Sandwich only.
+inline constexpr const char* kAttentionOutputNormName = "input_layernorm_2.weight";
 inline constexpr const char* kMlpNormName = "post_attention_layernorm.weight";
-inline constexpr const char* kMlpOutputNormName =
-    "post_attention_layernorm_2.weight";  // sandwich only
+// Sandwich only.
+inline constexpr const char* kMlpOutputNormName = "post_attention_layernorm_2.weight";
 
 inline constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
 inline constexpr const char* kFinalNormName = "model.norm.weight";

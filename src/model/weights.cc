@@ -123,8 +123,7 @@ const char* head_name(const ModelConfig& config) {
 }
 
 bool is_vector(const ParameterSpec& spec) {
-  return spec.role == ParameterRole::kNorm || spec.role == ParameterRole::kGateWeight ||
-         spec.role == ParameterRole::kGateBias;
+  return spec.role == ParameterRole::kNorm || is_gate(spec);
 }
 
 // Of an embedding table stored in `dtype`. Not F16, so that new values of any size fit.

@@ -217,6 +217,11 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
     close();
   }
 
+  bool first_line_ends_properly() const {
+    const size_t end = input_.find('\n');
+    return end == std::string::npos || (end > 0 && input_[end - 1] == '\r');
+  }
+
   void consume(size_t count) {
     input_.erase(0, count);
     room_.cancel();
@@ -262,9 +267,14 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
         begun = true;
         error_code error;
         const size_t used = parser.put(asio::buffer(input_), error);
-        consume(used);
         if (error && error != http::error::need_more) {
           refusal = refusal_of(error, options);
+          if (error == http::error::bad_version && !first_line_ends_properly()) {
+            refusal = {400, "the request's lines end with LF; expected CR and LF"};
+          }
+        }
+        consume(used);
+        if (refusal.status != 0) {
           co_return false;
         }
         if (parser.is_header_done() && !in_body) {

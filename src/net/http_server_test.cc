@@ -216,6 +216,9 @@ TEST_F(HttpServerTest, RefusesWhatIsNotARequest) {
   EXPECT_THAT(raw("POST / HTTP/1.1\r\nHost: h\r\nExpect: cake\r\nContent-Length: 2\r\n\r\n{}"),
               StartsWith("HTTP/1.1 417 "));
   EXPECT_THAT(raw("GET / HTTP/3.7\r\n\r\n"), StartsWith("HTTP/1.1 505 "));
+  EXPECT_THAT(raw("GET / HTTP/1.1\nHost: a\n\n"),
+              HasSubstr("refused 400: the request's lines end"));
+  EXPECT_THAT(raw("GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"), HasSubstr("refused 400"));
   EXPECT_THAT(raw("GET / HTTP/1.1\r\n\r\n"), HasSubstr("one Host header"));
   EXPECT_THAT(raw("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), HasSubstr("one Host header"));
   EXPECT_THAT(raw("GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(5000, 'x') + "\r\n\r\n"),

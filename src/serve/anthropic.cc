@@ -288,6 +288,7 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
   translate_prompt(f, call, chat);
   std::vector<std::string> stops;
   if (const OrderedJson* list = f.find("stop_sequences")) {
+    if (!list->is_array()) f.wrong_value("stop_sequences", *list, "a list of texts");
     for (const OrderedJson& stop : *list) {
       if (!stop.is_string()) f.wrong_value("stop_sequences", *list, "a list of texts");
       if (stop.is_string()) stops.push_back(stop);

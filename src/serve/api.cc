@@ -71,6 +71,7 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
       request.options.max_tokens =
           r.options.max_tokens < 0 ? room : std::min(r.options.max_tokens, room);
       request.options.sampling.seed += static_cast<uint64_t>(choice);
+      if (!served.base.empty()) request.adapter = served.name;
       request.tenant = r.tenant;
       request.priority = r.priority;
       const double limit = context.max_seconds > 0 ? context.max_seconds : kMostSeconds;
@@ -140,19 +141,21 @@ std::vector<std::vector<int32_t>> read_prompts(Fields& f, const std::string& nam
 
 OrderedJson model_json(const ServedModel& served) {
   const ModelConfig& config = served.model->config();
-  return {{"id", served.name},
-          {"object", "model"},
-          {"created", served.created},
-          {"owned_by", "looplm"},
-          {"max_model_len", served.context},
-          {"meta",
-           {{"n_params", config.parameter_count()},
-            {"n_ctx", served.context},
-            {"n_vocab", config.vocab_size},
-            {"n_embd", config.hidden_size},
-            {"layers", config.layers},
-            {"loops", config.loops},
-            {"exit_gate", config.exit_gate}}}};
+  OrderedJson json = {{"id", served.name},
+                      {"object", "model"},
+                      {"created", served.created},
+                      {"owned_by", "looplm"},
+                      {"max_model_len", served.context},
+                      {"meta",
+                       {{"n_params", config.parameter_count()},
+                        {"n_ctx", served.context},
+                        {"n_vocab", config.vocab_size},
+                        {"n_embd", config.hidden_size},
+                        {"layers", config.layers},
+                        {"loops", config.loops},
+                        {"exit_gate", config.exit_gate}}}};
+  if (!served.base.empty()) json["parent"] = served.base;
+  return json;
 }
 
 OrderedJson models_json(std::span<const ServedModel* const> models) {

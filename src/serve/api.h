@@ -55,6 +55,9 @@ void serve_count_tokens(const ApiContext& context, const ApiCall& call);     // 
 void serve_ollama_chat(const ApiContext& context, const ApiCall& call);      // Ollama
 void serve_ollama_generate(const ApiContext& context, const ApiCall& call);  // Ollama
 void serve_ollama_show(const ApiContext& context, const ApiCall& call);      // Ollama
+void serve_ollama_embed(const ApiContext& context, const ApiCall& call);     // Ollama
+// Its older form, of one text.
+void serve_ollama_embeddings(const ApiContext& context, const ApiCall& call);
 void serve_tokenize(const ApiContext& context, const ApiCall& call);
 void serve_detokenize(const ApiContext& context, const ApiCall& call);
 void serve_apply_template(const ApiContext& context, const ApiCall& call);
@@ -66,6 +69,7 @@ OrderedJson model_json(const ServedModel& served);
 OrderedJson tokenizer_info_json(const ServedModel& served);
 OrderedJson props_json(const ServedModel& served);
 OrderedJson ollama_tags_json(std::span<const ServedModel* const> models);
+OrderedJson ollama_ps_json(std::span<const ServedModel* const> models);  // all are in memory
 
 // A new name for an answer: "cmpl-" and 24 random letters and digits.
 std::string random_id(const std::string& prefix);

@@ -256,7 +256,8 @@ void read_messages(Fields& f, Conversation& c) {
 void read_tools(Fields& f, Conversation& c) {
   f.refuse("functions", "write tools");
   f.refuse("function_call", "write tool_choice");
-  if (const OrderedJson* tools = f.find("tools"); tools != nullptr && !tools->empty()) {
+  if (const OrderedJson* tools = f.find("tools"); tools != nullptr) {
+    if (!tools->is_array()) return f.wrong_value("tools", *tools, "a list of tools");
     Result<std::vector<ChatTool>> parsed = parse_chat_tools(dump_json(*tools));
     if (!parsed.ok()) return f.wrong("tools", "is not accepted: " + parsed.status().message());
     c.render.tools = std::move(parsed).value();
@@ -394,8 +395,8 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
   GenerationRequest r;
   read_generation_fields(f, served, r);
-  const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
-  r.options.max_tokens = f.integer(limit, -1, 1, kMaxPositions);
+  r.options.max_tokens = f.integer("max_tokens", -1, 1, kMaxPositions);
+  r.options.max_tokens = f.integer("max_completion_tokens", r.options.max_tokens, 1, kMaxPositions);
   ChatOptions options;
   if (f.boolean("logprobs", false)) {
     options.log_probabilities = f.integer("top_logprobs", 0, 0, kMostTopTokens);
@@ -414,16 +415,21 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   const Conversation c = read_conversation(f, served);
   const ChatPrompt prompt = read_chat_prompt(f, served, c);
   if (f.failed()) return call.refuse(f.error());
-  if (c.calls_tools && c.tool_choice == "required") {
-    if (r.grammar != nullptr)
+  const bool must_call = c.tool_choice == "required";
+  if (c.calls_tools && (must_call || r.grammar != nullptr)) {
+    if (must_call && r.grammar != nullptr)
       f.wrong("tool_choice", "asks for a call, and a grammar for another text");
+    std::string key = fmt::format("tools {} {} {}", dump_json(*f.find("tools")),
+                                  c.tool_grammar.only, c.tool_grammar.most_calls);
+    if (!must_call) key += "\nor " + r.grammar_key;
     const Result<std::shared_ptr<CompiledGrammar>> grammar =
-        served.grammars->get(fmt::format("tools {} {} {}", dump_json(*f.find("tools")),
-                                         c.tool_grammar.only, c.tool_grammar.most_calls),
-                             [&] {
-                               return tool_call_grammar(served.chat->format().tool_calls,
-                                                        c.render.tools, c.tool_grammar);
-                             });
+        served.grammars->get(key, [&]() -> Result<Grammar> {
+          LOOPLM_ASSIGN_OR_RETURN(Grammar calls, tool_call_grammar(served.chat->format().tool_calls,
+                                                                   c.render.tools, c.tool_grammar));
+          if (must_call) return calls;
+          LOOPLM_ASSIGN_OR_RETURN(const Grammar answer, r.make_grammar());
+          return either_of(std::move(calls), answer);
+        });
     if (!grammar.ok()) f.wrong("tools", "cannot be enforced: " + grammar.status().message());
     if (f.failed()) return call.refuse(f.error());
     r.grammar = grammar.value();
@@ -465,7 +471,6 @@ void serve_apply_template(const ApiContext& context, const ApiCall& call) {
 
 void serve_token_count(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
-  read_model_name(f, context.served);
   const ChatPrompt prompt =
       read_chat_prompt(f, context.served, read_conversation(f, context.served));
   if (f.failed()) return call.refuse(f.error());

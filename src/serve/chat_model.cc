@@ -25,7 +25,8 @@ void add_gguf_templates(const GgufFile& gguf, ChatFiles& files) {
 
 }  // namespace
 
-Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer) {
+Result<ChatFiles> model_chat_files(const std::string& path, const Tokenizer& tokenizer,
+                                   const std::string& adapter) {
   LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(companion_directory(path)));
   if (files.templates.empty() && !is_directory(path)) {
     LOOPLM_ASSIGN_OR_RETURN(const GgufFile gguf, GgufFile::open(path));
@@ -37,6 +38,16 @@ Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer
       if (id >= 0) files.tokens.emplace(name, tokenizer.bytes(static_cast<int32_t>(id)));
     }
   }
+  if (!adapter.empty()) {
+    LOOPLM_ASSIGN_OR_RETURN(ChatFiles own, read_chat_files(adapter));
+    if (!own.templates.empty()) files.templates = std::move(own.templates);
+  }
+  return files;
+}
+
+Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer,
+                                        const std::string& adapter) {
+  LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files, model_chat_files(path, tokenizer, adapter));
   return ChatTemplate::create(files, tokenizer);
 }
 

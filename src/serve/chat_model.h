@@ -9,9 +9,14 @@
 
 namespace looplm {
 
-// Of a directory, of the files beside a GGUF file, or of the GGUF file itself. A model without a
-// template gets ChatML or a plain one, and its notes say so.
-Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer);
+// What the files of a directory, those beside a GGUF file, or the GGUF file itself say about chats.
+// Templates in the directory of an `adapter` come in place of the model's.
+Result<ChatFiles> model_chat_files(const std::string& path, const Tokenizer& tokenizer,
+                                   const std::string& adapter = {});
+
+// Of the same files. A model without a template gets ChatML or a plain one, and its notes say so.
+Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer,
+                                        const std::string& adapter = {});
 
 // The texts of the templates in the same places, by name; none where there are none.
 Result<std::map<std::string, std::string>> chat_template_texts(const std::string& path);

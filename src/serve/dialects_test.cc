@@ -1,12 +1,20 @@
 // The APIs that are translated: OpenAI's responses, Anthropic's messages, Ollama's.
+#include <map>
+#include <thread>
+
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include "looplm/generate.h"
+
 #include "base/json.h"
+#include "base/rng.h"
+#include "model/adapter.h"
 #include "net/http_client.h"
 #include "serve/chat_model.h"
 #include "serve/server.h"
 #include "support/status_matchers.h"
+#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -204,6 +212,46 @@ TEST_F(DialectsTest, ToolsAreCalledInEachForm) {
   EXPECT_EQ(pieces, item["arguments"]);
 }
 
+TEST_F(DialectsTest, WhereToolsAreAChoiceTheFormatHoldsForTheOtherAnswers) {
+  const auto object_with = [](const char* name, const char* value) {
+    return OrderedJson{{"type", "object"},
+                       {"properties", {{name, {{"enum", {value}}}}}},
+                       {"required", {name}},
+                       {"additionalProperties", false}};
+  };
+  OrderedJson body = {
+      {"temperature", 0},
+      {"messages", OrderedJson::array({{{"role", "user"}, {"content", "Where?"}}})},
+      {"tools",
+       {{{"type", "function"},
+         {"function", {{"name", "weather"}, {"parameters", object_with("city", "Rome")}}}}}},
+      {"parallel_tool_calls", false},
+      {"response_format",
+       {{"type", "json_schema"},
+        {"json_schema", {{"name", "a"}, {"schema", object_with("answer", "yes")}}}}}};
+  const auto begin_with = [&](const char* text) {
+    const int32_t id =
+        model_->tokenizer()->encode(text, {.as = EncodeAs::kContinuation}).value().back();
+    body["logit_bias"] = {{std::to_string(id), 100}};
+    return post("/v1/chat/completions", body)["choices"][0];
+  };
+  const OrderedJson called = begin_with("<");
+  EXPECT_EQ(called["finish_reason"], "tool_calls");
+  EXPECT_EQ(called["message"]["tool_calls"][0]["function"]["name"], "weather");
+  const OrderedJson answered = begin_with("{");
+  EXPECT_EQ(answered["finish_reason"], "stop");
+  EXPECT_EQ(OrderedJson::parse(answered["message"]["content"].get<std::string>())["answer"], "yes");
+  EXPECT_FALSE(answered["message"].contains("tool_calls"));
+  body["max_completion_tokens"] = 1;
+  body["max_tokens"] = 0;  // another says how many, but this is wrong all the same
+  EXPECT_THAT(post("/v1/chat/completions", body, 400).dump(),
+              testing::HasSubstr("'max_tokens' is 0"));
+  body.erase("max_tokens");
+  // A list of tools it must be.
+  body["tools"] = OrderedJson::object();
+  EXPECT_THAT(post("/v1/chat/completions", body, 400).dump(), testing::HasSubstr("'tools' is {}"));
+}
+
 TEST_F(DialectsTest, OllamaGeneratesAndDescribesTheModel) {
   const OrderedJson options = {{"temperature", 0}, {"num_predict", 6}};
   const OrderedJson completed =
@@ -222,8 +270,54 @@ TEST_F(DialectsTest, OllamaGeneratesAndDescribesTheModel) {
   EXPECT_EQ(OrderedJson::parse(send("GET", "/api/tags", "").body)["models"][0]["name"], "small");
 }
 
+TEST_F(DialectsTest, ResponsesTellLogProbabilities) {
+  OrderedJson body = {{"input", "7-2*3="}, {"max_output_tokens", 12}, {"temperature", 0}};
+  EXPECT_TRUE(post("/v1/responses", body)["output"][0]["content"][0]["logprobs"].empty());
+  body["include"] = OrderedJson::array({"message.output_text.logprobs"});
+  body["top_logprobs"] = 2;
+  OrderedJson chat = chat_body("7-2*3=", 12);
+  chat.update({{"logprobs", true}, {"top_logprobs", 2}});
+  const OrderedJson expected =
+      post("/v1/chat/completions", chat)["choices"][0]["logprobs"]["content"];
+  EXPECT_EQ(expected.size(), 12);
+  const OrderedJson whole = post("/v1/responses", body);
+  EXPECT_EQ(whole["top_logprobs"], 2);
+  EXPECT_EQ(whole["output"][0]["content"][0]["logprobs"], expected);
+  OrderedJson streamed = OrderedJson::array();
+  for (const OrderedJson& event : events("/v1/responses", body)) {
+    if (event["type"] == "response.output_text.done") {
+      EXPECT_EQ(event["logprobs"], expected);
+    } else if (event["type"] == "response.output_text.delta") {
+      for (const OrderedJson& token : event["logprobs"]) streamed.push_back(token);
+    }
+  }
+  EXPECT_EQ(streamed, expected);
+  body["include"] = "logprobs";
+  EXPECT_EQ(post("/v1/responses", body, 400)["error"]["param"], "include");
+  body.erase("include");
+  EXPECT_EQ(post("/v1/responses", body, 400)["error"]["param"], "top_logprobs");
+}
+
+TEST_F(DialectsTest, OllamaEmbedsAndListsWhatRuns) {
+  const OrderedJson two = {{"input", {"7-2*3=", "oak tree"}}};
+  const OrderedJson expected = post("/v1/embeddings", two)["data"];
+  const OrderedJson many = post("/api/embed", two);
+  ASSERT_EQ(many["embeddings"].size(), 2);
+  EXPECT_EQ(many["embeddings"][1], expected[1]["embedding"]);
+  EXPECT_GT(many["prompt_eval_count"], 2);
+  EXPECT_EQ(post("/api/embed", {{"input", "oak tree"}})["embeddings"][0], many["embeddings"][1]);
+  EXPECT_EQ(post("/api/embeddings", {{"prompt", "oak tree"}})["embedding"],
+            post("/v1/embeddings",
+                 {{"input", "oak tree"}, {"normalize", false}})["data"][0]["embedding"]);
+  EXPECT_THAT(post("/api/embed", {{"model", "small"}}, 400)["error"], HasSubstr("'input'"));
+  const OrderedJson running = OrderedJson::parse(send("GET", "/api/ps", "").body)["models"];
+  ASSERT_EQ(running.size(), 1);
+  EXPECT_EQ(running[0]["name"], "small");
+  EXPECT_GT(running[0]["size"], 0);
+}
+
 TEST_F(DialectsTest, ErrorsTakeEachForm) {
-  EXPECT_EQ(post("/v1/messages", {{"model", "other"}}, 400)["error"]["type"],
+  EXPECT_EQ(post("/v1/messages", {{"model", "small"}}, 400)["error"]["type"],
             "invalid_request_error");
   OrderedJson other = chat_body("x", 1);
   other["model"] = "other";
@@ -243,7 +337,6 @@ TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
   server_ = nullptr;
   ServeOptions options;
   options.model_name = "first";
-  options.more_models = {"second"};
   server_ = Server::listen(options).value();
   const std::unique_ptr<Model> second = Model::load(kBundled, {.threads = 1}).value();
   ASSERT_OK(server_->add(*model_));
@@ -264,6 +357,118 @@ TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
   EXPECT_EQ(post("/v1/completions", body)["model"], "first");
   EXPECT_THAT(send("GET", "/metrics", "").body, HasSubstr("looplm_requests_total 3"));
   server_ = nullptr;
+}
+
+TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
+  server_ = nullptr;
+  const TempDir directory;
+  const AdapterSettings settings = {.rank = 4, .alpha = 8, .targets = {}};
+  for (const auto& [name, seed] : {std::pair{"french", 1}, {"sums", 2}}) {
+    ParameterSet values(adapter_specs(model_->config(), settings));
+    Rng rng(static_cast<uint64_t>(seed));
+    for (float& value : values.values()) value = 0.1f * (2 * rng.uniform() - 1);
+    ASSERT_OK(save_adapter(directory.file(name), settings, values, kBundled));
+    ASSERT_OK(model_->add_adapter(name, directory.file(name)));
+  }
+  ServeOptions options;
+  options.model_name = "small";
+  server_ = Server::listen(options).value();
+  ServedModelOptions served;
+  served.chat = std::make_shared<const ChatTemplate>(
+      load_chat_template(kBundled, *model_->tokenizer()).value());
+  ChatFiles of_sums;
+  of_sums.templates = {{"default", "{{ messages[0].content }} ="}};
+  served.adapters = {{"french"},
+                     {"sums", std::make_shared<const ChatTemplate>(
+                                  ChatTemplate::create(of_sums, *model_->tokenizer()).value())}};
+  ASSERT_OK(server_->serve(*model_, served));
+
+  const OrderedJson listed = OrderedJson::parse(send("GET", "/v1/models", "").body)["data"];
+  ASSERT_EQ(listed.size(), 3);
+  EXPECT_EQ(listed[2]["id"], "sums");
+  EXPECT_EQ(listed[2]["parent"], "small");
+  EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/models/french", "").body)["id"], "french");
+  EXPECT_EQ(send("GET", "/v1/models/german", "").status, 404);
+
+  // All at once; the long prompt's pages are kept, and serve one adapter's requests alone.
+  const std::string prompt = "oak tree: a tree that stands for a long time, and then another one: ";
+  std::map<std::string, std::string> alone;
+  for (const char* name : {"small", "french", "sums"}) {
+    const bool adapted = std::string_view(name) != "small";
+    const std::unique_ptr<Model> model = Model::load(kBundled, {.threads = 1}).value();
+    Request request;
+    request.options.max_tokens = 16;
+    request.options.ignore_eos = true;
+    request.prompt = model->tokenizer()->encode(prompt).value();
+    if (adapted) {
+      ASSERT_OK(model->add_adapter(name, directory.file(name)));
+      request.adapter = name;
+    }
+    alone[name] = generate(*model, std::move(request)).value().text;
+  }
+  EXPECT_NE(alone["small"], alone["sums"]);
+  EXPECT_NE(alone["french"], alone["sums"]);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 9; ++i) {
+    const char* name = i % 3 == 0 ? "small" : i % 3 == 1 ? "french" : "sums";
+    clients.emplace_back([&, name] {
+      for (int time = 0; time < 2; ++time) {
+        const OrderedJson answer = post("/v1/completions", {{"model", name},
+                                                            {"prompt", prompt},
+                                                            {"max_tokens", 16},
+                                                            {"ignore_eos", true},
+                                                            {"temperature", 0}});
+        EXPECT_EQ(answer["choices"][0]["text"], alone.at(name));
+        EXPECT_EQ(answer["model"], name);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+
+  OrderedJson chat = chat_body("7-2*3=", 12);
+  std::map<std::string, OrderedJson> said;
+  for (const char* name : {"small", "french", "sums"}) {
+    chat["model"] = name;
+    const OrderedJson text = post("/v1/chat/completions", chat)["choices"][0]["message"]["content"];
+    said[name] = text;
+    EXPECT_EQ(post("/v1/messages", chat)["content"][0]["text"], text);
+    EXPECT_EQ(post("/v1/responses", {{"model", name},
+                                     {"input", "7-2*3="},
+                                     {"max_output_tokens", 12},
+                                     {"temperature", 0}})["output"][0]["content"][0]["text"],
+              text);
+    EXPECT_EQ(post("/api/chat",
+                   {{"model", std::string(name) + ":latest"},
+                    {"messages", chat["messages"]},
+                    {"stream", false},
+                    {"options", {{"temperature", 0}, {"num_predict", 12}}}})["message"]["content"],
+              text);
+    EXPECT_EQ(post("/api/show", {{"name", name}})["details"]["parent_model"],
+              name == std::string_view("small") ? "" : "small");
+  }
+  EXPECT_NE(said["small"], said["sums"]);
+  const auto rendered = [&](const char* name) {
+    chat["model"] = name;
+    return post("/apply-template", chat)["prompt"];
+  };
+  EXPECT_EQ(rendered("sums"), "7-2*3= =");
+  EXPECT_EQ(rendered("french"), rendered("small"));
+  const auto vector_of = [&](const char* name) {
+    return post("/v1/embeddings", {{"model", name}, {"input", "7-2*3="}})["data"][0]["embedding"];
+  };
+  EXPECT_NE(vector_of("small"), vector_of("french"));
+  chat["model"] = "german";
+  for (const char* path : {"/v1/chat/completions", "/v1/messages", "/api/chat", "/tokenize"}) {
+    EXPECT_THAT(post(path, chat, 404).dump(), HasSubstr("one of 'small', 'french', 'sums'"))
+        << path;
+  }
+  chat["model"] = 5;
+  EXPECT_THAT(post("/v1/chat/completions", chat, 400).dump(), HasSubstr("'model' is 5"));
+
+  served.name = "french";
+  EXPECT_ERROR_SAYS(server_->add(*model_, served), "two models", "'french'");
+  EXPECT_ERROR_SAYS(server_->add(*model_, {.name = "sums", .speculate = {}, .chat = nullptr}),
+                    "two models", "'sums'");
 }
 
 // Whatever stands in a field: 400 with a reason, never 500.

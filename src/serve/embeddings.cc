@@ -64,7 +64,6 @@ class EmbeddingFormat : public AnswerFormat {
 
 void serve_embeddings(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
-  read_model_name(f, context.served);
   const std::vector<std::vector<int32_t>> inputs = read_prompts(f, "input", context.served);
   const std::string format = f.one_of("encoding_format", "float", {"float", "base64"});
   const int64_t width = context.served.model->config().hidden_size;
@@ -89,10 +88,11 @@ void serve_embeddings(const ApiContext& context, const ApiCall& call) {
     error.param = "input";
     return call.refuse(error);
   }
-  Exchange::begin(
-      context.exchange, std::move(requests).value(), inputs.size(), false,
-      std::make_unique<EmbeddingFormat>(context.served, format == "base64", unit, inputs.size()),
-      call.reply);
+  Exchange::begin(context.exchange, std::move(requests).value(), inputs.size(), false,
+                  call.in_dialect(std::make_unique<EmbeddingFormat>(
+                                      context.served, format == "base64", unit, inputs.size()),
+                                  0),
+                  call.reply);
 }
 
 }  // namespace looplm

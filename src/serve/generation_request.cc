@@ -37,6 +37,14 @@ uint64_t read_seed(Fields& f) {
   if (value == nullptr) return random_seed();
   if (value->is_number_unsigned()) return value->get<uint64_t>();
   if (value->is_number_integer()) return static_cast<uint64_t>(value->get<int64_t>());
+  if (value->is_number()) {  // 3.0 is a whole number in JSON as much as 3 is
+    const auto number = value->get<double>();
+    // -2^63 itself is read above; here it stands for all that a double rounds to it.
+    if (std::floor(number) == number && number > -0x1p63 && number < 0x1p64) {
+      return number < 0 ? static_cast<uint64_t>(static_cast<int64_t>(number))
+                        : static_cast<uint64_t>(number);
+    }
+  }
   f.wrong_value("seed", *value, "a whole number from -2^63 to 2^64 - 1");
   return 0;
 }
@@ -357,6 +365,8 @@ void read_grammar(Fields& f, const ServedModel& served, GenerationRequest& r) {
   if (!grammar.ok())
     return f.wrong(found[0].name, "is not accepted: " + grammar.status().message());
   r.grammar = std::move(grammar).value();
+  r.grammar_key = found[0].key;
+  r.make_grammar = found[0].make;
 }
 
 }  // namespace
@@ -370,10 +380,10 @@ std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const Ord
   }
   ids.reserve(list.size());
   for (const OrderedJson& value : list) {
-    const bool whole = value.is_number_integer();
-    const int64_t id = whole && !(value.is_number_unsigned() && value.get<uint64_t>() > INT32_MAX)
-                           ? value.get<int64_t>()
-                           : -1;
+    // 3.0 is a whole number in JSON as much as 3 is.
+    const double number = value.is_number() ? value.get<double>() : -1;
+    const bool whole = std::floor(number) == number && number >= 0 && number <= INT32_MAX;
+    const int64_t id = whole ? static_cast<int64_t>(number) : -1;
     if (id < 0 || id >= vocabulary) {
       fields.wrong(name, fmt::format("holds {}; expected token ids from 0 to {}", shown(value),
                                      vocabulary - 1));
@@ -384,15 +394,7 @@ std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const Ord
   return ids;
 }
 
-void read_model_name(Fields& f, const ServedModel& served) {
-  const std::string name = f.text("model", "");
-  if (name.empty() || name == served.name || f.failed()) return;
-  f.wrong("model", fmt::format("is '{}'; expected '{}', the model served here", name, served.name),
-          {.status = 404, .code = "model_not_found"});
-}
-
 void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequest& r) {
-  read_model_name(f, served);
   refuse_foreign_fields(f);
   const int64_t vocabulary = served.model->config().vocab_size;
   r.choices = f.integer("n", 1, 1, kMostChoices);

@@ -24,6 +24,7 @@ namespace looplm {
 struct ServedModel {
   Model* model = nullptr;
   std::string name;
+  std::string base{};                        // of an adapter: the name of the model it adapts
   int64_t created = 0;                       // seconds since 1970
   int64_t context = 0;                       // positions of prompt and answer together
   SpeculateOptions speculate{};              // for requests that do not say
@@ -43,6 +44,9 @@ struct GenerationRequest {
   bool per_token = false;            // tell the loop, gate and words of every token
   bool provisional = false;          // stream proposals before they are final
   std::shared_ptr<CompiledGrammar> grammar{};
+  // How that was made, for those who put it together with another.
+  std::string grammar_key{};
+  std::function<Result<Grammar>()> make_grammar{};
   // Makes the constraint of a choice; empty: the grammar's, if there is one.
   std::function<std::shared_ptr<TokenConstraint>()> make_constraint{};
   std::string tenant{};
@@ -53,9 +57,6 @@ struct GenerationRequest {
 // Reads the fields that all dialects share: sampling, stop, seed, n, stream, the `loop` object and
 // the grammar. The log-probabilities and the limit of tokens are the dialects' own.
 void read_generation_fields(Fields& fields, const ServedModel& served, GenerationRequest& request);
-
-// The field "model": empty or the served one's name; another is 404.
-void read_model_name(Fields& fields, const ServedModel& served);
 
 // Ids in [0, vocabulary).
 std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const OrderedJson& list,

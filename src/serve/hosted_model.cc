@@ -54,11 +54,18 @@ Result<std::unique_ptr<HostedModel>> HostedModel::create(Model& model,
     served.grammars =
         std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
   }
+  std::vector<ServedModel> all = {served};
+  for (const ServedModelOptions::Adapter& adapter : options.adapters) {
+    ServedModel& adapted = all.emplace_back(served);
+    adapted.base = served.name;
+    adapted.name = adapter.name;
+    if (adapter.chat != nullptr) adapted.chat = adapter.chat;
+  }
   return std::unique_ptr<HostedModel>(
-      new HostedModel(std::move(served), model, engine, server, texts, metrics));
+      new HostedModel(std::move(all), model, engine, server, texts, metrics));
 }
 
-HostedModel::HostedModel(ServedModel served, Model& model, const EngineOptions& engine,
+HostedModel::HostedModel(std::vector<ServedModel> served, Model& model, const EngineOptions& engine,
                          const ServeOptions& server, Worker& texts, ServeMetrics& metrics)
     : served_(std::move(served)),
       runner_(std::in_place, model, engine, server.request_limit),
@@ -66,7 +73,7 @@ HostedModel::HostedModel(ServedModel served, Model& model, const EngineOptions& 
 
 Status HostedModel::update_weights(const TensorSource& tensors) {
   Status status;
-  runner_->between_passes([&] { status = served_.model->update_weights(tensors); });
+  runner_->between_passes([&] { status = served_[0].model->update_weights(tensors); });
   return status;
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "serve/exchange.h"
 #include "serve/generation_request.h"
@@ -19,7 +20,8 @@ class HostedModel {
                                                      const ServeOptions& server, Worker& texts,
                                                      ServeMetrics& metrics);
 
-  const ServedModel& served() const { return served_; }
+  // The model, and then its adapters.
+  const std::vector<ServedModel>& served() const { return served_; }
   const EngineRunner& runner() const { return *runner_; }
   ExchangeServices& exchange() { return exchange_; }
   // Between two passes of the engine.
@@ -28,10 +30,10 @@ class HostedModel {
   void stop() { runner_.reset(); }
 
  private:
-  HostedModel(ServedModel served, Model& model, const EngineOptions& engine,
+  HostedModel(std::vector<ServedModel> served, Model& model, const EngineOptions& engine,
               const ServeOptions& server, Worker& texts, ServeMetrics& metrics);
 
-  const ServedModel served_;
+  const std::vector<ServedModel> served_;
   std::optional<EngineRunner> runner_;
   ExchangeServices exchange_;
 };

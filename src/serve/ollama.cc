@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "infer/parts.h"
 #include "serve/translated_answer.h"
 
 namespace looplm {
@@ -101,14 +102,8 @@ class OllamaAnswer : public TranslatedAnswer {
   GenerateStatistics statistics_;
 };
 
-std::string model_name(const std::string& name) {
-  constexpr std::string_view kTag = ":latest";
-  return name.ends_with(kTag) ? name.substr(0, name.size() - kTag.size()) : name;
-}
-
 // Fields that chat and generate share.
 void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai) {
-  if (f.has("model")) openai["model"] = model_name(f.text("model", ""));
   openai["stream"] = f.boolean("stream", true);
   if (const OrderedJson* loop = f.find("loop")) openai["loop"] = *loop;
   openai["max_tokens"] = served.context;
@@ -195,13 +190,65 @@ ApiCall translated(const ApiContext& context, const ApiCall& call, OrderedJson o
   return result;
 }
 
+enum class EmbedForm { kMany, kOne };
+
+class OllamaEmbedding : public AnswerFormat {
+ public:
+  OllamaEmbedding(std::unique_ptr<AnswerFormat> openai, EmbedForm form)
+      : openai_(std::move(openai)), form_(form) {}
+
+  void token(size_t, const GeneratedToken&, std::vector<StreamEvent>&) override {}
+  void ended(size_t index, const Generation& generation, std::vector<StreamEvent>& out) override {
+    openai_->ended(index, generation, out);
+  }
+  void closed(const Usage&, std::vector<StreamEvent>&) override {}
+  OrderedJson error(const ApiError& e) const override { return error_json(e); }
+  OrderedJson whole(const Usage& usage) override {
+    const OrderedJson answer = openai_->whole(usage);
+    if (form_ == EmbedForm::kOne) return {{"embedding", answer["data"][0]["embedding"]}};
+    OrderedJson vectors = OrderedJson::array();
+    for (const OrderedJson& one : answer["data"]) vectors.push_back(one["embedding"]);
+    return {{"model", answer["model"]},
+            {"embeddings", std::move(vectors)},
+            {"total_duration",
+             nanoseconds(std::chrono::duration<double>(Clock::now() - began_).count())},
+            {"load_duration", 0},
+            {"prompt_eval_count", usage.prompt_tokens}};
+  }
+
+ private:
+  const std::unique_ptr<AnswerFormat> openai_;
+  const EmbedForm form_;
+  const Clock::time_point began_ = Clock::now();
+};
+
+void embed(const ApiContext& context, const ApiCall& call, OrderedJson openai, EmbedForm form) {
+  copy_fields(call.body, {"dimensions", "loop"}, openai);
+  ApiCall translated = call;
+  translated.body = std::move(openai);
+  translated.translate = [form](std::unique_ptr<AnswerFormat> answer, int64_t /*tokens*/) {
+    return std::make_unique<OllamaEmbedding>(std::move(answer), form);
+  };
+  serve_embeddings(context, translated);
+}
+
 std::string size_text(int64_t parameters) {
   const auto count = static_cast<double>(parameters);
   return count >= 1e9 ? fmt::format("{:.1f}B", count / 1e9) : fmt::format("{:.1f}M", count / 1e6);
 }
 
+// Without a prompt the model is only loaded, but what stands beside must be right all the same.
+void answer_loaded(const ApiContext& context, const ApiCall& call, const OrderedJson& openai,
+                   OllamaForm form) {
+  Fields f(openai);
+  GenerationRequest ignored;
+  read_generation_fields(f, context.served, ignored);
+  if (f.failed()) return call.refuse(f.error());
+  call.answer(loaded_json(context.served, form));
+}
+
 OrderedJson details_json(const ServedModel& served) {
-  return {{"parent_model", ""},
+  return {{"parent_model", served.base},
           {"format", ""},
           {"family", "looped"},
           {"families", {"looped"}},
@@ -222,7 +269,7 @@ void serve_ollama_chat(const ApiContext& context, const ApiCall& call) {
   copy_fields(call.body, {"tools"}, openai);
   if (f.failed()) return call.refuse(f.error());
   if (messages == nullptr || messages->empty()) {
-    return call.answer(loaded_json(context.served, OllamaForm::kChat));
+    return answer_loaded(context, call, openai, OllamaForm::kChat);
   }
   serve_chat(context, translated(context, call, std::move(openai), OllamaForm::kChat));
 }
@@ -238,7 +285,7 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
   f.refuse("suffix", "text is completed from the left", "");
   f.refuse("template", "the model's own is used", "");
   if (f.failed()) return call.refuse(f.error());
-  if (prompt.empty()) return call.answer(loaded_json(served, OllamaForm::kGenerate));
+  if (prompt.empty()) return answer_loaded(context, call, openai, OllamaForm::kGenerate);
   // A model without turns of its own continues the text.
   if (raw || served.chat == nullptr || served.chat->end_of_turn().empty()) {
     openai["prompt"] = system.empty() || raw ? prompt : system + "\n" + prompt;
@@ -256,12 +303,6 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
 
 void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
   const ServedModel& served = context.served;
-  Fields f(call.body);
-  const std::string name = model_name(f.has("model") ? f.text("model", "") : f.text("name", ""));
-  if (f.failed()) return call.refuse(f.error());
-  if (name != served.name) {
-    return call.refuse({.status = 404, .message = fmt::format("model '{}' not found", name)});
-  }
   const ModelConfig& config = served.model->config();
   OrderedJson capabilities = {"completion"};
   const bool converses = served.chat != nullptr && !served.chat->end_of_turn().empty();
@@ -279,6 +320,35 @@ void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
                  {"looped.loop_count", config.loops}}},
                {"capabilities", std::move(capabilities)},
                {"modified_at", utc(served.created)}});
+}
+
+void serve_ollama_embed(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  f.refuse("truncate", "a text beyond the context is refused", false);
+  if (f.failed()) return call.refuse(f.error());
+  OrderedJson openai = OrderedJson::object();
+  copy_fields(call.body, {"input"}, openai);
+  embed(context, call, std::move(openai), EmbedForm::kMany);
+}
+
+void serve_ollama_embeddings(const ApiContext& context, const ApiCall& call) {
+  Fields f(call.body);
+  const std::string prompt = f.text("prompt", "");
+  if (f.failed()) return call.refuse(f.error());
+  embed(context, call, {{"input", prompt}, {"normalize", false}}, EmbedForm::kOne);
+}
+
+OrderedJson ollama_ps_json(std::span<const ServedModel* const> models) {
+  OrderedJson list = OrderedJson::array();
+  for (const ServedModel* served : models) {
+    list.push_back({{"name", served->name},
+                    {"model", served->name},
+                    {"size", served->model->parts().weights.packed_bytes()},
+                    {"size_vram", 0},
+                    {"details", details_json(*served)},
+                    {"context_length", served->context}});
+  }
+  return {{"models", std::move(list)}};
 }
 
 OrderedJson ollama_tags_json(std::span<const ServedModel* const> models) {

@@ -1,6 +1,9 @@
 #include "serve/openapi.h"
 
+#include <initializer_list>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace looplm {
 namespace {
@@ -13,38 +16,54 @@ OrderedJson json_content(const OrderedJson& schema) {
   return {{"application/json", {{"schema", schema}}}};
 }
 
-OrderedJson error_response(const char* description) {
-  return {{"description", description}, {"content", json_content(reference("Error"))}};
+// --- operations
+
+// How a dialect says errors and streams.
+struct Form {
+  const char* error = "Error";
+  const char* stream = "text/event-stream";
+};
+constexpr Form kOpenAiForm;
+constexpr Form kAnthropicForm = {.error = "AnthropicError"};
+constexpr Form kOllamaForm = {.error = "OllamaError", .stream = "application/x-ndjson"};
+
+OrderedJson error_response(const char* description, const Form& form = kOpenAiForm) {
+  return {{"description", description}, {"content", json_content(reference(form.error))}};
 }
 
-OrderedJson responses(const char* schema, bool streams) {
+OrderedJson responses(const char* schema, bool streams, const Form& form) {
   OrderedJson content = json_content(reference(schema));
-  if (streams) content["text/event-stream"] = {{"schema", {{"type", "string"}}}};
+  if (streams) content[form.stream] = OrderedJson::object();  // events, one by one
   return {{"200", {{"description", "The answer."}, {"content", content}}},
-          {"400", error_response("The request is wrong; 'param' names the field.")},
-          {"401", error_response("An API key is needed.")},
-          {"408", error_response("The request's time was up.")},
+          {"400", error_response("The request is wrong; the message names the field.", form)},
+          {"401", error_response("An API key is needed.", form)},
+          {"404", error_response("There is no such model.", form)},
+          {"408", error_response("The request's time was up.", form)},
           {"413", error_response("The body is too large.")},
-          {"429", error_response("The queue is full; try again after Retry-After seconds.")},
-          {"503", error_response("The model is loading, or the server ends.")}};
+          {"429", error_response("The queue is full; try again after Retry-After seconds.", form)},
+          {"503", error_response("The model is loading, or the server ends.", form)}};
 }
+
+enum class Streams { kNever, kOnDemand };
 
 OrderedJson post(const char* summary, const char* request, const char* response,
-                 bool streams = false) {
+                 Streams streams = Streams::kNever, const Form& form = kOpenAiForm) {
   return {{"post",
            {{"summary", summary},
             {"requestBody", {{"required", true}, {"content", json_content(reference(request))}}},
-            {"responses", responses(response, streams)}}}};
+            {"responses", responses(response, streams == Streams::kOnDemand, form)}}}};
 }
 
-OrderedJson get(const char* summary, const OrderedJson& content) {
+OrderedJson get(const char* summary, const OrderedJson& content, const Form& form = kOpenAiForm) {
   return {{"get",
            {{"summary", summary},
             {"responses",
              {{"200", {{"description", "The answer."}, {"content", content}}},
-              {"401", error_response("An API key is needed.")},
-              {"503", error_response("The model is loading.")}}}}}};
+              {"401", error_response("An API key is needed.", form)},
+              {"503", error_response("The model is loading.", form)}}}}}};
 }
+
+// --- values. Null counts as absent, so that most fields may be it.
 
 OrderedJson number(double least, double most) {
   return {{"type", {"number", "null"}}, {"minimum", least}, {"maximum", most}};
@@ -52,140 +71,316 @@ OrderedJson number(double least, double most) {
 OrderedJson whole(int64_t least, int64_t most) {
   return {{"type", {"integer", "null"}}, {"minimum", least}, {"maximum", most}};
 }
+OrderedJson seed() {
+  return {{"type", {"integer", "null"}}, {"minimum", INT64_MIN}, {"maximum", UINT64_MAX}};
+}
+OrderedJson token_limit(int64_t least) { return whole(least, 1 << 24); }
 OrderedJson flag() { return {{"type", {"boolean", "null"}}}; }
 OrderedJson text() { return {{"type", "string"}}; }
+OrderedJson text_or_null() { return {{"type", {"string", "null"}}}; }
+OrderedJson filled_text() { return {{"type", "string"}, {"minLength", 1}}; }
+OrderedJson one_of(const std::vector<std::string>& values) {
+  OrderedJson all = values;
+  all.push_back(nullptr);
+  return {{"enum", std::move(all)}};
+}
+OrderedJson any_of(const std::vector<OrderedJson>& schemas) { return {{"anyOf", schemas}}; }
+
 OrderedJson list_of(const OrderedJson& item) { return {{"type", "array"}, {"items", item}}; }
-OrderedJson filled_list_of(const OrderedJson& item) {
-  OrderedJson list = list_of(item);
+OrderedJson filled(OrderedJson list) {
   list["minItems"] = 1;
   return list;
 }
-OrderedJson filled_text() { return {{"type", "string"}, {"minLength", 1}}; }
-OrderedJson token_id() { return {{"type", "integer"}, {"minimum", 0}}; }
-OrderedJson message() {
-  const OrderedJson part = {{"type", "object"},
-                            {"required", {"type", "text"}},
-                            {"properties", {{"type", {{"const", "text"}}}, {"text", text()}}}};
-  return {{"type", "object"},
-          {"required", {"role", "content"}},
-          {"properties",
-           {{"role", {{"enum", {"system", "developer", "user", "assistant", "tool"}}}},
-            {"content", {{"anyOf", {text(), list_of(part)}}}}}}};
+OrderedJson stops() {
+  OrderedJson list = list_of(filled_text());
+  list["maxItems"] = 64;
+  return list;
 }
+OrderedJson stop() { return any_of({filled_text(), stops(), {{"type", "null"}}}); }
 
-OrderedJson generation_fields() {
-  return {
-      {"model", {{"type", {"string", "null"}}}},
-      {"n", whole(1, 128)},
-      {"stream", flag()},
-      {"stream_options",
-       {{"type", {"object", "null"}}, {"properties", {{"include_usage", flag()}}}}},
-      {"temperature", number(0, 2)},
-      {"top_p", number(0, 1)},
-      {"min_p", number(0, 1)},
-      {"presence_penalty", number(-2, 2)},
-      {"frequency_penalty", number(-2, 2)},
-      {"seed", {{"type", {"integer", "null"}}}},
-      {"stop", {{"anyOf", {filled_text(), list_of(filled_text()), {{"type", "null"}}}}}},
-      {"logit_bias", {{"type", {"object", "null"}}, {"additionalProperties", number(-100, 100)}}},
-      {"response_format", {{"type", {"object", "null"}}, {"required", {"type"}}}},
-      {"grammar", {{"type", {"string", "null"}}}},
-      {"loop", reference("Loop")},
-  };
-}
-
-OrderedJson object_of(OrderedJson properties, const std::vector<std::string>& required) {
+OrderedJson object_of(OrderedJson properties, const std::vector<std::string>& required = {}) {
   OrderedJson schema = {{"type", "object"}, {"properties", std::move(properties)}};
   if (!required.empty()) schema["required"] = required;
   return schema;
 }
-
-OrderedJson schemas() {
-  OrderedJson all;
-  all["Error"] = object_of({{"error", object_of({{"message", text()},
-                                                 {"type", text()},
-                                                 {"param", {{"type", {"string", "null"}}}},
-                                                 {"code", {{"type", {"string", "null"}}}}},
-                                                {"message", "type", "param", "code"})}},
-                           {"error"});
-  all["Loop"] = {
-      {"type", {"object", "null"}},
-      {"description", "How deep to think about each token, and what to tell of it."},
-      {"properties",
-       {{"max_loops", whole(1, 256)},
-        {"min_loops", whole(1, 256)},
-        {"exit", {{"enum", {"fixed", "q", "difference", "relative", "margin", "entropy"}}}},
-        {"threshold", number(0, 1e9)},
-        {"target_depth", number(1, 256)},
-        {"class", text()},
-        {"kv", {{"enum", {"full", "last", "mean", "first", "last-exited"}}}},
-        {"speculate", {{"type", {"boolean", "string", "object", "null"}}}},
-        {"per_token", flag()},
-        {"provisional", flag()}}}};
-  all["Usage"] = object_of({{"prompt_tokens", whole(0, INT64_MAX)},
-                            {"completion_tokens", whole(0, INT64_MAX)},
-                            {"total_tokens", whole(0, INT64_MAX)},
-                            {"loop", object_of({{"passes", whole(0, INT64_MAX)},
-                                                {"loops", whole(0, INT64_MAX)},
-                                                {"mean_depth", number(0, 256)},
-                                                {"exits", {{"type", "object"}}}},
-                                               {"passes", "loops", "mean_depth", "exits"})}},
-                           {"prompt_tokens", "total_tokens"});
-  OrderedJson completion = generation_fields();
-  const OrderedJson prompt = {
-      {"anyOf",
-       {filled_text(), filled_list_of(filled_text()), filled_list_of(token_id()),
-        filled_list_of(filled_list_of(token_id()))}}};
-  completion["prompt"] = prompt;
-  completion["max_tokens"] = whole(0, 1 << 24);
-  completion["echo"] = flag();
-  completion["logprobs"] = whole(0, 20);
-  all["CompletionRequest"] = object_of(std::move(completion), {"prompt"});
-  const OrderedJson answer = object_of({{"id", text()},
-                                        {"object", text()},
-                                        {"created", whole(0, INT64_MAX)},
-                                        {"model", text()},
-                                        {"choices", list_of({{"type", "object"}})},
-                                        {"usage", reference("Usage")}},
-                                       {"id", "object", "choices", "usage"});
-  all["Completion"] = answer;
-  OrderedJson chat = generation_fields();
-  chat["messages"] = filled_list_of(message());
-  chat["max_tokens"] = whole(0, 1 << 24);
-  chat["max_completion_tokens"] = whole(0, 1 << 24);
-  chat["logprobs"] = flag();
-  chat["top_logprobs"] = whole(0, 20);
-  chat["tools"] = {{"type", {"array", "null"}}, {"items", {{"type", "object"}}}};
-  all["ChatRequest"] = object_of(std::move(chat), {"messages"});
-  all["ChatCompletion"] = answer;
-  all["EmbeddingRequest"] = object_of({{"input", prompt},
-                                       {"model", {{"type", {"string", "null"}}}},
-                                       {"encoding_format", {{"enum", {"float", "base64"}}}},
-                                       {"pooling", {{"enum", {"mean", "last"}}}},
-                                       {"loop", reference("Loop")}},
-                                      {"input"});
-  all["Embeddings"] =
-      object_of({{"object", text()}, {"data", list_of({{"type", "object"}})}}, {"object", "data"});
-  all["TokenizeRequest"] = object_of({{"content", text()}}, {"content"});
-  all["Tokens"] = object_of({{"tokens", {{"type", "array"}}}}, {"tokens"});
-  all["DetokenizeRequest"] = object_of({{"tokens", list_of(token_id())}}, {"tokens"});
-  all["Text"] = object_of({{"content", text()}}, {"content"});
-  all["TemplateRequest"] = object_of({{"messages", filled_list_of(message())}}, {"messages"});
-  all["Prompt"] = object_of({{"prompt", text()}}, {"prompt"});
-  return all;
+OrderedJson optional_object_of(OrderedJson properties) {
+  return {{"type", {"object", "null"}}, {"properties", std::move(properties)}};
 }
+
+// A text, or its parts, which say that they are text by one of these types.
+OrderedJson parts(const std::vector<std::string>& types) {
+  return list_of(object_of({{"type", {{"enum", types}}}, {"text", text()}}, {"type", "text"}));
+}
+OrderedJson content(const std::vector<std::string>& types) {
+  return any_of({text(), parts(types)});
+}
+OrderedJson messages(const std::vector<std::string>& roles, const OrderedJson& said) {
+  return list_of(object_of({{"role", {{"enum", roles}}}, {"content", said}}, {"role", "content"}));
+}
+
+// --- schemas
+
+class Schemas {
+ public:
+  Schemas(int64_t vocabulary, bool tuned) : vocabulary_(vocabulary), tuned_(tuned) {}
+
+  OrderedJson all() const {
+    OrderedJson all;
+    add_shared(all);
+    add_openai(all);
+    add_text_endpoints(all);
+    add_anthropic(all);
+    add_ollama(all);
+    return all;
+  }
+
+ private:
+  OrderedJson token_id() const {
+    OrderedJson id = {{"type", "integer"}, {"minimum", 0}};
+    if (vocabulary_ > 0) id["maximum"] = vocabulary_ - 1;
+    return id;
+  }
+  OrderedJson top_k() const { return whole(-1, vocabulary_ > 0 ? vocabulary_ : INT32_MAX); }
+  OrderedJson prompt() const {
+    return any_of({filled_text(), filled(list_of(filled_text())), filled(list_of(token_id())),
+                   filled(list_of(filled(list_of(token_id()))))});
+  }
+
+  void add_shared(OrderedJson& all) const {
+    all["Error"] = object_of({{"error", object_of({{"message", text()},
+                                                   {"type", text()},
+                                                   {"param", text_or_null()},
+                                                   {"code", text_or_null()}},
+                                                  {"message", "type", "param", "code"})}},
+                             {"error"});
+    all["Loop"] = optional_object_of(
+        {{"max_loops", whole(1, 256)},
+         {"min_loops", whole(1, 256)},
+         {"exit", one_of({"fixed", "q", "difference", "relative", "margin", "entropy"})},
+         {"threshold", number(0, 1e9)},
+         {"target_depth", tuned_ ? number(1, 256) : OrderedJson{{"type", "null"}}},
+         {"class", tuned_ ? text_or_null() : OrderedJson{{"type", "null"}}},
+         {"kv", one_of({"full", "last", "mean", "first", "last-exited"})},
+         {"read_out", one_of({"selected", "weighted"})},
+         {"speculate", any_of({flag(), {{"type", "string"}, {"format", "speculation"}}})},
+         {"per_token", flag()},
+         {"provisional", flag()}});
+    all["Loop"]["description"] = "How deep to think about each token, and what to tell of it.";
+    all["Loop"]["additionalProperties"] = false;
+    all["JsonSchema"] = {
+        {"type", {"object", "boolean"}},
+        {"description", "A JSON Schema; what it asks is obeyed or refused by name."}};
+    all["Usage"] = object_of({{"prompt_tokens", whole(0, INT64_MAX)},
+                              {"completion_tokens", whole(0, INT64_MAX)},
+                              {"total_tokens", whole(0, INT64_MAX)},
+                              {"loop", object_of({{"passes", whole(0, INT64_MAX)},
+                                                  {"loops", whole(0, INT64_MAX)},
+                                                  {"mean_depth", number(0, 256)},
+                                                  {"exits", {{"type", "object"}}}},
+                                                 {"passes", "loops", "mean_depth", "exits"})}},
+                             {"prompt_tokens", "total_tokens"});
+  }
+
+  OrderedJson generation_fields() const {
+    const OrderedJson format = any_of(
+        {{{"type", "null"}},
+         object_of({{"type", {{"enum", {"text", "json_object"}}}}}, {"type"}),
+         object_of(
+             {{"type", {{"const", "json_schema"}}},
+              {"json_schema",
+               object_of({{"name", text()}, {"schema", reference("JsonSchema")}}, {"schema"})}},
+             {"type", "json_schema"})});
+    return {{"model", text_or_null()},
+            {"n", whole(1, 128)},
+            {"stream", flag()},
+            {"stream_options",
+             optional_object_of({{"include_usage", flag()}, {"continuous_usage_stats", flag()}})},
+            {"temperature", number(0, 2)},
+            {"top_p", number(0, 1)},
+            {"top_k", top_k()},
+            {"min_p", number(0, 1)},
+            {"presence_penalty", number(-2, 2)},
+            {"frequency_penalty", number(-2, 2)},
+            {"seed", seed()},
+            {"stop", stop()},
+            {"logit_bias",
+             {{"type", {"object", "null"}},
+              {"propertyNames", {{"type", "string"}, {"format", "token-id"}}},
+              {"additionalProperties", {{"type", "number"}, {"minimum", -100}, {"maximum", 100}}}}},
+            {"response_format", format},
+            {"grammar", {{"type", {"string", "null"}}, {"format", "gbnf"}}},
+            {"loop", reference("Loop")}};
+  }
+
+  void add_openai(OrderedJson& all) const {
+    OrderedJson completion = generation_fields();
+    completion["prompt"] = prompt();
+    completion["max_tokens"] = token_limit(0);
+    completion["echo"] = flag();
+    completion["logprobs"] = any_of({whole(0, 20), flag()});
+    all["CompletionRequest"] = object_of(std::move(completion), {"prompt"});
+    // No token at all is an answer only where the prompt is echoed.
+    const OrderedJson some = {{"properties", {{"max_tokens", token_limit(1)}}}};
+    const OrderedJson echoed = {{"properties", {{"echo", {{"const", true}}}}},
+                                {"required", {"echo"}}};
+    all["CompletionRequest"]["anyOf"] = std::vector<OrderedJson>{some, echoed};
+    const OrderedJson answer = object_of({{"id", text()},
+                                          {"object", text()},
+                                          {"created", whole(0, INT64_MAX)},
+                                          {"model", text()},
+                                          {"choices", list_of({{"type", "object"}})},
+                                          {"usage", reference("Usage")}},
+                                         {"id", "object", "choices", "usage"});
+    all["Completion"] = answer;
+    const OrderedJson said =
+        messages({"system", "developer", "user", "assistant", "tool"}, content({"text"}));
+    const OrderedJson function = object_of(
+        {{"name", filled_text()}, {"parameters", {{"type", {"object", "null"}}}}}, {"name"});
+    const OrderedJson tool = object_of({{"type", {{"const", "function"}}}, {"function", function}},
+                                       {"type", "function"});
+    OrderedJson chat = generation_fields();
+    chat["messages"] = filled(said);
+    chat["max_tokens"] = token_limit(1);
+    chat["max_completion_tokens"] = token_limit(1);
+    chat["logprobs"] = flag();
+    chat["top_logprobs"] = whole(0, 20);
+    chat["tools"] = {{"type", {"array", "null"}}, {"items", tool}};
+    all["ChatRequest"] = object_of(std::move(chat), {"messages"});
+    // Some likely tokens are listed only where log-probabilities are asked for.
+    const OrderedJson none = {{"properties", {{"top_logprobs", whole(0, 0)}}}};
+    const OrderedJson asked = {{"properties", {{"logprobs", {{"const", true}}}}},
+                               {"required", {"logprobs"}}};
+    all["ChatRequest"]["anyOf"] = std::vector<OrderedJson>{none, asked};
+    all["ChatCompletion"] = answer;
+    all["ResponsesRequest"] = object_of(
+        {{"model", text_or_null()},
+         {"input", any_of({text(), filled(messages({"user", "assistant", "system", "developer"},
+                                                   content({"input_text"})))})},
+         {"instructions", text_or_null()},
+         {"max_output_tokens", token_limit(1)},
+         {"stream", flag()},
+         {"temperature", number(0, 2)},
+         {"top_p", number(0, 1)},
+         {"seed", seed()},
+         {"loop", reference("Loop")}},
+        {"input"});
+    all["Response"] = object_of({{"id", text()},
+                                 {"object", text()},
+                                 {"status", text()},
+                                 {"output", list_of({{"type", "object"}})}},
+                                {"id", "object", "status", "output"});
+    OrderedJson depth = optional_object_of({{"max_loops", whole(1, 256)}});
+    depth["additionalProperties"] = false;
+    all["EmbeddingRequest"] = object_of({{"input", prompt()},
+                                         {"model", text_or_null()},
+                                         {"encoding_format", one_of({"float", "base64"})},
+                                         {"pooling", one_of({"mean", "last"})},
+                                         {"loop", std::move(depth)}},
+                                        {"input"});
+    all["Embeddings"] = object_of({{"object", text()}, {"data", list_of({{"type", "object"}})}},
+                                  {"object", "data"});
+  }
+
+  void add_text_endpoints(OrderedJson& all) const {
+    all["TokenizeRequest"] = object_of({{"content", text()}}, {"content"});
+    all["Tokens"] = object_of({{"tokens", {{"type", "array"}}}}, {"tokens"});
+    all["DetokenizeRequest"] = object_of({{"tokens", list_of(token_id())}}, {"tokens"});
+    all["Text"] = object_of({{"content", text()}}, {"content"});
+    all["TemplateRequest"] =
+        object_of({{"messages", all["ChatRequest"]["properties"]["messages"]}}, {"messages"});
+    all["Prompt"] = object_of({{"prompt", text()}}, {"prompt"});
+  }
+
+  void add_anthropic(OrderedJson& all) const {
+    all["AnthropicError"] = object_of(
+        {{"type", {{"const", "error"}}},
+         {"error", object_of({{"type", text()}, {"message", text()}}, {"type", "message"})}},
+        {"type", "error"});
+    const OrderedJson said =
+        filled(messages({"user", "assistant"}, any_of({text(), filled(parts({"text"}))})));
+    const OrderedJson system = any_of({text(), parts({"text"}), {{"type", "null"}}});
+    OrderedJson sequences = stops();
+    sequences["type"] = {"array", "null"};
+    all["MessagesRequest"] =
+        object_of({{"model", text_or_null()},
+                   {"messages", said},
+                   {"system", system},
+                   {"max_tokens", {{"type", "integer"}, {"minimum", 1}, {"maximum", 1 << 24}}},
+                   {"stop_sequences", std::move(sequences)},
+                   {"stream", flag()},
+                   {"temperature", number(0, 2)},
+                   {"top_p", number(0, 1)},
+                   {"top_k", top_k()},
+                   {"loop", reference("Loop")}},
+                  {"messages", "max_tokens"});
+    all["Message"] = object_of({{"id", text()},
+                                {"type", {{"const", "message"}}},
+                                {"content", list_of({{"type", "object"}})}},
+                               {"id", "type", "content"});
+    all["CountTokensRequest"] = object_of(
+        {{"model", text_or_null()}, {"messages", said}, {"system", system}}, {"messages"});
+    all["TokenCount"] = object_of({{"input_tokens", whole(0, INT64_MAX)}}, {"input_tokens"});
+  }
+
+  void add_ollama(OrderedJson& all) const {
+    all["OllamaError"] = object_of({{"error", text()}}, {"error"});
+    const OrderedJson options = optional_object_of({{"num_predict", whole(-2, 1 << 24)},
+                                                    {"temperature", number(0, 2)},
+                                                    {"top_p", number(0, 1)},
+                                                    {"top_k", top_k()},
+                                                    {"min_p", number(0, 1)},
+                                                    {"seed", seed()},
+                                                    {"stop", stop()}});
+    const OrderedJson format = any_of({one_of({"json", ""}), {{"type", "object"}}});
+    const OrderedJson shared = {{"model", text_or_null()},
+                                {"stream", flag()},
+                                {"format", format},
+                                {"options", options},
+                                {"loop", reference("Loop")}};
+    OrderedJson chat = shared;
+    chat["messages"] = messages({"system", "user", "assistant", "tool"}, text_or_null());
+    chat["messages"]["items"]["required"] = {"role"};
+    all["OllamaChatRequest"] = object_of(std::move(chat));
+    OrderedJson generate = shared;
+    for (const char* name : {"prompt", "system"}) generate[name] = text_or_null();
+    generate["raw"] = flag();
+    all["OllamaGenerateRequest"] = object_of(std::move(generate));
+    all["OllamaShowRequest"] = object_of({{"model", text()}}, {"model"});
+    all["OllamaAnswer"] =
+        object_of({{"model", text()}, {"done", {{"type", "boolean"}}}}, {"model", "done"});
+  }
+
+  const int64_t vocabulary_;
+  const bool tuned_;
+};
 
 }  // namespace
 
-OrderedJson openapi_json() {
+OrderedJson openapi_json(int64_t vocabulary, bool tuned) {
   const OrderedJson object = json_content({{"type", "object"}});
+  OrderedJson schemas = Schemas(vocabulary, tuned).all();
+  schemas["Anything"] = {{"type", "object"}};
   OrderedJson paths;
-  paths["/v1/completions"] = post("Continue a text", "CompletionRequest", "Completion", true);
+  paths["/v1/completions"] =
+      post("Continue a text", "CompletionRequest", "Completion", Streams::kOnDemand);
   paths["/v1/chat/completions"] =
-      post("Answer a conversation", "ChatRequest", "ChatCompletion", true);
+      post("Answer a conversation", "ChatRequest", "ChatCompletion", Streams::kOnDemand);
+  paths["/v1/responses"] = post("Answer a conversation, item by item", "ResponsesRequest",
+                                "Response", Streams::kOnDemand);
   paths["/v1/embeddings"] =
       post("Vectors of texts, from the states of a chosen loop", "EmbeddingRequest", "Embeddings");
   paths["/v1/models"] = get("The models", object);
+  paths["/v1/messages"] = post("Answer a conversation, in Anthropic's form", "MessagesRequest",
+                               "Message", Streams::kOnDemand, kAnthropicForm);
+  paths["/v1/messages/count_tokens"] = post("Tokens of a conversation", "CountTokensRequest",
+                                            "TokenCount", Streams::kNever, kAnthropicForm);
+  paths["/api/chat"] = post("Answer a conversation, in Ollama's form", "OllamaChatRequest",
+                            "OllamaAnswer", Streams::kOnDemand, kOllamaForm);
+  paths["/api/generate"] = post("Continue a text, in Ollama's form", "OllamaGenerateRequest",
+                                "OllamaAnswer", Streams::kOnDemand, kOllamaForm);
+  paths["/api/show"] = post("What a model is, in Ollama's form", "OllamaShowRequest", "Anything",
+                            Streams::kNever, kOllamaForm);
+  paths["/api/tags"] = get("The models, in Ollama's form", object, kOllamaForm);
   paths["/tokenize"] = post("Text to token ids", "TokenizeRequest", "Tokens");
   paths["/detokenize"] = post("Token ids to text", "DetokenizeRequest", "Text");
   paths["/apply-template"] =
@@ -197,7 +392,7 @@ OrderedJson openapi_json() {
           {"info", {{"title", "looplm"}, {"version", "1"}}},
           {"paths", std::move(paths)},
           {"components",
-           {{"schemas", schemas()},
+           {{"schemas", std::move(schemas)},
             {"securitySchemes", {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}}}}}},
           {"security",
            OrderedJson::array({OrderedJson::object(), {{"bearer", OrderedJson::array()}}})}};

@@ -23,6 +23,8 @@ class ResponsesAnswer : public TranslatedAnswer {
  protected:
   void delta(const OrderedJson& d, std::vector<StreamEvent>& out) override {
     start(out);
+    // Tokens of reasoning and of calls have none in this API.
+    if (d.contains("reasoning_content") || d.contains("tool_calls")) unsaid_.clear();
     if (const std::string text = text_at(d, "reasoning_content"); !text.empty()) {
       open({{"id", random_id("rs_")},
             {"type", "reasoning"},
@@ -57,6 +59,10 @@ class ResponsesAnswer : public TranslatedAnswer {
       items_.back()["arguments"] = items_.back()["arguments"].get<std::string>() + piece;
       out.push_back(event("response.function_call_arguments.delta", in_item({{"delta", piece}})));
     }
+  }
+
+  void log_probabilities(const OrderedJson& tokens) override {
+    for (const OrderedJson& token : tokens) unsaid_.push_back(token);
   }
 
   void close(const OrderedJson& /*message*/, const Usage& usage,
@@ -145,7 +151,10 @@ class ResponsesAnswer : public TranslatedAnswer {
     OrderedJson& part = items_.back()["content"][0];
     part["text"] = part["text"].get<std::string>() + text;
     OrderedJson fields = {{"content_index", 0}, {"delta", text}};
-    if (part.contains("logprobs")) fields["logprobs"] = OrderedJson::array();
+    if (part.contains("logprobs")) {
+      fields["logprobs"] = std::exchange(unsaid_, OrderedJson::array());
+      for (const OrderedJson& token : fields["logprobs"]) part["logprobs"].push_back(token);
+    }
     out.push_back(event(type, in_item(fields)));
   }
   void shut(std::vector<StreamEvent>& out) {
@@ -158,7 +167,7 @@ class ResponsesAnswer : public TranslatedAnswer {
     } else {
       const OrderedJson& part = item["content"][0];
       OrderedJson fields = {{"content_index", 0}, {"text", part["text"]}};
-      if (part.contains("logprobs")) fields["logprobs"] = OrderedJson::array();
+      if (part.contains("logprobs")) fields["logprobs"] = part["logprobs"];
       out.push_back(
           event(type == "message" ? "response.output_text.done" : "response.reasoning_text.done",
                 in_item(fields)));
@@ -179,6 +188,8 @@ class ResponsesAnswer : public TranslatedAnswer {
   std::vector<OrderedJson> items_;
   bool open_ = false;  // the last item goes on
   size_t call_ = 0;    // which of the calls it is
+  // Log-probabilities of tokens whose text has not come yet.
+  OrderedJson unsaid_ = OrderedJson::array();
 };
 
 void translate_item(Fields& f, const std::string& place, const OrderedJson& item,
@@ -259,6 +270,7 @@ OrderedJson echo_of(const OrderedJson& body) {
                         {"text", {{"format", {{"type", "text"}}}}},
                         {"tool_choice", "auto"},
                         {"tools", OrderedJson::array()},
+                        {"top_logprobs", 0},
                         {"top_p", 1.0},
                         {"truncation", "disabled"}};
   for (auto& [name, value] : echoed.items()) {
@@ -285,6 +297,14 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   if (f.has("max_output_tokens")) {
     chat["max_tokens"] = f.integer("max_output_tokens", 1, 1, kMaxPositions);
   }
+  if (const OrderedJson* include = f.find("include")) {
+    const bool listed = include->is_array();
+    if (!listed) f.wrong_value("include", *include, "a list of names");
+    if (listed && std::ranges::find(*include, "message.output_text.logprobs") != include->end()) {
+      chat["logprobs"] = true;
+    }
+  }
+  copy_fields(call.body, {"top_logprobs"}, chat);
   OrderedJson messages = OrderedJson::array();
   if (f.has("instructions")) {
     messages.push_back({{"role", "system"}, {"content", f.text("instructions", "")}});
@@ -294,12 +314,12 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
     f.wrong("input", "is missing");
   } else if (input->is_string()) {
     messages.push_back({{"role", "user"}, {"content", *input}});
-  } else if (input->is_array()) {
+  } else if (input->is_array() && !input->empty()) {
     for (size_t i = 0; i < input->size() && !f.failed(); ++i) {
       translate_item(f, fmt::format("input[{}]", i), (*input)[i], messages);
     }
   } else {
-    f.wrong_value("input", *input, "a text or a list of items");
+    f.wrong_value("input", *input, "a text or a list of items, not an empty one");
   }
   chat["messages"] = std::move(messages);
   translate_tools(f, chat);

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -100,6 +101,13 @@ class Server::Impl {
   Status add(Model& model, const ServedModelOptions& options) {
     LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<HostedModel> hosted,
                             HostedModel::create(model, options, options_, texts_, metrics_));
+    std::set<std::string> names;
+    for (const ServedModel* other : served()) names.insert(other->name);
+    for (const ServedModel& one : hosted->served()) {
+      if (!names.insert(one.name).second) {
+        return invalid_argument(fmt::format("two models are called '{}'", one.name));
+      }
+    }
     models_.push_back(std::move(hosted));
     return {};
   }
@@ -122,6 +130,7 @@ class Server::Impl {
 
  private:
   using Handler = void (*)(const ApiContext&, const ApiCall&);
+  static constexpr std::string_view kOneModel = "/models/";  // a name follows
   struct Route {
     std::string method;
     Handler handler = nullptr;                        // with a JSON body, on front_
@@ -137,7 +146,7 @@ class Server::Impl {
     // What is asked of the first model alone.
     const auto first = [this](OrderedJson (*json)(const ServedModel&)) {
       return Route{"GET", nullptr,
-                   [this, json](const ApiCall& c) { c.answer(json(models_[0]->served())); }};
+                   [this, json](const ApiCall& c) { c.answer(json(models_[0]->served()[0])); }};
     };
     for (const char* prefix : {"/v1", ""}) {
       const std::string p = prefix;
@@ -146,12 +155,11 @@ class Server::Impl {
       post(p + "/embeddings", serve_embeddings);
       routes_[p + "/models"] = {"GET", nullptr,
                                 [this](const ApiCall& c) { c.answer(models_json(served())); }};
-      for (size_t i = 0; i <= options_.more_models.size(); ++i) {
-        const std::string& name = i == 0 ? options_.model_name : options_.more_models[i - 1];
-        routes_[(p + "/models/").append(name)] = {"GET", nullptr, [this, i](const ApiCall& c) {
-                                                    c.answer(model_json(models_[i]->served()));
-                                                  }};
-      }
+      routes_[p + std::string(kOneModel)] = {"GET", nullptr, [this](const ApiCall& c) {
+                                               const Named named = named_by(c);
+                                               if (named.served != nullptr)
+                                                 c.answer(model_json(*named.served));
+                                             }};
     }
     post("/v1/responses", serve_responses);
     routes_["/v1/messages"] = {"POST", serve_messages, {}, false, &kAnthropic};
@@ -159,9 +167,14 @@ class Server::Impl {
     routes_["/api/chat"] = {"POST", serve_ollama_chat, {}, false, &kOllama};
     routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
     routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};
+    routes_["/api/embed"] = {"POST", serve_ollama_embed, {}, false, &kOllama};
+    routes_["/api/embeddings"] = {"POST", serve_ollama_embeddings, {}, false, &kOllama};
     routes_["/api/tags"] = {"GET", nullptr,
                             [this](const ApiCall& c) { c.answer(ollama_tags_json(served())); },
                             false, &kOllama};
+    routes_["/api/ps"] = {"GET", nullptr,
+                          [this](const ApiCall& c) { c.answer(ollama_ps_json(served())); }, false,
+                          &kOllama};
     routes_["/api/version"] = {"GET", nullptr,
                                [](const ApiCall& c) {
                                  c.answer({{"version", LOOPLM_VERSION}});
@@ -176,8 +189,15 @@ class Server::Impl {
         "GET", nullptr, [this](const ApiCall& c) {
           c.reply->send(200, {{"Content-Type", "text/plain; version=0.0.4"}}, metrics_text());
         }};
-    routes_["/openapi.json"] = {"GET", nullptr, [](const ApiCall& c) { c.answer(openapi_json()); },
-                                true};
+    routes_["/openapi.json"] = {
+        "GET", nullptr,
+        [this](const ApiCall& c) {
+          const bool known = ready_.load(std::memory_order_acquire);
+          if (!known) return c.answer(openapi_json(0, false));
+          const ServedModel& served = models_[0]->served().front();
+          c.answer(openapi_json(served.model->config().vocab_size, !served.tuned.empty()));
+        },
+        true};
     for (const EmbeddedFile& file : page_files()) {
       routes_[page_path(file.name)] = {
           "GET", nullptr, [&file](const ApiCall& c) { send_page_file(file, *c.reply); }, true};
@@ -195,19 +215,48 @@ class Server::Impl {
 
   std::vector<const ServedModel*> served() const {
     std::vector<const ServedModel*> all;
-    for (const auto& hosted : models_) all.push_back(&hosted->served());
+    for (const auto& hosted : models_) {
+      for (const ServedModel& served : hosted->served()) all.push_back(&served);
+    }
     return all;
   }
 
-  // The one that a request names, or the first, which refuses names that it does not know.
-  HostedModel& model_for(const OrderedJson& body) {
-    if (body.is_object() && body.contains("model")) {
-      for (const auto& hosted : models_) {
-        const std::string& name = hosted->served().name;
-        if (body["model"] == name || body["model"] == name + ":latest") return *hosted;
+  // A model or adapter, and what runs it.
+  struct Named {
+    HostedModel* hosted = nullptr;
+    const ServedModel* served = nullptr;  // null: none of that name
+  };
+  Named find(const std::string& name) const {
+    for (const auto& hosted : models_) {
+      for (const ServedModel& served : hosted->served()) {
+        if (name == served.name || name == served.name + ":latest") return {hosted.get(), &served};
       }
     }
-    return *models_[0];
+    return {};
+  }
+  // The one that a request names, or the first. Refuses the call and returns none where there is no
+  // such model.
+  Named named_by(const ApiCall& call) const {
+    const OrderedJson& body = call.body;
+    // Ollama's clients once said it so.
+    const bool old = call.dialect == &kOllama && body.is_object() && !body.contains("model");
+    Fields f(body);
+    const std::string name = f.text(old ? "name" : "model", "");
+    if (f.failed()) return call.refuse(f.error()), Named{};
+    if (name.empty()) return {models_[0].get(), models_[0]->served().data()};
+    const Named named = find(name);
+    if (named.served == nullptr) {
+      std::string names;
+      for (const ServedModel* one : served()) {
+        names += fmt::format("{}'{}'", names.empty() ? "" : ", ", one->name);
+      }
+      call.refuse({.status = 404,
+                   .message = fmt::format("there is no model '{}' here; expected {}{}", name,
+                                          served().size() > 1 ? "one of " : "", names),
+                   .param = "model",
+                   .code = "model_not_found"});
+    }
+    return named;
   }
 
   // Of all engines together.
@@ -266,9 +315,16 @@ class Server::Impl {
         Result<OrderedJson> json = parse_ordered_json(body, "the request's body");
         if (!json.ok()) return api.refuse(api_error_of(json.status()));
         api.body = std::move(json).value();
-        HostedModel& hosted = model_for(api.body);
-        handler({hosted.served(), hosted.exchange(), options_.max_tokens, options_.max_seconds},
-                api);
+        if (!api.body.is_object()) {
+          return api.refuse(
+              {.status = 400,
+               .message = fmt::format("the request is {}; expected an object", shown(api.body))});
+        }
+        const Named named = named_by(api);
+        if (named.served == nullptr) return;
+        handler(
+            {*named.served, named.hosted->exchange(), options_.max_tokens, options_.max_seconds},
+            api);
       } catch (const std::exception& error) {
         api.refuse({.status = 500, .message = std::string("internal error: ") + error.what()});
       }
@@ -300,18 +356,14 @@ class Server::Impl {
     reply.send(204, std::move(headers), "");
   }
 
-  const Route* find_route(const HttpCall& call, const ApiCall& api) {
-    const auto found = route_at(call.path);
+  const Route* find_route(const HttpCall& call, ApiCall& api) {
+    auto found = route_at(call.path);
+    const size_t models = call.path.find(kOneModel);
+    if (found == routes_.end() && models != std::string::npos) {
+      api.body = {{"model", call.path.substr(models + kOneModel.size())}};
+      found = routes_.find(call.path.substr(0, models) + std::string(kOneModel));
+    }
     if (found == routes_.end()) {
-      constexpr std::string_view kModels = "/v1/models/";
-      if (call.path.starts_with(kModels)) {
-        api.refuse({.status = 404,
-                    .message = fmt::format("there is no model '{}' here; expected '{}'",
-                                           call.path.substr(kModels.size()), options_.model_name),
-                    .param = "model",
-                    .code = "model_not_found"});
-        return nullptr;
-      }
       api.refuse({.status = 404, .message = fmt::format("there is nothing at '{}'", call.path)});
       return nullptr;
     }

@@ -20,9 +20,8 @@ namespace looplm {
 
 struct ServeOptions {
   HttpServerOptions http{};
-  std::string model_name;                  // what clients call the (first) model
-  std::vector<std::string> more_models{};  // and the others, in the order of add()
-  std::vector<std::string> api_keys{};     // one of them must be given; none: everybody is let in
+  std::string model_name;               // what clients call the (first) model
+  std::vector<std::string> api_keys{};  // one of them must be given; none: everybody is let in
   // Keys and values of one key's prompts may serve another's. They tell whether somebody has sent
   // the same beginning, by its speed.
   bool share_prefixes_between_keys = false;
@@ -45,6 +44,12 @@ struct ServedModelOptions {
   std::shared_ptr<const ChatTemplate> chat;  // null: no conversations
   std::vector<TunedDepth> tuned{};           // read_tuned_depths(); requests start from the first
   uint64_t kv_bytes = 0;                     // for keys and values; 0: as the engine's options say
+  // Adapters of the model (Model::add_adapter), which requests may name in its place.
+  struct Adapter {
+    std::string name;
+    std::shared_ptr<const ChatTemplate> chat{};  // null: the model's
+  };
+  std::vector<Adapter> adapters{};
 };
 
 class Server {
@@ -55,8 +60,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Models that requests may name. They must outlive the server, and nothing else may run them
-  // meanwhile. Each has an engine, keys and values of its own.
+  // Models that requests may name, each name once. They must outlive the server, and nothing else
+  // may run them meanwhile. Each has an engine, keys and values of its own.
   Status add(Model& model, const ServedModelOptions& options = {});
   // Takes requests from now on; add() nothing afterwards.
   void open();

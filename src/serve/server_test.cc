@@ -271,6 +271,39 @@ TEST_F(ServerTest, EchoGivesThePromptsLogProbabilities) {
   EXPECT_EQ(none["choices"][0]["text"], "7-2*3=5");
 }
 
+TEST_F(ServerTest, WholeNumbersMayHaveAPoint) {
+  start();
+  const auto ids = model_->tokenizer()->encode("7-2*3=").value();
+  OrderedJson body = {{"prompt", ids}, {"seed", 41}, {"max_tokens", 4}, {"ignore_eos", true}};
+  const OrderedJson whole = complete(body);
+  body["prompt"] = std::vector<double>(ids.begin(), ids.end());
+  body["seed"] = 41.0;
+  body["max_tokens"] = 4.0;
+  EXPECT_EQ(complete(body)["choices"][0]["text"], whole["choices"][0]["text"]);
+  body["seed"] = 0x1p64;
+  EXPECT_THAT(post("/v1/completions", body, 400).dump(), HasSubstr("'seed' is"));
+  EXPECT_EQ(send("POST", "/v1/completions", R"({"prompt":"1","seed":-9223372036854775809})").status,
+            400);
+  body["seed"] = 1;
+  body["prompt"] = {1.5};
+  EXPECT_THAT(post("/v1/completions", body, 400).dump(), HasSubstr("'prompt' holds 1.5"));
+}
+
+TEST_F(ServerTest, EveryPathOfTheDescriptionIsServed) {
+  start();
+  const OrderedJson description = OrderedJson::parse(send("GET", "/openapi.json").body);
+  for (const auto& [path, operations] : description["paths"].items()) {
+    for (const auto& [method, operation] : operations.items()) {
+      const int status =
+          send(method == "get" ? "GET" : "POST", path, R"({"model":"small"})").status;
+      EXPECT_TRUE(status != 404 && status != 405) << method << " " << path << ": " << status;
+    }
+  }
+  const OrderedJson& id =
+      description["components"]["schemas"]["DetokenizeRequest"]["properties"]["tokens"]["items"];
+  EXPECT_EQ(id["maximum"], model_->config().vocab_size - 1);
+}
+
 TEST_F(ServerTest, EveryEventTellsTheTokensSoFarOnDemand) {
   start();
   const std::vector<OrderedJson> events =
@@ -442,6 +475,13 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
     EXPECT_EQ(error["type"], "invalid_request_error");
   }
   EXPECT_EQ(send("POST", "/v1/completions", std::string(100'000, '[')).status, 400);
+  for (const char* path : {"/v1/completions", "/v1/chat/completions", "/api/chat", "/api/generate"})
+    EXPECT_THAT(send("POST", path, "null").body, HasSubstr("the request is null"));
+  // What loads a model is a request too.
+  for (const char* path : {"/api/chat", "/api/generate"}) {
+    EXPECT_THAT(send("POST", path, R"({"loop":{"provisional":{}}})").body, HasSubstr("'loop."));
+    EXPECT_EQ(send("POST", path, "{}").status, 200);
+  }
   const auto context = model_->config().max_positions;
   const HttpResponse long_prompt =
       send("POST", "/v1/completions",
@@ -607,7 +647,7 @@ TEST_F(ServerTest, TheContextIsWhatTheMemoryHolds) {
 
 TEST_F(ServerTest, ALongAnswerEndsInTime) {
   ServeOptions options;
-  options.max_seconds = 0.05;
+  options.max_seconds = 0.5;
   start(options);
   const OrderedJson error = post(
       "/v1/completions", {{"prompt", "oak"}, {"n", 128}, {"max_tokens", 400}, {"ignore_eos", true}},

@@ -36,6 +36,7 @@ void TranslatedAnswer::translate(const std::vector<StreamEvent>& chunks,
       if (choice.contains("text")) {
         delta({{"content", choice["text"]}}, out);
       } else {
+        if (choice["logprobs"].is_object()) log_probabilities(choice["logprobs"]["content"]);
         delta(choice["delta"], out);
       }
     }

@@ -25,6 +25,8 @@ class TranslatedAnswer : public AnswerFormat {
  protected:
   // A piece of the answer: chat's delta, or {"content": text} of a completion.
   virtual void delta(const OrderedJson& delta, std::vector<StreamEvent>& out) = 0;
+  // OpenAI's log-probabilities of the tokens of the delta that follows.
+  virtual void log_probabilities(const OrderedJson& /*tokens*/) {}
   // The stream's end; `message` is the whole answer.
   virtual void close(const OrderedJson& message, const Usage& usage,
                      std::vector<StreamEvent>& out) = 0;

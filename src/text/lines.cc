@@ -1,6 +1,6 @@
 #include "text/lines.h"
 
-#include "base/file.h"
+#include "text/unpacked_file.h"
 #include "text/utf8.h"
 
 namespace looplm {
@@ -20,7 +20,7 @@ std::string_view without_byte_order_mark(std::string_view text) {
 }
 
 Result<std::vector<std::string>> read_lines(const std::string& path) {
-  LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
   LOOPLM_RETURN_IF_ERROR(check_utf8(file.text()).with_context(path));
   std::vector<std::string> lines;
   for (std::string_view rest = without_byte_order_mark(file.text()); !rest.empty();) {

@@ -68,12 +68,15 @@ BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, Adapter
   summaries_.resize(rows);
 }
 
-MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape) {
+MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
+                           const Objective& objective) {
   MemoryPlan plan = Trunk::plan(config, shape);
-  const int64_t rows = tokens_per_chunk(config, shape) * shape.loops;
+  const int64_t tokens = tokens_per_chunk(config, shape);
+  const int64_t rows = tokens * shape.loops;
   const auto bytes = [](int64_t floats) { return static_cast<uint64_t>(floats) * sizeof(float); };
   plan.add("logits of a chunk", bytes(rows * config.vocab_size), fmt::format("{} rows", rows));
   plan.add("states of a chunk", bytes(rows * config.hidden_size * (shape.backward ? 2 : 1)));
+  if (objective.distils()) plan.add("the teacher's words", bytes(tokens * config.vocab_size));
   return plan;
 }
 

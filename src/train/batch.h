@@ -22,6 +22,10 @@ struct Batch {
 
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
   int64_t target_count() const;
+  // What the loss is a sum over: preference pairs, where there are any.
+  int64_t losses() const {
+    return pairs.empty() ? target_count() : static_cast<int64_t>(pairs.size());
+  }
 };
 
 // Sums over target tokens; divide by `tokens`.
@@ -48,7 +52,8 @@ class BatchPass {
  public:
   BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter = nullptr);
 
-  static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
+  static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape,
+                         const Objective& objective);
 
   // Forward only. `reference`, here and below: what the objective's reference scores each of the
   // batch's pairs, for an objective of pairs.

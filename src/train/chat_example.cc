@@ -259,8 +259,8 @@ Result<CorpusDocument> render_preference(const OrderedJson& object, const ChatTe
   OrderedJson prompt = OrderedJson::array();
   if (object.contains("prompt") && object["prompt"].is_array()) {
     prompt = object["prompt"];
-  } else if (object.contains("prompt") && object["prompt"].is_string() &&
-             chosen[0].value("role", "") == "assistant") {
+  } else if (object.contains("prompt") && object["prompt"].is_string() && chosen[0].is_object() &&
+             chosen[0].contains("role") && chosen[0]["role"] == "assistant") {
     prompt.push_back({{"role", "user"}, {"content", object["prompt"]}});
   }
   size_t shared = prompt.size();

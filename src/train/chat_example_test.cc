@@ -231,6 +231,8 @@ TEST_F(ChatExampleTest, BadPreferencesNameFileAndLine) {
       {R"({"prompt":"a","chosen":"","rejected":"b"})", "'chosen' is empty"},
       {R"({"prompt":"a","chosen":4,"rejected":"b"})", "'chosen' is 4"},
       {R"({"prompt":"a","chosen":[],"rejected":[]})", "'chosen' is []"},
+      {R"({"prompt":"a","chosen":["b"],"rejected":["c"]})", "chosen[0]"},
+      {R"({"prompt":"a","chosen":[{"role":4,"content":"b"}],"rejected":["c"]})", "role"},
       {R"({"chosen":[{"role":"user","content":"a"}],"rejected":[{"role":"user","content":"b"}]})",
        "no assistant turn"},
       {R"({"chosen":[{"role":"bot","content":"a"}],"rejected":[{"role":"user","content":"b"}]})",

@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "text/lines.h"
+#include "text/unpacked_file.h"
 #include "text/utf8.h"
 #include "train/chat_example.h"
 
@@ -72,7 +72,7 @@ class CorpusReader {
   Status read(std::string_view text) {
     text = without_byte_order_mark(text);
     if (!options_.on_bad) LOOPLM_RETURN_IF_ERROR(check_text(text).with_context(path_));
-    if (path_.ends_with(".jsonl")) return read_json_lines(text);
+    if (is_json_lines(path_)) return read_json_lines(text);
     switch (options_.split) {
       case TextSplit::kParagraph:
         return read_paragraphs(text);
@@ -218,6 +218,8 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
   return document;
 }
 
+bool is_json_lines(const std::string& path) { return unpacked_name(path).ends_with(".jsonl"); }
+
 bool is_rendered_chat(const CorpusDocument& document) {
   return std::any_of(document.begin(), document.end(),
                      [](const CorpusSegment& segment) { return segment.of_template; });
@@ -294,14 +296,7 @@ Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokeni
 
 Status read_corpus(const std::string& path, const CorpusOptions& options,
                    const CorpusReader::Visit& visit) {
-  for (const auto& [ending, advice] : {std::pair{".gz", "unpack it with gunzip"},
-                                       {".zst", "unpack it with unzstd"},
-                                       {".parquet", "write it as .jsonl first"}}) {
-    if (path.ends_with(ending)) {
-      return unsupported(fmt::format("'{}' is no text; {}", path, advice));
-    }
-  }
-  LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
   return CorpusReader(path, options, visit).read(file.text());
 }
 

@@ -8,6 +8,7 @@
 //                {"conversations": [{"from": ..., "value": ...}, ...]}
 //                {"prompt": ..., "chosen": ..., "rejected": ...}, texts or lists of messages
 //   otherwise  plain UTF-8 text, cut as asked
+// Either may be packed (text/unpacked_file.h): chats.jsonl.gz.
 #ifndef LOOPLM_TRAIN_CORPUS_H_
 #define LOOPLM_TRAIN_CORPUS_H_
 
@@ -70,6 +71,7 @@ struct DocumentIds {
 // in front of a prompt, not learnt. Nothing is put behind. `lost_bytes` as in EncodeOptions.
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes = nullptr);
+bool is_json_lines(const std::string& path);  // by its name
 bool is_rendered_chat(const CorpusDocument& document);
 // The two documents of a preference pair; the second is empty for any other document.
 std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document);

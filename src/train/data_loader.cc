@@ -43,6 +43,8 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
           "'{}' holds preference pairs and '{}' does not; expected shards of one kind",
           shard.is_pairs() ? file : first.path(), shard.is_pairs() ? first.path() : file));
     }
+    LOOPLM_RETURN_IF_ERROR(take_chat_template("'" + file + "'", shard.chat_template(),
+                                              "'" + path + "'", dataset.chat_template_));
     dataset.first_document_.push_back(dataset.documents_);
     dataset.documents_ += shard.documents();
     dataset.tokens_ += shard.tokens();
@@ -103,7 +105,7 @@ Result<DataLoader> DataLoader::create(std::vector<Source> sources, const LoaderO
 }
 
 Status DataLoader::refuse(size_t source, int64_t document, int64_t tokens) const {
-  const bool pairs = sources_[source].dataset && sources_[source].dataset->is_pairs();
+  const bool pairs = is_pairs(source);
   return invalid_argument(fmt::format(
       "{} {} of {} has {} tokens, and a row takes {}; expected a data.sequence_length of {} or "
       "more, or data.long_documents {}",
@@ -118,15 +120,19 @@ Status DataLoader::count_long_documents() {
   for (size_t s = 0; s < sources_.size(); ++s) {
     if (!sources_[s].dataset || !is_whole(s)) continue;
     const TokenDataset& dataset = *sources_[s].dataset;
-    int64_t longest = 0, count = 0;
+    int64_t longest = 0, most_tokens = 0, count = 0;
     for (int64_t d = 0; d < dataset.examples(); ++d) {
-      if (dataset.example_length(d) > dataset.example_length(longest)) longest = d;
-      count += is_long(dataset.example_length(d)) ? 1 : 0;
+      const int64_t tokens = dataset.example_length(d);
+      if (tokens > most_tokens) {
+        longest = d;
+        most_tokens = tokens;
+      }
+      count += is_long(tokens) ? 1 : 0;
     }
     long_documents_ += count;
     const bool cut_pairs = dataset.is_pairs() && options_.long_documents == LongDocuments::kCut;
     if (count > 0 && (options_.long_documents == LongDocuments::kRefuse || cut_pairs)) {
-      return refuse(s, longest, dataset.example_length(longest));
+      return refuse(s, longest, most_tokens);
     }
     if (count == dataset.examples() && options_.long_documents == LongDocuments::kSkip) {
       return invalid_argument(fmt::format("no document of {} fits into a row of {} tokens",

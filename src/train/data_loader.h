@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "looplm/status.h"
@@ -29,6 +30,8 @@ class TokenDataset {
   int64_t tokens() const { return tokens_; }
   // Whether documents 2i and 2i + 1 are a pair of answers.
   bool is_pairs() const { return shards_.front().is_pairs(); }
+  // The template that its chats were rendered by; empty where there are none.
+  std::string_view chat_template() const { return chat_template_; }
   // What is shuffled and stays together: a document or a pair.
   int64_t examples() const { return is_pairs() ? documents_ / 2 : documents_; }
   // Tokens of an example's documents. A pair counts one less, so that it fills as many rows as a
@@ -52,6 +55,7 @@ class TokenDataset {
  private:
   std::string path_;
   Vocabulary vocabulary_ = 0;
+  std::string_view chat_template_;
   std::vector<TokenShard> shards_;
   std::vector<int64_t> first_document_;  // of each shard
   int64_t documents_ = 0;
@@ -132,9 +136,9 @@ class DataLoader {
   Status read_pair(const TokenDataset& dataset, int64_t index, Batch& batch);
   Status read_document(const TokenDataset::Document& document, int64_t first, int64_t rows,
                        Batch& batch);
-  bool is_whole(size_t source) const {
-    return !options_.split_documents ||
-           (sources_[source].dataset && sources_[source].dataset->is_pairs());
+  bool is_whole(size_t source) const { return !options_.split_documents || is_pairs(source); }
+  bool is_pairs(size_t source) const {
+    return sources_[source].dataset && sources_[source].dataset->is_pairs();
   }
   void end_document(size_t source);
   Status fill_sequence(Batch& batch);

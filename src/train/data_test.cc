@@ -49,6 +49,7 @@ TEST(TokenShard, RoundTripsSmallAndLargeVocabularies) {
     writer.add(document(0, 3));
     writer.add({});
     writer.add(document(2, 5), 4);
+    writer.set_chat_template("{{ messages }}");
     ASSERT_OK(writer.write(dir.file("x.tokens")));
     EXPECT_EQ(writer.tokens(), 0);
     const auto shard = TokenShard::open(dir.file("x.tokens"));
@@ -57,6 +58,7 @@ TEST(TokenShard, RoundTripsSmallAndLargeVocabularies) {
     EXPECT_EQ(s.documents(), 2);
     EXPECT_EQ(s.tokens(), 8);
     EXPECT_EQ(s.document_length(1), 5);
+    EXPECT_EQ(s.chat_template(), "{{ messages }}");
     for (int64_t i = 0; i < s.document_length(1); ++i) EXPECT_EQ(s.is_learnt(1, i), i >= 4) << i;
     std::vector<int32_t> tokens(3);
     ASSERT_OK(s.read(1, 2, tokens));
@@ -81,6 +83,8 @@ TEST(TokenShard, RefusesDamagedFiles) {
   EXPECT_ERROR_SAYS(damaged(16, "\x0b"), "header describes");
   EXPECT_ERROR_SAYS(damaged(16, std::string(8, '\xff')), "claims");
   EXPECT_ERROR_SAYS(damaged(24, "\x05"), "header describes");
+  EXPECT_ERROR_SAYS(damaged(56, "\x05"), "header describes");
+  EXPECT_ERROR_SAYS(damaged(56, std::string(8, '\xff')), "a chat template of");
   EXPECT_ERROR_SAYS(damaged(72, "\x63"), "document 1");  // beyond the tokens
   EXPECT_ERROR_SAYS(damaged(72, std::string(8, '\xff')), "document 1");
   EXPECT_ERROR_SAYS(damaged(72, std::string(1, '\0')), "document 1");  // an empty document

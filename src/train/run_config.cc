@@ -72,6 +72,25 @@ class Reader {
   bool has_table_ = false;  // false: table_ is empty, since the file has none of its name
 };
 
+// Finds the first key of a fresh model's shape that a table has.
+struct ShapeKeyFinder {
+  const TomlReader& table;
+  std::string found{};
+
+  template <typename T, typename... More>
+  void value(const char* key, const T&, const More&...) {
+    if (found.empty() && table.has(key)) found = key;
+  }
+  template <typename... More>
+  void derived(const char* key, const More&... more) {
+    value(key, more...);
+  }
+  template <typename... More>
+  void name(const char* key, const More&... more) {
+    value(key, more...);
+  }
+};
+
 // Sizes of a fresh model: all of them, or changes to a preset's.
 void Reader::shape(RunConfig::Model& model) {
   std::string preset;
@@ -80,7 +99,14 @@ void Reader::shape(RunConfig::Model& model) {
     if (!preset.empty()) {
       table_->fail("model.from and model.preset are both given; expected one of them");
     }
-    return;  // the checkpoint's config says the rest
+    ShapeKeyFinder finder{*table_};
+    walk_model_shape(finder, model.config);
+    if (!finder.found.empty()) {
+      table_->fail(
+          fmt::format("{} is not a known key beside model.from, which gives the model's shape",
+                      table_->full_name(finder.found)));
+    }
+    return;
   }
   ModelConfig& c = model.config;
   if (!preset.empty()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "support/status_matchers.h"
@@ -99,6 +100,14 @@ TEST(RunConfig, ErrorsNameKeyValueAndExpectation) {
   EXPECT_ERROR_SAYS(parse_with({"model.heads=3"}), "model");
   EXPECT_ERROR_SAYS(parse_with({"model.preset=\"big\""}), "model.preset", "big");
   EXPECT_ERROR_SAYS(parse_with({"model.from=\"m\""}), "not a known key");
+  for (const char* key : {"heads = 3", "head_dim = 8", "norm_placement = \"pre\""}) {
+    const std::string name = "model." + std::string(key).substr(0, std::string(key).find(' '));
+    EXPECT_ERROR_SAYS(parse(fmt::format("[model]\nfrom = \"m\"\n{}\n", key)), name.c_str(),
+                      "is not a known key beside model.from", "shape");
+  }
+  EXPECT_ERROR_SAYS(parse_with({"data.train=x"}), "'data.train=x': 'x' is not a TOML value",
+                    "data.train=\"...\"");
+  EXPECT_ERROR_SAYS(parse_with({"data.train="}), "nothing is not a TOML value");
   EXPECT_ERROR_SAYS(parse_with({"data.train=3"}), "data.train");
   EXPECT_ERROR_SAYS(parse_with({"data.train=[{weight=1}]"}), "data.train.path is missing");
   EXPECT_ERROR_SAYS(parse_with({"data.train=[]"}), "data.train");

@@ -123,7 +123,7 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
   };
   const TrunkShape shape = trunk_shape(run, model, objective->trains_trunk());
   if (run.lora.any()) add(AdapterWeights::plan(model, run_adapter(run, model), shape.rows));
-  add(BatchPass::plan(model, shape));
+  add(BatchPass::plan(model, shape, *objective));
   return plan;
 }
 

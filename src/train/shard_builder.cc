@@ -95,10 +95,13 @@ class Builder {
   Status flush() {
     pool_.parallel_for(static_cast<int64_t>(batch_.size()), [&](int64_t i, int) {
       Pending& d = batch_[static_cast<size_t>(i)];
+      if (std::ranges::none_of(d.document, &CorpusSegment::of_rejected)) {
+        d.status = encode(d.document, d.coded, d.lost_bytes);
+        return;
+      }
       const std::array<CorpusDocument, 2> answers = answers_of(d.document);
       d.status = encode(answers[0], d.coded, d.lost_bytes);
-      if (!d.status.ok() || answers[1].empty()) return;
-      d.status = encode(answers[1], d.rejected, d.lost_bytes);
+      if (d.status.ok()) d.status = encode(answers[1], d.rejected, d.lost_bytes);
     });
     for (const Pending& d : batch_) {
       if (!d.status.ok()) {
@@ -128,7 +131,7 @@ class Builder {
 
   // The first line that cannot be tokenised by itself, of a text of several lines.
   int64_t failing_line(const Pending& d) const {
-    if (d.document.size() != 1 || d.file->ends_with(".jsonl")) return d.line;
+    if (d.document.size() != 1 || is_json_lines(*d.file)) return d.line;
     std::string_view rest = d.document.front().text;
     for (int64_t line = d.line; !rest.empty(); ++line) {
       const size_t end = std::min(rest.find('\n'), rest.size() - 1) + 1;
@@ -172,6 +175,9 @@ class Builder {
   }
 
   void add_to(TokenShardWriter& shard, const Pending& d) const {
+    if (is_rendered_chat(d.document)) {
+      shard.set_chat_template(options_.chat->value().source());
+    }
     if (pairs_) {
       shard.add_pair(d.coded, d.rejected);
     } else {

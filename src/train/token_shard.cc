@@ -28,7 +28,7 @@ struct Header {
   uint64_t vocab_size = 0;
   uint64_t hash = 0;
   uint64_t vocabulary_hash = 0;
-  uint64_t zeros = 0;
+  uint64_t template_bytes = 0;
 };
 static_assert(sizeof(Header) == kHeaderBytes);
 
@@ -85,6 +85,19 @@ Status check_same_tokenizer(const std::string& name, const Vocabulary& vocabular
                                vocabulary_of(tokenizer));
 }
 
+Status take_chat_template(const std::string& name, std::string_view of_data,
+                          const std::string& other_name, std::string_view& chat_template) {
+  if (of_data.empty()) return {};
+  if (!chat_template.empty() && chat_template != of_data) {
+    return invalid_argument(
+        fmt::format("{} holds chats in another form than {}: they were rendered by different chat "
+                    "templates; build both with the same --tokenizer",
+                    name, other_name));
+  }
+  chat_template = of_data;
+  return {};
+}
+
 Result<TokenShard> TokenShard::open(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
   const auto wrong = [&path](const std::string& what) {
@@ -105,12 +118,15 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
     return wrong(fmt::format("{} bytes per token; expected 2 or 4", header.token_bytes));
   }
   // Bounds first, so that the sums below cannot overflow.
-  if (header.documents > file.size() || header.tokens > file.size()) {
-    return wrong(fmt::format("claims {} documents and {} tokens in {} bytes", header.documents,
-                             header.tokens, file.size()));
+  if (header.documents > file.size() || header.tokens > file.size() ||
+      header.template_bytes > file.size()) {
+    return wrong(
+        fmt::format("claims {} documents, {} tokens and a chat template of {} bytes in {} bytes",
+                    header.documents, header.tokens, header.template_bytes, file.size()));
   }
-  const uint64_t expected =
+  const uint64_t template_at =
       tokens_at(header.documents, header.tokens) + header.tokens * header.token_bytes;
+  const uint64_t expected = template_at + header.template_bytes;
   if (file.size() != expected) {
     return wrong(fmt::format("{} bytes; its header describes {}", file.size(), expected));
   }
@@ -130,6 +146,7 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   shard.hash_ = header.hash;
   shard.learnt_at_ = learnt_at(header.documents);
   shard.tokens_at_ = tokens_at(header.documents, header.tokens);
+  shard.template_at_ = template_at;
   int64_t before = 0;
   for (int64_t d = 0; d <= shard.documents_; ++d) {
     const int64_t at = shard.offset(d);
@@ -218,7 +235,8 @@ Status TokenShardWriter::write(const std::string& path) {
   const size_t token_bytes = vocabulary_.size <= 65536 ? 2 : 4;
   const auto count = static_cast<uint64_t>(documents());
   const size_t tokens_start = tokens_at(count, tokens_.size()) - kHeaderBytes;
-  std::vector<std::byte> body(tokens_start + tokens_.size() * token_bytes);
+  const size_t template_start = tokens_start + tokens_.size() * token_bytes;
+  std::vector<std::byte> body(template_start + chat_template_.size());
   std::memcpy(body.data(), offsets_.data(), offsets_.size() * 8);
   std::byte* const bits = body.data() + learnt_at(count) - kHeaderBytes;
   for (size_t i = 0; i < learnt_.size(); ++i) {
@@ -229,6 +247,7 @@ Status TokenShardWriter::write(const std::string& path) {
     std::memcpy(out, &token, token_bytes);
     out += token_bytes;
   }
+  std::memcpy(body.data() + template_start, chat_template_.data(), chat_template_.size());
   Header header;
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   header.version = pairs_ ? kPairVersion : kVersion;
@@ -238,6 +257,7 @@ Status TokenShardWriter::write(const std::string& path) {
   header.vocab_size = static_cast<uint64_t>(vocabulary_.size);
   header.hash = fnv1a(kFnvStart, body);
   header.vocabulary_hash = vocabulary_.hash;
+  header.template_bytes = chat_template_.size();
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(path));
   LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(&header, 1))));
   LOOPLM_RETURN_IF_ERROR(writer.write(body));

@@ -7,18 +7,19 @@
 //   16  u64      tokens
 //   24  u64      documents
 //   32  u64      vocabulary size: every token is below it
-//   40  u64      FNV-1a hash of the three arrays
+//   40  u64      FNV-1a hash of all that stands behind the header
 //   48  u64      hash of the vocabulary that the tokens are of (Vocabulary), 0 when it is not known
-//   56  zeros up to byte 64
+//   56  u64      bytes of the chat template
 //   64  u64[documents + 1]  first token of each document, then the token count
 //       u8[]                one bit per token, the lowest first: 1 is learnt, 0 only read (a
-//       prompt) zeros up to a multiple of 8 tokens
+//       prompt) zeros up to a multiple of 8 tokens, then the tokens, then the chat template
 #ifndef LOOPLM_TRAIN_TOKEN_SHARD_H_
 #define LOOPLM_TRAIN_TOKEN_SHARD_H_
 
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "looplm/status.h"
@@ -44,6 +45,11 @@ Status check_same_vocabulary(const std::string& name, const Vocabulary& vocabula
 Status check_same_tokenizer(const std::string& name, const Vocabulary& vocabulary,
                             const std::string& tokenizer_name, const Tokenizer& tokenizer);
 
+// Keeps the template of some data in `chat_template`, unless it has none. An error that names both
+// where another one is there already: a model cannot learn turns of two forms.
+Status take_chat_template(const std::string& name, std::string_view of_data,
+                          const std::string& other_name, std::string_view& chat_template);
+
 struct DocumentIds;
 
 class TokenShard {
@@ -56,6 +62,8 @@ class TokenShard {
   int64_t vocab_size() const { return vocabulary_.size; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
   bool is_pairs() const { return pairs_; }
+  // The template that its chats were rendered by; empty where there are none.
+  std::string_view chat_template() const { return file_.text().substr(template_at_); }
   // Tokens to predict: those that are learnt and not the first of their document.
   int64_t count_targets() const;
   int64_t document_length(int64_t document) const {
@@ -84,6 +92,7 @@ class TokenShard {
   uint64_t hash_ = 0;
   size_t learnt_at_ = 0;  // byte offsets in the file
   size_t tokens_at_ = 0;
+  size_t template_at_ = 0;
 };
 
 // Collects documents and writes them as one shard.
@@ -100,7 +109,8 @@ class TokenShardWriter {
   void add_pair(const DocumentIds& chosen, const DocumentIds& rejected);
   int64_t tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t documents() const { return static_cast<int64_t>(offsets_.size()) - 1; }
-  bool is_pairs() const { return pairs_; }
+  // The template of the chats among the documents.
+  void set_chat_template(const std::string& text) { chat_template_ = text; }
   // Writes the file and starts over empty.
   Status write(const std::string& path);
 
@@ -110,6 +120,7 @@ class TokenShardWriter {
   std::vector<uint64_t> offsets_ = {0};
   std::vector<bool> learnt_;
   std::vector<uint32_t> tokens_;
+  std::string chat_template_;
 };
 
 }  // namespace looplm

@@ -167,8 +167,14 @@ Status apply_toml_override(toml::table& root, const std::string& text) {
     return invalid_argument(fmt::format("override '{}'; expected key=value", text));
   }
   std::string path = text.substr(0, equals);
-  LOOPLM_ASSIGN_OR_RETURN(const toml::table value,
-                          parse_toml("v = " + text.substr(equals + 1), "override '" + text + "'"));
+  const std::string written = text.substr(equals + 1);
+  const Result<toml::table> parsed = parse_toml("v = " + written, "override '" + text + "'");
+  if (!parsed.ok()) {
+    return invalid_argument(
+        fmt::format("override '{}': {} is not a TOML value (a text is one in quotes: '{}=\"...\"')",
+                    text, written.empty() ? "nothing" : "'" + written + "'", path));
+  }
+  const toml::table& value = parsed.value();
   toml::table* table = &root;
   for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.')) {
     const std::string key = path.substr(0, dot);

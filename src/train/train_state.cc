@@ -146,15 +146,12 @@ ParameterFill parameter_fill(const ParameterSet& parameters) {
 
 Status save_train_checkpoint(const std::string& directory, const ModelConfig& config,
                              const ParameterSet& parameters, const Optimizer& optimizer,
-                             const TrainState& state, const std::string& tokenizer_from,
-                             Device& device) {
+                             const TrainState& state, SaveOptions options, Device& device) {
   LOOPLM_RETURN_IF_ERROR(make_directories(std::filesystem::path(directory).parent_path().string()));
   LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory target,
                           AtomicDirectory::create(directory, is_train_file));
   if (is_whole(parameters, config)) {
-    SaveOptions options;
     options.dtype = DType::kF32;
-    options.companions_from = tokenizer_from;
     LOOPLM_RETURN_IF_ERROR(write_checkpoint_files(target.path(), config, parameter_fill(parameters),
                                                   options, device.pool()));
   } else {

@@ -35,12 +35,10 @@ struct TrainState {
 
 // Writes DIRECTORY with optimizer.safetensors, train_state.json, and the trained parameters: where
 // these are all, config.json and model.safetensors in fp32 (a model like any other, with the
-// tokenizer files of `tokenizer_from` if that is not empty), else trained.safetensors. It appears
-// whole or not at all.
+// companions that `options` names), else trained.safetensors. It appears whole or not at all.
 Status save_train_checkpoint(const std::string& directory, const ModelConfig& config,
                              const ParameterSet& parameters, const Optimizer& optimizer,
-                             const TrainState& state, const std::string& tokenizer_from,
-                             Device& device);
+                             const TrainState& state, SaveOptions options, Device& device);
 
 Result<TrainState> read_train_state(const std::string& directory);
 // Reads such a directory's weights and moments into a set and optimiser of the same config.

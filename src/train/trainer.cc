@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "looplm/chat.h"
+
 #include "base/check.h"
 #include "base/cpu.h"
 #include "base/memory.h"
@@ -206,7 +208,44 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
     LOOPLM_RETURN_IF_ERROR(validation_loader(path).status());
     validation_.push_back(std::move(dataset));
   }
+  LOOPLM_RETURN_IF_ERROR(take_chat_templates());
   return check_vocabularies();
+}
+
+Status Trainer::take_chat_templates() {
+  std::string first;
+  const auto take = [&](const TokenDataset& dataset) -> Status {
+    const std::string name = "'" + dataset.path() + "'";
+    LOOPLM_RETURN_IF_ERROR(
+        take_chat_template(name, dataset.chat_template(), first, chat_template_));
+    if (first.empty() && !chat_template_.empty()) first = name;
+    return {};
+  };
+  for (const DataLoader::Source& source : loader_->sources()) {
+    if (source.dataset) LOOPLM_RETURN_IF_ERROR(take(*source.dataset));
+  }
+  for (const TokenDataset& set : validation_) LOOPLM_RETURN_IF_ERROR(take(set));
+  if (chat_template_.empty()) return {};
+  const std::string& from = save_options().companions_from;
+  ChatFiles own;
+  if (!from.empty()) {
+    LOOPLM_ASSIGN_OR_RETURN(own, read_chat_files(companion_directory(from)));
+  }
+  saves_chat_template_ = !own.has_template(chat_template_);
+  if (saves_chat_template_ && !own.templates.empty()) {
+    notes_.push_back(fmt::format(
+        "{} holds chats in another form than the chat template of '{}'; the result gets theirs",
+        first, from));
+  }
+  return {};
+}
+
+SaveOptions Trainer::save_options() const {
+  SaveOptions options;
+  options.dtype = run_.compute.save_dtype;
+  options.companions_from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;
+  if (saves_chat_template_) options.chat_template = chat_template_;
+  return options;
 }
 
 Status Trainer::check_kind(const TokenDataset& dataset, const char* key) const {
@@ -295,8 +334,7 @@ Result<StepReport> Trainer::step() {
   for (int64_t i = 0; i < run_.batch.accumulate; ++i) {
     LOOPLM_ASSIGN_OR_RETURN(Batch batch, loader_->next());
     targets += batch.target_count();
-    losses += objective_->pairs() == nullptr ? batch.target_count()
-                                             : static_cast<int64_t>(batch.pairs.size());
+    losses += batch.losses();
     batches.push_back(std::move(batch));
   }
   BatchMetrics metrics;
@@ -433,9 +471,7 @@ Result<ValidationReport> Trainer::validate_on(const TokenDataset& validation) {
 }
 
 Status Trainer::save(const std::string& directory) const {
-  const std::string& tokenizer =
-      run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;
-  return save_train_checkpoint(directory, model(), *trained_, *optimizer_, state_, tokenizer,
+  return save_train_checkpoint(directory, model(), *trained_, *optimizer_, state_, save_options(),
                                *device_);
 }
 
@@ -502,11 +538,10 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
 
 Status Trainer::save_model(const std::string& directory) const {
   if (run_.lora.any()) {
-    return save_adapter(directory, run_adapter(run_, model()), *trained_, run_.model.from);
+    return save_adapter(directory, run_adapter(run_, model()), *trained_, run_.model.from,
+                        std::string(chat_template_));
   }
-  SaveOptions options;
-  options.dtype = run_.compute.save_dtype;
-  options.companions_from = run_.model.tokenizer.empty() ? run_.model.from : run_.model.tokenizer;
+  const SaveOptions options = save_options();
   const TensorSource source = weights();
   std::vector<TensorView> views;
   for (const ParameterSpec& spec : parameter_specs(model())) {

@@ -82,6 +82,10 @@ class Trainer {
   uint64_t dropout_key(int64_t step, int64_t micro_batch) const;
   Status prepare_data(const std::vector<std::shared_ptr<const DocumentStream>>& streams);
   Status check_vocabularies() const;
+  // Finds the template of the data's chats, and whether the model's files have it already.
+  Status take_chat_templates();
+  // What is saved beside the weights.
+  SaveOptions save_options() const;
   Status check_resumable(const TrainState& state, const std::string& directory);
   Status check_same_data(const TrainState& state, const std::string& directory) const;
   LoaderOptions loader_options() const;
@@ -103,6 +107,8 @@ class Trainer {
   std::optional<DataLoader> loader_;
   std::vector<TokenDataset> validation_;
   std::optional<PeakTracker> peak_;
+  std::string_view chat_template_;    // of the data's chats; empty: there are none
+  bool saves_chat_template_ = false;  // the model's files have another one, or none
   TrainState state_;
   std::vector<std::string> notes_;
   double seconds_ = 0;  // of the steps done in this process

@@ -27,9 +27,7 @@ TEST_P(TuningTest, LossesAreThoseOfTheOracle) {
   EXPECT_FALSE(objective->trains_gate());
 
   std::vector<ParameterSpec> specs = parameter_specs(config);
-  std::erase_if(specs, [](const ParameterSpec& spec) {
-    return spec.role == ParameterRole::kGateWeight || spec.role == ParameterRole::kGateBias;
-  });
+  std::erase_if(specs, is_gate);
   ParameterSet trained(specs), gradients(specs);
   const ParameterSet none(std::vector<ParameterSpec>{});
   const TensorSource stored = checkpoint_source(checkpoint);

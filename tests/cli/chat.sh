@@ -6,31 +6,22 @@ set -u
 looplm=$(realpath "$1")
 small=$(realpath "$2")
 terminal=$(dirname "$(realpath "$0")")/chat_terminal.exp
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
+. "$(dirname "$0")/checks.sh"
 XDG_STATE_HOME=$work/state
 TERM=xterm
 export XDG_STATE_HOME TERM
 unset NO_COLOR
 
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
-# matches NAME PATTERN FILE
-matches() { grep -Eq -- "$2" "$3" || { fail "$1: nothing matches $2 in:"; head -c 1500 "$3" >&2; }; }
 # refuses NAME PATTERN INPUT
 refuses() {
   if printf "$3" | "$looplm" chat "$small" -n 1 >out 2>err; then fail "$1: status 0"; fi
-  matches "$1" "$2" err
+  expect "$1" "$2" err
 }
 
 # --- through a pipe
 printf '7-2*3=\n' | "$looplm" chat "$small" -n 1 >out 2>err || fail "pipe"
 [ "$(cat out)" = 5 ] || fail "pipe: answer is '$(cat out)'"
-matches "a word about it" "no chat template" err
+expect "a word about it" "no chat template" err
 [ ! -e state ] || fail "a pipe leaves a history"
 printf '/loops 2\n/exit q 0.5\n/exit fixed\n/loops\n' | "$looplm" chat "$small" >out 2>/dev/null || fail "depth"
 printf '2 loops per token\nup to 2 loops per token, exit q 0.5\n2 loops per token\n4 loops per token\n' | cmp -s - out ||
@@ -45,10 +36,10 @@ printf 'ab\ncd\n' | "$looplm" chat "$small" -n 8 >lines 2>/dev/null || fail "lin
 cmp -s slash quotes || fail "two ways to write two lines differ"
 cmp -s slash lines && fail "two lines are two messages"
 printf '7-2*3=\n/compare\n/save talk.json\n' | "$looplm" chat "$small" -n 1 >out 2>/dev/null || fail "compare"
-matches "compare" "^-- 1 loop per token" out
-matches "compare" "^-- 4 loops per token" out
-matches "save" '"role": "user"' talk.json
-matches "save" '"content": "5"' talk.json
+expect "compare" "^-- 1 loop per token" out
+expect "compare" "^-- 4 loops per token" out
+expect "save" '"role": "user"' talk.json
+expect "save" '"content": "5"' talk.json
 grep -q "$(printf '\033')" out && fail "colours in a pipe"
 refuses "unknown command" "message 1: '/nope' is no command" '/nope\n'
 refuses "threshold" "/exit: the threshold of the gate .q. exit rule is 2; expected between 0 and 1" '/exit q 2\n'
@@ -75,10 +66,10 @@ JSON
 mkdir slow && mv config.json slow
 "$looplm" init --config slow --seed 1 --dtype bf16 --out long >/dev/null 2>err || fail "init: $(cat err)"
 cp "$small/tokenizer.json" "$small/tokenizer_config.json" long
-expect "$terminal" "$looplm" "$small" long || failures=$((failures + 1))
+command expect "$terminal" "$looplm" "$small" long || failures=$((failures + 1))
 grep -q "7-2.*3=" state/looplm/history || fail "history: $(cat state/looplm/history)"
 for line in '1.*1=' '2.*2='; do grep -q "$line" state/looplm/history || fail "two chats at once: $(cat state/looplm/history)"; done
 [ "$(stat -c %a state/looplm/history)" = 600 ] || fail "others may read the history"
 
-[ $failures = 0 ] || { echo "$failures failures" >&2; exit 1; }
+finish
 echo "chat: all as promised"

@@ -5,17 +5,8 @@
 #   contract.sh LOOPLM
 set -u
 looplm=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
+. "$(dirname "$0")/checks.sh"
 
-fail() {
-  echo "FAILED: $*" >&2
-  failures=$((failures + 1))
-}
-# expect NAME PATTERN FILE: the file matches the extended regular expression.
-expect() { grep -Eq -- "$2" "$3" || { fail "$1: nothing matches $2 in:"; head -c 600 "$3" >&2; }; }
 # refuses NAME PATTERN COMMAND...: exits with 1..125, says PATTERN on standard error.
 refuses() {
   name=$1 pattern=$2
@@ -370,6 +361,17 @@ refuses "serve: bad value" "port" "$looplm" serve model --config wrong.toml
 refuses "serve: no file" "missing.toml" "$looplm" serve model --config missing.toml
 printf 'host = "127.0.0.2"\nport = 0\n' >serve.toml
 
+# --- and its adapters, from wherever an option may come
+cp -r own/model sums || fail "copy an adapter"
+twice="two (models|adapters) are called 'sums'"
+refuses "serve: two adapters of a name" "$twice" "$looplm" serve model --port 0 --lora sums=lora/model --lora sums/
+refuses "serve: a model's name" "$twice" "$looplm" serve --lora sums model --name sums --port 0
+refuses "serve: adapters of the environment" "$twice" env LOOPLM_LORA=sums=lora/model,sums "$looplm" serve model --port 0
+echo 'lora = ["sums=lora/model", "sums=own/model"]' >lora.serve.toml
+refuses "serve: adapters of a file" "$twice" "$looplm" serve model --port 0 --config lora.serve.toml
+refuses "serve: another shape" "--lora other=lora/model: .*adapter_model.safetensors" "$looplm" serve --port 0 --lora other=lora/model
+refuses "serve: half an adapter" "expected NAME=FOLDER or FOLDER" "$looplm" serve model --port 0 --lora sums=
+
 # --- and one whose log has no room
 "$looplm" serve --config serve.toml >serve.out 2>/dev/full &
 server=$!
@@ -382,5 +384,5 @@ expect "serve" "^listening on http://127.0.0.2:[0-9]+$" serve.out
 kill $server
 wait $server || fail "serve: status $?"
 
-[ $failures = 0 ] || { echo "$failures failed" >&2; exit 1; }
+finish
 echo "the contract holds"

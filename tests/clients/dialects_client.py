@@ -45,6 +45,9 @@ def responses():
         {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments},
         {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}])
     assert after.output_text is not None
+    told = client.responses.create(include=["message.output_text.logprobs"], top_logprobs=2, **kept)
+    tokens = told.output[0].content[0].logprobs
+    assert "".join(t.token for t in tokens) == told.output_text and all(len(t.top_logprobs) == 2 for t in tokens), tokens
     try:
         client.responses.create(model=model, input="x", previous_response_id="resp_1")
     except openai.BadRequestError as error:
@@ -90,6 +93,10 @@ def messages():
 def ollama_api():
     client = ollama.Client(url)
     model = client.list().models[0].model
+    assert client.ps().models[0].model == model
+    vectors = client.embed(model=model, input=["7-2*3=", "oak"]).embeddings
+    assert len(vectors) == 2 and abs(sum(x * x for x in vectors[0]) - 1) < 1e-3, vectors
+    assert len(client.embeddings(model=model, prompt="oak").embedding) == len(vectors[0])
     assert client.show(model).modelinfo["looped.loop_count"] >= 1
     options = {"temperature": 0, "num_predict": 12}
     kept = dict(model=model + ":latest", messages=[{"role": "user", "content": "7-2*3="}], options=options)

@@ -24,8 +24,8 @@ pictures = sys.argv[sys.argv.index("--pictures") + 1] if "--pictures" in sys.arg
 
 
 class Server:
-    def __init__(self, port=0):
-        self.process = subprocess.Popen([looplm, "serve", "models/small", "--port", str(port), "--log", "off"],
+    def __init__(self, port=0, model="models/small"):
+        self.process = subprocess.Popen([looplm, "serve", model, "--port", str(port), "--log", "off"],
                                         stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().split()[-1]
         self.port = int(self.url.rsplit(":", 1)[1])
@@ -261,6 +261,23 @@ def comes_back_after_a_restart(page, server):
     assert words(answered(page).first) == "7"
 
 
+def shows_the_chat_model_on_what_it_knows(browser):
+    server = Server(model="models/chat")
+    try:
+        page = browser.new_page()
+        page.goto(server.url)
+        expect(page.locator("#demo-says")).to_contain_text("get it right: 13", timeout=10000)
+        page.locator("#examples button").first.click()
+        answer = answered(page).first
+        assert words(answer) == "There are 7 pens left.", words(answer)
+        expect(answer.locator(".setting")).to_have_text("up to 4 loops, gate at 30%")
+        chips = answer.locator(".chip").all_inner_texts()
+        assert len(chips) > 1, f"the gate gives words different depths, and all have {chips}"
+        page.close()
+    finally:
+        server.stop()
+
+
 def take_pictures(browser, server):
     for name, width, height, scheme in (("light", 1280, 860, "light"), ("dark", 1280, 860, "dark"), ("phone", 390, 844, "light"),
                                         ("phone-dark", 390, 844, "dark")):
@@ -315,6 +332,8 @@ def use(server):
             assert wrongs == [] and elsewhere == [], (wrongs, elsewhere)
             page.close()
             print(f"ok {check.__name__} ({time.time() - began:.1f} s)", flush=True)
+        shows_the_chat_model_on_what_it_knows(browser)
+        print("ok shows_the_chat_model_on_what_it_knows")
         browser.close()
 
 

@@ -97,7 +97,7 @@ Table loops_table(const std::vector<Stepwise>& laws) {
 }
 
 // The paper's R squared of the step-wise law by trained depth.
-std::string paper_stepwise(int loops) {
+std::string printed_stepwise(int loops) {
   return loops == 2 ? "0.8898" : loops == 4 ? "0.8146" : loops == 8 ? "0.795" : "";
 }
 
@@ -212,7 +212,7 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
   for (const Stepwise& law : stepwise) {
     links.rows.push_back({std::to_string(law.loops), numbers_text(law.exit_weights, "{:.4f}"),
                           fmt::format("{:.4f}", law.link), fmt::format("{:.4f}", law.fit.r_squared),
-                          paper_stepwise(law.loops)});
+                          printed_stepwise(law.loops)});
   }
   links.caption =
       "The step-wise law weighted by mean exit probabilities against the total loss that was "

@@ -142,7 +142,7 @@ class CachedAttentionCase : public AttentionCaseBase {
   }
   bool has_backward() const override { return false; }
   void prepare(const Floats& in, Device&) override {
-    const int64_t pages = (rows() + kPagePositions - 1) / kPagePositions;
+    const int64_t pages = pages_for(rows());
     memory_ = Buffer<std::byte>(static_cast<size_t>(pages * layout_.page_bytes()));
     // All bits set is NaN in every type: unwritten slots must not matter.
     std::fill(memory_.data(), memory_.data() + memory_.size(), std::byte{0xff});

@@ -25,16 +25,16 @@ inline constexpr int64_t kChunk = 256;  // terms summed before a partial sum is 
 inline constexpr int64_t kRowStride = kChunk + 16;
 inline constexpr int64_t kGroup = 32;  // values that share a maximum in a search for the largest
 inline constexpr int kMaxTileRows = 12;
-inline constexpr int64_t kQuantGroup =
-    64;  // terms that share a scale in products of small integers
+// Terms that share a scale in products of small integers.
+inline constexpr int64_t kQuantGroup = 64;
 
 // Rows of A, converted for the tiles: fp32 as they are, or rounded to bf16 and laid out the way
 // tile_bf16 wants them.
 struct PrepareRowsArgs {
   const float* source = nullptr;
   int64_t row_stride = 0;  // distance between rows of A in the source
-  int64_t term_stride =
-      1;  // distance between terms: 1, or the row length when A is a transposed matrix
+  // Distance between terms: 1, or the row length when A is a transposed matrix.
+  int64_t term_stride = 1;
   int64_t rows = 0;
   int64_t terms = 0;  // at most kChunk
   // row-major: row m starts at slot m * kRowStride; interleaved: term i starts at slot i * rows.
@@ -132,8 +132,8 @@ struct KernelTable {
   Isa isa = Isa::kPortable;
   const char* name = "";
   int tile_rows = 0;  // most rows that a tile call takes
-  bool bf16_dot =
-      false;  // tile_bf16 uses the processor's bf16 dot product, on rows rounded to bf16 pairs
+  // tile_bf16 uses the processor's bf16 dot product, on rows rounded to bf16 pairs.
+  bool bf16_dot = false;
 
   // Matrix products. "interleaved" variants take A with the rows of one term side by side.
   void (*prepare_rows_f32)(const PrepareRowsArgs&) = nullptr;

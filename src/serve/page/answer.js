@@ -213,10 +213,25 @@ export class AnswerView {
     if (model.loops > 1) {
       const loops = record.tokens.reduce((sum, token) => sum + token.loop, 0);
       add((loops / count).toFixed(2), "loops per token");
+      nodes.push(this.depthNode());
       if (record.usage) add((record.usage.passes / count).toFixed(2), "passes per token");
       if (record.revised > 0) add(record.revised, record.revised === 1 ? "word taken back" : "words taken back");
     }
     return nodes;
+  }
+
+  // How many tokens took how many loops, in the colours of the text: its legend, too.
+  depthNode() {
+    const { record, model } = this;
+    const counts = [];
+    for (const { loop } of record.tokens) counts[loop] = (counts[loop] || 0) + 1;
+    const node = element("span", { class: "depths" });
+    counts.forEach((count, loop) => {
+      const chip = element("span", { class: "chip" }, `${loop} ${loop === 1 ? "loop" : "loops"}: ${count}`);
+      paintDepth(chip, loop, model.loops);
+      node.append(chip, " ");
+    });
+    return node;
   }
 
   inspect(index) {

@@ -68,7 +68,8 @@ async function meetModel() {
   for (const id of ["depth", "other-depth"]) $(id).max = model.loops;
   if (first) {
     $("depth").value = model.loops;
-    $("temperature").value = model.converses ? 0.7 : 0;
+    $("temperature").value = model.converses && !isTiny() ? 0.7 : 0;
+    if (isTiny() && model.converses && model.gate) $("threshold").value = 0.3;  // its README: costs half a point
     $("longest").value = Math.min(model.converses ? 512 : 48, model.context);
     $("longest").max = model.context;
     restoreDials();
@@ -77,8 +78,9 @@ async function meetModel() {
   drawLegend();
   $("question").placeholder = model.converses ? "Ask something" : "Begin a text";
   $("question-label").textContent = model.converses ? "Your question" : "Text to continue";
-  $("hint").textContent = model.converses ? "Enter asks, Shift+Enter starts a line, Escape stops." :
-    "This model has not learnt to converse: it continues the text that you give it.";
+  $("hint").textContent = (model.converses ? "Enter asks, Shift+Enter starts a line, Escape stops." :
+    "This model has not learnt to converse: it continues the text that you give it.") +
+    (model.loops > 1 ? " A click on an answer's word shows what each loop would have said." : "");
   drawExamples();
   if (first) {
     open(fresh());
@@ -88,12 +90,22 @@ async function meetModel() {
 
 // ---- What a looped model is --------------------------------------------------------------------
 
-// The bundled model, the smallest that anybody serves, knows sums and a dictionary.
-const isBundled = () => !model.converses && model.parameters < 1e6;
-const demoPrompt = () => (isBundled() ? "7-2*3+8=" : "The capital of France is");
+// The bundled models are the smallest that anybody serves: one knows sums and a dictionary, the other small word problems.
+const isTiny = () => model.parameters < 1e6;
+const kStory = "Tom has 9 apples. He eats 4 apples, buys 6 more and gives away 3. Then he finds 5. How many apples does Tom have?";
+
+// What the loops are shown at work on, and whether it is a question or the beginning of a text.
+function demoTask() {
+  if (isTiny() && model.converses) return { text: kStory, asks: true };
+  return { text: isTiny() ? "7-2*3+8=" : "The capital of France is", asks: false };
+}
 
 function examples() {
-  if (isBundled()) return ["7-2*3+8=", "4+8-3*7-6+2=", "9*0+5=", "oak tree: a tree", "entity: that which"];
+  if (isTiny() && model.converses) {
+    return ["Ann has 3 boxes with 4 pens each. She gives away 5 pens. How many are left?",
+      "Take 4. Double it. Subtract 3. Add 6. What comes out?", "8 - 5 + 9 - 4 + 3 =", "Who are you?"];
+  }
+  if (isTiny()) return ["7-2*3+8=", "4+8-3*7-6+2=", "9*0+5=", "oak tree: a tree", "entity: that which"];
   if (model.converses) return ["Why is the sky blue?", "Write a function that tests for primes.", "What is 17 * 23?"];
   return ["The capital of France is", "Once upon a time", "def fibonacci(n):"];
 }
@@ -107,10 +119,13 @@ function drawExamples() {
     });
     return button;
   });
-  const told = isBundled() ? "It is tiny and has learnt two things: sums, worked from left to right and answered by the last digit, and dictionary prose. Try:" : "Try:";
+  const learnt = model.converses ? "word problems about one person, and sums, with numbers up to 20. It can be wrong." :
+    "two things: sums, worked from left to right and answered by the last digit, and dictionary prose.";
+  const told = isTiny() ? `It is tiny and has learnt ${learnt} Try:` : "Try:";
   $("examples").replaceChildren(element("p", {}, told), ...nodes);
   $("demo").hidden = model.loops === 1;
-  $("demo-prompt").textContent = demoPrompt();
+  const { text, asks } = demoTask();
+  $("demo-task").replaceChildren(...(asks ? [element("q", {}, text)] : ["What comes after ", element("code", {}, text), "?"]));
 }
 
 let demoRuns = 0;
@@ -121,14 +136,21 @@ async function watchDemo() {
   $("demo-says").textContent = "";
   $("demo-loops").replaceChildren();
   let token = null;
-  const collector = { prompt: demoPrompt(), max_tokens: 1, temperature: 0, loop: { per_token: true, speculate: false } };
+  const { text, asks } = demoTask();
+  const request = { temperature: 0, loop: { per_token: true, speculate: false },
+    ...(asks ? { messages: [{ role: "user", content: text }], max_tokens: 16 } : { prompt: text, max_tokens: 1 }) };
   try {
     const view = new AnswerView(newAnswer({ threshold: 1 }), model);
-    for await (const event of api.stream("/v1/completions", collector)) view.take(event);
-    [token] = view.record.tokens;
+    for await (const event of api.stream(asks ? "/v1/chat/completions" : "/v1/completions", request)) view.take(event);
+    // Of an answer, the word about which the loops disagree longest.
+    const turns = ({ loops, name }) => loops.findLastIndex((reading) => reading.name !== name);
+    token = view.record.tokens.reduce((most, next) => (turns(next) > turns(most) ? next : most));
   } catch {
     return;
   }
+  // A blank in front says nothing to a visitor.
+  const bare = (name) => name.trim() || name;
+  token = { ...token, name: bare(token.name), loops: token.loops.map((reading) => ({ ...reading, name: bare(reading.name) })) };
   const cards = loopCards(token, model);
   const items = [...cards.children];
   $("demo-loops").replaceChildren(cards);
@@ -229,7 +251,7 @@ function open(chosen) {
 
 const titleOf = (s, compared) => {
   if (!compared && s.depth === model.loops && s.threshold === 1) return "";
-  return `${s.depth} ${s.depth === 1 ? "loop" : "loops"}${s.threshold < 1 ? `, gate at ${Math.round(s.threshold * 100)}%` : ""}`;
+  return `${s.threshold < 1 ? "up to " : ""}${s.depth} ${s.depth === 1 ? "loop" : "loops"}${s.threshold < 1 ? `, gate at ${Math.round(s.threshold * 100)}%` : ""}`;
 };
 
 function drawTurn(turn, index) {
@@ -373,7 +395,7 @@ function grow() {
 const kThemes = ["auto", "light", "dark"];
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  $("theme").textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
+  $("theme").textContent = { auto: "◐ Auto", light: "☀ Light", dark: "☾ Dark" }[theme];
   $("theme").setAttribute("aria-label", `Colours: ${theme}`);
   past.setting("theme", theme);
 }

@@ -9,8 +9,8 @@ namespace {
 #if defined(__AVX512F__)
 constexpr int kChains = 24;
 #else
-constexpr int kChains =
-    12;  // enough to hide 4 cycles of latency at 2 per cycle, within 16 registers
+// Enough to hide 4 cycles of latency at 2 per cycle, within 16 registers.
+constexpr int kChains = 12;
 #endif
 
 // Keeps the compiler from dropping or shortening a computation.

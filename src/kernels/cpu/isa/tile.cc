@@ -8,8 +8,8 @@ namespace {
 
 constexpr int kVectorsPerPanel = static_cast<int>(kPanel) / kLanes;
 #if defined(__AVX512F__)
-constexpr int kTileRows =
-    12;  // 12 x 2 accumulators of 32 registers; the rest holds B and one broadcast
+// 12 x 2 accumulators of 32 registers; the rest holds B and one broadcast.
+constexpr int kTileRows = 12;
 #else
 constexpr int kTileRows = 6;  // 6 x 2 accumulators of 16 registers
 #endif

@@ -398,7 +398,7 @@ void pair_rows_bf16(const float* even, const float* odd, int64_t n, uint32_t* ou
   for_vectors(n, [&](int64_t i, int64_t lanes) {
     const VI pairs = pairs_of(rounded_to_bf16(load_some(even + i, lanes)),
                               rounded_to_bf16(load_some(odd + i, lanes)));
-    memcpy(out + i, &pairs, static_cast<size_t>(lanes) * sizeof(uint32_t));
+    store_words(out + i, pairs, lanes);
   });
 }
 

@@ -1,4 +1,5 @@
 // Operands of products are rounded and laid out by vectors; here against doing it one by one.
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <limits>
@@ -40,10 +41,18 @@ TEST_P(PrepareTest, InterleavedRowsAreTheRows) {
     const auto interleaved =
         bf16 ? kernels_.prepare_interleaved_bf16 : kernels_.prepare_interleaved_f32;
     const bool halved = bf16 && kernels_.bf16_dot;
-    for (int64_t rows = 1; rows <= kernels_.tile_rows; ++rows) {
+    const int64_t most = kernels_.tile_rows;
+    for (auto [rows, tile_rows] : {std::array<int64_t, 2>{1, 1},
+                                   {2, 2},
+                                   {3, 3},
+                                   {most - 1, most},
+                                   {most, most},
+                                   {2 * most + 1, most},
+                                   {4 * most - 1, most},
+                                   {10, 5},
+                                   {29, 4}}) {
       for (int64_t terms : {1, 2, 3, 7, 16, 31, 255, 256}) {
-        for (int64_t stride : {rows, rows + 1, int64_t{15}, int64_t{16}, int64_t{40}}) {
-          if (stride < rows) continue;
+        for (int64_t stride : {rows, rows + 1, rows + 40}) {
           SCOPED_TRACE(testing::Message() << (bf16 ? "bf16 " : "fp32 ") << rows << " rows, "
                                           << terms << " terms, stride " << stride);
           // Not a value more than the matrix has, so that a sanitizer sees what reads beyond it.
@@ -56,6 +65,7 @@ TEST_P(PrepareTest, InterleavedRowsAreTheRows) {
           args.row_stride = 1;
           args.term_stride = stride;
           args.rows = rows;
+          args.tile_rows = tile_rows;
           args.terms = terms;
           args.out = one.data();
           plain(args);
@@ -64,7 +74,9 @@ TEST_P(PrepareTest, InterleavedRowsAreTheRows) {
           const int64_t padded = bf16 ? (terms + 1) / 2 * 2 : terms;
           for (int64_t i = 0; i < (halved ? padded / 2 : padded); ++i) {
             for (int64_t m = 0; m < rows; ++m) {
-              ASSERT_EQ(other[static_cast<size_t>(i * rows + m)],
+              const int64_t first = m / tile_rows * tile_rows;
+              const int64_t height = std::min(tile_rows, rows - first);
+              ASSERT_EQ(other[static_cast<size_t>(first * kRowStride + i * height + m - first)],
                         one[static_cast<size_t>(m * kRowStride + i)])
                   << "slot " << i << " of row " << m;
             }

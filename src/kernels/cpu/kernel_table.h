@@ -36,9 +36,11 @@ struct PrepareRowsArgs {
   // Distance between terms: 1, or the row length when A is a transposed matrix.
   int64_t term_stride = 1;
   int64_t rows = 0;
-  int64_t terms = 0;  // at most kChunk
-  // row-major: row m starts at slot m * kRowStride; interleaved: term i starts at slot i * rows.
-  // There is room for rows * kRowStride slots, and what no row owns may be overwritten.
+  int64_t tile_rows = 0;  // all tiles but the last have as many
+  int64_t terms = 0;      // at most kChunk
+  // row-major: row m starts at slot m * kRowStride; interleaved: so does a tile whose first row is
+  // m, and its term i starts i * (rows of the tile) slots later. There is room for rows *
+  // kRowStride slots, and what no row owns may be overwritten.
   void* out = nullptr;
 };
 

@@ -291,8 +291,15 @@ void tile(const TileArgs& t) {
   }
 }
 
+// Calls for row m of A, which lies far from the row before and is short.
+LOOPLM_INLINE void prefetch_row(const PrepareRowsArgs& p, int64_t m) {
+  if (p.term_stride != 1 || m >= p.rows) return;
+  for (int64_t i = 0; i < p.terms; i += 16) __builtin_prefetch(p.source + m * p.row_stride + i);
+}
+
 void prepare_rows_f32(const PrepareRowsArgs& p) {
   for (int64_t m = 0; m < p.rows; ++m) {
+    prefetch_row(p, m + 1);
     const float* source = p.source + m * p.row_stride;
     float* out = static_cast<float*>(p.out) + m * kRowStride;
     if (p.term_stride == 1) {
@@ -303,25 +310,33 @@ void prepare_rows_f32(const PrepareRowsArgs& p) {
   }
 }
 
-// Calls put(m, lanes) for the rows from m on, `last` being the last term that it reads. A term's
-// rows are fewer than a vector, or nearly so: whole vectors are read where the next term's rows
-// follow in memory, and what is written beyond the rows is the next term's place, or the room
-// between chunks. So terms must be written in the order of their slots.
+// Calls put(row, lanes, slot) for vectors of the rows of term `term`, tile after tile, where slot
+// is where the term, as number `place` of its tile, is to be put. Whole vectors may be put there:
+// what they have beyond the tile's rows falls on the tile's next place, or into the room behind
+// the last one. So places must be filled in order.
 template <typename Put>
-LOOPLM_INLINE void for_rows(const PrepareRowsArgs& p, int64_t last, Put put) {
+LOOPLM_INLINE void for_rows(const PrepareRowsArgs& p, int64_t term, int64_t place, Put put) {
   static_assert(kLanes <= kRowStride - kChunk);
-  const bool whole = last + 1 < p.terms && p.term_stride >= kLanes;
-  for (int64_t m = 0; m < p.rows; m += kLanes) {
-    const int64_t left = p.rows - m < kLanes ? p.rows - m : kLanes;
-    put(m, whole ? static_cast<int64_t>(kLanes) : left);
+  constexpr int64_t kTermsAhead = 4;
+  const float* ahead = p.source + (term + kTermsAhead < p.terms ? kTermsAhead : 0) * p.term_stride;
+  for (int64_t first = 0; first < p.rows; first += p.tile_rows) {
+    __builtin_prefetch(ahead + term * p.term_stride + first);
+    const int64_t left = p.rows - first;
+    const int64_t rows = left < p.tile_rows ? left : p.tile_rows;
+    for (int64_t m = 0; m < rows; m += kLanes) {
+      put(first + m, left - m < kLanes ? left - m : static_cast<int64_t>(kLanes),
+          first * kRowStride + place * rows + m);
+    }
   }
 }
 
 void prepare_interleaved_f32(const PrepareRowsArgs& p) {
   float* out = static_cast<float*>(p.out);
-  for (int64_t i = 0; i < p.terms; ++i, out += p.rows) {
+  for (int64_t i = 0; i < p.terms; ++i) {
     const float* source = p.source + i * p.term_stride;
-    for_rows(p, i, [&](int64_t m, int64_t lanes) { store(out + m, load_some(source + m, lanes)); });
+    for_rows(p, i, i, [&](int64_t row, int64_t lanes, int64_t slot) {
+      store(out + slot, load_some(source + row, lanes));
+    });
   }
 }
 
@@ -354,6 +369,7 @@ LOOPLM_INLINE int64_t prepare_vectors(const float* source, int64_t terms, uint32
 
 void prepare_rows_bf16(const PrepareRowsArgs& p) {
   for (int64_t m = 0; m < p.rows; ++m) {
+    prefetch_row(p, m + 1);
     const float* source = p.source + m * p.row_stride;
     const int64_t base = m * kRowStride;
     int64_t done = 0;
@@ -368,28 +384,23 @@ void prepare_rows_bf16(const PrepareRowsArgs& p) {
 
 void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
   // A term that is missing is zero.
-  const auto rounded = [&](int64_t i, int64_t m, int64_t lanes) {
+  const auto rounded = [&](int64_t i, int64_t row, int64_t lanes) {
     if (i >= p.terms) return VI{};
-    return rounded_to_bf16(load_some(p.source + i * p.term_stride + m, lanes));
+    return rounded_to_bf16(load_some(p.source + i * p.term_stride + row, lanes));
   };
   uint32_t* out = static_cast<uint32_t*>(p.out);
+  const auto put = [&](int64_t slot, VI words) { memcpy(out + slot, &words, sizeof(words)); };
   for (int64_t i = 0; i < p.terms; i += 2) {
-    [[maybe_unused]] const auto put_term = [&](int64_t term) {
-      for_rows(p, term, [&](int64_t m, int64_t lanes) {
-        const VI words = rounded(term, m, lanes);
-        memcpy(out + m, &words, sizeof(words));
-      });
-      out += p.rows;
-    };
     if constexpr (kBf16Dot) {
-      for_rows(p, i + 1, [&](int64_t m, int64_t lanes) {
-        const VI words = pairs_of(rounded(i, m, lanes), rounded(i + 1, m, lanes));
-        memcpy(out + m, &words, sizeof(words));
+      for_rows(p, i, i / 2, [&](int64_t row, int64_t lanes, int64_t slot) {
+        put(slot, pairs_of(rounded(i, row, lanes), rounded(i + 1, row, lanes)));
       });
-      out += p.rows;
-    } else {
-      put_term(i + 1);
-      put_term(i);
+    } else {  // the odd term comes first
+      for (int64_t odd = 1; odd >= 0; --odd) {
+        for_rows(p, i + odd, i + 1 - odd, [&](int64_t row, int64_t lanes, int64_t slot) {
+          put(slot, rounded(i + odd, row, lanes));
+        });
+      }
     }
   }
 }

@@ -18,7 +18,7 @@
 #include "cli/model_choice.h"
 #include "common/interrupt.h"
 #include "infer/speculation_text.h"
-#include "serve/chat_model.h"
+#include "model/chat_model.h"
 #include "serve/server.h"
 
 namespace looplm::cli {

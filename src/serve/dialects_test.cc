@@ -387,6 +387,7 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   ASSERT_EQ(listed.size(), 3);
   EXPECT_EQ(listed[2]["id"], "sums");
   EXPECT_EQ(listed[2]["parent"], "small");
+  EXPECT_EQ(listed[0]["meta"]["converses"], false);
   EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/models/french", "").body)["id"], "french");
   EXPECT_EQ(send("GET", "/v1/models/german", "").status, 404);
 

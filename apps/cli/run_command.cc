@@ -329,7 +329,7 @@ void add_loop_options(Command& command, RunOptions& o) {
           "--speculate", o.speculate,
           "Start the next token early, and take it back if a later loop disagrees. The text stays "
           "the same. When to start: auto (after loop 1, and at once where the text repeats "
-          "itself; taken where no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
+          "itself; the default if no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
           "gate's exit probabilities; 0.3), margin:THRESHOLD (by the lead of the best "
           "probability; 0.3)")
       ->alone("auto")

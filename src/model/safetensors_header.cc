@@ -99,8 +99,8 @@ Status check_size(const StoredTensor& tensor) {
 }
 
 Status read_tensor(const Json& value, uint64_t data_bytes, StoredTensor& tensor) {
-  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
-      !value.contains("data_offsets")) {
+  if (!value.is_object() || value.size() != 3 || !value.contains("dtype") ||
+      !value.contains("shape") || !value.contains("data_offsets")) {
     return invalid_argument("expected an object with 'dtype', 'shape' and 'data_offsets'");
   }
   const Json& dtype = value["dtype"];

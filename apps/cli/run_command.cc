@@ -95,6 +95,14 @@ Result<GenerateOptions> resolve(const RunOptions& options, const std::string& pa
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids("--stop-id", text));
     o.stop_ids.insert(o.stop_ids.end(), ids.begin(), ids.end());
   }
+  for (const int32_t id : o.stop_ids) {
+    if (id < config.vocab_size) continue;
+    return invalid_argument(fmt::format("--stop-id: {} is not an id of the model; expected 0 to {}",
+                                        id, config.vocab_size - 1));
+  }
+  for (const std::string& text : o.stop_strings) {
+    if (text.empty()) return invalid_argument("--stop is empty; expected a text to stop before");
+  }
   return o;
 }
 

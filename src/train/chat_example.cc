@@ -120,29 +120,34 @@ void mark(RenderedChat& chat, size_t begin, size_t end, bool generated = true) {
 
 // Where the words of the turn behind `before` begin in `whole`: behind what the generation prompt
 // and the rendered turn have in common. Some prompts say more than a turn that was said
-// ("<think>"), or less. npos: the template changes what stands before.
+// ("<think>"), or less; some chats end with more than `before`, had they ended there (an end of
+// text). npos: the template changes what stands before.
 size_t begin_of_turn(const RenderedChat& whole, const std::string& before,
                      const std::string& prompt) {
-  if (!whole.text.starts_with(before) || !prompt.starts_with(before)) return std::string::npos;
+  const auto [differs, in_prompt] =
+      std::mismatch(before.begin(), before.end(), prompt.begin(), prompt.end());
+  const auto shared = static_cast<size_t>(differs - before.begin());
+  if (!whole.text.starts_with(shared == before.size() ? before : prompt)) return std::string::npos;
   size_t end_of_head = whole.text.size();  // the words themselves are no part of a prompt
   size_t at = 0;
   for (const ChatSpan& span : whole.spans) {
-    if (span.foreign && at >= before.size()) {
+    if (span.foreign && at >= shared) {
       end_of_head = at;
       break;
     }
     at += span.size;
   }
   const size_t most = std::min(prompt.size(), end_of_head);
-  size_t begin = before.size();
+  size_t begin = shared;
   while (begin < most && whole.text[begin] == prompt[begin]) ++begin;
-  return begin == before.size() && begin < prompt.size() ? std::string::npos : begin;
+  return begin == shared && begin < prompt.size() ? std::string::npos : begin;
 }
 
-// For templates without {% generation %}.
-Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& chat,
-                  ChatRenderOptions options, RenderedChat& whole) {
-  for (size_t i = 0; i < messages.size(); ++i) {
+// For templates without {% generation %}: the turns from message `learn_from` on.
+Status mark_turns(std::span<const ChatMessage> messages, size_t learn_from,
+                  const ChatTemplate& chat, ChatRenderOptions options, RenderedChat& whole) {
+  size_t end = 0;  // of the turn before
+  for (size_t i = learn_from; i < messages.size(); ++i) {
     if (messages[i].role != ChatRole::kAssistant) continue;
     Status differs = invalid_argument(fmt::format(
         "the chat template writes what stands before the end of message {} otherwise once more "
@@ -155,9 +160,10 @@ Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& cha
       options.add_generation_prompt = false;
       LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before, chat.render(messages.first(i), options));
       begin = begin_of_turn(whole, before.text, prompt.text);
-      if (begin == std::string::npos) return differs;
+      // A turn that only the last one's end of turn ends would take in what stands between.
+      if (begin == std::string::npos || begin < end) return differs;
     }
-    size_t end = std::string::npos;
+    end = std::string::npos;
     if (!chat.end_of_turn().empty()) {
       end = end_of_turn(whole, chat.end_of_turn(), begin);
     } else {
@@ -168,6 +174,22 @@ Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& cha
     mark(whole, begin, end);
   }
   return {};
+}
+
+// For templates with {% generation %}: `read`, the first messages of `whole`, is not learnt.
+Status unmark_turns(std::span<const ChatMessage> read, const char* place, const ChatTemplate& chat,
+                    ChatRenderOptions options, RenderedChat& whole) {
+  // Some templates write more where a turn is asked for ("<think>"), some where a chat ends.
+  for (const bool prompt : {false, true}) {
+    options.add_generation_prompt = prompt;
+    LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before, chat.render(read, options));
+    if (!whole.text.starts_with(before.text)) continue;
+    mark(whole, 0, before.text.size(), /*generated=*/false);
+    return {};
+  }
+  return invalid_argument(fmt::format(
+      "the chat template writes the first {} messages of '{}' otherwise once more follows",
+      read.size(), place));
 }
 
 // Messages as a document whose assistant's turns from message `learn_from` on are learnt; `object`
@@ -191,18 +213,10 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
                                   [](const ChatSpan& span) { return span.generated; });
   if (!marked) {
-    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, chat, options, whole));
-  }
-  if (learn_from > 0) {
-    options.add_generation_prompt = true;
-    const std::span<const ChatMessage> read = std::span(messages).first(learn_from);
-    LOOPLM_ASSIGN_OR_RETURN(const RenderedChat prompt, chat.render(read, options));
-    if (!whole.text.starts_with(prompt.text)) {
-      return invalid_argument(fmt::format(
-          "the chat template writes the first {} messages of '{}' otherwise once more follows",
-          learn_from, place));
-    }
-    mark(whole, 0, prompt.text.size(), /*generated=*/false);
+    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, learn_from, chat, options, whole));
+  } else if (learn_from > 0) {
+    LOOPLM_RETURN_IF_ERROR(
+        unmark_turns(std::span(messages).first(learn_from), place, chat, options, whole));
   }
   CorpusDocument document;
   size_t at = 0;

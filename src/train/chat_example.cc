@@ -67,23 +67,33 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
     } else {
       message["content"] = turn["value"];
     }
+    if (turn.contains("weight")) message["weight"] = turn["weight"];
     messages.push_back(std::move(message));
   }
   return messages;
 }
 
-// Of the messages from `first` on.
-Status check_turns(const std::vector<ChatMessage>& messages, const char* place, size_t first) {
+// Which messages are learnt: the assistant's from `first` on, but for those of "weight" 0, as
+// OpenAI's files for fine-tuning have them.
+Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
+                                       const OrderedJson& list, const char* place, size_t first) {
+  std::vector<bool> learnt(messages.size());
   bool any = false;
   for (size_t i = first; i < messages.size(); ++i) {
-    if (messages[i].role != ChatRole::kAssistant) continue;
+    const OrderedJson weight = list[i].value("weight", OrderedJson());
+    if (!weight.is_null() && weight != 0 && weight != 1) {
+      return invalid_argument(
+          fmt::format("{}[{}].weight is {}; expected 0 or 1", place, i, weight.dump()));
+    }
+    learnt[i] = messages[i].role == ChatRole::kAssistant && weight != 0;
+    if (!learnt[i]) continue;
     any = true;
     const bool words = messages[i].text().find_first_not_of(" \t\r\n") != std::string::npos;
     if (words || !messages[i].tool_calls.empty()) continue;
     return invalid_argument(fmt::format(
         "{}[{}] is an empty assistant turn; expected content or tool calls to learn", place, i));
   }
-  if (any) return {};
+  if (any) return learnt;
   return invalid_argument(
       fmt::format("{} has no assistant turn; expected at least one to learn", place));
 }
@@ -143,12 +153,12 @@ size_t begin_of_turn(const RenderedChat& whole, const std::string& before,
   return begin == shared && begin < prompt.size() ? std::string::npos : begin;
 }
 
-// For templates without {% generation %}: the turns from message `learn_from` on.
-Status mark_turns(std::span<const ChatMessage> messages, size_t learn_from,
+// For templates without {% generation %}.
+Status mark_turns(std::span<const ChatMessage> messages, const std::vector<bool>& learnt,
                   const ChatTemplate& chat, ChatRenderOptions options, RenderedChat& whole) {
   size_t end = 0;  // of the turn before
-  for (size_t i = learn_from; i < messages.size(); ++i) {
-    if (messages[i].role != ChatRole::kAssistant) continue;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (!learnt[i]) continue;
     Status differs = invalid_argument(fmt::format(
         "the chat template writes what stands before the end of message {} otherwise once more "
         "follows; put {{% generation %}} around the assistant's words in the template",
@@ -176,20 +186,39 @@ Status mark_turns(std::span<const ChatMessage> messages, size_t learn_from,
   return {};
 }
 
-// For templates with {% generation %}: `read`, the first messages of `whole`, is not learnt.
-Status unmark_turns(std::span<const ChatMessage> read, const char* place, const ChatTemplate& chat,
-                    ChatRenderOptions options, RenderedChat& whole) {
-  // Some templates write more where a turn is asked for ("<think>"), some where a chat ends.
-  for (const bool prompt : {false, true}) {
-    options.add_generation_prompt = prompt;
-    LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before, chat.render(read, options));
-    if (!whole.text.starts_with(before.text)) continue;
-    mark(whole, 0, before.text.size(), /*generated=*/false);
-    return {};
+// For templates with {% generation %}: the assistant's turns that are not learnt.
+Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<bool>& learnt,
+                    const ChatTemplate& chat, ChatRenderOptions options, RenderedChat& whole) {
+  // How far the first messages reach. Some templates write more where a turn is asked for
+  // ("<think>"), some where a chat ends.
+  const auto end_of = [&](size_t count) -> Result<size_t> {
+    for (const bool prompt : {false, true}) {
+      options.add_generation_prompt = prompt;
+      LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before,
+                              chat.render(messages.first(count), options));
+      if (whole.text.starts_with(before.text)) return before.text.size();
+    }
+    return invalid_argument(fmt::format(
+        "the chat template writes the first {} messages otherwise once more follows", count));
+  };
+  // Runs of messages that are only read.
+  for (size_t first = 0, last = 0; first < messages.size(); first = last + 1) {
+    last = first;
+    bool any = false;
+    for (; last < messages.size() && !learnt[last]; ++last) {
+      any = any || messages[last].role == ChatRole::kAssistant;
+    }
+    if (!any) continue;
+    size_t begin = 0, end = whole.text.size();
+    if (first > 0) {
+      LOOPLM_ASSIGN_OR_RETURN(begin, end_of(first));
+    }
+    if (last < messages.size()) {
+      LOOPLM_ASSIGN_OR_RETURN(end, end_of(last));
+    }
+    mark(whole, begin, end, /*generated=*/false);
   }
-  return invalid_argument(fmt::format(
-      "the chat template writes the first {} messages of '{}' otherwise once more follows",
-      read.size(), place));
+  return {};
 }
 
 // Messages as a document whose assistant's turns from message `learn_from` on are learnt; `object`
@@ -198,7 +227,8 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
                                        const char* place, size_t learn_from,
                                        const ChatTemplate& chat) {
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<ChatMessage> messages, read_chat_messages(list, place));
-  LOOPLM_RETURN_IF_ERROR(check_turns(messages, place, learn_from));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<bool> learnt,
+                          learnt_turns(messages, list, place, learn_from));
   ChatRenderOptions options;
   options.add_generation_prompt = false;
   options.now = kDate;
@@ -213,10 +243,9 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
                                   [](const ChatSpan& span) { return span.generated; });
   if (!marked) {
-    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, learn_from, chat, options, whole));
-  } else if (learn_from > 0) {
-    LOOPLM_RETURN_IF_ERROR(
-        unmark_turns(std::span(messages).first(learn_from), place, chat, options, whole));
+    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, learnt, chat, options, whole));
+  } else {
+    LOOPLM_RETURN_IF_ERROR(unmark_turns(messages, learnt, chat, options, whole));
   }
   CorpusDocument document;
   size_t at = 0;

@@ -251,6 +251,28 @@ TEST_F(ChatExampleTest, PreferencesUnderAPromptThatSaysMoreThanATurn) {
   }
 }
 
+TEST_F(ChatExampleTest, ATurnOfWeightZeroIsOnlyRead) {
+  const auto line = [](const std::string& first, const std::string& second) {
+    return R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": )" +
+           first + R"(}, {"role": "user", "content": "so"}, {"role": "assistant", "content": )" +
+           second + "}]}";
+  };
+  for (const char* text : {kMarked, kUnmarked}) {
+    EXPECT_EQ(built(line(R"("yes", "weight": 0)", R"("no", "weight": 1)"), text),
+              "[user]hi<|end|>\n[assistant]yes<|end|>\n[user]so<|end|>\n[assistant]{no<|end|>}\n");
+    EXPECT_EQ(built(line(R"("yes")", R"("", "weight": 0)"), text),
+              "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[user]so<|end|>\n[assistant]<|end|>\n");
+    EXPECT_THAT(built(line(R"("yes", "weight": 0)", R"("no", "weight": 0)"), text),
+                HasSubstr("no assistant turn"));
+    EXPECT_THAT(built(line(R"("yes", "weight": 0.5)", R"("no")"), text),
+                HasSubstr("messages[1].weight is 0.5; expected 0 or 1"));
+  }
+  EXPECT_EQ(built(R"({"conversations": [{"from": "gpt", "value": "a", "weight": 0},)"
+                  R"( {"from": "human", "value": "b"}, {"from": "gpt", "value": "c"}]})",
+                  kMarked),
+            "[assistant]a<|end|>\n[user]b<|end|>\n[assistant]{c<|end|>}\n");
+}
+
 // Both answers, one after the other.
 TEST_F(ChatExampleTest, PreferencesAreTwoAnswersToAPrompt) {
   const std::string turn = R"({"role":"user","content":"hi"})";

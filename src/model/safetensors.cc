@@ -117,4 +117,8 @@ std::vector<std::string> Safetensors::files() const {
   return paths;
 }
 
+void Safetensors::release_pages() const {
+  for (const Shard& shard : shards_) shard.file.release_pages();
+}
+
 }  // namespace looplm

@@ -36,6 +36,7 @@ class Safetensors {
   const SafetensorsMetadata& metadata() const;
   // The paths of the weight files.
   std::vector<std::string> files() const;
+  void release_pages() const;  // see MappedFile
 
  private:
   struct Shard {

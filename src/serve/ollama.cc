@@ -1,5 +1,6 @@
 // Ollama's /api, as a translation to and from chat completions and completions. Streams are lines
 // of JSON.
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 
@@ -142,7 +143,9 @@ void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai
 OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
   OrderedJson messages = OrderedJson::array();
   if (!given.is_array()) f.wrong_value("messages", given, "a list of messages");
+  // Ollama's messages have no ids: tools answer the calls in their order.
   int64_t calls = 0;
+  int64_t answers = 0;
   for (size_t i = 0; i < given.size() && !f.failed(); ++i) {
     const OrderedJson& message = given[i];
     const std::string place = fmt::format("messages[{}]", i);
@@ -150,7 +153,11 @@ OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
     m.refuse("images", "the model reads text alone", OrderedJson::array());
     OrderedJson said = {{"role", m.text("role", "")}, {"content", m.text("content", "")}};
     if (m.has("thinking")) said["reasoning_content"] = m.text("thinking", "");
-    if (said["role"] == "tool") said["tool_call_id"] = fmt::format("call_{}", calls);
+    if (said["role"] == "tool") {
+      answers = std::min(answers + 1, calls);
+      if (calls == 0) m.wrong("role", "is 'tool', and no call stands before it");
+      said["tool_call_id"] = fmt::format("call_{}", answers);
+    }
     const OrderedJson tool_calls = value_at(message, "tool_calls");
     for (const OrderedJson& call : tool_calls) {
       const OrderedJson function = value_at(call, "function");

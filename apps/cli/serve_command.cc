@@ -285,7 +285,11 @@ Status serve(const ServeCommandOptions& o) {
                           v6 ? "[" + o.host + "]" : o.host, server->port()));
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  server->drain(milliseconds_of(o.drain_seconds));
+  if (!server->drain(milliseconds_of(o.drain_seconds))) {
+    fmt::print(stderr, "looplm: a request was still being read; its client gets no answer\n");
+    std::fflush(nullptr);
+    std::_Exit(EXIT_SUCCESS);
+  }
   return {};
 }
 

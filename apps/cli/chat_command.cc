@@ -16,7 +16,7 @@
 #include "cli/loop_colors.h"
 #include "cli/model_choice.h"
 #include "infer/exit_rule.h"
-#include "serve/chat_model.h"
+#include "model/chat_model.h"
 
 namespace looplm::cli {
 namespace {

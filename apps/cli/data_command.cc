@@ -14,8 +14,8 @@
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
 #include "eval/word_problem.h"
+#include "model/chat_model.h"
 #include "model/tokenizer_files.h"
-#include "serve/chat_model.h"
 #include "tensor/memory_plan.h"
 #include "train/shard_builder.h"
 #include "train/token_shard.h"
@@ -212,6 +212,7 @@ struct WordProblemFileOptions {
   std::string out;
   std::string kind = "story";
   std::string form = "chat";
+  std::string wording = "plain";
   std::string split = "train";
   int64_t examples = 1000;
 };
@@ -224,6 +225,8 @@ Status word_problems(WordProblemFileOptions options) {
               : options.kind == "mixed" ? WordProblemKind::kMixed
                                         : WordProblemKind::kStory;
   task.form = options.form == "chat" ? WordProblemForm::kChat : WordProblemForm::kProse;
+  task.wording =
+      options.wording == "plain" ? WordProblemWording::kPlain : WordProblemWording::kFree;
   task.split = options.split == "train" ? WordProblemSplit::kTrain : WordProblemSplit::kHeldOut;
   LOOPLM_RETURN_IF_ERROR(check(task));
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(options.out));
@@ -354,13 +357,18 @@ void add_word_problems(Program& program, Command& data) {
   command
       ->add_option("--kind", o->kind,
                    "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, talk "
-                   "(about the model), or mixed (turns of all kinds)")
+                   "(about the model), or mixed (turns of all kinds, which change their subject)")
       ->check(one_of({"sum", "chain", "story", "talk", "mixed"}))
       ->capture_default_str();
   command
       ->add_option("--form", o->form,
                    "chat, or prose of which the numbers alone are learnt, for pre-training")
       ->check(one_of({"chat", "prose"}))
+      ->capture_default_str();
+  command
+      ->add_option("--wording", o->wording,
+                   "Of stories: plain, or free ('A farmer had 8 cows and 3 ran away', 'I have')")
+      ->check(one_of({"plain", "free"}))
       ->capture_default_str();
   command
       ->add_option("--tell-every", o->task.tell_every,

@@ -8,9 +8,9 @@
 #include "base/timer.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
+#include "model/chat_model.h"
 #include "model/checkpoint.h"
 #include "model/gguf_export.h"
-#include "serve/chat_model.h"
 #include "tensor/memory_plan.h"
 
 namespace looplm::cli {

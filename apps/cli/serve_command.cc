@@ -18,7 +18,7 @@
 #include "cli/model_choice.h"
 #include "common/interrupt.h"
 #include "infer/speculation_text.h"
-#include "serve/chat_model.h"
+#include "model/chat_model.h"
 #include "serve/server.h"
 
 namespace looplm::cli {
@@ -113,58 +113,88 @@ uint64_t kv_bytes(double gib, size_t models) {
   return memory.ok() ? memory.value().free / 4 * 3 / models : 0;
 }
 
-struct NamedModel {
+struct NamedFolder {
   std::string name;
   std::string path;
-  std::vector<std::pair<std::string, std::string>> adapters{};  // names and folders
 };
 
-// NAME=FOLDER, or a folder that gives its name.
-Result<std::pair<std::string, std::string>> named_folder(const std::string& text) {
+struct NamedModel : NamedFolder {
+  std::vector<NamedFolder> adapters{};
+};
+
+// NAME=DIR, or a path that gives its name, of `option`.
+Result<NamedFolder> named_folder(const std::string& option, const std::string& text) {
   std::error_code error;
-  const bool bare = std::filesystem::is_directory(text, error);
+  const bool bare = std::filesystem::exists(text, error);
   const size_t equals = bare ? std::string::npos : text.find('=');
-  std::string name = text.substr(0, equals);
-  std::string folder = text;
-  if (equals == std::string::npos) {
-    const std::filesystem::path whole = std::filesystem::absolute(text).lexically_normal();
-    name = (whole.has_filename() ? whole : whole.parent_path()).filename();
-  } else {
-    folder = text.substr(equals + 1);
+  if (equals == 0 || equals + 1 == text.size() || text.empty()) {
+    return invalid_argument(
+        fmt::format("{} is '{}'; expected NAME=FOLDER or FOLDER", option, text));
   }
-  if (name.empty() || folder.empty()) {
-    return invalid_argument(fmt::format("--lora is '{}'; expected NAME=FOLDER or FOLDER", text));
-  }
-  return std::pair(name, folder);
+  if (equals != std::string::npos)
+    return NamedFolder{text.substr(0, equals), text.substr(equals + 1)};
+  return NamedFolder{"", text};
 }
 
-// The model of the command line with its adapters, and those of --model NAME=DIR.
+// Adds it to the model that stands behind an '@' in its name, or to the first.
+Status add_adapter(const std::string& text, std::vector<NamedModel>& models) {
+  LOOPLM_ASSIGN_OR_RETURN(NamedFolder adapter, named_folder("--lora", text));
+  if (adapter.name.empty()) {
+    const std::filesystem::path whole = std::filesystem::absolute(adapter.path).lexically_normal();
+    adapter.name = (whole.has_filename() ? whole : whole.parent_path()).filename();
+  }
+  size_t owner = 0;
+  const size_t at = adapter.name.rfind('@');
+  if (at != std::string::npos) {
+    const std::string name = adapter.name.substr(at + 1);
+    std::string names;
+    for (owner = 0; owner < models.size() && models[owner].name != name; ++owner) {
+      names += fmt::format("{}'{}'", owner == 0 ? "" : ", ", models[owner].name);
+    }
+    if (owner == models.size()) {
+      return invalid_argument(
+          fmt::format("--lora is '{}', and there is no model '{}'; expected {}{}", text, name,
+                      owner > 1 ? "one of " : "", names));
+    }
+    adapter.name.resize(at);
+  }
+  models[owner].adapters.push_back(std::move(adapter));
+  return {};
+}
+
+// The model of the command line, those of --model, and their adapters. Without any it is the
+// bundled one.
 Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   std::vector<NamedModel> named;
-  LOOPLM_ASSIGN_OR_RETURN(const std::string first, locate_model(o.model.directory));
-  named.push_back({o.name.empty() ? model_title(first) : o.name, first});
+  const char* chosen = std::getenv("LOOPLM_MODEL");
+  const bool first = !o.model.directory.empty() || (chosen != nullptr && *chosen != '\0');
+  if (first || o.more.empty()) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
+    named.push_back({{o.name.empty() ? model_title(path) : o.name, path}});
+  } else if (!o.name.empty()) {
+    return invalid_argument(
+        fmt::format("--name is '{}' and names MODEL, which is missing; --model NAME=DIR has a name "
+                    "of its own",
+                    o.name));
+  }
   for (const std::string& text : o.more) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
-      return invalid_argument(fmt::format("--model is '{}'; expected NAME=DIR", text));
-    }
-    const std::string name = text.substr(0, equals);
-    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(text.substr(equals + 1)));
-    named.push_back({name, path});
+    LOOPLM_ASSIGN_OR_RETURN(NamedFolder model, named_folder("--model", text));
+    LOOPLM_ASSIGN_OR_RETURN(model.path, locate_named_model(model.path));
+    if (model.name.empty()) model.name = model_title(model.path);
+    named.push_back({std::move(model)});
   }
-  for (const std::string& text : o.adapters) {
-    LOOPLM_ASSIGN_OR_RETURN(auto adapter, named_folder(text));
-    named[0].adapters.push_back(std::move(adapter));
-  }
+  for (const std::string& text : o.adapters) LOOPLM_RETURN_IF_ERROR(add_adapter(text, named));
   // Before anything is loaded.
   std::vector<std::string> names;
-  names.reserve(named.size() + named[0].adapters.size());
-  for (const NamedModel& one : named) names.push_back(one.name);
-  for (const auto& [name, folder] : named[0].adapters) names.push_back(name);
+  for (const NamedModel& one : named) {
+    names.push_back(one.name);
+    for (const NamedFolder& adapter : one.adapters) names.push_back(adapter.name);
+  }
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
   if (twice != names.end()) {
-    return invalid_argument(fmt::format("two models are called '{}'", *twice));
+    return invalid_argument(
+        fmt::format("two models are called '{}'; NAME=FOLDER gives another name", *twice));
   }
   return named;
 }
@@ -185,14 +215,16 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   }
   if (const Tokenizer* tokenizer = model.tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
-    for (const std::string& note : chat.notes()) say(stderr, "note: " + note);
+    for (const std::string& note : chat.notes()) {
+      say(stderr, fmt::format("note: {}: {}", named.name, note));
+    }
     served.chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
-  for (const auto& [name, folder] : named.adapters) {
-    served.adapters.push_back({.name = name});
+  for (const NamedFolder& adapter : named.adapters) {
+    served.adapters.push_back({.name = adapter.name});
     if (model.tokenizer() == nullptr) continue;
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat,
-                            load_chat_template(named.path, *model.tokenizer(), folder));
+                            load_chat_template(named.path, *model.tokenizer(), adapter.path));
     served.adapters.back().chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
   return server.add(model, served);
@@ -235,11 +267,13 @@ Status serve(const ServeCommandOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server, Server::listen(options));
   for (const NamedModel& one : named) {
     LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, Model::load(one.path, o.model.options()));
+    for (const NamedFolder& adapter : one.adapters) {
+      LOOPLM_RETURN_IF_ERROR(
+          model->add_adapter(adapter.name, adapter.path)
+              .with_context(fmt::format("--lora {}={}: as an adapter of the model '{}'",
+                                        adapter.name, adapter.path, one.name)));
+    }
     models.push_back(std::move(model));
-  }
-  for (const auto& [name, folder] : named[0].adapters) {
-    const Status status = models[0]->add_adapter(name, folder);
-    if (!status.ok()) return status.with_context(fmt::format("--lora {}={}", name, folder));
   }
   for (size_t i = 0; i < models.size(); ++i) {
     const uint64_t memory = kv_bytes(o.kv_gib, models.size());
@@ -276,13 +310,14 @@ void add_serve_command(Program& program) {
       ->check(range(0, 65535))
       ->capture_default_str();
   option("--name", o->name, "What clients call the model (default: its file's name)");
-  c->add_option("--model", o->more, "Serve another model too: NAME=DIR; repeatable")
+  c->add_option("--model", o->more,
+                "Serve another model too: NAME=DIR, or DIR for its own name; repeatable")
       ->allow_extra_args(false)
       ->environment("LOOPLM_MODELS")
       ->delimiter(',');
   option("--lora", o->adapters,
-         "Serve an adapter of MODEL too: NAME=FOLDER, or FOLDER for its own name; repeatable. A "
-         "request's \"model\" chooses")
+         "Serve a LoRA adapter of MODEL too: NAME=FOLDER, or FOLDER for its own name; "
+         "NAME@OTHER=FOLDER is one of the model OTHER; repeatable. A request's \"model\" chooses")
       ->allow_extra_args(false)
       ->delimiter(',');
   option("--api-key", o->api_key, "Key that clients must give");

@@ -66,9 +66,10 @@ struct ChatFiles {
 
   bool has_template(std::string_view text) const;
 };
-// Reads chat_template.jinja and additional_chat_templates/, chat_template.json and
-// tokenizer_config.json in a model's directory, and takes the first that has a template. Missing
-// files are no error. For a GGUF file, the model layer fills ChatFiles.
+// Reads chat_template.jinja and additional_chat_templates/, chat_template.json,
+// tokenizer_config.json and special_tokens_map.json in a model's directory, and takes the first
+// that has a template, and the first that names a token. Missing files are no error. For a GGUF
+// file, the model layer fills ChatFiles.
 Result<ChatFiles> read_chat_files(const std::string& directory);
 
 struct ChatRenderOptions {

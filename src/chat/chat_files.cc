@@ -94,7 +94,8 @@ bool ChatFiles::has_template(std::string_view text) const {
 Result<ChatFiles> read_chat_files(const std::string& directory) {
   ChatFiles files;
   LOOPLM_RETURN_IF_ERROR(add_jinja_files(directory, files.templates));
-  for (const char* name : {"chat_template.json", "tokenizer_config.json"}) {
+  for (const char* name :
+       {"chat_template.json", "tokenizer_config.json", "special_tokens_map.json"}) {
     const fs::path path = fs::path(directory) / name;
     if (!is_file(path)) continue;
     LOOPLM_ASSIGN_OR_RETURN(const Json config, read_json_file(path.string()));

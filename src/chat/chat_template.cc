@@ -87,8 +87,9 @@ std::string find_end_of_turn(const jinja::Program& program, const ChatCapabiliti
   constexpr std::string_view kAnswer = "probe_answer";
   const size_t answer = text.value().view().rfind(kAnswer);
   if (answer == std::string_view::npos) return {};
+  int64_t lost = 0;  // such as a line end that a small vocabulary does not have
   const auto ids = tokenizer.encode(text.value().view().substr(answer + kAnswer.size()),
-                                    {.as = EncodeAs::kContinuation});
+                                    {.as = EncodeAs::kContinuation, .lost_bytes = &lost});
   if (!ids.ok()) return {};
   const auto end = std::find_if(ids.value().begin(), ids.value().end(),
                                 [&](int32_t id) { return tokenizer.is_special(id); });

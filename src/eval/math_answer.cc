@@ -40,8 +40,9 @@ MathNode difference(const MathNode& a, const MathNode& b) {
 }
 
 bool is_equation(const MathNode& x) {
-  return x.kind == Kind::kRelation && std::all_of(x.operators.begin(), x.operators.end(),
-                                                  [](const auto& o) { return o == "="; });
+  return x.kind == Kind::kRelation &&
+         std::all_of(x.operators.begin(), x.operators.end(),
+                     [](const auto& o) { return o == "=" || o == "~="; });
 }
 
 // What an equation's left side may be for its right side to be what is asked for: "x", "f(2)",
@@ -86,6 +87,7 @@ std::optional<MathNode> interval_of(const MathNode& x) {
 class Comparer {
  public:
   bool same(const MathNode& given, const MathNode& right) {
+    if (const auto a = left_out(given), b = left_out(right); a && b) return same_elements(*a, *b);
     if (given.kind == Kind::kRelation || right.kind == Kind::kRelation) {
       return same_relations(given, right);
     }
@@ -97,6 +99,9 @@ class Comparer {
     }
     if (given.kind == Kind::kText || right.kind == Kind::kText) return same_words(given, right);
     if (given.kind == Kind::kUnion || right.kind == Kind::kUnion) return same_unions(given, right);
+    if (given.kind == Kind::kWithout || right.kind == Kind::kWithout) {
+      return given.kind == right.kind && same_parts(given, right);
+    }
     if (is_collection(given) || is_collection(right)) return same_collections(given, right);
     if (given.kind == Kind::kBracket || right.kind == Kind::kBracket) {
       return given.kind == right.kind && given.text == right.text && same_parts(given, right);
@@ -115,6 +120,38 @@ class Comparer {
  private:
   static bool same_words(const MathNode& a, const MathNode& b) {
     return !a.words.empty() && a.words == b.words;
+  }
+
+  static bool is_all_numbers(const MathNode& x) {
+    return is_symbol(x, "\\mathbb{R}") || (x.kind == Kind::kBracket && x.parts.size() == 2 &&
+                                           infinity(x.parts[0]) < 0 && infinity(x.parts[1]) > 0);
+  }
+
+  // The numbers that are left out where the others are all there: x \ne 2, \mathbb{R} without {2},
+  // and (-\infty, 2) \cup (2, \infty).
+  std::optional<std::vector<MathNode>> left_out(const MathNode& x) {
+    if (x.kind == Kind::kRelation && x.operators.size() == 1 && x.operators[0] == "!=" &&
+        x.parts[0].kind == Kind::kSymbol && is_constant(x.parts[1])) {
+      return std::vector<MathNode>{x.parts[1]};
+    }
+    if (x.kind == Kind::kWithout && is_all_numbers(x.parts[0]) && is_collection(x.parts[1])) {
+      return elements(x.parts[1]);
+    }
+    if (x.kind != Kind::kUnion) return std::nullopt;
+    std::vector<MathNode> ends;
+    MathNode begin = infinite(false);
+    for (size_t i = 0; i < x.parts.size(); ++i) {
+      const auto part = std::find_if(x.parts.begin(), x.parts.end(), [&](const MathNode& p) {
+        return p.kind == Kind::kBracket && p.text == "()" && p.parts.size() == 2 &&
+               same(p.parts[0], begin);
+      });
+      if (part == x.parts.end()) return std::nullopt;
+      begin = part->parts[1];
+      ends.push_back(begin);
+    }
+    if (infinity(begin) <= 0) return std::nullopt;
+    ends.pop_back();
+    return ends;
   }
 
   bool same_values(const MathNode& a, const MathNode& b) {
@@ -214,6 +251,9 @@ class Comparer {
       // Who writes out the whole equation has answered too.
       if (&relation == &right && !is_name(relation.parts[0])) return false;
       says = relation.parts.back();
+      // "\frac{1}{3} \approx 0.33" says both.
+      const bool about = relation.operators[0] == "~=" && is_constant(relation.parts[0]);
+      if (about && same(relation.parts[0], other)) return true;
     } else if (auto interval = interval_of(relation)) {
       says = std::move(*interval);
     } else {

@@ -47,15 +47,6 @@ std::string words_of(const std::vector<MathToken>& tokens, size_t begin, size_t 
   return small_letters(words);
 }
 
-bool is_time_of_day(std::string_view text) {
-  std::string letters;
-  for (const char c : text) {
-    if (is_letter(c)) letters += c;
-  }
-  letters = small_letters(letters);
-  return letters == "am" || letters == "pm";
-}
-
 // Whether words behind a value leave it as it is: "dollars", "square feet", "cm".
 bool is_unit(const MathToken& token) {
   constexpr std::array<std::string_view, 26> kShort = {
@@ -76,6 +67,11 @@ bool is_unit(const MathToken& token) {
     rest.remove_prefix(std::min(size + 1, rest.size()));
   }
   return true;
+}
+
+// "\alpha", "\therefore"
+bool is_command_name(const MathToken& token) {
+  return token.text.size() > 2 && token.text[0] == '\\' && is_letter(token.text[1]);
 }
 
 MathNode number(std::string digits) { return {Kind::kNumber, std::move(digits)}; }
@@ -138,7 +134,7 @@ class Parser {
     for (size_t i = before; i-- > 0;) {
       const MathToken& t = tokens_[i];
       if (t.kind == Token::kOperator && t.text == "=") break;
-      if (t.kind == Token::kSymbol && t.text[0] == '\\') return std::nullopt;
+      if (is_command_name(t)) return std::nullopt;
       if (t.kind == Token::kOperator && i + 1 == before && (t.text == "^" || t.text == "/")) {
         return std::nullopt;
       }
@@ -148,7 +144,7 @@ class Parser {
       MathNode found = product();
       const MathToken& next = peek();
       if (next.kind == Token::kCommand || next.text == "^" || next.text == "*" ||
-          (next.kind == Token::kSymbol && next.text[0] == '\\')) {
+          is_command_name(next)) {
         return std::nullopt;
       }
       return minus ? negative(std::move(found)) : std::move(found);
@@ -222,10 +218,14 @@ class Parser {
 
   void skip_element() {
     for (int depth = 0; at_ < at_end() && (depth > 0 || !ends_element()); ++at_) {
-      if (peek().kind != Token::kOperator) continue;
-      depth += holds(kOpeners, peek().text) ? 1 : 0;
-      depth -= holds(kClosers, peek().text) ? 1 : 0;
+      depth += nesting(peek());
     }
+  }
+
+  // What a token adds to the depth of brackets.
+  static int nesting(const MathToken& token) {
+    if (token.kind != Token::kOperator) return 0;
+    return (holds(kOpeners, token.text) ? 1 : 0) - (holds(kClosers, token.text) ? 1 : 0);
   }
 
   static bool has_two_signs(const MathNode& x) {
@@ -241,10 +241,10 @@ class Parser {
   }
 
   MathNode relation() {
-    constexpr std::array<std::string_view, 6> kRelations = {"=", "<", "<=", ">", ">=", "!="};
+    constexpr std::array<std::string_view, 7> kRelations = {"=", "~=", "<", "<=", ">", ">=", "!="};
     MathNode all = {Kind::kRelation};
-    take("=");
-    all.parts.push_back(union_of());
+    if (!take("=")) take("~=");
+    all.parts.push_back(left_side());
     while (peek().kind == Token::kOperator) {
       if (take("in")) {
         all.parts.back() = union_of();
@@ -258,11 +258,36 @@ class Parser {
     return all.parts.size() == 1 ? std::move(all.parts[0]) : std::move(all);
   }
 
+  // Words may name what is equal to something: "\text{Area} = 20", "P(\text{red}) = 0.5".
+  MathNode left_side() {
+    const size_t begin = at_;
+    const bool bars = in_bars_, angle = of_angle_;
+    try {
+      return union_of();
+    } catch (const NotMath&) {
+      at_ = begin;
+      in_bars_ = bars;
+      of_angle_ = angle;
+      for (int depth = 0; depth > 0 || !is("="); ++at_) {
+        if (at_ == at_end() || (depth == 0 && ends_element())) throw;
+        depth += nesting(peek());
+      }
+      return {Kind::kText, words_of(tokens_, begin, at_), {}, {}, words_of(tokens_, begin, at_)};
+    }
+  }
+
   MathNode union_of() {
-    MathNode first = sum();
+    MathNode first = without();
+    if (take("choose")) return node(Kind::kFunction, {std::move(first), sum()}, "binom");
     if (!is("cup")) return first;
     MathNode all = node(Kind::kUnion, {std::move(first)});
-    while (take("cup")) all.parts.push_back(sum());
+    while (take("cup")) all.parts.push_back(without());
+    return all;
+  }
+
+  MathNode without() {
+    MathNode all = sum();
+    while (take("setminus")) all = node(Kind::kWithout, {std::move(all), sum()});
     return all;
   }
 
@@ -306,8 +331,13 @@ class Parser {
         MathNode top = all.parts.size() == 1 ? std::move(all.parts[0]) : std::move(all);
         all = {Kind::kProduct};
         all.parts.push_back(node(Kind::kQuotient, {std::move(top), factor()}));
-      } else if (is_unit(peek())) {
+      } else if (is_unit(peek()) || is_ordinal()) {
         skip_units();
+        break;
+      } else if (is_unit_fraction()) {
+        ++at_;
+        skip_group();
+        if (is("{")) skip_group();
         break;
       } else if (!starts_factor(argument)) {
         break;
@@ -380,6 +410,24 @@ class Parser {
         return;
       }
     }
+  }
+
+  // From a bracket that opens to behind the one that closes it.
+  void skip_group() {
+    int depth = 0;
+    do {
+      if (at_ == at_end()) throw NotMath();
+      depth += nesting(tokens_[at_++]);
+    } while (depth > 0);
+  }
+
+  // \frac{\text{m}}{\text{s}^2}
+  bool is_unit_fraction() const { return peek().text == "frac" && is("{", 1) && is_unit(peek(2)); }
+  // "1st"
+  bool is_ordinal() const {
+    constexpr std::array<std::string_view, 4> kEnds = {"st", "nd", "rd", "th"};
+    return peek().kind == Token::kWord && !peek().space && holds(kEnds, peek().text) &&
+           tokens_[at_ - 1].kind == Token::kNumber;
   }
 
   MathNode factor() {
@@ -467,7 +515,11 @@ class Parser {
     MathNode x = {Kind::kSymbol, name};
     if (take("_")) {
       const size_t begin = at_;
-      argument();
+      if (is("{")) {
+        skip_group();
+      } else {
+        argument();
+      }
       x.text += "_" + words_of(tokens_, begin, at_);
     }
     return x;
@@ -512,8 +564,8 @@ class Parser {
     constexpr std::array<std::string_view, 15> kKnown = {
         "sin",    "cos",  "tan",  "cot",  "sec", "csc", "arcsin", "arccos",
         "arctan", "sinh", "cosh", "tanh", "ln",  "log", "exp"};
-    if (!holds(kKnown, given)) throw NotMath();
-    std::string name = given;
+    std::string name = given == "lg" ? "log" : given;
+    if (!holds(kKnown, name)) throw NotMath();
     std::vector<MathNode> parts;
     std::optional<MathNode> power;
     while (is("_") || is("^")) {
@@ -540,7 +592,9 @@ class Parser {
   }
 
   MathNode matrix(const std::string& environment) {
-    if (environment.find("matrix") == std::string::npos && !environment.starts_with("array")) {
+    const bool bars = environment[0] == 'v' || environment[0] == 'V';  // a determinant or norm
+    if (bars ||
+        (environment.find("matrix") == std::string::npos && !environment.starts_with("array"))) {
       throw NotMath();
     }
     MathNode all = {Kind::kMatrix};
@@ -558,6 +612,14 @@ class Parser {
     }
   }
 
+  // The "x |" of {x | x > 2}, or "x \in \mathbb{R} :", which is passed over.
+  bool starts_condition() {
+    const size_t bar = is("in", 1) ? 3 : 1;
+    if (peek().kind != Token::kSymbol || !(is("|", bar) || is(":", bar))) return false;
+    at_ += bar + 1;
+    return true;
+  }
+
   MathNode bracketed(const std::string& open) {
     if (open == "(" || open == "[") {
       std::vector<MathNode> items = list(false);
@@ -570,6 +632,11 @@ class Parser {
     if (open == "{" || open == "\\{") {
       const std::string_view close = open == "{" ? "}" : "\\}";
       if (open == "\\{" && take(close)) return {Kind::kSet};
+      if (open == "\\{" && starts_condition()) {
+        MathNode condition = relation();
+        expect(close);
+        return condition;
+      }
       std::vector<MathNode> items = list(true);
       expect(close);
       if (open == "{" && items.size() == 1) return std::move(items[0]);

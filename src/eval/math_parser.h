@@ -29,7 +29,8 @@ struct MathNode {
     kSet,       // in any order, once each
     kBracket,   // `text` is "()", "[)", ...: a tuple or an interval
     kUnion,     // of the parts
-    kRelation,  // parts with operators between: "=", "<", "<=", ">", ">=", "!="
+    kWithout,   // part 0 without the elements of part 1
+    kRelation,  // parts with operators between: "=", "~=", "<", "<=", ">", ">=", "!="
     kText,      // words
   };
   Kind kind = Kind::kText;

@@ -4,8 +4,11 @@
 #include <array>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "eval/ascii.h"
 #include "eval/numbers.h"
+#include "text/utf8.h"
 
 namespace looplm {
 namespace {
@@ -25,13 +28,36 @@ const Pair* find(const std::array<Pair, n>& table, std::string_view name) {
 }
 
 // Commands without meaning here. Their arguments stay, as groups.
-constexpr std::array<std::string_view, 36> kLayout = {
-    "left",      "right",    "big",       "Big",     "bigg",       "Bigg",
-    "bigl",      "bigr",     "Bigl",      "Bigr",    "middle",     "displaystyle",
-    "textstyle", "limits",   "nolimits",  "quad",    "qquad",      "mathbf",
-    "mathit",    "mathsf",   "bm",        "pmb",     "boldsymbol", "boxed",
-    "fbox",      "rm",       "bf",        "it",      "angle",      "mathstrut",
-    "strut",     "nonumber", "thinspace", "enspace", "mathopen",   "mathclose"};
+constexpr std::array<std::string_view, 37> kLayout = {
+    "left",      "right",      "big",   "Big",      "bigg",         "Bigg",      "bigl",
+    "bigr",      "Bigl",       "Bigr",  "middle",   "displaystyle", "textstyle", "limits",
+    "nolimits",  "quad",       "qquad", "mathbf",   "mathit",       "mathsf",    "bm",
+    "pmb",       "boldsymbol", "boxed", "fbox",     "rm",           "bf",        "it",
+    "angle",     "mathstrut",  "strut", "nonumber", "thinspace",    "enspace",   "mathopen",
+    "mathclose", "underline"};
+// Letters by the names of their commands, those of Greek in Unicode's order from alpha on. A
+// command that is neither known nor a letter has no value: "A \cap B", "p \to q".
+constexpr std::array<std::string_view, 25> kGreek = {
+    "alpha", "beta",   "gamma",   "delta", "epsilon", "zeta",    "eta",  "theta", "iota",
+    "kappa", "lambda", "mu",      "nu",    "xi",      "omicron", "pi",   "rho",   "varsigma",
+    "sigma", "tau",    "upsilon", "phi",   "chi",     "psi",     "omega"};
+constexpr std::array<std::string_view, 11> kLetters = {
+    "varepsilon", "vartheta",   "varpi", "varrho", "varphi", "infty",
+    "emptyset",   "varnothing", "ell",   "hbar",   "partial"};
+constexpr std::string_view kSets = "RZNQC";
+constexpr std::array<uint32_t, 5> kSetSigns = {U'ℝ', U'ℤ', U'ℕ', U'ℚ', U'ℂ'};
+// Marks at a letter, and typefaces, that make it another letter.
+constexpr std::array<std::string_view, 9> kAccents = {
+    "vec", "hat", "widehat", "bar", "tilde", "overrightarrow", "mathbb", "mathcal", "mathfrak"};
+constexpr std::array<std::pair<uint32_t, std::string_view>, 7> kFractions = {{{U'½', "12"},
+                                                                              {U'⅓', "13"},
+                                                                              {U'⅔', "23"},
+                                                                              {U'¼', "14"},
+                                                                              {U'¾', "34"},
+                                                                              {U'⅕', "15"},
+                                                                              {U'⅛', "18"}}};
+// Units that are functions too: "30 min".
+constexpr std::array<std::string_view, 2> kFunctionUnits = {"min", "sec"};
 constexpr std::array<std::string_view, 8> kTexts = {
     "text", "textrm", "textbf", "textit", "mathrm", "textnormal", "mbox", "operatorname"};
 constexpr std::array<std::string_view, 27> kFunctions = {
@@ -39,18 +65,60 @@ constexpr std::array<std::string_view, 27> kFunctions = {
     "sinh", "cosh", "tanh", "ln",  "log",  "exp",  "sqrt",   "lg",     "max",
     "min",  "gcd",  "lcm",  "mod", "bmod", "pmod", "frac",   "binom",  "overline"};
 
+bool is_greek(std::string_view name) {
+  std::string small(name);
+  if (!small.empty() && small[0] < 'a') small[0] = static_cast<char>(small[0] - 'A' + 'a');
+  return holds(kGreek, small);
+}
+
 // Commands that are operators, and other names of commands.
-constexpr std::array<Pair, 41> kCommandOperators = {{
-    {"times", "*"},       {"cdot", "*"},      {"ast", "*"},       {"div", "/"},
-    {"le", "<="},         {"leq", "<="},      {"leqslant", "<="}, {"ge", ">="},
-    {"geq", ">="},        {"geqslant", ">="}, {"lt", "<"},        {"gt", ">"},
-    {"ne", "!="},         {"neq", "!="},      {"approx", "="},    {"equiv", "="},
-    {"pm", "pm"},         {"mp", "mp"},       {"cup", "cup"},     {"in", "in"},
-    {"lbrace", "\\{"},    {"rbrace", "\\}"},  {"lvert", "|"},     {"rvert", "|"},
-    {"vert", "|"},        {"mid", "|"},       {"lbrack", "["},    {"rbrack", "]"},
-    {"degree", "deg"},    {"circ", "deg"},    {"percent", "%"},   {"dots", "..."},
-    {"ldots", "..."},     {"cdots", "..."},   {"colon", ":"},     {"lfloor", "lfloor"},
-    {"rfloor", "rfloor"}, {"lceil", "lceil"}, {"rceil", "rceil"}, {"land", ","},
+constexpr std::array<Pair, 47> kCommandOperators = {{
+    {"times", "*"},
+    {"cdot", "*"},
+    {"ast", "*"},
+    {"div", "/"},
+    {"le", "<="},
+    {"leq", "<="},
+    {"leqslant", "<="},
+    {"ge", ">="},
+    {"geq", ">="},
+    {"geqslant", ">="},
+    {"lt", "<"},
+    {"gt", ">"},
+    {"ne", "!="},
+    {"neq", "!="},
+    {"approx", "~="},
+    {"simeq", "~="},
+    {"doteq", "~="},
+    {"equiv", "="},
+    {"choose", "choose"},
+    {"setminus", "setminus"},
+    {"backslash", "setminus"},
+    {"coloneqq", "="},
+    {"pm", "pm"},
+    {"mp", "mp"},
+    {"cup", "cup"},
+    {"in", "in"},
+    {"lbrace", "\\{"},
+    {"rbrace", "\\}"},
+    {"lvert", "|"},
+    {"rvert", "|"},
+    {"vert", "|"},
+    {"mid", "|"},
+    {"lbrack", "["},
+    {"rbrack", "]"},
+    {"degree", "deg"},
+    {"circ", "deg"},
+    {"percent", "%"},
+    {"dots", "..."},
+    {"ldots", "..."},
+    {"cdots", "..."},
+    {"colon", ":"},
+    {"lfloor", "lfloor"},
+    {"rfloor", "rfloor"},
+    {"lceil", "lceil"},
+    {"rceil", "rceil"},
+    {"land", ","},
     {"lor", ","},
 }};
 constexpr std::array<Pair, 5> kSameCommand = {{{"dfrac", "frac"},
@@ -59,15 +127,26 @@ constexpr std::array<Pair, 5> kSameCommand = {{{"dfrac", "frac"},
                                                {"dbinom", "binom"},
                                                {"tbinom", "binom"}}};
 constexpr std::array<Pair, 24> kSigns = {{
-    {"×", "*"},  {"·", "*"},   {"⋅", "*"},     {"÷", "/"},   {"−", "-"},          {"–", "-"},
-    {"≤", "<="}, {"≥", ">="},  {"≠", "!="},    {"≈", "="},   {"±", "pm"},         {"∪", "cup"},
-    {"∈", "in"}, {"°", "deg"}, {"<=", "<="},   {">=", ">="}, {"!=", "!="},        {"**", "^"},
-    {"²", "^2"}, {"³", "^3"},  {"...", "..."}, {"…", "..."}, {"∅", "\\emptyset"}, {"∞", "\\infty"},
+    {"×", "*"},     {"·", "*"},   {"⋅", "*"},          {"÷", "/"},       {"−", "-"},
+    {"–", "-"},     {"≤", "<="},  {"≥", ">="},         {"≠", "!="},      {"≈", "~="},
+    {"±", "pm"},    {"∪", "cup"}, {"∈", "in"},         {"°", "deg"},     {"<=", "<="},
+    {">=", ">="},   {"!=", "!="}, {"**", "^"},         {":=", "="},      {"∖", "setminus"},
+    {"...", "..."}, {"…", "..."}, {"∅", "\\emptyset"}, {"∞", "\\infty"},
 }};
 // Marks that make no token, and spaces.
 constexpr std::array<std::string_view, 5> kCurrency = {"€", "£", "¥", "₹", "\\$"};
 constexpr std::array<std::string_view, 12> kSpaces = {
     "\\,", "\\;", "\\:", "\\!", "\\ ", "~", "\\(", "\\)", "$", "\u00a0", "\u2009", "\u202f"};
+
+bool is_greek_letter(uint32_t c) { return c >= U'α' || (c <= U'Ω' && c != 0x3A2); }
+
+// Of a superscript or a subscript; -1: none.
+int script_digit(uint32_t c) {
+  if (c == U'¹') return 1;
+  if (c == U'²' || c == U'³') return static_cast<int>(c - U'²') + 2;
+  if (c == U'⁰' || (c >= U'⁴' && c <= U'⁹')) return static_cast<int>(c - U'⁰');
+  return c >= U'₀' && c <= U'₉' ? static_cast<int>(c - U'₀') : -1;
+}
 
 class Lexer {
  public:
@@ -117,20 +196,10 @@ class Lexer {
     for (const auto& [mark, text] : kSigns) {
       if (!rest().starts_with(mark)) continue;
       at_ += mark.size();
-      if (text.starts_with('^') && text.size() > 1) {
-        add(Kind::kOperator, "^");
-        add(Kind::kNumber, text.substr(1));
-      } else {
-        add(text.starts_with('\\') ? Kind::kSymbol : Kind::kOperator, text);
-      }
+      add(text.starts_with('\\') ? Kind::kSymbol : Kind::kOperator, text);
       return true;
     }
-    for (const auto& [mark, text] : {Pair{"π", "\\pi"}, Pair{"√", "sqrt"}}) {
-      if (!rest().starts_with(mark)) continue;
-      at_ += mark.size();
-      add(text == "sqrt" ? Kind::kCommand : Kind::kSymbol, text);
-      return true;
-    }
+    if (static_cast<unsigned char>(text_[at_]) >= 0x80 && unicode_sign()) return true;
     // A degree sign as a power.
     for (const std::string_view degree : {"^\\circ", "^{\\circ}", "^{\\degree}", "^°"}) {
       if (!rest().starts_with(degree)) continue;
@@ -139,6 +208,58 @@ class Lexer {
       return true;
     }
     return false;
+  }
+
+  bool unicode_sign() {
+    const auto [kind, size] = utf8_step(rest());
+    if (kind != Utf8Step::Kind::kCharacter) return false;
+    const uint32_t c = utf8_decode(rest().substr(0, size));
+    if (c >= U'Α' && c <= U'ω' && is_greek_letter(c)) {
+      const bool capital = c < U'α';
+      std::string name(kGreek[c - (capital ? U'Α' : U'α')]);
+      if (capital) name[0] = static_cast<char>(name[0] - 'a' + 'A');
+      add(Kind::kSymbol, "\\" + name);
+    } else if (c == U'√') {
+      add(Kind::kCommand, "sqrt");
+    } else if (const auto* set = std::find(kSetSigns.begin(), kSetSigns.end(), c);
+               set != kSetSigns.end()) {
+      add(Kind::kSymbol,
+          fmt::format("\\mathbb{{{}}}", kSets[static_cast<size_t>(set - kSetSigns.begin())]));
+    } else if (const auto* part = std::find_if(kFractions.begin(), kFractions.end(),
+                                               [&](const auto& f) { return f.first == c; });
+               part != kFractions.end()) {
+      add(Kind::kCommand, "frac");
+      for (const char digit : part->second) add(Kind::kNumber, std::string(1, digit));
+    } else {
+      return scripts();
+    }
+    at_ += size;
+    return true;
+  }
+
+  // Digits set high or low: x⁻¹² and x₁.
+  bool scripts() {
+    const size_t begin = at_;
+    std::string digits;
+    bool low = false;
+    while (at_ < text_.size()) {
+      const auto [kind, size] = utf8_step(rest());
+      if (kind != Utf8Step::Kind::kCharacter) break;
+      const uint32_t c = utf8_decode(rest().substr(0, size));
+      const int digit = script_digit(c);
+      const bool below = c >= 0x2080;
+      if ((digit < 0 && c != U'⁻') || (at_ > begin && below != low)) break;
+      low = below;
+      digits += digit < 0 ? '-' : static_cast<char>('0' + digit);
+      at_ += size;
+    }
+    if (at_ == begin) return false;
+    add(Kind::kOperator, low ? "_" : "^");
+    add(Kind::kOperator, "{");
+    if (digits[0] == '-') add(Kind::kOperator, "-");
+    if (digits.size() > (digits[0] == '-')) add(Kind::kNumber, digits.substr(digits[0] == '-'));
+    add(Kind::kOperator, "}");
+    return true;
   }
 
   bool number() {
@@ -164,12 +285,26 @@ class Lexer {
   }
 
   bool letters() {
+    for (const std::string_view mark : {"a.m.", "p.m.", "A.M.", "P.M."}) {
+      if (!rest().starts_with(mark)) continue;
+      at_ += mark.size();
+      add(Kind::kText, std::string{mark[0], mark[2]});
+      return true;
+    }
     size_t end = at_;
     while (end < text_.size() && is_letter(text_[end])) ++end;
     if (end == at_) return false;
-    word(text_.substr(at_, end - at_));
+    const std::string_view letters = text_.substr(at_, end - at_);
     at_ = end;
+    word(letters);
     return true;
+  }
+
+  // Whether a unit ends here: nothing that a function could be taken of follows.
+  bool ends_unit() const {
+    const size_t next = text_.find_first_not_of(" \t\r\n", at_);
+    return next == std::string_view::npos ||
+           std::string_view(".,;)}/$").find(text_[next]) != std::string_view::npos;
   }
 
   void word(std::string_view word) {
@@ -177,10 +312,13 @@ class Lexer {
     if (word == "percent" || word == "pct" || word == "percentage") {
       return add(Kind::kOperator, "%");
     }
-    if (word == "degrees" || word == "degree") return add(Kind::kOperator, "deg");
+    if (word == "degrees" || word == "degree" || word == "deg") return add(Kind::kOperator, "deg");
     if (word == "pi") return add(Kind::kSymbol, "\\pi");
     if (word == "infinity" || word == "inf") return add(Kind::kSymbol, "\\infty");
     if (word == "infty" || word == "emptyset") return add(Kind::kSymbol, "\\" + std::string(word));
+    const bool after_number = !tokens_.empty() && tokens_.back().kind == Kind::kNumber;
+    if (after_number && is_time_of_day(word)) return add(Kind::kText, word);
+    if (holds(kFunctionUnits, word) && ends_unit()) return add(Kind::kText, word);
     if (holds(kFunctions, word)) return add(Kind::kCommand, word);
     add(word.size() == 1 ? Kind::kSymbol : Kind::kWord, word);
   }
@@ -194,6 +332,15 @@ class Lexer {
     if (close == std::string_view::npos) return {};
     at_ = close + 1;
     return text_.substr(open + 1, close - open - 1);
+  }
+
+  std::string_view group_or_letter() {
+    const std::string_view inner = group();
+    if (!inner.empty()) return inner;
+    const size_t next = text_.find_first_not_of(' ', at_);
+    if (next == std::string_view::npos || !is_letter(text_[next])) return {};
+    at_ = next + 1;
+    return text_.substr(next, 1);
   }
 
   bool command() {
@@ -226,11 +373,14 @@ class Lexer {
       add(Kind::kCommand, std::string(name) + "{" + std::string(environment) + "}");
       return true;
     }
-    if (name == "mathbb" || name == "mathcal") {
-      add(Kind::kSymbol, "\\mathbb{" + std::string(stripped(group())) + "}");
+    if (holds(kAccents, name)) {
+      if (name == "mathcal") name = "mathbb";
+      add(Kind::kSymbol, fmt::format("\\{}{{{}}}", name, stripped(group_or_letter())));
       return true;
     }
-    if (const Pair* operation = find(kCommandOperators, name)) {
+    const bool composes =
+        name == "circ" && (tokens_.empty() || tokens_.back().kind == Kind::kSymbol);
+    if (const Pair* operation = find(kCommandOperators, name); operation != nullptr && !composes) {
       add(Kind::kOperator, operation->second);
     } else if (const Pair* same = find(kSameCommand, name)) {
       add(Kind::kCommand, same->second);
@@ -238,7 +388,8 @@ class Lexer {
       add(Kind::kCommand, name);
     } else {
       if (name == "varnothing") name = "emptyset";
-      add(Kind::kSymbol, "\\" + std::string(name));
+      const bool letter = is_greek(name) || holds(kLetters, name);
+      add(letter ? Kind::kSymbol : Kind::kOperator, "\\" + std::string(name));
     }
     return true;
   }
@@ -284,7 +435,18 @@ class Lexer {
 
 }  // namespace
 
+bool is_time_of_day(std::string_view text) {
+  std::string letters;
+  for (const char c : text) {
+    if (is_letter(c)) letters += static_cast<char>(c | 0x20);
+  }
+  return letters == "am" || letters == "pm";
+}
+
 std::vector<MathToken> math_tokens(std::string_view text, bool commas) {
+  while (text.size() > 4 && text.starts_with("**") && text.ends_with("**")) {
+    text = text.substr(2, text.size() - 4);  // Markdown's bold type
+  }
   std::vector<MathToken> tokens;
   Lexer(text, commas, tokens).run();
   while (!tokens.empty() && tokens.back().kind == Kind::kOperator &&

@@ -17,7 +17,8 @@ struct MathToken {
     kWord,     // letters in a row that are no function: at least two
     kText,     // \text{...}, without spaces at its ends
     kCommand,  // "frac", "sin", "begin{pmatrix}"
-    kOperator  // "+", "<=", "cup", "and"; "{" and "}" group, "\{" and "\}" make a set
+    kOperator  // "+", "<=", "cup", "and", commands without a meaning here ("\cap"); "{" and "}"
+               // group, "\{" and "\}" make a set
   };
   Kind kind = Kind::kOperator;
   std::string text;
@@ -27,6 +28,9 @@ struct MathToken {
 
 // `commas`: whether 1,234 is one number, outside brackets.
 std::vector<MathToken> math_tokens(std::string_view text, bool commas);
+
+// "am", "P.M." and the like.
+bool is_time_of_day(std::string_view text);
 
 // Where the brace that opens at `open` closes; npos where it does not.
 size_t closing_brace(std::string_view text, size_t open);

@@ -177,12 +177,21 @@ WordProblem draw_talk(Rng& rng) {
   WordProblemTurn turn;
   const uint32_t what = rng.below(8);
   if (what == 0) {
-    turn.question = fmt::format("What is {} {} {}?", between(rng, 21, 99),
-                                rng.below(2) == 0 ? "+" : "*", between(rng, 2, 99));
+    const int large = between(rng, 21, 99);
+    const int by = between(rng, 2, 99);
+    if (rng.below(2) == 0) {
+      turn.question = fmt::format("What is {} {} {}?", large, rng.below(2) == 0 ? "+" : "*", by);
+    } else {
+      const std::string_view name = any(problem_names(), rng).name;
+      const std::string_view things = any(problem_things(), rng);
+      turn.question = fmt::format("{0} has {1} {2} and {3} {4}. How many {2} does {0} have?", name,
+                                  large, things, any(gaining_verbs(), rng).present, by);
+    }
     turn.answer = "I only know numbers up to 20.";
   } else if (what == 1) {
-    turn.question =
-        fmt::format("{} {}?", any(foreign_questions(), rng), any(foreign_subjects(), rng));
+    turn.question = rng.below(2) == 0 ? std::string(any(foreign_sentences(), rng))
+                                      : fmt::format("{} {}?", any(foreign_questions(), rng),
+                                                    any(foreign_subjects(), rng));
     turn.answer = "I do not know. I can only work out small problems with numbers.";
   } else {
     const SmallTalk& talk = any(small_talk(), rng);
@@ -211,20 +220,26 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
   return *std::move(story);
 }
 
-// Each turn is a problem of its own, and of the right split.
+// One problem after another, each of the right split, and small talk also amid the questions about
+// one story.
 WordProblem draw_mixed(const WordProblemOptions& options, uint64_t index, Rng& rng) {
-  static constexpr WordProblemKind kKinds[] = {
-      WordProblemKind::kStory, WordProblemKind::kStory, WordProblemKind::kSum,
-      WordProblemKind::kChain, WordProblemKind::kTalk,
-  };
+  static constexpr WordProblemKind kKinds[] = {WordProblemKind::kStory, WordProblemKind::kSum,
+                                               WordProblemKind::kChain, WordProblemKind::kTalk};
   WordProblem chat;
-  for (int i = 0; i < options.turns; ++i) {
+  const auto left = [&] { return options.turns - static_cast<int>(chat.turns.size()); };
+  while (left() > 0) {
     WordProblemOptions one = options;
     one.kind = any(std::span<const WordProblemKind>(kKinds), rng);
-    one.turns = 1;
-    const uint64_t at = index * kMostTurns + static_cast<uint64_t>(i);
+    const bool story = one.kind == WordProblemKind::kStory;
+    one.turns = story ? between(rng, 1, std::min(3, left())) : 1;
+    const uint64_t at = index * kMostTurns + chat.turns.size();
     WordProblem problem = word_problem(one, at);
-    chat.turns.push_back(std::move(problem.turns.front()));
+    for (WordProblemTurn& turn : problem.turns) {
+      if (left() > 1 && &turn != problem.turns.data() && rng.below(4) == 0) {
+        chat.turns.push_back(std::move(draw_talk(rng).turns.front()));
+      }
+      if (left() > 0) chat.turns.push_back(std::move(turn));
+    }
     chat.combination += problem.combination + ';';
   }
   return chat;

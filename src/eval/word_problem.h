@@ -23,7 +23,7 @@ enum class WordProblemKind {
   kChain,  // Start with 3, add 4, double it. What do you get?
   kStory,  // people, things, distractors, comparisons; several questions about one story
   kTalk,   // about the model itself, and what it cannot do
-  kMixed,  // turns that have nothing to do with each other, of any of these kinds
+  kMixed,  // chats that change their subject, with turns of any of these kinds
 };
 
 enum class WordProblemForm {
@@ -32,6 +32,12 @@ enum class WordProblemForm {
   // the number alone. It tells from time to time what it has come to, so that most numbers are a
   // few steps away from the one before.
   kProse,
+};
+
+enum class WordProblemWording {
+  kPlain,  // names and "She buys 4 more"
+  kFree,   // also "A farmer had 8 cows and 3 ran away. How many remain?", "I have", "There are",
+           // "If"
 };
 
 // Held out is a sixteenth of the combinations of operations and numbers, by their hash; in stories
@@ -48,13 +54,14 @@ struct WordProblemOptions {
   int min_steps = 1;  // of the first question, drawn uniformly from min_steps .. max_steps
   int max_steps = kMostSteps;
   // Of stories: questions about one story, 1 .. 8; a later one may go on telling. Of mixed chats:
-  // problems.
+  // all questions, one to three of them about one story.
   int turns = 1;
   int tell_every = 3;  // one later question in so many goes on telling first, 1 .. 8
   int before = 3;      // questions look back behind the last so many events, 0 .. 8
   int people = 0;      // of stories: 1 or 2; 0: two in five are about two
   // Of prose: one step in so many is followed by a count, 0 .. 8; 0: the last one alone.
   int count_every = 2;
+  WordProblemWording wording = WordProblemWording::kPlain;  // of stories
   WordProblemSplit split = WordProblemSplit::kTrain;
   uint64_t seed = 1;
 };

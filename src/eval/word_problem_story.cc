@@ -30,10 +30,18 @@ struct Question {
 class Story {
  public:
   Story(const WordProblemOptions& options, Rng& rng)
-      : rng_(rng), look_back_(static_cast<size_t>(options.before)) {
+      : rng_(rng),
+        look_back_(static_cast<size_t>(options.before)),
+        free_(options.wording == WordProblemWording::kFree) {
     const bool food = rng_.below(4) == 0;
     foods_ = food;
     things_ = std::string(often_first(food ? problem_foods() : problem_things()));
+    if (free_ && chance(4)) {
+      foods_ = false;
+      animals_ = true;
+      things_ = std::string(any(problem_animals()));
+    }
+    past_ = free_ && chance(3);
     do {
       other_things_ = std::string(often_first(problem_things()));
     } while (other_things_ == things_);
@@ -47,6 +55,18 @@ class Story {
   }
 
   void begin(bool two_people) {
+    if (free_ && !two_people) {
+      const uint32_t who = rng_.below(6);
+      if (who == 0) people_[0].kind = Kind::kPlace;
+      if (who == 1) people_[0].kind = Kind::kI;
+    }
+    for (Person& person : people_) {
+      if (!free_ || person.kind != Kind::kNamed || !chance(5)) continue;
+      do {
+        person.name = any(problem_roles());
+      } while (people_[0].name.name == people_[1].name.name);
+      person.kind = Kind::kRole;
+    }
     begin_person(0);
     if (!two_people) return;
     close_sentence();
@@ -61,6 +81,8 @@ class Story {
     const size_t p = known_ == 2 ? rng_.below(2) : 0;
     if (what == 0) {
       say_idle();
+    } else if (people_[p].kind == Kind::kPlace || (free_ && known_ == 1 && chance(5))) {
+      things_happen(p);
     } else if (what == 1 && known_ == 1) {
       say(p, fmt::format("{} {} {}", chance(2) ? "also has" : "has", 2 + rng_.below(8),
                          other_things_));
@@ -86,15 +108,16 @@ class Story {
   std::vector<Question> questions() const;
 
   // "Ann buys 4 more. Now Ann has", and the number; what goes on comes behind " pens.".
-  WordProblemTurn count() {
-    const size_t p = known_ == 2 ? rng_.below(2) : 0;
+  WordProblemTurn count(size_t p) {
     WordProblemTurn turn;
-    turn.opening = fmt::format("Now {} has", name(p));
-    turn.question = after_count_ + ' ' + take_text() + ' ' + turn.opening;
-    turn.number = people_[p].count.value;
+    const int value = people_[p].count.value;
+    turn.opening = now_has(p);
+    const std::string told = take_text();
+    turn.question = after_count_ + (told.empty() ? "" : ' ' + told) + ' ' + turn.opening;
+    turn.number = value;
     turn.steps = std::popcount(people_[p].count.operations);
-    turn.answer = fmt::format(" {}", people_[p].count.value);
-    after_count_ = ' ' + thing(people_[p].count.value, things_) + '.';
+    turn.answer = fmt::format(" {}", value);
+    after_count_ = ' ' + thing(value, things_) + '.';
     return turn;
   }
 
@@ -103,8 +126,11 @@ class Story {
     Count count;
     std::string past;  // "lost 3"
   };
+  enum class Kind { kNamed, kRole, kI, kPlace };  // "Ann", "A farmer", "I", "There are"
   struct Person {
     ProblemName name{};
+    Kind kind = Kind::kNamed;
+    bool told = false;  // a farmer that was told of is the farmer
     Count count;
     Count first;
     std::vector<Moment> before;
@@ -125,7 +151,50 @@ class Story {
     return list[rng_.below(static_cast<uint32_t>(list.size()))];
   }
 
-  std::string_view name(size_t p) const { return people_[p].name.name; }
+  // Of a sentence, or where it stands behind other words.
+  std::string subject(size_t p, bool begins) {
+    Person& person = people_[p];
+    if (person.kind == Kind::kI) return "I";
+    if (person.kind == Kind::kNamed) return std::string(person.name.name);
+    const bool told = std::exchange(person.told, true);
+    const std::string_view article = told ? (begins ? "The" : "the") : begins ? "A" : "a";
+    return fmt::format("{} {}", article, person.name.name);
+  }
+  std::string name(size_t p) const {
+    const Person& person = people_[p];
+    return (person.kind == Kind::kRole ? "the " : "") + std::string(person.name.name);
+  }
+  std::string_view pronoun(size_t p) const {
+    return people_[p].kind == Kind::kI ? "I" : people_[p].name.she ? "she" : "he";
+  }
+  std::string_view object(size_t p) const {
+    return people_[p].kind == Kind::kI ? "me" : people_[p].name.she ? "her" : "him";
+  }
+  std::string_view possessive(size_t p) const {
+    return people_[p].kind == Kind::kI ? "my" : people_[p].name.she ? "her" : "his";
+  }
+  // What an answer and a count begin with.
+  std::string now_has(size_t p) const {
+    if (people_[p].kind == Kind::kI) return "Now you have";
+    if (people_[p].kind == Kind::kPlace) {
+      return people_[p].count.value == 1 ? "Now there is" : "Now there are";
+    }
+    return fmt::format("Now {} has", name(p));
+  }
+
+  // "buys 4" as this story tells it: "bought 4", "buy 4".
+  std::string tell(size_t p, const std::string& predicate) const {
+    if (!past_ && people_[p].kind != Kind::kI) return predicate;
+    const size_t at = predicate.starts_with("also ") ? 5 : 0;
+    const size_t end = predicate.find(' ', at);
+    const std::string_view verb = std::string_view(predicate).substr(at, end - at);
+    for (const ProblemVerb& form : problem_verb_forms()) {
+      if (verb != form.present) continue;
+      return predicate.substr(0, at) + std::string(past_ ? form.past : form.base) +
+             predicate.substr(end);
+    }
+    return predicate;
+  }
   static std::string thing(int count, const std::string& things) {
     return count == 1 ? things.substr(0, things.size() - 1) : things;
   }
@@ -137,6 +206,7 @@ class Story {
   std::string amount(int count, bool more) {
     const bool name_them = name_things_ || chance(2);
     name_things_ = false;
+    if (free_ && more && count > 1 && chance(6)) return fmt::format("another {}", counted(count));
     if (!name_them) return more ? fmt::format("{} more", count) : std::to_string(count);
     if (more && chance(2)) return fmt::format("{} more {}", count, thing(count, things_));
     return counted(count);
@@ -147,18 +217,18 @@ class Story {
   // "She buys 4 more", as a sentence or behind the one before.
   void say(size_t p, const std::string& predicate) {
     if (last_subject_ == p && clauses_ == 1 && chance(3)) {
-      text_ += (chance(3) ? ", then " : " and ") + predicate;
+      text_ += (chance(3) ? ", then " : " and ") + tell(p, predicate);
       ++clauses_;
       return;
     }
     close_sentence();
     if (!text_.empty()) text_ += ' ';
     const bool then = last_subject_.has_value() && chance(6);
-    std::string subject(name(p));
-    if (last_subject_ == p && !chance(4)) {
-      subject = people_[p].name.she ? (then ? "she" : "She") : (then ? "he" : "He");
+    std::string who = subject(p, !then);
+    if (last_subject_ == p && !chance(4) && people_[p].kind != Kind::kI) {
+      who = people_[p].name.she ? (then ? "she" : "She") : (then ? "he" : "He");
     }
-    text_ += (then ? "Then " : "") + subject + ' ' + predicate;
+    text_ += (then ? "Then " : "") + who + ' ' + tell(p, predicate);
     clauses_ = 1;
     last_subject_ = p;
   }
@@ -182,17 +252,27 @@ class Story {
   }
 
   void begin_person(size_t p) {
-    if (chance(4)) {
+    if (people_[p].kind == Kind::kPlace) {
+      const int count = number(1, 15);
+      const std::string_view is = count == 1 ? (past_ ? "was" : "is") : past_ ? "were" : "are";
+      text_ += fmt::format("There {} {}", is, counted(count));
+      if (!chance(3)) text_ += fmt::format(" {}", any(problem_places()));
+      clauses_ = 1;
+      set(p, count, 0);
+      combination_ += fmt::format("{}={};", p, count);
+    } else if (chance(4)) {
       const int boxes = number(2, 6);
       const int each = number(2, std::min(9, kLargest / boxes));
-      const std::string_view in = any(problem_containers());
+      const std::string_view in = any(animals_ ? animal_places() : problem_containers());
       say(p, chance(2) ? fmt::format("has {} {} with {} {} each", boxes, in, each, things_)
                        : fmt::format("has {} {} of {} {}", boxes, in, each, things_));
       set(p, boxes * each, operation());
       combination_ += fmt::format("{}={}x{};", p, boxes, each);
     } else {
       const int count = number(1, 12);
-      say(p, fmt::format("{} {}", any(std::span<const std::string_view>(kHas)), counted(count)));
+      const std::string_view has = any(std::span<const std::string_view>(kHas));
+      const bool same_things = free_ && p == 1 && chance(3);  // "Ann has 4 pens. Tom has 3."
+      say(p, fmt::format("{} {}", has, same_things ? std::to_string(count) : counted(count)));
       set(p, count, 0);
       combination_ += fmt::format("{}={};", p, count);
     }
@@ -235,13 +315,13 @@ class Story {
     const int room = kLargest - people_[p].count.value;
     if (room < 1) return lose(p);
     const int by = number(1, std::min(9, room));
-    const ProblemVerb verb = any(gaining_verbs());
+    const ProblemVerb verb = any(free_ ? free_gaining_verbs() : gaining_verbs());
     if (chance(5)) {
-      say_sentence(fmt::format("A friend gives {} {}.", people_[p].name.she ? "her" : "him",
-                               amount(by, true)));
+      const std::string_view gives = past_ ? "gave " : "gives ";
+      say_sentence(fmt::format("A friend {}{} {}.", gives, object(p), amount(by, true)));
       // "her" is whoever was spoken of last; with two people it must be a name.
       if (known_ == 2) {
-        text_.resize(text_.rfind("gives ") + 6);
+        text_.resize(text_.rfind(gives) + gives.size());
         text_ += fmt::format("{} {}.", name(p), amount(by, true));
       }
       note(p, {}, false);
@@ -257,8 +337,8 @@ class Story {
     const int value = people_[p].count.value;
     if (value < 1) return gain(p);
     const int by = number(1, std::min(9, value));
-    const auto verbs = losing_verbs().first(losing_verbs().size() - (foods_ ? 0 : 1));
-    const ProblemVerb verb = any(verbs);
+    const auto all = free_ ? free_losing_verbs() : losing_verbs();
+    const ProblemVerb verb = any(all.first(animals_ ? 3 : all.size() - (foods_ ? 0 : 1)));
     if (verb.present == "gives away" && chance(2)) {
       say(p, fmt::format("gives {} away", amount(by, false)));
     } else {
@@ -277,7 +357,7 @@ class Story {
              : count.value * 2 > kLargest || count.value == 0) {
       return chance(2) ? gain(p) : lose(p);
     }
-    const std::string_view whose = people_[p].name.she ? "her" : "his";
+    const std::string_view whose = possessive(p);
     const std::string what = name_things_ || chance(2)
                                  ? fmt::format("half of {} {}", whose, things_)
                                  : std::string("half");
@@ -290,6 +370,33 @@ class Story {
     note(p, {}, half);
     set(p, half ? count.value / 2 : count.value * 2, count.operations | operation());
     combination_ += fmt::format("{}{};", p, half ? "/2" : "x2");
+  }
+
+  // "3 more cows come", "and 2 of them run away".
+  void things_happen(size_t p) {
+    const Count count = people_[p].count;
+    const bool come = count.value < kLargest && (count.value == 0 || chance(3));
+    const bool half = !come && count.value % 2 == 0 && chance(8);
+    const int most = std::min(9, come ? kLargest - count.value : count.value);
+    const int by = half ? count.value / 2 : number(1, most);
+    std::string who = half && !name_things_ ? "half of them" : amount(by, come);
+    if (!come && !half && chance(4)) who = fmt::format("{} of the {}", by, things_);
+    const ProblemVerb verb = any(come ? coming_verbs(animals_) : leaving_verbs(animals_, foods_));
+    std::string does(past_ ? verb.past : by == 1 ? verb.base : verb.present);
+    if (by == 1 && does.starts_with("were ")) does.replace(0, 4, "was");
+    if (clauses_ == 1 && chance(2)) {
+      text_ += fmt::format("{}{} {}", chance(4) ? ", but " : " and ", who, does);
+      ++clauses_;
+    } else {
+      const std::optional<size_t> last = last_subject_;
+      who[0] = static_cast<char>(std::toupper(who[0]));
+      say_sentence(fmt::format("{} {}.", who, does));
+      last_subject_ = last;
+    }
+    note(p, {}, !come);
+    set(p, come ? count.value + by : count.value - by, count.operations | operation());
+    combination_ +=
+        half ? fmt::format("{}/2;", p) : fmt::format("{}{}{};", p, come ? '+' : '-', by);
   }
 
   // From p to the other.
@@ -315,7 +422,10 @@ class Story {
   size_t look_back_;  // events behind which questions look
   Person people_[2];
   size_t known_ = 1;  // people whose number is told
+  bool free_ = false;
+  bool past_ = false;  // told in the past
   bool foods_ = false;
+  bool animals_ = false;
   std::string things_, other_things_;
   bool name_things_ = false;  // other things were spoken of: the next amount says which are meant
   std::string text_;
@@ -342,39 +452,53 @@ std::vector<Question> Story::questions() const {
   };
   for (size_t p = 0; p < known_; ++p) {
     const Person& person = people_[p];
-    const std::string_view who = name(p);
-    const std::string_view pronoun = person.name.she ? "she" : "he";
+    const std::string now_has = this->now_has(p);
+    const bool place = person.kind == Kind::kPlace;
+    const std::string does = place                     ? "are there"
+                             : person.kind == Kind::kI ? "do I have"
+                                                       : fmt::format("does {} have", name(p));
     const Count now = person.count;
     const std::string things = ' ' + thing(now.value, things_);
-    ask(4, fmt::format("How many {} does {} have now?", things_, who),
-        fmt::format("Now {} has", who), now, things);
-    ask(3, fmt::format("How many {} does {} have?", things_, who), fmt::format("Now {} has", who),
-        now, things);
-    if (known_ == 1) {
-      ask(1, fmt::format("How many does {} have now?", pronoun), fmt::format("Now {} has", who),
-          now, things);
+    ask(4, fmt::format("How many {} {} now?", things_, does), now_has, now, things);
+    ask(3, fmt::format("How many {} {}?", things_, does), now_has, now, things);
+    if (known_ == 1 && person.kind != Kind::kI) {
+      ask(1,
+          place ? "How many are there now?" : fmt::format("How many does {} have now?", pronoun(p)),
+          now_has, now, things);
     }
     if (person.lost_last) {
-      ask(2, fmt::format("How many {} does {} have left?", things_, who),
-          fmt::format("Now {} has", who), now, things + " left");
+      if (!place) {
+        ask(2, fmt::format("How many {} {} left?", things_, does), now_has, now, things + " left");
+      }
       if (known_ == 1) {
         const std::string there = now.value == 1 ? "There is" : "There are";
         ask(2, "How many are left?", there, now, things + " left");
         ask(2, fmt::format("How many {} are left?", things_), there, now, things + " left");
+        if (free_) {
+          ask(2, fmt::format("How many {} remain?", things_), there, now, things + " left");
+          ask(1, "How many remain?", there, now, things + " left");
+        }
       }
     }
-    ask(1, fmt::format("How many {} did {} have at first?", things_, who),
-        fmt::format("At first, {} had", who), person.first,
-        ' ' + thing(person.first.value, things_));
+    const int first = person.first.value;
+    const std::string_view were = first == 1 ? "there was" : "there were";
+    const std::string had = place                     ? std::string(were)
+                            : person.kind == Kind::kI ? "you had"
+                                                      : fmt::format("{} had", name(p));
+    ask(1,
+        place ? fmt::format("How many {} were there at first?", things_)
+              : fmt::format("How many {} did {} have at first?", things_,
+                            person.kind == Kind::kI ? "I" : name(p)),
+        "At first, " + had, person.first, ' ' + thing(first, things_));
     // Long ago is not asked for, or most questions of long stories would be of this kind.
     const size_t old = person.before.size() - std::min(look_back_, person.before.size());
     for (const Moment& moment : std::span(person.before).subspan(old)) {
       const auto same = [&](const Moment& other) { return other.past == moment.past; };
       if (moment.past.empty() || std::ranges::count_if(person.before, same) > 1) continue;
       ask(1,
-          fmt::format("How many {} did {} have before {} {}?", things_, who, pronoun, moment.past),
-          fmt::format("Before that, {} had", who), moment.count,
-          ' ' + thing(moment.count.value, things_));
+          fmt::format("How many {} did {} have before {} {}?", things_,
+                      person.kind == Kind::kI ? "I" : name(p), pronoun(p), moment.past),
+          "Before that, " + had, moment.count, ' ' + thing(moment.count.value, things_));
     }
   }
   if (known_ < 2) return all;
@@ -387,17 +511,21 @@ std::vector<Question> Story::questions() const {
     ask(3, "How many do they have together?", "Together they have", sum, things, true);
     ask(3, fmt::format("How many {} do {} and {} have together?", things_, name(0), name(1)),
         "Together they have", sum, things, true);
+    if (free_) {
+      ask(2, fmt::format("How many {} do they have in all?", things_), "Together they have", sum,
+          things, true);
+    }
   }
   if (a.value != b.value) {
     const size_t more = a.value > b.value ? 0 : 1;
     const size_t less = 1 - more;
     const Count gap{std::abs(a.value - b.value), both};
     ask(4, fmt::format("How many more {} does {} have than {}?", things_, name(more), name(less)),
-        fmt::format("Now {} has", name(more)), gap,
-        fmt::format(" more {} than {}", thing(gap.value, things_), name(less)), true);
+        now_has(more), gap, fmt::format(" more {} than {}", thing(gap.value, things_), name(less)),
+        true);
     ask(2, fmt::format("How many fewer {} does {} have than {}?", things_, name(less), name(more)),
-        fmt::format("Now {} has", name(less)), gap,
-        fmt::format(" fewer {} than {}", thing(gap.value, things_), name(more)), true);
+        now_has(less), gap, fmt::format(" fewer {} than {}", thing(gap.value, things_), name(more)),
+        true);
     WordProblemTurn who;
     who.question = fmt::format("Who has more {}?", things_);
     who.answer = fmt::format("Now {} has more.", name(more));
@@ -416,6 +544,23 @@ WordProblemTurn choose(const std::vector<Question>& questions, Rng& rng) {
     if (at < 0) return q.turn;
   }
   return questions.back().turn;
+}
+
+// "If Ann has 4 pens and loses 1, how many pens does she have?", of a story in one sentence; and
+// questions typed in haste.
+void loosen(std::string& told, std::string& question, Rng& rng) {
+  const auto chance = [&](uint32_t of) { return rng.below(of) == 0; };
+  if (told.find('.') + 1 == told.size() && chance(3)) {
+    told.back() = ',';
+    question[0] = 'h';
+    if (chance(2)) {
+      if (told.starts_with("A ") || told.starts_with("There ")) told[0] |= 0x20;
+      told = "If " + told;
+    }
+  } else if (chance(8)) {
+    question[0] = static_cast<char>(std::tolower(question[0]));
+  }
+  if (chance(8)) question.pop_back();
 }
 
 bool draw_two_people(const WordProblemOptions& options, Rng& rng) {
@@ -438,7 +583,9 @@ std::optional<WordProblem> draw_story(const WordProblemOptions& options, int ste
   WordProblemTurn first = choose(fitting, rng);
   if (options.split == WordProblemSplit::kHeldOut && !first.number) return std::nullopt;
   std::set<std::string> asked = {first.question};
-  first.question = story.take_text() + ' ' + first.question;
+  std::string beginning = story.take_text();
+  if (options.wording == WordProblemWording::kFree) loosen(beginning, first.question, rng);
+  first.question = beginning + ' ' + first.question;
   problem.turns.push_back(std::move(first));
   while (static_cast<int>(problem.turns.size()) < options.turns) {
     std::string told;
@@ -466,11 +613,19 @@ bool counts_now(const WordProblemOptions& options, bool last, Rng& rng) {
 
 WordProblem draw_tale(const WordProblemOptions& options, int events, Rng& rng) {
   Story story(options, rng);
-  story.begin(draw_two_people(options, rng));
+  const bool two_people = draw_two_people(options, rng);
+  story.begin(two_people);
   WordProblem problem;
+  // Of two people often both, so that a model learns whose number is whose.
+  const auto count = [&](bool both) {
+    const size_t p = two_people ? rng.below(2) : 0;
+    problem.turns.push_back(story.count(p));
+    if (two_people && both) problem.turns.push_back(story.count(1 - p));
+  };
+  if (two_people && options.count_every > 0) count(true);
   for (int i = 0; i < events; ++i) {
     story.go_on();
-    if (counts_now(options, i + 1 == events, rng)) problem.turns.push_back(story.count());
+    if (counts_now(options, i + 1 == events, rng)) count(rng.below(2) == 0);
   }
   problem.combination = story.combination();
   return problem;

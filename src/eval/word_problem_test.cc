@@ -28,6 +28,78 @@ std::vector<std::string> split(const std::string& text, const std::string& patte
   return {std::sregex_token_iterator(text.begin(), text.end(), separator, -1), {}};
 }
 
+std::string replaced(const std::string& text, const std::string& pattern, const char* by) {
+  return std::regex_replace(text, regex_of(pattern), by);
+}
+
+// Free wording in the words of plain stories: farmers become Farmer, "I" becomes Ivy, what is there
+// belongs to There, and all of it happens now.
+std::string plain(std::string text) {
+  if (!text.ends_with('?')) text += '?';
+  text = replaced(text, ", how many|[.] how many", ". How many");
+  text = replaced(text, "^If (.)", "$1");
+  for (const char* role : {"farmer", "girl", "boy", "baker", "teacher", "man", "woman", "sailor",
+                           "doctor", "child", "king", "queen", "cook"}) {
+    std::string name = role;
+    name[0] = static_cast<char>(name[0] - 'a' + 'A');
+    text = replaced(text, fmt::format("\\b([Aa]|[Tt]he) {}\\b", role), name.c_str());
+  }
+  const size_t question = text.rfind(". ") + 2;
+  std::string told = text.substr(0, question);
+  std::string asked = text.substr(question);
+  asked = replaced(asked, "before I", "before she");
+  asked = replaced(asked, "do I have", "does Ivy have");
+  asked = replaced(asked, "did I have", "did Ivy have");
+  asked = replaced(asked, "are there|were there", "does There have");
+  asked = replaced(asked, "does There have at first", "did There have at first");
+  asked = replaced(asked, "many does There have now", "many does she have now");
+  asked = replaced(asked, "remain", "are left");
+  asked = replaced(asked, "in all", "together");
+  told = replaced(told, "^[Tt]here (is|are|was|were) (\\d+ \\w+)[^.]*?( and |, but |[.])",
+                  "There has $2$3");
+  told = replaced(told, ", but ", " and ");
+  told = replaced(told, "\\bI\\b", "Ivy");
+  told = replaced(told, "\\bmy\\b|\\bme\\b", "her");
+  told = replaced(told, "([Aa])nother (\\d+)", "$2");
+  const std::string there =
+      "(half of them|Half of them|\\d+( more)?( (?!and )\\w+| of the \\w+)?) ";
+  told = replaced(told,
+                  there +
+                      "((is|are|was|were|come|came|comes) (added|found|back|born)|"
+                      "(come|came|comes|arrive|arrived|arrives)\\b)",
+                  "arrives $1");
+  told = replaced(told,
+                  there +
+                      "((is|are|was|were|get|gets|got) (lost|sold|taken away|eaten)|"
+                      "(break|broke|breaks|leave|left|leaves|die|died|dies)\\b|"
+                      "(fall|fell|falls) down|(run|ran|runs|go|went|goes) (away|bad))",
+                  "vanishes $1");
+  for (const auto& [forms, present] : {std::pair{"have|had", "has"},
+                                       {"start|started", "starts"},
+                                       {"own|owned", "owns"},
+                                       {"double|doubled", "doubles"},
+                                       {"buy|bought", "buys"},
+                                       {"find|found", "finds"},
+                                       {"get|got", "gets"},
+                                       {"win|won", "wins"},
+                                       {"pick|picked", "picks"},
+                                       {"take|took", "takes"},
+                                       {"make|made", "makes"},
+                                       {"receive|received", "receives"},
+                                       {"collect|collected", "collects"},
+                                       {"lose|lost", "loses"},
+                                       {"sell|sold", "sells"},
+                                       {"give|gave", "gives"},
+                                       {"drop|dropped", "drops"},
+                                       {"throw|threw", "throws"},
+                                       {"break|broke", "breaks"},
+                                       {"use|used", "uses"},
+                                       {"eat|ate", "eats"}}) {
+    told = replaced(told, fmt::format("\\b({})\\b", forms), present);
+  }
+  return told + asked;
+}
+
 // Works a story out from its English alone.
 class Reader {
  public:
@@ -54,6 +126,9 @@ class Reader {
       return change(pronoun ? people_.begin()->first : m[1].str(), "", std::stoi(m[2]));
     }
     if (sentence.starts_with("Then ")) sentence = sentence.substr(5);
+    if (sentence.starts_with("arrives") || sentence.starts_with("vanishes")) {
+      return read_clause("", sentence);
+    }
     const std::string first = sentence.substr(0, sentence.find(' '));
     if (first != "She" && first != "He" && first != "she" && first != "he") subject_ = first;
     for (const std::string& clause : split(sentence.substr(first.size() + 1), " and |, then ")) {
@@ -63,6 +138,11 @@ class Reader {
 
   void read_clause(const std::string& who, const std::string& clause) {
     std::smatch m;
+    if (std::regex_match(clause, m, regex_of("(arrives|vanishes) ([Hh]alf of them|(\\d+).*)"))) {
+      Known& known = people_.begin()->second;
+      const int by = m[3].matched ? std::stoi(m[3]) : known.value / 2;
+      return change(people_.begin()->first, "", m[1] == "arrives" ? by : -by);
+    }
     const auto is = [&](const char* pattern) {
       return std::regex_match(clause, m, regex_of(pattern));
     };
@@ -80,8 +160,9 @@ class Reader {
     } else if (is(R"(has (\d+) \w+ (with|of) (\d+) (\w+)( each)?)")) {
       EXPECT_TRUE(same_things(m[4]));
       begin(who, std::stoi(m[1]) * std::stoi(m[3]), {}, true);
-    } else if (is(R"((has|owns|starts with|also has) (\d+) (\w+))")) {
-      if (same_things(m[3])) begin(who, std::stoi(m[2]), {}, false);
+    } else if (is(R"((has|owns|starts with|also has) (\d+)( \w+)?)")) {
+      if (!m[3].matched || same_things(m[3].str().substr(1)))
+        begin(who, std::stoi(m[2]), {}, false);
     } else if (is(R"(doubles (her|his) number of (\w+))")) {
       change(who, "", people_.at(who).value);
     } else if (is(R"((\w+|gives away) half.*)")) {
@@ -93,14 +174,18 @@ class Reader {
       change(name_first ? m[1] : m[2], "", by);
     } else if (is(R"(gives (\d+).* away)") || is(R"(gives away (\d+).*)")) {
       change(who, "gave away", -std::stoi(m[1]));
-    } else if (is(R"((\w+|picks up) (\d+).*)")) {
-      static const std::map<std::string, std::string> kGains = {{"buys", "bought"},
-                                                                {"finds", "found"},
-                                                                {"gets", "got"},
-                                                                {"wins", "won"},
-                                                                {"picks up", "picked up"}};
-      static const std::map<std::string, std::string> kLosses = {
-          {"loses", "lost"}, {"sells", "sold"}, {"drops", "dropped"}, {"eats", "ate"}};
+    } else if (is(R"((\w+|picks up|throws away) (\d+).*)")) {
+      static const std::map<std::string, std::string> kGains = {
+          {"buys", "bought"}, {"finds", "found"},        {"gets", "got"},
+          {"wins", "won"},    {"picks up", "picked up"}, {"takes", "took"},
+          {"makes", "made"},  {"receives", "received"},  {"collects", "collected"}};
+      static const std::map<std::string, std::string> kLosses = {{"loses", "lost"},
+                                                                 {"sells", "sold"},
+                                                                 {"drops", "dropped"},
+                                                                 {"eats", "ate"},
+                                                                 {"throws away", "threw away"},
+                                                                 {"breaks", "broke"},
+                                                                 {"uses", "used"}};
       const auto gain = kGains.find(m[1]);
       if (gain != kGains.end()) return change(who, gain->second, std::stoi(m[2]));
       const auto loss = kLosses.find(m[1]);
@@ -174,6 +259,48 @@ TEST(WordProblem, StoriesSayTheirAnswerToAReaderOfTheEnglish) {
   }
   ASSERT_EQ(seen.size(), 8u);
   for (const auto& [steps, count] : seen) EXPECT_NEAR(count, 200, 60) << steps;
+}
+
+TEST(WordProblem, FreeWordingSaysTheSameThings) {
+  std::map<std::string, int> kinds;
+  for (int people = 1; people <= 2; ++people) {
+    for (uint64_t i = 0; i < 600; ++i) {
+      const WordProblemTurn turn =
+          word_problem({.people = people, .wording = WordProblemWording::kFree}, i).turns.front();
+      const std::string& text = turn.question;
+      kinds["I"] += std::regex_search(text, regex_of("\\bI\\b"));
+      kinds["there"] += std::regex_search(text, regex_of("^(If )?[Tt]here "));
+      kinds["role"] += std::regex_search(text, regex_of("[Tt]he (farmer|girl|king)"));
+      kinds["past"] += text.find("sold") != std::string::npos;
+      kinds["if"] += text.starts_with("If ");
+      if (!turn.number) continue;
+      const Known answer = Reader().answer(plain(text));
+      EXPECT_EQ(answer.value, *turn.number) << text << '\n' << plain(text);
+      EXPECT_EQ(static_cast<int>(answer.operations.size()), turn.steps) << text;
+      EXPECT_TRUE(turn.answer.starts_with(fmt::format("{} {}", turn.opening, *turn.number)));
+      EXPECT_EQ(turn.opening.find(" I "), std::string::npos) << turn.answer;
+    }
+  }
+  for (const auto& [kind, count] : kinds) EXPECT_GT(count, 5) << kind;
+}
+
+TEST(WordProblem, ProseAboutTwoPeopleCountsBoth) {
+  WordProblemOptions options{.form = WordProblemForm::kProse, .people = 2, .count_every = 1};
+  for (uint64_t i = 0; i < 200; ++i) {
+    std::string told, things;
+    std::set<std::string> names;
+    for (const WordProblemTurn& turn : word_problem(options, i).turns) {
+      std::smatch m;
+      ASSERT_TRUE(std::regex_match(turn.question, m, regex_of("( \\w+[.])?(.*) Now (\\w+) has")))
+          << turn.question;
+      names.insert(m[3]);
+      told += m[2];
+      const std::string all =
+          fmt::format("{} How many things does {} have?", told.substr(1), m[3].str());
+      EXPECT_EQ(Reader().answer(all).value, *turn.number) << all;
+    }
+    EXPECT_EQ(names.size(), 2u);
+  }
 }
 
 TEST(WordProblem, ALaterQuestionIsAboutAllThatWasToldBefore) {
@@ -290,7 +417,7 @@ TEST(WordProblem, SmallTalkHasAnswersWithoutNumbers) {
     EXPECT_FALSE(talk.turns.front().question.empty());
     answers.insert(talk.turns.front().answer);
   }
-  EXPECT_EQ(answers.size(), 12u);
+  EXPECT_EQ(answers.size(), 15u);
 }
 
 TEST(WordProblem, AMixedChatHasTurnsOfAllKinds) {

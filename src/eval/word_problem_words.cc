@@ -55,6 +55,72 @@ constexpr ProblemVerb kLosing[] = {{"loses", "lost"},
                                    {"drops", "dropped"},
                                    {"eats", "ate"}};  // the last one only for foods
 
+constexpr ProblemName kRoles[] = {
+    {"farmer", false}, {"girl", true},  {"boy", false},    {"baker", false}, {"teacher", true},
+    {"man", false},    {"woman", true}, {"sailor", false}, {"doctor", true}, {"child", true},
+    {"king", false},   {"queen", true}, {"cook", false},
+};
+constexpr std::string_view kAnimals[] = {"cows", "dogs",   "cats",  "birds",   "hens",  "goats",
+                                         "pigs", "horses", "ducks", "rabbits", "frogs", "lambs"};
+constexpr std::string_view kAnimalPlaces[] = {"fields", "barns", "cages"};
+constexpr std::string_view kPlaces[] = {"in the house",  "in the garden", "in the field",
+                                        "on the table",  "in the box",    "in the room",
+                                        "in the street", "here",          "in a bag"};
+constexpr ProblemVerb kFreeGaining[] = {
+    {"buys", "bought"}, {"finds", "found"},        {"gets", "got"},
+    {"wins", "won"},    {"picks up", "picked up"}, {"takes", "took"},
+    {"makes", "made"},  {"receives", "received"},  {"collects", "collected"},
+};
+constexpr ProblemVerb kFreeLosing[] = {
+    {"loses", "lost"},
+    {"sells", "sold"},
+    {"gives away", "gave away"},
+    {"drops", "dropped"},
+    {"throws away", "threw away"},
+    {"breaks", "broke"},
+    {"uses", "used"},
+    {"eats", "ate"},  // the last one only for foods
+};
+constexpr ProblemVerb kVerbForms[] = {
+    {"has", "had", "have"},
+    {"starts", "started", "start"},
+    {"owns", "owned", "own"},
+    {"doubles", "doubled", "double"},
+    {"buys", "bought", "buy"},
+    {"finds", "found", "find"},
+    {"gets", "got", "get"},
+    {"wins", "won", "win"},
+    {"picks", "picked", "pick"},
+    {"takes", "took", "take"},
+    {"makes", "made", "make"},
+    {"receives", "received", "receive"},
+    {"collects", "collected", "collect"},
+    {"loses", "lost", "lose"},
+    {"sells", "sold", "sell"},
+    {"gives", "gave", "give"},
+    {"drops", "dropped", "drop"},
+    {"throws", "threw", "throw"},
+    {"breaks", "broke", "break"},
+    {"uses", "used", "use"},
+    {"eats", "ate", "eat"},
+};
+constexpr ProblemVerb kComing[] = {
+    {"are added", "were added", "is added"},  {"are found", "were found", "is found"},
+    {"come back", "came back", "comes back"}, {"come", "came", "comes"},  // from here on animals
+    {"arrive", "arrived", "arrives"},         {"are born", "were born", "is born"}};
+constexpr ProblemVerb kLeaving[] = {
+    {"are lost", "were lost", "is lost"},  {"are sold", "were sold", "is sold"},
+    {"get lost", "got lost", "gets lost"}, {"are taken away", "were taken away", "is taken away"},
+    {"break", "broke", "breaks"},          {"fall down", "fell down", "falls down"}};
+constexpr ProblemVerb kAnimalsLeaving[] = {{"run away", "ran away", "runs away"},
+                                           {"leave", "left", "leaves"},
+                                           {"die", "died", "dies"},
+                                           {"go away", "went away", "goes away"},
+                                           {"are sold", "were sold", "is sold"}};
+constexpr ProblemVerb kFoodsLeaving[] = {{"are eaten", "were eaten", "is eaten"},
+                                         {"go bad", "went bad", "goes bad"},
+                                         {"are sold", "were sold", "is sold"}};
+
 constexpr std::string_view kIdle[] = {
     "It is a sunny day.", "It rains outside.",   "The shop is near the station.",
     "The dog is asleep.", "Everyone is happy.",  "The market opens at 9.",
@@ -85,6 +151,13 @@ constexpr std::string_view kFeel[] = {"How are you?", "how are you", "How do you
                                       "Are you well?"};
 constexpr std::string_view kExample[] = {"Give me an example.", "Show me an example.",
                                          "What does a problem look like?", "Tell me a problem."};
+constexpr std::string_view kWhy[] = {
+    "Why?",          "How did you get that?",   "Show your steps.", "How so?",
+    "Explain that.", "Can you show your work?", "How do you know?"};
+constexpr std::string_view kNo[] = {"No.",    "That is wrong.", "No, that is wrong.",
+                                    "Wrong!", "wrong",          "That is not right."};
+constexpr std::string_view kYes[] = {"Yes.", "OK.",  "ok",     "Right.", "Good.",
+                                     "Okay", "Nice", "I see.", "yes",    "That is right."};
 
 constexpr SmallTalk kTalk[] = {
     {kHello, "Hello! Tell me a small problem with numbers."},
@@ -97,6 +170,9 @@ constexpr SmallTalk kTalk[] = {
     {kBye, "Goodbye!"},
     {kFeel, "I am only a program, but thank you for asking."},
     {kExample, "Ann has 3 boxes with 4 pens each and gives away 5 pens. How many are left?"},
+    {kWhy, "I count in my loops and cannot show the steps."},
+    {kNo, "I am sorry. Please tell me the problem again."},
+    {kYes, "Good. Tell me another problem."},
 };
 
 constexpr std::string_view kForeign[] = {
@@ -112,11 +188,43 @@ constexpr std::string_view kForeign[] = {
     "How do I find",
     "Translate",
     "Why is there",
+    "Who is the king of",
+    "What do you know about",
+    "Can you tell me about",
+    "How far is",
+    "How old is",
+    "What is",
 };
 constexpr std::string_view kSubjects[] = {
     "France", "the sea",   "music",   "Berlin",       "love",  "the moon", "football",
     "China",  "computers", "history", "the weather",  "cats",  "physics",  "the telephone",
     "art",    "winter",    "money",   "the internet", "water", "my house", "politics",
+};
+constexpr std::string_view kSentences[] = {
+    "What time is it?",
+    "Tell me a joke.",
+    "What day is it today?",
+    "Can you write code?",
+    "Sing a song.",
+    "Do you speak German?",
+    "How is the weather?",
+    "Will it rain tomorrow?",
+    "Where do you live?",
+    "Who made you?",
+    "What is the meaning of life?",
+    "Are you hungry?",
+    "I am tired.",
+    "I like you.",
+    "What should I eat?",
+    "Can you help me with my homework?",
+    "How old are you?",
+    "Write an email to my boss.",
+    "What is the news?",
+    "Open the door.",
+    "Play some music.",
+    "Do you have friends?",
+    "My name is Tom.",
+    "Let us play a game.",
 };
 
 }  // namespace
@@ -129,8 +237,24 @@ std::span<const std::string_view> problem_containers() { return kContainers; }
 std::span<const ProblemVerb> gaining_verbs() { return kGaining; }
 std::span<const ProblemVerb> losing_verbs() { return kLosing; }
 std::span<const std::string_view> idle_sentences() { return kIdle; }
+std::span<const ProblemName> problem_roles() { return kRoles; }
+std::span<const std::string_view> problem_animals() { return kAnimals; }
+std::span<const std::string_view> animal_places() { return kAnimalPlaces; }
+std::span<const std::string_view> problem_places() { return kPlaces; }
+std::span<const ProblemVerb> free_gaining_verbs() { return kFreeGaining; }
+std::span<const ProblemVerb> free_losing_verbs() { return kFreeLosing; }
+std::span<const ProblemVerb> problem_verb_forms() { return kVerbForms; }
+std::span<const ProblemVerb> coming_verbs(bool animals) {
+  return std::span(kComing).first(animals ? std::size(kComing) : 3);
+}
+std::span<const ProblemVerb> leaving_verbs(bool animals, bool foods) {
+  if (animals) return kAnimalsLeaving;
+  if (foods) return kFoodsLeaving;
+  return kLeaving;
+}
 std::span<const SmallTalk> small_talk() { return kTalk; }
 std::span<const std::string_view> foreign_questions() { return kForeign; }
 std::span<const std::string_view> foreign_subjects() { return kSubjects; }
+std::span<const std::string_view> foreign_sentences() { return kSentences; }
 
 }  // namespace looplm

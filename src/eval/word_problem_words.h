@@ -14,6 +14,7 @@ struct ProblemName {
 
 struct ProblemVerb {
   std::string_view present, past;
+  std::string_view base = {};  // of free wording: behind "I"; of what things do, behind one thing
 };
 
 struct SmallTalk {
@@ -31,10 +32,25 @@ std::span<const std::string_view> problem_containers();
 std::span<const ProblemVerb> gaining_verbs();
 std::span<const ProblemVerb> losing_verbs();
 std::span<const std::string_view> idle_sentences();
+
+// Of free wording alone.
+std::span<const ProblemName> problem_roles();  // "A farmer"
+std::span<const std::string_view> problem_animals();
+std::span<const std::string_view> animal_places();   // "3 fields with 4 cows each"
+std::span<const std::string_view> problem_places();  // "There are 4 cows in the field"
+std::span<const ProblemVerb> free_gaining_verbs();
+std::span<const ProblemVerb> free_losing_verbs();
+std::span<const ProblemVerb>
+problem_verb_forms();  // first words of all verbs whose subject is a person
+// What things do themselves.
+std::span<const ProblemVerb> coming_verbs(bool animals);
+std::span<const ProblemVerb> leaving_verbs(bool animals, bool foods);
+
 std::span<const SmallTalk> small_talk();
 // What it cannot do: a question begins with one of these and ends with one of those.
 std::span<const std::string_view> foreign_questions();
 std::span<const std::string_view> foreign_subjects();
+std::span<const std::string_view> foreign_sentences();
 
 }  // namespace looplm
 

@@ -106,24 +106,29 @@ std::string config_json(const AdapterSettings& settings, const std::string& base
   return json.dump(2) + "\n";
 }
 
-Status check_tensors(const Safetensors& file, const ParameterSet& expected) {
+Status check_tensor(const ParameterSpec& spec, const TensorView& view) {
+  if (view.dtype == DType::kU8) {
+    return unsupported(fmt::format("'{}' is U8; expected F32, BF16 or F16", spec.name));
+  }
+  if (view.shape != spec.shape) {
+    return invalid_argument(fmt::format("'{}' has shape {}; this model and rank expect {}",
+                                        spec.name, shape_text(view.shape), shape_text(spec.shape)));
+  }
+  return check_finite(spec.name, view);
+}
+
+// `path` stands in front of each error once: what the file itself says has it already.
+Status check_tensors(const Safetensors& file, const std::string& path,
+                     const ParameterSet& expected) {
   for (const std::string& name : file.names()) {
     if (!expected.contains(name)) {
-      return invalid_argument(
-          fmt::format("'{}' belongs to no matrix of this model that 'target_modules' names", name));
+      return invalid_argument(fmt::format(
+          "{}: '{}' belongs to no matrix of this model that 'target_modules' names", path, name));
     }
   }
   for (const ParameterSpec& spec : expected.specs()) {
     LOOPLM_ASSIGN_OR_RETURN(const TensorView view, file.find(spec.name));
-    if (view.dtype == DType::kU8) {
-      return unsupported(fmt::format("'{}' is U8; expected F32, BF16 or F16", spec.name));
-    }
-    if (view.shape != spec.shape) {
-      return invalid_argument(fmt::format("'{}' has shape {}; this model and rank expect {}",
-                                          spec.name, shape_text(view.shape),
-                                          shape_text(spec.shape)));
-    }
-    LOOPLM_RETURN_IF_ERROR(check_finite(spec.name, view));
+    LOOPLM_RETURN_IF_ERROR(check_tensor(spec, view).with_context(path));
   }
   return {};
 }
@@ -135,7 +140,7 @@ Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& co
   const std::string path = directory + "/" + kWeightsName;
   LOOPLM_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open(path));
   ParameterSet values(adapter_specs(config, settings));
-  LOOPLM_RETURN_IF_ERROR(check_tensors(file, values).with_context(path));
+  LOOPLM_RETURN_IF_ERROR(check_tensors(file, path, values));
   LOOPLM_RETURN_IF_ERROR(values.load([&file](const std::string& name) { return file.find(name); }));
   return Adapter{std::move(settings), std::move(values)};
 }

@@ -121,6 +121,8 @@ TEST_F(AdapterTest, WhatDoesNotFitIsNamed) {
   ModelConfig deep = tiny();
   deep.layers = 3;
   EXPECT_ERROR_SAYS(read(deep), "layers.2");
+  const std::string said = read(deep).status().message();  // the file once
+  EXPECT_EQ(said.find("adapter_model.safetensors"), said.rfind("adapter_model.safetensors"));
   EXPECT_ERROR_SAYS(read_adapter(dir_.file("absent"), tiny()), "absent/adapter_config.json");
   *values_.find(adapter_down_name("model.layers.0.mlp.up_proj.weight")) = NAN;
   ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));

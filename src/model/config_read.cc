@@ -273,9 +273,9 @@ Result<std::vector<int64_t>> read_eos_token_ids(const Json& json, int64_t vocab_
   for (const Json& item : list) {
     const Json object = {{"eos_token_id", item}};
     LOOPLM_ASSIGN_OR_RETURN(const int64_t id,
-                            json_int(object, "eos_token_id", -1, 0, vocab_size - 1));
-    if (id == -1) return invalid_argument("'eos_token_id' holds null; expected token ids");
-    ids.push_back(id);
+                            json_int(object, "eos_token_id", -2, -1, vocab_size - 1));
+    if (id == -2) return invalid_argument("'eos_token_id' holds null; expected token ids");
+    if (id >= 0) ids.push_back(id);  // -1 stands for "none", as for the others
   }
   return ids;
 }

@@ -85,6 +85,10 @@ TEST(ModelConfig, APlainTransformerHasOneLoopAndNoGate) {
   EXPECT_EQ(config.value().head_dim, 64);
   EXPECT_EQ(config.value().pad_token_id, -1);
   EXPECT_EQ(config.value().eos_token_ids, (std::vector<int64_t>{128001, 128009}));
+  // -1 stands for "none" in some published files.
+  EXPECT_TRUE(parse_model_config(patched(kOuro, R"({"eos_token_id": -1})"), "c")
+                  .value()
+                  .eos_token_ids.empty());
   EXPECT_EQ(config.value().parameter_count(), 1235814400);  // Llama-3.2-1B
 }
 

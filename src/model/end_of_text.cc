@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/chat_model.h"
 #include "model/config_rules.h"
 #include "model/gguf_model.h"
 #include "model/tokenizer_files.h"
@@ -46,9 +47,9 @@ class Finder {
     LOOPLM_RETURN_IF_ERROR(in_file("generation_config.json", [&](const Json& json) {
       return add_ids(json, "generation_config.json");
     }));
+    LOOPLM_RETURN_IF_ERROR(add_token());
     LOOPLM_RETURN_IF_ERROR(in_file("tokenizer_config.json", [&](const Json& json) {
-      const Status status = add_token(json);
-      return status.ok() ? read_templates(json, "tokenizer_config.json") : status;
+      return read_templates(json, "tokenizer_config.json");
     }));
     LOOPLM_RETURN_IF_ERROR(in_file("chat_template.json", [&](const Json& json) {
       return read_templates(json, "chat_template.json");
@@ -58,6 +59,7 @@ class Finder {
       LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(directory_ + "/" + jinja));
       read_template(text, jinja);
     }
+    render_template();
     return std::move(result_);
   }
 
@@ -110,28 +112,31 @@ class Finder {
     return {};
   }
 
-  Status add_token(const Json& json) {
-    LOOPLM_ASSIGN_OR_RETURN(const auto token, config_token(json, "eos_token"));
+  Status add_token() {
+    LOOPLM_ASSIGN_OR_RETURN(const auto token, named_token(directory_, "eos_token"));
     if (!token || tokenizer_ == nullptr) return {};
-    const std::optional<int32_t> id = tokenizer_->id_of(*token);
+    const std::optional<int32_t> id = tokenizer_->id_of(token->content);
     if (id && *id < checkpoint_.config.vocab_size) {
-      add(*id, "tokenizer_config.json: eos_token");
+      add(*id, token->file + ": eos_token");
     } else {
       result_.notes.push_back(
-          fmt::format("tokenizer_config.json: eos_token '{}' is {}; it ends no text", *token,
+          fmt::format("{}: eos_token '{}' is {}; it ends no text", token->file, token->content,
                       id ? "outside the model's vocabulary" : "not a token of the tokenizer"));
     }
     return {};
   }
 
-  // "chat_template": a text, or a list of {"name": ..., "template": ...}.
+  // "chat_template": a text, a list of {"name": ..., "template": ...}, or an object of texts.
   Status read_templates(const Json& json, const std::string& file) {
     const auto entry = json.find("chat_template");
     if (entry == json.end()) return {};
     const std::string place = file + ": chat_template";
     for (const Json& one : entry->is_array() ? *entry : Json::array({*entry})) {
-      const Json& text = one.is_object() && one.contains("template") ? one["template"] : one;
-      if (text.is_string()) read_template(text.get_ref<const std::string&>(), place);
+      const bool listed = one.is_object() && one.contains("template");
+      for (const Json& text :
+           listed || !one.is_object() ? Json::array({listed ? one["template"] : one}) : one) {
+        if (text.is_string()) read_template(text.get_ref<const std::string&>(), place);
+      }
     }
     return {};
   }
@@ -145,9 +150,35 @@ class Finder {
       // Ends each message of a turn where another token ends the turn (Harmony).
       if (token == "<|end|>" && uses("<|return|>")) continue;
       const std::optional<int32_t> id = tokenizer_->id_of(token);
-      if (!id || !tokenizer_->is_special(*id) || *id >= checkpoint_.config.vocab_size) continue;
+      if (!id || *id >= checkpoint_.config.vocab_size) continue;
+      // "</s>" may be ordinary text.
+      if (!tokenizer_->is_special(*id) && !token.starts_with("<|")) continue;
       add(*id, fmt::format("{} uses {}", place, token));
     }
+  }
+
+  // The end of a turn may be a token that is in no list: what the template writes behind an answer.
+  void render_template() {
+    if (tokenizer_ == nullptr) return;
+    const auto note = [&](const Status& status) {
+      result_.notes.push_back("no end of a turn is read from the chat template: " +
+                              status.message());
+    };
+    const Result<ChatFiles> files = model_chat_files(checkpoint_.directory, *tokenizer_);
+    if (!files.ok()) return note(files.status());
+    if (files.value().templates.empty()) return;
+    const Result<ChatTemplate> chat = ChatTemplate::create(files.value(), *tokenizer_);
+    if (!chat.ok()) return note(chat.status());
+    const std::string& token = chat.value().end_of_turn();
+    if (token.empty() ||
+        (token == "<|end|>" && chat.value().source().find("<|return|>") != std::string::npos))
+      return;
+    const std::optional<int32_t> id = tokenizer_->id_of(token);
+    const auto known = [&](const EndOfText& end) { return end.id == *id; };
+    if (!id || *id >= checkpoint_.config.vocab_size ||
+        std::any_of(result_.ends.begin(), result_.ends.end(), known))
+      return;
+    add(*id, "the chat template writes it behind an answer");
   }
 
   const Checkpoint& checkpoint_;

@@ -25,9 +25,10 @@ struct EndsOfText {
 };
 
 // Reads eos_token_id of config.json and generation_config.json, eos_token of tokenizer_config.json,
-// the GGUF keys tokenizer.ggml.eos_token_id, eot_token_id and eom_token_id, and the known
-// end-of-turn tokens that occur in a chat template and are special tokens of `tokenizer` (null:
-// there is none). An id outside the vocabulary is an error that names file, key and value.
+// or else of special_tokens_map.json, the GGUF keys tokenizer.ggml.eos_token_id, eot_token_id and
+// eom_token_id, the known end-of-turn tokens that occur in a chat template, and the special token
+// that the template writes behind an answer. `tokenizer` is null where there is none. An id outside
+// the vocabulary is an error that names file, key and value.
 Result<EndsOfText> find_ends_of_text(const Checkpoint& checkpoint, const Tokenizer* tokenizer);
 
 }  // namespace looplm

@@ -37,6 +37,9 @@ class EndOfTextTest : public ::testing::Test {
     }
     // Named by a template below, and no special token.
     file["added_tokens"].push_back({{"id", kVocab}, {"content", "<end_of_turn>"}});
+    // In the vocabulary where a test makes it larger.
+    file["added_tokens"].push_back({{"id", 10}, {"content", "[|fin|]"}, {"special", true}});
+    file["added_tokens"].push_back({{"id", 11}, {"content", "<|eot|>"}});
     tokenizer_ = Tokenizer::parse(file.dump(), "test").value();
     checkpoint_.directory = dir_.file("model");
     std::filesystem::create_directory(checkpoint_.directory);
@@ -111,6 +114,40 @@ TEST_F(EndOfTextTest, EachFormOfAPlace) {
 TEST_F(EndOfTextTest, WhereAnotherTokenEndsTheTurnEndEndsAMessage) {
   write("chat_template.jinja", "<|start|>assistant<|end|> ... <|return|>");
   EXPECT_THAT(ends(), ElementsAre("8; chat_template.jinja uses <|return|>"));
+}
+
+TEST_F(EndOfTextTest, WhatTheTemplateWritesBehindAnAnswerEndsATurnWhateverItsName) {
+  checkpoint_.config.vocab_size = 12;
+  const std::string turns =
+      "{% for m in messages %}{{ m.role + ': ' + m.content }}{% if m.role == 'assistant' %}"
+      "[|fin|]<|eot_id|>{% endif %}{{ '\\n' }}{% endfor %}";
+  write("chat_template.jinja", turns);
+  EXPECT_THAT(ends(), ElementsAre("6; chat_template.jinja uses <|eot_id|>",
+                                  "10; the chat template writes it behind an answer"));
+  // A template that cannot be read takes nothing away.
+  write("chat_template.jinja", turns + "{% nonsense %}");
+  EXPECT_THAT(ends(), ElementsAre("6; chat_template.jinja uses <|eot_id|>"));
+  EXPECT_THAT(notes_, ElementsAre(HasSubstr("nonsense")));
+  // Templates by name.
+  std::filesystem::remove(dir_.file("model/chat_template.jinja"));
+  write("tokenizer_config.json", R"({"chat_template": {"default": "<|eot_id|>", "x": "<|end|>"}})");
+  EXPECT_THAT(ends(), ElementsAre("6; tokenizer_config.json: chat_template uses <|eot_id|>",
+                                  "7; tokenizer_config.json: chat_template uses <|end|>"));
+}
+
+TEST_F(EndOfTextTest, AnOlderFileNamesTheEndTokenToo) {
+  write("special_tokens_map.json", R"({"eos_token": {"content": "<|im_end|>"}})");
+  EXPECT_THAT(ends(), ElementsAre("5; special_tokens_map.json: eos_token"));
+  EXPECT_EQ(end_token_of(checkpoint_.directory, *tokenizer_).value(), 5);
+  write("tokenizer_config.json", R"({"eos_token": "<|endoftext|>"})");
+  EXPECT_THAT(ends(), ElementsAre("4; tokenizer_config.json: eos_token"));
+  EXPECT_EQ(end_token_of(checkpoint_.directory, *tokenizer_).value(), 4);
+}
+
+TEST_F(EndOfTextTest, ATurnsEndThatTheTokenizerCallsNoSpecialToken) {
+  checkpoint_.config.vocab_size = 12;
+  write("chat_template.jinja", "<|eot|>");
+  EXPECT_THAT(ends(), ElementsAre("11; chat_template.jinja uses <|eot|>"));
 }
 
 TEST_F(EndOfTextTest, OnlySpecialTokensOfTheTokenizerCount) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "model/gguf.h"
 #include "model/gguf_tokenizer.h"
 
@@ -11,6 +12,17 @@ namespace {
 
 Result<std::unique_ptr<Tokenizer>> parse_own(const std::string& json, const std::string& path) {
   return Tokenizer::parse(json, path + ": tokenizer.ggml");
+}
+
+Result<std::optional<std::string>> config_token(const Json& config, const char* key) {
+  const auto entry = config.find(key);
+  if (entry == config.end() || entry->is_null()) return std::optional<std::string>();
+  const Json& token =
+      entry->is_object() && entry->contains("content") ? (*entry)["content"] : *entry;
+  if (!token.is_string()) {
+    return invalid_argument(fmt::format("'{}' is {}; expected a token", key, entry->dump()));
+  }
+  return std::optional(token.get<std::string>());
 }
 
 }  // namespace
@@ -34,30 +46,28 @@ Result<std::unique_ptr<Tokenizer>> checkpoint_tokenizer(const Checkpoint& checkp
   return parse_own(checkpoint.tokenizer_json, checkpoint.directory);
 }
 
-Result<std::optional<std::string>> config_token(const Json& config, const char* key) {
-  const auto entry = config.is_object() ? config.find(key) : config.end();
-  if (entry == config.end() || entry->is_null()) return std::optional<std::string>();
-  const Json& token =
-      entry->is_object() && entry->contains("content") ? (*entry)["content"] : *entry;
-  if (!token.is_string()) {
-    return invalid_argument(fmt::format("'{}' is {}; expected a token", key, entry->dump()));
+Result<std::optional<NamedToken>> named_token(const std::string& directory, const char* key) {
+  for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    const std::string path = fmt::format("{}/{}", directory, file);
+    if (!file_exists(path)) continue;
+    LOOPLM_ASSIGN_OR_RETURN(const Json config, read_json_file(path));
+    if (!config.is_object()) return invalid_argument(path + ": expected a JSON object");
+    auto token = config_token(config, key);
+    if (!token.ok()) return token.status().with_context(path);
+    if (token.value()) return std::optional(NamedToken{*std::move(token).value(), file});
   }
-  return std::optional(token.get<std::string>());
+  return std::optional<NamedToken>();
 }
 
 Result<std::optional<int32_t>> end_token_of(const std::string& path, const Tokenizer& tokenizer) {
   const std::string directory = companion_directory(path);
-  const std::string config_path = directory + "/tokenizer_config.json";
-  if (file_exists(config_path)) {
-    LOOPLM_ASSIGN_OR_RETURN(const Json config, read_json_file(config_path));
-    const auto token = config_token(config, "eos_token");
-    if (!token.ok()) return token.status().with_context(config_path);
-    if (token.value().has_value()) {
-      const std::optional<int32_t> id = tokenizer.id_of(*token.value());
-      if (id) return id;
-      return invalid_argument(fmt::format("{}: 'eos_token' is '{}', which is not in the vocabulary",
-                                          config_path, *token.value()));
-    }
+  LOOPLM_ASSIGN_OR_RETURN(const auto token, named_token(directory, "eos_token"));
+  if (token) {
+    const std::optional<int32_t> id = tokenizer.id_of(token->content);
+    if (id) return id;
+    return invalid_argument(
+        fmt::format("{}/{}: 'eos_token' is '{}', which is not in the vocabulary", directory,
+                    token->file, token->content));
   }
   if (directory == path) return std::optional<int32_t>();
   LOOPLM_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::open(path));

@@ -10,7 +10,6 @@
 #include "looplm/status.h"
 #include "looplm/tokenizer.h"
 
-#include "base/json.h"
 #include "model/checkpoint.h"
 
 namespace looplm {
@@ -21,12 +20,16 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& path);
 // The same of an open checkpoint; null where it has none that looplm reads.
 Result<std::unique_ptr<Tokenizer>> checkpoint_tokenizer(const Checkpoint& checkpoint);
 
-// The token that `config`, the contents of a tokenizer_config.json, names under `key`: written as
-// its text, or as an object that describes it. None where the key is missing or null.
-Result<std::optional<std::string>> config_token(const Json& config, const char* key);
+// The token that tokenizer_config.json, or else special_tokens_map.json, names under `key`, such as
+// "eos_token": written as its text, or as an object that describes it. None where both are silent.
+struct NamedToken {
+  std::string content;
+  std::string file;
+};
+Result<std::optional<NamedToken>> named_token(const std::string& directory, const char* key);
 
-// The id that ends a document: eos_token of the tokenizer_config.json in a directory or beside a
-// GGUF file, else the GGUF file's tokenizer.ggml.eos_token_id. None where neither says one.
+// The id that ends a document: eos_token as named_token() reads it in a directory or beside a GGUF
+// file, else the GGUF file's tokenizer.ggml.eos_token_id. None where neither says one.
 Result<std::optional<int32_t>> end_token_of(const std::string& path, const Tokenizer& tokenizer);
 
 }  // namespace looplm

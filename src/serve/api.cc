@@ -153,7 +153,8 @@ OrderedJson model_json(const ServedModel& served) {
                         {"n_embd", config.hidden_size},
                         {"layers", config.layers},
                         {"loops", config.loops},
-                        {"exit_gate", config.exit_gate}}}};
+                        {"exit_gate", config.exit_gate},
+                        {"converses", served.converses()}}}};
   if (!served.base.empty()) json["parent"] = served.base;
   return json;
 }

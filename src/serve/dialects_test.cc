@@ -10,8 +10,8 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "model/adapter.h"
+#include "model/chat_model.h"
 #include "net/http_client.h"
-#include "serve/chat_model.h"
 #include "serve/server.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
@@ -432,6 +432,7 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   ASSERT_EQ(listed.size(), 3);
   EXPECT_EQ(listed[2]["id"], "sums");
   EXPECT_EQ(listed[2]["parent"], "small");
+  EXPECT_EQ(listed[0]["meta"]["converses"], false);
   EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/models/french", "").body)["id"], "french");
   EXPECT_EQ(send("GET", "/v1/models/german", "").status, 404);
 

@@ -32,6 +32,9 @@ struct ServedModel {
   std::shared_ptr<GrammarCache> grammars;    // null without a tokenizer
   std::shared_ptr<const ChatTemplate> chat;  // null without a tokenizer
   std::vector<TunedDepth> tuned{};           // what `looplm tune` found, the default first
+
+  // Whether it takes turns. A model that has learnt none continues texts.
+  bool converses() const { return chat != nullptr && !chat->end_of_turn().empty(); }
 };
 
 struct GenerationRequest {

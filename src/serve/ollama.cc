@@ -294,7 +294,7 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
   if (f.failed()) return call.refuse(f.error());
   if (prompt.empty()) return answer_loaded(context, call, openai, OllamaForm::kGenerate);
   // A model without turns of its own continues the text.
-  if (raw || served.chat == nullptr || served.chat->end_of_turn().empty()) {
+  if (raw || !served.converses()) {
     openai["prompt"] = system.empty() || raw ? prompt : system + "\n" + prompt;
     openai.erase("chat_template_kwargs");
     openai.erase("reasoning_effort");
@@ -312,8 +312,7 @@ void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
   const ServedModel& served = context.served;
   const ModelConfig& config = served.model->config();
   OrderedJson capabilities = {"completion"};
-  const bool converses = served.chat != nullptr && !served.chat->end_of_turn().empty();
-  if (converses) capabilities.push_back("tools");
+  if (served.converses()) capabilities.push_back("tools");
   call.answer({{"modelfile", ""},
                {"parameters", ""},
                {"template", served.chat == nullptr ? "" : served.chat->source()},

@@ -18,8 +18,8 @@ Result<AddedToken> read_token(const Json& node) {
   LOOPLM_ASSIGN_OR_RETURN(const int64_t id, json_int(node, "id", -1, 0, kMostTokens - 1));
   if (id < 0) return invalid_argument("no id");
   token.id = static_cast<int32_t>(id);
+  if (!node.contains("content")) return invalid_argument("no content");
   LOOPLM_ASSIGN_OR_RETURN(token.content, json_string(node, "content", ""));
-  if (token.content.empty()) return invalid_argument("no content");
   if (token.content.size() > kLongestToken) {
     return invalid_argument(fmt::format("content has {} bytes; expected at most {}",
                                         token.content.size(), kLongestToken));
@@ -79,6 +79,7 @@ Result<std::vector<AddedToken>> read_added_tokens(const Json& file) {
     if (!(*list)[i].is_object()) return invalid_argument(where() + ": expected an object");
     Result<AddedToken> token = read_token((*list)[i]);
     if (!token.ok()) return token.status().with_context(where());
+    if (token->content.empty()) continue;  // never found in a text, and writes nothing
     const auto [other, fresh] = contents.emplace(token->id, token->content);
     if (!fresh && other->second != token->content) {
       return invalid_argument(fmt::format("{}: id {} belongs to '{}' and to '{}'", where(),

@@ -52,18 +52,41 @@ Status read_template(const Json& node, PostProcessor& out) {
   return {};
 }
 
+// RobertaProcessing and BertProcessing: "cls" in front and "sep" behind, each ["<s>", 0].
+Status read_pair_of_tokens(const Json& node, PostProcessor& out) {
+  const auto read = [&](const char* key) -> Result<int32_t> {
+    const Json& token = node.contains(key) ? node[key] : Json();
+    const bool pair = token.is_array() && token.size() == 2 && token[1].is_number_integer();
+    if (!pair || token[1] < 0 || token[1] > 0x7FFFFFFF) {
+      return invalid_argument(
+          fmt::format("'{}' is {}; expected a token and its id", key, token.dump()));
+    }
+    return token[1].get<int32_t>();
+  };
+  LOOPLM_ASSIGN_OR_RETURN(const int32_t front, read("cls"));
+  LOOPLM_ASSIGN_OR_RETURN(const int32_t behind, read("sep"));
+  out.before.insert(out.before.begin(), front);
+  out.after.push_back(behind);
+  return {};
+}
+
 Status read_node(const Json& node, PostProcessor& out) {
   if (node.is_null()) return {};
   if (!node.is_object()) return invalid_argument("expected an object");
   LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(node, "type", ""));
   if (type == "ByteLevel") return {};  // only moves offsets
   if (type == "TemplateProcessing") return read_template(node, out);
+  if (type == "RobertaProcessing" || type == "BertProcessing")
+    return read_pair_of_tokens(node, out);
   if (type == "Sequence" && node.contains("processors") && node["processors"].is_array()) {
     for (const Json& child : node["processors"]) LOOPLM_RETURN_IF_ERROR(read_node(child, out));
     return {};
   }
-  return unsupported(fmt::format(
-      "post-processor '{}'; looplm knows Sequence, ByteLevel and TemplateProcessing", type));
+  return unsupported(
+      fmt::format("post-processor '{}'; looplm knows Sequence, ByteLevel, TemplateProcessing, "
+                  "RobertaProcessing and "
+                  "BertProcessing",
+                  type));
 }
 
 }  // namespace

@@ -206,6 +206,32 @@ TEST(EncodingPurpose, OnlyAWholeTextHasAnEnd) {
   EXPECT_THAT(t.ids_in_front(), ElementsAre(258));
 }
 
+TEST(EncodingPurpose, ClsAndSepStandAroundAWholeText) {
+  for (const char* type : {"RobertaProcessing", "BertProcessing"}) {
+    for (const bool inside : {false, true}) {
+      auto tokenizer = Tokenizer::parse(
+          small_file([&](Json& file) {
+            add_template(file);
+            const Json pair = {{"type", type}, {"sep", {"</s>", 259}}, {"cls", {"<s>", 258}}};
+            const Json list = {{"type", "Sequence"},
+                               {"processors", Json::array({{{"type", "ByteLevel"}}, pair})}};
+            file["post_processor"] = inside ? list : pair;
+          }),
+          "small");
+      ASSERT_OK(tokenizer.status());
+      const Tokenizer& t = **tokenizer;
+      EXPECT_THAT(t.encode("ab").value(), ElementsAre(258, 256));
+      EXPECT_THAT(t.encode("ab", {.as = EncodeAs::kDocument}).value(), ElementsAre(258, 256, 259));
+    }
+    auto wrong = Tokenizer::parse(
+        small_file([&](Json& file) {
+          file["post_processor"] = {{"type", type}, {"sep", {"</s>", 259}}, {"cls", "<s>"}};
+        }),
+        "small");
+    EXPECT_ERROR_SAYS(wrong, "post_processor", "'cls' is \"<s>\"; expected a token and its id");
+  }
+}
+
 TEST(EncodingPurpose, WhatTheTextBeginsOrEndsWithIsNotAddedAgain) {
   auto tokenizer = Tokenizer::parse(small_file(add_template), "small");
   ASSERT_OK(tokenizer.status());
@@ -310,6 +336,18 @@ TEST(AddedTokens, DecodeToTheirOwnLetters) {
   EXPECT_EQ(t.bytes(t.id_of("\u010D").value()), "\r");
   Detokenizer stream(t, /*skip_special=*/false);
   EXPECT_EQ(stream.push(259), "caf\u00E9");
+}
+
+TEST(AddedTokens, AnEmptyOneIsPassedOver) {
+  auto tokenizer = Tokenizer::parse(
+      small_file([](Json& file) {
+        file["added_tokens"] =
+            Json::array({{{"id", 258}, {"content", ""}}, {{"id", 259}, {"content", "<x>"}}});
+      }),
+      "small");
+  ASSERT_OK(tokenizer.status());
+  EXPECT_THAT((*tokenizer)->encode("a<x>").value(), ElementsAre('a', 259));
+  EXPECT_EQ((*tokenizer)->decode(std::vector<int32_t>{258, 259}, false), "<x>");
 }
 
 TEST(TokenizerFile, DamageIsNamed) {

@@ -359,7 +359,7 @@ refuses "serve: unknown key" "max-requsts" "$looplm" serve model --config wrong.
 echo 'port = 99999' >wrong.toml
 refuses "serve: bad value" "port" "$looplm" serve model --config wrong.toml
 refuses "serve: no file" "missing.toml" "$looplm" serve model --config missing.toml
-printf 'host = "127.0.0.2"\nport = 0\n' >serve.toml
+printf 'host = "127.0.0.2"\nport = 0\nmodel = ["chat", "other=model"]\nlora = ["sums@other=lora/model"]\n' >serve.toml
 
 # --- and its adapters, from wherever an option may come
 cp -r own/model sums || fail "copy an adapter"
@@ -369,8 +369,11 @@ refuses "serve: a model's name" "$twice" "$looplm" serve --lora sums model --nam
 refuses "serve: adapters of the environment" "$twice" env LOOPLM_LORA=sums=lora/model,sums "$looplm" serve model --port 0
 echo 'lora = ["sums=lora/model", "sums=own/model"]' >lora.serve.toml
 refuses "serve: adapters of a file" "$twice" "$looplm" serve model --port 0 --config lora.serve.toml
-refuses "serve: another shape" "--lora other=lora/model: .*adapter_model.safetensors" "$looplm" serve --port 0 --lora other=lora/model
+refuses "serve: another shape" "--lora other=lora/model: as an adapter of the model 'small': [^:]*adapter_model.safetensors" "$looplm" serve --port 0 --lora other=lora/model
 refuses "serve: half an adapter" "expected NAME=FOLDER or FOLDER" "$looplm" serve model --port 0 --lora sums=
+refuses "serve: an adapter of no model" "no model 'other'; expected one of 'model', 'more'" \
+  "$looplm" serve model --model more=model --port 0 --lora sums@other=lora/model
+refuses "serve: a name for no model" "--name is 'a'" "$looplm" serve --model model --name a --port 0
 
 # --- and one whose log has no room
 "$looplm" serve --config serve.toml >serve.out 2>/dev/full &

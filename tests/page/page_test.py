@@ -6,10 +6,13 @@ Needs Python's playwright and a Chromium at /usr/bin/chromium (or $CHROMIUM). Ex
 """
 import json
 import os
+import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 try:
@@ -24,8 +27,8 @@ pictures = sys.argv[sys.argv.index("--pictures") + 1] if "--pictures" in sys.arg
 
 
 class Server:
-    def __init__(self, port=0, model="models/small"):
-        self.process = subprocess.Popen([looplm, "serve", model, "--port", str(port), "--log", "off"],
+    def __init__(self, port=0, model="models/small", more=()):
+        self.process = subprocess.Popen([looplm, "serve", model, "--port", str(port), "--log", "off", *more],
                                         stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().split()[-1]
         self.port = int(self.url.rsplit(":", 1)[1])
@@ -208,9 +211,11 @@ HOSTILE = """# Title <img src=x onerror=alert(1)>
 
 def answer_with(page, text):
     """The model converses and answers with this text, in pieces as a server sends them."""
-    def props(route):
+    def models(route):
         answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "end_of_turn": "<|im_end|>"})
+        listed = answer.json()
+        listed["data"][0]["meta"]["converses"] = True
+        route.fulfill(response=answer, json=listed)
 
     def chat(route):
         events = []
@@ -220,7 +225,7 @@ def answer_with(page, text):
             events.append({"choices": [{"index": 0, "delta": {"content": text[at:at + 7]}, "loop": {"tokens": [token]}}]})
         route.fulfill(content_type="text/event-stream",
                       body="".join(f"data: {json.dumps(e)}\n\n" for e in events) + "data: [DONE]\n\n")
-    page.route("**/props", props)
+    page.route("**/v1/models", models)
     page.route("**/v1/chat/completions", chat)
     page.reload()
     expect(page.locator("#question")).to_have_attribute("placeholder", "Ask something")
@@ -273,6 +278,91 @@ def shows_the_chat_model_on_what_it_knows(browser):
         expect(answer.locator(".setting")).to_have_text("up to 4 loops, gate at 30%")
         chips = answer.locator(".chip").all_inner_texts()
         assert len(chips) > 1, f"the gate gives words different depths, and all have {chips}"
+        page.close()
+    finally:
+        server.stop()
+
+
+def write_adapter(folder, base):
+    """Of the model's queries, with made-up numbers."""
+    config = json.load(open(f"{base}/config.json"))
+    hidden, rank = config["hidden_size"], 2
+    width = config["num_attention_heads"] * config.get("head_dim", hidden // config["num_attention_heads"])
+    numbers, header, data = random.Random(1), {}, b""
+    for layer in range(config["num_hidden_layers"]):
+        for part, shape in (("A", [rank, hidden]), ("B", [width, rank])):
+            count = shape[0] * shape[1]
+            header[f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_{part}.weight"] = {
+                "dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * count]}
+            data += struct.pack(f"<{count}f", *(numbers.uniform(-1, 1) for _ in range(count)))
+    os.makedirs(folder)
+    json.dump({"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"]}, open(f"{folder}/adapter_config.json", "w"))
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with open(f"{folder}/adapter_model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(head)) + head + data)
+
+
+def lets_choose_a_model_or_an_adapter(browser):
+    with tempfile.TemporaryDirectory() as folder:
+        for name, base in (("shop", "models/chat"), ("sums", "models/small")):
+            write_adapter(f"{folder}/{name}", base)
+        server = Server(model="models/chat", more=["--model", "tiny=models/small", "--lora", f"{folder}/shop",
+                                                   "--lora", f"sums@tiny={folder}/sums"])
+        try:
+            page = browser.new_page()
+            page.goto(server.url)
+            choice = page.get_by_label("Model", exact=True)
+            expect(choice.locator("option")).to_have_text(["chat", "shop (adapter of chat)", "tiny", "sums (adapter of tiny)"])
+            expect(page.locator("#model")).to_be_hidden()
+            expect(choice).to_have_value("chat")
+            expect(page.locator("#threshold-is")).to_have_text("at 30%")
+            said = {}
+            for number, name in enumerate(("tiny", "sums", "tiny"), 1):
+                choice.select_option(name)
+                expect(page).to_have_title(re.compile(f"^{name} "))
+                expect(page.locator("#threshold-is")).to_have_text("never")
+                ask(page, "oak tree: a tree")
+                answer = answered(page, number).first
+                expect(answer.locator(".setting")).to_have_text(name)
+                assert said.setdefault(name, words(answer)) == words(answer), said
+            assert said["tiny"] != said["sums"], said
+            # By keyboard. Dials are the model's own, and what was said keeps its name.
+            slide(page, "depth", 2)
+            choice.focus()
+            page.keyboard.press("ArrowUp")
+            expect(choice).to_have_value("shop")
+            expect(page.locator("#depth-is")).to_have_text("4 loops")
+            expect(page.locator(".setting")).to_have_text(["tiny", "sums", "tiny"])
+            ask(page, "Who are you?")
+            expect(answered(page, 4).first.locator(".setting")).to_have_text("shop")
+            page.reload()
+            expect(choice).to_have_value("shop")
+            choice.select_option("tiny")
+            expect(page.locator("#depth-is")).to_have_text("2 loops")
+            page.close()
+        finally:
+            server.stop()
+
+
+def asks_for_a_key(browser):
+    server = Server(more=["--api-key", "secret"])
+    try:
+        page = browser.new_page()
+        told = []
+        page.on("console", lambda line: told.append(line.text) if "Failed to load resource" not in line.text else None)
+        page.goto(server.url)
+        expect(page.locator("#state")).to_have_text("this server needs an API key")
+        page.get_by_label("API key").fill("wrong")
+        page.get_by_label("API key").press("Enter")
+        expect(page.locator("#state")).to_have_text("this server needs an API key")
+        page.get_by_label("API key").fill("secret")
+        page.get_by_label("API key").press("Enter")
+        expect(page.locator("#state")).to_have_text("connected", timeout=10000)
+        assert page.url == server.url + "/", page.url
+        ask(page, "3+4=")
+        assert words(answered(page).first) == "7"
+        assert told == [], told
         page.close()
     finally:
         server.stop()
@@ -332,8 +422,9 @@ def use(server):
             assert wrongs == [] and elsewhere == [], (wrongs, elsewhere)
             page.close()
             print(f"ok {check.__name__} ({time.time() - began:.1f} s)", flush=True)
-        shows_the_chat_model_on_what_it_knows(browser)
-        print("ok shows_the_chat_model_on_what_it_knows")
+        for check in (shows_the_chat_model_on_what_it_knows, lets_choose_a_model_or_an_adapter, asks_for_a_key):
+            check(browser)
+            print(f"ok {check.__name__}")
         browser.close()
 
 

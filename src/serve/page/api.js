@@ -38,19 +38,20 @@ export async function health() {
   await request("/health");
 }
 
-export async function describeModel() {
-  const [props, models] = await Promise.all(
-    ["/props", "/v1/models"].map(async (path) => (await request(path)).json()));
-  return {
-    name: props.model,
-    loops: props.loops,
-    layers: props.layers,
-    gate: props.exit_gate && props.loops > 1,
-    context: props.n_ctx,
-    parameters: models.data[0].meta.n_params,
-    // Without an end of its turns a model only completes texts.
-    converses: Boolean(props.end_of_turn),
-  };
+// The models that the server has, and their adapters. The first is the one for requests that name none.
+export async function describeModels() {
+  const { data } = await (await request("/v1/models")).json();
+  return data.map(({ id, parent, meta }) => ({
+    name: id,
+    parent,  // of an adapter: the model beside which it stands
+    loops: meta.loops,
+    layers: meta.layers,
+    gate: meta.exit_gate && meta.loops > 1,
+    context: meta.n_ctx,
+    parameters: meta.n_params,
+    // A model that has not learnt to converse only completes texts.
+    converses: meta.converses,
+  }));
 }
 
 // Prometheus' lines without labels, by name.

@@ -8,7 +8,8 @@ import { loopCards, paintDepth, visible } from "./loops.js";
 const $ = (id) => document.getElementById(id);
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
-let model = null;
+let models = [];
+let model = null;    // of them, the one that is asked next
 let conversation = null;
 let running = null;  // AbortController of the answers under way
 let views = [];      // of the last turn
@@ -21,7 +22,7 @@ async function watchServer() {
     let now = "connected";
     try {
       await api.health();
-      if (state !== "connected") await meetModel();
+      if (state !== "connected") await meetModels();
     } catch (error) {
       now = error.status === 503 ? "loading" : error.status === 401 ? "locked" : "lost";
     }
@@ -52,28 +53,34 @@ async function showServer() {
   }
 }
 
-async function meetModel() {
-  const first = model === null;
-  model = await api.describeModel();
+async function meetModels() {
+  models = await api.describeModels();
+  $("model").hidden = models.length > 1;
+  $("models").hidden = models.length === 1;
+  $("models").replaceChildren(...models.map(({ name, parent }) =>
+    element("option", { value: name }, parent ? `${name} (adapter of ${parent})` : name)));
+  const kept = model ? model.name : past.setting("model");
+  choose(models.find((one) => one.name === kept) || models[0]);
+}
+
+// The model of a record; where it is gone, the one that is asked next.
+const modelOf = ({ settings }) => models.find((one) => one.name === settings.model) || model;
+
+function choose(next) {
+  const other = next.name !== model?.name;
+  model = next;
   const size = model.parameters >= 1e9 ? `${(model.parameters / 1e9).toFixed(1)}B` : `${(model.parameters / 1e6).toFixed(1)}M`;
   $("model").textContent = `${model.name} · ${size}`;
+  $("models").value = model.name;
   document.title = `${model.name} – looplm`;
   document.body.classList.toggle("plain-model", model.loops === 1);
   document.body.classList.toggle("no-gate", !model.gate);
   for (const node of document.querySelectorAll(".layers")) node.textContent = `${model.layers} layers`;
   for (const node of document.querySelectorAll(".count")) node.textContent = model.loops;
-  if (model.loops === 1) $("what").textContent = `Talk to ${model.name}`;
+  $("what").textContent = model.loops === 1 ? `Talk to ${model.name}` : "A model that thinks in loops";
   $("drawn-layers").textContent = `${model.layers} layers`;
   $("drawn-loop").textContent = `read up to ${model.loops} times`;
-  for (const id of ["depth", "other-depth"]) $(id).max = model.loops;
-  if (first) {
-    $("depth").value = model.loops;
-    $("temperature").value = model.converses && !isTiny() ? 0.7 : 0;
-    if (isTiny() && model.converses && model.gate) $("threshold").value = 0.3;  // its README: costs half a point
-    $("longest").value = Math.min(model.converses ? 512 : 48, model.context);
-    $("longest").max = model.context;
-    restoreDials();
-  }
+  if (other) setDials();
   showDials();
   drawLegend();
   $("question").placeholder = model.converses ? "Ask something" : "Begin a text";
@@ -82,30 +89,31 @@ async function meetModel() {
     "This model has not learnt to converse: it continues the text that you give it.") +
     (model.loops > 1 ? " A click on an answer's word shows what each loop would have said." : "");
   drawExamples();
-  if (first) {
-    open(fresh());
-    if (model.parameters < 1e8) watchDemo();
-  }
+  if (conversation === null) open(fresh());
+  if (!other) return;
+  if (isBundled() && !$("intro").hidden) watchDemo();
+  else clearDemo();
 }
 
 // ---- What a looped model is --------------------------------------------------------------------
 
-// The bundled models are the smallest that anybody serves: one knows sums and a dictionary, the other small word problems.
-const isTiny = () => model.parameters < 1e6;
+// One of the bundled models knows sums and a dictionary, the other small word problems.
+const isBundled = () => !model.parent && model.parameters < 1e6 && ["small", "chat"].includes(model.name);
 const kStory = "Tom has 9 apples. He eats 4 apples, buys 6 more and gives away 3. Then he finds 5. How many apples does Tom have?";
 
 // What the loops are shown at work on, and whether it is a question or the beginning of a text.
 function demoTask() {
-  if (isTiny() && model.converses) return { text: kStory, asks: true };
-  return { text: isTiny() ? "7-2*3+8=" : "The capital of France is", asks: false };
+  if (isBundled() && model.converses) return { text: kStory, asks: true };
+  if (isBundled()) return { text: "7-2*3+8=", asks: false };
+  return model.converses ? { text: "What is 8 - 3 + 4?", asks: true } : { text: "The capital of France is", asks: false };
 }
 
 function examples() {
-  if (isTiny() && model.converses) {
+  if (isBundled() && model.converses) {
     return ["Ann has 3 boxes with 4 pens each. She gives away 5 pens. How many are left?",
       "Take 4. Double it. Subtract 3. Add 6. What comes out?", "8 - 5 + 9 - 4 + 3 =", "Who are you?"];
   }
-  if (isTiny()) return ["7-2*3+8=", "4+8-3*7-6+2=", "9*0+5=", "oak tree: a tree", "entity: that which"];
+  if (isBundled()) return ["7-2*3+8=", "4+8-3*7-6+2=", "9*0+5=", "oak tree: a tree", "entity: that which"];
   if (model.converses) return ["Why is the sky blue?", "Write a function that tests for primes.", "What is 17 * 23?"];
   return ["The capital of France is", "Once upon a time", "def fibonacci(n):"];
 }
@@ -121,7 +129,8 @@ function drawExamples() {
   });
   const learnt = model.converses ? "word problems about one person, and sums, with numbers up to 20. It can be wrong." :
     "two things: sums, worked from left to right and answered by the last digit, and dictionary prose.";
-  const told = isTiny() ? `It is tiny and has learnt ${learnt} Try:` : "Try:";
+  const told = isBundled() ? `It is tiny and has learnt ${learnt} Try:` :
+    model.parent ? `An adapter of ${model.parent}: it answers as its examples taught it. Try:` : "Try:";
   $("examples").replaceChildren(element("p", {}, told), ...nodes);
   $("demo").hidden = model.loops === 1;
   const { text, asks } = demoTask();
@@ -129,15 +138,22 @@ function drawExamples() {
 }
 
 let demoRuns = 0;
-async function watchDemo() {
-  const run = ++demoRuns;
-  const slow = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-  $("demo-again").textContent = "Again";
+function clearDemo() {
+  demoRuns++;
+  delete $("intro").dataset.turning;
+  $("demo-again").textContent = "Watch it";
   $("demo-says").textContent = "";
   $("demo-loops").replaceChildren();
+}
+
+async function watchDemo() {
+  clearDemo();
+  const run = demoRuns;
+  const slow = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $("demo-again").textContent = "Again";
   let token = null;
   const { text, asks } = demoTask();
-  const request = { temperature: 0, loop: { per_token: true, speculate: false },
+  const request = { model: model.name, temperature: 0, loop: { per_token: true, speculate: false },
     ...(asks ? { messages: [{ role: "user", content: text }], max_tokens: 16 } : { prompt: text, max_tokens: 1 }) };
   try {
     const view = new AnswerView(newAnswer({ threshold: 1 }), model);
@@ -148,6 +164,7 @@ async function watchDemo() {
   } catch {
     return;
   }
+  if (run !== demoRuns) return;
   // A blank in front says nothing to a visitor.
   const bare = (name) => name.trim() || name;
   token = { ...token, name: bare(token.name), loops: token.loops.map((reading) => ({ ...reading, name: bare(reading.name) })) };
@@ -169,7 +186,8 @@ async function watchDemo() {
   $("drawn-loop").textContent = `read up to ${model.loops} times`;
   const changed = token.loops.findLastIndex((reading) => reading.name !== token.name) + 1;
   $("demo-says").textContent = changed > 0 ?
-    `One loop would have said ${visible(token.loops[0].name)}. ${changed + 1} loops get it right: ${visible(token.name)}.` :
+    `One loop would have said ${visible(token.loops[0].name)}. ` +
+      `${changed + 1} loops ${isBundled() ? "get it right:" : "settle on"} ${visible(token.name)}.` :
     `All loops agree on ${visible(token.name)}: the gate could have stopped at once.`;
 }
 
@@ -196,21 +214,35 @@ function showDials() {
   for (const node of document.querySelectorAll(".compare-only")) node.hidden = !$("compare").checked;
 }
 
+// Each model has its own: what is right for one is not for another.
+const dialsKey = () => `dials.${model.name}`;
+
 function keepDials() {
   const values = {};
   for (const id of kDials) values[id] = $(id).value;
   for (const id of kSwitches) values[id] = $(id).checked;
-  past.setting("dials", values);
+  past.setting(dialsKey(), values);
 }
 
-function restoreDials() {
-  const values = past.setting("dials") || {};
-  for (const id of kDials) if (values[id] !== undefined) $(id).value = values[id];
-  for (const id of kSwitches) if (values[id] !== undefined) $(id).checked = values[id];
+function setDials() {
+  for (const id of ["depth", "other-depth"]) $(id).max = model.loops;
+  $("longest").max = model.context;
+  const values = {
+    depth: model.loops,
+    threshold: isBundled() && model.converses && model.gate ? 0.3 : 1,  // its README: costs half a point
+    "other-depth": 1,
+    temperature: model.converses && !isBundled() ? 0.7 : 0,
+    longest: Math.min(model.converses ? 512 : 48, model.context),
+    pace: 0,
+    ...past.setting(dialsKey()),
+  };
+  for (const id of kDials) $(id).value = values[id];
+  for (const id of kSwitches) $(id).checked = Boolean(values[id]);
 }
 
 function settings(depth) {
   return {
+    model: model.name,
     depth,
     threshold: model.gate ? Number($("threshold").value) : 1,
     temperature: Number($("temperature").value),
@@ -220,16 +252,19 @@ function settings(depth) {
   };
 }
 
-function body(turns, { depth, threshold, temperature, longest, early, seed }) {
+function body(turns, record) {
+  const { model: name, depth, threshold, temperature, longest, early, seed } = record.settings;
+  const { converses, loops } = modelOf(record);
   const question = turns.at(-1).question;
   const messages = turns.flatMap((turn, i) => [{ role: "user", content: turn.question },
     ...(i + 1 < turns.length ? [{ role: "assistant", content: turn.answers[0].text }] : [])]);
   return {
-    ...(model.converses ? { messages } : { prompt: question }),
+    model: name,
+    ...(converses ? { messages } : { prompt: question }),
     temperature, seed, max_tokens: longest,
     loop: {
       per_token: true,
-      ...(model.loops > 1 && { max_loops: depth }),
+      ...(loops > 1 && { max_loops: depth }),
       ...(threshold < 1 && { exit: "q", threshold }),
       ...(early && { provisional: true, speculate: "loop:1" }),
     },
@@ -249,10 +284,13 @@ function open(chosen) {
   conversation.turns.forEach((turn, i) => drawTurn(turn, i));
 }
 
-const titleOf = (s, compared) => {
-  if (!compared && s.depth === model.loops && s.threshold === 1) return "";
-  return `${s.threshold < 1 ? "up to " : ""}${s.depth} ${s.depth === 1 ? "loop" : "loops"}${s.threshold < 1 ? `, gate at ${Math.round(s.threshold * 100)}%` : ""}`;
-};
+function titleOf(record, compared) {
+  const s = record.settings;
+  const name = models.length > 1 && s.model ? [s.model] : [];
+  if (!compared && s.depth === modelOf(record).loops && s.threshold === 1) return name.join();
+  const depth = `${s.threshold < 1 ? "up to " : ""}${s.depth} ${s.depth === 1 ? "loop" : "loops"}`;
+  return [...name, depth, ...(s.threshold < 1 ? [`gate at ${Math.round(s.threshold * 100)}%`] : [])].join(", ");
+}
 
 function drawTurn(turn, index) {
   const question = element("div", { class: "question" },
@@ -262,8 +300,10 @@ function drawTurn(turn, index) {
   edit.addEventListener("click", () => editTurn(question, index));
   again.addEventListener("click", () => ask(turn.question, index));
   question.append(element("div", { class: "tools" }, edit, again));
-  views = turn.answers.map((record) =>
-    new AnswerView(record, model, model.converses ? "" : turn.question, titleOf(record.settings, turn.answers.length > 1)));
+  views = turn.answers.map((record) => {
+    const said = modelOf(record);
+    return new AnswerView(record, said, said.converses ? "" : turn.question, titleOf(record, turn.answers.length > 1));
+  });
   const node = element("section", { class: "turn", "aria-label": `Question ${index + 1}` }, question,
     element("div", { class: `answers${views.length > 1 ? " two" : ""}` }, ...views.map((view) => view.root)));
   $("talk").append(node);
@@ -327,9 +367,9 @@ async function ask(question, index = conversation.turns.length) {
 async function run(view, turns, controller) {
   const { signal } = controller;
   const pace = Number($("pace").value);
-  const path = model.converses ? "/v1/chat/completions" : "/v1/completions";
+  const path = modelOf(view.record).converses ? "/v1/chat/completions" : "/v1/completions";
   try {
-    const events = api.stream(path, body(turns, view.record.settings), signal);
+    const events = api.stream(path, body(turns, view.record), signal);
     for await (const event of pace > 0 ? api.slowly(events, pace, signal) : events) {
       const end = document.documentElement.scrollHeight - innerHeight - scrollY < 80;
       view.take(event);
@@ -429,6 +469,11 @@ $("history").addEventListener("click", () => {
   $("past").showModal();
 });
 $("demo-again").addEventListener("click", watchDemo);
+$("models").addEventListener("change", () => {
+  past.setting("model", $("models").value);
+  choose(models.find((one) => one.name === $("models").value));
+});
+$("key-field").addEventListener("submit", (event) => event.preventDefault());
 $("key").addEventListener("change", () => api.setKey($("key").value.trim()));
 $("dials").addEventListener("input", () => {
   showDials();

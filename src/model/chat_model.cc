@@ -1,4 +1,4 @@
-#include "serve/chat_model.h"
+#include "model/chat_model.h"
 
 #include "base/file.h"
 #include "model/checkpoint.h"

@@ -1,6 +1,6 @@
 // The chat template that comes with a model's files.
-#ifndef LOOPLM_SERVE_CHAT_MODEL_H_
-#define LOOPLM_SERVE_CHAT_MODEL_H_
+#ifndef LOOPLM_MODEL_CHAT_MODEL_H_
+#define LOOPLM_MODEL_CHAT_MODEL_H_
 
 #include <map>
 #include <string>
@@ -23,4 +23,4 @@ Result<std::map<std::string, std::string>> chat_template_texts(const std::string
 
 }  // namespace looplm
 
-#endif  // LOOPLM_SERVE_CHAT_MODEL_H_
+#endif  // LOOPLM_MODEL_CHAT_MODEL_H_

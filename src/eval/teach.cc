@@ -132,15 +132,13 @@ class Teaching {
 
 }  // namespace
 
-Status teach_shard(const TokenShard& shard, Model& model, int64_t top,
-                   const std::function<void(int64_t documents)>& progress) {
+Status teach_shard(const TokenShard& shard, Model& model, int64_t top) {
   LOOPLM_RETURN_IF_ERROR(check_teacher(shard, model, top));
   LOOPLM_ASSIGN_OR_RETURN(TeacherFileWriter writer, TeacherFileWriter::create(shard, top));
   Teaching teaching(shard, model, top, writer);
   for (int64_t first = 0; first < shard.documents(); first += kDocumentsAtOnce) {
     const int64_t last = std::min(first + kDocumentsAtOnce, shard.documents());
     LOOPLM_RETURN_IF_ERROR(teaching.read(first, last));
-    if (progress) progress(last);
   }
   return writer.commit();
 }

@@ -3,7 +3,6 @@
 #define LOOPLM_EVAL_TEACH_H_
 
 #include <cstdint>
-#include <functional>
 
 #include "looplm/model.h"
 #include "looplm/status.h"
@@ -15,9 +14,8 @@ namespace looplm {
 // Writes the teacher file beside the shard: of each target the `top` most likely tokens after the
 // model's last loop. A document longer than the model's positions is read in stretches that overlap
 // by half. Fails where the model's vocabulary is another one, naming both, and on a shard of
-// preference pairs. `progress` hears how many documents are done.
-Status teach_shard(const TokenShard& shard, Model& model, int64_t top,
-                   const std::function<void(int64_t documents)>& progress = {});
+// preference pairs.
+Status teach_shard(const TokenShard& shard, Model& model, int64_t top);
 
 }  // namespace looplm
 

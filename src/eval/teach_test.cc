@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "looplm/generate.h"
+#include "looplm/engine.h"
 
 #include "infer/test_model.h"
 #include "support/temp_dir.h"
@@ -37,11 +37,12 @@ class TeachTest : public testing::Test {
   std::vector<TopToken> said(const std::vector<int32_t>& ids, int64_t top) {
     Request request;
     request.prompt = ids;
-    request.options.max_tokens = 1;
-    request.options.plan.output = ReadLoops::kEvery;
+    request.options.max_tokens = 0;
+    request.options.plan.prompt = ReadLoops::kEvery;
     request.options.plan.top = top;
     const Generation result = generate(*model_, std::move(request)).value();
-    return result.tokens[0].readings.back().top;
+    EXPECT_EQ(result.prompt.back().loops.size(), 3u);
+    return result.prompt.back().loops.back().top;
   }
 
   TempDir dir_;

@@ -116,7 +116,10 @@ Status check_utf8(std::string_view text) {
     }
   }
   if (alternates_with_zero(text)) {
-    return invalid_argument("every second byte is 0, as in UTF-16; expected UTF-8");
+    return invalid_argument(
+        fmt::format("byte {} (in line 1) is zero: every second byte is 0, as in UTF-16; expected "
+                    "UTF-8",
+                    text.find('\0')));
   }
   const size_t at = first_broken_utf8(text);
   if (at == text.size()) return {};

@@ -68,6 +68,12 @@ void add_weight_options(Command& command, ModelChoice& choice) {
 Result<std::string> locate_named_model(const std::string& given) {
   std::error_code error;
   if (std::filesystem::exists(given, error)) return given;
+  // models/small and models/chat, wherever looplm was installed.
+  if (given.starts_with("models/")) {
+    for (const std::string& place : project_places(given)) {
+      if (file_exists(place + "/config.json")) return place;
+    }
+  }
   const std::optional<HubReference> reference = hub_reference(given);
   return reference.has_value() ? find_or_pull(*reference) : given;
 }

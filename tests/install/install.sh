@@ -18,6 +18,8 @@ fail() {
 # runs PROGRAM: it finds the bundled model and tasks from a folder that holds neither.
 runs() {
   [ "$("$1" run -p '3+4=' -n 1 --temp 0 --quiet)" = 7 ] || fail "$1 run"
+  [ "$("$1" run models/small -p '3+4=' -n 1 --temp 0 --quiet)" = 7 ] || fail "$1 run models/small"
+  "$1" info models/chat >/dev/null || fail "$1 info models/chat"
   "$1" trace -p '3+4=' --last --top 1 | grep -q 7 || fail "$1 trace"
   "$1" eval --list | grep -q '^sums .*shipped' || fail "$1 eval --list"
 }

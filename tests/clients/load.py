@@ -93,7 +93,7 @@ async def speed(http, o):
 
 
 async def idle(http, o):
-    streams = o.streams[0]
+    streams = max(o.streams)
     body = {"prompt": "oak", "max_tokens": 400, "ignore_eos": True, "stream": True}
     data = json.dumps(body).encode()
     kept = []

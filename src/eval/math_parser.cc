@@ -399,14 +399,14 @@ class Parser {
 
   void skip_units() {
     while (true) {
-      if (is_unit(peek()) || (is("/") && peek(1).kind != Token::kOperator)) {
+      // "miles per hour", "km/h"
+      const bool word = peek().kind == Token::kWord ||
+                        (peek().kind == Token::kSymbol && tokens_[at_ - 1].text == "/");
+      if (word || is_unit(peek()) || (is("/") && peek(1).kind != Token::kOperator)) {
         ++at_;
       } else if (is("^")) {
         ++at_;
         argument();
-      } else if (peek().kind == Token::kWord ||
-                 (peek().kind == Token::kSymbol && tokens_[at_ - 1].text == "/")) {
-        ++at_;  // "miles per hour", "km/h"
       } else {
         return;
       }

@@ -330,8 +330,8 @@ void add_show(Program& program, Command& data) {
                       "Show text by the tokenizer of this model directory or GGUF file");
   command
       ->add_option("--color", o->color,
-                   "What is learnt in green, not in quotes on lines of its own: auto (at a "
-                   "terminal), always or never")
+                   "Show what is learnt in green, instead of in quotes on lines of its own: auto "
+                   "(at a terminal), always or never")
       ->check(one_of({"auto", "always", "never"}))
       ->capture_default_str();
   command->add_option("--first", o->first, "First document to print")
@@ -412,11 +412,11 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--tell-every", o->task.tell_every,
-                   "One later question in so many goes on with its story first")
+                   "Continue the story before 1 in this many later questions")
       ->capture_default_str();
   command
       ->add_option("--before", o->task.before,
-                   "Questions ask how many there were before one of the last so many events")
+                   "Ask about the past only up to this many events back")
       ->capture_default_str();
   command
       ->add_option("--people", o->task.people,
@@ -424,7 +424,7 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--count-every", o->task.count_every,
-                   "Prose: one step in so many is followed by a count (0: the last one alone)")
+                   "Prose: write a count after 1 in this many steps (0: after the last one alone)")
       ->capture_default_str();
   command->add_option("--min-steps", o->task.min_steps, "Fewest steps to the first answer")
       ->capture_default_str();

@@ -97,7 +97,7 @@ Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
     std::string temporary = fmt::format("{}.{}.{}.tmp", path, ::getpid(), attempt);
     const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (descriptor >= 0) return AtomicFileWriter(path, std::move(temporary), descriptor);
-    if (errno != EEXIST || attempt == kAttempts) return system_error("create", temporary);
+    if (errno != EEXIST || attempt == kAttempts) return system_error("create", path);
   }
 }
 
@@ -122,7 +122,7 @@ Status AtomicFileWriter::write(std::span<const std::byte> bytes) {
     const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
-      const Status status = system_error("write", temporary_);
+      const Status status = system_error("write", path_);
       abandon();
       return status;
     }
@@ -139,7 +139,7 @@ Status AtomicFileWriter::write(std::string_view text) {
 Status AtomicFileWriter::commit() {
   if (descriptor_ < 0) return io_error(fmt::format("'{}' is no longer open for writing", path_));
   if (::fsync(descriptor_) != 0) {
-    const Status status = system_error("sync", temporary_);
+    const Status status = system_error("sync", path_);
     abandon();
     return status;
   }

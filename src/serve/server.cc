@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <future>
 #include <map>
 #include <optional>
 #include <set>
@@ -13,6 +14,7 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include "serve/absent.h"
 #include "serve/api.h"
 #include "serve/hosted_model.h"
 #include "serve/openapi.h"
@@ -86,7 +88,7 @@ class Server::Impl {
     for (const std::string& key : options_.api_keys) keys_.push_back(digest_of(key));
     add_routes();
   }
-  ~Impl() { stop(); }
+  ~Impl() { stop(std::nullopt); }
 
   Status listen() {
     LOOPLM_ASSIGN_OR_RETURN(http_, HttpServer::start(
@@ -122,21 +124,34 @@ class Server::Impl {
 
   uint16_t port() const { return http_->port(); }
 
-  void drain(std::chrono::milliseconds at_most) {
+  bool drain(std::chrono::milliseconds at_most) {
+    const auto deadline = std::chrono::steady_clock::now() + at_most;
     http_->drain();
     http_->wait_drained(at_most);
-    stop();
+    return stop(deadline + kLastReads);
+  }
+
+  std::vector<std::pair<std::string, std::string>> routes() const {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const auto& [path, route] : routes_) {
+      const auto is_path = [&path = path](const EmbeddedFile& f) {
+        return page_path(f.name) == path;
+      };
+      if (std::ranges::none_of(page_files(), is_path)) all.emplace_back(path, route.method);
+    }
+    return all;
   }
 
  private:
   using Handler = void (*)(const ApiContext&, const ApiCall&);
   static constexpr std::string_view kOneModel = "/models/";  // a name follows
+  // For requests that are being read when the time for answers is over.
+  static constexpr std::chrono::seconds kLastReads{1};
   struct Route {
     std::string method;
     Handler handler = nullptr;                        // with a JSON body, on front_
     std::function<void(const ApiCall&)> immediate{};  // without
     bool open = false;                                // without a key, and while loading
-    const Dialect* dialect = nullptr;
   };
 
   void add_routes() {
@@ -162,19 +177,17 @@ class Server::Impl {
                                              }};
     }
     post("/v1/responses", serve_responses);
-    routes_["/v1/messages"] = {"POST", serve_messages, {}, false, &kAnthropic};
-    routes_["/v1/messages/count_tokens"] = {"POST", serve_count_tokens, {}, false, &kAnthropic};
-    routes_["/api/chat"] = {"POST", serve_ollama_chat, {}, false, &kOllama};
-    routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
-    routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};
-    routes_["/api/embed"] = {"POST", serve_ollama_embed, {}, false, &kOllama};
-    routes_["/api/embeddings"] = {"POST", serve_ollama_embeddings, {}, false, &kOllama};
+    post("/v1/messages", serve_messages);
+    post("/v1/messages/count_tokens", serve_count_tokens);
+    post("/api/chat", serve_ollama_chat);
+    post("/api/generate", serve_ollama_generate);
+    post("/api/show", serve_ollama_show);
+    post("/api/embed", serve_ollama_embed);
+    post("/api/embeddings", serve_ollama_embeddings);
     routes_["/api/tags"] = {"GET", nullptr,
-                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served())); },
-                            false, &kOllama};
+                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served())); }};
     routes_["/api/ps"] = {"GET", nullptr,
-                          [this](const ApiCall& c) { c.answer(ollama_ps_json(served())); }, false,
-                          &kOllama};
+                          [this](const ApiCall& c) { c.answer(ollama_ps_json(served())); }};
     routes_["/api/version"] = {"GET", nullptr,
                                [](const ApiCall& c) {
                                  c.answer({{"version", LOOPLM_VERSION}});
@@ -292,11 +305,10 @@ class Server::Impl {
           metrics_.answered(status);
           log_request(method, path, peer, status, began);
         });
-    ApiCall api{.body = {}, .tenant = {}, .reply = reply};
+    ApiCall api{.body = {}, .tenant = {}, .reply = reply, .dialect = dialect_of(call.path)};
     if (call.method == "OPTIONS") return answer_options(call, !cors.empty(), *reply);
     const Route* route = find_route(call, api);
     if (route == nullptr) return;
-    api.dialect = route->dialect;
     if (const std::string_view coding = call.header("content-encoding");
         !coding.empty() && !boost::beast::iequals({coding.data(), coding.size()}, "identity")) {
       return api.refuse({.status = 415,
@@ -364,7 +376,7 @@ class Server::Impl {
       found = routes_.find(call.path.substr(0, models) + std::string(kOneModel));
     }
     if (found == routes_.end()) {
-      api.refuse({.status = 404, .message = fmt::format("there is nothing at '{}'", call.path)});
+      api.refuse(nothing_at(call.path));
       return nullptr;
     }
     const Route& route = found->second;
@@ -375,7 +387,7 @@ class Server::Impl {
         .status = 405,
         .message = fmt::format("'{}' takes {}, not {}", call.path, route.method, call.method)};
     api.reply->send(405, {{"Content-Type", "application/json"}, {"Allow", methods_of(route)}},
-                    dump_json(error.json()));
+                    api.error_text(error));
     return nullptr;
   }
 
@@ -409,12 +421,23 @@ class Server::Impl {
                             {"ms_to_answer", milliseconds}}));
   }
 
-  void stop() {
+  // False where a request is still being read at the deadline: what it uses stays then.
+  bool stop(std::optional<std::chrono::steady_clock::time_point> deadline) {
     if (http_ != nullptr) http_->stop();
-    if (front_.has_value()) front_->join();  // what they have read goes to the runner
-    front_.reset();
+    if (front_.has_value()) {  // what they have read goes to the runner
+      if (!readers_end_.valid()) {
+        readers_end_ = std::async(std::launch::async, [this] { front_->join(); });
+      }
+      if (deadline.has_value() &&
+          readers_end_.wait_until(*deadline) == std::future_status::timeout) {
+        return false;
+      }
+      readers_end_.get();
+      front_.reset();
+    }
     // Their requests end, and tell the other worker.
     for (const auto& hosted : models_) hosted->stop();
+    return true;
   }
 
   const ServeOptions options_;
@@ -426,6 +449,7 @@ class Server::Impl {
   Worker texts_;  // outlives the engines, whose requests tell it of their ends
   // Read requests: several threads, so that one long text or hard schema does not hold up the rest.
   std::optional<boost::asio::thread_pool> front_{std::in_place, 3};
+  std::future<void> readers_end_;  // while stop() waits for front_
   std::unique_ptr<HttpServer> http_;
 };
 
@@ -451,6 +475,7 @@ Status Server::update_weights(const TensorSource& tensors) {
   return impl_->update_weights(tensors);
 }
 uint16_t Server::port() const { return impl_->port(); }
-void Server::drain(std::chrono::milliseconds at_most) { impl_->drain(at_most); }
+bool Server::drain(std::chrono::milliseconds at_most) { return impl_->drain(at_most); }
+std::vector<std::pair<std::string, std::string>> Server::routes() const { return impl_->routes(); }
 
 }  // namespace looplm

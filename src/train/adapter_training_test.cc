@@ -403,6 +403,8 @@ TEST_F(AdapterRunTest, BadSettingsSayWhatIsWrong) {
   EXPECT_ERROR_SAYS(parsed("alpha = 8\n"), "lora.rank");
   EXPECT_ERROR_SAYS(parsed("rank = 4\nalpha = inf\n"), "lora.alpha is inf");
   EXPECT_ERROR_SAYS(parsed("rank = 4\nalpha = nan\n"), "lora.alpha is nan");
+  EXPECT_ERROR_SAYS(parsed("rank = 4\nalpha = 0\n"), "lora.alpha is 0");
+  EXPECT_ERROR_SAYS(parsed("rank = 4\nalpha = -8\n"), "lora.alpha is -8");
   EXPECT_ERROR_SAYS(parsed("rank = 4\ndropout = 1.0\n"), "lora.dropout is 1");
   EXPECT_ERROR_SAYS(parsed("rank = 4\ntargets = [\"w_pack\"]\n"), "lora.targets", "w_pack",
                     "q_proj");
@@ -415,6 +417,10 @@ TEST_F(AdapterRunTest, BadSettingsSayWhatIsWrong) {
   RunConfig gate = run(0);
   gate.objective.kind = ObjectiveKind::kStageTwo;
   EXPECT_ERROR_SAYS(trainer(gate), "stage2", "[lora]");
+  RunConfig whole = run(0);
+  whole.lora = {};
+  whole.compute.frozen = FrozenMatrices::kInt8;
+  EXPECT_ERROR_SAYS(trainer(whole), "compute.frozen is int8", "[lora]");
   RunConfig fresh = run(0);
   fresh.model.config = tiny_config();
   EXPECT_ERROR_SAYS(Trainer::create(fresh, {.streams = {std::make_shared<Ramps>()}}), "lora.rank",

@@ -45,7 +45,7 @@ void walk_model_shape(Walker& w, Config& c) {
 template <typename Walker, typename Settings>
 void walk_adapter(Walker& w, Settings& s) {
   w.value("rank", s.rank, 1, kMaxAdapterRank);
-  w.value("alpha", s.alpha, -kMaxAdapterAlpha, kMaxAdapterAlpha);
+  w.value("alpha", s.alpha, 1e-6, kMaxAdapterAlpha);
   w.value("dropout", s.dropout, 0, 1 - 1e-6);
   w.value("targets", s.targets);
   w.value("per_loop", s.per_loop);

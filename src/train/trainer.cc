@@ -101,6 +101,12 @@ Status Trainer::check_model() {
         "objective.kind is {}, which trains the gate alone; expected no [lora] beside it",
         objective_->name()));
   }
+  if (run_.compute.frozen != FrozenMatrices::kStored && trains_matrices(run_, *objective_)) {
+    return invalid_argument(fmt::format(
+        "compute.frozen is {}, and all matrices are trained; expected [lora] or objective.kind "
+        "stage2 beside it",
+        name_of(kFrozenMatricesNames, run_.compute.frozen)));
+  }
   const int64_t loops = run_loops(run_, model()), back = run_.objective.backprop_loops;
   if (back > loops) {
     return invalid_argument(

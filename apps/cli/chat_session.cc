@@ -170,6 +170,7 @@ Status ChatSession::command(const std::string& name, const std::string& argument
   if (name == "/save") return save(argument);
   if (name == "/clear") {
     std::erase_if(messages_, [](const ChatMessage& m) { return m.role != ChatRole::kSystem; });
+    fmt::print("the conversation is forgotten\n");
   } else if (name == "/depth") {
     fmt::print("{}\n", depth_text(options_.generate));
   } else if (name == "/help") {
@@ -189,7 +190,10 @@ Status ChatSession::command(const std::string& name, const std::string& argument
 std::string ChatSession::depth_text(const GenerateOptions& options) const {
   const int64_t loops =
       options.exit.max_loops == 0 ? model_.config().loops : options.exit.max_loops;
-  const std::string most = fmt::format("{} loop{} per token", loops, loops == 1 ? "" : "s");
+  const int64_t trained = model_.config().loops;
+  const std::string most =
+      fmt::format("{} loop{} per token{}", loops, loops == 1 ? "" : "s",
+                  loops > trained ? fmt::format(" (trained for {})", trained) : "");
   if (options.exit.kind == ExitKind::kFixed) return most;
   return fmt::format("up to {}, exit {} {:.4g}", most, exit_kind_name(options.exit.kind),
                      options.exit.threshold);
@@ -197,7 +201,7 @@ std::string ChatSession::depth_text(const GenerateOptions& options) const {
 
 Status ChatSession::set_loops(const std::string& argument) {
   const auto loops = argument.empty() ? std::optional<int64_t>(0) : number<int64_t>(argument);
-  if (!loops.has_value() || *loops < 0 || *loops > kMaxLoops) {
+  if (!loops.has_value() || (!argument.empty() && *loops < 1) || *loops > kMaxLoops) {
     return invalid_argument(
         fmt::format("/loops is '{}'; expected a number from 1 to {}", argument, kMaxLoops));
   }
@@ -235,6 +239,7 @@ Status ChatSession::set_system(const std::string& argument) {
   if (!argument.empty()) {
     messages_.insert(messages_.begin(), chat_message(ChatRole::kSystem, argument));
   }
+  fmt::print("{}\n", argument.empty() ? "no system prompt" : "a new system prompt");
   return {};
 }
 

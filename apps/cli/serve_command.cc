@@ -343,7 +343,7 @@ void add_serve_command(Program& program) {
          "Memory for keys and values in GiB (0: three quarters of what is free)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--prefix-gib", o->prefix_gib, "Part of it that keeps prompts which begin alike")
+  option("--prefix-gib", o->prefix_gib, "Part of it that caches prompts which begin alike")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--prompt-lanes", o->prompt_lanes, "Prompt positions per pass, over all requests")

@@ -1,9 +1,13 @@
 #include "base/file.h"
 
 #include <cerrno>
+#include <charconv>
+#include <climits>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -20,6 +24,17 @@ Status system_error(const std::string& what, const std::string& path) {
                           : error == ENOSPC || error == EDQUOT ? StatusCode::kResourceExhausted
                                                                : StatusCode::kIo;
   return {code, fmt::format("cannot {} '{}': {}", what, path, std::strerror(error))};
+}
+
+// The number between the last two dots of `name`, which is cut to what stands before it; -1: none.
+int64_t take_number(std::string_view& name) {
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return -1;
+  const char *begin = name.data() + dot + 1, *end = name.data() + name.size();
+  int64_t value = -1;
+  const auto parsed = std::from_chars(begin, end, value);
+  name = name.substr(0, dot);
+  return parsed.ec == std::errc() && parsed.ptr == end ? value : -1;
 }
 
 }  // namespace
@@ -70,6 +85,11 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::release_pages() const {
+  // No harm where it fails: the pages stay.
+  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+}
+
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
   constexpr int kAttempts = 1000;
   for (int attempt = 1;; ++attempt) {
@@ -77,7 +97,7 @@ Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
     std::string temporary = fmt::format("{}.{}.{}.tmp", path, ::getpid(), attempt);
     const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (descriptor >= 0) return AtomicFileWriter(path, std::move(temporary), descriptor);
-    if (errno != EEXIST || attempt == kAttempts) return system_error("create", temporary);
+    if (errno != EEXIST || attempt == kAttempts) return system_error("create", path);
   }
 }
 
@@ -102,7 +122,7 @@ Status AtomicFileWriter::write(std::span<const std::byte> bytes) {
     const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
-      const Status status = system_error("write", temporary_);
+      const Status status = system_error("write", path_);
       abandon();
       return status;
     }
@@ -119,7 +139,7 @@ Status AtomicFileWriter::write(std::string_view text) {
 Status AtomicFileWriter::commit() {
   if (descriptor_ < 0) return io_error(fmt::format("'{}' is no longer open for writing", path_));
   if (::fsync(descriptor_) != 0) {
-    const Status status = system_error("sync", temporary_);
+    const Status status = system_error("sync", path_);
     abandon();
     return status;
   }
@@ -161,6 +181,26 @@ Status make_directories(const std::string& path) {
   }
   if (!is_directory(path)) return io_error(fmt::format("'{}' is not a directory", path));
   return {};
+}
+
+void remove_abandoned(const std::string& directory, std::string_view prefix) {
+  constexpr std::string_view kSuffix = ".tmp";
+  std::error_code error;
+  std::vector<std::filesystem::path> abandoned;
+  std::filesystem::directory_iterator entries(directory, error);
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    const std::string entry = entries->path().filename().string();
+    std::string_view name = entry;
+    if (!name.starts_with(prefix) || !name.ends_with(kSuffix)) continue;
+    name.remove_suffix(kSuffix.size());
+    const int64_t number = take_number(name), pid = take_number(name);
+    if (number < 0 || pid <= 0 || pid > INT_MAX || !name.starts_with(prefix)) continue;
+    // In containers, this process often has the number of the one that was killed.
+    const bool gone =
+        pid == ::getpid() || (::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH);
+    if (gone) abandoned.push_back(entries->path());
+  }
+  for (const std::filesystem::path& path : abandoned) std::filesystem::remove_all(path, error);
 }
 
 Status sync_directory(const std::string& path) {

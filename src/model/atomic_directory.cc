@@ -93,8 +93,7 @@ Result<AtomicDirectory> AtomicDirectory::create(const std::string& target, NameR
       return AtomicDirectory(std::move(path), std::move(temporary), std::move(may_replace));
     }
     if (errno != EEXIST) {
-      return io_error(
-          fmt::format("cannot create directory '{}': {}", temporary, std::strerror(errno)));
+      return io_error(fmt::format("cannot create directory '{}': {}", path, std::strerror(errno)));
     }
   }
   return io_error(fmt::format("too many temporary directories beside '{}'", path));

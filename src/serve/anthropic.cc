@@ -212,8 +212,11 @@ void translate_message(Fields& f, const std::string& path, const OrderedJson& me
     } else if (type == "thinking" && role == "assistant") {
       said["reasoning_content"] = text_at(block, "thinking");
     } else if (type != "redacted_thinking") {
-      f.wrong(place + ".type",
-              fmt::format("is '{}'; expected text, tool_use, tool_result or thinking", type));
+      f.wrong(
+          place + ".type",
+          fmt::format("is '{}'; expected text, tool_use, tool_result or thinking; the model reads "
+                      "text alone",
+                      type));
     }
   }
   said["content"] = text_of_content(f, path + ".content", parts, {"text"});
@@ -225,8 +228,8 @@ void translate_tools(Fields& f, const OrderedJson& body, OrderedJson& chat) {
   if (const OrderedJson* tools = f.find("tools")) {
     for (const OrderedJson& tool : *tools) {
       if (!tool.is_object() || !tool.contains("input_schema")) {
-        return f.wrong("tools", fmt::format("hold {}; expected tools with a name and an "
-                                            "input_schema",
+        return f.wrong("tools", fmt::format("hold {}; expected tools of the client's own, with a "
+                                            "name and an input_schema: this server has none",
                                             shown(tool)));
       }
       chat["tools"].push_back(function_tool(value_at(tool, "name"), value_at(tool, "description"),
@@ -274,6 +277,26 @@ void translate_prompt(Fields& f, const ApiCall& call, OrderedJson& chat) {
   }
 }
 
+// The answer's form, and how hard to think about it.
+void translate_output(Fields& f, OrderedJson& chat) {
+  Fields output = f.inner("output_config");
+  const std::string effort = output.one_of("effort", "", {"low", "medium", "high", "xhigh", "max"});
+  const bool beyond = effort == "xhigh" || effort == "max";
+  if (!effort.empty()) chat["reasoning_effort"] = beyond ? "high" : effort;
+  if (output.has("format")) {
+    Fields format = output.inner("format");
+    format.one_of("type", "json_schema", {"json_schema"});
+    const OrderedJson* schema = format.find("schema");
+    if (schema == nullptr) format.wrong("schema", "is missing");
+    if (!format.failed()) {
+      chat["response_format"] = {{"type", "json_schema"},
+                                 {"json_schema", {{"name", "format"}, {"schema", *schema}}}};
+    }
+    output.adopt(format);
+  }
+  f.adopt(output);
+}
+
 }  // namespace
 
 const Dialect kAnthropic = {error_json};
@@ -286,6 +309,9 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
   if (!f.has("max_tokens")) f.wrong("max_tokens", "is missing");
   chat["max_tokens"] = f.integer("max_tokens", 1, 1, kMaxPositions);
   translate_prompt(f, call, chat);
+  translate_output(f, chat);
+  f.refuse("mcp_servers", "this server calls no tools itself", OrderedJson::array());
+  f.refuse("container", "this server runs no code");
   std::vector<std::string> stops;
   if (const OrderedJson* list = f.find("stop_sequences")) {
     if (!list->is_array()) f.wrong_value("stop_sequences", *list, "a list of texts");

@@ -314,6 +314,64 @@ TEST_F(DialectsTest, OllamaEmbedsAndListsWhatRuns) {
   ASSERT_EQ(running.size(), 1);
   EXPECT_EQ(running[0]["name"], "small");
   EXPECT_GT(running[0]["size"], 0);
+  // Ollama's own program shows the first twelve digits of each digest.
+  const OrderedJson tag = OrderedJson::parse(send("GET", "/api/tags", "").body)["models"][0];
+  EXPECT_EQ(tag["digest"].get<std::string>().size(), 64);
+  EXPECT_EQ(tag["digest"], running[0]["digest"]);
+  EXPECT_EQ(tag["size"], running[0]["size"]);
+}
+
+// Ollama's results of tools have no ids. Where one has not found its call, this template says more.
+TEST_F(DialectsTest, OllamasResultsOfToolsFindTheirCalls) {
+  server_ = nullptr;
+  ServeOptions options;
+  options.model_name = "small";
+  server_ = Server::listen(options).value();
+  ChatFiles files;
+  files.templates = {{"default",
+                      "{% set of = namespace(ids='') %}{{ tools }}{% for m in messages %}"
+                      "{% for call in m.tool_calls or [] %}{{ call.function }}{% endfor %}"
+                      "{% if m.role == 'tool' %}{% set of.ids = of.ids + m.tool_call_id %}"
+                      "{% endif %}{{ m.content }}{% endfor %}"
+                      "{% if of.ids != 'call_2call_1' %}another order{% endif %}"}};
+  ServedModelOptions served;
+  served.chat = std::make_shared<const ChatTemplate>(
+      ChatTemplate::create(files, *model_->tokenizer()).value());
+  ASSERT_OK(server_->serve(*model_, served));
+  const auto call = [](const char* name) {
+    return OrderedJson{{"function", {{"name", name}, {"arguments", OrderedJson::object()}}}};
+  };
+  OrderedJson messages =
+      OrderedJson::array({{{"role", "user"}, {"content", "Where?"}},
+                          {{"role", "assistant"}, {"tool_calls", {call("weather"), call("time")}}},
+                          {{"role", "tool"}, {"tool_name", "time"}, {"content", "noon"}},
+                          {{"role", "tool"}, {"tool_name", "weather"}, {"content", "sun"}}});
+  const auto prompt_tokens = [&] {
+    return post("/api/chat", {{"messages", messages},
+                              {"stream", false},
+                              {"options", {{"num_predict", 1}}}})["prompt_eval_count"]
+        .get<int64_t>();
+  };
+  const int64_t found = prompt_tokens();
+  messages[3].erase("tool_name");
+  EXPECT_EQ(prompt_tokens(), found);
+  messages[2].erase("tool_name");
+  EXPECT_GT(prompt_tokens(), found);
+}
+
+TEST_F(DialectsTest, MessagesTakeAFormOfTheAnswer) {
+  OrderedJson body = chat_body("Where?", 100);
+  body["output_config"] = {{"effort", "max"},
+                           {"format", {{"type", "json_schema"}, {"schema", kSchema}}}};
+  const std::string text = post("/v1/messages", body)["content"][0]["text"];
+  EXPECT_TRUE(OrderedJson::parse(text)["city"].is_string()) << text;
+  body["output_config"]["format"] = {{"type", "xml"}};
+  EXPECT_THAT(post("/v1/messages", body, 400).dump(), HasSubstr("output_config.format.type"));
+  body["output_config"]["format"] = {{"type", "json_schema"}};
+  EXPECT_THAT(post("/v1/messages", body, 400).dump(), HasSubstr("schema"));
+  body.erase("output_config");
+  body["mcp_servers"] = OrderedJson::array({{{"type", "url"}}});
+  EXPECT_THAT(post("/v1/messages", body, 400).dump(), HasSubstr("mcp_servers"));
 }
 
 TEST_F(DialectsTest, ToolsAnswerCallsThatWereMade) {
@@ -368,6 +426,34 @@ TEST_F(DialectsTest, ErrorsTakeEachForm) {
   other["model"] = "other";
   EXPECT_EQ(post("/v1/messages", other, 404)["error"]["type"], "not_found_error");
   EXPECT_THAT(post("/api/chat", other, 404)["error"].get<std::string>(), HasSubstr("other"));
+  EXPECT_THAT(post("/api/generate", {{"prompt", "x"}, {"context", {1}}}, 400)["error"].dump(),
+              HasSubstr("/api/chat"));
+  // So do those of calls and paths that are not there, and they say what to do instead.
+  for (const auto& [path, instead] : {std::pair{"/api/pull", "looplm pull"},
+                                      {"/api/push", "hub"},
+                                      {"/api/create", "--model"},
+                                      {"/api/copy", "--model"},
+                                      {"/api/delete", "looplm rm"},
+                                      {"/api/blobs/sha256:0", "--model"}}) {
+    EXPECT_THAT(post(path, {{"model", "x"}}, 501)["error"].get<std::string>(), HasSubstr(instead));
+  }
+  EXPECT_TRUE(post("/api/other", other, 404)["error"].is_string());
+  EXPECT_TRUE(OrderedJson::parse(send("GET", "/api/chat", "").body)["error"].is_string());
+  EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/messages", "").body)["type"], "error");
+  EXPECT_EQ(post("/v1/messages/batches", other, 501)["type"], "error");
+  const HttpResponse kept = send("GET", "/v1/responses/resp_1", "");
+  EXPECT_EQ(kept.status, 501);
+  EXPECT_THAT(OrderedJson::parse(kept.body)["error"]["message"], HasSubstr("nothing is kept"));
+  for (const auto& [path, body] : std::vector<std::pair<std::string, OrderedJson>>{
+           {"/v1/messages",
+            {{"max_tokens", 1},
+             {"messages",
+              OrderedJson::array({{{"role", "user"}, {"content", {{{"type", "image"}}}}}})}}},
+           {"/v1/responses",
+            {{"input", OrderedJson::array(
+                           {{{"role", "user"}, {"content", {{{"type", "input_image"}}}}}})}}}}) {
+    EXPECT_THAT(post(path, body, 400)["error"]["message"], HasSubstr("text alone")) << path;
+  }
   EXPECT_THAT(
       post("/v1/responses", {{"input", "x"}, {"previous_response_id", "r"}}, 400)["error"]["param"],
       "previous_response_id");

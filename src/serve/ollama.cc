@@ -1,10 +1,13 @@
 // Ollama's /api, as a translation to and from chat completions and completions. Streams are lines
 // of JSON.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <ctime>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <openssl/sha.h>
 
 #include "infer/parts.h"
 #include "serve/translated_answer.h"
@@ -143,9 +146,9 @@ void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai
 OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
   OrderedJson messages = OrderedJson::array();
   if (!given.is_array()) f.wrong_value("messages", given, "a list of messages");
-  // Ollama's messages have no ids: tools answer the calls in their order.
+  // Ollama's messages have no ids.
   int64_t calls = 0;
-  int64_t answers = 0;
+  std::vector<std::pair<std::string, std::string>> open;  // names and ids of calls without a result
   for (size_t i = 0; i < given.size() && !f.failed(); ++i) {
     const OrderedJson& message = given[i];
     const std::string place = fmt::format("messages[{}]", i);
@@ -153,15 +156,21 @@ OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
     m.refuse("images", "the model reads text alone", OrderedJson::array());
     OrderedJson said = {{"role", m.text("role", "")}, {"content", m.text("content", "")}};
     if (m.has("thinking")) said["reasoning_content"] = m.text("thinking", "");
+    // A result says at most which function it is of: the first open call of it.
     if (said["role"] == "tool") {
-      answers = std::min(answers + 1, calls);
       if (calls == 0) m.wrong("role", "is 'tool', and no call stands before it");
-      said["tool_call_id"] = fmt::format("call_{}", answers);
+      const std::string name = m.text("tool_name", "");
+      auto call = std::find_if(open.begin(), open.end(),
+                               [&](const auto& one) { return one.first == name; });
+      if (call == open.end()) call = open.begin();
+      said["tool_call_id"] = call == open.end() ? fmt::format("call_{}", calls) : call->second;
+      if (call != open.end()) open.erase(call);
     }
     const OrderedJson tool_calls = value_at(message, "tool_calls");
     for (const OrderedJson& call : tool_calls) {
       const OrderedJson function = value_at(call, "function");
-      said["tool_calls"].push_back({{"id", fmt::format("call_{}", ++calls)},
+      open.emplace_back(text_at(function, "name"), fmt::format("call_{}", ++calls));
+      said["tool_calls"].push_back({{"id", open.back().second},
                                     {"type", "function"},
                                     {"function",
                                      {{"name", value_at(function, "name")},
@@ -254,6 +263,14 @@ void answer_loaded(const ApiContext& context, const ApiCall& call, const Ordered
   call.answer(loaded_json(context.served, form));
 }
 
+// Tells models apart, as Ollama's programs expect of a digest; it says nothing about the files.
+std::string digest_text(const ServedModel& served) {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(served.name.data()), served.name.size(),
+         digest.data());
+  return fmt::format("{:02x}", fmt::join(digest, ""));
+}
+
 OrderedJson details_json(const ServedModel& served) {
   return {{"parent_model", served.base},
           {"format", ""},
@@ -291,6 +308,8 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
   const bool raw = f.boolean("raw", false);
   f.refuse("suffix", "text is completed from the left", "");
   f.refuse("template", "the model's own is used", "");
+  f.refuse("context", "nothing is kept between requests; /api/chat takes the whole conversation",
+           OrderedJson::array());
   if (f.failed()) return call.refuse(f.error());
   if (prompt.empty()) return answer_loaded(context, call, openai, OllamaForm::kGenerate);
   // A model without turns of its own continues the text.
@@ -351,6 +370,8 @@ OrderedJson ollama_ps_json(std::span<const ServedModel* const> models) {
                     {"model", served->name},
                     {"size", served->model->parts().weights.packed_bytes()},
                     {"size_vram", 0},
+                    {"digest", digest_text(*served)},
+                    {"expires_at", "9999-12-31T23:59:59Z"},  // models stay in memory
                     {"details", details_json(*served)},
                     {"context_length", served->context}});
   }
@@ -363,6 +384,8 @@ OrderedJson ollama_tags_json(std::span<const ServedModel* const> models) {
     list.push_back({{"name", served->name},
                     {"model", served->name},
                     {"modified_at", utc(served->created)},
+                    {"size", served->model->parts().weights.packed_bytes()},
+                    {"digest", digest_text(*served)},
                     {"details", details_json(*served)}});
   }
   return {{"models", std::move(list)}};

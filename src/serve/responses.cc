@@ -217,6 +217,8 @@ void translate_item(Fields& f, const std::string& place, const OrderedJson& item
                         {"tool_call_id", text_at(item, "call_id")},
                         {"content", text_of_content(f, place + ".output", value_at(item, "output"),
                                                     {"input_text", "output_text", "text"})}});
+  } else if (type == "item_reference") {
+    f.wrong(place + ".type", "is 'item_reference', and nothing is kept here; send the item itself");
   } else if (type != "reasoning") {
     f.wrong(place + ".type", fmt::format("is '{}'; expected message, function_call, "
                                          "function_call_output or reasoning",
@@ -228,8 +230,10 @@ void translate_tools(Fields& f, OrderedJson& chat) {
   if (const OrderedJson* tools = f.find("tools")) {
     for (const OrderedJson& tool : *tools) {
       if (text_at(tool, "type") != "function") {
-        return f.wrong("tools",
-                       fmt::format("hold the type '{}'; expected function", text_at(tool, "type")));
+        return f.wrong(
+            "tools", fmt::format("hold the type '{}'; expected function: this server has no tools "
+                                 "of its own",
+                                 text_at(tool, "type")));
       }
       chat["tools"].push_back(function_tool(value_at(tool, "name"), value_at(tool, "description"),
                                             value_at(tool, "parameters")));

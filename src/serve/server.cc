@@ -14,6 +14,7 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 
+#include "serve/absent.h"
 #include "serve/api.h"
 #include "serve/hosted_model.h"
 #include "serve/openapi.h"
@@ -151,7 +152,6 @@ class Server::Impl {
     Handler handler = nullptr;                        // with a JSON body, on front_
     std::function<void(const ApiCall&)> immediate{};  // without
     bool open = false;                                // without a key, and while loading
-    const Dialect* dialect = nullptr;
   };
 
   void add_routes() {
@@ -177,19 +177,17 @@ class Server::Impl {
                                              }};
     }
     post("/v1/responses", serve_responses);
-    routes_["/v1/messages"] = {"POST", serve_messages, {}, false, &kAnthropic};
-    routes_["/v1/messages/count_tokens"] = {"POST", serve_count_tokens, {}, false, &kAnthropic};
-    routes_["/api/chat"] = {"POST", serve_ollama_chat, {}, false, &kOllama};
-    routes_["/api/generate"] = {"POST", serve_ollama_generate, {}, false, &kOllama};
-    routes_["/api/show"] = {"POST", serve_ollama_show, {}, false, &kOllama};
-    routes_["/api/embed"] = {"POST", serve_ollama_embed, {}, false, &kOllama};
-    routes_["/api/embeddings"] = {"POST", serve_ollama_embeddings, {}, false, &kOllama};
+    post("/v1/messages", serve_messages);
+    post("/v1/messages/count_tokens", serve_count_tokens);
+    post("/api/chat", serve_ollama_chat);
+    post("/api/generate", serve_ollama_generate);
+    post("/api/show", serve_ollama_show);
+    post("/api/embed", serve_ollama_embed);
+    post("/api/embeddings", serve_ollama_embeddings);
     routes_["/api/tags"] = {"GET", nullptr,
-                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served())); },
-                            false, &kOllama};
+                            [this](const ApiCall& c) { c.answer(ollama_tags_json(served())); }};
     routes_["/api/ps"] = {"GET", nullptr,
-                          [this](const ApiCall& c) { c.answer(ollama_ps_json(served())); }, false,
-                          &kOllama};
+                          [this](const ApiCall& c) { c.answer(ollama_ps_json(served())); }};
     routes_["/api/version"] = {"GET", nullptr,
                                [](const ApiCall& c) {
                                  c.answer({{"version", LOOPLM_VERSION}});
@@ -307,11 +305,10 @@ class Server::Impl {
           metrics_.answered(status);
           log_request(method, path, peer, status, began);
         });
-    ApiCall api{.body = {}, .tenant = {}, .reply = reply};
+    ApiCall api{.body = {}, .tenant = {}, .reply = reply, .dialect = dialect_of(call.path)};
     if (call.method == "OPTIONS") return answer_options(call, !cors.empty(), *reply);
     const Route* route = find_route(call, api);
     if (route == nullptr) return;
-    api.dialect = route->dialect;
     if (const std::string_view coding = call.header("content-encoding");
         !coding.empty() && !boost::beast::iequals({coding.data(), coding.size()}, "identity")) {
       return api.refuse({.status = 415,
@@ -382,7 +379,7 @@ class Server::Impl {
     const auto found = route_at(call.path, name);
     if (!name.empty()) api.body = {{"model", name}};
     if (found == routes_.end()) {
-      api.refuse({.status = 404, .message = fmt::format("there is nothing at '{}'", call.path)});
+      api.refuse(nothing_at(call.path));
       return nullptr;
     }
     const Route& route = found->second;
@@ -393,7 +390,7 @@ class Server::Impl {
         .status = 405,
         .message = fmt::format("'{}' takes {}, not {}", call.path, route.method, call.method)};
     api.reply->send(405, {{"Content-Type", "application/json"}, {"Allow", methods_of(route)}},
-                    dump_json(error.json()));
+                    api.error_text(error));
     return nullptr;
   }
 

@@ -77,7 +77,8 @@ std::string text_of_content(Fields& f, const std::string& path, const OrderedJso
     const std::string place = fmt::format("{}[{}]", path, i);
     const std::string type = text_at(part, "type");
     if (std::find(types.begin(), types.end(), type) == types.end()) {
-      f.wrong(place + ".type", fmt::format("is '{}'; expected {}", type, fmt::join(types, ", ")));
+      f.wrong(place + ".type", fmt::format("is '{}'; expected {}; the model reads text alone", type,
+                                           fmt::join(types, ", ")));
     } else if (!part.contains("text") || !part["text"].is_string()) {
       f.wrong(place + ".text", "is missing; expected a text");
     } else {

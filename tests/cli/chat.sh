@@ -26,6 +26,8 @@ expect "a word about it" "no chat template" err
 printf '/loops 2\n/exit q 0.5\n/exit fixed\n/loops\n' | "$looplm" chat "$small" >out 2>/dev/null || fail "depth"
 printf '2 loops per token\nup to 2 loops per token, exit q 0.5\n2 loops per token\n4 loops per token\n' | cmp -s - out ||
   fail "depth: $(cat out)"
+printf '/loops 9\n' | "$looplm" chat "$small" >out 2>/dev/null || fail "more loops"
+[ "$(cat out)" = "9 loops per token (trained for 4)" ] || fail "more loops: $(cat out)"
 printf '/depth\n' | "$looplm" chat "$small" --loops 1 >out 2>/dev/null || fail "--loops"
 [ "$(cat out)" = "1 loop per token" ] || fail "--loops: $(cat out)"
 printf '/depth\n' | "$looplm" chat "$small" --exit q --threshold 0.25 >out 2>/dev/null || fail "--exit"
@@ -45,9 +47,10 @@ refuses "unknown command" "message 1: '/nope' is no command" '/nope\n'
 refuses "threshold" "/exit: the threshold of the gate .q. exit rule is 2; expected between 0 and 1" '/exit q 2\n'
 refuses "rule" "/exit" '/exit never\n'
 refuses "loops" "/loops is 'two'" '/loops two\n'
+refuses "no loops" "/loops is '0'; expected a number from 1" '/loops 0\n'
 refuses "regenerate" "there is no answer yet" '/regenerate\n'
 refuses "system" "no chat template" '/system be short\n'
-refuses "save" "message 2: .*nowhere" '1+1=\n/save nowhere/talk.json\n'
+refuses "save" "message 2: .*'nowhere/talk.json'" '1+1=\n/save nowhere/talk.json\n'
 
 # --- a model with a chat template, and turns that are remembered
 cp -r "$small" taught
@@ -55,6 +58,7 @@ printf '%s' '{% for m in messages %}{{ m.role }}:{{ m.content }}<|endoftext|>{% 
 printf 'one\ntwo\n/system\n/save talk.json\n' | "$looplm" chat taught -n 2 --system 'be short' >out 2>err || fail "taught: $(cat err)"
 grep -q "no chat template" err && fail "the template is not seen"
 [ "$(grep -c '"role"' talk.json)" = 4 ] || fail "turns: $(cat talk.json)"
+expect "a word about /system" "^no system prompt$" out
 grep -q system talk.json && fail "/system leaves the old one"
 
 # --- at a terminal

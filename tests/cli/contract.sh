@@ -54,6 +54,11 @@ for seed in 7 8; do
 done
 cmp -s s7.1 s8.1 && fail "another seed, the same ids"
 
+refuses "unknown command" "there is no command 'looplm frob'; expected one of run, chat" "$looplm" frob
+refuses "unknown subcommand" "there is no command 'looplm data buidl'; expected one of build, show" "$looplm" data buidl x
+refuses "stop id" "--stop-id: 300 is not an id of the model; expected 0 to 299" "$looplm" run model --ids 1 --stop-id 300
+refuses "empty stop" "--stop is empty" "$looplm" run model --ids 1 --stop ''
+
 # --- data, tokenizer, train, eval: from text to a measured model
 "$looplm" data arithmetic --examples 200 --out a.jsonl >/dev/null || fail "data arithmetic"
 "$looplm" tokenizer train a.jsonl --vocab-size 300 --min-frequency 1 --out tok >/dev/null || fail "tokenizer train"

@@ -38,5 +38,46 @@ os.execv(sys.argv[1], [sys.argv[1], "run", "models/small", "-p", "7-2*3=", "-n",
   grep -q 5 "$work/said" || fail "looplm says $(cat "$work/said")"
 fi
 
+# The dashboard asks for nothing that /metrics does not have, and the documentation names all that it has.
+if have python3 "the metrics"; then
+  (cd .. && python3 - "$looplm" "$work") <<'PYTHON' || fail "the metrics"
+import json, re, subprocess, sys, urllib.request
+
+looplm, work = sys.argv[1:]
+server = subprocess.Popen([looplm, "serve", "models/small", "--port", "0", "--log", "off"], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True)
+try:
+    url = server.stdout.readline().split()[-1]
+    body = json.dumps({"prompt": "7-2*3=", "max_tokens": 1}).encode()
+    urllib.request.urlopen(urllib.request.Request(url + "/v1/completions", body)).read()
+    text = urllib.request.urlopen(url + "/metrics").read().decode()
+finally:
+    server.terminate()
+    server.wait()
+kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+samples = set(re.findall(r"^(looplm_\w+)", text, re.M))
+asked = set()
+def collect(node):
+    if isinstance(node, dict):
+        if "expr" in node:
+            asked.update(re.findall(r"\blooplm_\w+", node["expr"]))
+        for value in node.values():
+            collect(value)
+    elif isinstance(node, list):
+        for value in node:
+            collect(value)
+collect(json.load(open("packaging/grafana.json")))
+told = set(re.findall(r"\blooplm_\w+", open("docs/serving.md").read()))
+wrong = [f"the dashboard asks for {name}" for name in sorted(asked - samples)]
+wrong += [f"docs/serving.md says nothing of {name}" for name in sorted(set(kinds) - told)]
+wrong += [f"docs/serving.md tells of {name}" for name in sorted(told - set(kinds))]
+if len(asked) < 10 or len(kinds) < 20:
+    wrong.append(f"only {len(asked)} names on the dashboard and {len(kinds)} metrics were found")
+for line in wrong:
+    print(line, file=sys.stderr)
+sys.exit(bool(wrong))
+PYTHON
+fi
+
 if have haproxy "haproxy.cfg"; then haproxy -q -c -f haproxy.cfg || fail "haproxy.cfg is wrong"; fi
 echo "packaging: ok"

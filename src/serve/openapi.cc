@@ -136,6 +136,11 @@ OrderedJson streamed() {
   return {{"properties", {{"stream", {{"const", true}}}}}, {"required", {"stream"}}};
 }
 
+// JSON Schema cannot say which calls stand before a message.
+constexpr char kToolMessages[] =
+    "After a message of the assistant with tool_calls also messages of the role 'tool', each of "
+    "which answers one of the calls.";
+
 // --- schemas
 
 class Schemas {
@@ -185,6 +190,16 @@ class Schemas {
          {"provisional", flag()}});
     all["Loop"]["description"] = "How deep to think about each token, and what to tell of it.";
     all["Loop"]["additionalProperties"] = false;
+    // Only some rules have a scale beyond 1, and all but `fixed` need a threshold.
+    const OrderedJson small = {{"properties", {{"threshold", number(0, 1)}}}};
+    const OrderedJson wide = {
+        {"properties", {{"exit", {{"enum", {"fixed", "difference", "relative", "entropy"}}}}}},
+        {"required", {"exit"}}};
+    require(all["Loop"], any_of({small, wide}));
+    const OrderedJson none = {{"properties", {{"exit", one_of({"fixed"})}}}};
+    const OrderedJson given = {{"properties", {{"threshold", {{"type", "number"}}}}},
+                               {"required", {"threshold"}}};
+    require(all["Loop"], any_of({none, given}));
     all["JsonSchema"] = {
         {"type", {"object", "boolean"}},
         {"description", "A JSON Schema; what it asks is obeyed or refused by name."}};
@@ -251,8 +266,8 @@ class Schemas {
                                           {"usage", reference("Usage")}},
                                          {"id", "object", "choices", "usage"});
     all["Completion"] = answer;
-    const OrderedJson said =
-        messages({"system", "developer", "user", "assistant", "tool"}, content({"text"}));
+    OrderedJson said = messages({"system", "developer", "user", "assistant"}, content({"text"}));
+    said["description"] = kToolMessages;
     const OrderedJson function = object_of(
         {{"name", filled_text()}, {"parameters", {{"type", {"object", "null"}}}}}, {"name"});
     const OrderedJson tool = object_of({{"type", {{"const", "function"}}}, {"function", function}},
@@ -360,7 +375,8 @@ class Schemas {
                                 {"options", options},
                                 {"loop", reference("Loop")}};
     OrderedJson chat = shared;
-    chat["messages"] = messages({"system", "user", "assistant", "tool"}, text_or_null());
+    chat["messages"] = messages({"system", "user", "assistant"}, text_or_null());
+    chat["messages"]["description"] = kToolMessages;
     chat["messages"]["items"]["required"] = {"role"};
     chat["messages"]["type"] = {"array", "null"};
     all["OllamaChatRequest"] = object_of(std::move(chat));

@@ -343,9 +343,14 @@ class Server::Impl {
     });
   }
 
-  std::map<std::string, Route>::const_iterator route_at(std::string path) const {
+  // Also of a model's path, whose name comes back in `name`.
+  std::map<std::string, Route>::const_iterator route_at(std::string path, std::string& name) const {
     if (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    return routes_.find(path);
+    const auto found = routes_.find(path);
+    const size_t models = path.find(kOneModel);
+    if (found != routes_.end() || models == std::string::npos) return found;
+    name = path.substr(models + kOneModel.size());
+    return routes_.find(path.substr(0, models) + std::string(kOneModel));
   }
 
   static std::string methods_of(const Route& route) {
@@ -354,7 +359,8 @@ class Server::Impl {
 
   // Which methods there are, and to a browser which headers a page may send.
   void answer_options(const HttpCall& call, bool allowed_origin, HttpReply& reply) const {
-    const auto route = route_at(call.path);
+    std::string name;
+    const auto route = route_at(call.path, name);
     const std::string methods =
         route == routes_.end() ? "GET, HEAD, POST, OPTIONS" : methods_of(route->second);
     HttpHeaders headers = {{"Allow", methods}};
@@ -369,12 +375,9 @@ class Server::Impl {
   }
 
   const Route* find_route(const HttpCall& call, ApiCall& api) {
-    auto found = route_at(call.path);
-    const size_t models = call.path.find(kOneModel);
-    if (found == routes_.end() && models != std::string::npos) {
-      api.body = {{"model", call.path.substr(models + kOneModel.size())}};
-      found = routes_.find(call.path.substr(0, models) + std::string(kOneModel));
-    }
+    std::string name;
+    const auto found = route_at(call.path, name);
+    if (!name.empty()) api.body = {{"model", name}};
     if (found == routes_.end()) {
       api.refuse(nothing_at(call.path));
       return nullptr;

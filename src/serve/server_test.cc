@@ -512,7 +512,9 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
   EXPECT_EQ(send("GET", "/v1/completions").header("allow"), "POST, OPTIONS");
   EXPECT_EQ(send("GET", "/v1/completions").status, 405);
   EXPECT_EQ(send("OPTIONS", "/v1/models").status, 204);
-  EXPECT_EQ(send("OPTIONS", "/v1/models").header("allow"), "GET, HEAD, OPTIONS");
+  for (const char* path : {"/v1/models", "/v1/models/small", "/models/small"}) {
+    EXPECT_EQ(send("OPTIONS", path).header("allow"), "GET, HEAD, OPTIONS") << path;
+  }
   EXPECT_EQ(send("POST", "/v1/completions", "x", {{"Content-Encoding", "gzip"}}).status, 415);
   for (const char* path : {"/v1/completions", "/v1/embeddings"}) {
     const OrderedJson error =

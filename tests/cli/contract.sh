@@ -54,6 +54,10 @@ for seed in 7 8; do
 done
 cmp -s s7.1 s8.1 && fail "another seed, the same ids"
 
+for many in 1 2; do "$looplm" run model --ids 1,2,3 -n $many --temp 0 --ignore-eos 2>"told$many" >/dev/null || fail "run -n $many"; done
+expect "one token" "^1 token; prompt of 3 in .* mean loops 4.00; KV" told1
+expect "two tokens" "^2 tokens, .* tok/s; .* mean loops 4.00; .* passes per token" told2
+
 # --- data, tokenizer, train, eval: from text to a measured model
 "$looplm" data arithmetic --examples 200 --out a.jsonl >/dev/null || fail "data arithmetic"
 "$looplm" tokenizer train a.jsonl --vocab-size 300 --min-frequency 1 --out tok >/dev/null || fail "tokenizer train"

@@ -13,11 +13,14 @@
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "eval/arithmetic.h"
+#include "eval/teach.h"
 #include "eval/word_problem.h"
 #include "model/chat_model.h"
 #include "model/tokenizer_files.h"
 #include "tensor/memory_plan.h"
+#include "train/data_loader.h"
 #include "train/shard_builder.h"
+#include "train/teacher_file.h"
 #include "train/token_shard.h"
 
 namespace looplm::cli {
@@ -181,6 +184,27 @@ Status show(const ShowOptions& options) {
   return {};
 }
 
+struct TeachOptions {
+  std::string shards;
+  ModelChoice model;
+  int64_t top = 32;
+};
+
+Status teach(const TeachOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(options.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const TokenDataset data, TokenDataset::open(options.shards));
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                          Model::load(path, options.model.options()));
+  for (const TokenShard& shard : data.shards()) {
+    const Timer timer;
+    LOOPLM_RETURN_IF_ERROR(shard.verify());
+    LOOPLM_RETURN_IF_ERROR(teach_shard(shard, *model, options.top));
+    fmt::print("{}: {} tokens for each of {} targets, {:.1f} s\n", teacher_path(shard.path()),
+               options.top, shard.count_targets(), timer.seconds());
+  }
+  return {};
+}
+
 struct ArithmeticFileOptions {
   ArithmeticOptions task;
   std::string out;
@@ -306,8 +330,8 @@ void add_show(Program& program, Command& data) {
                       "Show text by the tokenizer of this model directory or GGUF file");
   command
       ->add_option("--color", o->color,
-                   "What is learnt in green, not in quotes on lines of its own: auto (at a "
-                   "terminal), always or never")
+                   "Show what is learnt in green, instead of in quotes on lines of its own: auto "
+                   "(at a terminal), always or never")
       ->check(one_of({"auto", "always", "never"}))
       ->capture_default_str();
   command->add_option("--first", o->first, "First document to print")
@@ -322,6 +346,22 @@ void add_show(Program& program, Command& data) {
     }
     return show(*o);
   });
+}
+
+void add_teach(Program& program, Command& data) {
+  auto o = std::make_shared<TeachOptions>();
+  Command* command = data.add_subcommand(
+      "teach",
+      "Write what a model says about a shard's tokens, for another model to learn (objective.kind "
+      "distil with objective.teacher file); X.teacher appears beside X.tokens");
+  command->add_option("shard", o->shards, "A shard, or a directory of shards")->required();
+  command->add_option("--model", o->model.directory, "The teacher: a model of the same vocabulary")
+      ->required();
+  command->add_option("--top", o->top, "Most likely tokens to keep for each target")
+      ->check(range(int64_t{1}, int64_t{4096}))
+      ->capture_default_str();
+  add_weight_options(*command, o->model);
+  program.on(command, [o] { return teach(*o); });
 }
 
 void add_arithmetic(Program& program, Command& data) {
@@ -372,11 +412,11 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--tell-every", o->task.tell_every,
-                   "One later question in so many goes on with its story first")
+                   "Continue the story before 1 in this many later questions")
       ->capture_default_str();
   command
       ->add_option("--before", o->task.before,
-                   "Questions ask how many there were before one of the last so many events")
+                   "Ask about the past only up to this many events back")
       ->capture_default_str();
   command
       ->add_option("--people", o->task.people,
@@ -384,7 +424,7 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--count-every", o->task.count_every,
-                   "Prose: one step in so many is followed by a count (0: the last one alone)")
+                   "Prose: write a count after 1 in this many steps (0: after the last one alone)")
       ->capture_default_str();
   command->add_option("--min-steps", o->task.min_steps, "Fewest steps to the first answer")
       ->capture_default_str();
@@ -407,6 +447,7 @@ void add_data_command(Program& program) {
   data->require_subcommand();
   add_build(program, *data);
   add_show(program, *data);
+  add_teach(program, *data);
   add_arithmetic(program, *data);
   add_word_problems(program, *data);
 }

@@ -66,7 +66,7 @@ void add_export_command(Program& program) {
       ->required();
   command
       ->add_option("--type", options->type,
-                   "Of the matrices; embedding and head of the four-bit types are Q8_0")
+                   "Type of the matrices; with a four-bit type, embedding and head are Q8_0")
       ->check(one_of({"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K"}))
       ->capture_default_str();
   command->add_option("--threads", options->threads, "Threads (0: all processors)")

@@ -84,9 +84,10 @@ void add_quantize_command(Program& program) {
       ->check(one_of({"int8", "int4"}))
       ->capture_default_str();
   command
-      ->add_option("--keep", options->keep,
-                   "Blocks' matrices that stay wider, such as down=int8,o=int8: qkv, o, gate_up or "
-                   "down in int8 or float (as it is); down and o are worth the most")
+      ->add_option(
+          "--keep", options->keep,
+          "Matrices of the blocks to keep wider, such as down=int8,o=int8: qkv, o, gate_up "
+          "or down, in int8 or float (as stored); down and o matter most")
       ->delimiter(',');
   command->add_option("--head", options->head, "The head: int8, int4, or keep (as it is)")
       ->check(one_of({"int8", "int4", "keep"}))

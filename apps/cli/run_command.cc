@@ -95,6 +95,14 @@ Result<GenerateOptions> resolve(const RunOptions& options, const std::string& pa
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids("--stop-id", text));
     o.stop_ids.insert(o.stop_ids.end(), ids.begin(), ids.end());
   }
+  for (const int32_t id : o.stop_ids) {
+    if (id < config.vocab_size) continue;
+    return invalid_argument(fmt::format("--stop-id: {} is not an id of the model; expected 0 to {}",
+                                        id, config.vocab_size - 1));
+  }
+  for (const std::string& text : o.stop_strings) {
+    if (text.empty()) return invalid_argument("--stop is empty; expected a text to stop before");
+  }
   return o;
 }
 
@@ -331,7 +339,7 @@ void add_loop_options(Command& command, RunOptions& o) {
           "--speculate", o.speculate,
           "Start the next token early, and take it back if a later loop disagrees. The text stays "
           "the same. When to start: auto (after loop 1, and at once where the text repeats "
-          "itself; taken where no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
+          "itself; the default if no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
           "gate's exit probabilities; 0.3), margin:THRESHOLD (by the lead of the best "
           "probability; 0.3)")
       ->alone("auto")

@@ -285,7 +285,11 @@ Status serve(const ServeCommandOptions& o) {
                           v6 ? "[" + o.host + "]" : o.host, server->port()));
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  server->drain(milliseconds_of(o.drain_seconds));
+  if (!server->drain(milliseconds_of(o.drain_seconds))) {
+    fmt::print(stderr, "looplm: a request was still being read; its client gets no answer\n");
+    std::fflush(nullptr);
+    std::_Exit(EXIT_SUCCESS);
+  }
   return {};
 }
 
@@ -339,7 +343,7 @@ void add_serve_command(Program& program) {
          "Memory for keys and values in GiB (0: three quarters of what is free)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--prefix-gib", o->prefix_gib, "Part of it that keeps prompts which begin alike")
+  option("--prefix-gib", o->prefix_gib, "Part of it that caches prompts which begin alike")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--prompt-lanes", o->prompt_lanes, "Prompt positions per pass, over all requests")

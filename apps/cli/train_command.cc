@@ -59,7 +59,11 @@ class Printer : public TrainObserver {
  public:
   void on_start(const TrainStart& s) override {
     print_start(s);
-    if (s.first_step > 1) fmt::print("resuming at step {} of {}\n", s.first_step, s.steps);
+    if (s.first_step > s.steps) {
+      fmt::print("all {} steps are done; more of them go on from here\n", s.steps);
+    } else if (s.first_step > 1) {
+      fmt::print("resuming at step {} of {}\n", s.first_step, s.steps);
+    }
     for (const std::string& note : s.notes) on_note(note);
     fmt::print("nll per loop in nats per token, exit in loops, H its entropy, |g| gradient norm\n");
     std::fflush(stdout);

@@ -86,8 +86,8 @@ void add_tune_command(Program& program) {
                       "RULE"))
       ->capture_default_str();
   c->add_option("--loss", o->loss,
-                "What may be lost against all loops: points of the task's first metric if that is "
-                "a share, else the metric's own unit")
+                "Loss allowed compared with all loops: in points of the task's first metric if "
+                "that is a share, else in the metric's own unit")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
   c->add_option("--data-dir", o->data_folder,

@@ -128,6 +128,23 @@ int report(const std::string& message) {
   return kExitFailure;
 }
 
+// "there is no command 'frob'" where the arguments name one in vain; empty: they do not.
+std::string unknown_command(const CLI::App& app) {
+  const CLI::App* at = &app;
+  std::string path = app.get_name();
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  std::string known;
+  for (const CLI::App* command : at->get_subcommands([](const CLI::App*) { return true; })) {
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
+  if (known.empty() || rest.empty() || rest[0].starts_with('-')) return {};
+  return "there is no command '" + path + " " + rest[0] + "'; expected one of " + known;
+}
+
 }  // namespace
 
 int run_program(const ProgramText& text, int argc, char** argv,
@@ -139,7 +156,14 @@ int run_program(const ProgramText& text, int argc, char** argv,
   Program program(app);
   add_commands(program);
   try {
-    CLI11_PARSE(app, argc, argv);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      const std::string unknown = unknown_command(app);
+      if (unknown.empty()) return app.exit(error);
+      report(unknown);
+      return error.get_exit_code();
+    }
     const Status status = program.run();
     if (!status.ok()) return report(status.message());
   } catch (const std::bad_alloc&) {

@@ -1,4 +1,4 @@
-"""Trains a looped model on random tokens with eager PyTorch on the CPU; prints one line of JSON.
+"""Trains a looped model on random tokens with PyTorch on the CPU, eager or compiled; prints one line of JSON.
 
 The Stage I objective, all loops' logits, AdamW, clip 1.0: the step that looplm's trainer does.
 """
@@ -60,6 +60,7 @@ def read_arguments() -> tuple[argparse.Namespace, Config]:
     parser.add_argument("--steps", type=int, default=5, help="timed steps")
     parser.add_argument("--warmup", type=int, default=1, help="steps before the timed ones")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32", help="bf16: autocast")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of model and loss")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--beta", type=float, default=0.1)
@@ -78,6 +79,7 @@ def main() -> None:
     torch.set_num_threads(a.threads)
     model = LoopedModel(config)
     initialize(model, a.seed)
+    loss_of = torch.compile(stage_one_loss) if a.compile else stage_one_loss
     optimizer = make_optimizer(model, a.learning_rate)
     generator = torch.Generator().manual_seed(a.seed + 1)
     seconds, losses = [], []
@@ -86,7 +88,7 @@ def main() -> None:
         begin = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=a.dtype == "bf16"):
-            loss = stage_one_loss(model, tokens[:, :-1], tokens[:, 1:], a.beta)
+            loss = loss_of(model, tokens[:, :-1], tokens[:, 1:], a.beta)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -94,7 +96,7 @@ def main() -> None:
         seconds.append(time.perf_counter() - begin)
     timed = seconds[a.warmup :]
     print(json.dumps({
-        "peer": f"torch {torch.__version__} eager",
+        "peer": f"torch {torch.__version__} {'compiled' if a.compile else 'eager'}",
         "parameters": sum(p.numel() for p in model.parameters()),
         "dtype": a.dtype,
         "threads": a.threads,

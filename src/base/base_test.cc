@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -10,6 +11,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/bf16.h"
 #include "base/check.h"
@@ -130,6 +134,24 @@ TEST(ThreadPool, ARegionEndsWithoutAWorkerThatDoesNotRun) {
     worker_released = true;
   }
   EXPECT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
+}
+
+// Its threads ask the system for short turns, and for nothing else.
+TEST(ThreadPool, LeavesPriorityAndPolicyOfThreadsAlone) {
+  const int before = getpriority(PRIO_PROCESS, 0);
+  const int wanted = std::min(before + 3, 19);
+  std::thread([&] {  // a thread has a priority of its own
+    ASSERT_EQ(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), wanted), 0);
+    ThreadPool pool(3);
+    std::atomic<int> inside = 0;
+    pool.parallel_for(3, [&](int64_t, int thread) {
+      for (++inside; inside < 3;) std::this_thread::yield();  // each thread has one task
+      EXPECT_EQ(getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())), wanted) << thread;
+      EXPECT_EQ(sched_getscheduler(gettid()), SCHED_OTHER) << thread;
+    });
+  })
+      .join();
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), before);
 }
 
 TEST(ThreadPool, RethrowsATasksException) {

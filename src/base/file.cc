@@ -1,9 +1,13 @@
 #include "base/file.h"
 
 #include <cerrno>
+#include <charconv>
+#include <climits>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -20,6 +24,17 @@ Status system_error(const std::string& what, const std::string& path) {
                           : error == ENOSPC || error == EDQUOT ? StatusCode::kResourceExhausted
                                                                : StatusCode::kIo;
   return {code, fmt::format("cannot {} '{}': {}", what, path, std::strerror(error))};
+}
+
+// The number between the last two dots of `name`, which is cut to what stands before it; -1: none.
+int64_t take_number(std::string_view& name) {
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return -1;
+  const char *begin = name.data() + dot + 1, *end = name.data() + name.size();
+  int64_t value = -1;
+  const auto parsed = std::from_chars(begin, end, value);
+  name = name.substr(0, dot);
+  return parsed.ec == std::errc() && parsed.ptr == end ? value : -1;
 }
 
 }  // namespace
@@ -68,6 +83,11 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release_pages() const {
+  // No harm where it fails: the pages stay.
+  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
 }
 
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
@@ -161,6 +181,26 @@ Status make_directories(const std::string& path) {
   }
   if (!is_directory(path)) return io_error(fmt::format("'{}' is not a directory", path));
   return {};
+}
+
+void remove_abandoned(const std::string& directory, std::string_view prefix) {
+  constexpr std::string_view kSuffix = ".tmp";
+  std::error_code error;
+  std::vector<std::filesystem::path> abandoned;
+  std::filesystem::directory_iterator entries(directory, error);
+  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
+    const std::string entry = entries->path().filename().string();
+    std::string_view name = entry;
+    if (!name.starts_with(prefix) || !name.ends_with(kSuffix)) continue;
+    name.remove_suffix(kSuffix.size());
+    const int64_t number = take_number(name), pid = take_number(name);
+    if (number < 0 || pid <= 0 || pid > INT_MAX || !name.starts_with(prefix)) continue;
+    // In containers, this process often has the number of the one that was killed.
+    const bool gone =
+        pid == ::getpid() || (::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH);
+    if (gone) abandoned.push_back(entries->path());
+  }
+  for (const std::filesystem::path& path : abandoned) std::filesystem::remove_all(path, error);
 }
 
 Status sync_directory(const std::string& path) {

@@ -27,6 +27,8 @@ class MappedFile {
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   size_t size() const { return size_; }
   const std::string& path() const { return path_; }
+  // Takes the pages out of this process's memory. The next read brings them back from the file.
+  void release_pages() const;
 
  private:
   const std::byte* data_ = nullptr;
@@ -68,6 +70,9 @@ bool file_exists(const std::string& path);
 bool is_directory(const std::string& path);
 // Creates the directory and its parents; existing ones are fine.
 Status make_directories(const std::string& path);
+// Removes the files and directories `directory`/`prefix`*.<pid>.<n>.tmp that AtomicFileWriter and
+// its like left when their process was killed. Nothing else may be writing there in this process.
+void remove_abandoned(const std::string& directory, std::string_view prefix);
 // Makes a rename or new name in the directory durable.
 Status sync_directory(const std::string& path);
 

@@ -121,6 +121,10 @@ struct ChatTemplate::State {
   bool names_as_roles = false;  // kPlain in place of a missing template
 
   Status set(Variant& variant, std::string source) {
+    if (source.find_first_not_of(" \t\r\n") == std::string::npos) {
+      return invalid_argument(
+          "the model's chat template is empty; expected one in Jinja, or no file or field for it");
+    }
     Result<jinja::Program> program = jinja::Program::parse(source);
     if (!program.ok()) return program.status().with_context("chat template");
     variant.capabilities = find_capabilities(program.value(), source, tokens);

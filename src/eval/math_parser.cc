@@ -272,7 +272,8 @@ class Parser {
         if (at_ == at_end() || (depth == 0 && ends_element())) throw;
         depth += nesting(peek());
       }
-      return {Kind::kText, words_of(tokens_, begin, at_), {}, {}, words_of(tokens_, begin, at_)};
+      const std::string words = words_of(tokens_, begin, at_);
+      return {Kind::kText, words, {}, {}, words};
     }
   }
 
@@ -287,7 +288,7 @@ class Parser {
 
   MathNode without() {
     MathNode all = sum();
-    while (take("setminus")) all = node(Kind::kWithout, {std::move(all), sum()});
+    while (take("but")) all = node(Kind::kWithout, {std::move(all), sum()});
     return all;
   }
 

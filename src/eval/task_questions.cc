@@ -304,6 +304,9 @@ class QuestionBuilder {
       return invalid_argument(
           fmt::format("the right answer '{}' does not hold what 'answer' extracts", text));
     }
+    if (answer->empty() && task_.comparison == Comparison::kMath) {
+      return invalid_argument("the right answer is empty, which no answer in mathematics equals");
+    }
     question.answer = *answer;
     return {};
   }

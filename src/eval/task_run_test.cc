@@ -442,6 +442,9 @@ TEST_F(TaskRun, ErrorsNameTheRecord) {
               HasSubstr("adds no token"));
   EXPECT_THAT(fails("kind: generate\nprompt: p\nanswer: {text: '{{q}}', pattern: 'nope'}\n"),
               HasSubstr("does not hold"));
+  EXPECT_THAT(fails("kind: generate\nprompt: p\nanswer: {text: '{{q}}', pattern: '(z?)'}\n"
+                    "compare: math\n"),
+              AllOf(HasSubstr("d.jsonl:1"), HasSubstr("the right answer is empty")));
   EXPECT_THAT(fails("kind: multiple_choice\nprompt: '{{q|after:_}}'\nchoices: [' x', ' y', ' z']\n"
                     "answer: {field: a}\n"),
               AllOf(HasSubstr("d.jsonl:1"), HasSubstr("'q' is 'the loop 0'"), HasSubstr("'_'")));

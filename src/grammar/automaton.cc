@@ -16,6 +16,12 @@ size_t mixed(size_t seed, uint64_t value) {
          0xBF58476D1CE4E5B9ULL;
 }
 
+template <typename T>
+void make_set(std::vector<T>& values) {
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+}
+
 }  // namespace
 
 size_t GrammarAutomaton::FrameHash::operator()(const Frame& f) const {
@@ -29,7 +35,7 @@ class GrammarAutomaton::Closure {
   explicit Closure(GrammarAutomaton& automaton) : automaton_(automaton) {}
 
   void add(int32_t state, int32_t frame) {
-    pending_.push_back({state, frame, 0});
+    pending_.push_back({state, frame});
     while (!pending_.empty()) {
       const Place place = pending_.back();
       pending_.pop_back();
@@ -43,7 +49,7 @@ class GrammarAutomaton::Closure {
 
   StateId finish() {
     if (overflowed_) return kDead;
-    std::sort(items_.begin(), items_.end());
+    make_set(items_);
     return automaton_.state_of(std::move(items_), accepts_);
   }
 
@@ -51,11 +57,16 @@ class GrammarAutomaton::Closure {
   struct Place {
     int32_t state;
     int32_t frame;
-    int64_t counter;
+    int64_t counter = 0;
+    // Frames on the top of the stack that were pushed since the last byte. Frames of one content
+    // are stored once, so the frame itself cannot tell.
+    int32_t fresh = 0;
     bool operator==(const Place&) const = default;
   };
   struct PlaceHash {
-    size_t operator()(const Place& p) const { return FrameHash()({p.state, p.frame, p.counter}); }
+    size_t operator()(const Place& p) const {
+      return mixed(FrameHash()({p.state, p.frame, p.counter}), static_cast<uint64_t>(p.fresh));
+    }
   };
 
   const GrammarProgram::State& program_state(int32_t state) const {
@@ -69,56 +80,56 @@ class GrammarAutomaton::Closure {
         items_.push_back({place.state, place.frame});
         return;
       case Kind::kSplit:
-        for (int32_t target : s.targets) pending_.push_back({target, place.frame, 0});
+        for (int32_t target : s.targets) {
+          pending_.push_back({target, place.frame, 0, place.fresh});
+        }
         return;
       case Kind::kCall:
         // A call at the end of a rule needs no frame, so that right recursion takes no stack.
-        pending_.push_back({s.body,
-                            program_state(s.next).kind == Kind::kEnd
-                                ? place.frame
-                                : push({s.next, place.frame, 0}),
-                            0});
+        if (program_state(s.next).kind == Kind::kEnd) {
+          pending_.push_back({s.body, place.frame, 0, place.fresh});
+        } else {
+          enter(s.body, {s.next, place.frame, 0}, place.fresh);
+        }
         return;
       case Kind::kRepeat:
-        if (place.counter >= s.least) pending_.push_back({s.next, place.frame, 0});
+        if (place.counter >= s.least) pending_.push_back({s.next, place.frame, 0, place.fresh});
         if (s.most == kUnbounded || place.counter < s.most) {
           // Beyond the least an unbounded repeat counts no more.
           const int64_t count =
               s.most == kUnbounded ? std::min(place.counter + 1, s.least) : place.counter + 1;
-          pending_.push_back({s.body, push({place.state, place.frame, count}), 0});
+          enter(s.body, {place.state, place.frame, count}, place.fresh);
         }
         return;
       case Kind::kEnd:
-        pop(place.frame);
+        leave(place);
         return;
     }
   }
 
-  int32_t push(const Frame& frame) {
-    const int32_t id = automaton_.frame_of(frame);
-    pushed_.insert(id);
-    return id;
+  void enter(int32_t body, const Frame& frame, int32_t fresh) {
+    pending_.push_back({body, automaton_.frame_of(frame), 0, fresh + 1});
   }
 
-  void pop(int32_t frame) {
-    if (frame == kNoFrame) {
+  void leave(const Place& place) {
+    if (place.frame == kNoFrame) {
       accepts_ = true;
       return;
     }
-    const Frame f = automaton_.frames_[static_cast<size_t>(frame)];
+    const Frame f = automaton_.frames_[static_cast<size_t>(place.frame)];
     const GrammarProgram::State& s = program_state(f.state);
-    if (s.kind == Kind::kRepeat && pushed_.contains(frame)) {
+    const int32_t fresh = std::max(0, place.fresh - 1);
+    if (s.kind == Kind::kRepeat && place.fresh > 0) {
       // The body has matched nothing; all that are left may do the same.
-      pending_.push_back({s.next, f.parent, 0});
+      pending_.push_back({s.next, f.parent, 0, fresh});
     } else {
-      pending_.push_back({f.state, f.parent, f.counter});
+      pending_.push_back({f.state, f.parent, f.counter, fresh});
     }
   }
 
   GrammarAutomaton& automaton_;
   std::vector<Place> pending_;
   std::unordered_set<Place, PlaceHash> seen_;
-  std::unordered_set<int32_t> pushed_;
   std::vector<Item> items_;
   bool accepts_ = false;
   bool overflowed_ = false;
@@ -220,8 +231,7 @@ GrammarAutomaton::StateId GrammarAutomaton::canonical(StateId state, int64_t byt
   std::vector<Item> items = s.items;
   const bool accepts = s.accepts;
   for (Item& item : items) item.frame = canonical_frame(item.frame, bytes);
-  std::sort(items.begin(), items.end());
-  items.erase(std::unique(items.begin(), items.end()), items.end());
+  make_set(items);
   return state_of(std::move(items), accepts);
 }
 

@@ -138,6 +138,29 @@ TEST(Grammar, CountsExactly) {
   }
 }
 
+// Readings of one text at different counts must not lend each other their repetitions.
+TEST(Grammar, CountsHoldWhereReadingsOverlap) {
+  Matcher three = search(R"(\d{3})");
+  for (const char* text : {"12", "12x", "12x1", "1", ""}) EXPECT_FALSE(three.matches(text)) << text;
+  for (const char* text : {"123", "12x345", "0123x"}) EXPECT_TRUE(three.matches(text)) << text;
+  Matcher nested = search("^(a|(b?){2}a){2,3}$");
+  for (const char* text : {"a", "bb", "aaaa", "bbba"}) EXPECT_FALSE(nested.matches(text)) << text;
+  for (const char* text : {"aa", "bbaa", "baba", "aaa"}) EXPECT_TRUE(nested.matches(text)) << text;
+}
+
+// An expression that is used twice by each level above it is no work beyond its size.
+TEST(Grammar, SharedPartsAreReadOnce) {
+  for (const bool empty : {false, true}) {
+    ExpressionPtr e = choice({text(empty ? "" : "a"), text("")});
+    for (int level = 0; level < 100; ++level) {
+      e = level % 2 == 0 ? sequence({e, repeat(e, 0, 0)}) : choice({e, e});
+    }
+    Matcher m(grammar_of(e));
+    EXPECT_TRUE(m.matches(""));
+    EXPECT_EQ(m.matches("a"), !empty);
+  }
+}
+
 TEST(Grammar, AmbiguityIsBounded) {
   // The number of ways to read n letters doubles with each.
   Matcher g = gbnf("root ::= x*\nx ::= \"a\" x \"b\"? | \"a\" x \"c\"? | \"a\"");
@@ -473,7 +496,67 @@ TEST(JsonSchema, DeepSchemasAreNoWorkBeyondTheirSize) {
   }
 }
 
+TEST(JsonSchema, BoundsKeepTheirDigits) {
+  Matcher least = schema(R"({"type":"integer","minimum":9007199254740993})");
+  EXPECT_FALSE(least.matches("9007199254740992"));
+  EXPECT_TRUE(least.matches("9007199254740993"));
+  Matcher most = schema(R"({"type":"integer","exclusiveMaximum":9007199254740993})");
+  EXPECT_TRUE(most.matches("9007199254740992"));
+  EXPECT_FALSE(most.matches("9007199254740993"));
+  Matcher all =
+      schema(R"({"type":"integer","minimum":-9223372036854775808,"maximum":9223372036854775807})");
+  for (const char* text : {"0", "-7", "9223372036854775807", "-9223372036854775807"}) {
+    EXPECT_TRUE(all.matches(text)) << text;
+  }
+  EXPECT_FALSE(all.matches("9223372036854775808"));
+  EXPECT_TRUE(schema(R"({"type":"integer","maximum":18446744073709551615})").matches("5"));
+  EXPECT_THAT(schema_error(R"({"type":"integer","minimum":18446744073709551615})"),
+              HasSubstr("no integer of 63 bits lies above"));
+  EXPECT_THAT(schema_error(R"({"type":"integer","maximum":-9223372036854775808})"),
+              HasSubstr("no integer of 63 bits lies below"));
+  Matcher number = schema(R"({"type":"number","minimum":9007199254740993})");
+  EXPECT_FALSE(number.matches("9007199254740992"));
+  EXPECT_TRUE(number.matches("9007199254740994"));
+  EXPECT_THAT(schema_error(R"({"type":"number","minimum":1e20})"), HasSubstr("beyond 18 digits"));
+  EXPECT_THAT(schema_error(R"({"type":"number","exclusiveMinimum":1e-20})"),
+              HasSubstr("more than 16 digits"));
+  EXPECT_TRUE(schema(R"({"type":"string","maxLength":2147483647})").matches(R"("a")"));
+}
+
+TEST(JsonSchema, DatesAreOfTheCalendar) {
+  Matcher date = schema(R"({"type":"string","format":"date"})");
+  for (const char* day : {"2024-02-29", "2000-02-29", "0004-02-29", "2023-02-28", "2023-04-30"}) {
+    EXPECT_TRUE(date.matches(fmt::format("\"{}\"", day))) << day;
+  }
+  for (const char* day : {"2023-02-29", "1900-02-29", "2024-02-30", "2024-04-31", "0000-01-01"}) {
+    EXPECT_FALSE(date.matches(fmt::format("\"{}\"", day))) << day;
+  }
+  Matcher ipv6 = schema(R"({"type":"string","format":"ipv6"})");
+  for (const char* text : {"::", "::1", "fe80::1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::"}) {
+    EXPECT_TRUE(ipv6.matches(fmt::format("\"{}\"", text))) << text;
+  }
+  for (const char* text : {"1::2::3", "1:2:3:4:5:6:7", "1:2::3:4:5:6:7:8", ":"}) {
+    EXPECT_FALSE(ipv6.matches(fmt::format("\"{}\"", text))) << text;
+  }
+}
+
+TEST(JsonSchema, ConstAndEnumHoldTogether) {
+  for (const char* json :
+       {R"({"const":"a","enum":["a","b"]})", R"({"enum":["b","a"],"const":"a"})"}) {
+    EXPECT_TRUE(schema(json).matches(R"("a")"));
+    EXPECT_FALSE(schema(json).matches(R"("b")"));
+  }
+  Matcher unique =
+      schema(R"({"type":"array","uniqueItems":true,"items":{"const":"a","enum":["a","b"]}})");
+  EXPECT_TRUE(unique.matches(R"(["a"])"));
+  EXPECT_FALSE(unique.matches(R"(["b"])"));
+  OrderedJson many;  // once a comparison of each with all
+  for (int i = 0; i < 50'000; ++i) many["enum"].push_back(fmt::format("v{}", i));
+  EXPECT_TRUE(schema(many.dump()).matches(R"("v49999")"));
+}
+
 TEST(JsonSchema, WhatIsNotObeyedIsRefusedByName) {
+  EXPECT_THAT(schema_error(R"({"type":"string","pattern":"a{,3}"})"), HasSubstr("no lower bound"));
   EXPECT_THAT(schema_error(R"({"type":"array","uniqueItems":true})"),
               HasSubstr("schema.uniqueItems"));
   EXPECT_THAT(schema_error(R"({"type":"integer","multipleOf":0})"),

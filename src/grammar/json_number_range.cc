@@ -10,7 +10,8 @@
 namespace looplm {
 namespace {
 
-constexpr double kLargestExact = 9007199254740992.0;  // 2^53
+constexpr int64_t kLargestWhole = INT64_MAX;
+constexpr int kDecimalDigits = 18;  // of a Decimal's whole part
 
 ExpressionPtr nothing() { return choice({}); }
 ExpressionPtr digits(int64_t least, int64_t most) {
@@ -78,6 +79,7 @@ struct Decimal {
   bool exclusive = false;  // as a bound
 };
 
+// Of what has more than 18 digits, the largest number that has 18.
 Decimal decimal_of(const NumberBound& bound) {
   Decimal d;
   d.exclusive = bound.exclusive;
@@ -87,7 +89,8 @@ Decimal decimal_of(const NumberBound& bound) {
     digits_text = fmt::format("{:.16f}", std::abs(bound.value));
   }
   const size_t dot = std::min(digits_text.find('.'), digits_text.size());
-  d.whole = std::stoll(digits_text.substr(0, std::min<size_t>(dot, 18)));
+  d.whole = dot > kDecimalDigits ? std::stoll(std::string(kDecimalDigits, '9'))
+                                 : std::stoll(digits_text.substr(0, dot));
   if (dot < digits_text.size()) d.fraction = digits_text.substr(dot + 1);
   while (!d.fraction.empty() && d.fraction.back() == '0') d.fraction.pop_back();
   return d;
@@ -190,41 +193,76 @@ ExpressionPtr decimals(const Decimal& low, const std::optional<Decimal>& high) {
   return choice(std::move(choices));
 }
 
+// The least integer that a lower bound allows, not below -kLargestWhole; none where it is above
+// kLargestWhole.
+std::optional<int64_t> least_whole(const NumberBound& bound) {
+  const int64_t more = bound.exclusive ? 1 : 0;
+  if (bound.whole.has_value()) {
+    if (*bound.whole > kLargestWhole - more) return std::nullopt;
+    return *bound.whole + more;
+  }
+  const double up = std::ceil(bound.value);
+  constexpr double kEnd = 0x1p63;
+  if (up >= kEnd) return std::nullopt;
+  if (up <= -kEnd) return -kLargestWhole;
+  return static_cast<int64_t>(up) + (up == bound.value ? more : 0);
+}
+
+Status check_digits(const NumberRange& range) {
+  constexpr double kEnd = 1e18;
+  if (range.least.has_value() && range.least->value >= kEnd) {
+    return unsupported(
+        fmt::format("a minimum of {} is beyond {} digits", range.least->value, kDecimalDigits));
+  }
+  if (range.most.has_value() && range.most->value <= -kEnd) {
+    return unsupported(
+        fmt::format("a maximum of {} is beyond {} digits", range.most->value, kDecimalDigits));
+  }
+  for (const std::optional<NumberBound>& bound : {range.least, range.most}) {
+    if (!bound.has_value() || std::abs(bound->value) >= kEnd) continue;
+    const std::string written = fmt::format("{:.{}f}", bound->value, kMostDigits);
+    if (std::stod(written) == bound->value) continue;
+    return unsupported(fmt::format("a bound of {} has more than {} digits behind the point",
+                                   bound->value, kMostDigits));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ExpressionPtr> json_integer_in(const NumberRange& range) {
   if (!range.least.has_value() && !range.most.has_value()) return json_integer();
-  for (const std::optional<NumberBound>& bound : {range.least, range.most}) {
-    if (bound.has_value() && !(std::abs(bound->value) <= kLargestExact)) {
-      return unsupported(
-          fmt::format("a bound of {} is beyond 2^53, which a double does not hold", bound->value));
-    }
+  const auto outside = [](const char* side, const NumberBound& bound) {
+    return unsupported(fmt::format("no integer of 63 bits lies {} {}", side, bound.value));
+  };
+  std::optional<int64_t> least;
+  std::optional<int64_t> most;
+  if (range.least.has_value()) {
+    least = least_whole(*range.least);
+    if (!least.has_value()) return outside("above", *range.least);
   }
-  const auto low = [&]() -> int64_t {
-    const double up = std::ceil(range.least->value);
-    return static_cast<int64_t>(up) + (range.least->exclusive && up == range.least->value ? 1 : 0);
-  };
-  const auto high = [&]() -> int64_t {
-    const double down = std::floor(range.most->value);
-    return static_cast<int64_t>(down) -
-           (range.most->exclusive && down == range.most->value ? 1 : 0);
-  };
+  if (range.most.has_value()) {
+    NumberBound mirrored = {-range.most->value, range.most->exclusive};
+    if (range.most->whole.has_value()) mirrored.whole = -*range.most->whole;
+    most = least_whole(mirrored);
+    if (!most.has_value()) return outside("below", *range.most);
+    most = -*most;
+  }
   std::vector<ExpressionPtr> choices;
   // Negative ones by their size, mirrored; zero belongs to the others.
-  if (!range.least.has_value() || low() < 0) {
-    const int64_t smallest = range.most.has_value() ? std::max<int64_t>(1, -high()) : 1;
-    choices.push_back(
-        sequence({text("-"), whole_numbers(smallest, range.least.has_value() ? -low() : -1)}));
+  if (least.value_or(-1) < 0) {
+    const int64_t smallest = std::max<int64_t>(1, -most.value_or(0));
+    choices.push_back(sequence({text("-"), whole_numbers(smallest, -least.value_or(1))}));
   }
-  if (!range.most.has_value() || high() >= 0) {
-    const int64_t smallest = range.least.has_value() ? std::max<int64_t>(0, low()) : 0;
-    choices.push_back(whole_numbers(smallest, range.most.has_value() ? high() : -1));
+  if (most.value_or(0) >= 0) {
+    choices.push_back(whole_numbers(std::max<int64_t>(0, least.value_or(0)), most.value_or(-1)));
   }
   return choice(std::move(choices));
 }
 
-ExpressionPtr json_number_in(const NumberRange& range) {
+Result<ExpressionPtr> json_number_in(const NumberRange& range) {
   if (!range.least.has_value() && !range.most.has_value()) return json_number();
+  LOOPLM_RETURN_IF_ERROR(check_digits(range));
   std::vector<ExpressionPtr> choices;
   const bool below = !range.least.has_value() || range.least->value < 0;
   const bool above = !range.most.has_value() || range.most->value >= 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include <fmt/format.h>
+
 #include "grammar/pattern.h"
 #include "text/utf8.h"
 
@@ -145,25 +147,38 @@ ExpressionPtr json_string_but(const std::vector<std::string>& keys) {
 }
 
 ExpressionPtr json_string_of_format(const std::string& format) {
-  const std::string year = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
+  // From year 1 on; 29 February in leap years.
+  const std::string year = "([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)";
+  const std::string leap_year =
+      "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)";
+  const std::string date = "(" + year +
+                           "-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|"
+                           "(0[13578]|1[02])-31)|" +
+                           leap_year + "-02-29)";
   const std::string clock =
       "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]"
       ")";
   const std::string label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
   const std::string byte = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+  const std::string group = "[0-9A-Fa-f]{1,4}";
+  std::string ipv6 = group + "(:" + group + "){7}|(" + group + ":){1,7}:|:(:" + group + "){1,7}|::";
+  for (int before = 1; before <= 6; ++before) {  // groups before "::", and after it
+    ipv6 += fmt::format("|({}:){{{}}}(:{}){{1,{}}}", group, before, group, 7 - before);
+  }
   const std::map<std::string, std::string> patterns = {
-      {"date", year},
+      {"date", date},
       {"time", clock},
-      {"date-time", year + "T" + clock},
+      {"date-time", date + "T" + clock},
       {"duration",
        "P([0-9]{1,9}W|([0-9]{1,9}Y)?([0-9]{1,9}M)?[0-9]{1,9}D|([0-9]{1,9}Y)?[0-9]{1,9}M|[0-9]{1,9}"
        "Y|"
        "([0-9]{1,9}D)?T([0-9]{1,9}H([0-9]{1,9}M)?([0-9]{1,9}S)?|[0-9]{1,9}M([0-9]{1,9}S)?|[0-9]{1,"
        "9}S))"},
       {"email", "[A-Za-z0-9_+-]+(\\.[A-Za-z0-9_+-]+)*@" + label + "(\\." + label + ")+"},
-      {"hostname", label + "(\\." + label + ")*"},
+      // At most 253 characters.
+      {"hostname", label + "(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?){0,6}"},
       {"ipv4", byte + "(\\." + byte + "){3}"},
-      {"ipv6", "[0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4}){7}"},
+      {"ipv6", ipv6},
       {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
       {"uri", "[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+"},
   };

@@ -35,16 +35,18 @@ ExpressionPtr json_string_but(const std::vector<std::string>& keys);
 struct NumberBound {
   double value = 0;
   bool exclusive = false;
+  // Where it was written as a whole number of 64 bits, but for -2^63; `value` may round it.
+  std::optional<int64_t> whole{};
 };
 struct NumberRange {
   std::optional<NumberBound> least{};
   std::optional<NumberBound> most{};
 };
-// Matches nothing where the range is empty. Bounds beyond 2^53 of an integer are refused: a double
-// does not hold them.
+// Match nothing where the range is empty, and no exponents where a bound is given. Fail with
+// kUnsupported where the numbers would have too many digits: above 2^63 and 10^18, or a bound of
+// more than 16 digits behind the point.
 Result<ExpressionPtr> json_integer_in(const NumberRange& range);
-// Without exponents, where a bound is given.
-ExpressionPtr json_number_in(const NumberRange& range);
+Result<ExpressionPtr> json_number_in(const NumberRange& range);
 // Multiples of `factor`, which is above 0; `whole` leaves integers alone. A factor of two places
 // behind the point makes numbers of exactly two. Adds a rule per remainder to the grammar; fails
 // with kUnsupported where these are too many.

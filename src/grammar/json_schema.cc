@@ -122,14 +122,9 @@ class SchemaReader {
     for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
       if (schema.contains(key)) return combined(schema, key, place, depth);
     }
-    if (schema.contains("const")) return constants(schema, {schema["const"]}, place);
-    if (schema.contains("enum")) {
-      const OrderedJson& values = schema["enum"];
-      if (!values.is_array() || values.empty()) {
-        return invalid_argument(
-            fmt::format("{}.enum is {}; expected a list of values", place, values.dump()));
-      }
-      return constants(schema, {values.begin(), values.end()}, place);
+    if (schema.contains("const") || schema.contains("enum")) {
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed(schema, place));
+      return constants(schema, values, place);
     }
     return typed(schema, place, depth);
   }
@@ -245,6 +240,24 @@ class SchemaReader {
     return rule_reference(place->second);
   }
 
+  // What const and enum allow together.
+  static Result<std::vector<OrderedJson>> listed(const OrderedJson& schema,
+                                                 const std::string& place) {
+    std::vector<OrderedJson> values;
+    if (schema.contains("enum")) {
+      const OrderedJson& all = schema["enum"];
+      if (!all.is_array() || all.empty()) {
+        return invalid_argument(
+            fmt::format("{}.enum is {}; expected a list of values", place, all.dump()));
+      }
+      values.assign(all.begin(), all.end());
+    }
+    if (!schema.contains("const")) return values;
+    const bool allowed =
+        values.empty() || std::ranges::find(values, schema["const"]) != values.end();
+    return allowed ? std::vector{schema["const"]} : std::vector<OrderedJson>();
+  }
+
   // Values as they are; other keywords beside them must allow each.
   Result<ExpressionPtr> constants(const OrderedJson& schema, const std::vector<OrderedJson>& values,
                                   const std::string& place) {
@@ -258,10 +271,6 @@ class SchemaReader {
     std::vector<std::string> texts;
     for (const OrderedJson& value : values) {
       if (schema.contains("type") && !is_of_type(value, schema["type"])) continue;
-      if (schema.contains("enum") && schema["enum"].is_array() &&
-          std::find(schema["enum"].begin(), schema["enum"].end(), value) == schema["enum"].end()) {
-        continue;
-      }
       texts.push_back(value.dump());
     }
     for (const auto& [key, value] : schema.items()) {
@@ -331,14 +340,14 @@ class SchemaReader {
         type));
   }
 
-  Result<int64_t> count(const OrderedJson& schema, const char* key, int64_t fallback,
+  Result<int64_t> count(const OrderedJson& schema, const char* key, int64_t fallback, int64_t most,
                         const std::string& place) const {
     if (!schema.contains(key)) return fallback;
     const OrderedJson& value = schema[key];
     const double number = value.is_number() ? value.get<double>() : -1;
-    if (number < 0 || number > static_cast<double>(kMostCount) || std::floor(number) != number) {
+    if (number < 0 || number > static_cast<double>(most) || std::floor(number) != number) {
       return invalid_argument(fmt::format("{}.{} is {}; expected a whole number from 0 to {}",
-                                          place, key, value.dump(), kMostCount));
+                                          place, key, value.dump(), most));
     }
     return static_cast<int64_t>(number);
   }
@@ -349,8 +358,11 @@ class SchemaReader {
   };
   Result<Counts> counts(const OrderedJson& schema, const char* least_key, const char* most_key,
                         const std::string& place) const {
-    LOOPLM_ASSIGN_OR_RETURN(const int64_t least, count(schema, least_key, 0, place));
-    LOOPLM_ASSIGN_OR_RETURN(const int64_t most, count(schema, most_key, kUnbounded, place));
+    LOOPLM_ASSIGN_OR_RETURN(const int64_t least, count(schema, least_key, 0, kMostCount, place));
+    // A limit that no answer reaches is as good as a lower one.
+    LOOPLM_ASSIGN_OR_RETURN(int64_t most,
+                            count(schema, most_key, kUnbounded, int64_t{1} << 62, place));
+    most = std::min(most, kMostCount);
     if (most != kUnbounded && most < least) {
       return invalid_argument(fmt::format("{}: {} is {} and {} is {}, so that nothing matches",
                                           place, least_key, least, most_key, most));
@@ -396,6 +408,22 @@ class SchemaReader {
     return json_string(length.least, length.most);
   }
 
+  // A whole number that no double holds keeps its digits, and its double lies inside the bound.
+  static NumberBound number_bound(const OrderedJson& value, bool exclusive, bool lower) {
+    NumberBound bound = {value.get<double>(), exclusive};
+    constexpr double kEnd = 0x1p63;
+    const bool fits =
+        value.is_number_unsigned() ? value.get<uint64_t>() <= INT64_MAX : bound.value > -kEnd;
+    if (!value.is_number_integer() || !fits) return bound;
+    bound.whole = value.get<int64_t>();
+    const bool above = bound.value >= kEnd || static_cast<int64_t>(bound.value) > *bound.whole;
+    const bool below = !above && static_cast<int64_t>(bound.value) < *bound.whole;
+    if (lower ? below : above) {
+      bound.value = std::nextafter(bound.value, lower ? HUGE_VAL : -HUGE_VAL);
+    }
+    return bound;
+  }
+
   Result<ExpressionPtr> number(const std::string& type, const OrderedJson& schema,
                                const std::string& place) {
     NumberRange range;
@@ -411,7 +439,7 @@ class SchemaReader {
         return invalid_argument(
             fmt::format("{}.{} is {}; expected a number", place, key, value.dump()));
       }
-      const NumberBound bound = {value.get<double>(), exclusive};
+      const NumberBound bound = number_bound(value, exclusive, lower);
       std::optional<NumberBound>& old = lower ? range.least : range.most;
       const bool tighter = !old.has_value() ||
                            (lower ? bound.value > old->value : bound.value < old->value) ||
@@ -442,10 +470,9 @@ class SchemaReader {
       if (!multiples.ok()) return multiples.status().with_context(place);
       return multiples;
     }
-    if (type == "number") return json_number_in(range);
-    Result<ExpressionPtr> integer = json_integer_in(range);
-    if (!integer.ok()) return integer.status().with_context(place);
-    return integer;
+    Result<ExpressionPtr> all = type == "number" ? json_number_in(range) : json_integer_in(range);
+    if (!all.ok()) return all.status().with_context(place);
+    return all;
   }
 
   Result<ExpressionPtr> array(const OrderedJson& schema, const std::string& place, int depth) {
@@ -505,10 +532,12 @@ class SchemaReader {
         const OrderedJson item,
         without_reference(schema.value("items", OrderedJson(true)), place + ".items", 0));
     std::vector<OrderedJson> values;
-    if (item.is_object() && item.contains("const")) values = {item["const"]};
-    if (item.is_object() && item.contains("enum") && item["enum"].is_array()) {
-      for (const OrderedJson& value : item["enum"]) {
-        if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+    if (item.is_object()) {
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> all, listed(item, place + ".items"));
+      for (const OrderedJson& value : all) {
+        if (values.size() <= kMostItems && std::ranges::find(values, value) == values.end()) {
+          values.push_back(value);
+        }
       }
     }
     if (values.empty() || values.size() > kMostItems || schema.contains("prefixItems")) {

@@ -272,6 +272,9 @@ class PatternParser {
       if (most != kUnbounded && most < least) {
         return in_.error(fmt::format("repeats at least {} and at most {} times", least, most));
       }
+    } else if (in_.peek() == '{' && in_.peek(1) == ',' && in_.peek(2) >= '0' &&
+               in_.peek(2) <= '9') {
+      return in_.error("\"{,\" has no lower bound, which dialects read differently; write \"{0,\"");
     } else {
       return atom;
     }

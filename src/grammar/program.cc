@@ -4,6 +4,9 @@
 #include <array>
 #include <map>
 #include <numeric>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -16,7 +19,8 @@ using State = GrammarProgram::State;
 constexpr size_t kMostStates = 400'000;
 constexpr int kMostDepth = 2'000;  // of nested expressions
 
-// What a rule can do.
+// What a rule can do. Expressions share parts, so each is looked at once, not once per use: their
+// number doubles with each level otherwise.
 class Analysis {
  public:
   explicit Analysis(const Grammar& grammar)
@@ -30,14 +34,17 @@ class Analysis {
       if (rule.expression == nullptr) {
         return invalid_argument(fmt::format("grammar rule '{}' is not defined", rule.name));
       }
-      if (!shallow(*rule.expression, 0)) {
+      if (!height(*rule.expression, 0).has_value()) {
         return invalid_argument(fmt::format("grammar rule '{}' nests deeper than {} expressions",
                                             rule.name, kMostDepth));
       }
     }
-    for (size_t i = 0; i < grammar_.rules.size(); ++i) add_users(*grammar_.rules[i].expression, i);
-    settle(productive_, [this](const Expression& e) { return productive(e); });
-    settle(nullable_, [this](const Expression& e) { return nullable(e); });
+    for (size_t i = 0; i < grammar_.rules.size(); ++i) {
+      std::unordered_set<const Expression*> seen;
+      add_users(*grammar_.rules[i].expression, i, seen);
+    }
+    settle(productive_, are_productive_, [this](const Expression& e) { return productive(e); });
+    settle(nullable_, are_nullable_, [this](const Expression& e) { return nullable(e); });
     if (!productive_[static_cast<size_t>(grammar_.start)]) {
       return invalid_argument(
           fmt::format("grammar rule '{}' matches no text at all",
@@ -48,7 +55,21 @@ class Analysis {
 
   // Whether some finite text matches. What cannot be finished is left out of the program, so that a
   // model is never led into it.
-  bool productive(const Expression& e) const {
+  bool productive(const Expression& e) {
+    return known(are_productive_, e, [&] { return find_productive(e); });
+  }
+
+ private:
+  using Known = std::unordered_map<const Expression*, bool>;
+
+  template <typename Find>
+  static bool known(Known& values, const Expression& e, Find find) {
+    if (e.parts.empty()) return find();
+    if (const auto value = values.find(&e); value != values.end()) return value->second;
+    return values[&e] = find();
+  }
+
+  bool find_productive(const Expression& e) {
     switch (e.kind) {
       case Kind::kText:
         return true;
@@ -69,14 +90,26 @@ class Analysis {
     return false;
   }
 
- private:
-  bool shallow(const Expression& e, int depth) const {
-    if (depth > kMostDepth) return false;
-    return std::all_of(e.parts.begin(), e.parts.end(),
-                       [&](const ExpressionPtr& p) { return shallow(*p, depth + 1); });
+  // Levels of an expression that stands `depth` deep; none where that is too deep.
+  std::optional<int> height(const Expression& e, int depth) {
+    if (depth > kMostDepth) return std::nullopt;
+    if (e.parts.empty()) return 0;
+    if (const auto known = heights_.find(&e); known != heights_.end()) {
+      return depth + known->second > kMostDepth ? std::nullopt : std::optional(known->second);
+    }
+    int most = 0;
+    for (const ExpressionPtr& part : e.parts) {
+      const std::optional<int> below = height(*part, depth + 1);
+      if (!below.has_value()) return std::nullopt;
+      most = std::max(most, *below + 1);
+    }
+    return heights_[&e] = most;
   }
 
-  bool nullable(const Expression& e) const {
+  bool nullable(const Expression& e) {
+    return known(are_nullable_, e, [&] { return find_nullable(e); });
+  }
+  bool find_nullable(const Expression& e) {
     switch (e.kind) {
       case Kind::kText:
         return e.text.empty();
@@ -96,43 +129,50 @@ class Analysis {
     return false;
   }
 
-  void add_users(const Expression& e, size_t rule) {
+  void add_users(const Expression& e, size_t rule, std::unordered_set<const Expression*>& seen) {
+    if (!e.parts.empty() && !seen.insert(&e).second) return;
     if (e.kind == Kind::kRule) {
       std::vector<size_t>& users = users_[static_cast<size_t>(e.rule)];
       if (users.empty() || users.back() != rule) users.push_back(rule);
     }
-    for (const ExpressionPtr& part : e.parts) add_users(*part, rule);
+    for (const ExpressionPtr& part : e.parts) add_users(*part, rule, seen);
   }
 
-  // A rule is looked at again when one that it uses has become known.
+  // A rule is looked at again when one that it uses has become known. What is said of expressions
+  // on the way may change with that.
   template <typename Property>
-  void settle(std::vector<bool>& known, Property property) {
-    std::vector<size_t> open(known.size());
+  void settle(std::vector<bool>& rules, Known& expressions, Property property) {
+    std::vector<size_t> open(rules.size());
     std::iota(open.rbegin(), open.rend(), size_t{0});
     while (!open.empty()) {
       const size_t rule = open.back();
       open.pop_back();
-      if (known[rule] || !property(*grammar_.rules[rule].expression)) continue;
-      known[rule] = true;
+      if (rules[rule]) continue;
+      expressions.clear();
+      if (!property(*grammar_.rules[rule].expression)) continue;
+      rules[rule] = true;
       open.insert(open.end(), users_[rule].begin(), users_[rule].end());
     }
+    expressions.clear();
   }
 
   // Rules that may stand first in `e`.
-  void add_first_rules(const Expression& e, std::vector<int>& rules) const {
+  void add_first_rules(const Expression& e, std::vector<int>& rules,
+                       std::unordered_set<const Expression*>& seen) {
+    if (!e.parts.empty() && !seen.insert(&e).second) return;
     switch (e.kind) {
       case Kind::kText:
       case Kind::kCharacters:
         return;
       case Kind::kSequence:
         for (const ExpressionPtr& part : e.parts) {
-          add_first_rules(*part, rules);
+          add_first_rules(*part, rules, seen);
           if (!nullable(*part)) return;
         }
         return;
       case Kind::kChoice:
       case Kind::kRepeat:
-        for (const ExpressionPtr& part : e.parts) add_first_rules(*part, rules);
+        for (const ExpressionPtr& part : e.parts) add_first_rules(*part, rules, seen);
         return;
       case Kind::kRule:
         rules.push_back(e.rule);
@@ -140,10 +180,11 @@ class Analysis {
     }
   }
 
-  Status check_left_recursion() const {
+  Status check_left_recursion() {
     std::vector<std::vector<int>> first(grammar_.rules.size());
     for (size_t i = 0; i < first.size(); ++i) {
-      add_first_rules(*grammar_.rules[i].expression, first[i]);
+      std::unordered_set<const Expression*> seen;
+      add_first_rules(*grammar_.rules[i].expression, first[i], seen);
     }
     enum class Mark : uint8_t { kNew, kOpen, kDone };
     std::vector<Mark> marks(first.size(), Mark::kNew);
@@ -175,8 +216,11 @@ class Analysis {
 
   const Grammar& grammar_;
   std::vector<std::vector<size_t>> users_;  // of each rule
-  std::vector<bool> productive_;
+  std::vector<bool> productive_;            // rules
   std::vector<bool> nullable_;
+  Known are_productive_;  // expressions
+  Known are_nullable_;
+  std::unordered_map<const Expression*, int> heights_;
 };
 
 // A character range as UTF-8: sequences of up to four byte ranges.
@@ -226,7 +270,7 @@ void add_byte_sequences(uint32_t first, uint32_t last, std::vector<ByteSequence>
 
 class Compiler {
  public:
-  Compiler(const Grammar& grammar, const Analysis& analysis)
+  Compiler(const Grammar& grammar, Analysis& analysis)
       : grammar_(grammar), analysis_(analysis), entries_(grammar.rules.size(), -1) {}
 
   Result<GrammarProgram> run() {
@@ -258,6 +302,15 @@ class Compiler {
   // The state from which `e` is read, after which the machine goes on at `next`. `e` is productive.
   int32_t compile(const Expression& e, int32_t next) {
     if (program_.states.size() > kMostStates) return next;  // reported by run()
+    if (e.parts.empty()) return compile_new(e, next);
+    const auto known = compiled_.find({&e, next});
+    if (known != compiled_.end()) return known->second;
+    const int32_t entry = compile_new(e, next);
+    compiled_.emplace(std::pair(&e, next), entry);
+    return entry;
+  }
+
+  int32_t compile_new(const Expression& e, int32_t next) {
     switch (e.kind) {
       case Kind::kText: {
         int32_t state = next;
@@ -349,8 +402,9 @@ class Compiler {
   }
 
   const Grammar& grammar_;
-  const Analysis& analysis_;
+  Analysis& analysis_;
   std::vector<int32_t> entries_;  // of rules
+  std::map<std::pair<const Expression*, int32_t>, int32_t> compiled_;
   GrammarProgram program_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 namespace looplm {
 
@@ -40,8 +42,50 @@ void softmax_rows(const float* logits, const LogitSummary* summary, int64_t rows
   });
 }
 
+namespace {
+
+double unnamed_mass(const TopTokens& teacher) {
+  double named = 0;
+  for (const float log_p : teacher.log_probabilities) named += std::exp(static_cast<double>(log_p));
+  return std::max(0.0, 1 - named);
+}
+
+void top_divergence(const HeadLossParams& f, const TeacherParams& teacher, float* divergence,
+                    Device& device) {
+  const int64_t vocabulary = f.head->columns();
+  const auto of = [&](int64_t r) { return teacher.top[r % teacher.teachers]; };
+  std::vector<float> named;  // logits, row by row
+  for (int64_t r = 0; r < f.rows; ++r) {
+    for (const uint32_t id : of(r).ids) {
+      named.push_back(std::exchange(f.logits[r * vocabulary + id], -INFINITY));
+    }
+  }
+  std::vector<LogitSummary> unnamed(static_cast<size_t>(f.rows));
+  logit_summary({f.logits, f.rows, vocabulary, unnamed.data()}, device);
+  size_t next = 0;
+  for (int64_t r = 0; r < f.rows; ++r) {
+    const TopTokens top = of(r);
+    const double log_sum = f.summary[r].log_sum;
+    double sum = 0;
+    for (size_t i = 0; i < top.ids.size(); ++i) {
+      const float logit = named[next++];
+      f.logits[r * vocabulary + top.ids[i]] = logit;
+      const auto log_p = static_cast<double>(top.log_probabilities[i]);
+      sum += std::exp(log_p) * (log_p - (static_cast<double>(logit) - log_sum));
+    }
+    teacher.unnamed_log_sum[r] = unnamed[static_cast<size_t>(r)].log_sum;
+    const double rest = unnamed_mass(top);
+    const bool all = static_cast<int64_t>(top.ids.size()) == vocabulary;
+    if (rest > 0 && !all) sum += rest * (std::log(rest) - (teacher.unnamed_log_sum[r] - log_sum));
+    divergence[r] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace
+
 void teacher_divergence(const HeadLossParams& f, const TeacherParams& teacher, float* divergence,
                         Device& device) {
+  if (teacher.top != nullptr) return top_divergence(f, teacher, divergence, device);
   const int64_t vocabulary = f.head->columns();
   device.for_pieces(f.rows, 1, [&](int64_t r, int64_t, int) {
     const int64_t of = r % teacher.teachers;
@@ -80,12 +124,43 @@ void distil_backward(const HeadLossBackwardParams& p, Device& device) {
   });
 }
 
+// The same where the teacher names few ids. To the others it gives its remaining mass in the shares
+// that the row itself gives them.
+void top_distil_backward(const HeadLossBackwardParams& p, Device& device) {
+  const HeadLossParams& f = p.forward;
+  const int64_t vocabulary = f.head->columns();
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(f.rows, 1, [&](int64_t r, int64_t, int) {
+    float* logits = f.logits + r * vocabulary;
+    const int32_t target = f.targets[r];
+    const auto scale = static_cast<double>(p.scale[r]);
+    const auto towards = static_cast<double>(p.divergence_scale[r]);
+    const double both = scale + towards, log_sum = f.summary[r].log_sum;
+    const TopTokens& top = p.teacher.top[r % p.teacher.teachers];
+    std::vector<double> named;
+    for (size_t i = 0; i < top.ids.size(); ++i) {
+      named.push_back(both * std::exp(static_cast<double>(logits[top.ids[i]]) - log_sum) -
+                      towards * std::exp(static_cast<double>(top.log_probabilities[i])));
+    }
+    // Shares among the unnamed ids are never above 1, however little of the row's mass they have.
+    const double unnamed_log_sum = p.teacher.unnamed_log_sum[r];
+    const auto factor = static_cast<float>(both * std::exp(unnamed_log_sum - log_sum) -
+                                           towards * unnamed_mass(top));
+    k.softmax_gradient(logits, vocabulary, static_cast<float>(unnamed_log_sum), factor, target);
+    logits[target] += factor;
+    for (size_t i = 0; i < named.size(); ++i) logits[top.ids[i]] = static_cast<float>(named[i]);
+    logits[target] -= p.scale[r];
+  });
+}
+
 }  // namespace
 
 void head_loss_backward(const HeadLossBackwardParams& p, Device& device) {
   const HeadLossParams& f = p.forward;
   const int64_t vocabulary = f.head->columns();
-  if (p.divergence_scale != nullptr) {
+  if (p.divergence_scale != nullptr && p.teacher.top != nullptr) {
+    top_distil_backward(p, device);
+  } else if (p.divergence_scale != nullptr) {
     distil_backward(p, device);
   } else {
     CrossEntropyBackwardParams loss;

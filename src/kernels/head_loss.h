@@ -6,6 +6,9 @@
 #ifndef LOOPLM_KERNELS_HEAD_LOSS_H_
 #define LOOPLM_KERNELS_HEAD_LOSS_H_
 
+#include <cstdint>
+#include <span>
+
 #include "kernels/kernels.h"
 
 namespace looplm {
@@ -22,16 +25,28 @@ struct HeadLossParams {
 };
 void head_loss_forward(const HeadLossParams& params, Device& device);
 
+// What is known of a distribution: its most likely ids, each once, and their log-probabilities,
+// nats.
+struct TopTokens {
+  std::span<const uint32_t> ids;
+  std::span<const float> log_probabilities;
+};
+
 // Distributions that the rows of a chunk shall come near: row r has teacher r % teachers.
 struct TeacherParams {
   const float* probabilities = nullptr;  // (teachers, vocabulary), each row sums to 1
   const double* entropy = nullptr;       // (teachers), nats
   int64_t teachers = 0;
+  // In place of the two above. All ids that a teacher does not name are one outcome to it: a
+  // divergence is that of its k + 1 probabilities.
+  const TopTokens* top = nullptr;     // (teachers)
+  double* unnamed_log_sum = nullptr;  // (rows), workspace: log sum exp of the unnamed ids' logits
 };
 // out (rows, vocabulary) = softmax(logits); the summaries are those of the logits.
 void softmax_rows(const float* logits, const LogitSummary* summary, int64_t rows,
                   int64_t vocabulary, float* out, Device& device);
-// divergence (rows) = KL(teacher || softmax(logits)), nats, after head_loss_forward.
+// divergence (rows) = KL(teacher || softmax(logits)), nats, after head_loss_forward and before
+// head_loss_backward.
 void teacher_divergence(const HeadLossParams& forward, const TeacherParams& teacher,
                         float* divergence, Device& device);
 

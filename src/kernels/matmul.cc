@@ -85,15 +85,14 @@ class Product {
 
   void prepare(int64_t first_row, int64_t rows, int64_t chunk, float* out) const {
     PrepareRowsArgs args;
+    args.source = p_.a + first_row * p_.a_row_stride + chunk * kChunk * p_.a_term_stride;
     args.row_stride = p_.a_row_stride;
     args.term_stride = p_.a_term_stride;
+    args.rows = rows;
+    args.tile_rows = kernels_.tile_rows;
     args.terms = std::min(kChunk, p_.b->terms() - chunk * kChunk);
-    for (int64_t m = 0; m < rows; m += kernels_.tile_rows) {
-      args.source = p_.a + (first_row + m) * p_.a_row_stride + chunk * kChunk * p_.a_term_stride;
-      args.rows = std::min(kernels_.tile_rows, rows - m);
-      args.out = out + m * kRowStride;
-      kernels_.prepare(args);
-    }
+    args.out = out;
+    kernels_.prepare(args);
   }
 
   // What a call brings into the caches meanwhile; distances are from the chunk's start.

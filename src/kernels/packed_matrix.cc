@@ -234,6 +234,46 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
   });
 }
 
+namespace {
+
+// Puts row r of a source into term `term` and its followers, or as many of them as go together.
+// Returns how many.
+int64_t pack_terms(const MatrixSource& source, int64_t r, int64_t term, int64_t first_column,
+                   int64_t columns, PackedMatrix& out, std::byte* panel,
+                   const cpu::KernelTable& kernels) {
+  const auto at = [&](int64_t row) {
+    return row_of(source, row) + first_column * static_cast<int64_t>(dtype_size(source.dtype));
+  };
+  const std::byte* data = at(r);
+  const bool floats = source.dtype == DType::kF32;
+  if (out.dtype() == DType::kF32 && floats) {
+    std::memcpy(reinterpret_cast<float*>(panel) + term * kPanel, data,
+                static_cast<size_t>(columns) * sizeof(float));
+    return 1;
+  }
+  const bool aligned = reinterpret_cast<uintptr_t>(data) % alignof(float) == 0;
+  if (floats && aligned && term % 2 == 0 && r + 1 < source.rows) {
+    kernels.pair_rows_bf16(reinterpret_cast<const float*>(data),
+                           reinterpret_cast<const float*>(at(r + 1)), columns,
+                           reinterpret_cast<uint32_t*>(panel) + term / 2 * kPanel);
+    return 2;
+  }
+  with_element(source.dtype, [&](auto element) {
+    using Element = decltype(element);
+    constexpr auto kBytes = static_cast<int64_t>(Element::kBytes);
+    if (out.dtype() == DType::kF32) {
+      float* to = reinterpret_cast<float*>(panel) + term * kPanel;
+      for (int64_t c = 0; c < columns; ++c) to[c] = Element::load(data + c * kBytes);
+    } else {
+      Bf16* to = reinterpret_cast<Bf16*>(panel) + term / 2 * kPanel * 2 + term % 2;
+      for (int64_t c = 0; c < columns; ++c) to[2 * c] = to_bf16(Element::load(data + c * kBytes));
+    }
+  });
+  return 1;
+}
+
+}  // namespace
+
 void pack_columns(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device) {
   int64_t rows = 0;
   for (const MatrixSource& source : sources) {
@@ -250,22 +290,12 @@ void pack_columns(std::span<const MatrixSource> sources, PackedMatrix& out, Devi
     }
     int64_t term = 0;
     for (const MatrixSource& source : sources) {
-      with_element(source.dtype, [&](auto element) {
-        using Element = decltype(element);
-        constexpr auto kBytes = static_cast<int64_t>(Element::kBytes);
-        for (int64_t r = 0; r < source.rows; ++r, ++term) {
-          const std::byte* data = row_of(source, r) + p * kPanel * kBytes;
-          if (out.dtype() == DType::kF32) {
-            float* to = reinterpret_cast<float*>(panel) + term * kPanel;
-            for (int64_t c = 0; c < columns; ++c) to[c] = Element::load(data + c * kBytes);
-          } else {
-            Bf16* to = reinterpret_cast<Bf16*>(panel) + term / 2 * kPanel * 2 + term % 2;
-            for (int64_t c = 0; c < columns; ++c) {
-              to[2 * c] = to_bf16(Element::load(data + c * kBytes));
-            }
-          }
-        }
-      });
+      for (int64_t r = 0; r < source.rows;) {
+        const int64_t packed =
+            pack_terms(source, r, term, p * kPanel, columns, out, panel, device.kernels());
+        r += packed;
+        term += packed;
+      }
     }
   });
 }

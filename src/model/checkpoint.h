@@ -41,6 +41,8 @@ struct Checkpoint {
 
   // The paths of the files that hold the weights.
   std::vector<std::string> files() const;
+  // Of those files, after much of them was read that is not read again soon; see MappedFile.
+  void release_pages() const;
 };
 
 struct CheckpointOptions {

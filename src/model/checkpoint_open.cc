@@ -127,6 +127,11 @@ std::vector<std::string> Checkpoint::files() const {
   return paths;
 }
 
+void Checkpoint::release_pages() const {
+  if (gguf.has_value()) gguf->release_pages();
+  weights.release_pages();
+}
+
 Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOptions& options) {
   if (is_gguf(path)) return open_gguf_checkpoint(path, options);
   if (!options.gate_file.empty()) {

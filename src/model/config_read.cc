@@ -111,7 +111,10 @@ Status check_rope_object(const Json& rope, const std::string& key) {
   }
   for (const char* type_key : {"rope_type", "type"}) {
     LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(rope, type_key, "default"));
-    if (type != "default") return refuse(key + "." + type_key, type, "only \"default\"");
+    const bool unscaled = type == "linear" && rope.contains("factor") && rope["factor"] == Json(1);
+    if (type != "default" && !unscaled) {
+      return refuse(key + "." + type_key, type, "only \"default\"");
+    }
   }
   for (const auto& [name, value] : rope.items()) {
     const std::string path = key + "." + name;

@@ -133,6 +133,7 @@ TEST(ModelConfig, ReadsKeysOfRopeThatChangeNothing) {
         R"({"rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}})",
         R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 1.0}})",
         R"({"rope_scaling": {"type": "default", "factor": 1.0, "attention_factor": null}})",
+        R"({"rope_scaling": {"rope_type": "linear", "factor": 1.0}})",
         R"({"rope_interleaved": false, "no_rope_layers": []})"}) {
     EXPECT_OK(parse_model_config(patched(kLlama, patch), "c"));
   }

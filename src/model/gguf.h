@@ -63,6 +63,7 @@ class GgufFile {
   const std::byte* data(const GgufTensor& tensor) const {
     return files_[tensor.part].bytes().data() + tensor.begin;
   }
+  void release_pages() const;  // see MappedFile
 
  private:
   Status add_part(const std::string& path);

@@ -60,8 +60,18 @@ class Keys {
   Keys(const GgufMetadata& metadata, std::string architecture)
       : metadata_(metadata), prefix_(std::move(architecture) + ".") {}
 
+  // A list of one number per layer will do where all are the same.
   Result<int64_t> size(const char* key, std::optional<int64_t> absent, int64_t max) const {
-    return gguf_int(metadata_, prefix_ + key, absent, 1, max);
+    const std::string name = prefix_ + key;
+    const auto entry = metadata_.find(name);
+    if (entry == metadata_.end() || !std::holds_alternative<GgufArray>(entry->second)) {
+      return gguf_int(metadata_, name, absent, 1, max);
+    }
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int64_t> sizes, gguf_ints(metadata_, name));
+    const bool same = !sizes.empty() && std::all_of(sizes.begin(), sizes.end(),
+                                                    [&](int64_t s) { return s == sizes[0]; });
+    if (!same) return refuse(key, "a list of different numbers", "one number for all layers");
+    return gguf_int({{name, GgufValue(sizes[0])}}, name, absent, 1, max);
   }
   Result<double> number(const char* key, std::optional<double> absent, double min,
                         double max) const {

@@ -115,6 +115,10 @@ std::vector<std::string> GgufFile::paths() const {
   return paths;
 }
 
+void GgufFile::release_pages() const {
+  for (const MappedFile& file : files_) file.release_pages();
+}
+
 const GgufTensor* GgufFile::find(const std::string& name) const {
   const auto place = places_.find(name);
   return place == places_.end() ? nullptr : &tensors_[place->second];

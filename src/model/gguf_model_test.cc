@@ -246,6 +246,12 @@ TEST_F(GgufModel, RefusesKeysThatItCannotRun) {
   GgufTestFile bare;
   bare.add_text("general.architecture", "ouro");
   EXPECT_ERROR_SAYS(open(bare), "'ouro.block_count' is missing");
+  // A number per layer, as files of other models have it.
+  GgufTestFile lists = bare;
+  lists.add_list("ouro.block_count", std::vector<int32_t>{2, 2});
+  EXPECT_ERROR_SAYS(open(lists), "'ouro.embedding_length' is missing");
+  lists.add_list("ouro.embedding_length", std::vector<int32_t>{16, 32});
+  EXPECT_ERROR_SAYS(open(lists), "embedding_length' is a list of different numbers");
 }
 
 TEST_F(GgufModel, AnOuroFileMustSayItsLoops) {

@@ -11,7 +11,16 @@ namespace looplm {
 Result<Safetensors::Shard> Safetensors::open_shard(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
   LOOPLM_ASSIGN_OR_RETURN(SafetensorsHeader header, parse_safetensors_header(file.bytes(), path));
-  return Shard{std::move(file), std::move(header)};
+  Shard shard{std::move(file), std::move(header)};
+  for (size_t i = 0; i < shard.header.tensors.size(); ++i) {
+    const StoredTensor& tensor = shard.header.tensors[i];
+    const std::optional<DType> dtype = dtype_from_name(tensor.dtype);
+    if (!dtype || (shard.header.data_begin + tensor.begin) % dtype_size(*dtype) == 0) continue;
+    const auto data = shard.file.bytes().subspan(shard.header.data_begin + tensor.begin,
+                                                 tensor.end - tensor.begin);
+    shard.copies.emplace(i, std::vector<std::byte>(data.begin(), data.end()));
+  }
+  return shard;
 }
 
 Status Safetensors::add(Shard shard) {
@@ -89,6 +98,10 @@ Result<TensorView> Safetensors::find(const std::string& name) const {
     return not_found(fmt::format("no tensor '{}' in '{}'", name, path_));
   }
   const Shard& shard = shards_[place->second.shard];
+  if (const auto copy = shard.copies.find(place->second.tensor); copy != shard.copies.end()) {
+    const StoredTensor& tensor = shard.header.tensors[copy->first];
+    return TensorView{*dtype_from_name(tensor.dtype), tensor.shape, copy->second.data()};
+  }
   return stored_tensor_view(shard.header, shard.header.tensors[place->second.tensor],
                             shard.file.bytes(), shard.file.path());
 }
@@ -102,6 +115,10 @@ std::vector<std::string> Safetensors::files() const {
   std::vector<std::string> paths;
   for (const Shard& shard : shards_) paths.push_back(shard.file.path());
   return paths;
+}
+
+void Safetensors::release_pages() const {
+  for (const Shard& shard : shards_) shard.file.release_pages();
 }
 
 }  // namespace looplm

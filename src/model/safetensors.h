@@ -26,20 +26,25 @@ class Safetensors {
   const std::vector<std::string>& names() const { return names_; }  // sorted
   bool contains(const std::string& name) const { return places_.contains(name); }
 
-  // The tensor's data in the mapped file, aligned to its element size. A tensor that is not there,
-  // or that looplm cannot read (see stored_tensor_view), is an error only here, so that foreign
-  // tensors nobody asks for do no harm. Views live as long as this object or what it is moved to.
+  // The tensor's data in the mapped file or a copy, aligned to its element size. A tensor that is
+  // not there, or that looplm cannot read (see stored_tensor_view), is an error only here, so that
+  // foreign tensors nobody asks for do no harm. Views live as long as this object or what it is
+  // moved to.
   Result<TensorView> find(const std::string& name) const;
 
   // "__metadata__" of the file; of the first shard where there are several.
   const SafetensorsMetadata& metadata() const;
   // The paths of the weight files.
   std::vector<std::string> files() const;
+  void release_pages() const;  // see MappedFile
 
  private:
   struct Shard {
     MappedFile file;
     SafetensorsHeader header;
+    // By index, of tensors that do not lie aligned to their element size: old writers did not pad
+    // the header.
+    std::map<size_t, std::vector<std::byte>> copies{};
   };
   struct Place {
     size_t shard;

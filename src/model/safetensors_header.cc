@@ -218,9 +218,8 @@ Result<TensorView> stored_tensor_view(const SafetensorsHeader& header, const Sto
   const uint64_t place = header.data_begin + tensor.begin;
   if (place % dtype_size(*dtype) != 0) {
     return unsupported(fmt::format(
-        "{}: tensor '{}' begins at byte {}, which is not a multiple of its element size {}; save "
-        "the file again with a current safetensors library, which aligns it",
-        what, tensor.name, place, dtype_size(*dtype)));
+        "{}: tensor '{}' begins at byte {}, which is not a multiple of its element size {}", what,
+        tensor.name, place, dtype_size(*dtype)));
   }
   return TensorView{*dtype, tensor.shape, file.data() + place};
 }

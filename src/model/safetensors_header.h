@@ -46,8 +46,8 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> fi
                                                    const std::string& what);
 
 // The tensor's place in `file`, which must be the one the header was read from. Errors: a dtype
-// other than F32, BF16 and F16, and data that is not aligned to its element size (old writers did
-// not pad the header; current ones always do), so that the view's data may be read in place.
+// other than F32, BF16 and F16, and data that is not aligned to its element size, so that the
+// view's data may be read in place (Safetensors copies such tensors).
 Result<TensorView> stored_tensor_view(const SafetensorsHeader& header, const StoredTensor& tensor,
                                       std::span<const std::byte> file, const std::string& what);
 

@@ -56,6 +56,28 @@ TEST(Safetensors, ReadsAFileThatPythonWrote) {
   EXPECT_ERROR_SAYS(file.value().find("f64"), "no tensor 'f64'", "python.safetensors");
 }
 
+// As writers before 2023 did; Python's library reads such files.
+TEST(Safetensors, ReadsAFileWhoseHeaderIsNotPadded) {
+  for (size_t spaces = 0; spaces < 4; ++spaces) {
+    const TempDir directory;
+    std::string file = R"({"h":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
+                       R"("a":{"dtype":"F32","shape":[2],"data_offsets":[2,10]}})";
+    file += std::string(spaces, ' ');
+    const uint64_t length = file.size();
+    file.insert(0, reinterpret_cast<const char*>(&length), sizeof(length));
+    const std::vector<float> values = {1.5f, -2};
+    file += "hh";
+    file.append(reinterpret_cast<const char*>(values.data()), 8);
+    ASSERT_OK(write_text_file(directory.file("old.safetensors"), file));
+    const Result<Safetensors> opened = Safetensors::open(directory.file("old.safetensors"));
+    ASSERT_OK(opened);
+    const TensorView view = opened.value().find("a").value();
+    EXPECT_EQ(floats(view), values);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(view.data) % sizeof(float), 0);
+    EXPECT_EQ(opened.value().find("h").value().dtype, DType::kF16);
+  }
+}
+
 TEST(Safetensors, SaysWhatADirectoryLacks) {
   const TempDir directory;
   EXPECT_ERROR_SAYS(Safetensors::open(directory.path()), directory.path().c_str(),

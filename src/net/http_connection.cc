@@ -262,7 +262,9 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
     bool begun = false;
     bool in_body = false;
     while (!parser.is_done()) {
-      if (input_.size() > 0) {
+      // Some clients end a body with a line end that does not belong to it.
+      while (!begun && input_.starts_with("\r\n")) consume(2);
+      if (input_.size() > 0 && (begun || input_ != "\r")) {
         if (!begun) deadline = Clock::now() + options.header_timeout;
         begun = true;
         error_code error;

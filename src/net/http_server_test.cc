@@ -162,6 +162,16 @@ TEST_F(HttpServerTest, AnswersRequestsSentAheadInOrder) {
   EXPECT_THAT(all, EndsWith("?3 x= "));
 }
 
+TEST_F(HttpServerTest, LineEndsBetweenRequestsAreLeftOut) {
+  start();
+  RawClient client(server_->port());
+  client.send("\r\nGET /echo?1 HTTP/1.1\r\nHost: h\r\n\r\n\r\n\r");
+  client.send("\nGET /echo?2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  const std::string all = client.read_all();
+  EXPECT_THAT(all, HasSubstr("?1 x= "));
+  EXPECT_THAT(all, EndsWith("?2 x= "));
+}
+
 TEST_F(HttpServerTest, NoticesAClientThatLeaves) {
   start();
   {

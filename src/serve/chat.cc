@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "chat/tool_grammar.h"
 #include "serve/api.h"
@@ -244,6 +245,25 @@ struct Conversation {
   int64_t reasoning_budget = -1;
 };
 
+// What a tool says answers a call that stands before it, as OpenAI has it.
+void check_tool_answers(Fields& f, const std::vector<ChatMessage>& messages) {
+  std::vector<std::string> ids;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const ChatMessage& m = messages[i];
+    for (const ToolCall& call : m.tool_calls) ids.push_back(call.id);
+    if (m.role != ChatRole::kTool) continue;
+    const std::string name = fmt::format("messages[{}].tool_call_id", i);
+    if (m.tool_call_id.empty()) {
+      return f.wrong(name, "is missing; expected the id of the call that the tool answers");
+    }
+    if (std::ranges::find(ids, m.tool_call_id) != ids.end()) continue;
+    const std::string expected =
+        ids.empty() ? "and no call stands before it"
+                    : fmt::format("and the calls before it are '{}'", fmt::join(ids, "', '"));
+    return f.wrong(name, fmt::format("is '{}', {}", m.tool_call_id, expected));
+  }
+}
+
 void read_messages(Fields& f, Conversation& c) {
   const OrderedJson* messages = f.find("messages");
   if (messages == nullptr) return f.wrong("messages", "is missing");
@@ -251,6 +271,7 @@ void read_messages(Fields& f, Conversation& c) {
   if (!parsed.ok()) return f.wrong("messages", "is not accepted: " + parsed.status().message());
   c.messages = std::move(parsed).value();
   if (c.messages.empty()) return f.wrong("messages", "is empty; expected at least one message");
+  check_tool_answers(f, c.messages);
 }
 
 void read_tools(Fields& f, Conversation& c) {

@@ -374,6 +374,51 @@ TEST_F(DialectsTest, MessagesTakeAFormOfTheAnswer) {
   EXPECT_THAT(post("/v1/messages", body, 400).dump(), HasSubstr("mcp_servers"));
 }
 
+TEST_F(DialectsTest, ToolsAnswerCallsThatWereMade) {
+  const OrderedJson asked = {{"role", "user"}, {"content", "x"}};
+  const OrderedJson call = {
+      {"id", "a"}, {"type", "function"}, {"function", {{"name", "f"}, {"arguments", "{}"}}}};
+  const OrderedJson called = {
+      {"role", "assistant"}, {"content", nullptr}, {"tool_calls", OrderedJson::array({call})}};
+  const auto said = [&](const std::vector<OrderedJson>& messages, const char* id, int status) {
+    OrderedJson body = {{"messages", messages}, {"max_tokens", 1}};
+    OrderedJson& tool =
+        body["messages"].emplace_back(OrderedJson{{"role", "tool"}, {"content", "1"}});
+    if (id != nullptr) tool["tool_call_id"] = id;
+    const OrderedJson answer = post("/v1/chat/completions", body, status);
+    return status == 200 ? "" : answer["error"]["message"].get<std::string>();
+  };
+  said({asked, called}, "a", 200);
+  EXPECT_THAT(said({asked, called}, "b", 400),
+              HasSubstr("'messages[2].tool_call_id' is 'b', and the calls before it are 'a'"));
+  EXPECT_THAT(said({asked}, "a", 400), HasSubstr("no call stands before it"));
+  EXPECT_THAT(said({asked, called}, nullptr, 400),
+              HasSubstr("'messages[2].tool_call_id' is missing"));
+  EXPECT_THAT(
+      post("/v1/responses",
+           {{"input",
+             {asked, {{"type", "function_call_output"}, {"call_id", "b"}, {"output", "1"}}}}},
+           400)
+          .dump(),
+      HasSubstr("'b'"));
+  const OrderedJson result = {{"type", "tool_result"}, {"tool_use_id", "b"}, {"content", "1"}};
+  EXPECT_THAT(post("/v1/messages",
+                   {{"max_tokens", 1},
+                    {"messages", {{{"role", "user"}, {"content", OrderedJson::array({result})}}}}},
+                   400)
+                  .dump(),
+              HasSubstr("'b'"));
+  // Ollama's answers have no ids: the first is to the first call.
+  OrderedJson ollama = {
+      {"messages", {asked, {{"role", "assistant"}, {"content", ""}, {"tool_calls", {call, call}}}}},
+      {"stream", false},
+      {"options", {{"num_predict", 1}}}};
+  for (int i = 0; i < 2; ++i) ollama["messages"].push_back({{"role", "tool"}, {"content", "1"}});
+  post("/api/chat", ollama);
+  ollama["messages"] = {asked, {{"role", "tool"}, {"content", "1"}}};
+  EXPECT_THAT(post("/api/chat", ollama, 400).dump(), HasSubstr("messages[1].role"));
+}
+
 TEST_F(DialectsTest, ErrorsTakeEachForm) {
   EXPECT_EQ(post("/v1/messages", {{"model", "small"}}, 400)["error"]["type"],
             "invalid_request_error");

@@ -292,18 +292,18 @@ void read_response_format(Fields& f, std::vector<GrammarField>& found) {
                        [] { return Result<Grammar>(json_object_grammar()); }});
     }
   } else if (type == "json_schema") {
-    const OrderedJson* inner = format.find("json_schema");
-    if (inner == nullptr) {
-      format.wrong("json_schema", "is missing");
-    } else {
+    if (const OrderedJson* inner = format.find("json_schema")) {
       Fields named(*inner, "response_format.json_schema");
-      const OrderedJson* schema = named.find("schema");
-      if (schema == nullptr) {
-        named.wrong("schema", "is missing");
-      } else {
+      if (const OrderedJson* schema = named.find("schema")) {
         add_schema(named, "schema", *schema, found);
+      } else {
+        named.wrong("schema", "is missing");
       }
       format.adopt(named);
+    } else if (const OrderedJson* schema = format.find("schema")) {  // llama.cpp's form again
+      add_schema(format, "schema", *schema, found);
+    } else {
+      format.wrong("json_schema", "is missing");
     }
   } else if (type == "grammar" || type == "regex") {
     const std::string text = format.text(type, "");

@@ -146,6 +146,7 @@ void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai
 OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
   OrderedJson messages = OrderedJson::array();
   if (!given.is_array()) f.wrong_value("messages", given, "a list of messages");
+  // Ollama's messages have no ids.
   int64_t calls = 0;
   std::vector<std::pair<std::string, std::string>> open;  // names and ids of calls without a result
   for (size_t i = 0; i < given.size() && !f.failed(); ++i) {
@@ -157,6 +158,7 @@ OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
     if (m.has("thinking")) said["reasoning_content"] = m.text("thinking", "");
     // A result says at most which function it is of: the first open call of it.
     if (said["role"] == "tool") {
+      if (calls == 0) m.wrong("role", "is 'tool', and no call stands before it");
       const std::string name = m.text("tool_name", "");
       auto call = std::find_if(open.begin(), open.end(),
                                [&](const auto& one) { return one.first == name; });

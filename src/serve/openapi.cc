@@ -118,6 +118,24 @@ OrderedJson messages(const std::vector<std::string>& roles, const OrderedJson& s
   return list_of(object_of({{"role", {{"enum", roles}}}, {"content", said}}, {"role", "content"}));
 }
 
+// Both hold.
+void require(OrderedJson& schema, OrderedJson condition) {
+  schema["allOf"].push_back(std::move(condition));
+}
+// What only a stream can tell is asked for in a stream alone.
+void require_stream(OrderedJson& schema, OrderedJson streamed) {
+  const OrderedJson off = {{"enum", {false, nullptr}}};
+  const OrderedJson whole = {
+      {"properties",
+       {{"loop", {{"properties", {{"provisional", off}}}}},
+        {"stream_options",
+         {{"properties", {{"include_usage", off}, {"continuous_usage_stats", off}}}}}}}};
+  require(schema, any_of({whole, std::move(streamed)}));
+}
+OrderedJson streamed() {
+  return {{"properties", {{"stream", {{"const", true}}}}}, {"required", {"stream"}}};
+}
+
 // --- schemas
 
 class Schemas {
@@ -223,7 +241,8 @@ class Schemas {
     const OrderedJson some = {{"properties", {{"max_tokens", token_limit(1)}}}};
     const OrderedJson echoed = {{"properties", {{"echo", {{"const", true}}}}},
                                 {"required", {"echo"}}};
-    all["CompletionRequest"]["anyOf"] = std::vector<OrderedJson>{some, echoed};
+    require(all["CompletionRequest"], any_of({some, echoed}));
+    require_stream(all["CompletionRequest"], streamed());
     const OrderedJson answer = object_of({{"id", text()},
                                           {"object", text()},
                                           {"created", whole(0, INT64_MAX)},
@@ -250,7 +269,8 @@ class Schemas {
     const OrderedJson none = {{"properties", {{"top_logprobs", whole(0, 0)}}}};
     const OrderedJson asked = {{"properties", {{"logprobs", {{"const", true}}}}},
                                {"required", {"logprobs"}}};
-    all["ChatRequest"]["anyOf"] = std::vector<OrderedJson>{none, asked};
+    require(all["ChatRequest"], any_of({none, asked}));
+    require_stream(all["ChatRequest"], streamed());
     all["ChatCompletion"] = answer;
     all["ResponsesRequest"] = object_of(
         {{"model", text_or_null()},
@@ -264,6 +284,7 @@ class Schemas {
          {"seed", seed()},
          {"loop", reference("Loop")}},
         {"input"});
+    require_stream(all["ResponsesRequest"], streamed());
     all["Response"] = object_of({{"id", text()},
                                  {"object", text()},
                                  {"status", text()},
@@ -313,6 +334,7 @@ class Schemas {
                    {"top_k", top_k()},
                    {"loop", reference("Loop")}},
                   {"messages", "max_tokens"});
+    require_stream(all["MessagesRequest"], streamed());
     all["Message"] = object_of({{"id", text()},
                                 {"type", {{"const", "message"}}},
                                 {"content", list_of({{"type", "object"}})}},
@@ -340,12 +362,25 @@ class Schemas {
     OrderedJson chat = shared;
     chat["messages"] = messages({"system", "user", "assistant", "tool"}, text_or_null());
     chat["messages"]["items"]["required"] = {"role"};
+    chat["messages"]["type"] = {"array", "null"};
     all["OllamaChatRequest"] = object_of(std::move(chat));
     OrderedJson generate = shared;
     for (const char* name : {"prompt", "system"}) generate[name] = text_or_null();
     generate["raw"] = flag();
     all["OllamaGenerateRequest"] = object_of(std::move(generate));
-    all["OllamaShowRequest"] = object_of({{"model", text()}}, {"model"});
+    // Ollama streams unless it is told not to.
+    const OrderedJson default_streams = {{"properties", {{"stream", {{"enum", {true, nullptr}}}}}}};
+    for (const char* name : {"OllamaChatRequest", "OllamaGenerateRequest"}) {
+      require_stream(all[name], default_streams);
+    }
+    all["OllamaShowRequest"] = object_of({{"model", text_or_null()}});
+    all["OllamaEmbedRequest"] =
+        object_of({{"model", text_or_null()}, {"input", prompt()}}, {"input"});
+    all["OllamaEmbeddingsRequest"] =
+        object_of({{"model", text_or_null()}, {"prompt", filled_text()}}, {"prompt"});
+    const OrderedJson vector = list_of({{"type", "number"}});
+    all["OllamaEmbeddings"] = object_of({{"embeddings", list_of(vector)}}, {"embeddings"});
+    all["OllamaEmbedding"] = object_of({{"embedding", vector}}, {"embedding"});
     all["OllamaAnswer"] =
         object_of({{"model", text()}, {"done", {{"type", "boolean"}}}}, {"model", "done"});
   }
@@ -370,6 +405,11 @@ OrderedJson openapi_json(int64_t vocabulary, bool tuned) {
   paths["/v1/embeddings"] =
       post("Vectors of texts, from the states of a chosen loop", "EmbeddingRequest", "Embeddings");
   paths["/v1/models"] = get("The models", object);
+  paths["/v1/models/{model}"] = get("One of the models", object);
+  OrderedJson& one = paths["/v1/models/{model}"]["get"];
+  one["parameters"] = OrderedJson::array(
+      {{{"name", "model"}, {"in", "path"}, {"required", true}, {"schema", filled_text()}}});
+  one["responses"]["404"] = error_response("There is no such model.");
   paths["/v1/messages"] = post("Answer a conversation, in Anthropic's form", "MessagesRequest",
                                "Message", Streams::kOnDemand, kAnthropicForm);
   paths["/v1/messages/count_tokens"] = post("Tokens of a conversation", "CountTokensRequest",
@@ -380,13 +420,24 @@ OrderedJson openapi_json(int64_t vocabulary, bool tuned) {
                                 "OllamaAnswer", Streams::kOnDemand, kOllamaForm);
   paths["/api/show"] = post("What a model is, in Ollama's form", "OllamaShowRequest", "Anything",
                             Streams::kNever, kOllamaForm);
+  paths["/api/embed"] = post("Vectors of texts, in Ollama's form", "OllamaEmbedRequest",
+                             "OllamaEmbeddings", Streams::kNever, kOllamaForm);
+  paths["/api/embeddings"] =
+      post("The vector of one text, in Ollama's older form", "OllamaEmbeddingsRequest",
+           "OllamaEmbedding", Streams::kNever, kOllamaForm);
   paths["/api/tags"] = get("The models, in Ollama's form", object, kOllamaForm);
+  paths["/api/ps"] = get("The models in memory, in Ollama's form", object, kOllamaForm);
+  paths["/api/version"] = get("The program's version, in Ollama's form", object, kOllamaForm);
   paths["/tokenize"] = post("Text to token ids", "TokenizeRequest", "Tokens");
   paths["/detokenize"] = post("Token ids to text", "DetokenizeRequest", "Text");
   paths["/apply-template"] =
       post("A conversation as the model reads it", "TemplateRequest", "Prompt");
   paths["/props"] = get("What is served, and how", object);
-  paths["/health"] = get("200 once requests are taken", object);
+  paths["/tokenizer_info"] = get("The tokenizer's special tokens", object);
+  paths["/openapi.json"] = get("This description", object);
+  for (const char* path : {"/health", "/v1/health"}) {
+    paths[path] = get("200 once requests are taken", object);
+  }
   paths["/metrics"] = get("Prometheus metrics", {{"text/plain", {{"schema", text()}}}});
   return {{"openapi", "3.1.0"},
           {"info", {{"title", "looplm"}, {"version", "1"}}},

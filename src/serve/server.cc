@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <future>
 #include <map>
 #include <optional>
 #include <set>
@@ -87,7 +88,7 @@ class Server::Impl {
     for (const std::string& key : options_.api_keys) keys_.push_back(digest_of(key));
     add_routes();
   }
-  ~Impl() { stop(); }
+  ~Impl() { stop(std::nullopt); }
 
   Status listen() {
     LOOPLM_ASSIGN_OR_RETURN(http_, HttpServer::start(
@@ -123,15 +124,29 @@ class Server::Impl {
 
   uint16_t port() const { return http_->port(); }
 
-  void drain(std::chrono::milliseconds at_most) {
+  bool drain(std::chrono::milliseconds at_most) {
+    const auto deadline = std::chrono::steady_clock::now() + at_most;
     http_->drain();
     http_->wait_drained(at_most);
-    stop();
+    return stop(deadline + kLastReads);
+  }
+
+  std::vector<std::pair<std::string, std::string>> routes() const {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const auto& [path, route] : routes_) {
+      const auto is_path = [&path = path](const EmbeddedFile& f) {
+        return page_path(f.name) == path;
+      };
+      if (std::ranges::none_of(page_files(), is_path)) all.emplace_back(path, route.method);
+    }
+    return all;
   }
 
  private:
   using Handler = void (*)(const ApiContext&, const ApiCall&);
   static constexpr std::string_view kOneModel = "/models/";  // a name follows
+  // For requests that are being read when the time for answers is over.
+  static constexpr std::chrono::seconds kLastReads{1};
   struct Route {
     std::string method;
     Handler handler = nullptr;                        // with a JSON body, on front_
@@ -406,12 +421,23 @@ class Server::Impl {
                             {"ms_to_answer", milliseconds}}));
   }
 
-  void stop() {
+  // False where a request is still being read at the deadline: what it uses stays then.
+  bool stop(std::optional<std::chrono::steady_clock::time_point> deadline) {
     if (http_ != nullptr) http_->stop();
-    if (front_.has_value()) front_->join();  // what they have read goes to the runner
-    front_.reset();
+    if (front_.has_value()) {  // what they have read goes to the runner
+      if (!readers_end_.valid()) {
+        readers_end_ = std::async(std::launch::async, [this] { front_->join(); });
+      }
+      if (deadline.has_value() &&
+          readers_end_.wait_until(*deadline) == std::future_status::timeout) {
+        return false;
+      }
+      readers_end_.get();
+      front_.reset();
+    }
     // Their requests end, and tell the other worker.
     for (const auto& hosted : models_) hosted->stop();
+    return true;
   }
 
   const ServeOptions options_;
@@ -423,6 +449,7 @@ class Server::Impl {
   Worker texts_;  // outlives the engines, whose requests tell it of their ends
   // Read requests: several threads, so that one long text or hard schema does not hold up the rest.
   std::optional<boost::asio::thread_pool> front_{std::in_place, 3};
+  std::future<void> readers_end_;  // while stop() waits for front_
   std::unique_ptr<HttpServer> http_;
 };
 
@@ -448,6 +475,7 @@ Status Server::update_weights(const TensorSource& tensors) {
   return impl_->update_weights(tensors);
 }
 uint16_t Server::port() const { return impl_->port(); }
-void Server::drain(std::chrono::milliseconds at_most) { impl_->drain(at_most); }
+bool Server::drain(std::chrono::milliseconds at_most) { return impl_->drain(at_most); }
+std::vector<std::pair<std::string, std::string>> Server::routes() const { return impl_->routes(); }
 
 }  // namespace looplm

@@ -75,8 +75,12 @@ class Server {
 
   uint16_t port() const;
   // Takes no new connections and waits for the answers under way, at most so long; then cuts the
-  // rest.
-  void drain(std::chrono::milliseconds at_most);
+  // rest. False where a request is still being read after that: the destructor waits for it, so a
+  // program that must end does not destroy this.
+  bool drain(std::chrono::milliseconds at_most);
+
+  // Paths and the method of each, but for the page's files. A path that ends with '/' takes a name.
+  std::vector<std::pair<std::string, std::string>> routes() const;
 
   class Impl;
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <future>
 #include <thread>
 
 #include <boost/asio/io_context.hpp>
@@ -289,15 +290,24 @@ TEST_F(ServerTest, WholeNumbersMayHaveAPoint) {
   EXPECT_THAT(post("/v1/completions", body, 400).dump(), HasSubstr("'prompt' holds 1.5"));
 }
 
-TEST_F(ServerTest, EveryPathOfTheDescriptionIsServed) {
+TEST_F(ServerTest, TheDescriptionHasWhatIsServed) {
   start();
   const OrderedJson description = OrderedJson::parse(send("GET", "/openapi.json").body);
   for (const auto& [path, operations] : description["paths"].items()) {
     for (const auto& [method, operation] : operations.items()) {
       const int status =
-          send(method == "get" ? "GET" : "POST", path, R"({"model":"small"})").status;
+          send(method == "get" ? "GET" : "POST",
+               path.ends_with("{model}") ? "/v1/models/small" : path, R"({"model":"small"})")
+              .status;
       EXPECT_TRUE(status != 404 && status != 405) << method << " " << path << ": " << status;
     }
+  }
+  const OrderedJson& paths = description["paths"];
+  for (const auto& [route, method] : server_->routes()) {
+    std::string path = route.ends_with("/") && route.size() > 1 ? route + "{model}" : route;
+    if (paths.contains("/v1" + path)) path = "/v1" + path;  // the same without its /v1
+    EXPECT_TRUE(paths.contains(path) && paths[path].contains(method == "GET" ? "get" : "post"))
+        << method << " " << route << " is not described";
   }
   const OrderedJson& id =
       description["components"]["schemas"]["DetokenizeRequest"]["properties"]["tokens"]["items"];
@@ -385,6 +395,17 @@ TEST_F(ServerTest, AnswersObeyTheirGrammar) {
     const OrderedJson plain = complete(body);
     body["loop"] = {{"speculate", speculate}};
     EXPECT_EQ(complete(body)["choices"][0]["text"], plain["choices"][0]["text"]) << speculate;
+  }
+}
+
+TEST_F(ServerTest, TheSchemaMayStandBesideItsType) {
+  start();
+  const OrderedJson schema = {{"enum", {"yes", "no"}}};
+  for (const char* type : {"json_schema", "json_object"}) {
+    const OrderedJson answer =
+        complete({{"prompt", "1"}, {"response_format", {{"type", type}, {"schema", schema}}}});
+    EXPECT_THAT(answer["choices"][0]["text"].get<std::string>(),
+                testing::AnyOf("\"yes\"", "\"no\""));
   }
 }
 
@@ -727,8 +748,29 @@ TEST_F(ServerTest, DrainsGracefully) {
     EXPECT_EQ(answer["usage"]["completion_tokens"], 4000);
   });
   EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") > 0; }));
-  server_->drain(milliseconds(600'000));
+  EXPECT_TRUE(server_->drain(milliseconds(600'000)));
   later.join();
+}
+
+TEST_F(ServerTest, ARequestThatIsReadForEverDoesNotKeepTheServer) {
+  std::promise<void> go_on;
+  std::atomic<bool> reading{false};
+  ServeOptions options;
+  options.log = [&, wait = go_on.get_future().share()](const std::string&) {  // of a reader thread
+    if (!reading.exchange(true)) wait.wait();
+  };
+  start(options);
+  std::thread client([this] {
+    HttpRequest request;
+    request.url = fmt::format("http://127.0.0.1:{}/v1/completions", server_->port());
+    request.method = "POST";
+    request.body = "{}";
+    (void)http_exchange(request);
+  });
+  EXPECT_TRUE(comes_true([&] { return reading.load(); }));
+  EXPECT_FALSE(server_->drain(milliseconds(10)));
+  go_on.set_value();
+  client.join();
 }
 
 }  // namespace

@@ -45,6 +45,11 @@ TEST(Utf8, TextInAnotherEncodingIsAnErrorThatSaysWhere) {
   EXPECT_ERROR_SAYS(check_utf8("\xFE\xFF\0h\0i"s), "byte order mark of UTF-16; expected UTF-8");
   EXPECT_ERROR_SAYS(check_utf8("\xFF\xFE\0\0h\0\0\0"s), "byte order mark of UTF-32");
   EXPECT_ERROR_SAYS(check_utf8("\0\0\xFE\xFF\0\0\0h"s), "byte order mark of UTF-32");
+  // Without a mark: letters of ASCII in both orders.
+  EXPECT_ERROR_SAYS(check_utf8("h\0i\0\n\0"s), "every second byte is 0, as in UTF-16");
+  EXPECT_ERROR_SAYS(check_utf8("\0h\0i\0\n\0"s), "every second byte is 0");
+  EXPECT_OK(check_utf8("h\0i\0\0\0"s));
+  EXPECT_OK(check_utf8("a\0b!"s));
   EXPECT_EQ(first_broken_utf8("ab\xC3\xA9\xE2\x82"), 4U);  // cut off at the end
   EXPECT_EQ(first_broken_utf8("ab"), 2U);
 }

@@ -29,26 +29,21 @@ Status unpack_gzip(std::string_view packed, std::string& text) {
   }
   const std::unique_ptr<z_stream, int (*)(z_stream*)> end(&stream, &inflateEnd);
   std::vector<Bytef> out(kUnpackedPiece);
-  int result = Z_BUF_ERROR;  // an empty file has no member
-  while (!packed.empty()) {
-    // Its interface takes no constant, and changes nothing.
-    const size_t size = std::min(packed.size(), size_t{std::numeric_limits<uInt>::max()});
-    stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));
-    stream.avail_in = static_cast<uInt>(size);
+  int result = Z_OK;
+  while (result == Z_OK) {
+    if (stream.avail_in == 0) {
+      // Its interface takes no constant, and changes nothing.
+      const size_t size = std::min(packed.size(), size_t{std::numeric_limits<uInt>::max()});
+      stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));
+      stream.avail_in = static_cast<uInt>(size);
+      packed.remove_prefix(size);
+    }
     stream.next_out = out.data();
     stream.avail_out = static_cast<uInt>(out.size());
-    result = inflate(&stream, Z_NO_FLUSH);
-    packed.remove_prefix(size - stream.avail_in);
+    result = inflate(&stream, Z_NO_FLUSH);  // Z_BUF_ERROR where there is nothing left to read
     text.append(reinterpret_cast<const char*>(out.data()), out.size() - stream.avail_out);
-    if (result == Z_STREAM_END && !packed.empty() && inflateReset(&stream) == Z_OK) continue;
-    if (result != Z_OK) break;
-  }
-  // What does not fit into a piece comes with the next call.
-  while (result == Z_OK && stream.avail_out == 0) {
-    stream.next_out = out.data();
-    stream.avail_out = static_cast<uInt>(out.size());
-    result = inflate(&stream, Z_NO_FLUSH);
-    text.append(reinterpret_cast<const char*>(out.data()), out.size() - stream.avail_out);
+    const bool more = stream.avail_in > 0 || !packed.empty();
+    if (result == Z_STREAM_END && more) result = inflateReset(&stream);
   }
   if (result == Z_STREAM_END) return {};
   return damaged(stream.msg != nullptr ? stream.msg : "gzip's end is missing");

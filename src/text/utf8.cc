@@ -23,6 +23,15 @@ size_t ascii_prefix(std::string_view text) {
   return i;
 }
 
+// UTF-16 of plain text without a byte order mark, which is UTF-8 of another text.
+bool alternates_with_zero(std::string_view text) {
+  constexpr size_t kMost = 64;
+  const size_t size = std::min(text.size(), kMost) / 2 * 2;
+  size_t zeros[2] = {0, 0};
+  for (size_t i = 0; i < size; ++i) zeros[i % 2] += text[i] == '\0' ? 1 : 0;
+  return size >= 4 && (zeros[0] + zeros[1] == size / 2) && (zeros[0] == 0 || zeros[1] == 0);
+}
+
 }  // namespace
 
 Utf8Step utf8_step(std::string_view text) {
@@ -105,6 +114,12 @@ Status check_utf8(std::string_view text) {
       return invalid_argument(
           fmt::format("begins with the byte order mark of {}; expected UTF-8", name));
     }
+  }
+  if (alternates_with_zero(text)) {
+    return invalid_argument(
+        fmt::format("byte {} (in line 1) is zero: every second byte is 0, as in UTF-16; expected "
+                    "UTF-8",
+                    text.find('\0')));
   }
   const size_t at = first_broken_utf8(text);
   if (at == text.size()) return {};

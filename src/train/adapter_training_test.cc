@@ -2,6 +2,7 @@
 #include <cmath>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 
 #include <gmock/gmock.h>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "model/adapter.h"
+#include "model/checkpoint.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 #include "train/test_model.h"
@@ -334,6 +336,35 @@ class FullDisk {
   rlimit limit_{};
   void (*before_)(int);
 };
+
+// Else a base of integers would take its file's size besides, and most laptops have no place for
+// both.
+TEST_F(AdapterRunTest, ThePagesOfTheBasesFileAreLetGo) {
+  const std::string base = dir_.file("base");
+  const ModelConfig config = tiny_config();
+  ThreadPool pool(1);
+  ASSERT_OK(save_checkpoint(base, config, parameter_fill(base_), {}, pool));
+  RunConfig on_file = run(0);
+  on_file.model.from = base;
+  on_file.compute.frozen = FrozenMatrices::kInt8;
+  auto trainer = Trainer::create(on_file, {.threads = 2, .streams = {std::make_shared<Ramps>()}});
+  ASSERT_OK(trainer);
+  const auto resident = [&] {
+    std::ifstream maps("/proc/self/smaps");
+    int64_t kib = -1;
+    for (std::string line; std::getline(maps, line);) {
+      if (!line.ends_with(base + "/model.safetensors")) continue;
+      while (!line.starts_with("Rss:") && std::getline(maps, line)) {
+      }
+      kib = std::max<int64_t>(kib, 0) + std::stoll(line.substr(4));
+    }
+    return kib;
+  };
+  EXPECT_EQ(resident(), 0);
+  ASSERT_OK((*trainer)->step());
+  EXPECT_EQ(resident(), 0);
+  EXPECT_OK((*trainer)->weights()(kEmbeddingName));  // still there for those who ask
+}
 
 TEST_F(AdapterRunTest, AFullDiskLosesNothing) {
   auto straight = trainer(run(0.25));

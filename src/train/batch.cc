@@ -76,7 +76,12 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
   const auto bytes = [](int64_t floats) { return static_cast<uint64_t>(floats) * sizeof(float); };
   plan.add("logits of a chunk", bytes(rows * config.vocab_size), fmt::format("{} rows", rows));
   plan.add("states of a chunk", bytes(rows * config.hidden_size * (shape.backward ? 2 : 1)));
-  if (objective.distils()) plan.add("the teacher's words", bytes(tokens * config.vocab_size));
+  if (objective.teacher() == Teacher::kLastLoop) {
+    plan.add("the teacher's words", bytes(tokens * config.vocab_size));
+  } else if (objective.teacher() == Teacher::kFile) {
+    const auto places = static_cast<uint64_t>(shape.rows) * sizeof(TopTokens);
+    plan.add("the teacher's words", places, "and the pages of its file that were read");
+  }
   return plan;
 }
 
@@ -235,7 +240,7 @@ HeadLossParams BatchPass::forward_head(const Job& job, Chunk chunk) {
 void BatchPass::run_head(Job& job, Chunk chunk) {
   const HeadLossParams head = forward_head(job, chunk);
   TeacherParams teacher;
-  if (job.objective.distils()) teacher = teach(job, chunk, head);
+  if (job.objective.teacher() != Teacher::kNone) teacher = teach(job, chunk, head);
   const auto count = static_cast<int64_t>(chunk.size());
   for (int64_t i = 0; i < count; ++i) judge(job, chunk, i);
   job.metrics.tokens += count;
@@ -255,18 +260,30 @@ void BatchPass::run_head(Job& job, Chunk chunk) {
 
 TeacherParams BatchPass::teach(const Job& job, Chunk chunk, const HeadLossParams& head) {
   const auto count = static_cast<int64_t>(chunk.size());
-  const int64_t vocabulary = config_.vocab_size, first = head.rows - count;
-  if (teacher_.empty()) {
-    teacher_ = Buffer<float>(static_cast<size_t>(chunk_tokens_ * vocabulary));
+  TeacherParams teacher;
+  teacher.teachers = count;
+  if (job.objective.teacher() == Teacher::kFile) {
+    const std::vector<TopTokens>& all = job.batch.teachers;
+    LOOPLM_CHECK(all.size() == job.batch.ids.size(), "teachers of {} rows, of {}", all.size(),
+                 job.batch.ids.size());
+    top_teachers_.clear();
+    for (const int64_t row : chunk) top_teachers_.push_back(all[static_cast<size_t>(row)]);
+    unnamed_log_sum_.resize(static_cast<size_t>(head.rows));
+    teacher.top = top_teachers_.data();
+    teacher.unnamed_log_sum = unnamed_log_sum_.data();
+  } else {
+    const int64_t vocabulary = config_.vocab_size, first = head.rows - count;
+    if (teacher_.empty()) {
+      teacher_ = Buffer<float>(static_cast<size_t>(chunk_tokens_ * vocabulary));
+    }
+    const LogitSummary* summary = head.summary + first;
+    softmax_rows(head.logits + first * vocabulary, summary, count, vocabulary, teacher_.data(),
+                 job.device);
+    teacher_entropy_.clear();
+    for (int64_t i = 0; i < count; ++i) teacher_entropy_.push_back(summary[i].entropy);
+    teacher.probabilities = teacher_.data();
+    teacher.entropy = teacher_entropy_.data();
   }
-  const LogitSummary* summary = head.summary + first;
-  softmax_rows(head.logits + first * vocabulary, summary, count, vocabulary, teacher_.data(),
-               job.device);
-  teacher_entropy_.clear();
-  for (int64_t i = 0; i < count; ++i) {
-    teacher_entropy_.push_back(static_cast<double>(summary[i].entropy));
-  }
-  const TeacherParams teacher = {teacher_.data(), teacher_entropy_.data(), count};
   teacher_divergence(head, teacher, divergence_.data(), job.device);
   return teacher;
 }

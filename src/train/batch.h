@@ -19,6 +19,7 @@ struct Batch {
   std::vector<int32_t> targets;          // (rows): the next token, or kIgnoredTarget
   std::vector<int64_t> document_starts;  // first row of each document, then the row count
   std::vector<int64_t> pairs;  // documents that are a chosen answer; the next one is the rejected
+  std::vector<TopTokens> teachers;  // (rows), or none: what another model says of each target
 
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
   int64_t target_count() const;
@@ -104,7 +105,7 @@ class BatchPass {
   // The loss of the batch's pairs, and what it makes of each row's.
   void judge_pairs(Job& job);
   void run_head(Job& job, Chunk chunk);
-  // The last loop as the teacher of the chunk's rows.
+  // The teacher of the chunk's rows, and how far they are from it.
   TeacherParams teach(const Job& job, Chunk chunk, const HeadLossParams& head);
   void gather_states(const Job& job, Chunk chunk);
   // The objective of the chunk's i-th token, its figures, and its derivatives.
@@ -127,10 +128,11 @@ class BatchPass {
   Buffer<float> logits_;           // (rows, V)
   std::vector<int32_t> chunk_targets_;
   std::vector<float> nll_, scale_;
-  // Where the objective distils: of each token what the last loop says, and how far rows are from
-  // it.
-  Buffer<float> teacher_;  // (tokens, V)
+  // Where the objective has a teacher: of each token what it says, and how far rows are from it.
+  Buffer<float> teacher_;  // (tokens, V), of the last loop
   std::vector<double> teacher_entropy_;
+  std::vector<TopTokens> top_teachers_;  // of another model
+  std::vector<double> unnamed_log_sum_;
   std::vector<float> divergence_, divergence_scale_;
   // Of one token, a value per loop.
   std::vector<float> token_nll_, token_gate_, token_dnll_, token_dgate_;

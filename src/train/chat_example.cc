@@ -67,23 +67,33 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
     } else {
       message["content"] = turn["value"];
     }
+    if (turn.contains("weight")) message["weight"] = turn["weight"];
     messages.push_back(std::move(message));
   }
   return messages;
 }
 
-// Of the messages from `first` on.
-Status check_turns(const std::vector<ChatMessage>& messages, const char* place, size_t first) {
+// Which messages are learnt: the assistant's from `first` on, but for those of "weight" 0, as
+// OpenAI's files for fine-tuning have them.
+Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
+                                       const OrderedJson& list, const char* place, size_t first) {
+  std::vector<bool> learnt(messages.size());
   bool any = false;
   for (size_t i = first; i < messages.size(); ++i) {
-    if (messages[i].role != ChatRole::kAssistant) continue;
+    const OrderedJson weight = list[i].value("weight", OrderedJson());
+    if (!weight.is_null() && weight != 0 && weight != 1) {
+      return invalid_argument(
+          fmt::format("{}[{}].weight is {}; expected 0 or 1", place, i, weight.dump()));
+    }
+    learnt[i] = messages[i].role == ChatRole::kAssistant && weight != 0;
+    if (!learnt[i]) continue;
     any = true;
     const bool words = messages[i].text().find_first_not_of(" \t\r\n") != std::string::npos;
     if (words || !messages[i].tool_calls.empty()) continue;
     return invalid_argument(fmt::format(
         "{}[{}] is an empty assistant turn; expected content or tool calls to learn", place, i));
   }
-  if (any) return {};
+  if (any) return learnt;
   return invalid_argument(
       fmt::format("{} has no assistant turn; expected at least one to learn", place));
 }
@@ -120,30 +130,35 @@ void mark(RenderedChat& chat, size_t begin, size_t end, bool generated = true) {
 
 // Where the words of the turn behind `before` begin in `whole`: behind what the generation prompt
 // and the rendered turn have in common. Some prompts say more than a turn that was said
-// ("<think>"), or less. npos: the template changes what stands before.
+// ("<think>"), or less; some chats end with more than `before`, had they ended there (an end of
+// text). npos: the template changes what stands before.
 size_t begin_of_turn(const RenderedChat& whole, const std::string& before,
                      const std::string& prompt) {
-  if (!whole.text.starts_with(before) || !prompt.starts_with(before)) return std::string::npos;
+  const auto [differs, in_prompt] =
+      std::mismatch(before.begin(), before.end(), prompt.begin(), prompt.end());
+  const auto shared = static_cast<size_t>(differs - before.begin());
+  if (!whole.text.starts_with(shared == before.size() ? before : prompt)) return std::string::npos;
   size_t end_of_head = whole.text.size();  // the words themselves are no part of a prompt
   size_t at = 0;
   for (const ChatSpan& span : whole.spans) {
-    if (span.foreign && at >= before.size()) {
+    if (span.foreign && at >= shared) {
       end_of_head = at;
       break;
     }
     at += span.size;
   }
   const size_t most = std::min(prompt.size(), end_of_head);
-  size_t begin = before.size();
+  size_t begin = shared;
   while (begin < most && whole.text[begin] == prompt[begin]) ++begin;
-  return begin == before.size() && begin < prompt.size() ? std::string::npos : begin;
+  return begin == shared && begin < prompt.size() ? std::string::npos : begin;
 }
 
 // For templates without {% generation %}.
-Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& chat,
-                  ChatRenderOptions options, RenderedChat& whole) {
+Status mark_turns(std::span<const ChatMessage> messages, const std::vector<bool>& learnt,
+                  const ChatTemplate& chat, ChatRenderOptions options, RenderedChat& whole) {
+  size_t end = 0;  // of the turn before
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].role != ChatRole::kAssistant) continue;
+    if (!learnt[i]) continue;
     Status differs = invalid_argument(fmt::format(
         "the chat template writes what stands before the end of message {} otherwise once more "
         "follows; put {{% generation %}} around the assistant's words in the template",
@@ -155,9 +170,10 @@ Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& cha
       options.add_generation_prompt = false;
       LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before, chat.render(messages.first(i), options));
       begin = begin_of_turn(whole, before.text, prompt.text);
-      if (begin == std::string::npos) return differs;
+      // A turn that only the last one's end of turn ends would take in what stands between.
+      if (begin == std::string::npos || begin < end) return differs;
     }
-    size_t end = std::string::npos;
+    end = std::string::npos;
     if (!chat.end_of_turn().empty()) {
       end = end_of_turn(whole, chat.end_of_turn(), begin);
     } else {
@@ -170,13 +186,49 @@ Status mark_turns(std::span<const ChatMessage> messages, const ChatTemplate& cha
   return {};
 }
 
+// For templates with {% generation %}: the assistant's turns that are not learnt.
+Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<bool>& learnt,
+                    const ChatTemplate& chat, ChatRenderOptions options, RenderedChat& whole) {
+  // How far the first messages reach. Some templates write more where a turn is asked for
+  // ("<think>"), some where a chat ends.
+  const auto end_of = [&](size_t count) -> Result<size_t> {
+    for (const bool prompt : {false, true}) {
+      options.add_generation_prompt = prompt;
+      LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before,
+                              chat.render(messages.first(count), options));
+      if (whole.text.starts_with(before.text)) return before.text.size();
+    }
+    return invalid_argument(fmt::format(
+        "the chat template writes the first {} messages otherwise once more follows", count));
+  };
+  // Runs of messages that are only read.
+  for (size_t first = 0, last = 0; first < messages.size(); first = last + 1) {
+    last = first;
+    bool any = false;
+    for (; last < messages.size() && !learnt[last]; ++last) {
+      any = any || messages[last].role == ChatRole::kAssistant;
+    }
+    if (!any) continue;
+    size_t begin = 0, end = whole.text.size();
+    if (first > 0) {
+      LOOPLM_ASSIGN_OR_RETURN(begin, end_of(first));
+    }
+    if (last < messages.size()) {
+      LOOPLM_ASSIGN_OR_RETURN(end, end_of(last));
+    }
+    mark(whole, begin, end, /*generated=*/false);
+  }
+  return {};
+}
+
 // Messages as a document whose assistant's turns from message `learn_from` on are learnt; `object`
 // may have tools beside them.
 Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJson& list,
                                        const char* place, size_t learn_from,
                                        const ChatTemplate& chat) {
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<ChatMessage> messages, read_chat_messages(list, place));
-  LOOPLM_RETURN_IF_ERROR(check_turns(messages, place, learn_from));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<bool> learnt,
+                          learnt_turns(messages, list, place, learn_from));
   ChatRenderOptions options;
   options.add_generation_prompt = false;
   options.now = kDate;
@@ -191,18 +243,9 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
                                   [](const ChatSpan& span) { return span.generated; });
   if (!marked) {
-    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, chat, options, whole));
-  }
-  if (learn_from > 0) {
-    options.add_generation_prompt = true;
-    const std::span<const ChatMessage> read = std::span(messages).first(learn_from);
-    LOOPLM_ASSIGN_OR_RETURN(const RenderedChat prompt, chat.render(read, options));
-    if (!whole.text.starts_with(prompt.text)) {
-      return invalid_argument(fmt::format(
-          "the chat template writes the first {} messages of '{}' otherwise once more follows",
-          learn_from, place));
-    }
-    mark(whole, 0, prompt.text.size(), /*generated=*/false);
+    LOOPLM_RETURN_IF_ERROR(mark_turns(messages, learnt, chat, options, whole));
+  } else {
+    LOOPLM_RETURN_IF_ERROR(unmark_turns(messages, learnt, chat, options, whole));
   }
   CorpusDocument document;
   size_t at = 0;

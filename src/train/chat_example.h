@@ -14,10 +14,11 @@ namespace looplm {
 bool is_chat_example(const Json& object);
 
 // Renders {"messages": [...], "tools": [...]}, or ShareGPT's {"conversations": [{"from",
-// "value"}]}. Learnt is each assistant's turn with its end: what the template marks with {%
-// generation %}; without marks, what follows the prompt for that turn, up to the end of the turn.
-// Errors: what parse_chat_messages refuses, an empty assistant's turn, no assistant's turn, and a
-// template that fails or writes a chat's beginning otherwise once more follows.
+// "value"}]}. Learnt is each assistant's turn with its end, unless it has "weight" 0: what the
+// template marks with {% generation %}; without marks, what follows the prompt for that turn, up to
+// the end of the turn. Errors: what parse_chat_messages refuses, an empty assistant's turn, no
+// assistant's turn, and a template that fails or writes a chat's beginning otherwise once more
+// follows.
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat);
 
 // Whether a line's object has 'chosen' or 'rejected', and whether one of them is a list of

@@ -151,6 +151,22 @@ TEST_F(ChatExampleTest, LeavesOutAndCountsCharactersWithoutAToken) {
   EXPECT_EQ(lost_bytes_, 4);
 }
 
+// Neither where the template itself has such characters, nor where the characters of a special
+// token have no tokens of their own.
+TEST_F(ChatExampleTest, SpecialTokensOfTheTemplateOutliveALoss) {
+  const std::string line = R"({"messages": [{"role": "user", "content": "h\u00e9i"},)"
+                           R"( {"role": "assistant", "content": "yes"}]})";
+  OrderedJson file = OrderedJson::parse(vocabulary_without("\u00c3"));
+  for (const char* byte : {"<", "|"}) EXPECT_EQ(file["model"]["vocab"].erase(byte), 1u);
+  tokenizer_ = Tokenizer::parse(file.dump(), "test").value();
+  allow_loss_ = true;
+  EXPECT_EQ(built(line, kMarked), "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  EXPECT_EQ(lost_bytes_, 2);
+  const std::string accents = std::string("\u00e9<|end|>") + kMarked;
+  EXPECT_EQ(built(line, accents), "<|end|>[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  EXPECT_EQ(lost_bytes_, 4);
+}
+
 TEST_F(ChatExampleTest, ReadsShareGpt) {
   EXPECT_EQ(built(R"({"conversations": [{"from": "human", "value": "hi"},)"
                   R"( {"from": "gpt", "value": "yes"}]})",
@@ -194,6 +210,67 @@ TEST_F(ChatExampleTest, RefusesATemplateWhoseBeginningChanges) {
                     "{{ messages | length }}{% for m in messages %}[{{ m.role }}]{{ m.content }}"
                     "<|end|>{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
               HasSubstr("otherwise once more follows"));
+}
+
+// Some templates end a chat that is over with an end of text.
+TEST_F(ChatExampleTest, ATemplateMayEndAChatWithMore) {
+  const char* ends =
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|end|>\n"
+      "{% endfor %}{% if add_generation_prompt %}[assistant]{% else %}[over]{% endif %}";
+  EXPECT_EQ(built(kChat, ends), built(kChat, kUnmarked) + "[over]");
+}
+
+// Else the user's words between two turns would be learnt.
+TEST_F(ChatExampleTest, RefusesATemplateThatEndsOnlyTheLastTurn) {
+  EXPECT_THAT(built(kChat,
+                    "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+                    "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n"
+                    "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
+              HasSubstr("otherwise once more follows"));
+}
+
+TEST_F(ChatExampleTest, AnEmptyTemplateSaysSo) {
+  EXPECT_THAT(built(kChat, "\n"), HasSubstr("chat template is empty"));
+}
+
+// A prompt that opens the reasoning is no reason to refuse what a plain chat may say.
+TEST_F(ChatExampleTest, PreferencesUnderAPromptThatSaysMoreThanATurn) {
+  const char* answers = R"({"prompt": "hi", "chosen": [{"role": "assistant", "content": "yes"}],)"
+                        R"( "rejected": [{"role": "assistant", "content": "no"}]})";
+  const std::string both =
+      "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[user]hi<|end|>\n[assistant]{no<|end|>}\n";
+  for (const char* text : {kMarked, kUnmarked}) {
+    std::string thinks = text;
+    thinks.replace(thinks.rfind("[assistant]"), 11, "[assistant]<think>");
+    EXPECT_EQ(built(answers, thinks), both);
+    std::string ends = text;
+    ends.replace(ends.rfind("{% endif %}"), 11, "{% else %}[over]{% endif %}");
+    EXPECT_EQ(built(answers, ends),
+              "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[over]"
+              "[user]hi<|end|>\n[assistant]{no<|end|>}\n[over]");
+  }
+}
+
+TEST_F(ChatExampleTest, ATurnOfWeightZeroIsOnlyRead) {
+  const auto line = [](const std::string& first, const std::string& second) {
+    return R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": )" +
+           first + R"(}, {"role": "user", "content": "so"}, {"role": "assistant", "content": )" +
+           second + "}]}";
+  };
+  for (const char* text : {kMarked, kUnmarked}) {
+    EXPECT_EQ(built(line(R"("yes", "weight": 0)", R"("no", "weight": 1)"), text),
+              "[user]hi<|end|>\n[assistant]yes<|end|>\n[user]so<|end|>\n[assistant]{no<|end|>}\n");
+    EXPECT_EQ(built(line(R"("yes")", R"("", "weight": 0)"), text),
+              "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[user]so<|end|>\n[assistant]<|end|>\n");
+    EXPECT_THAT(built(line(R"("yes", "weight": 0)", R"("no", "weight": 0)"), text),
+                HasSubstr("no assistant turn"));
+    EXPECT_THAT(built(line(R"("yes", "weight": 0.5)", R"("no")"), text),
+                HasSubstr("messages[1].weight is 0.5; expected 0 or 1"));
+  }
+  EXPECT_EQ(built(R"({"conversations": [{"from": "gpt", "value": "a", "weight": 0},)"
+                  R"( {"from": "human", "value": "b"}, {"from": "gpt", "value": "c"}]})",
+                  kMarked),
+            "[assistant]a<|end|>\n[user]b<|end|>\n[assistant]{c<|end|>}\n");
 }
 
 // Both answers, one after the other.

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "text/lines.h"
+#include "text/tokenizer_parts.h"
 #include "text/unpacked_file.h"
 #include "text/utf8.h"
 #include "train/chat_example.h"
@@ -237,10 +238,9 @@ Result<DocumentIds> encode_rendered(const CorpusDocument& document, const Tokeni
   return DocumentIds{std::move(encoded.ids), std::move(encoded.generated)};
 }
 
-// `text` without the characters that have no token.
-Result<std::string> without_lost(std::string_view text, const Tokenizer& tokenizer,
-                                 int64_t& lost_bytes) {
-  std::string kept;
+// Appends `text` to `kept` without the characters that have no token.
+Status keep_characters(std::string_view text, const Tokenizer& tokenizer, std::string& kept,
+                       int64_t& lost_bytes) {
   while (!text.empty()) {
     const std::string_view character = text.substr(0, utf8_step(text).size);
     text.remove_prefix(character.size());
@@ -254,6 +254,30 @@ Result<std::string> without_lost(std::string_view text, const Tokenizer& tokeniz
       kept += character;
     } else {
       lost_bytes += static_cast<int64_t>(character.size());
+    }
+  }
+  return {};
+}
+
+// The segment's text without the characters that have no token. An added token is one whole, since
+// its characters may have no tokens of their own.
+Result<std::string> without_lost(const CorpusSegment& segment, const Tokenizer& tokenizer,
+                                 int64_t& lost_bytes) {
+  std::vector<AddedTokenMatcher::Piece> pieces;
+  tokenizer.parts().raw_added.split(segment.text, /*parse_special=*/segment.of_template, {},
+                                    pieces);
+  std::string kept;
+  for (const AddedTokenMatcher::Piece& piece : pieces) {
+    int64_t lost = 0;
+    LOOPLM_RETURN_IF_ERROR(tokenizer
+                               .encode(piece.text, {.as = EncodeAs::kContinuation,
+                                                    .parse_special = segment.of_template,
+                                                    .lost_bytes = &lost})
+                               .status());
+    if (lost == 0) {
+      kept += piece.text;
+    } else {
+      LOOPLM_RETURN_IF_ERROR(keep_characters(piece.text, tokenizer, kept, lost_bytes));
     }
   }
   return kept;
@@ -276,7 +300,7 @@ Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokeni
     if (result.ok() || lost_bytes == nullptr) return result;
     CorpusDocument kept = document;
     for (CorpusSegment& segment : kept) {
-      LOOPLM_ASSIGN_OR_RETURN(segment.text, without_lost(segment.text, tokenizer, *lost_bytes));
+      LOOPLM_ASSIGN_OR_RETURN(segment.text, without_lost(segment, tokenizer, *lost_bytes));
     }
     return encode_rendered(kept, tokenizer);
   }

@@ -64,8 +64,18 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
 
 uint64_t TokenDataset::hash() const {
   uint64_t hash = 0;
-  for (const TokenShard& shard : shards_) hash = hash * 0x9E3779B97F4A7C15u + shard.hash();
+  constexpr uint64_t kFactor = 0x9E3779B97F4A7C15u;
+  for (const TokenShard& shard : shards_) hash = hash * kFactor + shard.hash();
+  for (const TeacherFile& teacher : teachers_) hash = hash * kFactor + teacher.hash();
   return hash;
+}
+
+Status TokenDataset::open_teachers() {
+  for (const TokenShard& shard : shards_) {
+    LOOPLM_ASSIGN_OR_RETURN(TeacherFile teacher, TeacherFile::open(shard));
+    teachers_.push_back(std::move(teacher));
+  }
+  return {};
 }
 
 int64_t TokenDataset::count_targets() const {
@@ -86,7 +96,8 @@ int64_t TokenDataset::example_length(int64_t index) const {
 TokenDataset::Document TokenDataset::document(int64_t index) const {
   const auto after = std::upper_bound(first_document_.begin(), first_document_.end(), index);
   const auto shard = static_cast<size_t>(after - first_document_.begin()) - 1;
-  return {&shards_[shard], index - first_document_[shard]};
+  return {&shards_[shard], index - first_document_[shard],
+          teachers_.empty() ? nullptr : &teachers_[shard]};
 }
 
 Result<DataLoader> DataLoader::create(std::vector<Source> sources, const LoaderOptions& options) {
@@ -238,7 +249,10 @@ Status DataLoader::read_document(const TokenDataset::Document& document, int64_t
   add_rows(
       rows, [&](int64_t r) { return tokens_[static_cast<size_t>(r)]; },
       [&](int64_t r) { return document.shard->is_learnt(document.index, first + r); }, batch);
-  return {};
+  if (document.teacher == nullptr) return {};
+  batch.teachers.resize(batch.ids.size());
+  return document.teacher->read(*document.shard, document.index, first + 1,
+                                std::span(batch.teachers).last(static_cast<size_t>(rows)));
 }
 
 void DataLoader::end_document(size_t source) {
@@ -296,6 +310,7 @@ Status DataLoader::fill_sequence(Batch& batch) {
     batch.document_starts.push_back(batch.rows());
     batch.ids.insert(batch.ids.end(), static_cast<size_t>(room), 0);
     batch.targets.insert(batch.targets.end(), static_cast<size_t>(room), kIgnoredTarget);
+    if (!batch.teachers.empty()) batch.teachers.resize(batch.ids.size());
   }
   return {};
 }

@@ -15,6 +15,7 @@
 
 #include "base/named.h"
 #include "train/batch.h"
+#include "train/teacher_file.h"
 #include "train/token_shard.h"
 
 namespace looplm {
@@ -42,12 +43,16 @@ class TokenDataset {
   // Tokens to predict in all.
   int64_t count_targets() const;
   const std::string& path() const { return path_; }
-  // Identifies the contents: a hash over the shards' hashes.
+  // Identifies the contents: a hash over the shards' hashes, and their teachers' contents.
   uint64_t hash() const;
+  const std::vector<TokenShard>& shards() const { return shards_; }
+  // Opens the teacher beside each shard; batches then hold what it says.
+  Status open_teachers();
 
   struct Document {
     const TokenShard* shard;
     int64_t index;
+    const TeacherFile* teacher;  // null: none was opened
   };
   Document document(int64_t index) const;
   int64_t length(int64_t index) const;  // in tokens
@@ -57,6 +62,7 @@ class TokenDataset {
   Vocabulary vocabulary_ = 0;
   std::string_view chat_template_;
   std::vector<TokenShard> shards_;
+  std::vector<TeacherFile> teachers_;    // of each shard, or none
   std::vector<int64_t> first_document_;  // of each shard
   int64_t documents_ = 0;
   int64_t tokens_ = 0;

@@ -126,8 +126,9 @@ double DistilObjective::evaluate(const TokenLoss& token) const {
   std::fill(token.ddivergence.begin(), token.ddivergence.end(), 0.0f);
   token.dnll[last] = 1;
   double loss = static_cast<double>(token.nll[last]);
-  const double share = last == 0 ? 0 : weight_ / static_cast<double>(last);
-  for (size_t t = 0; t < last; ++t) {
+  const size_t taught = teacher_ == Teacher::kFile ? last + 1 : last;
+  const double share = taught == 0 ? 0 : weight_ / static_cast<double>(taught);
+  for (size_t t = 0; t < taught; ++t) {
     loss += share * static_cast<double>(token.divergence[t]);
     token.ddivergence[t] = static_cast<float>(share);
   }
@@ -148,7 +149,7 @@ std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings, int
     case ObjectiveKind::kStageTwo:
       return std::make_unique<StageTwoObjective>(settings.stage_two);
     case ObjectiveKind::kDistil:
-      return std::make_unique<DistilObjective>(settings.distil_weight);
+      return std::make_unique<DistilObjective>(settings.distil_weight, settings.teacher);
     case ObjectiveKind::kDpo:
       return std::make_unique<DpoObjective>(settings.beta);
     case ObjectiveKind::kExpected:

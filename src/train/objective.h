@@ -27,6 +27,15 @@ struct TokenLoss {
   std::span<float> ddivergence{};
 };
 
+// Whose distribution an objective teaches.
+enum class Teacher {
+  kNone,
+  kLastLoop,  // of the model itself: a constant to the loops before
+  kFile,      // of another model, as far as a file beside the data says it (train/teacher_file.h)
+};
+inline constexpr NameTable<Teacher, 2> kTeacherNames = {
+    {{Teacher::kLastLoop, "last_loop"}, {Teacher::kFile, "file"}}};
+
 class DpoObjective;
 
 class Objective {
@@ -40,8 +49,8 @@ class Objective {
   virtual bool needs_gate() const { return true; }
   // False when the gate is frozen: it is then none of the trained parameters.
   virtual bool trains_gate() const { return true; }
-  // Whether loops learn from the last loop's distribution, which is then a constant to them.
-  virtual bool distils() const { return false; }
+  // What loops learn the distribution of.
+  virtual Teacher teacher() const { return Teacher::kNone; }
   // Where the loss is one of pairs of documents. evaluate() then says what of a token counts, and
   // its derivatives are multiplied by those of the pair.
   virtual const DpoObjective* pairs() const { return nullptr; }
@@ -131,19 +140,21 @@ class LastLoopObjective : public Objective {
   int64_t first_loop(int64_t loops) const override { return loops - 1; }
 };
 
-// nll of the last loop, and the mean over the others of their divergence from it: early loops learn
-// what the last one says, so that exits may be earlier and proposals hold more often.
+// nll of the last loop, and the mean over those that are taught of their divergence from the
+// teacher. By the last loop: the others learn what it says, so that exits may be earlier and
+// proposals hold more often. By another model: all loops learn what that says.
 class DistilObjective : public Objective {
  public:
-  explicit DistilObjective(double weight) : weight_(weight) {}
+  DistilObjective(double weight, Teacher teacher) : weight_(weight), teacher_(teacher) {}
   std::string name() const override { return "distil"; }
   double evaluate(const TokenLoss& token) const override;
   bool needs_gate() const override { return false; }
   bool trains_gate() const override { return false; }
-  bool distils() const override { return true; }
+  Teacher teacher() const override { return teacher_; }
 
  private:
   double weight_;
+  Teacher teacher_;
 };
 
 enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop, kExpected, kDpo, kDistil };
@@ -162,8 +173,9 @@ struct ObjectiveSettings {
   double beta = 0.1;
   ExitPrior prior;
   StageTwoSettings stage_two;
-  double distil_weight = 1;    // of the divergence from the last loop
-  int64_t backprop_loops = 0;  // the last loops that gradients flow through; 0: all
+  Teacher teacher = Teacher::kLastLoop;  // of distil
+  double distil_weight = 1;              // of the divergence from the teacher
+  int64_t backprop_loops = 0;            // the last loops that gradients flow through; 0: all
   bool operator==(const ObjectiveSettings&) const = default;
 };
 

@@ -86,6 +86,7 @@ void walk_run_config(Walker& w, Config& c) {
   w.value("k", c.objective.stage_two.k, 0, kHuge);
   w.value("gamma", c.objective.stage_two.gamma, 0, kHuge);
   w.value("forward_looking", c.objective.stage_two.forward_looking);
+  w.name("teacher", c.objective.teacher, kTeacherNames);
   w.value("distil_weight", c.objective.distil_weight, 0, kHuge);
   w.value("backprop_loops", c.objective.backprop_loops, 0, kMaxLoops);
 

@@ -1,13 +1,13 @@
 #include "train/start_weights.h"
 
 #include <algorithm>
-#include <cstring>
 #include <span>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "model/initialize.h"
 #include "model/tensor_read.h"
 
@@ -38,27 +38,14 @@ Status check_given(const StartModel& given, ThreadPool& pool) {
   return check_finite(specs, views, pool);
 }
 
-// Eight bytes at a time, since models are large.
-uint64_t hash_bytes(uint64_t hash, const std::byte* data, size_t bytes) {
-  constexpr uint64_t kPrime = 0x9E3779B97F4A7C15u;
-  for (size_t i = 0; i < bytes; i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, data + i, std::min<size_t>(8, bytes - i));
-    hash = (hash ^ word) * kPrime;
-    hash ^= hash >> 29;
-  }
-  return hash;
-}
-
 uint64_t hash_values(uint64_t hash, const TensorView& view) {
-  if (view.dtype != DType::kU8) return hash_bytes(hash, view.data, view.bytes());
+  if (view.dtype != DType::kU8) return hash_words(hash, {view.data, view.bytes()});
   constexpr int64_t kChunk = 4096;
   std::vector<float> values;
   for (int64_t first = 0; first < view.count(); first += kChunk) {
     values.resize(static_cast<size_t>(std::min(kChunk, view.count() - first)));
     read_as_float(view, first, values);
-    const auto bytes = std::as_bytes(std::span(values));
-    hash = hash_bytes(hash, bytes.data(), bytes.size());
+    hash = hash_words(hash, std::as_bytes(std::span(values)));
   }
   return hash;
 }
@@ -78,6 +65,7 @@ Result<StartWeights> StartWeights::open(const RunConfig::Model& model, const Sta
                                                          .shapes_only = options.shapes_only,
                                                          .pool = &device.pool()}));
     if (!options.shapes_only) LOOPLM_RETURN_IF_ERROR(check_finite(checkpoint, device.pool()));
+    checkpoint.release_pages();
     start.checkpoint_ = std::make_unique<Checkpoint>(std::move(checkpoint));
     start.config_ = start.checkpoint_->config;
     start.tokenizer_json_ = start.checkpoint_->tokenizer_json;
@@ -119,6 +107,10 @@ void StartWeights::drop_tensors() {
   tensors_ = {};
   checkpoint_.reset();
   fresh_.reset();
+}
+
+void StartWeights::release_pages() const {
+  if (checkpoint_) checkpoint_->release_pages();
 }
 
 Result<uint64_t> StartWeights::frozen_hash(const ParameterSet& trained) {

@@ -50,6 +50,8 @@ class StartWeights {
   Result<uint64_t> frozen_hash(const ParameterSet& trained);
   // Lets go of tensors that nobody will ask for again.
   void drop_tensors();
+  // Of the files that were just read: a model that trains has copied what it works with.
+  void release_pages() const;
   // The tokenizer that goes with the model; null where there is none.
   Result<std::unique_ptr<Tokenizer>> load_tokenizer() const;
 

@@ -55,6 +55,7 @@ class Run {
   Status take_up() {
     LOOPLM_RETURN_IF_ERROR(make_directories(settings().out));
     const std::vector<int64_t> saved = list_train_checkpoints(settings().out);
+    if (saved.empty() || options_.resume) remove_abandoned_files();
     if (saved.empty()) return {};
     if (options_.resume) {
       return trainer_.restore(train_checkpoint_path(settings().out, saved.back()));
@@ -63,6 +64,12 @@ class Run {
         fmt::format("'{}' already holds a run at step {}; pass --resume to go on with it, or "
                     "choose another run.out",
                     settings().out, saved.back()));
+  }
+
+  // What a run that was killed had begun to write.
+  void remove_abandoned_files() const {
+    for (const char* name : {"log.jsonl", "model", "best"}) remove_abandoned(settings().out, name);
+    remove_abandoned_checkpoints(settings().out);
   }
 
   Status step() {

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "model/atomic_directory.h"
 #include "model/checkpoint.h"
@@ -212,6 +213,10 @@ std::vector<int64_t> list_train_checkpoints(const std::string& run_directory) {
   }
   std::sort(steps.begin(), steps.end());
   return steps;
+}
+
+void remove_abandoned_checkpoints(const std::string& run_directory) {
+  remove_abandoned(checkpoints_directory(run_directory), kStepPrefix);
 }
 
 }  // namespace looplm

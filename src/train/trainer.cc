@@ -106,9 +106,10 @@ Status Trainer::check_model() {
     return invalid_argument(
         fmt::format("objective.backprop_loops is {}; the run has {} loops", back, loops));
   }
-  if (objective_->distils() && loops < 2) {
+  if (objective_->teacher() == Teacher::kLastLoop && loops < 2) {
     return invalid_argument(
-        "objective.kind is distil, which teaches earlier loops by the last; the run has 1 loop");
+        "objective.kind is distil, which teaches earlier loops by the last; the run has 1 loop. "
+        "With objective.teacher = \"file\", another model teaches it");
   }
   if (run_.data.sequence_length > model().max_positions) {
     return invalid_argument(fmt::format("data.sequence_length is {}; the model has {} positions",
@@ -149,6 +150,7 @@ Status Trainer::prepare_model() {
       LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(*trained_));
     }
   }
+  start_.release_pages();
   pass_.emplace(model(), shape, adapter_ ? &*adapter_ : nullptr);
   state_.run = run_;
   return {};
@@ -175,6 +177,9 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   if (!streams.empty() && objective_->pairs() != nullptr) {
     return invalid_argument("objective.kind is dpo; document streams hold no preference pairs");
   }
+  if (!streams.empty() && objective_->teacher() == Teacher::kFile) {
+    return invalid_argument("objective.teacher is file; document streams have no teacher");
+  }
   std::vector<DataLoader::Source> sources;
   for (const auto& stream : streams) {
     state_.data_hashes.push_back(stream->hash());
@@ -182,7 +187,7 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   }
   int64_t targets = 0;
   for (const RunConfig::DataSource& source : run_.data.train) {
-    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(source.path));
+    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(source.path));
     LOOPLM_RETURN_IF_ERROR(check_kind(dataset, "data.train"));
     targets += dataset.count_targets();
     state_.data_hashes.push_back(dataset.hash());
@@ -199,7 +204,7 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
                     run_.data.long_documents == LongDocuments::kCut ? "cut" : "left out"));
   }
   for (const std::string& path : run_.data.validation) {
-    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
+    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(path));
     LOOPLM_RETURN_IF_ERROR(check_kind(dataset, "data.validation"));
     if (dataset.count_targets() == 0) {
       return invalid_argument(fmt::format("data.validation: '{}' has no token to learn", path));
@@ -210,6 +215,14 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   }
   LOOPLM_RETURN_IF_ERROR(take_chat_templates());
   return check_vocabularies();
+}
+
+Result<TokenDataset> Trainer::open_dataset(const std::string& path) const {
+  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
+  if (objective_->teacher() == Teacher::kFile && !dataset.is_pairs()) {
+    LOOPLM_RETURN_IF_ERROR(dataset.open_teachers());
+  }
+  return dataset;
 }
 
 Status Trainer::take_chat_templates() {
@@ -441,7 +454,7 @@ Result<DataLoader> Trainer::validation_loader(const std::string& path) const {
   LoaderOptions options = loader_options();
   options.shuffle = false;
   options.one_epoch = true;
-  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
+  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(path));
   std::vector<DataLoader::Source> sources;
   sources.push_back({std::move(dataset), {}, 1});
   return DataLoader::create(std::move(sources), options);

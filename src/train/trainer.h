@@ -89,6 +89,8 @@ class Trainer {
   Status check_resumable(const TrainState& state, const std::string& directory);
   Status check_same_data(const TrainState& state, const std::string& directory) const;
   LoaderOptions loader_options() const;
+  // With its teachers, where the objective reads them.
+  Result<TokenDataset> open_dataset(const std::string& path) const;
   Result<DataLoader> validation_loader(const std::string& path) const;
   Result<ValidationReport> validate_on(const TokenDataset& validation);
 

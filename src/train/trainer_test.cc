@@ -5,8 +5,11 @@
 #include <cmath>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "looplm/tokenizer_trainer.h"
 #include "looplm/train.h"
@@ -311,8 +314,23 @@ TEST_F(TrainerTest, AKilledRunLosesOnlyWhatFollowedItsLastCheckpoint) {
   std::filesystem::create_directories(dir_.file("killed/checkpoints/step-00000012.99.1.tmp"));
   ASSERT_OK(
       write_text_file(dir_.file("killed/checkpoints/step-00000012.99.1.tmp/config.json"), "{"));
+  // Of a process that is no more, whatever this machine's numbers are.
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ::waitpid(gone, nullptr, 0);
+  const auto abandoned = [&](const std::string& name) {
+    return dir_.file(fmt::format("killed/{}.{}.3.tmp", name, gone));
+  };
+  ASSERT_OK(write_text_file(abandoned("log.jsonl"), "{}"));
+  std::filesystem::create_directories(abandoned("best"));
+  std::filesystem::create_directories(abandoned("checkpoints/step-00000012"));
+  ASSERT_OK(write_text_file(dir_.file("killed/notes.7.tmp"), "mine"));
   Recorder resumed;
   ASSERT_OK(run("killed", {}, resumed, true));
+  for (const char* name : {"log.jsonl", "best", "checkpoints/step-00000012"}) {
+    EXPECT_FALSE(std::filesystem::exists(abandoned(name))) << name;
+  }
+  EXPECT_TRUE(file_exists(dir_.file("killed/notes.7.tmp")));
   EXPECT_EQ(resumed.start.first_step, 9);
   EXPECT_EQ(weights_of("killed"), expected);
   // The log holds every step once.

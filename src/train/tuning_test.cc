@@ -19,7 +19,10 @@ TEST_P(TuningTest, LossesAreThoseOfTheOracle) {
   const Checkpoint checkpoint = std::move(open_checkpoint(directory)).value();
   const std::unique_ptr<Device> device = std::move(Device::create(2).value());
   ObjectiveSettings settings;
-  settings.kind = value_named(kObjectiveNames, std::string(GetParam())).value();
+  const bool taught = std::string(GetParam()) == "taught";
+  settings.kind = taught ? ObjectiveKind::kDistil
+                         : value_named(kObjectiveNames, std::string(GetParam())).value();
+  settings.teacher = taught ? Teacher::kFile : Teacher::kLastLoop;
   settings.beta = json["dpo_beta"];
   settings.distil_weight = json["distil_weight"];
   const ModelConfig& config = checkpoint.config;
@@ -52,6 +55,13 @@ TEST_P(TuningTest, LossesAreThoseOfTheOracle) {
     batch.targets = step["targets"].get<std::vector<int32_t>>();
     batch.document_starts = step["document_starts"].get<std::vector<int64_t>>();
     if (objective->pairs() != nullptr) batch.pairs = step["pairs"].get<std::vector<int64_t>>();
+    const auto ids = step["teacher"]["ids"].get<std::vector<std::vector<uint32_t>>>();
+    const auto log_p = step["teacher"]["log_probabilities"].get<std::vector<std::vector<float>>>();
+    for (size_t row = 0, target = 0; row < batch.ids.size(); ++row) {
+      const bool learnt = batch.targets[row] != kIgnoredTarget;
+      batch.teachers.push_back(learnt ? TopTokens{ids[target], log_p[target]} : TopTokens{});
+      target += learnt ? 1 : 0;
+    }
     BatchPass pass(config, {.rows = batch.rows(), .loops = config.loops});
     weights.repack(trained, *device);
     backward.repack(trained.source(), *device);
@@ -70,7 +80,8 @@ TEST_P(TuningTest, LossesAreThoseOfTheOracle) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Objectives, TuningTest, testing::Values("expected", "distil", "dpo"),
+INSTANTIATE_TEST_SUITE_P(Objectives, TuningTest,
+                         testing::Values("expected", "distil", "taught", "dpo"),
                          [](const auto& parameter) { return std::string(parameter.param); });
 
 }  // namespace

@@ -24,6 +24,7 @@ from train_golden import GATE, Batch, digit, pack, plain
 STEPS = 8
 DPO_BETA = 0.3
 DISTIL_WEIGHT = 0.7
+TEACHER_TOP = 5
 SETTINGS = Settings(learning_rate=0.01, clip=1.5, weight_decay=0.2)
 
 
@@ -31,6 +32,7 @@ SETTINGS = Settings(learning_rate=0.01, clip=1.5, weight_decay=0.2)
 class Step:
     batch: Batch
     pairs: list[int]  # documents that are a chosen answer, the rejected one behind it
+    teacher: dict[str, list[list[float]]]  # of each target, another model's most likely tokens
 
 
 def logits_of(config: Config, p: Parameters, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -57,6 +59,26 @@ def distil(config: Config, p: Parameters, _start: Parameters, step: Step) -> Ten
     teacher = log_p[-1].detach()
     divergence = (teacher.exp() * (teacher - log_p[:-1])).sum(dim=-1).mean(dim=0)
     return (nll_of(config, p, step.batch)[-1] + DISTIL_WEIGHT * divergence).mean()
+
+
+def taught(config: Config, p: Parameters, _start: Parameters, step: Step) -> Tensor:
+    """Every loop by another model's most likely tokens; all others are one outcome."""
+    logits, _ = logits_of(config, p, step.batch)
+    log_p = torch.log_softmax(logits, dim=-1)
+    ids = torch.tensor(step.teacher["ids"]).expand(len(logits), -1, -1)
+    teacher = torch.tensor(step.teacher["log_probabilities"], dtype=log_p.dtype)
+    rest = torch.log1p(-teacher.exp().sum(dim=-1))
+    others = torch.logsumexp(log_p.scatter(-1, ids, float("-inf")), dim=-1)
+    named = (teacher.exp() * (teacher - log_p.gather(-1, ids))).sum(dim=-1)
+    divergence = (named + rest.exp() * (rest - others)).mean(dim=0)
+    return (nll_of(config, p, step.batch)[-1] + DISTIL_WEIGHT * divergence).mean()
+
+
+def draw_teacher(draw: np.random.Generator, batch: Batch, vocab: int) -> dict[str, list[list[float]]]:
+    rows = len(objectives.target_rows(torch.tensor(batch.targets)))
+    log_p = torch.log_softmax(torch.tensor(2 * draw.standard_normal((rows, vocab))), dim=-1)
+    top = torch.topk(log_p, TEACHER_TOP, dim=-1)
+    return {"ids": top.indices.tolist(), "log_probabilities": top.values.float().tolist()}
 
 
 def dpo(config: Config, p: Parameters, start: Parameters, step: Step) -> Tensor:
@@ -89,7 +111,7 @@ def draw_step(draw: np.random.Generator, vocab: int) -> Step:
             targets[row] = objectives.IGNORED_TARGET
             if document % 2:
                 batch.ids[row] = batch.ids[starts[document - 1] + row - starts[document]]
-    return Step(Batch(batch.ids, targets, starts), [0, 2, 4])
+    return Step(Batch(batch.ids, targets, starts), [0, 2, 4], {})
 
 
 def curve(config: Config, stored: Parameters, steps: list[Step], objective: object,
@@ -118,8 +140,11 @@ def main() -> None:
     save_checkpoint(config, stored, directory)
     draw = np.random.Generator(np.random.PCG64(1031))
     steps = [draw_step(draw, config.vocab_size) for _ in range(STEPS)]
+    draw = np.random.Generator(np.random.PCG64(1032))
+    steps = [dataclasses.replace(s, teacher=draw_teacher(draw, s.batch, config.vocab_size))
+             for s in steps]
     curves = {}
-    for objective in (expected, distil, dpo):
+    for objective in (expected, distil, taught, dpo):
         losses, norms = curve(config, stored, steps, objective, torch.float64)
         single, _ = curve(config, stored, steps, objective, torch.float32)
         off = max(abs(a / b - 1) for a, b in zip(single, losses))
@@ -132,7 +157,8 @@ def main() -> None:
         "distil_weight": DISTIL_WEIGHT,
         "optimizer": dataclasses.asdict(SETTINGS),
         "learning_rate": digits([learning_rate(SETTINGS, n) for n in range(1, STEPS + 1)]),
-        "steps": [dataclasses.asdict(s.batch) | {"pairs": s.pairs} for s in steps],
+        "steps": [dataclasses.asdict(s.batch) | {"pairs": s.pairs, "teacher": s.teacher}
+                  for s in steps],
         "curves": curves,
     }, directory / "case.json")
 

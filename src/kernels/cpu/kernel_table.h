@@ -36,9 +36,12 @@ struct PrepareRowsArgs {
   // Distance between terms: 1, or the row length when A is a transposed matrix.
   int64_t term_stride = 1;
   int64_t rows = 0;
-  int64_t terms = 0;    // at most kChunk
-  void* out = nullptr;  // row-major: row m starts at slot m * kRowStride; interleaved: term i
-                        // starts at slot i * rows
+  int64_t tile_rows = 0;  // all tiles but the last have as many
+  int64_t terms = 0;      // at most kChunk
+  // row-major: row m starts at slot m * kRowStride; interleaved: so does a tile whose first row is
+  // m, and its term i starts i * (rows of the tile) slots later. There is room for rows *
+  // kRowStride slots, and what no row owns may be overwritten.
+  void* out = nullptr;
 };
 
 // C[0..rows) x [panels * kPanel columns) (+)= A * B over one chunk of terms.
@@ -139,6 +142,8 @@ struct KernelTable {
   void (*prepare_rows_bf16)(const PrepareRowsArgs&) = nullptr;
   void (*prepare_interleaved_f32)(const PrepareRowsArgs&) = nullptr;
   void (*prepare_interleaved_bf16)(const PrepareRowsArgs&) = nullptr;
+  // out[i] <- the pair of even[i] (lower half) and odd[i], rounded to bf16: two terms of a panel.
+  void (*pair_rows_bf16)(const float* even, const float* odd, int64_t n, uint32_t* out) = nullptr;
   void (*tile_f32)(const TileArgs&) = nullptr;
   void (*tile_bf16)(const TileArgs&) = nullptr;
   // tile_f32 with B's panels in a smaller type: (terms / 2, kPanel, 2) of bf16, or (terms, kPanel)

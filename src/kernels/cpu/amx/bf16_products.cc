@@ -50,9 +50,7 @@ LOOPLM_INLINE void prepare_transposed(const float* source, int64_t stride, uint3
   for (int64_t j = 0; j < kPairs; ++j) {
     const float* even = source + 2 * j * stride;
     for (int64_t m = 0; m < kAmxRows; m += kLanes) {
-      const VI high = rounded_to_bf16(even + stride + m);
-      const VI low = rounded_to_bf16(even + m) >> 16 & 0xffff;
-      const VI pairs = high | low;
+      const VI pairs = pairs_of(rounded_to_bf16(even + m), rounded_to_bf16(even + stride + m));
       memcpy(words[j] + m, &pairs, sizeof(pairs));
     }
   }

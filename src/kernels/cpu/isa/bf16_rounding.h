@@ -22,16 +22,20 @@ LOOPLM_INLINE uint32_t pair_bits(const float* source, int64_t i, int64_t terms, 
   const uint32_t odd = i + 1 < terms ? bf16_bits(source[(i + 1) * stride]) : 0;
   return even | (odd << 16);
 }
-// A vector of values, each rounded, in the upper halves of the words.
-LOOPLM_INLINE VI rounded_to_bf16(const float* source) {
+// Each value rounded, in the upper halves of the words.
+LOOPLM_INLINE VI rounded_to_bf16(V values) {
   VI x;
-  memcpy(&x, source, sizeof(x));
+  memcpy(&x, &values, sizeof(x));
   const VI nan = (x & 0x7fffffff) > 0x7f800000;
   const VI rounded = x + 0x7fff + ((x >> 16) & 1);
   return ((nan & (x | 0x400000)) | (~nan & rounded)) & static_cast<int32_t>(0xffff0000u);
 }
+LOOPLM_INLINE VI rounded_to_bf16(const float* source) { return rounded_to_bf16(load(source)); }
 
-// The same as pairs of neighbours, the even one in the lower half.
+// `even` in the lower halves, `odd` in the upper ones; both are rounded.
+LOOPLM_INLINE VI pairs_of(VI even, VI odd) { return (even >> 16 & 0xffff) | odd; }
+
+// Pairs of neighbouring lanes, the even one in the lower half.
 typedef uint32_t PairsOfVector __attribute__((vector_size(kVectorBytes / 2)));
 LOOPLM_INLINE PairsOfVector pairs_of(VI high) {
   typedef uint64_t Both __attribute__((vector_size(kVectorBytes)));

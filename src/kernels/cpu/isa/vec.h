@@ -223,6 +223,18 @@ LOOPLM_INLINE void store_some(float* p, V v, int64_t n) {
     store_n(p, v, n);
   }
 }
+LOOPLM_INLINE void store_words(uint32_t* p, VI words, int64_t n) {
+  if (n == kLanes) {
+    memcpy(p, &words, sizeof(words));
+  } else {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_epi32(p, static_cast<__mmask16>((1u << n) - 1),
+                             reinterpret_cast<__m512i>(words));
+#else
+    for (int64_t i = 0; i < n; ++i) p[i] = static_cast<uint32_t>(words[i]);
+#endif
+  }
+}
 
 }  // namespace
 }  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE

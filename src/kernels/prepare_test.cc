@@ -1,0 +1,169 @@
+// Operands of products are rounded and laid out by vectors; here against doing it one by one.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "base/bf16.h"
+#include "base/cpu.h"
+#include "base/rng.h"
+#include "kernels/kernels.h"
+
+namespace looplm {
+namespace {
+
+using cpu::kPanel;
+using cpu::kRowStride;
+
+// Values of every kind that rounding treats in its own way.
+std::vector<float> values_of_all_kinds(size_t count) {
+  using Limits = std::numeric_limits<float>;
+  constexpr std::array<float, 8> kSpecial = {
+      0.0f,          -0.0f,  Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(),
+      Limits::max(), 1e-40f, 1.00390625f};  // the last one is half way between two of bf16
+  Rng rng(3);
+  std::vector<float> values(count);
+  for (float& x : values) x = rng.below(9) == 0 ? kSpecial[rng.below(8)] : rng.normal();
+  return values;
+}
+
+class PrepareTest : public testing::TestWithParam<Isa> {
+ protected:
+  const cpu::KernelTable& kernels_ = *cpu::kernel_table(GetParam());
+};
+
+// The rows of a transposed matrix, beside each other, hold what they hold one after another.
+TEST_P(PrepareTest, InterleavedRowsAreTheRows) {
+  for (bool bf16 : {false, true}) {
+    const auto plain = bf16 ? kernels_.prepare_rows_bf16 : kernels_.prepare_rows_f32;
+    const auto interleaved =
+        bf16 ? kernels_.prepare_interleaved_bf16 : kernels_.prepare_interleaved_f32;
+    const bool halved = bf16 && kernels_.bf16_dot;
+    const int64_t most = kernels_.tile_rows;
+    for (auto [rows, tile_rows] : {std::array<int64_t, 2>{1, 1},
+                                   {2, 2},
+                                   {3, 3},
+                                   {most - 1, most},
+                                   {most, most},
+                                   {2 * most + 1, most},
+                                   {4 * most - 1, most},
+                                   {10, 5},
+                                   {29, 4}}) {
+      for (int64_t terms : {1, 2, 3, 7, 16, 31, 255, 256}) {
+        for (int64_t stride : {rows, rows + 1, rows + 40}) {
+          SCOPED_TRACE(testing::Message() << (bf16 ? "bf16 " : "fp32 ") << rows << " rows, "
+                                          << terms << " terms, stride " << stride);
+          // Not a value more than the matrix has, so that a sanitizer sees what reads beyond it.
+          const std::vector<float> source =
+              values_of_all_kinds(static_cast<size_t>((terms - 1) * stride + rows));
+          const auto room = static_cast<size_t>(rows * kRowStride);
+          std::vector<uint32_t> one(room), other(room);
+          cpu::PrepareRowsArgs args;
+          args.source = source.data();
+          args.row_stride = 1;
+          args.term_stride = stride;
+          args.rows = rows;
+          args.tile_rows = tile_rows;
+          args.terms = terms;
+          args.out = one.data();
+          plain(args);
+          args.out = other.data();
+          interleaved(args);
+          const int64_t padded = bf16 ? (terms + 1) / 2 * 2 : terms;
+          for (int64_t i = 0; i < (halved ? padded / 2 : padded); ++i) {
+            for (int64_t m = 0; m < rows; ++m) {
+              const int64_t first = m / tile_rows * tile_rows;
+              const int64_t height = std::min(tile_rows, rows - first);
+              ASSERT_EQ(other[static_cast<size_t>(first * kRowStride + i * height + m - first)],
+                        one[static_cast<size_t>(m * kRowStride + i)])
+                  << "slot " << i << " of row " << m;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Two sources, so that the second may begin in the middle of a pair.
+TEST_P(PrepareTest, PackedColumnsAreTheRoundedElements) {
+  Device device(2, kernels_);
+  for (int64_t first : {1, 2, 7, 40}) {
+    for (int64_t second : {1, 3, 32}) {
+      for (int64_t columns : {1, 5, 16, 31, 32, 33, 70}) {
+        const int64_t terms = first + second, stride = columns + 3;
+        const std::vector<float> x = values_of_all_kinds(static_cast<size_t>(terms * stride));
+        const std::array<MatrixSource, 2> sources = {
+            {{x.data(), DType::kF32, first, columns, stride},
+             {x.data() + first * stride, DType::kF32, second, columns, stride}}};
+        PackedMatrix floats(terms, columns, DType::kF32), pairs(terms, columns, DType::kBf16);
+        pack_columns(sources, floats, device);
+        pack_columns(sources, pairs, device);
+        const int64_t padded = pairs.panel_bytes() / (kPanel * 2);
+        for (int64_t c = 0; c < pairs.panels() * kPanel; ++c) {
+          const auto* f = reinterpret_cast<const float*>(floats.panel(c / kPanel));
+          const auto* p = reinterpret_cast<const Bf16*>(pairs.panel(c / kPanel));
+          for (int64_t i = 0; i < padded; ++i) {
+            const bool inside = c < columns && i < terms;
+            const float value = inside ? x[static_cast<size_t>(i * stride + c)] : 0.0f;
+            const int64_t slot = (i / 2 * kPanel + c % kPanel) * 2 + i % 2;
+            ASSERT_EQ(std::bit_cast<uint16_t>(p[slot]), std::bit_cast<uint16_t>(to_bf16(value)))
+                << terms << " terms, " << columns << " columns, term " << i << ", column " << c;
+            if (i >= terms) continue;
+            ASSERT_EQ(std::bit_cast<uint32_t>(f[i * kPanel + c % kPanel]),
+                      std::bit_cast<uint32_t>(value))
+                << terms << " terms, " << columns << " columns, term " << i << ", column " << c;
+          }
+        }
+      }
+    }
+  }
+}
+
+// The same through whole products, on matrix units too: A as it is and A transposed.
+TEST_P(PrepareTest, ProductsWithATransposedMatrixHaveTheSameBits) {
+  Device device(3, kernels_);
+  Rng rng(5);
+  for (DType dtype : {DType::kF32, DType::kBf16}) {
+    for (auto [rows, terms, columns] :
+         {std::array<int64_t, 3>{1, 1, 1}, {13, 31, 33}, {61, 257, 40}, {300, 513, 70}}) {
+      std::vector<float> a(static_cast<size_t>(rows * terms)), turned(a.size());
+      for (float& x : a) x = rng.normal();
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t i = 0; i < terms; ++i) {
+          turned[static_cast<size_t>(i * rows + r)] = a[static_cast<size_t>(r * terms + i)];
+        }
+      }
+      std::vector<float> x(static_cast<size_t>(terms * columns));
+      for (float& value : x) value = rng.normal();
+      PackedMatrix b(terms, columns, dtype);
+      const std::array<MatrixSource, 1> source = {
+          {{x.data(), DType::kF32, terms, columns, columns}}};
+      pack_columns(source, b, device);
+      std::vector<float> one(static_cast<size_t>(rows * columns)), other(one.size());
+      MatmulParams p;
+      p.rows = rows;
+      p.b = &b;
+      p.c_row_stride = columns;
+      p.a = a.data();
+      p.a_row_stride = terms;
+      p.c = one.data();
+      matmul(p, device);
+      p.a = turned.data();
+      p.a_row_stride = 1;
+      p.a_term_stride = rows;
+      p.c = other.data();
+      matmul(p, device);
+      EXPECT_EQ(one, other) << dtype_name(dtype) << " " << rows << " x " << terms << " x "
+                            << columns;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, PrepareTest, testing::ValuesIn(available_isas()),
+                         [](const auto& isa) { return isa_name(isa.param); });
+
+}  // namespace
+}  // namespace looplm

@@ -164,14 +164,16 @@ double peak_read(Model& model) {
   return PeakMeter(*model.parts().device, size_t{256} << 20).measure_read(0.1);
 }
 
-// One line, after the text.
+// One line, after the text. The first token comes with the prompt: speed and passes are those of
+// the others.
 void print_statistics(const Generation& g, double peak_read) {
   const GenerateStatistics& s = g.statistics;
-  std::string line = fmt::format(
-      "{} tokens, {:.1f} tok/s; prompt of {} in {:.2f} s; mean loops {:.2f}; {:.2f} passes per "
-      "token",
-      g.tokens.size(), tokens_per_second(g), s.prompt_tokens, s.prompt_seconds, g.mean_loops(),
-      passes_per_token(g));
+  const bool more = g.tokens.size() > 1;
+  std::string line = fmt::format("{} token{}{}; prompt of {} in {:.2f} s; mean loops {:.2f}",
+                                 g.tokens.size(), g.tokens.size() == 1 ? "" : "s",
+                                 more ? fmt::format(", {:.1f} tok/s", tokens_per_second(g)) : "",
+                                 s.prompt_tokens, s.prompt_seconds, g.mean_loops());
+  if (more) line += fmt::format("; {:.2f} passes per token", passes_per_token(g));
   if (s.provisional_tokens > 0) {
     line += fmt::format("; {} of {} provisional tokens taken back", s.revised_tokens,
                         s.provisional_tokens);

@@ -54,6 +54,9 @@ for seed in 7 8; do
 done
 cmp -s s7.1 s8.1 && fail "another seed, the same ids"
 
+for many in 1 2; do "$looplm" run model --ids 1,2,3 -n $many --temp 0 --ignore-eos 2>"told$many" >/dev/null || fail "run -n $many"; done
+expect "one token" "^1 token; prompt of 3 in .* mean loops 4.00; KV" told1
+expect "two tokens" "^2 tokens, .* tok/s; .* mean loops 4.00; .* passes per token" told2
 refuses "unknown command" "there is no command 'looplm frob'; expected one of run, chat" "$looplm" frob
 refuses "unknown subcommand" "there is no command 'looplm data buidl'; expected one of build, show" "$looplm" data buidl x
 refuses "stop id" "--stop-id: 300 is not an id of the model; expected 0 to 299" "$looplm" run model --ids 1 --stop-id 300

@@ -61,7 +61,7 @@ class GrammarAutomaton {
   struct Item {
     int32_t state;
     int32_t frame;
-    auto operator<=>(const Item&) const = default;
+    auto operator<=>(const Item&) const = default;  // NOLINT(modernize-use-nullptr): its own code
   };
   struct State {
     std::vector<Item> items;  // each reads a byte; ascending

@@ -359,8 +359,8 @@ Result<ChatMessage> ChatSession::answer(const GenerateOptions& options) {
   screen.end(generation);
   if (generation.finish_reason == FinishReason::kError) return generation.status;
   if (options_.proposals) {
-    fmt::print(stderr, "\x1b[2m{} tokens, mean loops {:.2f}{}\x1b[0m\n", generation.tokens.size(),
-               generation.mean_loops(),
+    fmt::print(stderr, "\x1b[2m{} token{}, mean loops {:.2f}{}\x1b[0m\n", generation.tokens.size(),
+               generation.tokens.size() == 1 ? "" : "s", generation.mean_loops(),
                generation.finish_reason == FinishReason::kCancelled ? "; stopped" : "");
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {

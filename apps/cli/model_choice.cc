@@ -75,7 +75,11 @@ Result<std::string> locate_named_model(const std::string& given) {
     }
   }
   const std::optional<HubReference> reference = hub_reference(given);
-  return reference.has_value() ? find_or_pull(*reference) : given;
+  if (reference.has_value()) return find_or_pull(*reference);
+  return not_found(
+      fmt::format("there is no '{}'; expected a model's directory, a GGUF file, or ORG/NAME from "
+                  "the hub",
+                  given));
 }
 
 std::string model_title(const std::string& path) {

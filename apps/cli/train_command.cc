@@ -144,7 +144,9 @@ Status locate_start(TrainOptions& options) {
                           read_run_config(options.run_file, options.overrides));
   const auto locate = [&](const char* key, const std::string& name) -> Status {
     if (name.empty()) return {};
-    LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_named_model(name));
+    const Result<std::string> found = locate_named_model(name);
+    if (!found.ok()) return found.status().with_context(fmt::format("model.{}", key));
+    const std::string& path = found.value();
     if (path != name) options.overrides.push_back(fmt::format("model.{}=\"{}\"", key, path));
     return {};
   };

@@ -59,6 +59,7 @@ expect "one token" "^1 token; prompt of 3 in .* mean loops 4.00; KV" told1
 expect "two tokens" "^2 tokens, .* tok/s; .* mean loops 4.00; .* passes per token" told2
 refuses "unknown command" "there is no command 'looplm frob'; expected one of run, chat" "$looplm" frob
 refuses "unknown subcommand" "there is no command 'looplm data buidl'; expected one of build, show" "$looplm" data buidl x
+refuses "no such model" "there is no 'nope'; expected a model's directory, a GGUF file, or ORG/NAME" "$looplm" run nope --ids 1
 refuses "stop id" "--stop-id: 300 is not an id of the model; expected 0 to 299" "$looplm" run model --ids 1 --stop-id 300
 refuses "empty stop" "--stop is empty" "$looplm" run model --ids 1 --stop ''
 
@@ -154,6 +155,7 @@ refuses "merge of adapters of loops" "cannot be merged" "$looplm" merge model --
 answer model8 >with.int8 && answer model8 --lora lora8/model >with.lora8 || fail "run int8 with an adapter"
 cmp -s with.int8 with.lora8 && fail "an adapter beside int8 changes nothing"
 refuses "merge into int8" "small integers" "$looplm" merge model8 --lora lora8/model --out merged3
+refuses "no such start" "model.from: there is no 'nope'" "$looplm" train lora.toml --set 'model.from="nope"'
 refuses "rank 0" "lora.rank is 0" "$looplm" train lora.toml --set lora.rank=0
 refuses "no adapter" "run/model/adapter_config.json" "$looplm" run model --lora run/model --ids 1
 

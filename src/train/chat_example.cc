@@ -240,6 +240,7 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
     LOOPLM_ASSIGN_OR_RETURN(options.tools, read_chat_tools(tools, "tools"));
   }
   LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
+  if (whole.text.empty()) return invalid_argument("the chat template writes nothing of this chat");
   const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
                                   [](const ChatSpan& span) { return span.generated; });
   if (!marked) {

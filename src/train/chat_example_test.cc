@@ -231,6 +231,7 @@ TEST_F(ChatExampleTest, RefusesATemplateThatEndsOnlyTheLastTurn) {
 
 TEST_F(ChatExampleTest, AnEmptyTemplateSaysSo) {
   EXPECT_THAT(built(kChat, "\n"), HasSubstr("chat template is empty"));
+  EXPECT_THAT(built(kChat, "{# later #}"), HasSubstr("writes nothing"));
 }
 
 // A prompt that opens the reasoning is no reason to refuse what a plain chat may say.

@@ -295,6 +295,19 @@ TEST_F(ShardBuilderTest, ThreadsAndShardSizesDoNotChangeTheTokens) {
   }
 }
 
+TEST_F(ShardBuilderTest, NeverWritesOverWhatItReads) {
+  const std::string before = read_text_file(file_).value();
+  ThreadPool pool(1);
+  for (const bool held : {false, true}) {
+    options_.hold_out_every = held ? 50 : 0;
+    const Status refused = build_shards({file_}, *tokenizer_, options_,
+                                        held ? dir_.file("x") : file_, held ? file_ : "", pool)
+                               .status();
+    EXPECT_ERROR_SAYS(refused, file_.c_str(), "choose another");
+  }
+  EXPECT_EQ(read_text_file(file_).value(), before);
+}
+
 TEST_F(ShardBuilderTest, HoldsOutEveryNthDocument) {
   options_.hold_out_every = 50;
   const ShardBuildSummary s = build(2, "train.tokens").value();

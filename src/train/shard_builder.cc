@@ -215,6 +215,11 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                                        const std::string& out, const std::string& held_out,
                                        ThreadPool& pool,
                                        const std::function<void(int64_t bytes)>& progress) {
+  for (const std::string& place : {out, held_out}) {
+    if (place.empty() || std::find(files.begin(), files.end(), place) == files.end()) continue;
+    return invalid_argument(
+        fmt::format("'{}' is both a file to read and the shard to write; choose another", place));
+  }
   Builder builder(tokenizer, options, out, pool, progress);
   LOOPLM_RETURN_IF_ERROR(builder.start());
   CorpusOptions reading;

@@ -2,7 +2,9 @@
 #ifndef LOOPLM_INFER_TEST_MODEL_H_
 #define LOOPLM_INFER_TEST_MODEL_H_
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -64,7 +66,7 @@ inline ::testing::AssertionResult same_bits(std::span<const float> a, std::span<
     return ::testing::AssertionFailure() << a.size() << " and " << b.size() << " values";
   }
   for (size_t i = 0; i < a.size(); ++i) {
-    if (std::memcmp(&a[i], &b[i], sizeof(float)) != 0) {
+    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i])) {
       return ::testing::AssertionFailure() << "value " << i << ": " << a[i] << " and " << b[i];
     }
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/file.h"
 #include "cli/hub_models.h"
@@ -65,14 +66,23 @@ void add_weight_options(Command& command, ModelChoice& choice) {
                      "to add to the model's matrices");
 }
 
+namespace {
+
+// models/small and models/chat, wherever looplm was installed; empty: nowhere.
+std::string find_bundled(const std::string& name) {
+  for (const std::string& place : project_places(name)) {
+    if (file_exists(place + "/config.json")) return place;
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::string> locate_named_model(const std::string& given) {
   std::error_code error;
   if (std::filesystem::exists(given, error)) return given;
-  // models/small and models/chat, wherever looplm was installed.
   if (given.starts_with("models/")) {
-    for (const std::string& place : project_places(given)) {
-      if (file_exists(place + "/config.json")) return place;
-    }
+    if (std::string place = find_bundled(given); !place.empty()) return place;
   }
   const std::optional<HubReference> reference = hub_reference(given);
   if (reference.has_value()) return find_or_pull(*reference);
@@ -84,7 +94,9 @@ Result<std::string> locate_named_model(const std::string& given) {
 
 std::string model_title(const std::string& path) {
   const std::string name = HubCache::name_of(path);
-  return name.empty() ? std::filesystem::path(path).filename().string() : name;
+  if (!name.empty()) return name;
+  const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  return whole.has_filename() ? whole.filename() : whole.parent_path().filename();
 }
 
 Result<std::string> locate_model(const std::string& given) {
@@ -92,15 +104,12 @@ Result<std::string> locate_model(const std::string& given) {
   if (const char* chosen = std::getenv("LOOPLM_MODEL"); chosen != nullptr && *chosen != '\0') {
     return locate_named_model(chosen);
   }
-  std::string tried;
-  for (const std::string& place : project_places("models/small")) {
-    if (file_exists(place + "/config.json")) return place;
-    tried += (tried.empty() ? "" : ", ") + place;
-  }
+  constexpr const char* kBundled = "models/small";
+  if (std::string place = find_bundled(kBundled); !place.empty()) return place;
   return not_found(
       fmt::format("no model named and no bundled one found (looked in {}); name a directory that "
                   "holds config.json and safetensors, or a GGUF file, or set LOOPLM_MODEL to one",
-                  tried));
+                  fmt::join(project_places(kBundled), ", ")));
 }
 
 }  // namespace looplm::cli

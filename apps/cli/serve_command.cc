@@ -131,18 +131,14 @@ Result<NamedFolder> named_folder(const std::string& option, const std::string& t
     return invalid_argument(
         fmt::format("{} is '{}'; expected NAME=FOLDER or FOLDER", option, text));
   }
-  if (equals != std::string::npos)
-    return NamedFolder{text.substr(0, equals), text.substr(equals + 1)};
-  return NamedFolder{"", text};
+  if (equals == std::string::npos) return NamedFolder{"", text};
+  return NamedFolder{text.substr(0, equals), text.substr(equals + 1)};
 }
 
 // Adds it to the model that stands behind an '@' in its name, or to the first.
 Status add_adapter(const std::string& text, std::vector<NamedModel>& models) {
   LOOPLM_ASSIGN_OR_RETURN(NamedFolder adapter, named_folder("--lora", text));
-  if (adapter.name.empty()) {
-    const std::filesystem::path whole = std::filesystem::absolute(adapter.path).lexically_normal();
-    adapter.name = (whole.has_filename() ? whole : whole.parent_path()).filename();
-  }
+  if (adapter.name.empty()) adapter.name = model_title(adapter.path);
   size_t owner = 0;
   const size_t at = adapter.name.rfind('@');
   if (at != std::string::npos) {

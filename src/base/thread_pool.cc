@@ -60,8 +60,8 @@ void ask_for_short_turns() {
 // processor is shared, and the work of a region is then late by as much; so only threads that
 // outnumber the processors do, since one of them may be the very thread that is waited for.
 template <typename Done>
-bool spin_until(size_t threads, Done done) {
-  static const size_t processors = std::thread::hardware_concurrency();
+bool spin_until(int threads, Done done) {
+  static const auto processors = static_cast<int>(std::thread::hardware_concurrency());
   const auto deadline = std::chrono::steady_clock::now() + kSpinTime;
   while (true) {
     for (int i = 0; i < 64; ++i) {
@@ -78,7 +78,9 @@ bool spin_until(size_t threads, Done done) {
 ThreadPool::ThreadPool(int threads) {
   LOOPLM_CHECK(threads >= 1, "thread count {}", threads);
   workers_.reserve(threads - 1);
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { worker_main(i); });
+  for (int i = 1; i < threads; ++i) {
+    workers_.emplace_back([this, i, threads] { worker_main(i, threads); });
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -109,7 +111,7 @@ void ThreadPool::run(int64_t count, Trampoline call, void* context) {
   region_.notify_all();
   work_on_tasks(0);
   const auto all_finished = [this] { return unfinished_.load(std::memory_order_acquire) == 0; };
-  while (!spin_until(workers_.size() + 1, all_finished)) {
+  while (!spin_until(size(), all_finished)) {
     const uint32_t unfinished = unfinished_.load(std::memory_order_acquire);
     if (unfinished != 0) unfinished_.wait(unfinished, std::memory_order_acquire);
   }
@@ -148,9 +150,8 @@ void ThreadPool::work_on_tasks(int thread) {
   if (last && thread != 0) unfinished_.notify_one();
 }
 
-void ThreadPool::worker_main(int thread) {
+void ThreadPool::worker_main(int thread, int threads) {
   ask_for_short_turns();
-  const size_t threads = workers_.capacity() + 1;  // size() grows while the first workers start
   uint32_t seen = 0;
   while (true) {
     const auto changed = [&] { return region_.load(std::memory_order_acquire) != seen; };

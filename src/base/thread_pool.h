@@ -49,7 +49,7 @@ class ThreadPool {
   void run(int64_t count, Trampoline call, void* context);
   bool claim(int64_t* index);
   void work_on_tasks(int thread);
-  void worker_main(int thread);
+  void worker_main(int thread, int threads);  // size() grows while the first workers start
 
   std::vector<std::thread> workers_;
 

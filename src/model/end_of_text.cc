@@ -141,14 +141,15 @@ class Finder {
     return {};
   }
 
+  // Each message of a turn, where another token ends the turn (Harmony).
+  static bool ends_only_a_message(std::string_view token, std::string_view text) {
+    return token == "<|end|>" && text.find("<|return|>") != std::string_view::npos;
+  }
+
   void read_template(std::string_view text, const std::string& place) {
-    const auto uses = [&](std::string_view token) {
-      return text.find(token) != std::string_view::npos;
-    };
     for (const std::string_view token : kEndsOfTurn) {
-      if (!uses(token) || tokenizer_ == nullptr) continue;
-      // Ends each message of a turn where another token ends the turn (Harmony).
-      if (token == "<|end|>" && uses("<|return|>")) continue;
+      if (text.find(token) == std::string_view::npos || tokenizer_ == nullptr) continue;
+      if (ends_only_a_message(token, text)) continue;
       const std::optional<int32_t> id = tokenizer_->id_of(token);
       if (!id || *id >= checkpoint_.config.vocab_size) continue;
       // "</s>" may be ordinary text.
@@ -170,9 +171,7 @@ class Finder {
     const Result<ChatTemplate> chat = ChatTemplate::create(files.value(), *tokenizer_);
     if (!chat.ok()) return note(chat.status());
     const std::string& token = chat.value().end_of_turn();
-    if (token.empty() ||
-        (token == "<|end|>" && chat.value().source().find("<|return|>") != std::string::npos))
-      return;
+    if (token.empty() || ends_only_a_message(token, chat.value().source())) return;
     const std::optional<int32_t> id = tokenizer_->id_of(token);
     const auto known = [&](const EndOfText& end) { return end.id == *id; };
     if (!id || *id >= checkpoint_.config.vocab_size ||

@@ -84,8 +84,7 @@ Status read_node(const Json& node, PostProcessor& out) {
   }
   return unsupported(
       fmt::format("post-processor '{}'; looplm knows Sequence, ByteLevel, TemplateProcessing, "
-                  "RobertaProcessing and "
-                  "BertProcessing",
+                  "RobertaProcessing and BertProcessing",
                   type));
 }
 

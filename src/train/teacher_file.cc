@@ -72,7 +72,11 @@ Result<TeacherFile> TeacherFile::open(const TokenShard& shard) {
   LOOPLM_RETURN_IF_ERROR(check_same_vocabulary(
       "'" + path + "'", {static_cast<int64_t>(header.vocab_size), header.vocabulary_hash},
       "'" + shard.path() + "'", shard.vocabulary()));
-  const int64_t targets = shard.count_targets();
+  int64_t targets = 0;
+  for (int64_t d = 0; d < shard.documents(); ++d) {
+    teacher.first_row_.push_back(targets);
+    for (int64_t i = 1; i < shard.document_length(d); ++i) targets += shard.is_learnt(d, i) ? 1 : 0;
+  }
   const size_t row_bytes = header.top * kEntryBytes;
   if (header.rows != static_cast<uint64_t>(targets)) {
     return wrong(
@@ -85,11 +89,6 @@ Result<TeacherFile> TeacherFile::open(const TokenShard& shard) {
   }
   teacher.top_ = header.top;
   teacher.vocab_size_ = static_cast<int64_t>(header.vocab_size);
-  int64_t row = 0;
-  for (int64_t d = 0; d < shard.documents(); ++d) {
-    teacher.first_row_.push_back(row);
-    for (int64_t i = 1; i < shard.document_length(d); ++i) row += shard.is_learnt(d, i) ? 1 : 0;
-  }
   return teacher;
 }
 

@@ -9,16 +9,16 @@
 //   16  u64      rows
 //   24  u64      hash of the shard: its bytes 40 to 47
 //   32  u64      vocabulary size: every id is below it
-//   40  u64      hash of the teacher's vocabulary (Vocabulary), as the shard's bytes 48 to 55 are
-//   of
-//                its own; 0 when it is not known
+//   40  u64      hash of the teacher's vocabulary, as the shard's bytes 48 to 55 are of its own;
+//                0 when it is not known
 //   48  u64[2]   0
 //   64  rows of { u32 ids[k], f32 log_probabilities[k] }
 //
 // There is a row for each target of the shard, in its order: for each token that is learnt and not
 // the first of its document. The row is the teacher's distribution after it has read the document
-// up to that token, in nats over the whole vocabulary. Ids may stand in any order, each once; what
-// stands behind a log-probability of -infinity does not count.
+// up to that token, in nats over the whole vocabulary. Ids may stand in any order, each once. A row
+// of fewer than k ids ends in log-probabilities of -infinity; what stands behind the first one does
+// not count.
 #ifndef LOOPLM_TRAIN_TEACHER_FILE_H_
 #define LOOPLM_TRAIN_TEACHER_FILE_H_
 

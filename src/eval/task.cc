@@ -364,6 +364,7 @@ class TaskParser {
     const YAML::Node node = root_.node("save");
     if (!root_.has("save")) return;
     YamlReader reader = root_.child(node, "save");
+    if (!node.IsMap()) return;
     for (const auto& entry : node) {
       if (!entry.first.IsScalar()) continue;
       read_template(reader, entry.first.Scalar(), task_.save[entry.first.Scalar()]);

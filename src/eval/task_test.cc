@@ -75,6 +75,13 @@ TEST(Task, ErrorsNameFileLineAndKey) {
   EXPECT_THAT(error(good + "metrics: []\n"), AllOf(HasSubstr("t.yaml:7"), HasSubstr("acc_norm")));
   EXPECT_THAT(error(good + "few_shot: {count: 1, seed: 2}\n"), HasSubstr("'pick: random'"));
   EXPECT_THAT(error(good + "few_shot: {examples: [{a: 1, a: 2}]}\n"), HasSubstr("twice"));
+  for (const char* key : {"save", "few_shot", "generation", "answer"}) {
+    for (const char* value : {"[a, b]", "7", "~"}) {
+      EXPECT_THAT(
+          error(fmt::format("name: a\nkind: generate\ndata: x\nprompt: p\n{}: {}\n", key, value)),
+          HasSubstr(fmt::format("'{}' is ", key)));
+    }
+  }
   EXPECT_THAT(error("name: a\nkind: generate\ndata: x\nprompt: p\nanswer: {text: b}\n"
                     "extract: [{name: s, first_of: []}]\n"),
               HasSubstr("'extract.first_of'"));

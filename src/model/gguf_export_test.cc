@@ -10,6 +10,7 @@
 
 #include "base/bf16.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/rng.h"
 #include "model/gguf_encode.h"
 #include "model/gguf_model.h"
@@ -278,6 +279,26 @@ TEST_F(GgufExportTest, WhatAFileCannotSayIsAnError) {
   EXPECT_THAT(add_gguf_tokenizer(text, config, keys).message(),
               testing::HasSubstr("llama.cpp has no name for"));
   EXPECT_FALSE(fs::exists(file));
+}
+
+// As for whoever reads the tokenizer; and keys that nobody reads may be anything.
+TEST(GgufTokenizerWrite, KeysThatAreNullCountAsMissing) {
+  Json file = read_json_file(LOOPLM_GOLDEN_DIR "/../../models/small/tokenizer.json").value();
+  Json& steps = file["pre_tokenizer"]["pretokenizers"];
+  steps[0]["add_prefix_space"] = 5;
+  for (const char* key : {"add_prefix_space", "use_regex", "trim_offsets"}) steps[1][key] = nullptr;
+  steps[1]["add_prefix_space"] = false;
+  file["model"]["ignore_merges"] = nullptr;
+  file["added_tokens"][0]["special"] = nullptr;
+  ModelConfig config;
+  config.vocab_size = 1024;
+  GgufKeys keys;
+  EXPECT_THAT(add_gguf_tokenizer(file.dump(), config, keys).message(),
+              testing::HasSubstr("llama.cpp has no name for"));  // of 'add_prefix_space': 5
+  steps[0].erase("add_prefix_space");
+  EXPECT_OK(add_gguf_tokenizer(file.dump(), config, keys));
+  steps[1]["add_prefix_space"] = nullptr;  // then true, which a file can say
+  EXPECT_OK(add_gguf_tokenizer(file.dump(), config, keys));
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 """Uses the server's page in a headless Chromium, as a visitor would.
 
-    python tests/page/page_test.py LOOPLM [--pictures FOLDER]
+    tools/clients python tests/page/page_test.py LOOPLM [--pictures FOLDER]
 
-Needs Python's playwright and a Chromium at /usr/bin/chromium (or $CHROMIUM). Exits with 77, "skipped", where one is missing.
+Needs Python's playwright and Debian's Chromium (or $CHROMIUM); tools/clients installs both. Exits with 77, "skipped", where one
+is missing.
 """
 import json
 import os
@@ -17,11 +18,15 @@ import time
 
 try:
     from playwright.sync_api import expect, sync_playwright
-except ImportError:
+except ImportError as error:
+    print("skipped:", error)
     sys.exit(77)
 chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
 if not chromium:
+    print("skipped: no Chromium")
     sys.exit(77)
+PATIENCE = 60000  # milliseconds; far above what anything takes
+expect.set_options(timeout=PATIENCE)
 looplm = sys.argv[1]
 pictures = sys.argv[sys.argv.index("--pictures") + 1] if "--pictures" in sys.argv else None
 
@@ -36,9 +41,15 @@ class Server:
     def stop(self):
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
+
+
+def new_page(browser, **options):
+    page = browser.new_page(**options)
+    page.set_default_timeout(PATIENCE)
+    return page
 
 
 def ask(page, text):
@@ -48,9 +59,9 @@ def ask(page, text):
 
 def answered(page, number=1):
     """The last turn's answers, once they are whole."""
-    expect(page.locator(".turn")).to_have_count(number, timeout=10000)
+    expect(page.locator(".turn")).to_have_count(number)
     answers = page.locator(".turn").last.locator(".answer")
-    expect(page.locator(".answer.busy")).to_have_count(0, timeout=20000)
+    expect(page.locator(".answer.busy")).to_have_count(0)
     return answers
 
 
@@ -66,8 +77,8 @@ def slide(page, dial, value):
 
 def says_what_a_loop_is(page, server):
     expect(page.locator("#what")).to_be_visible()
-    expect(page.locator("#demo-loops .card:not(.hidden)")).to_have_count(4, timeout=10000)
-    expect(page.locator("#demo-says")).to_contain_text("get it right: 3", timeout=5000)
+    expect(page.locator("#demo-loops .card:not(.hidden)")).to_have_count(4)
+    expect(page.locator("#demo-says")).to_contain_text("get it right: 3")
     expect(page.locator("#state")).to_have_text("connected")
 
 
@@ -110,13 +121,16 @@ def compares_two_depths(page, server):
 def shows_what_is_taken_back(page, server):
     page.check("#early")
     page.select_option("#pace", "450")
+    # What stood on the page for a moment, however slow this machine is.
+    page.evaluate("""() => { window.seen = { proposed: [], revised: [] };
+        new MutationObserver(() => { for (const kind of ["proposed", "revised"])
+            for (const node of document.querySelectorAll(`.t.${kind}`)) seen[kind].push(node.lastChild.textContent);
+        }).observe(document.getElementById("talk"), { childList: true, subtree: true }); }""")
     ask(page, "7-2*3+8=")
-    page.wait_for_selector(".t.proposed:text('5')")
-    page.wait_for_selector(".t.revised:text('3')")
-    if pictures:
-        page.screenshot(path=f"{pictures}/taken-back.png")
     answer = answered(page).first
     assert words(answer) == "3"
+    seen = page.evaluate("seen")
+    assert "5" in seen["proposed"] and "3" in seen["revised"], seen
     expect(answer.locator(".t.was-taken")).to_have_text("3")
     answer.locator(".t.was-taken").click()
     expect(answer.locator(".inside")).to_contain_text("Loop 1 had proposed 5 and was overruled")
@@ -255,13 +269,13 @@ def shows_hostile_answers_as_text(page, server):
 def comes_back_after_a_restart(page, server):
     page.select_option("#pace", "0")
     server.stop()
-    expect(page.locator("#state")).to_contain_text("no connection", timeout=10000)
+    expect(page.locator("#state")).to_contain_text("no connection")
     ask(page, "3+4=")
     answer = answered(page).first
     expect(answer.locator(".problem")).to_contain_text("does not answer")
     again = Server(server.port)
     server.process = again.process
-    expect(page.locator("#state")).to_have_text("connected", timeout=10000)
+    expect(page.locator("#state")).to_have_text("connected")
     page.click("text=Ask again")
     assert words(answered(page).first) == "7"
 
@@ -269,9 +283,9 @@ def comes_back_after_a_restart(page, server):
 def shows_the_chat_model_on_what_it_knows(browser):
     server = Server(model="models/chat")
     try:
-        page = browser.new_page()
+        page = new_page(browser)
         page.goto(server.url)
-        expect(page.locator("#demo-says")).to_contain_text("get it right: 13", timeout=10000)
+        expect(page.locator("#demo-says")).to_contain_text("get it right: 13")
         page.locator("#examples button").first.click()
         answer = answered(page).first
         assert words(answer) == "There are 7 pens left.", words(answer)
@@ -310,7 +324,7 @@ def lets_choose_a_model_or_an_adapter(browser):
         server = Server(model="models/chat", more=["--model", "tiny=models/small", "--lora", f"{folder}/shop",
                                                    "--lora", f"sums@tiny={folder}/sums"])
         try:
-            page = browser.new_page()
+            page = new_page(browser)
             page.goto(server.url)
             choice = page.get_by_label("Model", exact=True)
             expect(choice.locator("option")).to_have_text(["chat", "shop (adapter of chat)", "tiny", "sums (adapter of tiny)"])
@@ -348,7 +362,7 @@ def lets_choose_a_model_or_an_adapter(browser):
 def asks_for_a_key(browser):
     server = Server(more=["--api-key", "secret"])
     try:
-        page = browser.new_page()
+        page = new_page(browser)
         told = []
         page.on("console", lambda line: told.append(line.text) if "Failed to load resource" not in line.text else None)
         page.goto(server.url)
@@ -358,7 +372,7 @@ def asks_for_a_key(browser):
         expect(page.locator("#state")).to_have_text("this server needs an API key")
         page.get_by_label("API key").fill("secret")
         page.get_by_label("API key").press("Enter")
-        expect(page.locator("#state")).to_have_text("connected", timeout=10000)
+        expect(page.locator("#state")).to_have_text("connected")
         assert page.url == server.url + "/", page.url
         ask(page, "3+4=")
         assert words(answered(page).first) == "7"
@@ -371,9 +385,9 @@ def asks_for_a_key(browser):
 def take_pictures(browser, server):
     for name, width, height, scheme in (("light", 1280, 860, "light"), ("dark", 1280, 860, "dark"), ("phone", 390, 844, "light"),
                                         ("phone-dark", 390, 844, "dark")):
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page = new_page(browser, viewport={"width": width, "height": height}, color_scheme=scheme)
         page.goto(server.url)
-        expect(page.locator("#demo-says")).to_contain_text("get it right", timeout=10000)
+        expect(page.locator("#demo-says")).to_contain_text("get it right")
         page.screenshot(path=f"{pictures}/first-{name}.png")
         slide(page, "threshold", 0.3)
         ask(page, "oak tree: a tree")
@@ -402,14 +416,14 @@ def main():
 
 def use(server):
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"], timeout=3 * PATIENCE)
         if pictures:
             os.makedirs(pictures, exist_ok=True)
             take_pictures(browser, server)
         for check in (says_what_a_loop_is, answers_a_sum, dials_change_the_depth, compares_two_depths, shows_what_is_taken_back, stops,
                       keeps_history_and_edits, works_by_keyboard, shows_hostile_answers_as_text, comes_back_after_a_restart):
             began = time.time()
-            page = browser.new_page()
+            page = new_page(browser)
             wrongs = []
             page.on("pageerror", lambda error: wrongs.append(str(error)))
             page.on("console", lambda line: wrongs.append(line.text)

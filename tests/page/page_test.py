@@ -382,9 +382,93 @@ def asks_for_a_key(browser):
         server.stop()
 
 
+# Texts with a contrast below WCAG's 4.5 to 1 for small letters, and what is cut off at the side of its box or of the window.
+HARD_TO_READ = """() => {
+  const pixel = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    pixel.clearRect(0, 0, 1, 1);
+    pixel.fillStyle = colour;
+    pixel.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pixel.getImageData(0, 0, 1, 1).data;
+    return [r / 255, g / 255, b / 255, a / 255];
+  };
+  const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
+  const light = (c) => { const [r, g, b] = c.map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                         return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const wrong = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const box = node.getBoundingClientRect();
+    if (node.closest(".sr, .skip") || box.width === 0 || !node.checkVisibility({ visibilityProperty: true })) continue;
+    const style = getComputedStyle(node);
+    const name = `${node.tagName}.${node.className} ${node.textContent.trim().slice(0, 40)}`;
+    if (box.right > innerWidth + 1) wrong.push(`${name}: beyond the window`);
+    if (!node.matches("pre, .table, .past") && style.overflowX !== "visible" && node.scrollWidth > node.clientWidth + 1) wrong.push(`${name}: cut off`);
+    if (![...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.textContent.trim())) continue;
+    const line = [];
+    for (let at = node; at; at = at.parentElement) line.unshift(getComputedStyle(at));
+    const paper = line.reduce((below, { backgroundColor }) => over(rgba(backgroundColor), below), [1, 1, 1]);
+    const ink = rgba(node.tagName === "text" ? style.fill : style.color);
+    ink[3] *= line.reduce((product, { opacity }) => product * opacity, 1);
+    const [dark, bright] = [light(over(ink, paper)), light(paper)].sort((a, b) => a - b);
+    const contrast = (bright + 0.05) / (dark + 0.05);
+    if (contrast < 4.5) wrong.push(`${name}: contrast ${contrast.toFixed(2)}`);
+  }
+  return wrong;
+}"""
+
+LOOKS = (("light", 1280, 860, "light"), ("dark", 1280, 860, "dark"), ("phone", 390, 844, "light"), ("phone-dark", 390, 844, "dark"))
+
+
+def is_legible_and_fits(browser):
+    server = Server(model="models/chat")
+    try:
+        for name, width, height, scheme in LOOKS:
+            page = new_page(browser, viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce")
+
+            def look(what):
+                wrong = page.evaluate(HARD_TO_READ)
+                assert wrong == [], (name, what, wrong)
+            page.goto(server.url)
+            expect(page.locator("#demo-says")).to_contain_text("get it right")
+            look("the first sight")
+            page.evaluate("document.getElementById('dials').open = true")
+            look("dials")
+            page.locator("#examples button").first.click()
+            answered(page).first.locator(".t").first.click()
+            look("inside a token")
+            page.get_by_role("button", name="Next token").click()
+            expect(page.locator(".inside")).to_contain_text("Token 2 of")
+            page.evaluate("document.getElementById('compare').click()")
+            ask(page, "A question that is long and " * 3 + "endless" * 8 + "?")
+            answered(page, 2).first.locator(".t").first.click()
+            inside = page.locator(".inside:visible").last
+            expect(inside).to_be_in_viewport()
+            look("two answers")
+            page.click("#history")
+            expect(page.locator("#past-list button").last).to_be_in_viewport(ratio=1)
+            look("history")
+            page.close()
+        page = new_page(browser, viewport={"width": 390, "height": 500})
+        page.goto(server.url)
+        expect(page.locator("#examples button").first).to_be_visible()
+        for number in (1, 2):
+            ask(page, "What is 3 + 4?")
+            answered(page, number)
+        server.stop()
+        ask(page, "Who are you?")
+        answered(page, 3)
+        expect(page.locator(".problem").last).to_contain_text("does not answer")
+        expect(page.locator(".problem").last).to_be_in_viewport(ratio=1)
+        below = page.evaluate("document.querySelector('#ask').getBoundingClientRect().top")
+        box = page.locator(".problem").last.bounding_box()
+        assert box["y"] + box["height"] <= below, (box, below, "behind the question")
+        page.close()
+    finally:
+        server.stop()
+
+
 def take_pictures(browser, server):
-    for name, width, height, scheme in (("light", 1280, 860, "light"), ("dark", 1280, 860, "dark"), ("phone", 390, 844, "light"),
-                                        ("phone-dark", 390, 844, "dark")):
+    for name, width, height, scheme in LOOKS:
         page = new_page(browser, viewport={"width": width, "height": height}, color_scheme=scheme)
         page.goto(server.url)
         expect(page.locator("#demo-says")).to_contain_text("get it right")
@@ -436,9 +520,10 @@ def use(server):
             assert wrongs == [] and elsewhere == [], (wrongs, elsewhere)
             page.close()
             print(f"ok {check.__name__} ({time.time() - began:.1f} s)", flush=True)
-        for check in (shows_the_chat_model_on_what_it_knows, lets_choose_a_model_or_an_adapter, asks_for_a_key):
+        for check in (shows_the_chat_model_on_what_it_knows, lets_choose_a_model_or_an_adapter, asks_for_a_key, is_legible_and_fits):
+            began = time.time()
             check(browser)
-            print(f"ok {check.__name__}")
+            print(f"ok {check.__name__} ({time.time() - began:.1f} s)", flush=True)
         browser.close()
 
 

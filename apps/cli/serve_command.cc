@@ -10,9 +10,8 @@
 #include <mutex>
 #include <thread>
 
-#include <unistd.h>
-
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"

@@ -270,8 +270,7 @@ Status ChatSession::regenerate() {
 }
 
 Status ChatSession::compare(const std::string& argument) {
-  const int64_t most = options_.generate.exit.max_loops == 0 ? model_.config().loops
-                                                             : options_.generate.exit.max_loops;
+  const int64_t most = std::max<int64_t>(model_.config().loops, options_.generate.exit.max_loops);
   const auto loops = argument.empty() ? std::optional<int64_t>(1) : number<int64_t>(argument);
   if (!loops.has_value() || *loops < 1 || *loops > most) {
     return invalid_argument(

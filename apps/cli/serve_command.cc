@@ -11,6 +11,7 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -279,6 +280,9 @@ Status serve(const ServeCommandOptions& o) {
   const bool v6 = o.host.find(':') != std::string::npos;
   say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
                           v6 ? "[" + o.host + "]" : o.host, server->port()));
+  if (::isatty(STDOUT_FILENO) == 1) {
+    say(stderr, "note: that address in a browser opens a page to talk with the model; Ctrl-C ends");
+  }
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   if (!server->drain(milliseconds_of(o.drain_seconds))) {

@@ -128,6 +128,13 @@ int report(const std::string& message) {
   return kExitFailure;
 }
 
+// Whether the arguments name a group of commands and none of it.
+bool lacks_command(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  return at->get_require_subcommand_min() > 0 && at->remaining().empty();
+}
+
 // "there is no command 'frob'" where the arguments name one in vain; empty: they do not.
 std::string unknown_command(const CLI::App& app) {
   const CLI::App* at = &app;
@@ -160,8 +167,13 @@ int run_program(const ProgramText& text, int argc, char** argv,
       app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
       const std::string unknown = unknown_command(app);
-      if (unknown.empty()) return app.exit(error);
-      report(unknown);
+      if (!unknown.empty()) {
+        report(unknown);
+      } else if (error.get_name() == "RequiredError" && lacks_command(app)) {
+        std::fputs(app.help().c_str(), stderr);  // that name alone asks what it can do
+      } else {
+        return app.exit(error);
+      }
       return error.get_exit_code();
     }
     const Status status = program.run();

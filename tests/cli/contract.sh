@@ -59,6 +59,10 @@ expect "one token" "^1 token; prompt of 3 in .* mean loops 4.00; KV" told1
 expect "two tokens" "^2 tokens, .* tok/s; .* mean loops 4.00; .* passes per token" told2
 refuses "unknown command" "there is no command 'looplm frob'; expected one of run, chat" "$looplm" frob
 refuses "unknown subcommand" "there is no command 'looplm data buidl'; expected one of build, show" "$looplm" data buidl x
+refuses "no command" "^  run +Generate text" "$looplm"
+refuses "no subcommand" "^Usage: looplm data " "$looplm" data
+"$looplm" --help >out 2>err || fail "--help"
+[ -s out ] && [ ! -s err ] || fail "--help says something on standard error"
 refuses "no such model" "there is no 'nope'; expected a model's directory, a GGUF file, or ORG/NAME" "$looplm" run nope --ids 1
 refuses "stop id" "--stop-id: 300 is not an id of the model; expected 0 to 299" "$looplm" run model --ids 1 --stop-id 300
 refuses "empty stop" "--stop is empty" "$looplm" run model --ids 1 --stop ''

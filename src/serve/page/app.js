@@ -288,8 +288,9 @@ function titleOf(record, compared) {
   const s = record.settings;
   const name = models.length > 1 && s.model ? [s.model] : [];
   if (!compared && s.depth === modelOf(record).loops && s.threshold === 1) return name.join();
-  const depth = `${s.threshold < 1 ? "up to " : ""}${s.depth} ${s.depth === 1 ? "loop" : "loops"}`;
-  return [...name, depth, ...(s.threshold < 1 ? [`gate at ${Math.round(s.threshold * 100)}%`] : [])].join(", ");
+  const gated = s.threshold < 1 && s.depth > 1;
+  const depth = `${gated ? "up to " : ""}${s.depth} ${s.depth === 1 ? "loop" : "loops"}`;
+  return [...name, depth, ...(gated ? [`gate at ${Math.round(s.threshold * 100)}%`] : [])].join(", ");
 }
 
 function drawTurn(turn, index) {
@@ -307,7 +308,6 @@ function drawTurn(turn, index) {
   const node = element("section", { class: "turn", "aria-label": `Question ${index + 1}` }, question,
     element("div", { class: `answers${views.length > 1 ? " two" : ""}` }, ...views.map((view) => view.root)));
   $("talk").append(node);
-  return node;
 }
 
 function editTurn(question, index) {
@@ -349,8 +349,8 @@ async function ask(question, index = conversation.turns.length) {
   const turn = { question, answers: all.map(newAnswer) };
   asked.turns.push(turn);
   asked.title = asked.turns[0].question.slice(0, 80);
-  const node = drawTurn(turn, index);
-  node.scrollIntoView({ block: "end" });
+  drawTurn(turn, index);
+  scrollTo(0, document.documentElement.scrollHeight);
   const mine = views;
   const controller = new AbortController();
   running = controller;
@@ -368,17 +368,21 @@ async function run(view, turns, controller) {
   const { signal } = controller;
   const pace = Number($("pace").value);
   const path = modelOf(view.record).converses ? "/v1/chat/completions" : "/v1/completions";
+  // Who looks at the end of the conversation goes on seeing it.
+  const follow = (change) => {
+    const end = document.documentElement.scrollHeight - innerHeight - scrollY < 80;
+    change();
+    if (end) requestAnimationFrame(() => scrollTo(0, document.documentElement.scrollHeight));
+  };
   try {
     const events = api.stream(path, body(turns, view.record), signal);
     for await (const event of pace > 0 ? api.slowly(events, pace, signal) : events) {
-      const end = document.documentElement.scrollHeight - innerHeight - scrollY < 80;
-      view.take(event);
-      if (end) requestAnimationFrame(() => scrollTo(0, document.documentElement.scrollHeight));
+      follow(() => view.take(event));
     }
-    view.end("done");
+    follow(() => view.end("done"));
   } catch (error) {
     if (error.name === "AbortError") view.end("stopped");
-    else view.end("broken", `${error.message}${error.status === 0 ? " Ask again once it is back." : ""}`);
+    else follow(() => view.end("broken", `${error.message}${error.status === 0 ? " Ask again once it is back." : ""}`));
   }
 }
 

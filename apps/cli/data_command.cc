@@ -1,6 +1,7 @@
 // looplm data: token shards from text, and what is in one; generated tasks.
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <fmt/format.h>
@@ -135,15 +136,28 @@ struct ShowOptions {
   int64_t count = 3;
 };
 
-// What is learnt in green, what is read as it is.
-void show_in_colors(const TokenShard& shard, int64_t document, const std::vector<int32_t>& ids,
-                    const Tokenizer& tokenizer) {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const std::string text(tokenizer.bytes(ids[i]));
-    const bool learnt = shard.is_learnt(document, static_cast<int64_t>(i));
-    fmt::print("{}{}{}", learnt ? "\x1b[1;32m" : "", text, learnt ? "\x1b[0m" : "");
+// One line for each stretch that is learnt or only read, in quotes; in colours all text in one,
+// what is learnt in green. Control characters are shown by their numbers, for they may steer a
+// terminal.
+void show_document(const TokenShard& shard, int64_t document, std::span<const int32_t> ids,
+                   const Tokenizer* tokenizer, bool colors) {
+  for (size_t first = 0, end = 0; first < ids.size(); first = end) {
+    const bool learnt = shard.is_learnt(document, static_cast<int64_t>(first));
+    while (end < ids.size() && shard.is_learnt(document, static_cast<int64_t>(end)) == learnt) {
+      ++end;
+    }
+    const std::vector<int32_t> part(ids.begin() + static_cast<int64_t>(first),
+                                    ids.begin() + static_cast<int64_t>(end));
+    if (colors) {
+      const std::string text = shown(tokenizer->decode(part, false));
+      fmt::print("{}{}{}", learnt ? "\x1b[1;32m" : "", text, learnt ? "\x1b[0m" : "");
+      continue;
+    }
+    fmt::print(
+        "  {}  {}\n", learnt ? "learn" : "read ",
+        tokenizer ? cli::quoted(tokenizer->decode(part, false)) : json_line(OrderedJson(part)));
   }
-  fmt::print("\n");
+  if (colors) fmt::print("\n");
 }
 
 Status show(const ShowOptions& options) {
@@ -155,31 +169,23 @@ Status show(const ShowOptions& options) {
     LOOPLM_RETURN_IF_ERROR(check_same_tokenizer("'" + shard.path() + "'", shard.vocabulary(),
                                                 "'" + options.tokenizer + "'", *tokenizer));
   }
-  fmt::print("{}: {} documents, {} tokens ({} learnt), vocabulary {}, hash {:016x}\n", shard.path(),
-             shard.documents(), shard.tokens(), shard.count_targets(), shard.vocab_size(),
-             shard.hash());
+  const std::string pairs =
+      shard.is_pairs() ? fmt::format(" of {} preference pairs", shard.documents() / 2) : "";
+  fmt::print("{}: {} documents{}, {} tokens ({} learnt), vocabulary {}, hash {:016x}\n",
+             shard.path(), shard.documents(), pairs, shard.tokens(), shard.count_targets(),
+             shard.vocab_size(), shard.hash());
   if (options.first >= shard.documents() && options.count > 0) {
     return invalid_argument(
         fmt::format("--first {}: the shard has {} documents", options.first, shard.documents()));
   }
   const int64_t last = std::min(options.first + options.count, shard.documents());
+  const bool colors = use_colors(options.color);
   for (int64_t d = options.first; d < last; ++d) {
     std::vector<int32_t> ids(static_cast<size_t>(shard.document_length(d)));
     LOOPLM_RETURN_IF_ERROR(shard.read(d, 0, ids));
-    fmt::print("document {}: {} tokens\n", d, ids.size());
-    if (tokenizer != nullptr && use_colors(options.color)) {
-      show_in_colors(shard, d, ids, *tokenizer);
-      continue;
-    }
-    // Stretches that are learnt, or only read.
-    for (size_t first = 0, end = 0; first < ids.size(); first = end) {
-      const bool learnt = shard.is_learnt(d, static_cast<int64_t>(first));
-      while (end < ids.size() && shard.is_learnt(d, static_cast<int64_t>(end)) == learnt) ++end;
-      const std::vector<int32_t> part(ids.data() + first, ids.data() + end);
-      fmt::print(
-          "  {}  {}\n", learnt ? "learn" : "read ",
-          tokenizer ? cli::quoted(tokenizer->decode(part, false)) : json_line(OrderedJson(part)));
-    }
+    const char* part = !shard.is_pairs() ? "" : d % 2 == 0 ? ", chosen" : ", rejected";
+    fmt::print("document {}{}: {} tokens\n", d, part, ids.size());
+    show_document(shard, d, ids, tokenizer.get(), tokenizer != nullptr && colors);
   }
   return {};
 }

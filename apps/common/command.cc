@@ -1,5 +1,6 @@
 #include "common/command.h"
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <fstream>
@@ -156,6 +157,8 @@ std::string unknown_command(const CLI::App& app) {
 
 int run_program(const ProgramText& text, int argc, char** argv,
                 const std::function<void(Program&)>& add_commands) {
+  // A file that may not grow further is an error of its writer, who then tidies up.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app(text.about, text.name);
   app.set_version_flag("--version", "looplm " LOOPLM_VERSION);
   app.require_subcommand(1);

@@ -19,10 +19,6 @@ constexpr const char* kWeightsName = "adapter_model.safetensors";
 constexpr const char* kTemplateFile = "chat_template.jinja";
 constexpr const char* kLoopsKey = "looplm_loops";
 
-bool is_adapter_file(const std::string& name) {
-  return name == kConfigFile || name == kWeightsName || name == kTemplateFile;
-}
-
 // Keys of PEFT that ask for more than a product with B A. Absent, null, false and empty say no.
 constexpr std::array<const char*, 18> kUnknownVariants = {
     "use_rslora",          "use_dora",
@@ -134,6 +130,10 @@ Status check_tensors(const Safetensors& file, const std::string& path,
 }
 
 }  // namespace
+
+bool is_adapter_file(const std::string& name) {
+  return name == kConfigFile || name == kWeightsName || name == kTemplateFile;
+}
 
 Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& config) {
   LOOPLM_ASSIGN_OR_RETURN(AdapterSettings settings, read_settings(directory));

@@ -224,6 +224,12 @@ Status check_together(const RunConfig& c) {
                     c.run.patience > 0 ? fmt::format("run.patience is {}", c.run.patience)
                                        : "run.keep_best is true"));
   }
+  if (c.objective.teacher == Teacher::kFile && c.objective.kind != ObjectiveKind::kDistil) {
+    return invalid_argument(fmt::format(
+        "objective.teacher is file, and objective.kind is {}; expected distil, which alone has a "
+        "teacher",
+        name_of(kObjectiveNames, c.objective.kind)));
+  }
   return c.model.from.empty() ? validate(c.model.config).with_context("model") : Status();
 }
 

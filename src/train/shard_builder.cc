@@ -1,6 +1,7 @@
 #include "train/shard_builder.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -208,6 +209,15 @@ class Builder {
   ShardBuildSummary summary_;
 };
 
+// Whether both name one file, which need not exist.
+bool is_same_place(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return true;
+  const fs::path one = fs::weakly_canonical(a, error), other = fs::weakly_canonical(b, error);
+  return !one.empty() && one == other;
+}
+
 }  // namespace
 
 Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
@@ -216,9 +226,16 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                                        ThreadPool& pool,
                                        const std::function<void(int64_t bytes)>& progress) {
   for (const std::string& place : {out, held_out}) {
-    if (place.empty() || std::find(files.begin(), files.end(), place) == files.end()) continue;
+    const auto same = [&](const std::string& file) { return is_same_place(file, place); };
+    if (place.empty() || std::ranges::none_of(files, same)) continue;
     return invalid_argument(
         fmt::format("'{}' is both a file to read and the shard to write; choose another", place));
+  }
+  if (is_same_place(out, held_out)) {
+    return invalid_argument(
+        fmt::format("'{}' is both the shard of documents to train on and that of those held out; "
+                    "choose another",
+                    held_out));
   }
   Builder builder(tokenizer, options, out, pool, progress);
   LOOPLM_RETURN_IF_ERROR(builder.start());

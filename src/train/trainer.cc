@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/timer.h"
+#include "model/atomic_directory.h"
 #include "model/checkpoint.h"
 #include "model/tensor_read.h"
 
@@ -553,6 +554,10 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
         run_.schedule.at(state.step, before), run_.schedule.at(state.step + 1, steps)));
   }
   return {};
+}
+
+Status Trainer::check_model_place(const std::string& directory) const {
+  return AtomicDirectory::check(directory, run_.lora.any() ? is_adapter_file : is_checkpoint_file);
 }
 
 Status Trainer::save_model(const std::string& directory) const {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/rng.h"
 #include "eval/joined.h"
 
@@ -83,10 +84,11 @@ Result<std::vector<const TaskRecord*>> FewShotSource::examples(const TaskRecord&
     }
   }
   if (static_cast<int64_t>(chosen.size()) < f.count && f.examples.empty()) {
-    return invalid_argument(fmt::format(
-        "{}: few_shot.count of {} is {}, but {} has {} examples for it{}", question.where,
-        task_->file, f.count, f.data.empty() ? "the task's own data" : joined(f.data),
-        chosen.size(), f.match.empty() ? "" : fmt::format(" with {} '{}'", f.match, match)));
+    return invalid_argument(
+        fmt::format("{}: few_shot.count of {} is {}, but {} has {} for it{}", question.where,
+                    task_->file, f.count, f.data.empty() ? "the task's own data" : joined(f.data),
+                    count_text(chosen.size(), "example"),
+                    f.match.empty() ? "" : fmt::format(" with {} '{}'", f.match, match)));
   }
   return chosen;
 }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/rng.h"
 #include "eval/outcomes.h"
 #include "eval/task_run.h"
@@ -87,8 +88,8 @@ Result<TuneResult> tune_depth(Model& model, const Task& task, const TuneOptions&
   LOOPLM_ASSIGN_OR_RETURN(TaskQuestions questions, task_questions(task, model, options.limits));
   const size_t count = questions.questions.size();
   if (count < kFewestQuestions) {
-    return invalid_argument(fmt::format("'{}' has {} questions; tuning needs {} at least",
-                                        task.name, count, kFewestQuestions));
+    return invalid_argument(fmt::format("'{}' has {}; tuning needs {} at least", task.name,
+                                        count_text(count, "question"), kFewestQuestions));
   }
   ScoreOptions score;
   score.progress = options.progress;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/count_text.h"
 #include "base/rng.h"
 
 namespace looplm {
@@ -51,9 +52,9 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
     dataset.shards_.push_back(std::move(shard));
   }
   if (dataset.tokens_ <= dataset.documents_) {
-    return invalid_argument(
-        fmt::format("'{}' has {} tokens in {} documents; expected a document of two or more", path,
-                    dataset.tokens_, dataset.documents_));
+    return invalid_argument(fmt::format("'{}' has {} in {}; expected a document of two or more",
+                                        path, count_text(dataset.tokens_, "token"),
+                                        count_text(dataset.documents_, "document")));
   }
   if (dataset.documents_ > int64_t{UINT32_MAX}) {
     return unsupported(fmt::format("'{}' has {} documents; at most {} are supported", path,
@@ -334,7 +335,7 @@ Status DataLoader::restore(const LoaderState& state) {
       return invalid_argument(fmt::format(
           "the saved position in {} (document {}) is impossible{}", sources_[i].name(), c.document,
           sources_[i].dataset
-              ? fmt::format(": it has {} documents", sources_[i].dataset->documents())
+              ? ": it has " + count_text(sources_[i].dataset->documents(), "document")
               : ""));
     }
   }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "experiments/capo/capo_study.h"
 #include "experiments/core/estimates.h"
 #include "experiments/core/seed_summary.h"
@@ -53,8 +54,6 @@ Result<Grid> collect(const CapoSettings& settings, const CellResults& results) {
   return grid;
 }
 
-std::string loops_text(int loops) { return loops == 1 ? "1 loop" : fmt::format("{} loops", loops); }
-
 Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
   Figure figure = figure_of("bits-over-parameters", "Knowledge held by models of equal parameters",
                             "parameters", "bits known");
@@ -63,7 +62,8 @@ Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
   double most = 0;
   for (const auto& [people, by_loops] : grid) {
     for (const auto& [loops, sizes] : by_loops) {
-      Series series = series_of(fmt::format("{} people, {}", people, loops_text(loops)), {}, {});
+      Series series =
+          series_of(fmt::format("{} people, {}", people, count_text(loops, "loop")), {}, {});
       for (const auto& [s, m] : sizes) {
         const auto parameters = static_cast<double>(m.parameters);
         least = std::min(least, parameters);
@@ -81,9 +81,8 @@ Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
     }
   }
   for (double guide : {1.0, 2.0}) {
-    figure.series.push_back(
-        series_of(fmt::format("{:.0f} bit{} per parameter", guide, guide == 1 ? "" : "s"),
-                  {least, most}, {guide * least, guide * most}, Series::Style::kDashed));
+    figure.series.push_back(series_of(count_text(guide, "bit") + " per parameter", {least, most},
+                                      {guide * least, guide * most}, Series::Style::kDashed));
   }
   return figure;
 }
@@ -101,7 +100,7 @@ Figure curve_figure(const CapoSettings& settings, const CellResults& results) {
     for (int loops : settings.loops) {
       const Json& cell = results.at(CapoRun{people, size, loops, settings.seeds.front()}.id());
       Series series =
-          series_of(fmt::format("width {}, {}", size.hidden, loops_text(loops)), {}, {});
+          series_of(fmt::format("width {}, {}", size.hidden, count_text(loops, "loop")), {}, {});
       for (const Json& point : cell.at("curve")) {
         series.x.push_back(point.at("exposures"));
         series.y.push_back(point.at("known_bits").get<double>() /
@@ -189,7 +188,7 @@ Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
   claim.finding = fmt::format(
       "Bits with {} over bits with {}, where neither knows more than nine tenths of what there is: "
       "{}.",
-      loops_text(*most), loops_text(*fewest),
+      count_text(*most, "loop"), count_text(*fewest, "loop"),
       ratios.scarce.empty() ? "no such pair; of all pairs " + spread(ratios.all)
                             : spread(ratios.scarce));
   return claim;
@@ -205,7 +204,8 @@ Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
       for (const auto& [s, m] : sizes) {
         if (m.per_parameter() <= best) continue;
         best = m.per_parameter();
-        at = fmt::format("{} parameters, {}, {} people", m.parameters, loops_text(loops), people);
+        at = fmt::format("{} parameters, {}, {} people", m.parameters, count_text(loops, "loop"),
+                         people);
       }
     }
   }

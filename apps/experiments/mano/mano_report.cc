@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "experiments/mano/mano_study.h"
 
 namespace looplm {
@@ -142,9 +143,8 @@ Figure length_curves_figure(const ManoTable& table, const ManoGroup& group) {
                             fmt::format("Learning curves by length: {}", shown(shape)), "step",
                             kMeanAccuracy, kPercents);
   for (int length = 1; length <= table.max_length; ++length) {
-    figure.series.push_back(
-        series_of(length == 1 ? "1 operator" : fmt::format("{} operators", length), steps_of(group),
-                  mean_over_seeds(group, length), Series::Style::kLine));
+    figure.series.push_back(series_of(count_text(length, "operator"), steps_of(group),
+                                      mean_over_seeds(group, length), Series::Style::kLine));
   }
   return figure;
 }

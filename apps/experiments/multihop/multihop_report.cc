@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "eval/joined.h"
 #include "experiments/multihop/multihop_study.h"
 
@@ -25,11 +26,9 @@ Series series_of_shape(const std::vector<MultihopCurve>& curves, const LoopedSha
                    looped ? Series::Style::kLinePoints : Series::Style::kDashed);
 }
 
-std::string loops_text(int loops) { return fmt::format("{} loop{}", loops, loops == 1 ? "" : "s"); }
-
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-std::string count_text(double count, const char* none = "not reached") {
+std::string needed_text(double count, const char* none = "not reached") {
   return count < kNever ? fmt::format("{:.0f}", count) : none;
 }
 
@@ -54,7 +53,7 @@ Table needed_table(const std::vector<MultihopCurve>& curves) {
   table.columns = {"model", "parameters", "layers read", "questions for 50%", "questions for 90%"};
   for (const MultihopCurve& curve : curves) {
     const auto needed = [&](double accuracy) {
-      return count_text(questions_needed(curve, accuracy).value_or(kNever));
+      return needed_text(questions_needed(curve, accuracy).value_or(kNever));
     };
     table.rows.push_back({shown(curve.shape), std::to_string(curve.parameters),
                           std::to_string(curve.shape.depth()), needed(0.5), needed(0.9)});
@@ -171,8 +170,9 @@ Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
   std::vector<bool> ahead;  // of the model with fewer loops
   for (size_t i = 0; i < family.size(); ++i) {
     const SeedSummary& accuracy = family[i]->accuracy[count];
-    claim.finding += fmt::format("{} {} {}", i == 0 ? ":" : ",", loops_text(family[i]->shape.loops),
-                                 percent_text(accuracy));
+    claim.finding +=
+        fmt::format("{} {} {}", i == 0 ? ":" : ",", count_text(family[i]->shape.loops, "loop"),
+                    percent_text(accuracy));
     if (i == 0) continue;
     const SeedSummary& fewer = family[i - 1]->accuracy[count];
     claim.finding += fmt::format(" ({} points)", points_text(paired_gain(accuracy, fewer)));
@@ -182,7 +182,7 @@ Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
   claim.finding += "; questions for 50%:";
   for (const MultihopCurve* curve : family) {
     claim.finding += fmt::format("{} {}", curve == family.front() ? "" : ",",
-                                 count_text(questions_needed(*curve, 0.5).value_or(kNever)));
+                                 needed_text(questions_needed(*curve, 0.5).value_or(kNever)));
   }
   return claim;
 }
@@ -215,10 +215,10 @@ Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSum
     const bool first = curve == family.front();
     const SeedSummary steps = steps_of(curve->runs[last], target);
     std::vector<std::string> each;
-    for (const double count : steps.values) each.push_back(count_text(count));
+    for (const double count : steps.values) each.push_back(needed_text(count));
     claim.finding +=
-        fmt::format("{} {} {} (seeds {}", first ? "" : ";", loops_text(curve->shape.loops),
-                    count_text(steps.mean, "not reached by all"), joined(each));
+        fmt::format("{} {} {} (seeds {}", first ? "" : ";", count_text(curve->shape.loops, "loop"),
+                    needed_text(steps.mean, "not reached by all"), joined(each));
     if (!first) {
       const Estimate fewer = paired_gain(before, steps);
       faster.push_back(steps.values.size() > 1 && fewer.low > 0);

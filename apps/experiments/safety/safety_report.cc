@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "eval/bootstrap.h"
 #include "experiments/core/estimates.h"
 #include "experiments/safety/safety_study.h"
@@ -269,9 +270,9 @@ class Reporter {
       to.x.push_back(x[i]);
       to.y.push_back(y[i]);
     }
-    Figure figure = figure_of(fmt::format("states_loop{}", t),
-                              fmt::format("States after {} loop{}", t, t == 1 ? "" : "s"),
-                              "first principal component", "second principal component");
+    Figure figure =
+        figure_of(fmt::format("states_loop{}", t), "States after " + count_text(t, "loop"),
+                  "first principal component", "second principal component");
     for (Series* s : {&safe, &unsafe, &other}) {
       if (!s->x.empty()) figure.series.push_back(std::move(*s));
     }

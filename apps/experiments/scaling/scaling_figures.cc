@@ -3,12 +3,11 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "experiments/scaling/scaling_analysis.h"
 
 namespace looplm {
 namespace {
-
-std::string loops_text(int loops) { return loops == 1 ? "1 loop" : fmt::format("{} loops", loops); }
 
 std::string size_text(double parameters) { return fmt::format("{:.0f}K", parameters / 1000); }
 
@@ -33,7 +32,7 @@ Figure prediction_figure(std::span<const RunCurve> runs, const ScalingLaw& law) 
   double least = 1e300;
   double most = 0;
   for (int loops : trained_depths(runs)) {
-    Series series = series_of(loops_text(loops), {}, {}, Series::Style::kPoints);
+    Series series = series_of(count_text(loops, "loop"), {}, {}, Series::Style::kPoints);
     for (const RunCurve& run : runs) {
       if (run.loops != loops) continue;
       for (const CurvePoint& p : run.points) {
@@ -65,17 +64,18 @@ Figure token_figure(std::span<const RunCurve> runs, const ScalingLaw& law) {
       measured.push_back(p.loss);
       fitted.push_back(law.loss(run.parameters, p.tokens, run.loops));
     }
-    add_pair(figure, fmt::format("{}, {}", size_text(run.parameters), loops_text(run.loops)), x,
+    add_pair(figure,
+             fmt::format("{}, {}", size_text(run.parameters), count_text(run.loops, "loop")), x,
              measured, fitted);
   }
   return figure;
 }
 
 Figure loop_figure(std::span<const RunCurve> runs, int loops, const ScalingLaw& law) {
-  Figure figure = figure_of(
-      fmt::format("loss-by-loop-{}", loops),
-      fmt::format("Loss after each loop, trained with {}; lines are the law", loops_text(loops)),
-      "loop", "nll, nats per token");
+  Figure figure = figure_of(fmt::format("loss-by-loop-{}", loops),
+                            fmt::format("Loss after each loop, trained with {}; lines are the law",
+                                        count_text(loops, "loop")),
+                            "loop", "nll, nats per token");
   std::set<double> drawn;  // one seed of each size
   for (const RunCurve& run : runs) {
     if (run.loops != loops || !drawn.insert(run.parameters).second) continue;

@@ -67,7 +67,7 @@ for command in "init --preset tiny --out no" "run model --ids 1" "chat model" "t
     refuses "$command --seed $seed" "--seed: $seed; expected a whole number from 0 to 18446744073709551615" "$looplm" $command --seed $seed
   done
 done
-refuses "a large number" "-n: 99999999999999999999; expected a whole number of 64 bits" "$looplm" run model --ids 1 -n 99999999999999999999
+refuses "a large number" "--first: 99999999999999999999; expected a whole number of 64 bits" "$looplm" data show x --first 99999999999999999999
 refuses "empty stop" "--stop is empty" "$looplm" run model --ids 1 --stop ''
 
 # --- data, tokenizer, train, eval: from text to a measured model

@@ -4,6 +4,7 @@
 
 #include "base/count_text.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
 #include "eval/joined.h"
 
 namespace looplm {
@@ -63,9 +64,7 @@ Result<FewShotSource> FewShotSource::create(const Task& task, const std::vector<
   for (auto& [match, order] : source.drawn_) {
     // The same draw whatever other values there are.
     Rng rng(f.seed);
-    for (size_t i = order.size(); i > 1; --i) {
-      std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
-    }
+    shuffle(order, rng);
   }
   return source;
 }

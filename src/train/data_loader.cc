@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/count_text.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
 
 namespace looplm {
 namespace {
@@ -172,9 +173,7 @@ void DataLoader::shuffle(size_t source) {
   if (!options_.shuffle) return;
   const auto epoch = static_cast<uint64_t>(state_.cursors[source].epoch);
   Rng rng(options_.seed, (kShuffleStream << 48) + (static_cast<uint64_t>(source) << 32) + epoch);
-  for (size_t i = order.size(); i > 1; --i) {
-    std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
-  }
+  looplm::shuffle(order, rng);
 }
 
 size_t DataLoader::next_source() const {

@@ -62,27 +62,24 @@ Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
   double most = 0;
   for (const auto& [people, by_loops] : grid) {
     for (const auto& [loops, sizes] : by_loops) {
-      Series series =
-          series_of(fmt::format("{} people, {}", people, count_text(loops, "loop")), {}, {});
+      Series& series = figure.add(fmt::format("{} people, {}", people, count_text(loops, "loop")));
       for (const auto& [s, m] : sizes) {
         const auto parameters = static_cast<double>(m.parameters);
         least = std::min(least, parameters);
         most = std::max(most, parameters);
-        series.x.push_back(parameters);
         // A model that knows less than nothing has no place on a logarithmic axis.
         const auto shown = [](double bits) { return bits > 0 ? bits : std::nan(""); };
-        series.y.push_back(shown(m.known.mean));
+        series.add(parameters, shown(m.known.mean));
         if (settings.seeds.size() > 1) {
           series.low.push_back(shown(m.known.low));
           series.high.push_back(shown(m.known.high));
         }
       }
-      figure.series.push_back(std::move(series));
     }
   }
   for (double guide : {1.0, 2.0}) {
-    figure.series.push_back(series_of(count_text(guide, "bit") + " per parameter", {least, most},
-                                      {guide * least, guide * most}, Series::Style::kDashed));
+    figure.add(series_of(count_text(guide, "bit") + " per parameter", {least, most},
+                         {guide * least, guide * most}, Series::Style::kDashed));
   }
   return figure;
 }
@@ -99,23 +96,24 @@ Figure curve_figure(const CapoSettings& settings, const CellResults& results) {
     if (std::find(size.people.begin(), size.people.end(), people) == size.people.end()) continue;
     for (int loops : settings.loops) {
       const Json& cell = results.at(CapoRun{people, size, loops, settings.seeds.front()}.id());
-      Series series =
-          series_of(fmt::format("width {}, {}", size.hidden, count_text(loops, "loop")), {}, {});
+      Series& series =
+          figure.add(fmt::format("width {}, {}", size.hidden, count_text(loops, "loop")));
+      const double parameters = cell.at("parameters");
       for (const Json& point : cell.at("curve")) {
-        series.x.push_back(point.at("exposures"));
-        series.y.push_back(point.at("known_bits").get<double>() /
-                           cell.at("parameters").get<double>());
+        series.add(point.at("exposures"), point.at("known_bits").get<double>() / parameters);
       }
-      figure.series.push_back(std::move(series));
     }
   }
   return figure;
 }
 
 Table results_table(const CapoSettings& settings, const Grid& grid) {
-  Table table;
-  table.columns = {"people",         "parameters", "loops",       "name nats",
-                   "attribute nats", "bits known", "of knowable", "bits per parameter"};
+  Table table = {.columns = {"people", "parameters", "loops", "name nats", "attribute nats",
+                             "bits known", "of knowable", "bits per parameter"},
+                 .caption =
+                     "Nats are what is left to learn of a person's name and attributes; guessing "
+                     "costs 18.9 and "
+                     "33.0, and telling which of the people it is costs ln N of the name."};
   for (const auto& [people, by_loops] : grid) {
     for (size_t s = 0; s < settings.sizes.size(); ++s) {
       for (const auto& [loops, sizes] : by_loops) {
@@ -130,9 +128,6 @@ Table results_table(const CapoSettings& settings, const Grid& grid) {
       }
     }
   }
-  table.caption =
-      "Nats are what is left to learn of a person's name and attributes; guessing costs 18.9 and "
-      "33.0, and telling which of the people it is costs ln N of the name.";
   return table;
 }
 
@@ -167,10 +162,9 @@ std::string spread(const std::vector<double>& values) {
 }
 
 Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "Looped and plain models of equal parameters hold equally much (section 6.1, figure 6 left: "
-      "the points coincide).";
+      "the points coincide)."};
   if (settings.loops.size() < 2) {
     claim.finding = "Only one number of loops was trained.";
     return claim;
@@ -195,8 +189,7 @@ Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
 }
 
 Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
-  Claim claim;
-  claim.claim = "Both hold about 2 bits per parameter after 1,000 exposures.";
+  Claim claim = {"Both hold about 2 bits per parameter after 1,000 exposures."};
   double best = 0;
   std::string at;
   for (const auto& [people, by_loops] : grid) {
@@ -216,9 +209,8 @@ Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
 }
 
 Claim saturation_claim(const Grid& grid) {
-  Claim claim;
-  claim.claim =
-      "With few people the curve is flat: large models know all there is to know (figure 6 left).";
+  Claim claim = {
+      "With few people the curve is flat: large models know all there is to know (figure 6 left)."};
   double share = 0;
   const auto& [people, by_loops] = *grid.begin();
   for (const auto& [loops, sizes] : by_loops) {

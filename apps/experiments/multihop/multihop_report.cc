@@ -33,8 +33,10 @@ std::string needed_text(double count, const char* none = "not reached") {
 }
 
 Table accuracy_table(const std::vector<MultihopCurve>& curves) {
-  Table table;
-  table.columns = {"training questions"};
+  Table table = {.columns = {"training questions"},
+                 .caption =
+                     "Exact match on held-out questions at the end of training: mean of the seeds "
+                     "[worst, best]."};
   for (const MultihopCurve& curve : curves) table.columns.push_back(shown(curve.shape));
   const MultihopCurve& first = curves.front();
   for (size_t i = 0; i < first.questions.size(); ++i) {
@@ -42,15 +44,15 @@ Table accuracy_table(const std::vector<MultihopCurve>& curves) {
     for (const MultihopCurve& curve : curves) row.push_back(percent_text(curve.accuracy[i]));
     table.rows.push_back(std::move(row));
   }
-  table.caption =
-      "Exact match on held-out questions at the end of training: mean of the seeds "
-      "[worst, best].";
   return table;
 }
 
 Table needed_table(const std::vector<MultihopCurve>& curves) {
-  Table table;
-  table.columns = {"model", "parameters", "layers read", "questions for 50%", "questions for 90%"};
+  Table table = {
+      .columns = {"model", "parameters", "layers read", "questions for 50%", "questions for 90%"},
+      .caption =
+          "Unique training questions after which held-out ones are answered, between two "
+          "counts by the straight line."};
   for (const MultihopCurve& curve : curves) {
     const auto needed = [&](double accuracy) {
       return needed_text(questions_needed(curve, accuracy).value_or(kNever));
@@ -58,15 +60,15 @@ Table needed_table(const std::vector<MultihopCurve>& curves) {
     table.rows.push_back({shown(curve.shape), std::to_string(curve.parameters),
                           std::to_string(curve.shape.depth()), needed(0.5), needed(0.9)});
   }
-  table.caption =
-      "Unique training questions after which held-out ones are answered, between two "
-      "counts by the straight line.";
   return table;
 }
 
 Table sets_table(const std::vector<MultihopCurve>& curves) {
-  Table table;
-  table.columns = {"model", "training questions", "held-out", "trained", "facts"};
+  Table table = {
+      .columns = {"model", "training questions", "held-out", "trained", "facts"},
+      .caption =
+          "What is learnt by heart beside what is worked out: training questions and atomic "
+          "facts, with the fewest and the most training questions."};
   for (const MultihopCurve& curve : curves) {
     for (const size_t i : {size_t{0}, curve.questions.size() - 1}) {
       std::vector<double> trained;
@@ -81,9 +83,6 @@ Table sets_table(const std::vector<MultihopCurve>& curves) {
       if (curve.questions.size() == 1) break;
     }
   }
-  table.caption =
-      "What is learnt by heart beside what is worked out: training questions and atomic "
-      "facts, with the fewest and the most training questions.";
   return table;
 }
 
@@ -98,13 +97,12 @@ Figure questions_figure(const std::vector<MultihopCurve>& curves, const SeedSumm
   Figure figure = figure_of("questions", "Held-out questions answered, by training questions",
                             "unique training questions", "accuracy, %", {{0, 105}});
   for (const MultihopCurve& curve : curves) {
-    Series series = series_of_shape(curves, curve.shape);
+    Series& series = figure.add(series_of_shape(curves, curve.shape));
     for (size_t i = 0; i < curve.questions.size(); ++i) {
       add_point(series, static_cast<double>(curve.questions[i]), curve.accuracy[i], 100);
     }
-    figure.series.push_back(std::move(series));
   }
-  figure.series.push_back(shortcut_line(shortcut, curves.front().questions));
+  figure.add(shortcut_line(shortcut, curves.front().questions));
   return figure;
 }
 
@@ -115,17 +113,16 @@ Figure steps_figure(const std::vector<MultihopCurve>& curves, const SeedSummary&
                             fmt::format("Learning curves with {} training questions", questions),
                             "step", "accuracy on held-out questions, %", {{0, 105}});
   for (const MultihopCurve& curve : curves) {
-    Series series = series_of_shape(curves, curve.shape);
+    Series& series = figure.add(series_of_shape(curves, curve.shape));
     const std::vector<MultihopRun>& seeds = curve.runs[count];
     for (size_t i = 0; i < seeds.front().steps.size(); ++i) {
       double mean = 0;
       for (const MultihopRun& run : seeds) mean += run.held_out[i];
-      series.x.push_back(static_cast<double>(seeds.front().steps[i]));
-      series.y.push_back(100 * mean / static_cast<double>(seeds.size()));
+      series.add(static_cast<double>(seeds.front().steps[i]),
+                 100 * mean / static_cast<double>(seeds.size()));
     }
-    figure.series.push_back(std::move(series));
   }
-  figure.series.push_back(shortcut_line(shortcut, curves.front().runs[count].front().steps));
+  figure.add(shortcut_line(shortcut, curves.front().runs[count].front().steps));
   return figure;
 }
 
@@ -160,10 +157,9 @@ size_t widest(const std::vector<const MultihopCurve*>& family) {
 }
 
 Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The more loops, the fewer unique training questions are needed (of 800,000: with 140,000, 1 "
-      "loop answers about 35%, 2 loops 84%, 4 loops nearly all; with 100,000 about 7, 11 and 17%)";
+      "loop answers about 35%, 2 loops 84%, 4 loops nearly all; with 100,000 about 7, 11 and 17%)"};
   if (family.size() < 2) return claim;
   const size_t count = widest(family);
   claim.finding = fmt::format("with {} training questions", family.front()->questions[count]);
@@ -197,10 +193,9 @@ SeedSummary steps_of(const std::vector<MultihopRun>& runs, double accuracy) {
 }
 
 Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSummary& shortcut) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The more loops, the fewer steps are needed (with 140,000 questions 4 loops answer "
-      "99% after 10,000 steps, 2 loops 92%, 1 loop 27% after 20,000)";
+      "99% after 10,000 steps, 2 loops 92%, 1 loop 27% after 20,000)"};
   if (family.size() < 2) return claim;
   const size_t last = family.front()->questions.size() - 1;
   // A place that the end of the model of one loop does not decide.
@@ -233,10 +228,9 @@ Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSum
 
 Claim arithmetic_claim(const std::vector<MultihopCurve>& curves,
                        const std::vector<const MultihopCurve*>& family) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "With the same arithmetic, a plain model four times as deep does not reach the model "
-      "of four loops (24x1 against 6x4 at 100,000 and 120,000 questions)";
+      "of four loops (24x1 against 6x4 at 100,000 and 120,000 questions)"};
   if (family.empty()) return claim;
   const MultihopCurve& looped = *family.back();
   const MultihopCurve* plain = find_curve(curves, {looped.shape.depth(), 1});

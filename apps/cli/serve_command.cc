@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/commands.h"
@@ -205,10 +206,11 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   LOOPLM_ASSIGN_OR_RETURN(served.tuned, read_tuned_depths(named.path, model.config()));
   if (!served.tuned.empty()) {
     const TunedDepth& t = served.tuned[0];
-    say(stderr, fmt::format("note: {} exits by {} {:.4g}, as tuned on {} (mean {:.2f} of {} loops "
-                            "there); a request's \"loop\" object overrides it",
-                            named.name, exit_kind_name(t.kind), t.threshold, t.task, t.mean_loops,
-                            t.loops));
+    say(stderr,
+        fmt::format("note: {} exits by {} {:.4g}, as tuned on {} (mean {:.2f} of {} there); "
+                    "a request's \"loop\" object overrides it",
+                    named.name, exit_kind_name(t.kind), t.threshold, t.task, t.mean_loops,
+                    count_text(t.loops, "loop")));
   }
   if (const Tokenizer* tokenizer = model.tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/count_text.h"
 #include "infer/knee.h"
 #include "infer/parts.h"
 #include "infer/prefix_cache.h"
@@ -97,10 +98,11 @@ class Engine::Impl {
         most_planes_pages(request, loops, options_.share_prefixes) * model_.config().layers;
     if (pages > capacity()) {
       return resource_exhausted(fmt::format(
-          "a prompt of {} tokens and {} more need {} bytes for keys and values at {} loops; "
-          "expected at most {}",
-          request.prompt.size(), request.options.max_tokens,
-          static_cast<uint64_t>(pages) * pages_.page_bytes(), loops, options_.kv_bytes));
+          "a prompt of {} and {} more need {} bytes for keys and values at {}; expected at most "
+          "{}",
+          count_text(request.prompt.size(), "token"), request.options.max_tokens,
+          static_cast<uint64_t>(pages) * pages_.page_bytes(), count_text(loops, "loop"),
+          options_.kv_bytes));
     }
     if (request.options.speculate.kind != CommitKind::kNever) lane_budget();
     auto entry = std::make_unique<Entry>();

@@ -221,7 +221,8 @@ TEST_F(GgufExportTest, TheTokenizerHasTheKeysOfLlamaCppsPackage) {
   ModelConfig config;
   config.vocab_size = static_cast<int64_t>(tokens.size()) + 2;
   GgufKeys keys;
-  ASSERT_OK(add_gguf_tokenizer(text, config, keys));
+  const auto tokenizer = Tokenizer::parse(text, "tokenizer.json").value();
+  ASSERT_OK(add_gguf_tokenizer(text, *tokenizer, config, keys));
   const std::string file = folder_ + "/keys.gguf";
   ASSERT_OK(GgufWriter::create(file, keys, {})->commit());
   const GgufFile written = GgufFile::open(file).value();
@@ -276,7 +277,8 @@ TEST_F(GgufExportTest, WhatAFileCannotSayIsAnError) {
   const size_t place = text.find("\"individual_digits\": true");
   ASSERT_NE(place, std::string::npos);
   text.replace(place, 25, "\"individual_digits\": false");
-  EXPECT_THAT(add_gguf_tokenizer(text, config, keys).message(),
+  const auto tokenizer = Tokenizer::parse(text, "tokenizer.json").value();
+  EXPECT_THAT(add_gguf_tokenizer(text, *tokenizer, config, keys).message(),
               testing::HasSubstr("llama.cpp has no name for"));
   EXPECT_FALSE(fs::exists(file));
 }

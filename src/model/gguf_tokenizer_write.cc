@@ -1,11 +1,8 @@
 #include "model/gguf_tokenizer_write.h"
 
-#include <memory>
 #include <vector>
 
 #include <fmt/format.h>
-
-#include "looplm/tokenizer.h"
 
 #include "base/json.h"
 #include "model/gguf_tokenizer_families.h"
@@ -136,11 +133,9 @@ Status add_ends(const Tokenizer& tokenizer, const ModelConfig& config, GgufKeys&
 
 }  // namespace
 
-Status add_gguf_tokenizer(std::string_view tokenizer_json, const ModelConfig& config,
-                          GgufKeys& keys) {
-  // Checks the file, so that what is read below has its type.
-  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::parse(tokenizer_json, "tokenizer.json"));
+Status add_gguf_tokenizer(std::string_view tokenizer_json, const Tokenizer& tokenizer,
+                          const ModelConfig& config, GgufKeys& keys) {
+  // What is read below has its type, since there is a tokenizer.
   LOOPLM_ASSIGN_OR_RETURN(const Json file, parse_json(tokenizer_json, "tokenizer.json"));
   LOOPLM_ASSIGN_OR_RETURN(const GgufTokenizerFamily* family, find_family(file));
   LOOPLM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, read_vocabulary(file, config.vocab_size));
@@ -152,7 +147,7 @@ Status add_gguf_tokenizer(std::string_view tokenizer_json, const ModelConfig& co
   if (spaces_first(plain_step(file.value("pre_tokenizer", Json())))) {
     keys.add_flag("tokenizer.ggml.add_space_prefix", true);
   }
-  return add_ends(*tokenizer, config, keys);
+  return add_ends(tokenizer, config, keys);
 }
 
 }  // namespace looplm

@@ -65,6 +65,13 @@ refuses "no subcommand" "^Usage: looplm data " "$looplm" data
 [ -s out ] && [ ! -s err ] || fail "--help says something on standard error"
 refuses "no such model" "there is no 'nope'; expected a model's directory, a GGUF file, or ORG/NAME" "$looplm" run nope --ids 1
 refuses "stop id" "--stop-id: 300 is not an id of the model; expected 0 to 299" "$looplm" run model --ids 1 --stop-id 300
+for command in "init --preset tiny --out no" "run model --ids 1" "chat model" "tune model t" "data arithmetic --out no" "data word-problems --out no"; do
+  for seed in -1 18446744073709551616; do
+    # shellcheck disable=SC2086
+    refuses "$command --seed $seed" "--seed: $seed; expected a whole number from 0 to 18446744073709551615" "$looplm" $command --seed $seed
+  done
+done
+refuses "a large number" "--first: 99999999999999999999; expected a whole number of 64 bits" "$looplm" data show x --first 99999999999999999999
 refuses "empty stop" "--stop is empty" "$looplm" run model --ids 1 --stop ''
 
 # --- data, tokenizer, train, eval: from text to a measured model

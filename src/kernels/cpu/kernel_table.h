@@ -144,6 +144,11 @@ struct KernelTable {
   void (*prepare_interleaved_bf16)(const PrepareRowsArgs&) = nullptr;
   // out[i] <- the pair of even[i] (lower half) and odd[i], rounded to bf16: two terms of a panel.
   void (*pair_rows_bf16)(const float* even, const float* odd, int64_t n, uint32_t* out) = nullptr;
+  // A row rounded to bf16; an odd last term is paired with zero.
+  void (*round_row_bf16)(const float* x, int64_t n, uint32_t* pairs) = nullptr;
+  // out[i * kPanel + r] <- word i of rows[r], of any alignment, for `count` rows, at most kPanel.
+  void (*transpose_words)(const void* const* rows, int64_t count, int64_t words,
+                          uint32_t* out) = nullptr;
   void (*tile_f32)(const TileArgs&) = nullptr;
   void (*tile_bf16)(const TileArgs&) = nullptr;
   // tile_f32 with B's panels in a smaller type: (terms / 2, kPanel, 2) of bf16, or (terms, kPanel)

@@ -353,12 +353,11 @@ LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_sl
 // Whole vectors of consecutive terms: the same slots as store_pair fills. Returns the terms done.
 LOOPLM_INLINE int64_t prepare_vectors(const float* source, int64_t terms, uint32_t* out) {
   int64_t i = 0;
-  for (; i + kLanes <= terms; i += kLanes) {
-    const VI high = rounded_to_bf16(source + i);
-    if constexpr (kBf16Dot) {
-      const PairsOfVector pairs = pairs_of(high);
-      memcpy(out + i / 2, &pairs, sizeof(pairs));
-    } else {
+  if constexpr (kBf16Dot) {
+    for (; i + 2 * kLanes <= terms; i += 2 * kLanes) round_two_vectors(source + i, out + i / 2);
+  } else {
+    for (; i + kLanes <= terms; i += kLanes) {
+      const VI high = rounded_to_bf16(source + i);
       VI swapped;
       for (int lane = 0; lane < kLanes; ++lane) swapped[lane] = high[lane ^ 1];
       memcpy(out + i, &swapped, sizeof(swapped));
@@ -384,21 +383,21 @@ void prepare_rows_bf16(const PrepareRowsArgs& p) {
 
 void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
   // A term that is missing is zero.
-  const auto rounded = [&](int64_t i, int64_t row, int64_t lanes) {
-    if (i >= p.terms) return VI{};
-    return rounded_to_bf16(load_some(p.source + i * p.term_stride + row, lanes));
+  const auto term = [&](int64_t i, int64_t row, int64_t lanes) {
+    if (i >= p.terms) return V{};
+    return load_some(p.source + i * p.term_stride + row, lanes);
   };
   uint32_t* out = static_cast<uint32_t*>(p.out);
   const auto put = [&](int64_t slot, VI words) { memcpy(out + slot, &words, sizeof(words)); };
   for (int64_t i = 0; i < p.terms; i += 2) {
     if constexpr (kBf16Dot) {
       for_rows(p, i, i / 2, [&](int64_t row, int64_t lanes, int64_t slot) {
-        put(slot, pairs_of(rounded(i, row, lanes), rounded(i + 1, row, lanes)));
+        put(slot, rounded_pairs(term(i, row, lanes), term(i + 1, row, lanes)));
       });
     } else {  // the odd term comes first
       for (int64_t odd = 1; odd >= 0; --odd) {
         for_rows(p, i + odd, i + 1 - odd, [&](int64_t row, int64_t lanes, int64_t slot) {
-          put(slot, rounded(i + odd, row, lanes));
+          put(slot, rounded_to_bf16(term(i + odd, row, lanes)));
         });
       }
     }
@@ -407,8 +406,7 @@ void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
 
 void pair_rows_bf16(const float* even, const float* odd, int64_t n, uint32_t* out) {
   for_vectors(n, [&](int64_t i, int64_t lanes) {
-    const VI pairs = pairs_of(rounded_to_bf16(load_some(even + i, lanes)),
-                              rounded_to_bf16(load_some(odd + i, lanes)));
+    const VI pairs = rounded_pairs(load_some(even + i, lanes), load_some(odd + i, lanes));
     store_words(out + i, pairs, lanes);
   });
 }

@@ -189,18 +189,26 @@ TEST_P(PrepareTest, PackedRowsAreTheRoundedElements) {
   }
 }
 
-// The same through whole products, on matrix units too: A as it is and A transposed.
-TEST_P(PrepareTest, ProductsWithATransposedMatrixHaveTheSameBits) {
+// The same through whole products, on matrix units too: A with rows close together or far apart,
+// and A transposed. Some of them are copied, and some are read where they are.
+TEST_P(PrepareTest, ProductsHaveTheSameBitsHoweverALies) {
   Device device(3, kernels_);
   Rng rng(5);
   for (DType dtype : {DType::kF32, DType::kBf16}) {
-    for (auto [rows, terms, columns] :
-         {std::array<int64_t, 3>{1, 1, 1}, {13, 31, 33}, {61, 257, 40}, {300, 513, 70}}) {
+    for (auto [rows, terms, columns] : {std::array<int64_t, 3>{1, 1, 1},
+                                        {13, 31, 33},
+                                        {61, 257, 40},
+                                        {300, 513, 70},
+                                        {61, 257, 140}}) {
+      constexpr int64_t kFar = 1024;
       std::vector<float> a(static_cast<size_t>(rows * terms)), turned(a.size());
+      std::vector<float> apart(static_cast<size_t>(rows * kFar));
       for (float& x : a) x = rng.normal();
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t i = 0; i < terms; ++i) {
-          turned[static_cast<size_t>(i * rows + r)] = a[static_cast<size_t>(r * terms + i)];
+          const float value = a[static_cast<size_t>(r * terms + i)];
+          turned[static_cast<size_t>(i * rows + r)] = value;
+          apart[static_cast<size_t>(r * kFar + i)] = value;
         }
       }
       std::vector<float> x(static_cast<size_t>(terms * columns));
@@ -218,10 +226,15 @@ TEST_P(PrepareTest, ProductsWithATransposedMatrixHaveTheSameBits) {
       p.a_row_stride = terms;
       p.c = one.data();
       matmul(p, device);
+      p.a = apart.data();
+      p.a_row_stride = kFar;
+      p.c = other.data();
+      matmul(p, device);
+      EXPECT_EQ(one, other) << dtype_name(dtype) << " " << rows << " x " << terms << " x "
+                            << columns << ", rows apart";
       p.a = turned.data();
       p.a_row_stride = 1;
       p.a_term_stride = rows;
-      p.c = other.data();
       matmul(p, device);
       EXPECT_EQ(one, other) << dtype_name(dtype) << " " << rows << " x " << terms << " x "
                             << columns;

@@ -36,7 +36,8 @@ Result<std::string> FewShotSource::match_of(const TaskRecord& record) const {
                     "names",
                     record.where, field, task_->file));
   }
-  return field_text(*value, field);
+  Result<std::string> text = field_text(*value, field);
+  return text.ok() ? std::move(text) : text.status().with_context(record.where);
 }
 
 Result<FewShotSource> FewShotSource::create(const Task& task, const std::vector<TaskRecord>& own,

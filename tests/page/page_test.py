@@ -354,6 +354,17 @@ def lets_choose_a_model_or_an_adapter(browser):
             expect(choice).to_have_value("shop")
             choice.select_option("tiny")
             expect(page.locator("#depth-is")).to_have_text("2 loops")
+            # Two of them side by side.
+            page.check("#compare")
+            page.select_option("#other-model", "chat")
+            expect(page.locator("#other-depth-is")).to_have_text("4 loops")
+            ask(page, "3 + 4 =")
+            both = answered(page, 1)
+            expect(both.locator(".setting")).to_have_text(["tiny, 2 loops", "chat, 4 loops"])
+            assert words(both.nth(1)) == "That is 7.", words(both.nth(1))
+            assert words(both.nth(0)) != words(both.nth(1))
+            choice.select_option("chat")
+            expect(page.locator("#other-model")).to_have_value("chat")
             page.close()
         finally:
             server.stop()

@@ -57,11 +57,18 @@ async function meetModels() {
   models = await api.describeModels();
   $("model").hidden = models.length > 1;
   $("models").hidden = models.length === 1;
-  $("models").replaceChildren(...models.map(({ name, parent }) =>
-    element("option", { value: name }, parent ? `${name} (adapter of ${parent})` : name)));
+  document.body.classList.toggle("one-model", models.length === 1);
+  $("compare-what").textContent = models.length === 1 ? "Compare two depths" : "Compare two depths or models";
+  for (const id of ["models", "other-model"]) {
+    $(id).replaceChildren(...models.map(({ name, parent }) =>
+      element("option", { value: name }, parent ? `${name} (adapter of ${parent})` : name)));
+  }
   const kept = model ? model.name : past.setting("model");
   choose(models.find((one) => one.name === kept) || models[0]);
 }
+
+// The one whose answer stands beside it.
+const otherModel = () => models.find((one) => one.name === $("other-model").value) || model;
 
 // The model of a record; where it is gone, the one that is asked next.
 const modelOf = ({ settings }) => models.find((one) => one.name === settings.model) || model;
@@ -80,7 +87,10 @@ function choose(next) {
   $("what").textContent = model.loops === 1 ? `Talk to ${model.name}` : "A model that thinks in loops";
   $("drawn-layers").textContent = `${model.layers} layers`;
   $("drawn-loop").textContent = `read up to ${model.loops} times`;
-  if (other) setDials();
+  if (other) {
+    $("other-model").value = model.name;
+    setDials();
+  }
   showDials();
   drawLegend();
   $("question").placeholder = model.converses ? "Ask something" : "Begin a text";
@@ -240,14 +250,14 @@ function setDials() {
   for (const id of kSwitches) $(id).checked = Boolean(values[id]);
 }
 
-function settings(depth) {
+function settings(depth, { name, loops, gate } = model) {
   return {
-    model: model.name,
+    model: name,
     depth,
-    threshold: model.gate ? Number($("threshold").value) : 1,
+    threshold: gate ? Number($("threshold").value) : 1,
     temperature: Number($("temperature").value),
     longest: Math.max(1, Math.floor(Number($("longest").value)) || 1),
-    early: model.loops > 1 && $("early").checked && depth > 1,
+    early: loops > 1 && $("early").checked && depth > 1,
     seed: Math.floor(Math.random() * 2 ** 50),
   };
 }
@@ -345,7 +355,8 @@ async function ask(question, index = conversation.turns.length) {
   $("intro").hidden = true;
   const depth = Number($("depth").value);
   const first = settings(depth);
-  const all = $("compare").checked && model.loops > 1 ? [first, { ...settings(Number($("other-depth").value)), seed: first.seed }] : [first];
+  const all = [first];
+  if ($("compare").checked && model.loops > 1) all.push({ ...settings(Number($("other-depth").value), otherModel()), seed: first.seed });
   const turn = { question, answers: all.map(newAnswer) };
   asked.turns.push(turn);
   asked.title = asked.turns[0].question.slice(0, 80);
@@ -476,6 +487,10 @@ $("demo-again").addEventListener("click", watchDemo);
 $("models").addEventListener("change", () => {
   past.setting("model", $("models").value);
   choose(models.find((one) => one.name === $("models").value));
+});
+$("other-model").addEventListener("input", () => {
+  $("other-depth").max = otherModel().loops;
+  $("other-depth").value = otherModel() === model ? 1 : otherModel().loops;
 });
 $("key-field").addEventListener("submit", (event) => event.preventDefault());
 $("key").addEventListener("change", () => api.setKey($("key").value.trim()));

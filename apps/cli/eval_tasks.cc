@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "cli/token_text.h"
 #include "common/project_files.h"
@@ -311,8 +312,9 @@ Status eval_data(const EvalOptions& options) {
     fmt::print("{}\n", json_line(json));
     return {};
   }
-  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n{}", model->name(), options.data,
-             result->table.questions, result->table.tokens,
+  fmt::print("{} on {}: {}, {}{}\n\n{}", model->name(), options.data,
+             count_text(result->table.questions, "example"),
+             count_text(result->table.tokens, "scored token"),
              options.resamples > 0 ? "; 95% intervals in brackets" : "",
              data_text(*result, options.markdown ? TableFormat::kMarkdown : TableFormat::kText));
   return {};

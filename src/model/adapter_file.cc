@@ -52,8 +52,11 @@ Result<AdapterSettings> parse_settings(const Json& json) {
   if (!json.is_object()) return invalid_argument("expected an object");
   LOOPLM_RETURN_IF_ERROR(check_variant(json));
   AdapterSettings settings;
+  const auto given = [&json](const char* key) {
+    return json.contains(key) && !json[key].is_null();
+  };
   for (const char* key : {"r", "lora_alpha", "target_modules"}) {
-    if (!json.contains(key)) return invalid_argument(fmt::format("'{}' is missing", key));
+    if (!given(key)) return invalid_argument(fmt::format("'{}' is missing", key));
   }
   LOOPLM_ASSIGN_OR_RETURN(settings.rank, json_int(json, "r", 0, 1, kMaxAdapterRank));
   LOOPLM_ASSIGN_OR_RETURN(settings.alpha,
@@ -69,7 +72,7 @@ Result<AdapterSettings> parse_settings(const Json& json) {
     settings.targets.push_back(target.get<std::string>());
   }
   LOOPLM_RETURN_IF_ERROR(check_targets(settings.targets).with_context("'target_modules'"));
-  settings.per_loop = json.contains(kLoopsKey);
+  settings.per_loop = given(kLoopsKey);
   if (settings.per_loop) {
     LOOPLM_ASSIGN_OR_RETURN(settings.loops, json_int(json, kLoopsKey, 0, 1, kMaxLoops));
   }

@@ -145,7 +145,10 @@ class CorpusReader {
         continue;
       }
       std::erase_if(*document, [](const CorpusSegment& s) { return s.text.empty(); });
-      if (document->empty()) continue;
+      if (document->empty()) {
+        if (options_.on_empty) options_.on_empty();
+        continue;
+      }
       LOOPLM_RETURN_IF_ERROR(visit_(std::move(*document), number));
     }
     return {};

@@ -24,6 +24,7 @@
 #include "looplm/tokenizer.h"
 
 #include "base/json.h"
+#include "base/named.h"
 
 namespace looplm {
 
@@ -33,6 +34,8 @@ enum class TextSplit {
   kLine,
   kFile,
 };
+inline constexpr NameTable<TextSplit, 3> kTextSplitNames = {
+    {{TextSplit::kParagraph, "paragraph"}, {TextSplit::kLine, "line"}, {TextSplit::kFile, "file"}}};
 
 // Part of a document: prompts are only read, the rest is learnt.
 struct CorpusSegment {
@@ -51,6 +54,8 @@ struct CorpusOptions {
   // Hears why a document cannot be read; if it returns OK, reading goes on with the next one.
   // Empty: the first such document is the error.
   std::function<Status(const Status& why)> on_bad{};
+  // Hears of each object that has no text in any field, and is therefore no document.
+  std::function<void()> on_empty{};
   // Renders chats; why there is none is the error of the first chat. Null: chats are errors.
   const Result<ChatTemplate>* chat = nullptr;
 };

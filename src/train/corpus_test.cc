@@ -268,10 +268,21 @@ TEST_F(ShardBuilderTest, BadDocumentsAreNamedByTheirLineOrCounted) {
   EXPECT_ERROR_SAYS(build(1, "all.tokens"), "no documents", "2 bad ones", "all.jsonl:1");
 }
 
+TEST_F(ShardBuilderTest, DocumentsWithoutTextAreCounted) {
+  file_ = write("texts.jsonl",
+                "{\"text\": \"\"}\n{\"text\": \"the cat\"}\n"
+                "{\"prompt\": \"\", \"completion\": \"\"}\n{\"turns\": []}\n");
+  const ShardBuildSummary s = build(1, "texts.tokens").value();
+  EXPECT_EQ(s.documents, 1);
+  EXPECT_EQ(s.empty_documents, 3);
+  file_ = write("none.jsonl", "{\"text\": \"\"}\n");
+  EXPECT_ERROR_SAYS(build(1, "none.tokens"), "no documents", "1 without text");
+}
+
 TEST_F(ShardBuilderTest, PromptsAloneAreAnError) {
   file_ = write("prompts.jsonl", R"({"prompt": "the cat", "completion": ""})");
   options_.end_token = {};
-  EXPECT_ERROR_SAYS(build(1, "prompts.tokens"), "1 documents", "no token to learn");
+  EXPECT_ERROR_SAYS(build(1, "prompts.tokens"), "1 document and no token to learn");
   EXPECT_FALSE(std::filesystem::exists(dir_.file("prompts.tokens")));
 }
 

@@ -238,10 +238,13 @@ Result<RunConfig> read_keys(const toml::table& root, const std::vector<const cha
   Status status;
   Reader reader(root, status);
   walk_run_config(reader, config);
-  TomlReader run = TomlReader(&root, "", status).child("run");
-  for (const char* key : required) run.require(key);
   reader.finish();
   LOOPLM_RETURN_IF_ERROR(status);
+  const toml::table* const run = root["run"].as_table();
+  for (const char* key : required) {
+    if (run != nullptr && run->contains(key)) continue;
+    return invalid_argument(fmt::format("run.{} is missing", key));
+  }
   LOOPLM_RETURN_IF_ERROR(check_together(config));
   return config;
 }

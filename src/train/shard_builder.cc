@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "model/atomic_directory.h"
 #include "train/token_shard.h"
 
@@ -53,27 +54,33 @@ class Builder {
     return {};
   }
 
+  void add_empty() { ++summary_.empty_documents; }
+
   Result<ShardBuildSummary> finish(const std::string& held_out) {
     LOOPLM_RETURN_IF_ERROR(flush());
     if (summary_.documents == 0) {
-      const std::string skipped =
-          summary_.skipped_documents == 0
-              ? ""
-              : fmt::format(" ({} bad ones were left out, the first: {})",
-                            summary_.skipped_documents, summary_.first_skipped);
-      return invalid_argument("the corpus has no documents to train on" + skipped);
+      std::string why = "the corpus has no documents to train on";
+      if (summary_.skipped_documents > 0) {
+        why +=
+            fmt::format("; left out: {}, the first: {}",
+                        count_text(summary_.skipped_documents, "bad one"), summary_.first_skipped);
+      }
+      if (summary_.empty_documents > 0) {
+        why += fmt::format("; left out: {} without text", summary_.empty_documents);
+      }
+      return invalid_argument(why);
     }
     if (summary_.targets == 0) {
       return invalid_argument(
-          fmt::format("the corpus has {} documents and no token to learn: prompts and first tokens "
-                      "are only read",
-                      summary_.documents));
+          fmt::format("the corpus has {} and no token to learn: prompts and first tokens are only "
+                      "read",
+                      count_text(summary_.documents, "document")));
     }
     if (options_.hold_out_every > 0) {
       if (summary_.held_out_documents == 0) {
-        return invalid_argument(
-            fmt::format("the corpus has {} documents; too few to hold out one in {}",
-                        summary_.documents, options_.hold_out_every));
+        return invalid_argument(fmt::format("the corpus has {}; too few to hold out one in {}",
+                                            count_text(summary_.documents, "document"),
+                                            options_.hold_out_every));
       }
       LOOPLM_RETURN_IF_ERROR(held_out_.write(held_out));
     }
@@ -148,7 +155,10 @@ class Builder {
 
   Status place(const Pending& pending) {
     const DocumentIds &d = pending.coded, &rejected = pending.rejected;
-    if (d.ids.empty()) return {};
+    if (d.ids.empty()) {
+      add_empty();
+      return {};
+    }
     const bool pair = !rejected.ids.empty();
     if (seen_ > 0 && pair != pairs_) {
       return invalid_argument(fmt::format(
@@ -242,6 +252,7 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
   CorpusOptions reading;
   reading.split = options.split;
   reading.chat = options.chat;
+  reading.on_empty = [&] { builder.add_empty(); };
   if (options.skip_bad) reading.on_bad = [&](const Status& why) { return builder.skip(why); };
   for (const std::string& file : files) {
     LOOPLM_RETURN_IF_ERROR(read_corpus(file, reading, [&](CorpusDocument document, int64_t line) {

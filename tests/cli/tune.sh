@@ -84,7 +84,7 @@ grep -qF "$(printf '\\x1b[2Jé\033[1;32mcafé\033[0m')" out || fail "data show: 
 printf '%s\n' '{"prompt": "a", "chosen": "b", "rejected": "c"}' >pair.jsonl
 "$LOOPLM" data build pair.jsonl --tokenizer "$small" --out pair.tokens >/dev/null || fail "a pair"
 "$LOOPLM" data show pair.tokens --tokenizer "$small" >out
-grep -q "2 documents of 1 preference pairs" out && grep -q "document 1, rejected" out || fail "data show of pairs: $(cat out)"
+grep -q "2 documents of 1 preference pair," out && grep -q "document 1, rejected" out || fail "data show of pairs: $(cat out)"
 
 # Nothing would end a turn.
 mkdir bare

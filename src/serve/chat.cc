@@ -337,8 +337,8 @@ void read_tools(Fields& f, Conversation& c) {
 }
 
 void read_reasoning(Fields& f, Conversation& c) {
-  const std::string effort =
-      f.one_of("reasoning_effort", "", {"none", "minimal", "low", "medium", "high"});
+  const std::string effort = f.one_of("reasoning_effort", "",
+                                      {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
   if (effort == "none") {
     c.render.enable_thinking = false;
     c.reasoning_budget = 0;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/count_text.h"
 
 namespace looplm {
 namespace {
@@ -137,10 +138,12 @@ void Exchange::submit(std::vector<Request> requests) {
       services_.runner.submit(std::move(requests));
   if (tickets.empty()) {
     services_.metrics.refused();
-    return fail({.status = 429,
-                 .message = fmt::format("{} requests run or wait already; try again later",
-                                        services_.runner.requests()),
-                 .code = "queue_full"});
+    return fail(
+        {.status = 429,
+         .message = fmt::format("{} already; try again later",
+                                count_text(services_.runner.requests(), "request runs or waits",
+                                           "requests run or wait")),
+         .code = "queue_full"});
   }
   services_.metrics.began(static_cast<int64_t>(count));
   bool cancelled = false;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/json.h"
 #include "base/timer.h"
@@ -90,7 +91,8 @@ KernelResult time_case(OpCase& op, OpDirection direction, const Floats& in, doub
 }
 
 std::string machine_text(const Device& device, int threads) {
-  return fmt::format("{}, {} threads, {}", processor_name(), threads, device.kernels().name);
+  return fmt::format("{}, {}, {}", processor_name(), count_text(threads, "thread"),
+                     device.kernels().name);
 }
 
 void print_peaks(const Peaks& peaks) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/timer.h"
 #include "cli/bench.h"
 #include "cli/bench_model.h"
@@ -83,10 +84,10 @@ Status bench_eval(EvalBenchOptions o) {
   BenchTable table(o.output);
   const auto count = static_cast<double>(questions.questions.size());
   table.title(
-      fmt::format("{} on {}: {} questions, {} texts, {:.0f} tokens each with its prompt, {} "
-                  "loops; medians of {} interleaved rounds",
-                  o.model.directory, task.name, questions.questions.size(), texts.size(),
-                  tokens / static_cast<double>(texts.size()), loops, o.rounds));
+      fmt::format("{} on {}: {}, {}, {:.0f} tokens each with its prompt, {}; medians of {}",
+                  o.model.directory, task.name, count_text(questions.questions.size(), "question"),
+                  count_text(texts.size(), "text"), tokens / static_cast<double>(texts.size()),
+                  count_text(loops, "loop"), count_text(o.rounds, "interleaved round")));
   for (size_t w = 0; w < 3; ++w) {
     const double median = median_of(seconds[w]);
     OrderedJson row;

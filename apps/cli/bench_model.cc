@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "cli/model_choice.h"
@@ -69,9 +70,10 @@ std::vector<int32_t> bench_ids(int64_t count, int64_t vocabulary, uint64_t seed)
 std::string bench_title(const BenchedModel& benched, const ModelBenchOptions& options) {
   const ModelConfig& c = benched.model->config();
   Device& device = *benched.model->parts().device;
-  return fmt::format("{}, {} threads, {}; {} parameters, {} layers, {} loops, keys and values {}",
-                     processor_name(), device.pool().size(), device.kernels().name,
-                     c.parameter_count(), c.layers, options.loops == 0 ? c.loops : options.loops,
+  return fmt::format("{}, {}, {}; {} parameters, {}, {}, keys and values {}", processor_name(),
+                     count_text(device.pool().size(), "thread"), device.kernels().name,
+                     c.parameter_count(), count_text(c.layers, "layer"),
+                     count_text(options.loops == 0 ? c.loops : options.loops, "loop"),
                      options.kv_type);
 }
 

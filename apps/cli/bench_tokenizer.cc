@@ -6,6 +6,7 @@
 
 #include "looplm/tokenizer.h"
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/timer.h"
@@ -64,8 +65,8 @@ Status bench_tokenizer(TokenizerBenchOptions options) {
     fmt::print("{}\n", json_line(json));
     return {};
   }
-  fmt::print("{:.1f} MB, {:.2f} bytes per token; medians of {} runs on one core\n", megabytes,
-             bytes_per_token, options.repeats);
+  fmt::print("{:.1f} MB, {:.2f} bytes per token; medians of {} on one core\n", megabytes,
+             bytes_per_token, count_text(options.repeats, "run"));
   fmt::print("encode  {:7.1f} MB/s  {:6.2f} M tokens/s\n", megabytes / median(encode),
              static_cast<double>(ids.size()) * 1e-6 / median(encode));
   fmt::print("decode  {:7.1f} MB/s  {:6.2f} M tokens/s\n", megabytes / median(decode),

@@ -29,7 +29,7 @@ struct ChatCommandOptions {
   std::vector<std::string> begin;
   int64_t max_tokens = 0;
   double temperature = 0;
-  int64_t seed = 0;
+  uint64_t seed = 0;
 };
 
 // $XDG_STATE_HOME/looplm/history, else under ~/.local/state; empty where there is no home.
@@ -54,7 +54,7 @@ Status chat(const ChatCommandOptions& o) {
   ChatSessionOptions options;
   options.generate.max_tokens = o.max_tokens;
   options.generate.sampling.temperature = o.temperature;
-  options.generate.sampling.seed = static_cast<uint64_t>(o.seed);
+  options.generate.sampling.seed = o.seed;
   const ModelConfig& config = model->config();
   LOOPLM_ASSIGN_OR_RETURN(const ChosenDepth depth, choose_depth(o.depth, path, config, true));
   LOOPLM_RETURN_IF_ERROR(make_exit_rule(depth.exit, config.exit_gate).status());

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/catch_interrupt.h"
@@ -192,7 +193,7 @@ std::string ChatSession::depth_text(const GenerateOptions& options) const {
       options.exit.max_loops == 0 ? model_.config().loops : options.exit.max_loops;
   const int64_t trained = model_.config().loops;
   const std::string most =
-      fmt::format("{} loop{} per token{}", loops, loops == 1 ? "" : "s",
+      fmt::format("{} per token{}", count_text(loops, "loop"),
                   loops > trained ? fmt::format(" (trained for {})", trained) : "");
   if (options.exit.kind == ExitKind::kFixed) return most;
   return fmt::format("up to {}, exit {} {:.4g}", most, exit_kind_name(options.exit.kind),
@@ -270,8 +271,7 @@ Status ChatSession::regenerate() {
 }
 
 Status ChatSession::compare(const std::string& argument) {
-  const int64_t most = options_.generate.exit.max_loops == 0 ? model_.config().loops
-                                                             : options_.generate.exit.max_loops;
+  const int64_t most = std::max<int64_t>(model_.config().loops, options_.generate.exit.max_loops);
   const auto loops = argument.empty() ? std::optional<int64_t>(1) : number<int64_t>(argument);
   if (!loops.has_value() || *loops < 1 || *loops > most) {
     return invalid_argument(
@@ -304,7 +304,7 @@ Status ChatSession::save(const std::string& path) const {
   }
   LOOPLM_RETURN_IF_ERROR(write_text_file(
       path, list.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n"));
-  fmt::print("{} messages in {}\n", messages_.size(), path);
+  fmt::print("{} in {}\n", count_text(messages_.size(), "message"), path);
   return {};
 }
 
@@ -325,9 +325,9 @@ Result<ChatMessage> ChatSession::answer(const GenerateOptions& options) {
   if (options_.chat.has_value()) parse.format = options_.chat->format();
   const int64_t room = config.max_positions - static_cast<int64_t>(ids.size());
   if (room < 1) {
-    return resource_exhausted(fmt::format(
-        "the conversation has {} tokens, and the model has {} positions; /clear begins anew",
-        ids.size(), config.max_positions));
+    return resource_exhausted(
+        fmt::format("the conversation has {}, and the model has {} positions; /clear begins anew",
+                    count_text(ids.size(), "token"), config.max_positions));
   }
   const int64_t loops = options.exit.max_loops == 0 ? config.loops : options.exit.max_loops;
   AnswerScreen screen(model_, options_, loops, parse);
@@ -359,8 +359,8 @@ Result<ChatMessage> ChatSession::answer(const GenerateOptions& options) {
   screen.end(generation);
   if (generation.finish_reason == FinishReason::kError) return generation.status;
   if (options_.proposals) {
-    fmt::print(stderr, "\x1b[2m{} token{}, mean loops {:.2f}{}\x1b[0m\n", generation.tokens.size(),
-               generation.tokens.size() == 1 ? "" : "s", generation.mean_loops(),
+    fmt::print(stderr, "\x1b[2m{}, mean loops {:.2f}{}\x1b[0m\n",
+               count_text(generation.tokens.size(), "token"), generation.mean_loops(),
                generation.finish_reason == FinishReason::kCancelled ? "; stopped" : "");
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {

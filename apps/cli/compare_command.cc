@@ -7,6 +7,7 @@
 
 #include "looplm/trace.h"
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "cli/bench_model.h"
 #include "cli/model_choice.h"
@@ -86,8 +87,9 @@ Status compare(const CompareOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const auto samples, read_samples(o, *exact));
   const int64_t loops = o.loops == 0 ? exact->config().loops : o.loops;
   BenchTable table(o.output);
-  table.title(fmt::format("{}: against f32, {} samples of up to {} tokens, {}", directory,
-                          samples.size(), o.tokens, o.text.empty() ? "random ids" : o.text));
+  table.title(fmt::format("{}: against f32, {} of up to {}, {}", directory,
+                          count_text(samples.size(), "sample"), count_text(o.tokens, "token"),
+                          o.text.empty() ? "random ids" : o.text));
   for (const std::string& format : o.formats) {
     LOOPLM_ASSIGN_OR_RETURN(const auto model, load_as(o, directory, format, o.kv_type));
     std::vector<Loss> losses(static_cast<size_t>(loops)), reference(losses.size());

@@ -1,10 +1,12 @@
 // looplm data: token shards from text, and what is in one; generated tasks.
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/timer.h"
@@ -31,7 +33,6 @@ struct BuildOptions {
   std::string tokenizer;
   std::string out;
   std::string held_out;
-  std::string split = "paragraph";
   std::string end_token;
   ShardBuildOptions build;
   int threads = 0;
@@ -75,9 +76,6 @@ Status build(const BuildOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                           load_tokenizer(options.tokenizer));
   ShardBuildOptions settings = options.build;
-  settings.split = options.split == "line"   ? TextSplit::kLine
-                   : options.split == "file" ? TextSplit::kFile
-                                             : TextSplit::kParagraph;
   LOOPLM_ASSIGN_OR_RETURN(settings.end_token, end_token(options, *tokenizer));
   const Result<ChatTemplate> chat =
       training_template(options.tokenizer, *tokenizer, settings.end_token);
@@ -101,23 +99,29 @@ Status build(const BuildOptions& options) {
     json["bytes"] = s.bytes;
     json["lost_bytes"] = s.lost_bytes;
     json["skipped_documents"] = s.skipped_documents;
+    json["empty_documents"] = s.empty_documents;
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
     json["seconds"] = seconds;
     fmt::print("{}\n", json_line(json));
     return {};
   }
-  fmt::print("{}: {} documents, {} tokens ({} learnt) in {} shard{}\n", options.out, s.documents,
-             s.tokens, s.targets, s.shards.size(), s.shards.size() == 1 ? "" : "s");
+  fmt::print("{}: {}, {} ({} learnt) in {}\n", options.out, count_text(s.documents, "document"),
+             count_text(s.tokens, "token"), s.targets, count_text(s.shards.size(), "shard"));
   if (s.held_out_documents > 0) {
-    fmt::print("{}: {} documents, {} tokens\n", options.held_out, s.held_out_documents,
-               s.held_out_tokens);
+    fmt::print("{}: {}, {}\n", options.held_out, count_text(s.held_out_documents, "document"),
+               count_text(s.held_out_tokens, "token"));
   }
   if (s.lost_bytes > 0) {
-    fmt::print("{} bytes of text left out: the tokenizer has no token for them\n", s.lost_bytes);
+    fmt::print("{} of text left out, for which the tokenizer has no token\n",
+               count_text(s.lost_bytes, "byte"));
   }
   if (s.skipped_documents > 0) {
-    fmt::print("{} bad documents left out, the first: {}\n", s.skipped_documents, s.first_skipped);
+    fmt::print("{} left out, the first: {}\n", count_text(s.skipped_documents, "bad document"),
+               s.first_skipped);
+  }
+  if (s.empty_documents > 0) {
+    fmt::print("{} without text left out\n", count_text(s.empty_documents, "document"));
   }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
              bytes_text(static_cast<uint64_t>(s.bytes)),
@@ -135,15 +139,28 @@ struct ShowOptions {
   int64_t count = 3;
 };
 
-// What is learnt in green, what is read as it is.
-void show_in_colors(const TokenShard& shard, int64_t document, const std::vector<int32_t>& ids,
-                    const Tokenizer& tokenizer) {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const std::string text(tokenizer.bytes(ids[i]));
-    const bool learnt = shard.is_learnt(document, static_cast<int64_t>(i));
-    fmt::print("{}{}{}", learnt ? "\x1b[1;32m" : "", text, learnt ? "\x1b[0m" : "");
+// One line for each stretch that is learnt or only read, in quotes; in colours all text in one,
+// what is learnt in green. Control characters are shown by their numbers, for they may steer a
+// terminal.
+void show_document(const TokenShard& shard, int64_t document, std::span<const int32_t> ids,
+                   const Tokenizer* tokenizer, bool colors) {
+  for (size_t first = 0, end = 0; first < ids.size(); first = end) {
+    const bool learnt = shard.is_learnt(document, static_cast<int64_t>(first));
+    while (end < ids.size() && shard.is_learnt(document, static_cast<int64_t>(end)) == learnt) {
+      ++end;
+    }
+    const std::vector<int32_t> part(ids.begin() + static_cast<int64_t>(first),
+                                    ids.begin() + static_cast<int64_t>(end));
+    if (colors) {
+      const std::string text = shown(tokenizer->decode(part, false));
+      fmt::print("{}{}{}", learnt ? "\x1b[1;32m" : "", text, learnt ? "\x1b[0m" : "");
+      continue;
+    }
+    fmt::print(
+        "  {}  {}\n", learnt ? "learn" : "read ",
+        tokenizer ? cli::quoted(tokenizer->decode(part, false)) : json_line(OrderedJson(part)));
   }
-  fmt::print("\n");
+  if (colors) fmt::print("\n");
 }
 
 Status show(const ShowOptions& options) {
@@ -155,31 +172,23 @@ Status show(const ShowOptions& options) {
     LOOPLM_RETURN_IF_ERROR(check_same_tokenizer("'" + shard.path() + "'", shard.vocabulary(),
                                                 "'" + options.tokenizer + "'", *tokenizer));
   }
-  fmt::print("{}: {} documents, {} tokens ({} learnt), vocabulary {}, hash {:016x}\n", shard.path(),
-             shard.documents(), shard.tokens(), shard.count_targets(), shard.vocab_size(),
-             shard.hash());
+  const std::string pairs =
+      shard.is_pairs() ? " of " + count_text(shard.documents() / 2, "preference pair") : "";
+  fmt::print("{}: {}{}, {} ({} learnt), vocabulary {}, hash {:016x}\n", shard.path(),
+             count_text(shard.documents(), "document"), pairs, count_text(shard.tokens(), "token"),
+             shard.count_targets(), shard.vocab_size(), shard.hash());
   if (options.first >= shard.documents() && options.count > 0) {
-    return invalid_argument(
-        fmt::format("--first {}: the shard has {} documents", options.first, shard.documents()));
+    return invalid_argument(fmt::format("--first {}: the shard has {}", options.first,
+                                        count_text(shard.documents(), "document")));
   }
   const int64_t last = std::min(options.first + options.count, shard.documents());
+  const bool colors = use_colors(options.color);
   for (int64_t d = options.first; d < last; ++d) {
     std::vector<int32_t> ids(static_cast<size_t>(shard.document_length(d)));
     LOOPLM_RETURN_IF_ERROR(shard.read(d, 0, ids));
-    fmt::print("document {}: {} tokens\n", d, ids.size());
-    if (tokenizer != nullptr && use_colors(options.color)) {
-      show_in_colors(shard, d, ids, *tokenizer);
-      continue;
-    }
-    // Stretches that are learnt, or only read.
-    for (size_t first = 0, end = 0; first < ids.size(); first = end) {
-      const bool learnt = shard.is_learnt(d, static_cast<int64_t>(first));
-      while (end < ids.size() && shard.is_learnt(d, static_cast<int64_t>(end)) == learnt) ++end;
-      const std::vector<int32_t> part(ids.data() + first, ids.data() + end);
-      fmt::print(
-          "  {}  {}\n", learnt ? "learn" : "read ",
-          tokenizer ? cli::quoted(tokenizer->decode(part, false)) : json_line(OrderedJson(part)));
-    }
+    const char* part = !shard.is_pairs() ? "" : d % 2 == 0 ? ", chosen" : ", rejected";
+    fmt::print("document {}{}: {}\n", d, part, count_text(ids.size(), "token"));
+    show_document(shard, d, ids, tokenizer.get(), tokenizer != nullptr && colors);
   }
   return {};
 }
@@ -199,8 +208,9 @@ Status teach(const TeachOptions& options) {
     const Timer timer;
     LOOPLM_RETURN_IF_ERROR(shard.verify());
     LOOPLM_RETURN_IF_ERROR(teach_shard(shard, *model, options.top));
-    fmt::print("{}: {} tokens for each of {} targets, {:.1f} s\n", teacher_path(shard.path()),
-               options.top, shard.count_targets(), timer.seconds());
+    fmt::print("{}: {} for each of {}, {:.1f} s\n", teacher_path(shard.path()),
+               count_text(options.top, "token"), count_text(shard.count_targets(), "target"),
+               timer.seconds());
   }
   return {};
 }
@@ -208,13 +218,10 @@ Status teach(const TeachOptions& options) {
 struct ArithmeticFileOptions {
   ArithmeticOptions task;
   std::string out;
-  std::string split = "train";
   int64_t examples = 1000;
 };
 
-Status arithmetic(ArithmeticFileOptions options) {
-  options.task.split =
-      options.split == "train" ? ArithmeticSplit::kTrain : ArithmeticSplit::kHeldOut;
+Status arithmetic(const ArithmeticFileOptions& options) {
   LOOPLM_RETURN_IF_ERROR(check(options.task));
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(options.out));
   for (int64_t i = 0; i < options.examples; ++i) {
@@ -227,31 +234,18 @@ Status arithmetic(ArithmeticFileOptions options) {
     LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
   }
   LOOPLM_RETURN_IF_ERROR(writer.commit());
-  fmt::print("{}: {} examples\n", options.out, options.examples);
+  fmt::print("{}: {}\n", options.out, count_text(options.examples, "example"));
   return {};
 }
 
 struct WordProblemFileOptions {
   WordProblemOptions task;
   std::string out;
-  std::string kind = "story";
-  std::string form = "chat";
-  std::string wording = "plain";
-  std::string split = "train";
   int64_t examples = 1000;
 };
 
-Status word_problems(WordProblemFileOptions options) {
-  WordProblemOptions& task = options.task;
-  task.kind = options.kind == "sum"     ? WordProblemKind::kSum
-              : options.kind == "chain" ? WordProblemKind::kChain
-              : options.kind == "talk"  ? WordProblemKind::kTalk
-              : options.kind == "mixed" ? WordProblemKind::kMixed
-                                        : WordProblemKind::kStory;
-  task.form = options.form == "chat" ? WordProblemForm::kChat : WordProblemForm::kProse;
-  task.wording =
-      options.wording == "plain" ? WordProblemWording::kPlain : WordProblemWording::kFree;
-  task.split = options.split == "train" ? WordProblemSplit::kTrain : WordProblemSplit::kHeldOut;
+Status word_problems(const WordProblemFileOptions& options) {
+  const WordProblemOptions& task = options.task;
   LOOPLM_RETURN_IF_ERROR(check(task));
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(options.out));
   for (int64_t i = 0; i < options.examples; ++i) {
@@ -275,7 +269,7 @@ Status word_problems(WordProblemFileOptions options) {
     LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
   }
   LOOPLM_RETURN_IF_ERROR(writer.commit());
-  fmt::print("{}: {} examples\n", options.out, options.examples);
+  fmt::print("{}: {}\n", options.out, count_text(options.examples, "example"));
   return {};
 }
 
@@ -292,9 +286,8 @@ void add_build(Program& program, Command& data) {
   command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
       ->required();
-  command->add_option("--split", o->split, "A document of a text file: paragraph, line or file")
-      ->check(one_of({"paragraph", "line", "file"}))
-      ->capture_default_str();
+  command->add_choice("--split", o->build.split, kTextSplitNames,
+                      "A document of a text file: paragraph, line or file");
   command->add_option("--end-token", o->end_token,
                       "Token after each document, or none (default: the tokenizer's eos_token)");
   command->add_flag("--allow-loss", o->build.allow_loss,
@@ -378,9 +371,8 @@ void add_arithmetic(Program& program, Command& data) {
       ->capture_default_str();
   command->add_option("--max-operations", o->task.max_operations, "Most operations")
       ->capture_default_str();
-  command->add_option("--split", o->split, "train, or held-out: a sixteenth of all prompts by hash")
-      ->check(one_of({"train", "held-out"}))
-      ->capture_default_str();
+  command->add_choice("--split", o->task.split, kArithmeticSplitNames,
+                      "train, or held-out: a sixteenth of all prompts by hash");
   command->add_option("--seed", o->task.seed, "Seed")->capture_default_str();
   program.on(command, [o] { return arithmetic(*o); });
 }
@@ -394,22 +386,15 @@ void add_word_problems(Program& program, Command& data) {
   command->add_option("--examples", o->examples, "Number of examples")
       ->check(range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
-  command
-      ->add_option("--kind", o->kind,
-                   "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, talk "
-                   "(about the model), or mixed (turns of all kinds, which change their subject)")
-      ->check(one_of({"sum", "chain", "story", "talk", "mixed"}))
-      ->capture_default_str();
-  command
-      ->add_option("--form", o->form,
-                   "chat, or prose of which the numbers alone are learnt, for pre-training")
-      ->check(one_of({"chat", "prose"}))
-      ->capture_default_str();
-  command
-      ->add_option("--wording", o->wording,
-                   "Of stories: plain, or free ('A farmer had 8 cows and 3 ran away', 'I have')")
-      ->check(one_of({"plain", "free"}))
-      ->capture_default_str();
+  command->add_choice(
+      "--kind", o->task.kind, kWordProblemKindNames,
+      "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, talk (about the model), "
+      "or mixed (turns of all kinds, which change their subject)");
+  command->add_choice("--form", o->task.form, kWordProblemFormNames,
+                      "chat, or prose of which the numbers alone are learnt, for pre-training");
+  command->add_choice(
+      "--wording", o->task.wording, kWordProblemWordingNames,
+      "Of stories: plain, or free ('A farmer had 8 cows and 3 ran away', 'I have')");
   command
       ->add_option("--tell-every", o->task.tell_every,
                    "Continue the story before 1 in this many later questions")
@@ -431,11 +416,9 @@ void add_word_problems(Program& program, Command& data) {
   command->add_option("--max-steps", o->task.max_steps, "Most steps to the first answer")
       ->capture_default_str();
   command->add_option("--turns", o->task.turns, "Questions about one story")->capture_default_str();
-  command
-      ->add_option("--split", o->split,
-                   "train, or held-out: a sixteenth of the operations and numbers, and other names")
-      ->check(one_of({"train", "held-out"}))
-      ->capture_default_str();
+  command->add_choice(
+      "--split", o->task.split, kWordProblemSplitNames,
+      "train, or held-out: a sixteenth of the operations and numbers, and other names");
   command->add_option("--seed", o->task.seed, "Seed")->capture_default_str();
   program.on(command, [o] { return word_problems(*o); });
 }

@@ -4,6 +4,7 @@
 
 #include "looplm/config.h"
 
+#include "base/count_text.h"
 #include "infer/exit_rule.h"
 #include "infer/tuned_depth.h"
 
@@ -92,10 +93,10 @@ Result<ChosenDepth> choose_depth(const DepthChoice& choice, const std::string& m
     } else if (!tuned.empty() && exact && !bounds) {
       chosen.exit = tuned[0].exit();
       chosen.note = fmt::format(
-          "depth: {} {:.4g}, as tuned on {} (mean {:.2f} of {} loops there); "
+          "depth: {} {:.4g}, as tuned on {} (mean {:.2f} of {} there); "
           "--exit fixed runs all loops",
           exit_kind_name(tuned[0].kind), tuned[0].threshold, tuned[0].task, tuned[0].mean_loops,
-          tuned[0].loops);
+          count_text(tuned[0].loops, "loop"));
     } else if (const std::optional<double> threshold = recommended(config)) {
       chosen.exit = {.kind = ExitKind::kGate, .threshold = *threshold};
     }

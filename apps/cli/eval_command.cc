@@ -27,8 +27,8 @@ void add_eval_command(Program& program) {
       command
           ->add_option("--data", o->data,
                        "Instead of tasks: a .jsonl file of 'text', 'prompt' and 'completion', "
-                       "'turns' of these, or 'prompt_ids' and 'completion_ids'; prompts are not "
-                       "scored")
+                       "'turns' of these, chats ('messages'), or 'prompt_ids' and "
+                       "'completion_ids', or a token shard; prompts are not scored")
           ->excludes(tasks);
   Option* data_dir =
       command->add_option("--data-dir", o->data_folder,

@@ -6,11 +6,13 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "cli/token_text.h"
 #include "common/project_files.h"
@@ -21,6 +23,7 @@
 #include "eval/task_report.h"
 #include "eval/task_run.h"
 #include "infer/exit_rule.h"
+#include "model/chat_model.h"
 
 namespace looplm::cli {
 namespace {
@@ -280,13 +283,20 @@ Status eval_tasks(const EvalOptions& options) {
 }
 
 Status eval_data(const EvalOptions& options) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, load(options.model));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(options.model.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model,
+                          Model::load(path, options.model.options()));
   const ModelConfig& config = model->config();
+  std::optional<Result<ChatTemplate>> chat;  // why there is none matters to chats alone
+  if (model->tokenizer() != nullptr) {
+    chat = load_chat_template(path, *model->tokenizer(), options.model.adapter);
+  }
   LOOPLM_ASSIGN_OR_RETURN(std::vector<EvalExample> examples,
                           read_examples(options.data, model->tokenizer(),
                                         {.vocab_size = config.vocab_size,
                                          .max_positions = config.max_positions,
-                                         .examples = options.limit}));
+                                         .examples = options.limit},
+                                        chat ? &*chat : nullptr));
   const Task task = data_task(options.data, options.by);
   LOOPLM_ASSIGN_OR_RETURN(TaskQuestions questions, data_questions(task, std::move(examples)));
   const ProgressLine line;
@@ -302,8 +312,9 @@ Status eval_data(const EvalOptions& options) {
     fmt::print("{}\n", json_line(json));
     return {};
   }
-  fmt::print("{} on {}: {} examples, {} scored tokens{}\n\n{}", model->name(), options.data,
-             result->table.questions, result->table.tokens,
+  fmt::print("{} on {}: {}, {}{}\n\n{}", model->name(), options.data,
+             count_text(result->table.questions, "example"),
+             count_text(result->table.tokens, "scored token"),
              options.resamples > 0 ? "; 95% intervals in brackets" : "",
              data_text(*result, options.markdown ? TableFormat::kMarkdown : TableFormat::kText));
   return {};

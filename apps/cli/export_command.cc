@@ -4,12 +4,14 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/timer.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "model/chat_model.h"
 #include "model/checkpoint.h"
+#include "model/gguf_encode.h"
 #include "model/gguf_export.h"
 #include "tensor/memory_plan.h"
 
@@ -19,13 +21,9 @@ namespace {
 struct ExportOptions {
   std::string directory;
   std::string gguf;
-  std::string type = "BF16";
+  GgufExportOptions writing;
   int threads = 0;
 };
-
-constexpr std::pair<const char*, GgmlType> kTypes[] = {
-    {"F32", GgmlType::kF32},   {"F16", GgmlType::kF16},   {"BF16", GgmlType::kBf16},
-    {"Q8_0", GgmlType::kQ8_0}, {"Q4_0", GgmlType::kQ4_0}, {"Q4_K", GgmlType::kQ4K}};
 
 Status run_export(const ExportOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
@@ -36,19 +34,17 @@ Status run_export(const ExportOptions& o) {
   opening.block_dtype = DType::kF32;  // all that the blocks of a GGUF file say
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint source, open_checkpoint(directory, opening));
   LOOPLM_RETURN_IF_ERROR(check_finite(source, pool));
-  GgufExportOptions options;
-  for (const auto& [name, type] : kTypes) {
-    if (o.type == name) options.type = type;
-  }
+  GgufExportOptions options = o.writing;
   LOOPLM_ASSIGN_OR_RETURN(options.chat_templates, chat_template_texts(directory));
   const Timer timer;
   LOOPLM_ASSIGN_OR_RETURN(const GgufExport result, export_gguf(source, o.gguf, options, pool));
-  std::string types;
+  std::string matrices;
   for (const auto& [name, count] : result.matrices) {
-    types += fmt::format("{}{} in {}", types.empty() ? "" : ", ", count, name);
+    matrices += fmt::format("{}{} in {}", matrices.empty() ? "" : ", ",
+                            count_text(count, "matrix", "matrices"), name);
   }
-  fmt::print("{}: {} ({} matrices), {:.1f} s\n", o.gguf,
-             bytes_text(std::filesystem::file_size(o.gguf)), types, timer.seconds());
+  fmt::print("{}: {} ({}), {:.1f} s\n", o.gguf, bytes_text(std::filesystem::file_size(o.gguf)),
+             matrices, timer.seconds());
   if (!result.gate_file.empty()) {
     fmt::print("{}: the exit gate, for which llama.cpp has no place\n", result.gate_file);
   }
@@ -64,11 +60,12 @@ void add_export_command(Program& program) {
   add_model_argument(*command, options->directory);
   command->add_option("--gguf", options->gguf, "File to write; the exit gate goes beside it")
       ->required();
-  command
-      ->add_option("--type", options->type,
-                   "Type of the matrices; with a four-bit type, embedding and head are Q8_0")
-      ->check(one_of({"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K"}))
-      ->capture_default_str();
+  std::vector<std::string> types;
+  for (const GgmlType type : kWrittenGgmlTypes) types.push_back(ggml_block(type).name);
+  command->add_choice(
+      "--type", types, ggml_block(options->writing.type).name,
+      [options](size_t index) { options->writing.type = kWrittenGgmlTypes[index]; },
+      "Type of the matrices; with a four-bit type, embedding and head are Q8_0");
   command->add_option("--threads", options->threads, "Threads (0: all processors)")
       ->check(range(0, 1024))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/count_text.h"
 #include "common/duration_text.h"
 #include "common/interrupt.h"
 #include "hub/hub_cache.h"
@@ -87,7 +88,7 @@ Result<std::string> fetch(const HubSettings& settings, const PullPlan& plan) {
 
 std::string plan_text(const PullPlan& plan) {
   const bool some = plan.missing < plan.bytes;
-  return fmt::format("{}: {} files, {}{}", plan.reference.text(), plan.files.size(),
+  return fmt::format("{}: {}, {}{}", plan.reference.text(), count_text(plan.files.size(), "file"),
                      bytes_text(plan.bytes),
                      some ? fmt::format(", of which {} are missing here", bytes_text(plan.missing))
                           : std::string());

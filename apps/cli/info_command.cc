@@ -10,6 +10,7 @@
 
 #include "looplm/config.h"
 
+#include "base/count_text.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/info_memory.h"
@@ -84,13 +85,15 @@ void print_config(const Checkpoint& checkpoint) {
   fmt::print("  type             {}, stored as {} in {}\n", c.model_type, stored_text(checkpoint),
              files);
   fmt::print("  runs in          {} (--dtype auto)\n", runs_in(checkpoint));
-  fmt::print("  parameters       {} in {} tensors\n", c.parameter_count(), checkpoint.specs.size());
+  fmt::print("  parameters       {} in {}\n", c.parameter_count(),
+             count_text(checkpoint.specs.size(), "tensor"));
   fmt::print("  loops            {} trained; norm between loops {}; exit gate {}\n", c.loops,
              c.norm_between_loops ? "on" : "off", c.exit_gate ? "yes" : "no");
-  fmt::print("  stack            {} layers, hidden {}, feed-forward {}, {} norms\n", c.layers,
-             c.hidden_size, c.intermediate_size, placement_name(c.norm_placement));
-  fmt::print("  attention        {} heads, {} key-value heads, head size {}\n", c.heads, c.kv_heads,
-             c.head_dim);
+  fmt::print("  stack            {}, hidden {}, feed-forward {}, {} norms\n",
+             count_text(c.layers, "layer"), c.hidden_size, c.intermediate_size,
+             placement_name(c.norm_placement));
+  fmt::print("  attention        {}, {}, head size {}\n", count_text(c.heads, "head"),
+             count_text(c.kv_heads, "key-value head"), c.head_dim);
   fmt::print("  vocabulary       {}{}\n", c.vocab_size, c.tie_embeddings ? ", tied head" : "");
   fmt::print("  positions        {}, RoPE base {}\n", c.max_positions, c.rope_theta);
   for (const std::string& note : checkpoint.notes) fmt::print("  note             {}\n", note);

@@ -11,6 +11,7 @@
 #include "model/initialize.h"
 #include "model/memory_report.h"
 #include "tensor/memory_plan.h"
+#include "train/run_config_keys.h"
 
 namespace looplm::cli {
 namespace {
@@ -19,7 +20,7 @@ struct InitOptions {
   std::string preset;
   std::string config_from;
   std::string out;
-  std::string dtype = "bf16";
+  DType dtype = DType::kBf16;
   uint64_t seed = 1;
   int threads = 0;
 };
@@ -32,12 +33,13 @@ Status init(const InitOptions& options) {
                                                       : model_preset(options.preset);
   LOOPLM_RETURN_IF_ERROR(config.status());
   LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(options.threads));
-  const DType dtype = options.dtype == "f32" ? DType::kF32 : DType::kBf16;
   ThreadPool pool(threads);
   const Timer timer;
-  LOOPLM_RETURN_IF_ERROR(write_random_checkpoint(*config, options.seed, dtype, options.out, pool));
+  LOOPLM_RETURN_IF_ERROR(
+      write_random_checkpoint(*config, options.seed, options.dtype, options.out, pool));
   fmt::print("{}: {} parameters, {} in {}, {:.1f} s\n", options.out, config->parameter_count(),
-             bytes_text(weight_bytes(*config, dtype)), options.dtype, timer.seconds());
+             bytes_text(weight_bytes(*config, options.dtype)),
+             name_of(kComputeTypeNames, options.dtype), timer.seconds());
   return {};
 }
 
@@ -53,9 +55,8 @@ void add_init_command(Program& program) {
   command->add_option("--config", options->config_from,
                       "Take the shape from the config.json in this directory");
   command->add_option("--seed", options->seed, "Seed of the weights")->capture_default_str();
-  command->add_option("--dtype", options->dtype, "Type of the stored weights: bf16 or f32")
-      ->check(one_of({"bf16", "f32"}))
-      ->capture_default_str();
+  command->add_choice("--dtype", options->dtype, kComputeTypeNames,
+                      "Type of the stored weights: bf16 or f32");
   command->add_option("--out", options->out, "Directory to write")->required();
   command->add_option("--threads", options->threads, "Threads (0: all processors)")
       ->check(range(0, 1024))

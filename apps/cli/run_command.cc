@@ -11,6 +11,7 @@
 
 #include "looplm/generate.h"
 
+#include "base/count_text.h"
 #include "cli/catch_interrupt.h"
 #include "cli/commands.h"
 #include "cli/depth_choice.h"
@@ -169,14 +170,14 @@ double peak_read(Model& model) {
 void print_statistics(const Generation& g, double peak_read) {
   const GenerateStatistics& s = g.statistics;
   const bool more = g.tokens.size() > 1;
-  std::string line = fmt::format("{} token{}{}; prompt of {} in {:.2f} s; mean loops {:.2f}",
-                                 g.tokens.size(), g.tokens.size() == 1 ? "" : "s",
+  std::string line = fmt::format("{}{}; prompt of {} in {:.2f} s; mean loops {:.2f}",
+                                 count_text(g.tokens.size(), "token"),
                                  more ? fmt::format(", {:.1f} tok/s", tokens_per_second(g)) : "",
                                  s.prompt_tokens, s.prompt_seconds, g.mean_loops());
   if (more) line += fmt::format("; {:.2f} passes per token", passes_per_token(g));
   if (s.provisional_tokens > 0) {
-    line += fmt::format("; {} of {} provisional tokens taken back", s.revised_tokens,
-                        s.provisional_tokens);
+    line += fmt::format("; {} of {} taken back", s.revised_tokens,
+                        count_text(s.provisional_tokens, "provisional token"));
   }
   if (s.read_bytes_per_second() > 0) {
     line += fmt::format("; weights read at {:.1f} GB/s", s.read_bytes_per_second() / 1e9);

@@ -11,7 +11,9 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/commands.h"
@@ -204,10 +206,11 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
   LOOPLM_ASSIGN_OR_RETURN(served.tuned, read_tuned_depths(named.path, model.config()));
   if (!served.tuned.empty()) {
     const TunedDepth& t = served.tuned[0];
-    say(stderr, fmt::format("note: {} exits by {} {:.4g}, as tuned on {} (mean {:.2f} of {} loops "
-                            "there); a request's \"loop\" object overrides it",
-                            named.name, exit_kind_name(t.kind), t.threshold, t.task, t.mean_loops,
-                            t.loops));
+    say(stderr,
+        fmt::format("note: {} exits by {} {:.4g}, as tuned on {} (mean {:.2f} of {} there); "
+                    "a request's \"loop\" object overrides it",
+                    named.name, exit_kind_name(t.kind), t.threshold, t.task, t.mean_loops,
+                    count_text(t.loops, "loop")));
   }
   if (const Tokenizer* tokenizer = model.tokenizer()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, load_chat_template(named.path, *tokenizer));
@@ -279,6 +282,9 @@ Status serve(const ServeCommandOptions& o) {
   const bool v6 = o.host.find(':') != std::string::npos;
   say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
                           v6 ? "[" + o.host + "]" : o.host, server->port()));
+  if (::isatty(STDOUT_FILENO) == 1) {
+    say(stderr, "note: that address in a browser opens a page to talk with the model; Ctrl-C ends");
+  }
   const std::atomic<bool>& stop = stop_on_interrupt();
   while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   if (!server->drain(milliseconds_of(o.drain_seconds))) {

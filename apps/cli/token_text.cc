@@ -47,33 +47,54 @@ Result<std::vector<int32_t>> encode_prompt(Model& model, const std::string& text
   return model.tokenizer()->encode(text);
 }
 
-std::string quoted(std::string_view bytes) {
-  std::string out = "\"";
+namespace {
+
+// C1 controls (U+0080 to U+009F) move some terminals' cursors too.
+bool is_control(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  return first < 0x20 || first == 0x7f ||
+         (first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0);
+}
+
+// With control characters and broken UTF-8 as \x1b. `named` may write a character otherwise, or
+// returns null.
+template <typename Named>
+std::string without_controls(std::string_view bytes, const Named& named) {
+  std::string out;
   while (!bytes.empty()) {
     const Utf8Step step = utf8_step(bytes);
     const std::string_view part = bytes.substr(0, step.size);
-    const bool whole = step.kind == Utf8Step::Kind::kCharacter;
-    const auto first = static_cast<unsigned char>(part[0]);
-    // C1 controls (U+0080 to U+009F) move some terminals' cursors too.
-    const bool control = whole && (first < 0x20 || first == 0x7f ||
-                                   (first == 0xc2 && static_cast<unsigned char>(part[1]) < 0xa0));
-    if (part == "\n") {
-      out += "\\n";
-    } else if (part == "\t") {
-      out += "\\t";
-    } else if (part == "\r") {
-      out += "\\r";
-    } else if (part == "\"" || part == "\\") {
-      out += '\\';
-      out += part;
-    } else if (whole && !control) {
+    const char* name = named(part);
+    if (name != nullptr) {
+      out += name;
+    } else if (step.kind == Utf8Step::Kind::kCharacter && !is_control(part)) {
       out += part;
     } else {
       for (char c : part) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     }
     bytes.remove_prefix(step.size);
   }
-  return out + '"';
+  return out;
+}
+
+}  // namespace
+
+std::string quoted(std::string_view bytes) {
+  const auto named = [](std::string_view part) -> const char* {
+    if (part == "\n") return "\\n";
+    if (part == "\t") return "\\t";
+    if (part == "\r") return "\\r";
+    if (part == "\"") return "\\\"";
+    return part == "\\" ? "\\\\" : nullptr;
+  };
+  return '"' + without_controls(bytes, named) + '"';
+}
+
+std::string shown(std::string_view bytes) {
+  return without_controls(bytes, [](std::string_view part) -> const char* {
+    if (part == "\n") return "\n";
+    return part == "\t" ? "\t" : nullptr;
+  });
 }
 
 std::string json_line(const OrderedJson& json) {

@@ -26,6 +26,8 @@ Result<std::vector<int32_t>> encode_prompt(Model& model, const std::string& text
 // A token's bytes as it may stand in a line: in quotes, control characters and broken UTF-8 as \n
 // or \x1b.
 std::string quoted(std::string_view bytes);
+// The same for a text of several lines: no quotes, and line ends and tabs as they are.
+std::string shown(std::string_view bytes);
 
 // One line of JSON, always valid UTF-8: broken bytes become U+FFFD.
 std::string json_line(const OrderedJson& json);

@@ -11,6 +11,7 @@
 #include "looplm/tokenizer.h"
 #include "looplm/tokenizer_trainer.h"
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
@@ -90,11 +91,11 @@ Status train(VocabularyOptions options) {
     fmt::print("{}\n", json_line(json));
     return {};
   }
-  fmt::print("{}: {} tokens from {} documents, {} bytes\n", options.out, tokenizer->vocab_size(),
-             documents, bytes);
+  fmt::print("{}: {} from {}, {}\n", options.out, count_text(tokenizer->vocab_size(), "token"),
+             count_text(documents, "document"), count_text(bytes, "byte"));
   if (tokenizer->vocab_size() < options.trainer.vocab_size) {
-    fmt::print("the text has no more pairs that occur {} times; {} tokens were asked for\n",
-               options.trainer.min_frequency, options.trainer.vocab_size);
+    fmt::print("the text has no more pairs that occur {}; {} tokens were asked for\n",
+               count_text(options.trainer.min_frequency, "time"), options.trainer.vocab_size);
   }
   return {};
 }

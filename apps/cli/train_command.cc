@@ -7,6 +7,7 @@
 
 #include "looplm/train.h"
 
+#include "base/count_text.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "common/duration_text.h"
@@ -60,7 +61,8 @@ class Printer : public TrainObserver {
   void on_start(const TrainStart& s) override {
     print_start(s);
     if (s.first_step > s.steps) {
-      fmt::print("all {} steps are done; more of them go on from here\n", s.steps);
+      fmt::print("{} done, as many as run.steps says; a larger number goes on from here\n",
+                 count_text(s.steps, "step"));
     } else if (s.first_step > 1) {
       fmt::print("resuming at step {} of {}\n", s.first_step, s.steps);
     }
@@ -80,10 +82,10 @@ class Printer : public TrainObserver {
   }
   void on_validation(const ValidationReport& r) override {
     fmt::print(
-        "validation of set {} at step {}: loss {}{}  nll {}  right {}%  exit {}  H {}  ({} "
-        "tokens)\n",
+        "validation of set {} at step {}: loss {}{}  nll {}  right {}%  exit {}  H {}  ({})\n",
         r.set, r.step, number(r.loss, 4), pair_text(r), numbers(r.nll, 1, 3),
-        numbers(r.accuracy, 100, 1), number(r.mean_exit, 2), number(r.exit_entropy, 2), r.tokens);
+        numbers(r.accuracy, 100, 1), number(r.mean_exit, 2), number(r.exit_entropy, 2),
+        count_text(r.tokens, "token"));
     std::fflush(stdout);
   }
   void on_note(const std::string& note) override {
@@ -106,15 +108,16 @@ Status show_plan(const TrainOptions& options) {
   for (const std::string& note : s.notes) fmt::print("note: {}\n", note);
   const double fastest = static_cast<double>(s.steps) * plan.step_flops / s.peak_flops;
   fmt::print(
-      "time: {} steps of {:.3g} GFLOP each take {} at the full rate; {} to {} at {:.0f} to {:.0f}% "
-      "of it, which is usual\n",
-      s.steps, plan.step_flops / 1e9, duration_text(fastest),
+      "time: {} of {:.3g} GFLOP: {} at the full rate; {} to {} at {:.0f} to {:.0f}% of it, which "
+      "is usual\n",
+      count_text(s.steps, "step"), plan.step_flops / 1e9, duration_text(fastest),
       duration_text(fastest / kUsualShares[0]), duration_text(fastest / kUsualShares[1]),
       100 * kUsualShares[0], 100 * kUsualShares[1]);
   if (plan.usable_bytes == 0) return {};
   fmt::print("memory: {} may be used here (90% of all)\n", bytes_text(plan.usable_bytes));
   fmt::print("  {:<20} {:>18}  {}\n", "compute.memory",
-             fmt::format("{} sequences take", plan.sequences), "most batch.sequences that fit");
+             count_text(plan.sequences, "sequence takes", "sequences take"),
+             "most batch.sequences that fit");
   for (const TrainPlan::Choice& c : plan.choices) {
     fmt::print("  {:<20} {:>18}  {}\n", c.memory + (c.chosen ? " (now)" : ""), bytes_text(c.bytes),
                c.most_sequences == 0 ? "none" : fmt::to_string(c.most_sequences));

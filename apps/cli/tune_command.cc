@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/count_text.h"
 #include "cli/commands.h"
 #include "cli/eval_tasks.h"
 #include "cli/model_choice.h"
@@ -21,7 +22,7 @@ struct TuneCommandOptions {
   double loss = 0.5;
   std::string data_folder;
   int64_t limit = 0;
-  int64_t seed = 1;
+  uint64_t seed = 1;
   bool dry_run = false;
 };
 
@@ -36,7 +37,7 @@ Status tune(const TuneCommandOptions& o) {
     return invalid_argument("--exit is fixed; expected a rule that has a threshold");
   }
   options.allowed = o.loss;
-  options.resampling.seed = static_cast<uint64_t>(o.seed);
+  options.resampling.seed = o.seed;
   options.limits.questions = o.limit;
   options.limits.folder.directory = o.data_folder;
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
@@ -52,20 +53,21 @@ Status tune(const TuneCommandOptions& o) {
   const TuneResult& r = tuning.value();
   if (!r.tuned.has_value()) {
     return not_found(fmt::format(
-        "no threshold of {} keeps the loss on '{}' within {:g}, with its 95% interval, over {} "
-        "questions; more questions narrow the interval, --loss allows more",
-        o.exit, task.name, o.loss, r.questions));
+        "no threshold of {} keeps the loss on '{}' within {:g}, with its 95% interval, over {}; "
+        "more questions narrow the interval, --loss allows more",
+        o.exit, task.name, o.loss, count_text(r.questions, "question")));
   }
   const TunedDepth& t = *r.tuned;
   fmt::print(
-      "{} at threshold {:.4g}, chosen on {} questions of {}\n"
-      "held out, {} questions:\n"
-      "  mean depth  {:.2f} of {} loops ({:.0f}%)\n"
+      "{} at threshold {:.4g}, chosen on {} of {}\n"
+      "held out, {}:\n"
+      "  mean depth  {:.2f} of {} ({:.0f}%)\n"
       "  {:<10}  {:.4f} with all loops, {:.4f} under the rule\n"
       "  loss        {:.2f} [{:.2f}, {:.2f}], 95% interval; {:g} allowed\n",
-      exit_kind_name(t.kind), t.threshold, r.questions, task.name, r.held_out, t.mean_loops,
-      t.loops, 100 * t.mean_loops / static_cast<double>(t.loops), t.metric, r.full, r.tuned_value,
-      t.loss, t.loss_low, t.loss_high, t.allowed);
+      exit_kind_name(t.kind), t.threshold, count_text(r.questions, "question"), task.name,
+      count_text(r.held_out, "question"), t.mean_loops, count_text(t.loops, "loop"),
+      100 * t.mean_loops / static_cast<double>(t.loops), t.metric, r.full, r.tuned_value, t.loss,
+      t.loss_low, t.loss_high, t.allowed);
   if (o.dry_run) return {};
   LOOPLM_RETURN_IF_ERROR(add_tuned_depth(path, model->config(), t));
   fmt::print("written to {}; run, chat and serve use it from now on\n", tuned_depth_file(path));

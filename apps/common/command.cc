@@ -1,11 +1,16 @@
 #include "common/command.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <new>
 #include <optional>
 #include <system_error>
+#include <type_traits>
 
 #include <CLI/CLI.hpp>
 
@@ -53,6 +58,23 @@ Option* Option::delimiter(char character) { return option_->delimiter(character)
 Option* Option::allow_extra_args(bool allow) { return option_->allow_extra_args(allow), this; }
 bool Option::given() const { return option_->count() > 0; }
 
+namespace {
+
+// Empty for text that is no number at all, which the conversion refuses.
+std::string wrong_unsigned(const std::string& text) {
+  errno = 0;
+  std::strtoull(text.c_str(), nullptr, 0);
+  if (errno == 0 && !text.starts_with('-')) return {};
+  return text + "; expected a whole number from 0 to 18446744073709551615";
+}
+std::string wrong_signed(const std::string& text) {
+  errno = 0;
+  std::strtoll(text.c_str(), nullptr, 0);
+  return errno == 0 ? "" : text + "; expected a whole number of 64 bits";
+}
+
+}  // namespace
+
 Option* Command::keep(CLI::Option* option) {
   return options_.emplace_back(std::make_unique<Option>(option)).get();
 }
@@ -61,7 +83,20 @@ Command* Command::add_subcommand(const std::string& name, const std::string& hel
 }
 template <typename T>
 Option* Command::add_option(const std::string& name, T& value, const std::string& help) {
-  return keep(app_.add_option(name, value, help));
+  CLI::Option* option = app_.add_option(name, value, help);
+  // CLI11 reads -1 as 2^64 - 1, and a number that is too large as the largest one.
+  if constexpr (std::is_same_v<T, uint64_t>) option->check(CLI::Validator(wrong_unsigned, ""));
+  if constexpr (std::is_same_v<T, int64_t>) option->check(CLI::Validator(wrong_signed, ""));
+  return keep(option);
+}
+Option* Command::add_choice(const std::string& name, std::vector<std::string> names,
+                            const std::string& initial, std::function<void(size_t index)> choose,
+                            const std::string& help) {
+  const auto take = [names, choose = std::move(choose)](const std::string& given) {
+    choose(static_cast<size_t>(std::ranges::find(names, given) - names.begin()));
+  };
+  CLI::Option* option = app_.add_option_function<std::string>(name, take, help);
+  return keep(option->check(CLI::IsMember(std::move(names)))->default_str(initial));
 }
 Option* Command::add_flag(const std::string& name, bool& value, const std::string& help) {
   return keep(app_.add_flag(name, value, help));
@@ -128,6 +163,13 @@ int report(const std::string& message) {
   return kExitFailure;
 }
 
+// Whether the arguments name a group of commands and none of it.
+bool lacks_command(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  return at->get_require_subcommand_min() > 0 && at->remaining().empty();
+}
+
 // "there is no command 'frob'" where the arguments name one in vain; empty: they do not.
 std::string unknown_command(const CLI::App& app) {
   const CLI::App* at = &app;
@@ -149,6 +191,8 @@ std::string unknown_command(const CLI::App& app) {
 
 int run_program(const ProgramText& text, int argc, char** argv,
                 const std::function<void(Program&)>& add_commands) {
+  // A file that may not grow further is an error of its writer, who then tidies up.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app(text.about, text.name);
   app.set_version_flag("--version", "looplm " LOOPLM_VERSION);
   app.require_subcommand(1);
@@ -160,8 +204,13 @@ int run_program(const ProgramText& text, int argc, char** argv,
       app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
       const std::string unknown = unknown_command(app);
-      if (unknown.empty()) return app.exit(error);
-      report(unknown);
+      if (!unknown.empty()) {
+        report(unknown);
+      } else if (error.get_name() == "RequiredError" && lacks_command(app)) {
+        std::fputs(app.help().c_str(), stderr);  // that name alone asks what it can do
+      } else {
+        return app.exit(error);
+      }
       return error.get_exit_code();
     }
     const Status status = program.run();

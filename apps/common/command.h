@@ -11,6 +11,8 @@
 
 #include "looplm/status.h"
 
+#include "base/named.h"
+
 namespace CLI {
 class App;
 class Option;
@@ -76,6 +78,20 @@ class Command {
   // double; std::vector of string, int64_t, double.
   template <typename T>
   Option* add_option(const std::string& name, T& value, const std::string& help);
+  // One of the table's names. The table must live as long as the program.
+  template <typename T, size_t kCount>
+  Option* add_choice(const std::string& name, T& value, const NameTable<T, kCount>& table,
+                     const std::string& help) {
+    std::vector<std::string> names;
+    for (const Named<T>& entry : table) names.push_back(entry.name);
+    return add_choice(
+        name, std::move(names), name_of(table, value),
+        [&](size_t index) { value = table[index].value; }, help);
+  }
+  // One of `names`, the first time `initial`; `choose` hears the place of the one given.
+  Option* add_choice(const std::string& name, std::vector<std::string> names,
+                     const std::string& initial, std::function<void(size_t index)> choose,
+                     const std::string& help);
   Option* add_flag(const std::string& name, bool& value, const std::string& help);
   void require_subcommand();
   // `name` takes a TOML file whose lines stand in for options that neither the command line nor the

@@ -40,7 +40,7 @@ struct Request {
   // the end, a stop, cancel() or an error.
   std::function<void(Generation)> done;
   // For measurement: returns the token to use instead of the one that loop `loop` (from 1) chose at
-  // `index` of the output.
+  // `index` of the output. A token outside the vocabulary ends the request with an error.
   std::function<int32_t(int64_t index, int64_t loop, int32_t token)> replay{};
 
   // Which tokens may come. Must be new: it has accepted no token and serves no other request.

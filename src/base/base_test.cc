@@ -17,6 +17,7 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -237,6 +238,13 @@ TEST(Check, ThrowsWithValues) {
   } catch (const CheckError& error) {
     EXPECT_THAT(error.what(), testing::HasSubstr("x == 4: x is 3"));
   }
+}
+
+TEST(CountText, AgreesWithItsNumber) {
+  EXPECT_EQ(count_text(0, "document"), "0 documents");
+  EXPECT_EQ(count_text(1, "document"), "1 document");
+  EXPECT_EQ(count_text(size_t{2}, "matrix", "matrices"), "2 matrices");
+  EXPECT_EQ(count_text(int64_t{1}, "matrix", "matrices"), "1 matrix");
 }
 
 TEST(Memory, IsWhatTheContainerAllows) {

@@ -1,4 +1,4 @@
-// A fast hash of large contents, to notice that they are others; no defence against an attacker.
+// Hashes to notice that contents are others; no defence against an attacker.
 #ifndef LOOPLM_BASE_HASH_H_
 #define LOOPLM_BASE_HASH_H_
 
@@ -7,10 +7,22 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <type_traits>
 
 namespace looplm {
 
-// Goes on from `hash`. Eight bytes at a time; a tail counts as if zeros followed it.
+// FNV-1a over values of any width, each as its unsigned bits.
+template <typename Values>
+uint64_t fnv1a(const Values& values, uint64_t hash = 0xcbf29ce484222325u) {
+  for (const auto value : values) {
+    hash = (hash ^ static_cast<std::make_unsigned_t<std::decay_t<decltype(value)>>>(value)) *
+           0x100000001b3u;
+  }
+  return hash;
+}
+
+// A fast one of large contents. Goes on from `hash`. Eight bytes at a time; a tail counts as if
+// zeros followed it.
 inline uint64_t hash_words(uint64_t hash, std::span<const std::byte> bytes) {
   constexpr uint64_t kPrime = 0x9E3779B97F4A7C15u;
   for (size_t i = 0; i < bytes.size(); i += 8) {

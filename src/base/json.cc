@@ -83,9 +83,7 @@ class StrictBuilder : public nlohmann::json_sax<J> {
 };
 
 Status wrong_value(const char* key, const Json& value, const std::string& expected) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 60) + "...";
-  return invalid_argument(fmt::format("'{}' is {}; expected {}", key, text, expected));
+  return invalid_argument(fmt::format("'{}' is {}; expected {}", key, shown_json(value), expected));
 }
 
 template <typename J>

@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "text/utf8.h"
-
 namespace looplm {
 namespace {
 
@@ -18,9 +16,7 @@ constexpr std::array<std::pair<const char*, ChatRole>, 5> kRoles = {
      {"tool", ChatRole::kTool}}};
 
 Status wrong(const std::string& place, const OrderedJson& value, const std::string& expected) {
-  std::string text = value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-  if (text.size() > 60) text = repair_utf8(text.substr(0, 60)) + "...";
-  return invalid_argument(fmt::format("{} is {}; expected {}", place, text, expected));
+  return invalid_argument(fmt::format("{} is {}; expected {}", place, shown_json(value), expected));
 }
 
 // The value under a key, or null where it is missing or null.

@@ -17,6 +17,8 @@
 
 #include "looplm/status.h"
 
+#include "base/named.h"
+
 namespace looplm {
 
 // The characters of prompts and completions.
@@ -24,6 +26,8 @@ inline constexpr const char* kArithmeticAlphabet = "0123456789+-*=";
 
 // A sixteenth of all prompts, chosen by a hash of the prompt, is held out.
 enum class ArithmeticSplit { kTrain, kHeldOut };
+inline constexpr NameTable<ArithmeticSplit, 2> kArithmeticSplitNames = {
+    {{ArithmeticSplit::kTrain, "train"}, {ArithmeticSplit::kHeldOut, "held-out"}}};
 
 struct ArithmeticOptions {
   int min_operations = 1;  // drawn uniformly from min_operations .. max_operations

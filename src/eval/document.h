@@ -22,7 +22,7 @@ struct Paragraph {
 };
 struct Table {
   std::vector<std::string> columns;
-  std::vector<std::vector<std::string>> rows;  // each as long as columns; text as in Paragraph
+  std::vector<std::vector<std::string>> rows{};  // each as long as columns; text as in Paragraph
   std::string caption{};
 };
 

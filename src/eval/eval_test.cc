@@ -541,6 +541,28 @@ TEST_F(Examples, TextBeginsAsAPromptDoes) {
                     "token for 'b'");
 }
 
+TEST_F(Examples, ChatsAreScoredByTheModelsTemplate) {
+  write_byte_tokenizer(dir_.file("."), 0);
+  const auto tokenizer = Tokenizer::load(dir_.file(".")).value();
+  ChatFiles files;
+  files.templates.push_back({"default", "{% for m in messages %}{{ m.content }}{% endfor %}"});
+  const Result<ChatTemplate> chat = ChatTemplate::create(files, *tokenizer);
+  ASSERT_OK(chat);
+  const auto of = [&](const std::string& text) {
+    std::ofstream(dir_.file("x.jsonl")) << text;
+    return read_examples(dir_.file("x.jsonl"), tokenizer.get(),
+                         {.vocab_size = 300, .max_positions = 6}, &chat);
+  };
+  auto examples = of(R"({"messages": [{"role": "user", "content": "ab"},)"
+                     R"( {"role": "assistant", "content": "c"}], "hops": 2})");
+  ASSERT_OK(examples);
+  EXPECT_EQ((*examples)[0].ids, tokenizer->encode("abc").value());
+  EXPECT_THAT((*examples)[0].scored, testing::ElementsAre(false, false, true));
+  EXPECT_EQ((*examples)[0].fields["hops"], 2);
+  EXPECT_ERROR_SAYS(of(R"({"prompt": "a", "chosen": "b", "rejected": "c"})"), "x.jsonl:1",
+                    "preference");
+}
+
 TEST_F(Examples, ErrorsNameTheLineAndWhatIsWrong) {
   EXPECT_THAT(error(""), HasSubstr("holds no examples"));
   EXPECT_THAT(error("\n{\"text\": \"a\"}"), HasSubstr("x.jsonl:2"));

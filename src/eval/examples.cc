@@ -7,6 +7,7 @@
 #include "text/lines.h"
 #include "text/unpacked_file.h"
 #include "train/corpus.h"
+#include "train/token_shard.h"
 
 namespace looplm {
 namespace {
@@ -35,13 +36,18 @@ Status append_ids(const Json& object, const char* field, bool scored, const std:
   return {};
 }
 
-Result<EvalExample> example_of(Json object, const Tokenizer* tokenizer, const std::string& where) {
+Result<EvalExample> example_of(std::string_view line, const Tokenizer* tokenizer,
+                               const Result<ChatTemplate>* chat, const std::string& where) {
+  LOOPLM_ASSIGN_OR_RETURN(Json object, parse_json(line, where));
   EvalExample example;
   if (object.is_object() && object.contains("prompt_ids")) {
     LOOPLM_RETURN_IF_ERROR(append_ids(object, "prompt_ids", false, where, example));
     LOOPLM_RETURN_IF_ERROR(append_ids(object, "completion_ids", true, where, example));
   } else {
-    LOOPLM_ASSIGN_OR_RETURN(const CorpusDocument document, corpus_document(object, where));
+    LOOPLM_ASSIGN_OR_RETURN(const CorpusDocument document, corpus_line(line, where, chat));
+    if (std::ranges::any_of(document, &CorpusSegment::of_rejected)) {
+      return invalid_argument(where + ": a preference pair; expected a text or a chat");
+    }
     if (tokenizer == nullptr) {
       return invalid_argument(fmt::format(
           "{}: the model has no tokenizer.json; expected 'prompt_ids' and 'completion_ids'",
@@ -75,10 +81,38 @@ Status check(const EvalExample& example, const ExampleLimits& limits, const std:
   return {};
 }
 
+// The documents of a token shard.
+Result<std::vector<EvalExample>> shard_examples(const std::string& path, const Tokenizer* tokenizer,
+                                                const ExampleLimits& limits) {
+  LOOPLM_ASSIGN_OR_RETURN(const TokenShard shard, TokenShard::open(path));
+  LOOPLM_RETURN_IF_ERROR(shard.verify());
+  if (shard.is_pairs()) {
+    return invalid_argument(fmt::format("'{}' holds preference pairs; expected documents", path));
+  }
+  if (tokenizer != nullptr) {
+    LOOPLM_RETURN_IF_ERROR(
+        check_same_tokenizer("'" + path + "'", shard.vocabulary(), "the model", *tokenizer));
+  }
+  const int64_t count =
+      limits.examples > 0 ? std::min(limits.examples, shard.documents()) : shard.documents();
+  std::vector<EvalExample> examples(static_cast<size_t>(count));
+  for (int64_t d = 0; d < count; ++d) {
+    EvalExample& example = examples[static_cast<size_t>(d)];
+    const int64_t tokens = shard.document_length(d);
+    example.ids.resize(static_cast<size_t>(tokens));
+    LOOPLM_RETURN_IF_ERROR(shard.read(d, 0, example.ids));
+    for (int64_t i = 0; i < tokens; ++i) example.scored.push_back(i > 0 && shard.is_learnt(d, i));
+    LOOPLM_RETURN_IF_ERROR(check(example, limits, fmt::format("'{}', document {}", path, d)));
+  }
+  return examples;
+}
+
 }  // namespace
 
 Result<std::vector<EvalExample>> read_examples(const std::string& path, const Tokenizer* tokenizer,
-                                               const ExampleLimits& limits) {
+                                               const ExampleLimits& limits,
+                                               const Result<ChatTemplate>* chat) {
+  if (path.ends_with(".tokens")) return shard_examples(path, tokenizer, limits);
   LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
   std::vector<EvalExample> examples;
   std::string_view rest = without_byte_order_mark(file.text());
@@ -87,8 +121,7 @@ Result<std::vector<EvalExample>> read_examples(const std::string& path, const To
     const std::string_view line = take_line(rest);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     const std::string where = fmt::format("{}:{}", path, number);
-    LOOPLM_ASSIGN_OR_RETURN(Json object, parse_json(line, where));
-    LOOPLM_ASSIGN_OR_RETURN(EvalExample example, example_of(std::move(object), tokenizer, where));
+    LOOPLM_ASSIGN_OR_RETURN(EvalExample example, example_of(line, tokenizer, chat, where));
     LOOPLM_RETURN_IF_ERROR(check(example, limits, where));
     examples.push_back(std::move(example));
   }

@@ -1,4 +1,5 @@
-// Examples to score a model on: documents of a .jsonl file, with the fields that came with them.
+// Examples to score a model on: documents of a .jsonl file, with the fields that came with them, or
+// of a token shard.
 #ifndef LOOPLM_EVAL_EXAMPLES_H_
 #define LOOPLM_EVAL_EXAMPLES_H_
 
@@ -6,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "looplm/chat.h"
 #include "looplm/status.h"
 #include "looplm/tokenizer.h"
 
@@ -26,10 +28,12 @@ struct ExampleLimits {
 };
 
 // Each line as `looplm data build` reads it, or {"prompt_ids": [...], "completion_ids": [...]},
-// which needs no tokenizer (`tokenizer` may be null). Prompts are not scored. Errors name file and
-// line; a file without examples is one.
+// which needs no tokenizer (`tokenizer` may be null). Prompts are not scored. `chat` is as in
+// CorpusOptions. A file named .tokens is a token shard. Errors name file and line; a file without
+// examples is one, and so is a preference.
 Result<std::vector<EvalExample>> read_examples(const std::string& path, const Tokenizer* tokenizer,
-                                               const ExampleLimits& limits);
+                                               const ExampleLimits& limits,
+                                               const Result<ChatTemplate>* chat = nullptr);
 
 }  // namespace looplm
 

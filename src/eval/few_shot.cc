@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
 #include "eval/joined.h"
 
 namespace looplm {
@@ -34,7 +36,8 @@ Result<std::string> FewShotSource::match_of(const TaskRecord& record) const {
                     "names",
                     record.where, field, task_->file));
   }
-  return field_text(*value, field);
+  Result<std::string> text = field_text(*value, field);
+  return text.ok() ? std::move(text) : text.status().with_context(record.where);
 }
 
 Result<FewShotSource> FewShotSource::create(const Task& task, const std::vector<TaskRecord>& own,
@@ -62,9 +65,7 @@ Result<FewShotSource> FewShotSource::create(const Task& task, const std::vector<
   for (auto& [match, order] : source.drawn_) {
     // The same draw whatever other values there are.
     Rng rng(f.seed);
-    for (size_t i = order.size(); i > 1; --i) {
-      std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
-    }
+    shuffle(order, rng);
   }
   return source;
 }
@@ -83,10 +84,11 @@ Result<std::vector<const TaskRecord*>> FewShotSource::examples(const TaskRecord&
     }
   }
   if (static_cast<int64_t>(chosen.size()) < f.count && f.examples.empty()) {
-    return invalid_argument(fmt::format(
-        "{}: few_shot.count of {} is {}, but {} has {} examples for it{}", question.where,
-        task_->file, f.count, f.data.empty() ? "the task's own data" : joined(f.data),
-        chosen.size(), f.match.empty() ? "" : fmt::format(" with {} '{}'", f.match, match)));
+    return invalid_argument(
+        fmt::format("{}: few_shot.count of {} is {}, but {} has {} for it{}", question.where,
+                    task_->file, f.count, f.data.empty() ? "the task's own data" : joined(f.data),
+                    count_text(chosen.size(), "example"),
+                    f.match.empty() ? "" : fmt::format(" with {} '{}'", f.match, match)));
   }
   return chosen;
 }

@@ -21,6 +21,11 @@ struct Series {
   std::vector<double> low;
   std::vector<double> high;
   Style style = Style::kLinePoints;
+
+  void add(double at, double value) {
+    x.push_back(at);
+    y.push_back(value);
+  }
 };
 
 inline Series series_of(std::string name, std::vector<double> x, std::vector<double> y,
@@ -54,6 +59,12 @@ struct Figure {
   std::string cell_format = "%.2f";
   // Of the heat map's colours, as {0, 1} of shares; none: from the least to the greatest cell.
   std::optional<std::pair<double, double>> cell_range;
+
+  // A further series, to be given points or complete.
+  Series& add(Series further) { return series.emplace_back(std::move(further)); }
+  Series& add(std::string of_series, Series::Style style = Series::Style::kLinePoints) {
+    return add(series_of(std::move(of_series), {}, {}, style));
+  }
 };
 
 // One without series yet. Without a range, what is shown and a small margin.

@@ -5,15 +5,16 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/hash.h"
+
 namespace looplm {
 
-// One in 16, by a hash of the text: FNV-1a.
-inline bool is_held_out(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+// One in 16, by the FNV-1a hash of what the question is made of.
+inline bool is_held_out(uint64_t hash) {
   hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the text alone
   return hash % 16 == 0;
 }
+inline bool is_held_out(std::string_view text) { return is_held_out(fnv1a(text)); }
 
 }  // namespace looplm
 

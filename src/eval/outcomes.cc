@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/count_text.h"
 
 namespace looplm {
 namespace {
@@ -55,7 +56,7 @@ double MetricColumn::value(std::span<const double> sums) const {
 }
 
 std::string DepthSetting::name() const {
-  if (fixed()) return fmt::format("{} loop{}", exit.max_loops, exit.max_loops == 1 ? "" : "s");
+  if (fixed()) return count_text(exit.max_loops, "loop");
   return fmt::format("{} {}", exit_kind_name(exit.kind),
                      threshold_text(exit.threshold, exit.kind == ExitKind::kGate));
 }

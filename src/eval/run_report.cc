@@ -126,6 +126,23 @@ void add_figure(Figure figure, Document& page) {
   if (!figure.series.empty()) page.figure(std::move(figure));
 }
 
+// A figure over the steps of all runs. Where some are much shorter, the axis is logarithmic, so
+// that their curves are no strokes at its left end.
+Figure over_steps(const std::vector<RunLog>& runs, std::string name, std::string title,
+                  std::string y_label) {
+  constexpr double kMuchShorter = 4;
+  double shortest = INFINITY, longest = 0;
+  for (const RunLog& run : runs) {
+    shortest = std::min(shortest, run.steps);
+    longest = std::max(longest, run.steps);
+  }
+  const bool log_x = longest > kMuchShorter * shortest;
+  Figure figure = figure_of(std::move(name), std::move(title), log_x ? "step, logarithmic" : "step",
+                            std::move(y_label));
+  figure.log_x = log_x;
+  return figure;
+}
+
 // One line for each run.
 Figure compared(const std::vector<RunLog>& runs, Figure figure, Curve RunLog::*curve) {
   for (const RunLog& run : runs) {
@@ -135,7 +152,7 @@ Figure compared(const std::vector<RunLog>& runs, Figure figure, Curve RunLog::*c
 }
 
 Figure losses(const std::vector<RunLog>& runs) {
-  Figure figure = figure_of("loss", "Loss of the objective", "step", "nats");
+  Figure figure = over_steps(runs, "loss", "Loss of the objective", "nats");
   for (const RunLog& run : runs) {
     if (run.loss.any()) figure.series.push_back(series(run.name, run.loss));
     if (!run.validation_loss.any()) continue;
@@ -222,13 +239,13 @@ Result<Document> run_report(const std::vector<std::string>& runs) {
   add_figure(losses(logs), page);
   for (size_t i = 0; i < logs.size(); ++i) add_figure(loops(logs[i], i), page);
   add_figure(
-      compared(logs, figure_of("exit", "Mean exit of the gate", "step", "loops"), &RunLog::exit),
+      compared(logs, over_steps(logs, "exit", "Mean exit of the gate", "loops"), &RunLog::exit),
       page);
-  Figure norms = figure_of("gradient-norm", "Gradient norm before clipping", "step", "norm");
+  Figure norms = over_steps(logs, "gradient-norm", "Gradient norm before clipping", "norm");
   norms.log_y = true;
   add_figure(compared(logs, std::move(norms), &RunLog::gradient_norm), page);
   add_figure(
-      compared(logs, figure_of("speed", "Speed", "step", "tokens per second"), &RunLog::speed),
+      compared(logs, over_steps(logs, "speed", "Speed", "tokens per second"), &RunLog::speed),
       page);
   return page;
 }

@@ -1,5 +1,6 @@
 #include "eval/run_report.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -67,6 +68,23 @@ TEST_F(RunReportTest, ComparesRunsAndDrawsOnePage) {
   if (!check_gnuplot().ok()) GTEST_SKIP() << "no gnuplot";
   ASSERT_OK(write_document(*page, dir_.file("out"), "report"));
   EXPECT_THAT(read_text_file(dir_.file("out/report.html")).value(), testing::HasSubstr("<svg"));
+}
+
+// Else the shorter run would be a stroke at the left end.
+TEST_F(RunReportTest, RunsOfOtherLengthsShareALogarithmicAxis) {
+  const auto to = [&](int step) {
+    return log_ + fmt::format("{{\"step\":{},\"loss\":1}}\n", step);
+  };
+  const std::string base = run("base", log_), alike = run("alike", to(8)), longer = run("l", to(9));
+  auto page = run_report({base, alike});
+  ASSERT_OK(page);
+  EXPECT_FALSE(figure(*page, "loss")->log_x);
+  page = run_report({longer, base});
+  ASSERT_OK(page);
+  for (const char* name : {"loss", "speed", "gradient-norm", "exit"}) {
+    EXPECT_TRUE(figure(*page, name)->log_x) << name;
+  }
+  EXPECT_FALSE(figure(*page, "loops-1")->log_x);  // of one run
 }
 
 TEST_F(RunReportTest, WhatIsNoLogIsNamed) {

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
+
 namespace looplm {
 namespace {
 
@@ -174,7 +176,7 @@ TableCells summary_cells(const std::vector<TaskResult>& results) {
   std::vector<int64_t> depths;
   for (const TaskResult& r : results) {
     if (r.table.metrics.empty()) continue;
-    const std::string shots = r.shots > 0 ? fmt::format(", {} shots", r.shots) : "";
+    const std::string shots = r.shots > 0 ? ", " + count_text(r.shots, "shot") : "";
     titles.push_back(fmt::format("{} ({}{})", r.name, r.table.metrics[kFirst].name, shots));
     for (const OutcomeRow& row : r.table.rows) {
       if (row.setting.fixed()) depths.push_back(row.setting.exit.max_loops);
@@ -203,14 +205,14 @@ std::vector<std::string> task_notes(const TaskResult& r) {
   const double done = static_cast<double>(r.table.questions) *
                       (generates ? static_cast<double>(r.table.rows.size()) : 1.0);
   notes.push_back(fmt::format(
-      "{} questions, {} {}{}, {:.1f} s, {:.1f} questions/s.", r.table.questions, r.texts,
-      generates ? fmt::format("texts for each of {} settings", r.table.rows.size())
-                : std::string("texts scored"),
-      r.shots > 0 ? fmt::format(", {} examples before each question", r.shots) : "", r.seconds,
-      r.seconds > 0 ? done / r.seconds : 0.0));
+      "{}, {} {}{}, {:.1f} s, {:.1f} questions/s.", count_text(r.table.questions, "question"),
+      count_text(r.texts, "text"),
+      generates ? "for each of " + count_text(r.table.rows.size(), "setting") : "scored",
+      r.shots > 0 ? fmt::format(", {} before each question", count_text(r.shots, "example")) : "",
+      r.seconds, r.seconds > 0 ? done / r.seconds : 0.0));
   if (r.shortened > 0) {
-    notes.push_back(
-        fmt::format("{} questions had fewer examples, for want of positions.", r.shortened));
+    notes.push_back(fmt::format("{} had fewer examples, for want of positions.",
+                                count_text(r.shortened, "question")));
   }
   const bool intervals = std::any_of(r.table.rows.begin(), r.table.rows.end(), [](const auto& row) {
     return std::any_of(row.values.begin(), row.values.end(),

@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
 #include "eval/outcomes.h"
 #include "eval/task_run.h"
 #include "infer/exit_rule.h"
@@ -87,8 +89,8 @@ Result<TuneResult> tune_depth(Model& model, const Task& task, const TuneOptions&
   LOOPLM_ASSIGN_OR_RETURN(TaskQuestions questions, task_questions(task, model, options.limits));
   const size_t count = questions.questions.size();
   if (count < kFewestQuestions) {
-    return invalid_argument(fmt::format("'{}' has {} questions; tuning needs {} at least",
-                                        task.name, count, kFewestQuestions));
+    return invalid_argument(fmt::format("'{}' has {}; tuning needs {} at least", task.name,
+                                        count_text(count, "question"), kFewestQuestions));
   }
   ScoreOptions score;
   score.progress = options.progress;
@@ -104,8 +106,7 @@ Result<TuneResult> tune_depth(Model& model, const Task& task, const TuneOptions&
   std::vector<uint32_t> order(count);
   std::iota(order.begin(), order.end(), 0u);
   Rng rng(options.resampling.seed);
-  for (size_t i = count - 1; i > 0; --i)
-    std::swap(order[i], order[rng.below(static_cast<uint32_t>(i + 1))]);
+  shuffle(order, rng);
   const std::span<const uint32_t> tuning(order.data(), count / 2);
   const std::span<const uint32_t> held_out(order.data() + count / 2, count - count / 2);
 

@@ -16,6 +16,8 @@
 
 #include "looplm/status.h"
 
+#include "base/named.h"
+
 namespace looplm {
 
 enum class WordProblemKind {
@@ -25,6 +27,12 @@ enum class WordProblemKind {
   kTalk,   // about the model itself, and what it cannot do
   kMixed,  // chats that change their subject, with turns of any of these kinds
 };
+inline constexpr NameTable<WordProblemKind, 5> kWordProblemKindNames = {
+    {{WordProblemKind::kSum, "sum"},
+     {WordProblemKind::kChain, "chain"},
+     {WordProblemKind::kStory, "story"},
+     {WordProblemKind::kTalk, "talk"},
+     {WordProblemKind::kMixed, "mixed"}}};
 
 enum class WordProblemForm {
   kChat,  // questions, and answers in sentences
@@ -33,16 +41,22 @@ enum class WordProblemForm {
   // few steps away from the one before.
   kProse,
 };
+inline constexpr NameTable<WordProblemForm, 2> kWordProblemFormNames = {
+    {{WordProblemForm::kChat, "chat"}, {WordProblemForm::kProse, "prose"}}};
 
 enum class WordProblemWording {
   kPlain,  // names and "She buys 4 more"
   kFree,   // also "A farmer had 8 cows and 3 ran away. How many remain?", "I have", "There are",
            // "If"
 };
+inline constexpr NameTable<WordProblemWording, 2> kWordProblemWordingNames = {
+    {{WordProblemWording::kPlain, "plain"}, {WordProblemWording::kFree, "free"}}};
 
 // Held out is a sixteenth of the combinations of operations and numbers, by their hash; in stories
 // also names that training never sees. Small talk has no split.
 enum class WordProblemSplit { kTrain, kHeldOut };
+inline constexpr NameTable<WordProblemSplit, 2> kWordProblemSplitNames = {
+    {{WordProblemSplit::kTrain, "train"}, {WordProblemSplit::kHeldOut, "held-out"}}};
 
 struct WordProblemOptions {
   static constexpr int kLargestNumber = 20;

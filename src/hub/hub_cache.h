@@ -16,25 +16,11 @@
 
 #include "looplm/status.h"
 
+#include "base/file_lock.h"
 #include "hub/hub_client.h"
 #include "hub/hub_reference.h"
 
 namespace looplm {
-
-// An exclusive lock of a file, which other processes and Python respect. Released on destruction.
-class FileLock {
- public:
-  FileLock(FileLock&& other) noexcept;
-  FileLock& operator=(FileLock&&) = delete;
-  ~FileLock();
-
-  // Makes the file where it is missing. None where someone else holds the lock.
-  static Result<std::optional<FileLock>> try_lock(const std::string& path);
-
- private:
-  explicit FileLock(int descriptor) : descriptor_(descriptor) {}
-  int descriptor_;
-};
 
 struct CachedModel {
   std::string name;    // as it is typed: "ORG/NAME", or "ORG/NAME:FILE" for one of GGUF files

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/count_text.h"
 #include "infer/knee.h"
 #include "infer/parts.h"
 #include "infer/prefix_cache.h"
@@ -97,10 +98,11 @@ class Engine::Impl {
         most_planes_pages(request, loops, options_.share_prefixes) * model_.config().layers;
     if (pages > capacity()) {
       return resource_exhausted(fmt::format(
-          "a prompt of {} tokens and {} more need {} bytes for keys and values at {} loops; "
-          "expected at most {}",
-          request.prompt.size(), request.options.max_tokens,
-          static_cast<uint64_t>(pages) * pages_.page_bytes(), loops, options_.kv_bytes));
+          "a prompt of {} and {} more need {} bytes for keys and values at {}; expected at most "
+          "{}",
+          count_text(request.prompt.size(), "token"), request.options.max_tokens,
+          static_cast<uint64_t>(pages) * pages_.page_bytes(), count_text(loops, "loop"),
+          options_.kv_bytes));
     }
     if (request.options.speculate.kind != CommitKind::kNever) lane_budget();
     auto entry = std::make_unique<Entry>();
@@ -214,18 +216,19 @@ class Engine::Impl {
     }
   }
 
+  // One at a time: a done() may end others, running or waiting.
   void end_finished() {
-    while (!ended_.empty()) {
-      std::unique_ptr<Entry> e = take_out(ended_, ended_.begin());
-      const FinishReason reason = *e->ended;
-      end(std::move(e), reason);
-    }
-    for (size_t i = 0; i < running_.size();) {
-      if (running_[i]->wavefront->finished()) {
-        finish(take_out(running_, running_.begin() + static_cast<ptrdiff_t>(i)));
-        i = 0;  // done() may have changed everything
+    for (;;) {
+      const auto finished =
+          std::ranges::find_if(running_, [](const auto& r) { return r->wavefront->finished(); });
+      if (!ended_.empty()) {
+        std::unique_ptr<Entry> e = take_out(ended_, ended_.begin());
+        const FinishReason reason = *e->ended;
+        end(std::move(e), reason);
+      } else if (finished != running_.end()) {
+        finish(take_out(running_, finished));
       } else {
-        ++i;
+        return;
       }
     }
   }
@@ -278,7 +281,6 @@ class Engine::Impl {
   void notice_weights() {
     if (model_.weights_version() == weights_version_) return;
     weights_version_ = model_.weights_version();
-    while (!lingering_.empty()) leave(*take_out(lingering_, lingering_.end() - 1));
     const auto restart = [](Entry& e) {
       if (e.wavefront != nullptr) e.wavefront->restart(/*readings=*/true);
     };
@@ -286,7 +288,9 @@ class Engine::Impl {
     for (const auto& e : running_) {
       unpin(*e);
       restart(*e);
+      e->leader = e->id;  // until it begins: an earlier one must not wait for it
     }
+    while (!lingering_.empty()) leave(*take_out(lingering_, lingering_.end() - 1));
     prefixes_.clear();
     for (const auto& e : running_) begin_text(*e);
   }

@@ -233,6 +233,32 @@ TEST_F(EngineContract, DoneComesOnceAlsoWhenTheEngineIsDestroyed) {
   EXPECT_EQ(refused, 1);
 }
 
+TEST_F(EngineContract, WhatDoneCancelsEndsInTheSameRun) {
+  EngineOptions options;
+  options.kv_bytes = 27 * model_->parts().pages.page_bytes();  // one request's
+  Engine engine(*model_, options);
+  Ends ends;
+  std::vector<int64_t> ids;
+  for (int i = 0; i < 3; ++i) {
+    Request r = request(70, static_cast<uint64_t>(i));
+    ends.catch_done(r, i);
+    if (i == 0) {
+      r.done = [&, inner = r.done](Generation g) {
+        inner(std::move(g));
+        for (int64_t id : ids) engine.cancel(id);
+      };
+    }
+    ids.push_back(engine.submit(std::move(r)).value());
+  }
+  engine.step();
+  ASSERT_EQ(engine.statistics().running, 1);
+  ASSERT_EQ(engine.statistics().waiting, 2);
+  engine.cancel(ids[0]);
+  engine.run();
+  ASSERT_EQ(ends.all.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ends.of(i)->finish_reason, FinishReason::kCancelled);
+}
+
 TEST_F(EngineContract, ADeadlineEndsARequestWithinAPass) {
   EngineOptions options;
   options.kv_bytes = 40 * model_->parts().pages.page_bytes();
@@ -277,6 +303,18 @@ TEST_F(EngineContract, LogitsThatAreNoNumbersAreAnError) {
       r.options.sampling.temperature = temperature;
       EXPECT_ERROR_SAYS(generate(*broken, r), "logits after loop", "position 11", "overflowed");
     }
+  }
+}
+
+TEST_F(EngineContract, AReplayedTokenMustBeInTheVocabulary) {
+  for (const int32_t token : {-1, 61, 1 << 30}) {
+    Request r = request(5);
+    r.options.plan.output = ReadLoops::kEvery;
+    r.replay = [token](int64_t index, int64_t, int32_t chosen) {
+      return index == 2 ? token : chosen;
+    };
+    const std::string said = fmt::format("replay gives token {}", token);
+    EXPECT_ERROR_SAYS(generate(*model_, r), said.c_str(), "place 2 of the output", "0 to 60");
   }
 }
 
@@ -389,6 +427,41 @@ TEST_F(EngineContract, NewWeightsReadTheTextSoFar) {
     ASSERT_OK(engine.submit(std::move(again)));
     engine.run();
     EXPECT_EQ(answer_text(*ends.of(0)), answer_text(generate(*changed, request(20, 0)).value()));
+  }
+}
+
+TEST_F(EngineContract, RequestsThatBeginAlikeReadTheirTextAgain) {
+  const ParameterSet before = random_parameters(config_, 3), after = random_parameters(config_, 4);
+  const auto changed = load(after);
+  const auto model = load(before);
+  const auto alike = [&](int i) {
+    Request r = request(30, 7);
+    r.prompt = random_ids(70, config_.vocab_size, 7);
+    r.prompt.back() = i;
+    return r;
+  };
+  // The weights change while prompts are read, while some wait for others', and later.
+  for (const int steps : {1, 2, 4, 8, 20}) {
+    SCOPED_TRACE(steps);
+    ASSERT_OK(model->update_weights(before.source()));
+    Ends ends;
+    EngineOptions options;
+    options.prompt_lanes = 32;
+    Engine engine(*model, options);
+    for (int i = 0; i < 4; ++i) {
+      Request r = alike(i);
+      r.priority = i % 2;
+      ends.catch_done(r, i);
+      ASSERT_OK(engine.submit(std::move(r)));
+    }
+    for (int i = 0; i < steps; ++i) engine.step();
+    ASSERT_OK(model->update_weights(after.source()));
+    engine.run();
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(ends.of(i)->tokens.size(), 30u);
+      if (steps > 2) continue;  // tokens were reported before
+      EXPECT_EQ(answer_text(*ends.of(i)), answer_text(generate(*changed, alike(i)).value()));
+    }
   }
 }
 

@@ -84,6 +84,12 @@ Status find_device(ModelOptions& options) {
 Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
                                              const ModelOptions& options) {
   LOOPLM_RETURN_IF_ERROR(validate(source.config).with_context(source.name));
+  const std::vector<EndOfText> ends = ends_of(source);
+  for (const EndOfText& end : ends) {
+    if (end.id >= 0 && end.id < source.config.vocab_size) continue;
+    return invalid_argument(fmt::format("{}: token {} ends a text; expected 0 to {}", source.name,
+                                        end.id, source.config.vocab_size - 1));
+  }
   ModelOptions o = options;
   LOOPLM_RETURN_IF_ERROR(find_device(o));
   Result<GivenTensors> given = GivenTensors::take(source.config, source.tensors, o.device->pool());
@@ -95,7 +101,7 @@ Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
   std::unique_ptr<Parts> parts(new Parts{.name = source.name,
                                          .tokenizer = source.tokenizer,
                                          .tokenizer_status = {},
-                                         .ends = ends_of(source),
+                                         .ends = ends,
                                          .device = std::move(o.device),
                                          .weights = std::move(weights),
                                          .adapters = {},

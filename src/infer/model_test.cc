@@ -140,6 +140,15 @@ TEST_F(ModelTest, NewWeightsAreRoundedToTheTypesHeld) {
   EXPECT_TRUE(same_bits(read(*model).logits, read(*save(2, "other")).logits));
 }
 
+TEST_F(ModelTest, AnEndOfTextOutsideTheVocabularyIsAnError) {
+  ModelSource source = source_of(first_);
+  for (const int32_t id : {-1, static_cast<int32_t>(config_.vocab_size)}) {
+    source.ends_of_text = {{0, {"first"}}, {id, {"second"}}};
+    EXPECT_ERROR_SAYS(Model::create(source, options()), "made here", "ends a text",
+                      "expected 0 to");
+  }
+}
+
 TEST_F(ModelTest, WhatDoesNotFitIsRefusedAndChangesNothing) {
   const auto model = make(first_);
   const auto refused = [&](const TensorSource& tensors, const char* what) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "infer/exit_rule.h"
 #include "infer/parts.h"
 #include "infer/sampler.h"
@@ -82,8 +83,8 @@ Result<int64_t> check_request(const Request& request, Model& model) {
   const auto room = config.max_positions - static_cast<int64_t>(prompt.size());
   if (o.max_tokens > room) {
     return invalid_argument(
-        fmt::format("a prompt of {} tokens and {} more exceed the model's {} positions",
-                    prompt.size(), o.max_tokens, config.max_positions));
+        fmt::format("a prompt of {} and {} more exceed the model's {} positions",
+                    count_text(prompt.size(), "token"), o.max_tokens, config.max_positions));
   }
   LOOPLM_RETURN_IF_ERROR(check_sampling(o.sampling, config.vocab_size));
   if (o.read_out == ReadOut::kWeighted && !config.exit_gate) {

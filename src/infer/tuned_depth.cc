@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "infer/exit_rule.h"
@@ -21,8 +22,8 @@ Result<TunedDepth> read_tuning(const Json& json, const ModelConfig& config) {
   LOOPLM_ASSIGN_OR_RETURN(t.kind, exit_kind_from_name(rule));
   LOOPLM_ASSIGN_OR_RETURN(t.loops, json_int(json, "loops", 0, 1, kMaxLoops));
   if (t.loops != config.loops) {
-    return invalid_argument(fmt::format("'{}' was tuned for {} loops; the model has {}", t.task,
-                                        t.loops, config.loops));
+    return invalid_argument(fmt::format("'{}' was tuned for {}; the model has {}", t.task,
+                                        count_text(t.loops, "loop"), config.loops));
   }
   LOOPLM_ASSIGN_OR_RETURN(t.threshold, json_number(json, "threshold", -1, 0, 1e9));
   LOOPLM_RETURN_IF_ERROR(make_exit_rule(t.exit(), config.exit_gate).status());

@@ -474,7 +474,17 @@ std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& c
         "the constraint and the logit biases leave no token for place {} of the output", output)));
     return std::nullopt;
   }
-  return request_.replay ? request_.replay(output, p.loops, choice.token) : choice.token;
+  if (!request_.replay) return choice.token;
+  const int32_t token = request_.replay(output, p.loops, choice.token);
+  const int64_t vocabulary = parts_.model.config().vocab_size;
+  if (token < 0 || token >= vocabulary) {
+    fail(
+        invalid_argument(fmt::format("replay gives token {} for place {} of the output; expected "
+                                     "0 to {}",
+                                     token, output, vocabulary - 1)));
+    return std::nullopt;
+  }
+  return token;
 }
 
 void Wavefront::settle(int64_t position, std::span<const TokenChoice> choices) {

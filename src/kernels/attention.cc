@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -41,14 +42,14 @@ struct HeadOfDocument {
 
 // (blocks, head_dim, 32): the transposes of blocks of 32 rows, zero beyond the last row.
 template <typename Row>
-void pack_transposed(int64_t rows, int64_t head_dim, Row row, float* out) {
+void pack_transposed(int64_t rows, int64_t head_dim, Row row, float* out,
+                     const cpu::KernelTable& kernels) {
   for (int64_t first = 0; first < rows; first += kBlock, out += head_dim * kBlock) {
     const int64_t count = std::min(kBlock, rows - first);
     if (count < kBlock) std::fill(out, out + head_dim * kBlock, 0.0f);
-    for (int64_t r = 0; r < count; ++r) {
-      const float* source = row(first + r);
-      for (int64_t i = 0; i < head_dim; ++i) out[i * kBlock + r] = source[i];
-    }
+    std::array<const void*, kBlock> sources{};
+    for (int64_t r = 0; r < count; ++r) sources[static_cast<size_t>(r)] = row(first + r);
+    kernels.transpose_words(sources.data(), count, head_dim, reinterpret_cast<uint32_t*>(out));
   }
 }
 
@@ -100,7 +101,7 @@ void forward_head(const HeadOfDocument& head, float* scratch, const cpu::KernelT
   float* totals = values + head.blocks() * value_floats;
   float* tile_scratch = totals + kQueryRows * state_floats;
   pack_transposed(
-      head.rows, p.head_dim, [&](int64_t r) { return head.key(r); }, keys);
+      head.rows, p.head_dim, [&](int64_t r) { return head.key(r); }, keys, kernels);
   pack_blocks(
       head.rows, p.head_dim, [&](int64_t r) { return head.value(r); }, values);
 
@@ -198,9 +199,9 @@ class BackwardHead {
     std::fill(dk_, dk_ + gradient_floats, 0.0f);
     std::fill(dv_, dv_ + gradient_floats, 0.0f);
     pack_transposed(
-        head_.rows, p_.head_dim, [&](int64_t r) { return head_.key(r); }, keys_t_);
+        head_.rows, p_.head_dim, [&](int64_t r) { return head_.key(r); }, keys_t_, kernels_);
     pack_transposed(
-        head_.rows, p_.head_dim, [&](int64_t r) { return head_.value(r); }, values_t_);
+        head_.rows, p_.head_dim, [&](int64_t r) { return head_.value(r); }, values_t_, kernels_);
     pack_blocks(
         head_.rows, p_.head_dim, [&](int64_t r) { return head_.key(r); }, keys_);
     for (int64_t g = 0; g < head_.group(); ++g) run_query_head(head_.kv_head * head_.group() + g);

@@ -191,8 +191,7 @@ class CachedAttention {
   // Scratch of a tile of queries on a matrix unit: the queries, and a block's weights.
   int64_t amx_floats(int64_t rows) const {
     if (!on_amx_) return 0;
-    const int64_t tiles = (rows + cpu::kAmxSplitRows - 1) / cpu::kAmxSplitRows;
-    return tiles * (p_.layout.value_panels() + 1) * cpu::kAmxTileBytes / 4;
+    return cpu::amx_split_tiles(rows) * (p_.layout.value_panels() + 1) * cpu::kAmxTileBytes / 4;
   }
 
   cpu::AmxSegmentArgs prepare_amx(const attention::QueryTile& tile, float* scratch) const {
@@ -209,8 +208,8 @@ class CachedAttention {
     args.out = tile.out;
     args.sums = tile.sums;
     args.maximum = tile.maximum;
-    const int64_t tiles = (tile.rows + cpu::kAmxSplitRows - 1) / cpu::kAmxSplitRows;
-    args.weights = queries + tiles * p_.layout.value_panels() * cpu::kAmxTileBytes;
+    args.weights =
+        queries + cpu::amx_split_tiles(tile.rows) * p_.layout.value_panels() * cpu::kAmxTileBytes;
     args.kernels = &kernels_;
     return args;
   }

@@ -54,31 +54,36 @@ void top_divergence(const HeadLossParams& f, const TeacherParams& teacher, float
                     Device& device) {
   const int64_t vocabulary = f.head->columns();
   const auto of = [&](int64_t r) { return teacher.top[r % teacher.teachers]; };
-  std::vector<float> named;  // logits, row by row
+  // Where the logits of a row's named tokens are put while those of the others are summed.
+  std::vector<size_t> begin(static_cast<size_t>(f.rows) + 1);
   for (int64_t r = 0; r < f.rows; ++r) {
-    for (const uint32_t id : of(r).ids) {
-      named.push_back(std::exchange(f.logits[r * vocabulary + id], -INFINITY));
-    }
+    begin[static_cast<size_t>(r) + 1] = begin[static_cast<size_t>(r)] + of(r).ids.size();
   }
+  std::vector<float> named(begin.back());
+  device.for_pieces(f.rows, 1, [&](int64_t r, int64_t, int) {
+    size_t next = begin[static_cast<size_t>(r)];
+    for (const uint32_t id : of(r).ids) {
+      named[next++] = std::exchange(f.logits[r * vocabulary + id], -INFINITY);
+    }
+  });
   std::vector<LogitSummary> unnamed(static_cast<size_t>(f.rows));
   logit_summary({f.logits, f.rows, vocabulary, unnamed.data()}, device);
-  size_t next = 0;
-  for (int64_t r = 0; r < f.rows; ++r) {
+  device.for_pieces(f.rows, 1, [&](int64_t r, int64_t, int) {
     const TopTokens top = of(r);
+    const float* logits = named.data() + begin[static_cast<size_t>(r)];
     const double log_sum = f.summary[r].log_sum;
     double sum = 0;
     for (size_t i = 0; i < top.ids.size(); ++i) {
-      const float logit = named[next++];
-      f.logits[r * vocabulary + top.ids[i]] = logit;
+      f.logits[r * vocabulary + top.ids[i]] = logits[i];
       const auto log_p = static_cast<double>(top.log_probabilities[i]);
-      sum += std::exp(log_p) * (log_p - (static_cast<double>(logit) - log_sum));
+      sum += std::exp(log_p) * (log_p - (static_cast<double>(logits[i]) - log_sum));
     }
     teacher.unnamed_log_sum[r] = unnamed[static_cast<size_t>(r)].log_sum;
     const double rest = unnamed_mass(top);
     const bool all = static_cast<int64_t>(top.ids.size()) == vocabulary;
     if (rest > 0 && !all) sum += rest * (std::log(rest) - (teacher.unnamed_log_sum[r] - log_sum));
     divergence[r] = static_cast<float>(sum);
-  }
+  });
 }
 
 }  // namespace

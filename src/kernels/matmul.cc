@@ -30,6 +30,7 @@ constexpr int64_t kFewFetch = 8192;
 constexpr int64_t kTallFetch = 16384;  // where arithmetic takes half of the time and more
 constexpr int64_t kTallRows = 9;
 constexpr int64_t kManyFetch = 512;
+constexpr int64_t kFewPanels = 4;
 // One or two rows do too little with a panel to hide the latency of their sums; they take several.
 constexpr int64_t kTogether = 4;
 
@@ -42,18 +43,31 @@ struct Kernels {
   bool interleaved;
   bool halved;  // two terms of a prepared row in a slot
   int64_t tile_rows;
+  void (*tile_in_place)(const TileArgs&);  // on A as the caller has it; null: it is prepared
 };
+
+// Whether fp32 tiles of many rows read A where it is. Rows side by side lie far apart from term to
+// term, so that copying pays as soon as several panels read the copy. Rows whose distance is a
+// multiple of 4 KiB share the same few places of the first cache.
+bool reads_in_place(const MatmulParams& p, bool interleaved) {
+  if (p.b->dtype() != DType::kF32) return false;
+  if (interleaved) return p.b->panels() <= kFewPanels;
+  return p.a_row_stride % 1024 != 0;
+}
 
 Kernels choose_kernels(const MatmulParams& p, const KernelTable& k) {
   const bool bf16 = p.b->dtype() == DType::kBf16;
   const bool interleaved = p.a_term_stride != 1 && p.a_row_stride == 1;
-  Kernels chosen{nullptr, nullptr, interleaved, bf16 && k.bf16_dot, k.tile_rows};
+  Kernels chosen{nullptr, nullptr, interleaved, bf16 && k.bf16_dot, k.tile_rows, nullptr};
   if (interleaved) {
     chosen.prepare = bf16 ? k.prepare_interleaved_bf16 : k.prepare_interleaved_f32;
     chosen.tile = bf16 ? k.tile_bf16_interleaved : k.tile_f32_interleaved;
   } else {
     chosen.prepare = bf16 ? k.prepare_rows_bf16 : k.prepare_rows_f32;
     chosen.tile = bf16 ? k.tile_bf16 : k.tile_f32;
+  }
+  if (reads_in_place(p, interleaved)) {
+    chosen.tile_in_place = interleaved ? k.tile_f32_interleaved : k.tile_f32_in_place;
   }
   return chosen;
 }
@@ -106,19 +120,9 @@ class Product {
   // C[first_row .., panels [first_panel, first_panel + panels)) over one chunk.
   void run(const float* prepared, int64_t first_row, int64_t rows, int64_t first_panel,
            int64_t panels, int64_t chunk, const Prefetch& prefetch) const {
-    const PackedMatrix& b = *p_.b;
-    TileArgs t;
-    t.terms = std::min(kChunk, b.terms() - chunk * kChunk);
-    if (b.dtype() == DType::kBf16) t.terms = round_up(t.terms, 2);
-    t.b = b.panel(first_panel) + chunk * kChunk * term_bytes();
-    t.b_panel_bytes = b.panel_bytes();
-    t.columns = std::min(panels * kPanel, b.columns() - first_panel * kPanel);
-    t.c_row_stride = p_.c_row_stride;
-    t.accumulate = p_.accumulate || chunk > 0;
+    TileArgs t = tile_args(first_panel, panels, chunk, prefetch);
     const int64_t tiles = (rows + kernels_.tile_rows - 1) / kernels_.tile_rows;
-    t.fetch_bytes = prefetch.fetch_bytes / tiles;
-    t.ahead = prefetch.ahead;
-    t.ahead_bytes = prefetch.ahead_bytes;
+    t.fetch_bytes /= tiles;
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t m = i * kernels_.tile_rows;
       t.fetch = prefetch.fetch + i * t.fetch_bytes;
@@ -130,6 +134,19 @@ class Product {
     }
   }
 
+  bool in_place() const { return kernels_.tile_in_place != nullptr; }
+  // The same of one tile of rows of A, where they are.
+  void run_in_place(int64_t first_row, int64_t rows, int64_t first_panel, int64_t panels,
+                    int64_t chunk, const Prefetch& prefetch) const {
+    TileArgs t = tile_args(first_panel, panels, chunk, prefetch);
+    t.rows = rows;
+    t.a = p_.a + first_row * p_.a_row_stride + chunk * kChunk * p_.a_term_stride;
+    t.a_row_stride = p_.a_row_stride;
+    t.a_term_stride = p_.a_term_stride;
+    t.c = p_.c + first_row * p_.c_row_stride + first_panel * kPanel;
+    kernels_.tile_in_place(t);
+  }
+
   int64_t term_bytes() const {  // of a panel
     return kPanel * static_cast<int64_t>(dtype_size(p_.b->dtype()));
   }
@@ -138,6 +155,25 @@ class Product {
   }
 
  private:
+  // Without A and C.
+  TileArgs tile_args(int64_t first_panel, int64_t panels, int64_t chunk,
+                     const Prefetch& prefetch) const {
+    const PackedMatrix& b = *p_.b;
+    TileArgs t;
+    t.terms = std::min(kChunk, b.terms() - chunk * kChunk);
+    if (b.dtype() == DType::kBf16) t.terms = round_up(t.terms, 2);
+    t.b = b.panel(first_panel) + chunk * kChunk * term_bytes();
+    t.b_panel_bytes = b.panel_bytes();
+    t.columns = std::min(panels * kPanel, b.columns() - first_panel * kPanel);
+    t.c_row_stride = p_.c_row_stride;
+    t.accumulate = p_.accumulate || chunk > 0;
+    t.fetch = prefetch.fetch;
+    t.fetch_bytes = prefetch.fetch_bytes;
+    t.ahead = prefetch.ahead;
+    t.ahead_bytes = prefetch.ahead_bytes;
+    return t;
+  }
+
   const MatmulParams& p_;
   Kernels kernels_;
   int64_t chunks_;
@@ -184,7 +220,8 @@ void prefetch_prepared(const float* prepared, int64_t rows, int64_t floats) {
   }
 }
 
-// Many rows: all of them are prepared first; then blocks of rows by groups of panels.
+// Many rows: all of them are prepared first, or are left where they are; then blocks of rows by
+// groups of panels.
 void matmul_many_rows(const MatmulParams& p, const Product& product, Device& device) {
   const int64_t blocks = (p.rows + kBlockRows - 1) / kBlockRows;
   const int64_t block_rows = round_up((p.rows + blocks - 1) / blocks, product.tile_rows());
@@ -197,14 +234,18 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
   const int64_t column_tasks = (panels + task_panels - 1) / task_panels;
   const int64_t chunk_floats = product.prepared_floats(block_rows);
   const int64_t block_floats = chunk_floats * product.chunks();
-  float* prepared =
-      device.shared_scratch(static_cast<size_t>(std::min(blocks, kPreparedBlocks) * block_floats));
+  const bool in_place = product.in_place();
+  const int64_t blocks_at_once = in_place ? blocks : std::min(blocks, kPreparedBlocks);
+  float* prepared = in_place
+                        ? nullptr
+                        : device.shared_scratch(static_cast<size_t>(blocks_at_once * block_floats));
   const auto rows_of = [&](int64_t block) {
     return std::clamp<int64_t>(p.rows - block * block_rows, 0, block_rows);
   };
-  for (int64_t first_block = 0; first_block < blocks; first_block += kPreparedBlocks) {
-    const int64_t some_blocks = std::min(kPreparedBlocks, blocks - first_block);
-    device.for_pieces(some_blocks * product.chunks(), 1, [&](int64_t index, int64_t, int) {
+  for (int64_t first_block = 0; first_block < blocks; first_block += blocks_at_once) {
+    const int64_t some_blocks = std::min(blocks_at_once, blocks - first_block);
+    const int64_t to_prepare = in_place ? 0 : some_blocks * product.chunks();
+    device.for_pieces(to_prepare, 1, [&](int64_t index, int64_t, int) {
       const int64_t block = index / product.chunks(), chunk = index % product.chunks();
       product.prepare((first_block + block) * block_rows, rows_of(first_block + block), chunk,
                       prepared + block * block_floats + chunk * chunk_floats);
@@ -217,22 +258,29 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
       const int64_t last_panel = std::min(panels, first_panel + task_panels);
       const int64_t tiles = (rows + product.tile_rows() - 1) / product.tile_rows();
       for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
-        const float* a = prepared + block * block_floats + chunk * chunk_floats;
+        const float* a =
+            in_place ? nullptr : prepared + block * block_floats + chunk * chunk_floats;
         // Each tile row fetches its share of the panels' next chunk.
         const int64_t share = round_up((product.chunk_bytes(chunk + 1) + tiles - 1) / tiles, 64);
         for (int64_t i = 0; i < tiles; ++i) {
           const int64_t m = i * product.tile_rows();
           const int64_t tile_rows = std::min(product.tile_rows(), rows - m);
+          const Product::Prefetch prefetch = {.fetch = kManyFetch,
+                                              .fetch_bytes = product.chunk_bytes(chunk),
+                                              .ahead = product.chunk_bytes(chunk) + i * share,
+                                              .ahead_bytes = share};
+          const int64_t panels_here = last_panel - first_panel;
+          if (in_place) {
+            product.run_in_place(first_row + m, tile_rows, first_panel, panels_here, chunk,
+                                 prefetch);
+            continue;
+          }
           if (i + 1 < tiles) {
             prefetch_prepared(a + (m + product.tile_rows()) * kRowStride, tile_rows,
                               product.prepared_row_floats());
           }
-          product.run(a + m * kRowStride, first_row + m, tile_rows, first_panel,
-                      last_panel - first_panel, chunk,
-                      {.fetch = kManyFetch,
-                       .fetch_bytes = product.chunk_bytes(chunk),
-                       .ahead = product.chunk_bytes(chunk) + i * share,
-                       .ahead_bytes = share});
+          product.run(a + m * kRowStride, first_row + m, tile_rows, first_panel, panels_here, chunk,
+                      prefetch);
         }
       }
     });

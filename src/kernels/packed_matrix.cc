@@ -86,17 +86,45 @@ void pack_column(const std::byte* source, int64_t stride, int64_t first, int64_t
   }
 }
 
-// bf16 rows into bf16 panels: whole pairs move as 32-bit words, twice as fast as element by
-// element.
-void pack_bf16_rows(const std::array<const std::byte*, kPanel>& rows, int64_t columns,
-                    int64_t terms, std::byte* panel) {
+using RowsOfPanel = std::array<const std::byte*, kPanel>;
+
+// Rows of a panel's own type: whole words, so pairs of bf16, move together.
+void pack_words(const RowsOfPanel& rows, int64_t columns, int64_t terms, DType dtype,
+                std::byte* panel, const cpu::KernelTable& kernels) {
+  const bool floats = dtype == DType::kF32;
+  const int64_t words = floats ? terms : terms / 2;
+  std::array<const void*, kPanel> sources;
+  std::copy(rows.begin(), rows.end(), sources.begin());
   uint32_t* out = reinterpret_cast<uint32_t*>(panel);
-  for (int64_t j = 0; j + 1 < terms; j += 2, out += kPanel) {
-    for (int64_t c = 0; c < columns; ++c) std::memcpy(out + c, rows[c] + j * 2, sizeof(uint32_t));
+  kernels.transpose_words(sources.data(), columns, words, out);
+  if (!floats && terms % 2 != 0) {
+    for (int64_t c = 0; c < columns; ++c) {
+      std::memcpy(out + words * kPanel + c, rows[c] + (terms - 1) * 2, 2);
+    }
   }
-  if (terms % 2 != 0) {
-    for (int64_t c = 0; c < columns; ++c) std::memcpy(out + c, rows[c] + (terms - 1) * 2, 2);
+}
+
+// fp32 rows into a panel of bf16, some terms at a time, so that the rounded ones stay in the first
+// cache.
+void pack_rounded(const RowsOfPanel& rows, int64_t columns, int64_t terms, std::byte* panel,
+                  const cpu::KernelTable& kernels) {
+  constexpr int64_t kTerms = 256;
+  std::array<std::array<uint32_t, kTerms / 2>, kPanel> pairs;
+  std::array<const void*, kPanel> sources;
+  for (size_t c = 0; c < pairs.size(); ++c) sources[c] = pairs[c].data();
+  uint32_t* out = reinterpret_cast<uint32_t*>(panel);
+  for (int64_t first = 0; first < terms; first += kTerms) {
+    const int64_t count = std::min(kTerms, terms - first);
+    for (int64_t c = 0; c < columns; ++c) {
+      kernels.round_row_bf16(reinterpret_cast<const float*>(rows[c]) + first, count,
+                             pairs[c].data());
+    }
+    kernels.transpose_words(sources.data(), columns, (count + 1) / 2, out + first / 2 * kPanel);
   }
+}
+
+bool aligned_for_floats(const std::byte* data) {
+  return reinterpret_cast<uintptr_t>(data) % alignof(float) == 0;
 }
 
 }  // namespace
@@ -145,9 +173,8 @@ PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, Quant quant, DType wi
 namespace {
 
 // Rounds the rows of a quantised panel.
-void pack_quantized(const std::array<const std::byte*, kPanel>& rows,
-                    const std::array<DType, kPanel>& dtypes, int64_t columns, PackedMatrix& out,
-                    std::byte* panel) {
+void pack_quantized(const RowsOfPanel& rows, const std::array<DType, kPanel>& dtypes,
+                    int64_t columns, PackedMatrix& out, std::byte* panel) {
   std::vector<float> weights(static_cast<size_t>(out.terms()));
   QuantizedRow row;
   for (int64_t c = 0; c < columns; ++c) {
@@ -183,11 +210,11 @@ void pack_levels(std::span<const MatrixSource> sources, int64_t p, int64_t colum
 
 void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device) {
   int64_t rows = 0;
-  bool all_bf16 = true;
+  bool same_dtype = true;
   for (const MatrixSource& source : sources) {
     LOOPLM_CHECK(source.columns == out.terms(), "{} terms into {}", source.columns, out.terms());
     rows += source.rows;
-    all_bf16 = all_bf16 && source.dtype == DType::kBf16;
+    same_dtype = same_dtype && source.dtype == sources[0].dtype;
   }
   LOOPLM_CHECK(rows == out.columns(), "{} rows into {} columns", rows, out.columns());
   device.pool().parallel_for(out.panels(), [&](int64_t p, int) {
@@ -199,7 +226,7 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
     if (out.quant() != Quant::kNone && sources[0].quantized_row) {
       return pack_levels(sources, p, columns, out, panel);
     }
-    std::array<const std::byte*, kPanel> row_data{};
+    RowsOfPanel row_data{};
     std::array<DType, kPanel> row_dtype{};
     size_t source = 0;
     int64_t row = p * kPanel;
@@ -215,8 +242,12 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
     if (out.quant() != Quant::kNone) {
       return pack_quantized(row_data, row_dtype, columns, out, panel);
     }
-    if (all_bf16 && out.dtype() == DType::kBf16) {
-      return pack_bf16_rows(row_data, columns, out.terms(), panel);
+    if (same_dtype && sources[0].dtype == out.dtype()) {
+      return pack_words(row_data, columns, out.terms(), out.dtype(), panel, device.kernels());
+    }
+    if (same_dtype && sources[0].dtype == DType::kF32 &&
+        std::all_of(row_data.begin(), row_data.begin() + columns, aligned_for_floats)) {
+      return pack_rounded(row_data, columns, out.terms(), panel, device.kernels());
     }
     // Blocks of terms, so that the 32 source rows and the destination stay in the first cache.
     constexpr int64_t kBlock = 64;
@@ -251,8 +282,7 @@ int64_t pack_terms(const MatrixSource& source, int64_t r, int64_t term, int64_t 
                 static_cast<size_t>(columns) * sizeof(float));
     return 1;
   }
-  const bool aligned = reinterpret_cast<uintptr_t>(data) % alignof(float) == 0;
-  if (floats && aligned && term % 2 == 0 && r + 1 < source.rows) {
+  if (floats && aligned_for_floats(data) && term % 2 == 0 && r + 1 < source.rows) {
     kernels.pair_rows_bf16(reinterpret_cast<const float*>(data),
                            reinterpret_cast<const float*>(at(r + 1)), columns,
                            reinterpret_cast<uint32_t*>(panel) + term / 2 * kPanel);

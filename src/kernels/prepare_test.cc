@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <limits>
 
 #include <gtest/gtest.h>
@@ -20,12 +21,21 @@ using cpu::kRowStride;
 // Values of every kind that rounding treats in its own way.
 std::vector<float> values_of_all_kinds(size_t count) {
   using Limits = std::numeric_limits<float>;
-  constexpr std::array<float, 8> kSpecial = {
-      0.0f,          -0.0f,  Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(),
-      Limits::max(), 1e-40f, 1.00390625f};  // the last one is half way between two of bf16
+  const std::array<float, 10> kSpecial = {
+      0.0f,
+      -0.0f,
+      Limits::infinity(),
+      -Limits::infinity(),
+      Limits::quiet_NaN(),
+      std::bit_cast<float>(0xff800001u),  // a NaN whose upper half alone would be infinity
+      Limits::max(),
+      1e-40f,
+      std::bit_cast<float>(0x807fffffu),  // rounds to the largest value below zero that is normal
+      1.00390625f};                       // half way between two of bf16
   Rng rng(3);
   std::vector<float> values(count);
-  for (float& x : values) x = rng.below(9) == 0 ? kSpecial[rng.below(8)] : rng.normal();
+  for (float& x : values)
+    x = rng.below(9) == 0 ? kSpecial[rng.below(kSpecial.size())] : rng.normal();
   return values;
 }
 
@@ -122,18 +132,83 @@ TEST_P(PrepareTest, PackedColumnsAreTheRoundedElements) {
   }
 }
 
-// The same through whole products, on matrix units too: A as it is and A transposed.
-TEST_P(PrepareTest, ProductsWithATransposedMatrixHaveTheSameBits) {
+// Two sources, stacked, of any alignment.
+TEST_P(PrepareTest, PackedRowsAreTheRoundedElements) {
+  Device device(2, kernels_);
+  for (DType stored : {DType::kF32, DType::kBf16}) {
+    const auto size = static_cast<int64_t>(dtype_size(stored));
+    for (DType packed : {DType::kF32, DType::kBf16}) {
+      for (auto [first, second] :
+           {std::array<int64_t, 2>{1, 1}, {15, 3}, {16, 16}, {20, 12}, {32, 1}, {40, 33}}) {
+        for (int64_t terms : {1, 2, 15, 16, 17, 31, 32, 33, 64, 255, 257, 530}) {
+          for (int64_t shift : {0, 1, 2}) {
+            SCOPED_TRACE(testing::Message()
+                         << dtype_name(stored) << " to " << dtype_name(packed) << ", " << first
+                         << " and " << second << " rows, " << terms << " terms, " << shift);
+            const int64_t columns = first + second, stride = terms + 3;
+            // Values that the stored type has, and their bytes `shift` bytes further on.
+            std::vector<float> x = values_of_all_kinds(static_cast<size_t>(columns * stride));
+            std::vector<std::byte> memory(x.size() * static_cast<size_t>(size) + 3);
+            for (size_t i = 0; i < x.size(); ++i) {
+              const Bf16 rounded = to_bf16(x[i]);
+              if (stored == DType::kBf16) x[i] = to_float(rounded);
+              const void* from =
+                  stored == DType::kBf16 ? static_cast<const void*>(&rounded) : &x[i];
+              std::memcpy(memory.data() + shift + i * static_cast<size_t>(size), from,
+                          static_cast<size_t>(size));
+            }
+            const std::byte* data = memory.data() + shift;
+            const std::array<MatrixSource, 2> sources = {
+                {{data, stored, first, terms, stride},
+                 {data + first * stride * size, stored, second, terms, stride}}};
+            PackedMatrix matrix(terms, columns, packed);
+            pack_rows(sources, matrix, device);
+            const int64_t padded =
+                matrix.panel_bytes() / (kPanel * static_cast<int64_t>(dtype_size(packed)));
+            for (int64_t c = 0; c < matrix.panels() * kPanel; ++c) {
+              const std::byte* panel = matrix.panel(c / kPanel);
+              for (int64_t i = 0; i < padded; ++i) {
+                const bool inside = c < columns && i < terms;
+                const float value = inside ? x[static_cast<size_t>(c * stride + i)] : 0.0f;
+                if (packed == DType::kF32) {
+                  ASSERT_EQ(reinterpret_cast<const uint32_t*>(panel)[i * kPanel + c % kPanel],
+                            std::bit_cast<uint32_t>(value))
+                      << "term " << i << ", column " << c;
+                } else {
+                  const int64_t slot = (i / 2 * kPanel + c % kPanel) * 2 + i % 2;
+                  ASSERT_EQ(reinterpret_cast<const uint16_t*>(panel)[slot],
+                            std::bit_cast<uint16_t>(to_bf16(value)))
+                      << "term " << i << ", column " << c;
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// The same through whole products, on matrix units too: A with rows close together or far apart,
+// and A transposed. Some of them are copied, and some are read where they are.
+TEST_P(PrepareTest, ProductsHaveTheSameBitsHoweverALies) {
   Device device(3, kernels_);
   Rng rng(5);
   for (DType dtype : {DType::kF32, DType::kBf16}) {
-    for (auto [rows, terms, columns] :
-         {std::array<int64_t, 3>{1, 1, 1}, {13, 31, 33}, {61, 257, 40}, {300, 513, 70}}) {
+    for (auto [rows, terms, columns] : {std::array<int64_t, 3>{1, 1, 1},
+                                        {13, 31, 33},
+                                        {61, 257, 40},
+                                        {300, 513, 70},
+                                        {61, 257, 140}}) {
+      constexpr int64_t kFar = 1024;
       std::vector<float> a(static_cast<size_t>(rows * terms)), turned(a.size());
+      std::vector<float> apart(static_cast<size_t>(rows * kFar));
       for (float& x : a) x = rng.normal();
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t i = 0; i < terms; ++i) {
-          turned[static_cast<size_t>(i * rows + r)] = a[static_cast<size_t>(r * terms + i)];
+          const float value = a[static_cast<size_t>(r * terms + i)];
+          turned[static_cast<size_t>(i * rows + r)] = value;
+          apart[static_cast<size_t>(r * kFar + i)] = value;
         }
       }
       std::vector<float> x(static_cast<size_t>(terms * columns));
@@ -151,10 +226,15 @@ TEST_P(PrepareTest, ProductsWithATransposedMatrixHaveTheSameBits) {
       p.a_row_stride = terms;
       p.c = one.data();
       matmul(p, device);
+      p.a = apart.data();
+      p.a_row_stride = kFar;
+      p.c = other.data();
+      matmul(p, device);
+      EXPECT_EQ(one, other) << dtype_name(dtype) << " " << rows << " x " << terms << " x "
+                            << columns << ", rows apart";
       p.a = turned.data();
       p.a_row_stride = 1;
       p.a_term_stride = rows;
-      p.c = other.data();
       matmul(p, device);
       EXPECT_EQ(one, other) << dtype_name(dtype) << " " << rows << " x " << terms << " x "
                             << columns;

@@ -82,6 +82,9 @@ struct Adapter {
 // finite values. Variants of LoRA that change more than a product with B A are refused by name.
 Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& config);
 
+// Whether save_adapter may have written a file of this name.
+bool is_adapter_file(const std::string& name);
+
 // Writes a directory that appears whole or not at all. `base` is the model's path, for
 // base_model_name_or_path. `chat_template` is the one that it learnt to chat by; empty: none.
 Status save_adapter(const std::string& directory, const AdapterSettings& settings,

@@ -19,10 +19,6 @@ constexpr const char* kWeightsName = "adapter_model.safetensors";
 constexpr const char* kTemplateFile = "chat_template.jinja";
 constexpr const char* kLoopsKey = "looplm_loops";
 
-bool is_adapter_file(const std::string& name) {
-  return name == kConfigFile || name == kWeightsName || name == kTemplateFile;
-}
-
 // Keys of PEFT that ask for more than a product with B A. Absent, null, false and empty say no.
 constexpr std::array<const char*, 18> kUnknownVariants = {
     "use_rslora",          "use_dora",
@@ -56,8 +52,11 @@ Result<AdapterSettings> parse_settings(const Json& json) {
   if (!json.is_object()) return invalid_argument("expected an object");
   LOOPLM_RETURN_IF_ERROR(check_variant(json));
   AdapterSettings settings;
+  const auto given = [&json](const char* key) {
+    return json.contains(key) && !json[key].is_null();
+  };
   for (const char* key : {"r", "lora_alpha", "target_modules"}) {
-    if (!json.contains(key)) return invalid_argument(fmt::format("'{}' is missing", key));
+    if (!given(key)) return invalid_argument(fmt::format("'{}' is missing", key));
   }
   LOOPLM_ASSIGN_OR_RETURN(settings.rank, json_int(json, "r", 0, 1, kMaxAdapterRank));
   LOOPLM_ASSIGN_OR_RETURN(settings.alpha,
@@ -73,7 +72,7 @@ Result<AdapterSettings> parse_settings(const Json& json) {
     settings.targets.push_back(target.get<std::string>());
   }
   LOOPLM_RETURN_IF_ERROR(check_targets(settings.targets).with_context("'target_modules'"));
-  settings.per_loop = json.contains(kLoopsKey);
+  settings.per_loop = given(kLoopsKey);
   if (settings.per_loop) {
     LOOPLM_ASSIGN_OR_RETURN(settings.loops, json_int(json, kLoopsKey, 0, 1, kMaxLoops));
   }
@@ -134,6 +133,10 @@ Status check_tensors(const Safetensors& file, const std::string& path,
 }
 
 }  // namespace
+
+bool is_adapter_file(const std::string& name) {
+  return name == kConfigFile || name == kWeightsName || name == kTemplateFile;
+}
 
 Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& config) {
   LOOPLM_ASSIGN_OR_RETURN(AdapterSettings settings, read_settings(directory));

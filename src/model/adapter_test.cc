@@ -134,6 +134,8 @@ TEST_F(AdapterTest, BadConfigurationsAreNamed) {
       {"\"r\": 3", "\"r\": 0", "'r'"},
       {"\"r\": 3", "\"r\": 4", "this model and rank expect"},
       {"\"r\": 3", "\"r_\": 3", "'r' is missing"},
+      {"\"r\": 3", "\"r\": null", "'r' is missing"},
+      {"\"lora_alpha\": 6.0", "\"lora_alpha\": null", "'lora_alpha' is missing"},
       {"\"lora_alpha\": 6.0", "\"lora_alpha\": 1e999", "adapter_config.json"},
       {"\"lora_alpha\": 6.0", "\"lora_alpha\": \"six\"", "'lora_alpha'"},
       {"\"v_proj\"", "\"w_pack\"", "w_pack"},

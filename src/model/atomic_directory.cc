@@ -99,6 +99,11 @@ Result<AtomicDirectory> AtomicDirectory::create(const std::string& target, NameR
   return io_error(fmt::format("too many temporary directories beside '{}'", path));
 }
 
+Status AtomicDirectory::check(const std::string& target, const NameRule& may_replace) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, resolved(target));
+  return check_replaceable(path, may_replace);
+}
+
 AtomicDirectory::AtomicDirectory(AtomicDirectory&& other) noexcept
     : target_(std::move(other.target_)),
       temporary_(std::exchange(other.temporary_, {})),

@@ -26,6 +26,8 @@ class AtomicDirectory {
   using NameRule = std::function<bool(const std::string& name)>;
 
   static Result<AtomicDirectory> create(const std::string& target, NameRule may_replace);
+  // Whether create() would refuse what is there. To ask before long work.
+  static Status check(const std::string& target, const NameRule& may_replace);
 
   AtomicDirectory(AtomicDirectory&& other) noexcept;
   AtomicDirectory& operator=(AtomicDirectory&&) = delete;

@@ -3,12 +3,16 @@
 #ifndef LOOPLM_MODEL_GGUF_ENCODE_H_
 #define LOOPLM_MODEL_GGUF_ENCODE_H_
 
+#include <array>
 #include <cstddef>
 #include <span>
 
 #include "model/gguf_blocks.h"
 
 namespace looplm {
+
+inline constexpr std::array kWrittenGgmlTypes = {GgmlType::kF32,  GgmlType::kF16,  GgmlType::kBf16,
+                                                 GgmlType::kQ8_0, GgmlType::kQ4_0, GgmlType::kQ4K};
 
 // Writes whole blocks; values.size() is a multiple of the block's elements, and the values are
 // finite. Q8_0 and Q4_0 are, bit for bit, what llama.cpp makes of the same floats. Q4_K is searched

@@ -112,7 +112,7 @@ Status add_tokenizer(const Checkpoint& checkpoint, const GgufExportOptions& opti
   ModelConfig config = checkpoint.config;
   if (!ends.ends.empty()) config.eos_token_ids = {ends.ends[0].id};
   if (!tokenizer->ids_in_front().empty()) config.bos_token_id = tokenizer->ids_in_front()[0];
-  LOOPLM_RETURN_IF_ERROR(add_gguf_tokenizer(text, config, keys));
+  LOOPLM_RETURN_IF_ERROR(add_gguf_tokenizer(text, *tokenizer, config, keys));
   LOOPLM_RETURN_IF_ERROR(add_special_ids(config, ends, keys));
   for (const auto& [name, chat] : options.chat_templates) {
     const bool usual = name == "default" || name.empty();

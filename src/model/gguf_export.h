@@ -15,7 +15,7 @@
 namespace looplm {
 
 struct GgufExportOptions {
-  // Of the matrices: F32, F16, BF16, Q8_0, Q4_0 or Q4_K; vectors are F32. Embedding and head of the
+  // Of the matrices, one of kWrittenGgmlTypes; vectors are F32. Embedding and head of the
   // four-bit types are Q8_0. A matrix whose rows are no whole blocks gets Q8_0, or F16.
   GgmlType type = GgmlType::kBf16;
   std::map<std::string, std::string> chat_templates;  // by name; "default" is the usual one

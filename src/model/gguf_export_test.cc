@@ -10,6 +10,7 @@
 
 #include "base/bf16.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/rng.h"
 #include "model/gguf_encode.h"
 #include "model/gguf_model.h"
@@ -220,7 +221,8 @@ TEST_F(GgufExportTest, TheTokenizerHasTheKeysOfLlamaCppsPackage) {
   ModelConfig config;
   config.vocab_size = static_cast<int64_t>(tokens.size()) + 2;
   GgufKeys keys;
-  ASSERT_OK(add_gguf_tokenizer(text, config, keys));
+  const auto tokenizer = Tokenizer::parse(text, "tokenizer.json").value();
+  ASSERT_OK(add_gguf_tokenizer(text, *tokenizer, config, keys));
   const std::string file = folder_ + "/keys.gguf";
   ASSERT_OK(GgufWriter::create(file, keys, {})->commit());
   const GgufFile written = GgufFile::open(file).value();
@@ -275,9 +277,34 @@ TEST_F(GgufExportTest, WhatAFileCannotSayIsAnError) {
   const size_t place = text.find("\"individual_digits\": true");
   ASSERT_NE(place, std::string::npos);
   text.replace(place, 25, "\"individual_digits\": false");
-  EXPECT_THAT(add_gguf_tokenizer(text, config, keys).message(),
+  const auto tokenizer = Tokenizer::parse(text, "tokenizer.json").value();
+  EXPECT_THAT(add_gguf_tokenizer(text, *tokenizer, config, keys).message(),
               testing::HasSubstr("llama.cpp has no name for"));
   EXPECT_FALSE(fs::exists(file));
+}
+
+// As for whoever reads the tokenizer; and keys that nobody reads may be anything.
+TEST(GgufTokenizerWrite, KeysThatAreNullCountAsMissing) {
+  Json file = read_json_file(LOOPLM_GOLDEN_DIR "/../../models/small/tokenizer.json").value();
+  Json& steps = file["pre_tokenizer"]["pretokenizers"];
+  steps[0]["add_prefix_space"] = 5;
+  for (const char* key : {"add_prefix_space", "use_regex", "trim_offsets"}) steps[1][key] = nullptr;
+  steps[1]["add_prefix_space"] = false;
+  file["model"]["ignore_merges"] = nullptr;
+  file["added_tokens"][0]["special"] = nullptr;
+  ModelConfig config;
+  config.vocab_size = 1024;
+  const auto written = [&] {
+    GgufKeys keys;
+    const auto tokenizer = Tokenizer::parse(file.dump(), "tokenizer.json").value();
+    return add_gguf_tokenizer(file.dump(), *tokenizer, config, keys);
+  };
+  EXPECT_THAT(written().message(),
+              testing::HasSubstr("llama.cpp has no name for"));  // of 'add_prefix_space': 5
+  steps[0].erase("add_prefix_space");
+  EXPECT_OK(written());
+  steps[1]["add_prefix_space"] = nullptr;  // then true, which a file can say
+  EXPECT_OK(written());
 }
 
 }  // namespace

@@ -1,17 +1,19 @@
 #include "model/gguf_tokenizer_write.h"
 
-#include <memory>
 #include <vector>
 
 #include <fmt/format.h>
-
-#include "looplm/tokenizer.h"
 
 #include "base/json.h"
 #include "model/gguf_tokenizer_families.h"
 
 namespace looplm {
 namespace {
+
+bool is_true(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && *found == true;
+}
 
 // Without what stands for its default, and a sequence of one as that one, so that files that mean
 // the same are equal.
@@ -28,12 +30,15 @@ Json plain_step(const Json& step) {
     if (steps.size() == 1) return steps[0];
     return {{"type", type}, {"steps", std::move(steps)}};
   }
-  Json plain = step;
+  Json plain = Json::object();
+  for (const auto& [key, value] : step.items()) {
+    if (!value.is_null()) plain[key] = value;
+  }
   if (type == "ByteLevel") {
     plain.erase("trim_offsets");
-    if (!plain.contains("use_regex")) plain["use_regex"] = true;
+    for (const char* key : {"use_regex", "add_prefix_space"}) plain.emplace(key, true);
   }
-  if (type == "Split" && !plain.value("invert", false)) plain.erase("invert");
+  if (type == "Split" && !is_true(plain, "invert")) plain.erase("invert");
   return plain;
 }
 
@@ -42,13 +47,13 @@ bool spaces_first(const Json& plain) {
   for (const Json& step : plain.value("steps", Json::array())) {
     if (spaces_first(step)) return true;
   }
-  return plain.value("add_prefix_space", false);
+  return is_true(plain, "add_prefix_space");
 }
 
 Result<const GgufTokenizerFamily*> find_family(const Json& file) {
   const Json cut = plain_step(file.value("pre_tokenizer", Json()));
   const Json normalizer = plain_step(file.value("normalizer", Json()));
-  const bool whole_words = file["model"].value("ignore_merges", false);
+  const bool whole_words = is_true(file["model"], "ignore_merges");
   for (const GgufTokenizerFamily& family : gguf_tokenizer_families()) {
     const Json nfc = family.nfc ? Json{{"type", "NFC"}} : Json();
     if (family.whole_words == whole_words && normalizer == nfc &&
@@ -87,10 +92,9 @@ Result<Vocabulary> read_vocabulary(const Json& file, int64_t rows) {
     LOOPLM_RETURN_IF_ERROR(add_token(text, id.get<int64_t>(), kGgufNormal, vocabulary));
   }
   for (const Json& token : file.value("added_tokens", Json::array())) {
-    const bool special = token.value("special", false);
-    LOOPLM_RETURN_IF_ERROR(add_token(token["content"].get<std::string>(),
-                                     token["id"].get<int64_t>(),
-                                     special ? kGgufControl : kGgufUserDefined, vocabulary));
+    LOOPLM_RETURN_IF_ERROR(
+        add_token(token["content"].get<std::string>(), token["id"].get<int64_t>(),
+                  is_true(token, "special") ? kGgufControl : kGgufUserDefined, vocabulary));
   }
   return vocabulary;
 }
@@ -129,11 +133,9 @@ Status add_ends(const Tokenizer& tokenizer, const ModelConfig& config, GgufKeys&
 
 }  // namespace
 
-Status add_gguf_tokenizer(std::string_view tokenizer_json, const ModelConfig& config,
-                          GgufKeys& keys) {
-  // Checks the file, so that what is read below has its type.
-  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                          Tokenizer::parse(tokenizer_json, "tokenizer.json"));
+Status add_gguf_tokenizer(std::string_view tokenizer_json, const Tokenizer& tokenizer,
+                          const ModelConfig& config, GgufKeys& keys) {
+  // What is read below has its type, since there is a tokenizer.
   LOOPLM_ASSIGN_OR_RETURN(const Json file, parse_json(tokenizer_json, "tokenizer.json"));
   LOOPLM_ASSIGN_OR_RETURN(const GgufTokenizerFamily* family, find_family(file));
   LOOPLM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, read_vocabulary(file, config.vocab_size));
@@ -145,7 +147,7 @@ Status add_gguf_tokenizer(std::string_view tokenizer_json, const ModelConfig& co
   if (spaces_first(plain_step(file.value("pre_tokenizer", Json())))) {
     keys.add_flag("tokenizer.ggml.add_space_prefix", true);
   }
-  return add_ends(*tokenizer, config, keys);
+  return add_ends(tokenizer, config, keys);
 }
 
 }  // namespace looplm

@@ -81,6 +81,7 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
     const asio::ip::tcp::endpoint peer = socket().remote_endpoint(ignored);
     if (!ignored) peer_ = fmt::format("{}:{}", peer.address().to_string(), peer.port());
     socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+    socket().non_blocking(true, ignored);
   }
   ~Connection() override { closed_(); }
 
@@ -170,6 +171,12 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
   // Named buffers only: GCC 12 destroys temporaries of a co_await expression twice.
   asio::awaitable<bool> write(std::string_view bytes) {
     size_t written = 0;
+    if constexpr (!kTls) {
+      // Nearly always the system takes all at once, and no timer is needed.
+      error_code error;
+      written = socket().write_some(asio::buffer(bytes.data(), bytes.size()), error);
+      if (error && error != asio::error::would_block) co_return false;
+    }
     while (written < bytes.size()) {
       // Each piece that a client takes gives it time for the next.
       guard_.expires_after(service_.options.write_timeout);

@@ -281,8 +281,7 @@ void translate_prompt(Fields& f, const ApiCall& call, OrderedJson& chat) {
 void translate_output(Fields& f, OrderedJson& chat) {
   Fields output = f.inner("output_config");
   const std::string effort = output.one_of("effort", "", {"low", "medium", "high", "xhigh", "max"});
-  const bool beyond = effort == "xhigh" || effort == "max";
-  if (!effort.empty()) chat["reasoning_effort"] = beyond ? "high" : effort;
+  if (!effort.empty()) chat["reasoning_effort"] = effort;
   if (output.has("format")) {
     Fields format = output.inner("format");
     format.one_of("type", "json_schema", {"json_schema"});

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
+
 namespace looplm {
 namespace {
 
@@ -49,9 +51,9 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
   const ServedModel& served = context.served;
   const int64_t count = static_cast<int64_t>(prompts.size()) * r.choices;
   if (count > kMostGenerations) {
-    return unsupported(
-        fmt::format("{} prompts with {} answers each are {} generations; expected at most {}",
-                    prompts.size(), r.choices, count, kMostGenerations));
+    return unsupported(fmt::format("{} with {} each are {} generations; expected at most {}",
+                                   count_text(prompts.size(), "prompt"),
+                                   count_text(r.choices, "answer"), count, kMostGenerations));
   }
   std::vector<Request> requests;
   for (const std::vector<int32_t>& prompt : prompts) {

@@ -42,6 +42,9 @@ struct ApiCall {
   void answer(const OrderedJson& json) const;
   void refuse(const ApiError& error) const;
   std::string error_text(const ApiError& error) const;
+  Pieces pieces(bool stream) const {
+    return translate ? Pieces::kJson : stream ? Pieces::kText : Pieces::kNone;
+  }
   std::unique_ptr<AnswerFormat> in_dialect(std::unique_ptr<AnswerFormat> answer,
                                            int64_t prompt_tokens) const;
 };

@@ -1,5 +1,6 @@
 // /v1/chat/completions: answers to conversations, with reasoning and tool calls.
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -17,6 +18,7 @@ struct ChatOptions {
   bool per_token = false;
   bool streams_usage = false;
   bool streams_usage_so_far = false;
+  Pieces pieces = Pieces::kNone;
   uint64_t seed = 0;
   size_t choices = 1;
   ChatParseOptions parse{};
@@ -52,7 +54,7 @@ class ChatAnswer : public AnswerFormat {
 
   void token(size_t index, const GeneratedToken& token, std::vector<StreamEvent>& out) override {
     Choice& c = choices_[index];
-    c.tokens.push_back(token);
+    if (tells_of_tokens()) c.tokens.push_back(token);
     if (c.counter.ok()) c.counter->accept(token.id);
     // A tag that is a special token has no text; the parser needs to see it.
     std::string text;
@@ -147,6 +149,8 @@ class ChatAnswer : public AnswerFormat {
     size_t written = 0;  // bytes of the engine's text that the parser has had
     bool opened = false;
     std::string finish_reason{};
+    std::optional<TextEvent> plain_content{};
+    std::optional<TextEvent> plain_reasoning{};
   };
 
   bool tells_of_tokens() const { return options_.log_probabilities >= 0 || options_.per_token; }
@@ -177,6 +181,8 @@ class ChatAnswer : public AnswerFormat {
 
   void add(size_t index, const std::vector<ChatDelta>& deltas,
            std::span<const GeneratedToken> tokens, std::vector<StreamEvent>& out) {
+    if (options_.pieces == Pieces::kNone) return;
+    if (add_plain(index, deltas, out)) return;
     OrderedJson delta = OrderedJson::object();
     for (const ChatDelta& d : deltas) {
       if (d.call >= options_.most_calls) continue;
@@ -205,6 +211,23 @@ class ChatAnswer : public AnswerFormat {
     if (options_.per_token && !tokens.empty())
       data["choices"][0]["loop"] = {{"tokens", token_loops_json(served_, tokens)}};
     out.push_back({"", std::move(data)});
+  }
+
+  // The usual piece, of content or reasoning alone. False where it is another.
+  bool add_plain(size_t index, const std::vector<ChatDelta>& deltas,
+                 std::vector<StreamEvent>& out) {
+    if (options_.pieces == Pieces::kJson || tells_of_tokens() || options_.streams_usage_so_far ||
+        deltas.size() != 1) {
+      return false;
+    }
+    const bool content = deltas[0].kind == ChatDelta::Kind::kContent;
+    if (!content && deltas[0].kind != ChatDelta::Kind::kReasoning) return false;
+    Choice& c = choices_[index];
+    const char* const field = content ? "content" : "reasoning_content";
+    std::optional<TextEvent>& plain = content ? c.plain_content : c.plain_reasoning;
+    if (!plain) plain.emplace(chunk(index, {{field, ""}}), field);
+    out.push_back(plain->with(deltas[0].text));
+    return true;
   }
 
   OrderedJson entry(int32_t id, double log_probability) const {
@@ -314,8 +337,8 @@ void read_tools(Fields& f, Conversation& c) {
 }
 
 void read_reasoning(Fields& f, Conversation& c) {
-  const std::string effort =
-      f.one_of("reasoning_effort", "", {"none", "minimal", "low", "medium", "high"});
+  const std::string effort = f.one_of("reasoning_effort", "",
+                                      {"none", "minimal", "low", "medium", "high", "xhigh", "max"});
   if (effort == "none") {
     c.render.enable_thinking = false;
     c.reasoning_budget = 0;
@@ -461,6 +484,7 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   options.per_token = r.per_token;
   options.streams_usage = r.stream_usage;
   options.streams_usage_so_far = r.stream_usage_so_far;
+  options.pieces = call.pieces(r.stream);
   options.seed = r.options.sampling.seed;
   options.choices = static_cast<size_t>(r.choices);
   options.parse.format = served.chat->format();

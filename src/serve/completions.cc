@@ -1,5 +1,6 @@
 // /v1/completions: text from text.
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -16,6 +17,7 @@ struct CompletionOptions {
   bool per_token = false;
   bool streams_usage = false;
   bool streams_usage_so_far = false;
+  Pieces pieces = Pieces::kNone;
   uint64_t seed = 0;
   int64_t choices = 1;  // per prompt
 };
@@ -34,9 +36,14 @@ class CompletionFormat : public AnswerFormat {
     std::string text = open(index);
     text += token.text;
     choice.text += token.text;
-    choice.tokens.push_back(token);
-    if (holds_back()) return;
-    out.push_back({"", chunk(index, text, nullptr, {&token, 1})});
+    if (tells_of_tokens()) choice.tokens.push_back(token);
+    if (options_.pieces == Pieces::kNone || holds_back()) return;
+    if (options_.pieces == Pieces::kJson || tells_of_tokens() || options_.streams_usage_so_far) {
+      out.push_back({"", chunk(index, text, nullptr, {&token, 1})});
+      return;
+    }
+    if (!choice.plain) choice.plain.emplace(chunk(index, "", nullptr, {}), "text");
+    out.push_back(choice.plain->with(text));
   }
 
   void provisional(size_t index, const ProvisionalToken& token,
@@ -90,7 +97,10 @@ class CompletionFormat : public AnswerFormat {
     std::vector<PositionReading> prompt;
     std::string finish_reason;
     int64_t offset = 0;  // in characters, of the next token
+    std::optional<TextEvent> plain{};
   };
+
+  bool tells_of_tokens() const { return options_.log_probabilities >= 0 || options_.per_token; }
 
   // The prompt's log-probabilities are known at the end alone.
   bool holds_back() const { return options_.echo && options_.log_probabilities >= 0; }
@@ -233,6 +243,7 @@ void serve_completions(const ApiContext& context, const ApiCall& call) {
   options.per_token = r.per_token;
   options.streams_usage = r.stream_usage;
   options.streams_usage_so_far = r.stream_usage_so_far;
+  options.pieces = call.pieces(r.stream);
   options.seed = r.options.sampling.seed;
   options.choices = r.choices;
   Result<std::vector<Request>> requests = make_requests(context, r, prompts);

@@ -419,6 +419,34 @@ TEST_F(DialectsTest, ToolsAnswerCallsThatWereMade) {
   EXPECT_THAT(post("/api/chat", ollama, 400).dump(), HasSubstr("messages[1].role"));
 }
 
+TEST_F(DialectsTest, EffortHasTheLevelsOfEachApi) {
+  const OrderedJson chat = chat_body("x", 1);
+  const auto status = [&](const char* path, const char* field, const OrderedJson& value) {
+    OrderedJson body = chat;
+    body[OrderedJson::json_pointer(field)] = value;
+    if (std::string_view(path) == "/api/chat") body["stream"] = false;
+    const HttpResponse answer = send("POST", path, body.dump());
+    if (answer.status == 400) {
+      EXPECT_THAT(answer.body, HasSubstr(value.dump().substr(1, 4))) << path;
+      EXPECT_THAT(answer.body, HasSubstr("low, medium, high")) << path;
+    }
+    return answer.status;
+  };
+  for (const char* level : {"none", "minimal", "low", "medium", "high", "xhigh", "max"}) {
+    EXPECT_EQ(status("/v1/chat/completions", "/reasoning_effort", level), 200) << level;
+  }
+  for (const char* level : {"low", "medium", "high", "xhigh", "max"}) {
+    EXPECT_EQ(status("/v1/messages", "/output_config/effort", level), 200) << level;
+  }
+  for (const OrderedJson& level : {OrderedJson("low"), OrderedJson("medium"), OrderedJson("high"),
+                                   OrderedJson("max"), OrderedJson(true), OrderedJson(false)}) {
+    EXPECT_EQ(status("/api/chat", "/think", level), 200) << level;
+  }
+  EXPECT_EQ(status("/v1/chat/completions", "/reasoning_effort", "highest"), 400);
+  EXPECT_EQ(status("/v1/messages", "/output_config/effort", "minimal"), 400);
+  EXPECT_EQ(status("/api/chat", "/think", "xhigh"), 400);
+}
+
 TEST_F(DialectsTest, ErrorsTakeEachForm) {
   EXPECT_EQ(post("/v1/messages", {{"model", "small"}}, 400)["error"]["type"],
             "invalid_request_error");

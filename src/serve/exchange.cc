@@ -5,8 +5,23 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
+#include "base/count_text.h"
+
 namespace looplm {
 namespace {
+
+// A client gets what it has coming at most this often, so that a model of thousands of tokens per
+// second does not cost a wake-up and a packet for each. Answers that are sent whole wait longer.
+constexpr std::chrono::milliseconds kStreamEvery{4};
+constexpr std::chrono::milliseconds kWholeEvery{50};
+
+// The next of the moments that all exchanges share, so that one wake-up serves all of them.
+std::chrono::steady_clock::time_point next_moment(std::chrono::steady_clock::time_point now,
+                                                  std::chrono::milliseconds every) {
+  const auto since = now.time_since_epoch();
+  return now + (every - since % every);
+}
 
 double seconds_between(std::chrono::steady_clock::time_point from,
                        std::chrono::steady_clock::time_point to) {
@@ -57,9 +72,27 @@ OrderedJson Usage::json() const {
   return json;
 }
 
+TextEvent::TextEvent(const OrderedJson& event, const std::string& field)
+    : before_(dump_json(event)) {
+  // Inside a text the quotes would be escaped.
+  const std::string empty = "\"" + field + "\":\"\"";
+  const size_t at = before_.rfind(empty);
+  LOOPLM_CHECK(at != std::string::npos, "no text '{}' in {}", field, before_);
+  const size_t quotes = at + empty.size() - 2;
+  after_ = before_.substr(quotes + 2);
+  before_.resize(quotes);
+}
+
+StreamEvent TextEvent::with(const std::string& text) const {
+  return {"", nullptr, before_ + dump_json(text) + after_};
+}
+
 std::string AnswerFormat::framed(const StreamEvent& event) const {
-  const std::string name = event.name.empty() ? "" : "event: " + event.name + "\n";
-  return name + "data: " + dump_json(event.data) + "\n\n";
+  std::string framed = event.name.empty() ? "" : "event: " + event.name + "\n";
+  framed += "data: ";
+  framed += event.text.empty() ? dump_json(event.data) : event.text;
+  framed += "\n\n";
+  return framed;
 }
 
 void Exchange::begin(ExchangeServices& services, std::vector<Request> requests, size_t prompts,
@@ -105,10 +138,12 @@ void Exchange::submit(std::vector<Request> requests) {
       services_.runner.submit(std::move(requests));
   if (tickets.empty()) {
     services_.metrics.refused();
-    return fail({.status = 429,
-                 .message = fmt::format("{} requests run or wait already; try again later",
-                                        services_.runner.requests()),
-                 .code = "queue_full"});
+    return fail(
+        {.status = 429,
+         .message = fmt::format("{} already; try again later",
+                                count_text(services_.runner.requests(), "request runs or waits",
+                                           "requests run or wait")),
+         .code = "queue_full"});
   }
   services_.metrics.began(static_cast<int64_t>(count));
   bool cancelled = false;
@@ -140,29 +175,37 @@ void Exchange::cancel() {
 }
 
 void Exchange::push(Event event) {
+  const std::chrono::milliseconds every = stream_ ? kStreamEvery : kWholeEvery;
+  const Clock::time_point now = event.time;
+  Clock::time_point due = now;
   {
     const std::lock_guard lock(mutex_);
+    const bool may_wait = std::holds_alternative<GeneratedToken>(event.what);
     events_.push_back(std::move(event));
-    if (std::exchange(scheduled_, true)) return;
+    if (may_wait && worked_ + every > now) due = next_moment(now, every);
+    if (due >= scheduled_) return;
+    scheduled_ = due;
   }
-  services_.worker.post([self = shared_from_this()] { self->work(); });
+  services_.worker.post_at(due, [self = shared_from_this()] { self->work(); });
 }
 
 void Exchange::work() {
-  std::vector<Event> events;
   {
     const std::lock_guard lock(mutex_);
-    events.swap(events_);
-    scheduled_ = false;
+    taken_.swap(events_);
+    scheduled_ = Clock::time_point::max();
+    worked_ = Clock::now();
   }
   std::vector<StreamEvent> out;
-  for (Event& event : events) {
+  for (Event& event : taken_) {
     const size_t before = out.size();
     handle(event, out);
-    if (over_) return;
+    if (over_) break;
     if (!format_->tells_usage_so_far()) continue;
     for (size_t i = before; i < out.size(); ++i) out[i].data["usage"] = so_far_.tokens_json();
   }
+  taken_.clear();
+  if (over_) return;
   if (stream_) send(out);
   if (choices_left_ == 0) close();
 }

@@ -42,6 +42,27 @@ struct Usage {
 struct StreamEvent {
   std::string name;
   OrderedJson data;
+  std::string text{};  // the data as it is sent, where it has been written already: `data` is null
+};
+
+// An event in which one text differs from token to token. The rest is written once: a JSON tree for
+// each token would cost more than all else that the server does for it.
+class TextEvent {
+ public:
+  // In `event` the text of `field` is empty, and stands behind names and texts of others.
+  TextEvent(const OrderedJson& event, const std::string& field);
+  StreamEvent with(const std::string& text) const;
+
+ private:
+  std::string before_;
+  std::string after_;
+};
+
+// What an answer's events are wanted for while it is made.
+enum class Pieces {
+  kNone,  // nothing: the answer is sent whole
+  kText,  // to be sent
+  kJson,  // to be translated
 };
 
 // How a dialect says what happens. One thread calls it.
@@ -118,11 +139,13 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   std::mutex mutex_;
   std::vector<Event> events_;                                   // guarded by mutex_
-  bool scheduled_ = false;                                      // guarded by mutex_
+  Clock::time_point scheduled_ = Clock::time_point::max();      // of work(); guarded by mutex_
+  Clock::time_point worked_ = Clock::time_point::min();         // guarded by mutex_
   std::vector<std::shared_ptr<EngineRunner::Ticket>> tickets_;  // guarded by mutex_
   bool cancelled_ = false;                                      // guarded by mutex_
 
   // The worker's alone.
+  std::vector<Event> taken_;  // of events_; empty between two calls of work()
   Usage usage_;
   Usage so_far_;  // counts of tokens alone, those of choices that run among them
   size_t choices_left_;

@@ -137,7 +137,7 @@ void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai
     if (think->is_boolean()) {
       openai["chat_template_kwargs"] = {{"enable_thinking", *think}};
     } else {
-      openai["reasoning_effort"] = f.one_of("think", "", {"low", "medium", "high"});
+      openai["reasoning_effort"] = f.one_of("think", "", {"low", "medium", "high", "max"});
     }
   }
   f.refuse("images", "the model reads text alone", OrderedJson::array());

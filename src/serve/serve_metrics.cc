@@ -1,5 +1,7 @@
 #include "serve/serve_metrics.h"
 
+#include <map>
+
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
@@ -102,9 +104,11 @@ void ServeMetrics::ended(const Generation& generation, double seconds) {
   s.completion_tokens.Increment(static_cast<double>(generation.tokens.size()));
   s.proposed.Increment(static_cast<double>(generation.statistics.provisional_tokens));
   s.revised.Increment(static_cast<double>(generation.statistics.revised_tokens));
-  for (const GeneratedToken& token : generation.tokens) {
-    s.exits.Add({{"loop", std::to_string(token.loops)}}).Increment();
-    s.loops.Increment(static_cast<double>(token.loops));
+  std::map<int64_t, int64_t> exits;
+  for (const GeneratedToken& token : generation.tokens) ++exits[token.loops];
+  for (const auto& [loop, tokens] : exits) {
+    s.exits.Add({{"loop", std::to_string(loop)}}).Increment(static_cast<double>(tokens));
+    s.loops.Increment(static_cast<double>(loop * tokens));
   }
 }
 

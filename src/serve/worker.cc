@@ -19,12 +19,14 @@ void Worker::post(std::function<void()> work) {
   news_.notify_one();
 }
 
-void Worker::post_after(std::chrono::milliseconds delay, std::function<void()> work) {
+void Worker::post_at(Clock::time_point time, std::function<void()> work) {
+  bool next = false;
   {
     const std::lock_guard lock(mutex_);
-    timetable_.emplace(Clock::now() + delay, std::move(work));
+    const auto place = timetable_.emplace(time, std::move(work));
+    next = place == timetable_.begin();
   }
-  news_.notify_one();
+  if (next) news_.notify_one();
 }
 
 void Worker::run() {

@@ -10,11 +10,14 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 namespace looplm {
 
 class Worker {
  public:
+  using Clock = std::chrono::steady_clock;
+
   Worker() : thread_([this] { run(); }) {}
   // Runs what is queued, and then ends; what waits for its time is dropped.
   ~Worker();
@@ -23,10 +26,12 @@ class Worker {
 
   // From any thread.
   void post(std::function<void()> work);
-  void post_after(std::chrono::milliseconds delay, std::function<void()> work);
+  void post_at(Clock::time_point time, std::function<void()> work);
+  void post_after(std::chrono::milliseconds delay, std::function<void()> work) {
+    post_at(Clock::now() + delay, std::move(work));
+  }
 
  private:
-  using Clock = std::chrono::steady_clock;
   void run();
 
   std::mutex mutex_;

@@ -18,7 +18,7 @@ Result<AddedToken> read_token(const Json& node) {
   LOOPLM_ASSIGN_OR_RETURN(const int64_t id, json_int(node, "id", -1, 0, kMostTokens - 1));
   if (id < 0) return invalid_argument("no id");
   token.id = static_cast<int32_t>(id);
-  if (!node.contains("content")) return invalid_argument("no content");
+  if (!node.contains("content") || node["content"].is_null()) return invalid_argument("no content");
   LOOPLM_ASSIGN_OR_RETURN(token.content, json_string(node, "content", ""));
   if (token.content.size() > kLongestToken) {
     return invalid_argument(fmt::format("content has {} bytes; expected at most {}",

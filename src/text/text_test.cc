@@ -413,6 +413,11 @@ TEST(TokenizerFile, DamageIsNamed) {
         f["added_tokens"] = Json::array({{{"id", 300}}});
       },
       "added_tokens[0]");
+  expect_error(
+      [](Json& f) {
+        f["added_tokens"] = Json::array({{{"id", 300}, {"content", nullptr}}});
+      },
+      "added_tokens[0]: no content");
   EXPECT_FALSE(Tokenizer::parse("{", "file.json").ok());
   EXPECT_FALSE(Tokenizer::parse("[]", "file.json").ok());
   EXPECT_FALSE(Tokenizer::load("/no/such/directory").ok());

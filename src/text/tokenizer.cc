@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "text/tokenizer_parts.h"
@@ -92,9 +93,9 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
     *options.lost_bytes += scratch.lost_bytes;
   } else if (scratch.lost_bytes > 0) {
     return invalid_argument(
-        fmt::format("the tokenizer has neither a token for '{}' nor an unknown token; {} byte{} of "
-                    "the text would be lost",
-                    scratch.first_lost, scratch.lost_bytes, scratch.lost_bytes == 1 ? "" : "s"));
+        fmt::format("the tokenizer has neither a token for '{}' nor an unknown token; {} of the "
+                    "text would be lost",
+                    scratch.first_lost, count_text(scratch.lost_bytes, "byte")));
   }
   if (options.as != EncodeAs::kContinuation && !starts_with(ids, before)) {
     ids.insert(ids.begin(), before.begin(), before.end());

@@ -38,8 +38,11 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
                                                             {"function_response", "tool"},
                                                             {"tool", "tool"}};
   if (!list.is_array()) {
-    return invalid_argument(fmt::format("conversations is {}; expected an array", list.dump()));
+    return invalid_argument(
+        fmt::format("conversations is {}; expected an array", shown_json(list)));
   }
+  // Some files have messages under this name.
+  if (!list.empty() && list[0].is_object() && list[0].contains("role")) return list;
   OrderedJson messages = OrderedJson::array();
   for (size_t i = 0; i < list.size(); ++i) {
     const OrderedJson& turn = list[i];
@@ -48,14 +51,14 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
     if (!strings) {
       return invalid_argument(
           fmt::format("conversations[{}] is {}; expected an object with strings 'from' and 'value'",
-                      i, turn.dump()));
+                      i, shown_json(turn)));
     }
     const auto role = kRoles.find(turn["from"].get<std::string>());
     if (role == kRoles.end()) {
       return invalid_argument(
           fmt::format("conversations[{}].from is {}; expected system, human, user, gpt, assistant, "
                       "function_call, tool_call, observation, function_response or tool",
-                      i, turn["from"].dump()));
+                      i, shown_json(turn["from"])));
     }
     OrderedJson message;
     message["role"] = role->second;
@@ -78,14 +81,16 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
 Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
                                        const OrderedJson& list, const char* place, size_t first) {
   std::vector<bool> learnt(messages.size());
-  bool any = false;
+  bool any = false, weighted = false;
   for (size_t i = first; i < messages.size(); ++i) {
     const OrderedJson weight = list[i].value("weight", OrderedJson());
     if (!weight.is_null() && weight != 0 && weight != 1) {
       return invalid_argument(
-          fmt::format("{}[{}].weight is {}; expected 0 or 1", place, i, weight.dump()));
+          fmt::format("{}[{}].weight is {}; expected 0 or 1", place, i, shown_json(weight)));
     }
-    learnt[i] = messages[i].role == ChatRole::kAssistant && weight != 0;
+    const bool answers = messages[i].role == ChatRole::kAssistant;
+    weighted = weighted || answers;
+    learnt[i] = answers && weight != 0;
     if (!learnt[i]) continue;
     any = true;
     const bool words = messages[i].text().find_first_not_of(" \t\r\n") != std::string::npos;
@@ -94,8 +99,8 @@ Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
         "{}[{}] is an empty assistant turn; expected content or tool calls to learn", place, i));
   }
   if (any) return learnt;
-  return invalid_argument(
-      fmt::format("{} has no assistant turn; expected at least one to learn", place));
+  return invalid_argument(fmt::format("{} has no assistant turn{}; expected at least one to learn",
+                                      place, weighted ? " whose weight is not 0" : ""));
 }
 
 // The end of the first `token` from `begin` on that the template itself wrote; npos: none.
@@ -221,6 +226,15 @@ Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<boo
   return {};
 }
 
+// As text too, which is how ShareGPT's files have them; there an empty one means none.
+Result<std::vector<ChatTool>> tools_of(const OrderedJson& tools) {
+  if (!tools.is_string()) return read_chat_tools(tools, "tools");
+  const auto text = tools.get<std::string>();
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) return std::vector<ChatTool>();
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson list, parse_ordered_json(text, "tools"));
+  return read_chat_tools(list, "tools");
+}
+
 // Messages as a document whose assistant's turns from message `learn_from` on are learnt; `object`
 // may have tools beside them.
 Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJson& list,
@@ -233,11 +247,7 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   options.add_generation_prompt = false;
   options.now = kDate;
   if (object.contains("tools") && !object["tools"].is_null()) {
-    OrderedJson tools = object["tools"];
-    if (tools.is_string()) {  // as ShareGPT's files have them
-      LOOPLM_ASSIGN_OR_RETURN(tools, parse_ordered_json(tools.get<std::string>(), "tools"));
-    }
-    LOOPLM_ASSIGN_OR_RETURN(options.tools, read_chat_tools(tools, "tools"));
+    LOOPLM_ASSIGN_OR_RETURN(options.tools, tools_of(object["tools"]));
   }
   LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
   if (whole.text.empty()) return invalid_argument("the chat template writes nothing of this chat");
@@ -257,19 +267,49 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   return document;
 }
 
+template <typename J>
+bool is_list(const J& object, const char* key) {
+  return object.contains(key) && object[key].is_array();
+}
+
+// The messages under a key. An empty list is none.
+Result<OrderedJson> message_list(const OrderedJson& object, const char* key) {
+  if (is_list(object, key) && !object[key].empty()) return object[key];
+  return invalid_argument(
+      fmt::format("'{}' is {}; expected a list of messages", key,
+                  object.contains(key) ? shown_json(object[key]) : std::string("missing")));
+}
+
+// The completion of a prompt, both lists of messages.
+Result<CorpusDocument> render_completion(const OrderedJson& object, const ChatTemplate& chat) {
+  LOOPLM_ASSIGN_OR_RETURN(OrderedJson list, message_list(object, "prompt"));
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson completion, message_list(object, "completion"));
+  const size_t learn_from = list.size();
+  for (const OrderedJson& message : completion) list.push_back(message);
+  return render_messages(object, list, "prompt and completion", learn_from, chat);
+}
+
+std::string learnt_text(const CorpusDocument& document) {
+  std::string text;
+  for (const CorpusSegment& segment : document) text += segment.learnt ? segment.text : "";
+  return text;
+}
+
 }  // namespace
 
 bool is_chat_example(const Json& object) {
-  return object.is_object() && (object.contains("messages") || object.contains("conversations"));
+  return object.contains("messages") || object.contains("conversations") ||
+         is_list(object, "prompt") || is_list(object, "completion");
 }
 
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat) {
+  const bool share_gpt = object.contains("conversations");
+  if (!share_gpt && !object.contains("messages")) return render_completion(object, chat);
   for (const char* other : {"text", "prompt", "completion", "turns"}) {
     if (!object.contains(other)) continue;
     return invalid_argument(
         fmt::format("a chat with a field '{}' beside it; expected one of them", other));
   }
-  const bool share_gpt = object.contains("conversations");
   if (share_gpt && object.contains("messages")) {
     return invalid_argument("both 'messages' and 'conversations'; expected one of them");
   }
@@ -282,24 +322,16 @@ Result<CorpusDocument> render_chat_example(const OrderedJson& object, const Chat
 }
 
 bool is_preference(const Json& object) {
-  return object.is_object() && (object.contains("chosen") || object.contains("rejected"));
+  return object.contains("chosen") || object.contains("rejected");
 }
 
 bool is_preference_of_chats(const Json& object) {
-  const auto is_list = [&](const char* key) {
-    return object.contains(key) && object[key].is_array();
-  };
-  return is_list("chosen") || is_list("rejected") || is_list("prompt");
+  return is_list(object, "chosen") || is_list(object, "rejected") || is_list(object, "prompt");
 }
 
 Result<CorpusDocument> render_preference(const OrderedJson& object, const ChatTemplate& chat) {
-  for (const char* key : {"chosen", "rejected"}) {
-    if (object.contains(key) && object[key].is_array() && !object[key].empty()) continue;
-    return invalid_argument(
-        fmt::format("'{}' is {}; expected a list of messages", key,
-                    object.contains(key) ? object[key].dump() : std::string("missing")));
-  }
-  const OrderedJson &chosen = object["chosen"], &rejected = object["rejected"];
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson chosen, message_list(object, "chosen"));
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson rejected, message_list(object, "rejected"));
   OrderedJson prompt = OrderedJson::array();
   if (object.contains("prompt") && object["prompt"].is_array()) {
     prompt = object["prompt"];
@@ -314,19 +346,30 @@ Result<CorpusDocument> render_preference(const OrderedJson& object, const ChatTe
       ++shared;
     }
   }
-  if (chosen == rejected) {
-    return invalid_argument("'chosen' and 'rejected' are the same");
-  }
+  const Status same = invalid_argument("'chosen' and 'rejected' are the same");
+  if (chosen == rejected) return same;
   CorpusDocument document;
+  std::string learnt;
   for (const char* key : {"chosen", "rejected"}) {
     OrderedJson list = prompt;
     for (const OrderedJson& message : object[key]) list.push_back(message);
     LOOPLM_ASSIGN_OR_RETURN(const CorpusDocument answer,
                             render_messages(object, list, key, shared, chat));
+    if (!document.empty() && learnt_text(answer) == learnt) return same;
+    learnt = learnt_text(answer);
     for (CorpusSegment segment : answer) {
       segment.of_rejected = std::string_view(key) == "rejected";
       document.push_back(std::move(segment));
     }
+  }
+  const auto speaks = [](const OrderedJson& list) {
+    return list[0].is_object() && list[0].value("role", OrderedJson()) == "assistant";
+  };
+  if (shared == 0 && !(speaks(chosen) && speaks(rejected))) {
+    return invalid_argument(
+        "'chosen' and 'rejected' begin with different messages, and no 'prompt' stands before "
+        "them; "
+        "expected two answers to the same prompt");
   }
   return document;
 }

@@ -10,19 +10,20 @@
 
 namespace looplm {
 
-// Whether a line's object has 'messages' or 'conversations'.
+// Whether a line's object, for it is one, has 'messages' or 'conversations'.
 bool is_chat_example(const Json& object);
 
-// Renders {"messages": [...], "tools": [...]}, or ShareGPT's {"conversations": [{"from",
-// "value"}]}. Learnt is each assistant's turn with its end, unless it has "weight" 0: what the
+// Renders {"messages": [...], "tools": [...]}, ShareGPT's {"conversations": [{"from", "value"}]},
+// or {"prompt": [...], "completion": [...]} of messages, whose prompt is only read. Learnt is each
+// assistant's turn with its end, unless it has "weight" 0: what the
 // template marks with {% generation %}; without marks, what follows the prompt for that turn, up to
 // the end of the turn. Errors: what parse_chat_messages refuses, an empty assistant's turn, no
 // assistant's turn, and a template that fails or writes a chat's beginning otherwise once more
 // follows.
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat);
 
-// Whether a line's object has 'chosen' or 'rejected', and whether one of them is a list of
-// messages.
+// Whether a line's object, for it is one, has 'chosen' or 'rejected', and whether one of them is a
+// list of messages.
 bool is_preference(const Json& object);
 bool is_preference_of_chats(const Json& object);
 

@@ -252,6 +252,47 @@ TEST_F(ChatExampleTest, PreferencesUnderAPromptThatSaysMoreThanATurn) {
   }
 }
 
+TEST_F(ChatExampleTest, ReadsListsOfMessagesUnderOtherNames) {
+  const std::string turn = R"({"role": "user", "content": "hi"})";
+  const std::string good = R"({"role": "assistant", "content": "yes"})";
+  const std::string shown = "[user]hi<|end|>\n[assistant]{yes<|end|>}\n";
+  for (const char* text : {kMarked, kUnmarked}) {
+    EXPECT_EQ(built("{\"conversations\": [" + turn + "," + good + "]}", text), shown);
+    EXPECT_EQ(built("{\"prompt\": [" + turn + "], \"completion\": [" + good + "]}", text), shown);
+    // Only the completion is learnt.
+    EXPECT_EQ(built("{\"prompt\": [" + turn + "," + good + "," + turn + "], \"completion\": [" +
+                        good + "]}",
+                    text),
+              "[user]hi<|end|>\n[assistant]yes<|end|>\n" + shown);
+  }
+  EXPECT_THAT(built("{\"prompt\": [" + turn + "], \"completion\": \"yes\"}", kMarked),
+              HasSubstr("a.jsonl:1: 'completion' is \"yes\"; expected a list of messages"));
+  EXPECT_THAT(built("{\"prompt\": [" + turn + "], \"completion\": [" + turn + "]}", kMarked),
+              HasSubstr("prompt and completion has no assistant turn"));
+}
+
+TEST_F(ChatExampleTest, ToolsOfAnEmptyTextAreNone) {
+  const std::string chat = kChat;
+  const std::string with_tools = chat.substr(0, chat.size() - 1) + R"(, "tools": " "})";
+  EXPECT_EQ(built(with_tools, kMarked), built(kChat, kMarked));
+}
+
+// There is nothing to prefer.
+TEST_F(ChatExampleTest, PreferencesThatSayTheSameOrAnswerOthersAreErrors) {
+  EXPECT_THAT(built(R"({"prompt": "x", "chosen": [{"role": "assistant", "content": "yes"}],)"
+                    R"( "rejected": [{"role": "assistant", "content": "yes", "name": "b"}]})",
+                    kMarked),
+              HasSubstr("are the same"));
+  EXPECT_THAT(
+      built(
+          R"({"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],)"
+          R"( "rejected": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]})",
+          kMarked),
+      HasSubstr("begin with different messages"));
+  EXPECT_THAT(built(R"({"prompt": "x", "chosen": "a"})", kMarked),
+              HasSubstr("no field 'rejected'; expected 'prompt', 'chosen' and 'rejected'"));
+}
+
 TEST_F(ChatExampleTest, ATurnOfWeightZeroIsOnlyRead) {
   const auto line = [](const std::string& first, const std::string& second) {
     return R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": )" +

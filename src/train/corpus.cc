@@ -14,28 +14,33 @@
 namespace looplm {
 namespace {
 
+// Of a line of JSON: reading one takes some twenty times its size.
+constexpr size_t kMostLineBytes = size_t{32} << 20;
+
+constexpr const char* kDocumentFields =
+    "'text', 'prompt' and 'completion', 'turns', 'messages' or 'conversations'";
+constexpr const char* kPreferenceFields = "'prompt', 'chosen' and 'rejected'";
+
 bool is_blank(std::string_view line) {
   return line.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
 }
 
-Result<std::string> string_field(const Json& object, const char* name, const std::string& where) {
+Result<std::string> string_field(const Json& object, const char* name, const std::string& where,
+                                 const char* expected = kDocumentFields) {
   const auto field = object.find(name);
   if (field == object.end()) {
-    return invalid_argument(fmt::format(
-        "{}: no field '{}'; expected 'text', 'prompt' and 'completion', 'turns', 'messages' or "
-        "'conversations'",
-        where, name));
+    return invalid_argument(fmt::format("{}: no field '{}'; expected {}", where, name, expected));
   }
   if (!field->is_string()) {
     return invalid_argument(
-        fmt::format("{}: field '{}' is {}; expected a string", where, name, field->dump()));
+        fmt::format("{}: field '{}' is {}; expected a string", where, name, shown_json(*field)));
   }
   return field->get<std::string>();
 }
 
 Status add_turn(const Json& turn, const std::string& where, CorpusDocument& document) {
   if (!turn.is_object()) {
-    return invalid_argument(fmt::format("{}: {}; expected a JSON object", where, turn.dump()));
+    return invalid_argument(fmt::format("{}: {}; expected a JSON object", where, shown_json(turn)));
   }
   LOOPLM_ASSIGN_OR_RETURN(std::string prompt, string_field(turn, "prompt", where));
   LOOPLM_ASSIGN_OR_RETURN(std::string completion, string_field(turn, "completion", where));
@@ -46,9 +51,12 @@ Status add_turn(const Json& turn, const std::string& where, CorpusDocument& docu
 
 // A preference between two texts.
 Result<CorpusDocument> preference_document(const Json& object, const std::string& where) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::string prompt, string_field(object, "prompt", where));
-  LOOPLM_ASSIGN_OR_RETURN(std::string chosen, string_field(object, "chosen", where));
-  LOOPLM_ASSIGN_OR_RETURN(std::string rejected, string_field(object, "rejected", where));
+  const auto field = [&](const char* name) {
+    return string_field(object, name, where, kPreferenceFields);
+  };
+  LOOPLM_ASSIGN_OR_RETURN(const std::string prompt, field("prompt"));
+  LOOPLM_ASSIGN_OR_RETURN(std::string chosen, field("chosen"));
+  LOOPLM_ASSIGN_OR_RETURN(std::string rejected, field("rejected"));
   for (const auto& [name, answer] : {std::pair{"chosen", &chosen}, {"rejected", &rejected}}) {
     if (!is_blank(*answer)) continue;
     return invalid_argument(fmt::format("{}: field '{}' is empty", where, name));
@@ -60,6 +68,26 @@ Result<CorpusDocument> preference_document(const Json& object, const std::string
                         {std::move(chosen), true},
                         {.text = prompt, .learnt = false, .of_rejected = true},
                         {.text = std::move(rejected), .learnt = true, .of_rejected = true}};
+}
+
+// Again from its text, as templates see the order of a tool's keys.
+Result<CorpusDocument> chat_document(std::string_view line, bool preference,
+                                     const Result<ChatTemplate>* chat) {
+  if (chat == nullptr) {
+    return invalid_argument("a chat; expected 'text', 'prompt' and 'completion', or 'turns'");
+  }
+  LOOPLM_RETURN_IF_ERROR(chat->status());
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson object, parse_ordered_json(line, "chat"));
+  return preference ? render_preference(object, chat->value())
+                    : render_chat_example(object, chat->value());
+}
+
+// Of one document: UTF-8 without zero bytes.
+Status check_document(std::string_view text, const std::string& where) {
+  const size_t at = std::min(first_broken_utf8(text), text.find('\0'));
+  if (at >= text.size()) return {};
+  return invalid_argument(fmt::format("{}: byte {} (0x{:02X}) is not UTF-8 text", where, at,
+                                      static_cast<unsigned char>(text[at])));
 }
 
 // Reads one file's documents.
@@ -96,14 +124,6 @@ class CorpusReader {
     return invalid_argument(fmt::format(
         "byte {} (in line {}) is zero, as in UTF-16 and binary files; expected text", zero, line));
   }
-  // Of one document, where bad ones are left out.
-  static Status check_document(std::string_view text, const std::string& where) {
-    const size_t at = std::min(first_broken_utf8(text), text.find('\0'));
-    if (at >= text.size()) return {};
-    return invalid_argument(fmt::format("{}: byte {} (0x{:02X}) is not UTF-8 text", where, at,
-                                        static_cast<unsigned char>(text[at])));
-  }
-
   std::string place(int64_t line) const { return fmt::format("{}:{}", path_, line); }
 
   Status visit_text(std::string_view text, int64_t line) const {
@@ -118,41 +138,20 @@ class CorpusReader {
     for (int64_t number = 1; !rest.empty(); ++number) {
       const std::string_view line = take_line(rest);
       if (is_blank(line)) continue;
-      Result<CorpusDocument> document = read_object(line, place(number));
+      Result<CorpusDocument> document = corpus_line(line, place(number), options_.chat);
       if (!document.ok()) {
         if (!options_.on_bad) return document.status();
         LOOPLM_RETURN_IF_ERROR(options_.on_bad(document.status()));
         continue;
       }
       std::erase_if(*document, [](const CorpusSegment& s) { return s.text.empty(); });
-      if (document->empty()) continue;
+      if (document->empty()) {
+        if (options_.on_empty) options_.on_empty();
+        continue;
+      }
       LOOPLM_RETURN_IF_ERROR(visit_(std::move(*document), number));
     }
     return {};
-  }
-
-  Result<CorpusDocument> read_object(std::string_view line, const std::string& where) const {
-    LOOPLM_RETURN_IF_ERROR(check_document(line, where));
-    LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
-    const bool preference = is_preference(object);
-    if (preference && !is_preference_of_chats(object)) return preference_document(object, where);
-    if (preference || is_chat_example(object)) {
-      Result<CorpusDocument> chat = chat_document(line, preference);
-      if (!chat.ok()) return chat.status().with_context(where);
-      return chat;
-    }
-    return corpus_document(object, where);
-  }
-
-  // Again from its text, as templates see the order of a tool's keys.
-  Result<CorpusDocument> chat_document(std::string_view line, bool preference) const {
-    if (options_.chat == nullptr) {
-      return invalid_argument("a chat; expected 'text', 'prompt' and 'completion', or 'turns'");
-    }
-    if (!options_.chat->ok()) return options_.chat->status();
-    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson object, parse_ordered_json(line, "chat"));
-    return preference ? render_preference(object, options_.chat->value())
-                      : render_chat_example(object, options_.chat->value());
   }
 
   Status read_paragraphs(std::string_view rest) const {
@@ -188,12 +187,7 @@ class CorpusReader {
   const Visit& visit_;
 };
 
-}  // namespace
-
 Result<CorpusDocument> corpus_document(const Json& object, const std::string& where) {
-  if (!object.is_object()) {
-    return invalid_argument(fmt::format("{}: expected a JSON object", where));
-  }
   const bool pair = object.contains("prompt") || object.contains("completion");
   const bool turns = object.contains("turns");
   if (pair + turns + object.contains("text") > 1) {
@@ -205,7 +199,7 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
     const Json& list = object["turns"];
     if (!list.is_array()) {
       return invalid_argument(
-          fmt::format("{}: field 'turns' is {}; expected an array", where, list.dump()));
+          fmt::format("{}: field 'turns' is {}; expected an array", where, shown_json(list)));
     }
     for (size_t i = 0; i < list.size(); ++i) {
       LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i), document));
@@ -219,7 +213,44 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
   return document;
 }
 
-bool is_json_lines(const std::string& path) { return unpacked_name(path).ends_with(".jsonl"); }
+// The first line of an object, or of a list of objects, that goes on in the next one.
+bool is_part_of_json(std::string_view line) {
+  const size_t first = line.find_first_not_of(" \t"), last = line.find_last_not_of(" \t");
+  return first == last && first != std::string_view::npos &&
+         (line[first] == '{' || line[first] == '[');
+}
+
+}  // namespace
+
+Result<CorpusDocument> corpus_line(std::string_view line, const std::string& where,
+                                   const Result<ChatTemplate>* chat) {
+  if (line.size() > kMostLineBytes) {
+    return invalid_argument(fmt::format(
+        "{}: a line of {} bytes; expected at most {}. A longer text may stand in a file of its own "
+        "that is no .jsonl, with --split file",
+        where, line.size(), kMostLineBytes));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_document(line, where));
+  constexpr const char* kExpected = "expected a whole JSON object in each line";
+  if (is_part_of_json(line)) {
+    return invalid_argument(fmt::format("{}: the line is '{}'; {}", where, line, kExpected));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
+  if (!object.is_object()) {
+    return invalid_argument(
+        fmt::format("{}: the line is {}; {}", where, shown_json(object), kExpected));
+  }
+  const bool preference = is_preference(object);
+  if (preference && !is_preference_of_chats(object)) return preference_document(object, where);
+  if (!preference && !is_chat_example(object)) return corpus_document(object, where);
+  Result<CorpusDocument> document = chat_document(line, preference, chat);
+  return document.ok() ? std::move(document) : document.status().with_context(where);
+}
+
+bool is_json_lines(const std::string& path) {
+  const std::string_view name = unpacked_name(path);
+  return name.ends_with(".jsonl") || name.ends_with(".ndjson");
+}
 
 bool is_rendered_chat(const CorpusDocument& document) {
   return std::any_of(document.begin(), document.end(),
@@ -320,6 +351,12 @@ Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokeni
 
 Status read_corpus(const std::string& path, const CorpusOptions& options,
                    const CorpusReader::Visit& visit) {
+  if (unpacked_name(path).ends_with(".json")) {
+    return invalid_argument(fmt::format(
+        "'{0}' is named .json; expected .jsonl with an object in each line ('jq -c .[] {0}' makes "
+        "such lines of a list), or another name if it is plain text",
+        path));
+  }
   LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
   return CorpusReader(path, options, visit).read(file.text());
 }

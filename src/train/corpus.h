@@ -1,8 +1,8 @@
 // Documents from files of text, one at a time.
 //
-//   *.jsonl    one object per line; other fields are ignored:
+//   *.jsonl    (or .ndjson) one object per line; other fields are ignored:
 //                {"text": ...}
-//                {"prompt": ..., "completion": ...}
+//                {"prompt": ..., "completion": ...}, texts or lists of messages
 //                {"turns": [{"prompt": ..., "completion": ...}, ...]}
 //                {"messages": [{"role": ..., "content": ...}, ...], "tools": [...]}
 //                {"conversations": [{"from": ..., "value": ...}, ...]}
@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "looplm/chat.h"
@@ -23,6 +24,7 @@
 #include "looplm/tokenizer.h"
 
 #include "base/json.h"
+#include "base/named.h"
 
 namespace looplm {
 
@@ -32,6 +34,8 @@ enum class TextSplit {
   kLine,
   kFile,
 };
+inline constexpr NameTable<TextSplit, 3> kTextSplitNames = {
+    {{TextSplit::kParagraph, "paragraph"}, {TextSplit::kLine, "line"}, {TextSplit::kFile, "file"}}};
 
 // Part of a document: prompts are only read, the rest is learnt.
 struct CorpusSegment {
@@ -50,6 +54,8 @@ struct CorpusOptions {
   // Hears why a document cannot be read; if it returns OK, reading goes on with the next one.
   // Empty: the first such document is the error.
   std::function<Status(const Status& why)> on_bad{};
+  // Hears of each object that has no text in any field, and is therefore no document.
+  std::function<void()> on_empty{};
   // Renders chats; why there is none is the error of the first chat. Null: chats are errors.
   const Result<ChatTemplate>* chat = nullptr;
 };
@@ -76,8 +82,10 @@ bool is_rendered_chat(const CorpusDocument& document);
 // The two documents of a preference pair; the second is empty for any other document.
 std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document);
 
-// The document of one line's object, empty segments included; `where` names it in messages.
-Result<CorpusDocument> corpus_document(const Json& object, const std::string& where);
+// The document of one line of JSON, empty segments included; `where` names it in messages, `chat`
+// is as in CorpusOptions. Lines of more than 32 MiB are refused.
+Result<CorpusDocument> corpus_line(std::string_view line, const std::string& where,
+                                   const Result<ChatTemplate>* chat);
 
 }  // namespace looplm
 

@@ -66,6 +66,28 @@ TEST_F(CorpusTest, ReadsJsonLines) {
   EXPECT_TRUE(status_.ok());
 }
 
+// Their objects would be learnt as text, braces and all.
+TEST_F(CorpusTest, JsonThatIsNotInLinesIsNoText) {
+  documents(write("a.json", R"([{"text": "x"}])"), TextSplit::kParagraph);
+  EXPECT_ERROR_SAYS(status_, "a.json", ".jsonl");
+  EXPECT_THAT(documents(write("a.ndjson", "{\"text\": \"x\"}\n"), TextSplit::kFile),
+              ElementsAre("x"));
+  for (const char* text :
+       {"{\n \"text\": \"x\"\n}\n", "[\n{\"text\": \"x\"}]\n", "[{}]\n", "3\n"}) {
+    documents(write("a.jsonl", text), TextSplit::kLine);
+    EXPECT_ERROR_SAYS(status_, "a.jsonl:1", "a whole JSON object in each line");
+  }
+}
+
+// Reading it takes many times its size.
+TEST_F(CorpusTest, RefusesALineThatIsTooLong) {
+  const std::string most = "{\"text\": \"" + std::string((32 << 20) - 12, ' ') + "\"}";
+  EXPECT_EQ(documents(write("a.jsonl", most), TextSplit::kLine).size(), 1u);
+  EXPECT_OK(status_);
+  documents(write("a.jsonl", "\n" + most + " "), TextSplit::kLine);
+  EXPECT_ERROR_SAYS(status_, "a.jsonl:2", "33554433 bytes", "33554432", "--split file");
+}
+
 TEST_F(CorpusTest, ErrorsNameFileLineAndField) {
   const auto error = [&](const std::string& text) {
     documents(write("bad.jsonl", "{\"text\": \"fine\"}\n" + text), TextSplit::kLine);
@@ -246,10 +268,21 @@ TEST_F(ShardBuilderTest, BadDocumentsAreNamedByTheirLineOrCounted) {
   EXPECT_ERROR_SAYS(build(1, "all.tokens"), "no documents", "2 bad ones", "all.jsonl:1");
 }
 
+TEST_F(ShardBuilderTest, DocumentsWithoutTextAreCounted) {
+  file_ = write("texts.jsonl",
+                "{\"text\": \"\"}\n{\"text\": \"the cat\"}\n"
+                "{\"prompt\": \"\", \"completion\": \"\"}\n{\"turns\": []}\n");
+  const ShardBuildSummary s = build(1, "texts.tokens").value();
+  EXPECT_EQ(s.documents, 1);
+  EXPECT_EQ(s.empty_documents, 3);
+  file_ = write("none.jsonl", "{\"text\": \"\"}\n");
+  EXPECT_ERROR_SAYS(build(1, "none.tokens"), "no documents", "1 without text");
+}
+
 TEST_F(ShardBuilderTest, PromptsAloneAreAnError) {
   file_ = write("prompts.jsonl", R"({"prompt": "the cat", "completion": ""})");
   options_.end_token = {};
-  EXPECT_ERROR_SAYS(build(1, "prompts.tokens"), "1 documents", "no token to learn");
+  EXPECT_ERROR_SAYS(build(1, "prompts.tokens"), "1 document and no token to learn");
   EXPECT_FALSE(std::filesystem::exists(dir_.file("prompts.tokens")));
 }
 
@@ -306,6 +339,22 @@ TEST_F(ShardBuilderTest, NeverWritesOverWhatItReads) {
     EXPECT_ERROR_SAYS(refused, file_.c_str(), "choose another");
   }
   EXPECT_EQ(read_text_file(file_).value(), before);
+  // By another name of the same file, too.
+  const std::filesystem::path path = file_;
+  const std::string other = (path.parent_path() / "." / path.filename()).string();
+  std::filesystem::create_symlink(path, dir_.file("link"));
+  for (const std::string& name : {other, dir_.file("link")}) {
+    EXPECT_ERROR_SAYS(build_shards({file_}, *tokenizer_, options_, name, "", pool),
+                      "choose another");
+    EXPECT_ERROR_SAYS(build_shards({name}, *tokenizer_, options_, file_, "", pool),
+                      "choose another");
+  }
+  EXPECT_EQ(read_text_file(file_).value(), before);
+  options_.hold_out_every = 50;
+  EXPECT_ERROR_SAYS(
+      build_shards({file_}, *tokenizer_, options_, dir_.file("y"), dir_.file("./y"), pool),
+      "held out", "choose another");
+  EXPECT_FALSE(std::filesystem::exists(dir_.file("y")));
 }
 
 TEST_F(ShardBuilderTest, HoldsOutEveryNthDocument) {

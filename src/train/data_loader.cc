@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/count_text.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
 
 namespace looplm {
 namespace {
@@ -51,9 +53,9 @@ Result<TokenDataset> TokenDataset::open(const std::string& path) {
     dataset.shards_.push_back(std::move(shard));
   }
   if (dataset.tokens_ <= dataset.documents_) {
-    return invalid_argument(
-        fmt::format("'{}' has {} tokens in {} documents; expected a document of two or more", path,
-                    dataset.tokens_, dataset.documents_));
+    return invalid_argument(fmt::format("'{}' has {} in {}; expected a document of two or more",
+                                        path, count_text(dataset.tokens_, "token"),
+                                        count_text(dataset.documents_, "document")));
   }
   if (dataset.documents_ > int64_t{UINT32_MAX}) {
     return unsupported(fmt::format("'{}' has {} documents; at most {} are supported", path,
@@ -171,9 +173,7 @@ void DataLoader::shuffle(size_t source) {
   if (!options_.shuffle) return;
   const auto epoch = static_cast<uint64_t>(state_.cursors[source].epoch);
   Rng rng(options_.seed, (kShuffleStream << 48) + (static_cast<uint64_t>(source) << 32) + epoch);
-  for (size_t i = order.size(); i > 1; --i) {
-    std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
-  }
+  looplm::shuffle(order, rng);
 }
 
 size_t DataLoader::next_source() const {
@@ -334,7 +334,7 @@ Status DataLoader::restore(const LoaderState& state) {
       return invalid_argument(fmt::format(
           "the saved position in {} (document {}) is impossible{}", sources_[i].name(), c.document,
           sources_[i].dataset
-              ? fmt::format(": it has {} documents", sources_[i].dataset->documents())
+              ? ": it has " + count_text(sources_[i].dataset->documents(), "document")
               : ""));
     }
   }

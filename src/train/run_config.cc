@@ -224,6 +224,12 @@ Status check_together(const RunConfig& c) {
                     c.run.patience > 0 ? fmt::format("run.patience is {}", c.run.patience)
                                        : "run.keep_best is true"));
   }
+  if (c.objective.teacher == Teacher::kFile && c.objective.kind != ObjectiveKind::kDistil) {
+    return invalid_argument(fmt::format(
+        "objective.teacher is file, and objective.kind is {}; expected distil, which alone has a "
+        "teacher",
+        name_of(kObjectiveNames, c.objective.kind)));
+  }
   return c.model.from.empty() ? validate(c.model.config).with_context("model") : Status();
 }
 
@@ -232,10 +238,13 @@ Result<RunConfig> read_keys(const toml::table& root, const std::vector<const cha
   Status status;
   Reader reader(root, status);
   walk_run_config(reader, config);
-  TomlReader run = TomlReader(&root, "", status).child("run");
-  for (const char* key : required) run.require(key);
   reader.finish();
   LOOPLM_RETURN_IF_ERROR(status);
+  const toml::table* const run = root["run"].as_table();
+  for (const char* key : required) {
+    if (run != nullptr && run->contains(key)) continue;
+    return invalid_argument(fmt::format("run.{} is missing", key));
+  }
   LOOPLM_RETURN_IF_ERROR(check_together(config));
   return config;
 }

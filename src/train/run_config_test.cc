@@ -95,6 +95,9 @@ TEST(RunConfig, ErrorsNameKeyValueAndExpectation) {
   EXPECT_ERROR_SAYS(parse_with({"schedule.warmup=95"}), "105 steps", "run.steps is 100");
   EXPECT_ERROR_SAYS(parse_with({"objective.kind=\"rl\""}), "objective.kind is 'rl'", "last_loop");
   EXPECT_ERROR_SAYS(parse_with({"objective.prior=\"beta\""}), "objective.prior", "geometric");
+  EXPECT_ERROR_SAYS(parse_with({"objective.teacher=\"file\""}), "objective.teacher is file",
+                    "expected distil");
+  EXPECT_OK(parse_with({"objective.teacher=\"file\"", "objective.kind=\"distil\""}));
   EXPECT_ERROR_SAYS(parse_with({"compute.dtype=\"f16\""}), "compute.dtype", "f16", "bf16");
   EXPECT_ERROR_SAYS(parse_with({"compute.memory=\"none\""}), "compute.memory", "loop_inputs");
   EXPECT_ERROR_SAYS(parse_with({"model.heads=3"}), "model");

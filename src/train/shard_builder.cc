@@ -1,9 +1,11 @@
 #include "train/shard_builder.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "model/atomic_directory.h"
 #include "train/token_shard.h"
 
@@ -52,27 +54,33 @@ class Builder {
     return {};
   }
 
+  void add_empty() { ++summary_.empty_documents; }
+
   Result<ShardBuildSummary> finish(const std::string& held_out) {
     LOOPLM_RETURN_IF_ERROR(flush());
     if (summary_.documents == 0) {
-      const std::string skipped =
-          summary_.skipped_documents == 0
-              ? ""
-              : fmt::format(" ({} bad ones were left out, the first: {})",
-                            summary_.skipped_documents, summary_.first_skipped);
-      return invalid_argument("the corpus has no documents to train on" + skipped);
+      std::string why = "the corpus has no documents to train on";
+      if (summary_.skipped_documents > 0) {
+        why +=
+            fmt::format("; left out: {}, the first: {}",
+                        count_text(summary_.skipped_documents, "bad one"), summary_.first_skipped);
+      }
+      if (summary_.empty_documents > 0) {
+        why += fmt::format("; left out: {} without text", summary_.empty_documents);
+      }
+      return invalid_argument(why);
     }
     if (summary_.targets == 0) {
       return invalid_argument(
-          fmt::format("the corpus has {} documents and no token to learn: prompts and first tokens "
-                      "are only read",
-                      summary_.documents));
+          fmt::format("the corpus has {} and no token to learn: prompts and first tokens are only "
+                      "read",
+                      count_text(summary_.documents, "document")));
     }
     if (options_.hold_out_every > 0) {
       if (summary_.held_out_documents == 0) {
-        return invalid_argument(
-            fmt::format("the corpus has {} documents; too few to hold out one in {}",
-                        summary_.documents, options_.hold_out_every));
+        return invalid_argument(fmt::format("the corpus has {}; too few to hold out one in {}",
+                                            count_text(summary_.documents, "document"),
+                                            options_.hold_out_every));
       }
       LOOPLM_RETURN_IF_ERROR(held_out_.write(held_out));
     }
@@ -147,7 +155,10 @@ class Builder {
 
   Status place(const Pending& pending) {
     const DocumentIds &d = pending.coded, &rejected = pending.rejected;
-    if (d.ids.empty()) return {};
+    if (d.ids.empty()) {
+      add_empty();
+      return {};
+    }
     const bool pair = !rejected.ids.empty();
     if (seen_ > 0 && pair != pairs_) {
       return invalid_argument(fmt::format(
@@ -208,6 +219,15 @@ class Builder {
   ShardBuildSummary summary_;
 };
 
+// Whether both name one file, which need not exist.
+bool is_same_place(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return true;
+  const fs::path one = fs::weakly_canonical(a, error), other = fs::weakly_canonical(b, error);
+  return !one.empty() && one == other;
+}
+
 }  // namespace
 
 Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
@@ -216,15 +236,23 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                                        ThreadPool& pool,
                                        const std::function<void(int64_t bytes)>& progress) {
   for (const std::string& place : {out, held_out}) {
-    if (place.empty() || std::find(files.begin(), files.end(), place) == files.end()) continue;
+    const auto same = [&](const std::string& file) { return is_same_place(file, place); };
+    if (place.empty() || std::ranges::none_of(files, same)) continue;
     return invalid_argument(
         fmt::format("'{}' is both a file to read and the shard to write; choose another", place));
+  }
+  if (is_same_place(out, held_out)) {
+    return invalid_argument(
+        fmt::format("'{}' is both the shard of documents to train on and that of those held out; "
+                    "choose another",
+                    held_out));
   }
   Builder builder(tokenizer, options, out, pool, progress);
   LOOPLM_RETURN_IF_ERROR(builder.start());
   CorpusOptions reading;
   reading.split = options.split;
   reading.chat = options.chat;
+  reading.on_empty = [&] { builder.add_empty(); };
   if (options.skip_bad) reading.on_bad = [&](const Status& why) { return builder.skip(why); };
   for (const std::string& file : files) {
     LOOPLM_RETURN_IF_ERROR(read_corpus(file, reading, [&](CorpusDocument document, int64_t line) {

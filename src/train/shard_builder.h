@@ -41,7 +41,8 @@ struct ShardBuildSummary {
   int64_t held_out_tokens = 0;
   int64_t lost_bytes = 0;  // of text, for which the tokenizer has no token
   int64_t skipped_documents = 0;
-  std::string first_skipped;  // where, and why
+  std::string first_skipped;    // where, and why
+  int64_t empty_documents = 0;  // without text; they are left out too
 };
 
 // Tokenises the files' documents (encode_document) and writes `out`: a shard, or with shard_tokens

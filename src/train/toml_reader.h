@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <toml++/toml.h>
@@ -14,12 +15,19 @@
 
 namespace looplm {
 
-// Reads values of one table. The first error is kept in status(); later look-ups then do nothing.
+// Reads values of one table. The first error is kept in `status`; later look-ups then do nothing.
+// The reader's end reports what it holds and nobody asked for, as finish() does.
 class TomlReader {
  public:
   // `name` is the table's dotted name, "" for the root. A null table is an empty one.
   TomlReader(const toml::table* table, std::string name, Status& status)
       : table_(table), name_(std::move(name)), status_(status) {}
+  TomlReader(TomlReader&& other) noexcept
+      : table_(std::exchange(other.table_, nullptr)),
+        name_(std::move(other.name_)),
+        status_(other.status_),
+        asked_(std::move(other.asked_)) {}
+  ~TomlReader() { finish(); }
 
   bool has(const char* key) const { return table_ != nullptr && table_->contains(key); }
 
@@ -44,7 +52,7 @@ class TomlReader {
   std::vector<TomlReader> tables(const char* key);
   const toml::node* node(const char* key);
 
-  // Reports keys that were never asked for.
+  // Reports keys that were never asked for, before the reader's end.
   void finish();
   void fail(const std::string& message);
   std::string full_name(const std::string& key) const {

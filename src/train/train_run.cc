@@ -6,6 +6,7 @@
 #include "looplm/train.h"
 
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "train/train_log.h"
 #include "train/trainer.h"
 
@@ -18,6 +19,7 @@ class Run {
       : trainer_(trainer), options_(options), observer_(observer) {}
 
   Status execute() {
+    LOOPLM_ASSIGN_OR_RETURN(const FileLock alone, take_directory());
     LOOPLM_RETURN_IF_ERROR(take_up());
     LOOPLM_ASSIGN_OR_RETURN(log_,
                             TrainLog::open(settings().out + "/log.jsonl", trainer_.steps_done()));
@@ -40,6 +42,8 @@ class Run {
 
  private:
   const RunConfig::Run& settings() const { return trainer_.run().run; }
+  std::string model_place() const { return settings().out + "/model"; }
+  std::string best_place() const { return settings().out + "/best"; }
   // Whether the step just done is the last one, or one of every `every`.
   bool is_due(int64_t every) const {
     const int64_t step = trainer_.steps_done();
@@ -51,9 +55,27 @@ class Run {
     return settings().patience > 0 && trainer_.best().since >= settings().patience;
   }
 
-  // Makes the run's directory, or goes on from its newest checkpoint.
+  // Makes the run's directory, for this run alone. What would refuse its model at the end refuses
+  // it now.
+  Result<FileLock> take_directory() const {
+    const std::string& out = settings().out;
+    LOOPLM_RETURN_IF_ERROR(make_directories(out));
+    LOOPLM_ASSIGN_OR_RETURN(std::optional<FileLock> lock, FileLock::try_lock_directory(out));
+    if (!lock) {
+      return invalid_argument(fmt::format(
+          "another run is writing into '{}'; wait for it, or choose another run.out", out));
+    }
+    if (file_exists(out + "/config.json")) {
+      return invalid_argument(fmt::format(
+          "run.out is '{}', which holds a model; expected a directory of the run's own", out));
+    }
+    LOOPLM_RETURN_IF_ERROR(trainer_.check_model_place(model_place()));
+    if (settings().keep_best) LOOPLM_RETURN_IF_ERROR(trainer_.check_model_place(best_place()));
+    return std::move(*lock);
+  }
+
+  // Goes on from the newest checkpoint, if asked to.
   Status take_up() {
-    LOOPLM_RETURN_IF_ERROR(make_directories(settings().out));
     const std::vector<int64_t> saved = list_train_checkpoints(settings().out);
     if (saved.empty() || options_.resume) remove_abandoned_files();
     if (saved.empty()) return {};
@@ -96,9 +118,8 @@ class Run {
       observer_.on_validation(report);
     }
     if (!settings().keep_best || trainer_.best().step != trainer_.steps_done()) return {};
-    const std::string directory = settings().out + "/best";
-    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(directory));
-    observer_.on_checkpoint(directory);
+    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(best_place()));
+    observer_.on_checkpoint(best_place());
     return {};
   }
 
@@ -130,9 +151,8 @@ class Run {
     if (empty_steps_ > 0) {
       observer_.on_note(fmt::format("{} of {} steps had no token to learn", empty_steps_, steps_));
     }
-    const std::string directory = settings().out + "/model";
-    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(directory));
-    observer_.on_checkpoint(directory);
+    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(model_place()));
+    observer_.on_checkpoint(model_place());
     return {};
   }
 

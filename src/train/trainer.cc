@@ -8,10 +8,12 @@
 #include "looplm/chat.h"
 
 #include "base/check.h"
+#include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/timer.h"
+#include "model/atomic_directory.h"
 #include "model/checkpoint.h"
 #include "model/tensor_read.h"
 
@@ -206,7 +208,8 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   LOOPLM_ASSIGN_OR_RETURN(loader_, DataLoader::create(std::move(sources), loader_options()));
   if (loader_->long_documents() > 0) {
     notes_.push_back(
-        fmt::format("{} documents are longer than a row and are {}", loader_->long_documents(),
+        fmt::format("{} longer than a row and {}",
+                    count_text(loader_->long_documents(), "document is", "documents are"),
                     run_.data.long_documents == LongDocuments::kCut ? "cut" : "left out"));
   }
   for (const std::string& path : run_.data.validation) {
@@ -334,8 +337,9 @@ TrainStart Trainer::describe() const {
     start.data_tokens += source.dataset->tokens();
     start.data_targets += source.dataset->count_targets();
   }
-  start.machine = fmt::format("{}, {} threads, {}", processor_name(), device_->pool().size(),
-                              device_->kernels().name);
+  start.machine =
+      fmt::format("{}, {}, {}", processor_name(), count_text(device_->pool().size(), "thread"),
+                  device_->kernels().name);
   start.peak_flops = peak_->flops();
   start.notes = notes_;
   const MemoryPlan plan = training_memory(run_, model(), start_.format());
@@ -542,8 +546,8 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
   }
   const int64_t steps = run_.run.steps, before = state.run.run.steps;
   if (steps < state.step) {
-    return invalid_argument(fmt::format("run.steps is {}; '{}' has done {} steps already", steps,
-                                        directory, state.step));
+    return invalid_argument(fmt::format("run.steps is {}; '{}' has done {} already", steps,
+                                        directory, count_text(state.step, "step")));
   }
   if (steps != before && run_.schedule.looks_ahead()) {
     notes_.push_back(fmt::format(
@@ -553,6 +557,10 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
         run_.schedule.at(state.step, before), run_.schedule.at(state.step + 1, steps)));
   }
   return {};
+}
+
+Status Trainer::check_model_place(const std::string& directory) const {
+  return AtomicDirectory::check(directory, run_.lora.any() ? is_adapter_file : is_checkpoint_file);
 }
 
 Status Trainer::save_model(const std::string& directory) const {

@@ -63,6 +63,8 @@ class Trainer {
   // The model as a checkpoint in Hugging Face's layout, as compute.save_dtype says; or the adapter
   // alone, in PEFT's.
   Status save_model(const std::string& directory) const;
+  // Whether save_model() would refuse what is there.
+  Status check_model_place(const std::string& directory) const;
 
  private:
   Trainer(RunConfig run, std::unique_ptr<Device> device, StartWeights start)

@@ -15,6 +15,7 @@
 #include "looplm/train.h"
 
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "model/safetensors.h"
@@ -301,6 +302,37 @@ TEST_F(TrainerTest, AStartInBf16ResumesAndOldStatesAreRefusedInWords) {
   ASSERT_OK(write_text_file(state, json));
   EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json", "'format' is 1",
                     "model.from");
+}
+
+// Two runs in one directory would mix their logs and checkpoints.
+TEST_F(TrainerTest, ARunHasItsDirectoryAlone) {
+  Recorder r;
+  {
+    std::filesystem::create_directories(dir_.file("shared"));
+    auto other = FileLock::try_lock_directory(dir_.file("shared"));
+    ASSERT_OK(other);
+    ASSERT_TRUE(other->has_value());
+    EXPECT_ERROR_SAYS(run("shared", {}, r), "another run is writing", "shared", "run.out");
+    EXPECT_TRUE(std::filesystem::is_empty(dir_.file("shared")));
+  }
+  EXPECT_OK(run("shared", {"run.steps=4"}, r));  // it has ended
+}
+
+// Before the first step, and not after the last.
+TEST_F(TrainerTest, RefusesADirectoryWhereItsModelHasNoPlace) {
+  Recorder r;
+  std::filesystem::create_directories(dir_.file("notes/model"));
+  ASSERT_OK(write_text_file(dir_.file("notes/model/todo.txt"), "mine"));
+  EXPECT_ERROR_SAYS(run("notes", {}, r), "notes/model", "todo.txt");
+  std::filesystem::rename(dir_.file("notes/model"), dir_.file("notes/best"));
+  EXPECT_ERROR_SAYS(run("notes", {"run.keep_best=true", "run.validate_every=1"}, r), "notes/best",
+                    "todo.txt");
+  EXPECT_TRUE(file_exists(dir_.file("notes/best/todo.txt")));
+  EXPECT_FALSE(file_exists(dir_.file("notes/log.jsonl")));
+
+  ASSERT_OK(run("first", {"run.steps=4"}, r));
+  EXPECT_ERROR_SAYS(run("first/model", {}, r), "first/model", "holds a model", "run.out");
+  EXPECT_FALSE(file_exists(dir_.file("first/model/log.jsonl")));
 }
 
 TEST_F(TrainerTest, AKilledRunLosesOnlyWhatFollowedItsLastCheckpoint) {

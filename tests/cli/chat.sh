@@ -40,6 +40,9 @@ cmp -s slash lines && fail "two lines are two messages"
 printf '7-2*3=\n/compare\n/save talk.json\n' | "$looplm" chat "$small" -n 1 >out 2>/dev/null || fail "compare"
 expect "compare" "^-- 1 loop per token" out
 expect "compare" "^-- 4 loops per token" out
+printf '/loops 1\n7-2*3=\n/compare 2\n' | "$looplm" chat "$small" -n 1 >out 2>/dev/null || fail "compare deeper"
+expect "compare deeper" "^-- 2 loops per token" out
+expect "compare deeper" "^-- 4 loops per token" out
 expect "save" '"role": "user"' talk.json
 expect "save" '"content": "5"' talk.json
 grep -q "$(printf '\033')" out && fail "colours in a pipe"

@@ -59,8 +59,19 @@ expect "one token" "^1 token; prompt of 3 in .* mean loops 4.00; KV" told1
 expect "two tokens" "^2 tokens, .* tok/s; .* mean loops 4.00; .* passes per token" told2
 refuses "unknown command" "there is no command 'looplm frob'; expected one of run, chat" "$looplm" frob
 refuses "unknown subcommand" "there is no command 'looplm data buidl'; expected one of build, show" "$looplm" data buidl x
+refuses "no command" "^  run +Generate text" "$looplm"
+refuses "no subcommand" "^Usage: looplm data " "$looplm" data
+"$looplm" --help >out 2>err || fail "--help"
+[ -s out ] && [ ! -s err ] || fail "--help says something on standard error"
 refuses "no such model" "there is no 'nope'; expected a model's directory, a GGUF file, or ORG/NAME" "$looplm" run nope --ids 1
 refuses "stop id" "--stop-id: 300 is not an id of the model; expected 0 to 299" "$looplm" run model --ids 1 --stop-id 300
+for command in "init --preset tiny --out no" "run model --ids 1" "chat model" "tune model t" "data arithmetic --out no" "data word-problems --out no"; do
+  for seed in -1 18446744073709551616; do
+    # shellcheck disable=SC2086
+    refuses "$command --seed $seed" "--seed: $seed; expected a whole number from 0 to 18446744073709551615" "$looplm" $command --seed $seed
+  done
+done
+refuses "a large number" "--first: 99999999999999999999; expected a whole number of 64 bits" "$looplm" data show x --first 99999999999999999999
 refuses "empty stop" "--stop is empty" "$looplm" run model --ids 1 --stop ''
 
 # --- data, tokenizer, train, eval: from text to a measured model

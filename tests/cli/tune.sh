@@ -61,6 +61,31 @@ grep -q "other.tokens.*another form than.*all/chats.tokens" err || fail "two tem
 grep -q "note: .*another form than the chat template of" log || fail "no word about it: $(cat log)"
 cmp -s other/chat_template.jinja theirs/model/chat_template.jinja || fail "the data's template is not saved"
 
+# What a model was taught is measured on chats as on the shard made of them.
+"$LOOPLM" eval all/run/model --data chats.jsonl --json >chats.json || fail "eval on chats"
+"$LOOPLM" eval all/run/model --data plain.tokens --json >shard.json || fail "eval on a shard"
+sed 's/chats.jsonl/X/' chats.json >one
+sed 's/plain.tokens/X/' shard.json >two
+cmp -s one two || fail "eval: chats and their shard differ"
+
+# A file that may not grow further: an error, and nothing half written.
+mkdir full
+(ulimit -f 1; "$LOOPLM" merge "$small" --lora lora/run/model --out full/merged 2>err)
+status=$?
+[ $status = 1 ] || fail "a full disk: status $status"
+grep -q "full/merged.*File too large" err || fail "a full disk: $(cat err)"
+[ -z "$(ls full)" ] || fail "a full disk leaves $(ls full)"
+
+# Stretches in one colour each; what could steer a terminal is shown by its number.
+printf '{"prompt": "\\u001b[2J\\u00e9", "completion": "caf\\u00e9"}\n' >color.jsonl
+"$LOOPLM" data build color.jsonl --tokenizer "$small" --end-token none --out color.tokens >/dev/null || fail "color"
+"$LOOPLM" data show color.tokens --tokenizer "$small" --color always >out || fail "data show"
+grep -qF "$(printf '\\x1b[2Jé\033[1;32mcafé\033[0m')" out || fail "data show: $(cat -v out)"
+printf '%s\n' '{"prompt": "a", "chosen": "b", "rejected": "c"}' >pair.jsonl
+"$LOOPLM" data build pair.jsonl --tokenizer "$small" --out pair.tokens >/dev/null || fail "a pair"
+"$LOOPLM" data show pair.tokens --tokenizer "$small" >out
+grep -q "2 documents of 1 preference pair," out && grep -q "document 1, rejected" out || fail "data show of pairs: $(cat out)"
+
 # Nothing would end a turn.
 mkdir bare
 cp "$small/tokenizer.json" bare

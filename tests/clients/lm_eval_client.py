@@ -1,7 +1,7 @@
 """Runs lm-eval against a running `looplm serve` of the bundled model, and `looplm eval` beside it.
 
     looplm serve models/small --port 8080
-    $(tests/clients/environment) tests/clients/lm_eval_client.py http://127.0.0.1:8080 build/release/looplm
+    $(tools/clients more) tests/clients/lm_eval_client.py http://127.0.0.1:8080 build/release/looplm
 
 Both read the same local files: a choice among texts by likelihood, the likelihood of a text, and an
 answer in writing. The numbers must agree.

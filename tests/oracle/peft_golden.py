@@ -128,4 +128,4 @@ if __name__ == "__main__":
     if arguments.out:
         write_golden(arguments.out / "adapter")
     if arguments.looplm:
-        check_ours(arguments.looplm)
+        check_ours(str(pathlib.Path(arguments.looplm).resolve()))

@@ -114,9 +114,10 @@ def main() -> int:
     parser.add_argument("--looplm", default=str(ROOT / "build/release/looplm"))
     parser.add_argument("--code", type=pathlib.Path)
     arguments = parser.parse_args()
-    good = [plain(arguments.looplm, tied, kv_heads) for tied in (False, True) for kv_heads in (4, 2)]
+    program = str(pathlib.Path(arguments.looplm).resolve())
+    good = [plain(program, tied, kv_heads) for tied in (False, True) for kv_heads in (4, 2)]
     if arguments.code:
-        good.append(looped(arguments.looplm, arguments.code))
+        good.append(looped(program, arguments.code))
     return 0 if all(good) else 1
 
 

@@ -1,10 +1,12 @@
 #include "experiments/capo/biography.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/rng.h"
-#include "experiments/capo/permutation.h"
 #include "experiments/capo/templates.h"
 
 namespace looplm {
@@ -13,9 +15,10 @@ namespace {
 namespace words = biography_words;
 
 // Streams of random numbers of a world; a person's attributes are drawn from the one of the index
-// itself. biography_stream.cc has the third.
+// itself.
 constexpr uint64_t kNameStream = uint64_t{1} << 61;
 constexpr uint64_t kTemplateStream = uint64_t{2} << 61;
+constexpr uint64_t kOrderStream = uint64_t{3} << 61;  // the exposure is added
 
 // Where the values of a list lie in the grid of beginnings and endings: value i is beginning
 // `start + i % starts` with ending `end + i / starts`.
@@ -213,6 +216,59 @@ std::string BiographyWriter::text(const std::vector<int32_t>& ids) const {
     text += token.text;
   }
   return text;
+}
+
+// A Feistel network over the smallest even number of bits that holds `size` is a bijection of that
+// power of two; walking on until the value is below `size` makes it one of 0 .. size - 1 (Black and
+// Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). The walk takes under four steps on
+// average, since the power is at most four times the size.
+uint64_t permuted(uint64_t seed, uint64_t stream, uint64_t index, uint64_t size) {
+  LOOPLM_CHECK(index < size && size <= uint64_t{1} << 60, "index {} of {}", index, size);
+  constexpr uint64_t kRounds = 6;
+  const int half = (std::bit_width(size - 1) + 1) / 2;
+  const uint64_t mask = (uint64_t{1} << half) - 1;
+  uint64_t value = index;
+  do {
+    uint64_t left = value >> half;
+    uint64_t right = value & mask;
+    for (uint64_t round = 0; round < kRounds; ++round) {
+      const uint64_t mixed = left ^ (philox(seed, stream, (round << 32) | right)[0] & mask);
+      left = right;
+      right = mixed;
+    }
+    value = (left << half) | right;
+  } while (value >= size);
+  return value;
+}
+
+uint64_t BiographyStream::hash() const {
+  std::vector<uint64_t> all = {seed_, people_};
+  // The words and the templates, so that a run does not go on after they have changed.
+  std::vector<int32_t> tokens(static_cast<size_t>(writer_.vocab_size()));
+  std::iota(tokens.begin(), tokens.end(), 0);
+  const std::string words = writer_.text(tokens);
+  all.insert(all.end(), words.begin(), words.end());
+  for (int s = 0; s < kSentences; ++s) {
+    for (uint32_t i = 0; i < kTemplates; ++i) {
+      for (const auto& ids : {writer_.opening(static_cast<Sentence>(s), i),
+                              writer_.closing(static_cast<Sentence>(s), i)}) {
+        all.insert(all.end(), ids.begin(), ids.end());
+      }
+    }
+  }
+  return fnv1a(all);
+}
+
+uint64_t BiographyStream::person_index(uint64_t document) const {
+  return permuted(seed_, kOrderStream + document / people_, document % people_, people_);
+}
+
+void BiographyStream::document(uint64_t index, std::vector<int32_t>& ids,
+                               std::vector<bool>& learnt) const {
+  Biography biography = writer_.write(seed_, person_index(index), index / people_);
+  ids = std::move(biography.ids);
+  learnt.assign(ids.size(), true);
+  learnt.front() = false;
 }
 
 }  // namespace looplm

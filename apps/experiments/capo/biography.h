@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "looplm/train.h"
+
 namespace looplm {
 
 inline constexpr uint32_t kFirstNames = 400;
@@ -117,6 +119,30 @@ class BiographyWriter {
   int32_t pronouns_ = 0;
   std::array<std::vector<std::vector<int32_t>>, kSentences> openings_;
   std::array<std::vector<std::vector<int32_t>>, kSentences> closings_;
+};
+
+// Where `index` (below `size`) goes in a permutation of 0 .. size - 1 that (seed, stream) choose.
+// size: 1 to 2^60.
+uint64_t permuted(uint64_t seed, uint64_t stream, uint64_t index, uint64_t size);
+
+// In each exposure all people once, in an order of its own.
+class BiographyStream : public DocumentStream {
+ public:
+  BiographyStream(uint64_t seed, uint64_t people) : seed_(seed), people_(people) {}
+
+  int64_t vocab_size() const override { return writer_.vocab_size(); }
+  uint64_t hash() const override;
+  void document(uint64_t index, std::vector<int32_t>& ids,
+                std::vector<bool>& learnt) const override;
+
+  // Whose biography the document is.
+  uint64_t person_index(uint64_t document) const;
+  const BiographyWriter& writer() const { return writer_; }
+
+ private:
+  BiographyWriter writer_;
+  uint64_t seed_;
+  uint64_t people_;
 };
 
 }  // namespace looplm

@@ -1,8 +1,8 @@
-#include "experiments/capo/biography_stream.h"
-
 #include <algorithm>
 
 #include <gmock/gmock.h>
+
+#include "experiments/capo/biography.h"
 
 namespace looplm {
 namespace {

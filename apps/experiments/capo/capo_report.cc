@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "experiments/capo/capo_study.h"
 #include "experiments/core/estimates.h"
 #include "experiments/core/seed_summary.h"
@@ -53,8 +54,6 @@ Result<Grid> collect(const CapoSettings& settings, const CellResults& results) {
   return grid;
 }
 
-std::string loops_text(int loops) { return loops == 1 ? "1 loop" : fmt::format("{} loops", loops); }
-
 Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
   Figure figure = figure_of("bits-over-parameters", "Knowledge held by models of equal parameters",
                             "parameters", "bits known");
@@ -63,27 +62,24 @@ Figure bits_figure(const CapoSettings& settings, const Grid& grid) {
   double most = 0;
   for (const auto& [people, by_loops] : grid) {
     for (const auto& [loops, sizes] : by_loops) {
-      Series series = series_of(fmt::format("{} people, {}", people, loops_text(loops)), {}, {});
+      Series& series = figure.add(fmt::format("{} people, {}", people, count_text(loops, "loop")));
       for (const auto& [s, m] : sizes) {
         const auto parameters = static_cast<double>(m.parameters);
         least = std::min(least, parameters);
         most = std::max(most, parameters);
-        series.x.push_back(parameters);
         // A model that knows less than nothing has no place on a logarithmic axis.
         const auto shown = [](double bits) { return bits > 0 ? bits : std::nan(""); };
-        series.y.push_back(shown(m.known.mean));
+        series.add(parameters, shown(m.known.mean));
         if (settings.seeds.size() > 1) {
           series.low.push_back(shown(m.known.low));
           series.high.push_back(shown(m.known.high));
         }
       }
-      figure.series.push_back(std::move(series));
     }
   }
   for (double guide : {1.0, 2.0}) {
-    figure.series.push_back(
-        series_of(fmt::format("{:.0f} bit{} per parameter", guide, guide == 1 ? "" : "s"),
-                  {least, most}, {guide * least, guide * most}, Series::Style::kDashed));
+    figure.add(series_of(count_text(guide, "bit") + " per parameter", {least, most},
+                         {guide * least, guide * most}, Series::Style::kDashed));
   }
   return figure;
 }
@@ -100,23 +96,24 @@ Figure curve_figure(const CapoSettings& settings, const CellResults& results) {
     if (std::find(size.people.begin(), size.people.end(), people) == size.people.end()) continue;
     for (int loops : settings.loops) {
       const Json& cell = results.at(CapoRun{people, size, loops, settings.seeds.front()}.id());
-      Series series =
-          series_of(fmt::format("width {}, {}", size.hidden, loops_text(loops)), {}, {});
+      Series& series =
+          figure.add(fmt::format("width {}, {}", size.hidden, count_text(loops, "loop")));
+      const double parameters = cell.at("parameters");
       for (const Json& point : cell.at("curve")) {
-        series.x.push_back(point.at("exposures"));
-        series.y.push_back(point.at("known_bits").get<double>() /
-                           cell.at("parameters").get<double>());
+        series.add(point.at("exposures"), point.at("known_bits").get<double>() / parameters);
       }
-      figure.series.push_back(std::move(series));
     }
   }
   return figure;
 }
 
 Table results_table(const CapoSettings& settings, const Grid& grid) {
-  Table table;
-  table.columns = {"people",         "parameters", "loops",       "name nats",
-                   "attribute nats", "bits known", "of knowable", "bits per parameter"};
+  Table table = {.columns = {"people", "parameters", "loops", "name nats", "attribute nats",
+                             "bits known", "of knowable", "bits per parameter"},
+                 .caption =
+                     "Nats are what is left to learn of a person's name and attributes; guessing "
+                     "costs 18.9 and "
+                     "33.0, and telling which of the people it is costs ln N of the name."};
   for (const auto& [people, by_loops] : grid) {
     for (size_t s = 0; s < settings.sizes.size(); ++s) {
       for (const auto& [loops, sizes] : by_loops) {
@@ -131,9 +128,6 @@ Table results_table(const CapoSettings& settings, const Grid& grid) {
       }
     }
   }
-  table.caption =
-      "Nats are what is left to learn of a person's name and attributes; guessing costs 18.9 and "
-      "33.0, and telling which of the people it is costs ln N of the name.";
   return table;
 }
 
@@ -168,10 +162,9 @@ std::string spread(const std::vector<double>& values) {
 }
 
 Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "Looped and plain models of equal parameters hold equally much (section 6.1, figure 6 left: "
-      "the points coincide).";
+      "the points coincide)."};
   if (settings.loops.size() < 2) {
     claim.finding = "Only one number of loops was trained.";
     return claim;
@@ -189,15 +182,14 @@ Claim equal_claim(const CapoSettings& settings, const Grid& grid) {
   claim.finding = fmt::format(
       "Bits with {} over bits with {}, where neither knows more than nine tenths of what there is: "
       "{}.",
-      loops_text(*most), loops_text(*fewest),
+      count_text(*most, "loop"), count_text(*fewest, "loop"),
       ratios.scarce.empty() ? "no such pair; of all pairs " + spread(ratios.all)
                             : spread(ratios.scarce));
   return claim;
 }
 
 Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
-  Claim claim;
-  claim.claim = "Both hold about 2 bits per parameter after 1,000 exposures.";
+  Claim claim = {"Both hold about 2 bits per parameter after 1,000 exposures."};
   double best = 0;
   std::string at;
   for (const auto& [people, by_loops] : grid) {
@@ -205,7 +197,8 @@ Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
       for (const auto& [s, m] : sizes) {
         if (m.per_parameter() <= best) continue;
         best = m.per_parameter();
-        at = fmt::format("{} parameters, {}, {} people", m.parameters, loops_text(loops), people);
+        at = fmt::format("{} parameters, {}, {} people", m.parameters, count_text(loops, "loop"),
+                         people);
       }
     }
   }
@@ -216,9 +209,8 @@ Claim two_bits_claim(const CapoSettings& settings, const Grid& grid) {
 }
 
 Claim saturation_claim(const Grid& grid) {
-  Claim claim;
-  claim.claim =
-      "With few people the curve is flat: large models know all there is to know (figure 6 left).";
+  Claim claim = {
+      "With few people the curve is flat: large models know all there is to know (figure 6 left)."};
   double share = 0;
   const auto& [people, by_loops] = *grid.begin();
   for (const auto& [loops, sizes] : by_loops) {

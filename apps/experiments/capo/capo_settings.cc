@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "experiments/capo/biography_stream.h"
+#include "experiments/capo/biography.h"
 #include "experiments/capo/capo_study.h"
 
 namespace looplm {
@@ -34,7 +34,6 @@ Status read_capo_settings(TomlReader& reader, CapoSettings& s) {
     one.read(size);
     one.people = s.people;
     size.read("people", one.people, 1, static_cast<int64_t>(kPossibleNames));
-    size.finish();
     s.sizes.push_back(one);
   }
   TomlReader model = reader.child("model");
@@ -42,15 +41,12 @@ Status read_capo_settings(TomlReader& reader, CapoSettings& s) {
                 {"model.norm_placement", "model.tie_embeddings", "model.initializer_range"});
   s.run.model.config.embedding_initializer_range = s.run.model.config.initializer_range;
   read_run_keys(model, s.run, {"model.embedding_initializer_range"});
-  model.finish();
   TomlReader training = reader.child("training");
   read_run_keys(
       training, s.run,
       {"data.sequence_length", "batch.sequences", "optimizer.learning_rate", "optimizer.beta2",
        "optimizer.epsilon", "optimizer.weight_decay", "schedule.warmup", "compute.dtype"});
   training.read("final_share", s.final_share, 0, 1);
-  training.finish();
-  reader.finish();
   return {};
 }
 

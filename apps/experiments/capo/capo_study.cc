@@ -4,7 +4,7 @@
 
 #include "looplm/model.h"
 
-#include "experiments/capo/biography_stream.h"
+#include "experiments/capo/biography.h"
 #include "experiments/capo/knowledge.h"
 #include "experiments/core/study_model.h"
 #include "experiments/core/training.h"
@@ -68,9 +68,7 @@ Result<OrderedJson> train_capo(const CapoSettings& settings, const CapoRun& run,
 std::vector<Cell> capo_cells(const CapoSettings& s) {
   std::vector<Cell> cells;
   for (const CapoRun& run : capo_runs(s)) {
-    cells.push_back({run.id(), run.cost(s), {}, [&s, run](const CellContext& context) {
-                       return train_capo(s, run, context);
-                     }});
+    cells.push_back(make_cell(run.id(), run.cost(s), {}, train_capo, s, run));
   }
   return cells;
 }

@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 
 #include "experiments/capo/biography.h"
-#include "experiments/capo/capacity.h"
+#include "experiments/capo/knowledge.h"
 #include "experiments/core/test_study.h"
 
 namespace looplm {

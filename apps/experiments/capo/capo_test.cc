@@ -7,8 +7,7 @@
 #include <gmock/gmock.h>
 
 #include "experiments/capo/biography.h"
-#include "experiments/capo/capacity.h"
-#include "experiments/capo/permutation.h"
+#include "experiments/capo/knowledge.h"
 
 namespace looplm {
 namespace {

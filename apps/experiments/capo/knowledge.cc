@@ -1,10 +1,13 @@
 #include "experiments/capo/knowledge.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "base/check.h"
 #include "eval/depth_scores.h"
+#include "experiments/capo/biography.h"
 #include "train/token_shard.h"
 
 namespace looplm {
@@ -68,6 +71,17 @@ Status write_knowledge_shard(const KnowledgeMeasurement& measurement, const std:
     shard.add(biography.ids, marks);
   }
   return shard.write(path);
+}
+
+double known_bits(const KnowledgeLoss& loss) {
+  const double nats = std::log(kPossibleNames) - loss.name_nats + std::log(kPossibleAttributes) -
+                      loss.attribute_nats;
+  return static_cast<double>(loss.people) * nats / std::numbers::ln2;
+}
+
+double knowable_bits(int64_t people) {
+  const auto n = static_cast<double>(people);
+  return n * (std::log2(kPossibleNames / n) + std::log2(kPossibleAttributes));
 }
 
 }  // namespace looplm

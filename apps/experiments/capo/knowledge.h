@@ -10,9 +10,25 @@
 #include "looplm/status.h"
 
 #include "experiments/capo/biography.h"
-#include "experiments/capo/capacity.h"
 
 namespace looplm {
+
+struct KnowledgeLoss {
+  int64_t people = 0;
+  double name_nats = 0;       // p1: summed nll of a name's tokens, mean over the people
+  double attribute_nats = 0;  // p2: the same of the attributes' tokens
+};
+
+// N log2(N0 / e^p1) + N log2(S0 / e^p2), N0 and S0 as in biography.h. The paper (appendix B.1)
+// prints S0 * e^p2, by which knowledge would grow with the loss; the quotient is meant. Partial
+// knowledge counts. Nothing is clamped: a model that is worse than guessing uniformly among all
+// possible people knows less than nothing.
+double known_bits(const KnowledgeLoss& loss);
+
+// What the best model can know of N people: N log2(N0 / N) + N log2(S0). Which of the N people a
+// biography is about cannot be known beforehand, and costs ln N nats. (Printed without the
+// division by N.)
+double knowable_bits(int64_t people);
 
 struct KnowledgeMeasurement {
   uint64_t world = 0;     // the seed of the people

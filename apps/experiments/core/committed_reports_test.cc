@@ -25,5 +25,21 @@ TEST(CommittedReports, AreThoseOfTheirResults) {
   EXPECT_GE(reports, 14);
 }
 
+TEST(ShippedSettings, AreRead) {
+  for (const StudyEntry& entry : all_studies()) {
+    int files = 0;
+    for (const auto& file :
+         std::filesystem::directory_iterator(project_root() + "/studies/" + entry.name)) {
+      if (file.path().extension() != ".toml") continue;
+      SCOPED_TRACE(file.path());
+      const auto study = entry.make();
+      ASSERT_OK(configure_text(*study, read_text_file(file.path().string()).value()));
+      EXPECT_FALSE(study->cells().empty());
+      ++files;
+    }
+    EXPECT_GE(files, 2) << entry.name;  // laptop.toml and paper.toml
+  }
+}
+
 }  // namespace
 }  // namespace looplm

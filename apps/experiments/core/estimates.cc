@@ -26,14 +26,12 @@ void from_json(const Json& json, Estimate& e) {
   e = {json.at(0).get<double>(), json.at(1).get<double>(), json.at(2).get<double>()};
 }
 
-double number_or_nan(const Json& value) {
-  return value.is_number() ? value.get<double>() : std::nan("");
-}
-
-std::vector<double> numbers_or_nan(const Json& list) {
-  std::vector<double> values;
-  for (const Json& value : list) values.push_back(number_or_nan(value));
-  return values;
+Json nulls_as_nan(Json json) {
+  if (json.is_null()) return std::nan("");
+  if (json.is_structured()) {
+    for (Json& value : json) value = nulls_as_nan(std::move(value));
+  }
+  return json;
 }
 
 Estimate mean_of(const std::vector<double>& values) {

@@ -20,9 +20,8 @@ void to_json(AnyJson& json, const Estimate& e) {
 }
 void from_json(const Json& json, Estimate& e);
 
-// null is what was not measured: NaN.
-double number_or_nan(const Json& value);
-std::vector<double> numbers_or_nan(const Json& list);
+// With NaN for every null in it: what was not measured.
+Json nulls_as_nan(Json json);
 
 // The mean, with the 95% interval that the spread over repeats (seeds) gives: Student's t on the
 // standard error. One value has no interval: low and high are the value.

@@ -27,6 +27,11 @@ struct LabelledStates {
 // has fewer than `least` examples.
 Status check(const LabelledStates& data, size_t least);
 
+// Mean over all points of (b - a) / max(a, b): a the mean Euclidean distance to the other points of
+// the same class, b to those of the other class. From -1 to 1: 1 where the classes are tight and
+// far apart, 0 where they lie in one another. Two examples of each class at least.
+Result<double> silhouette(const LabelledStates& data);
+
 }  // namespace looplm
 
 #endif  // LOOPLM_EXPERIMENTS_CORE_LABELLED_STATES_H_

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
 
 namespace looplm {
 namespace {
@@ -229,9 +230,7 @@ Result<ProbeQuality> cross_validate_probe(const LabelledStates& data, const Cros
       if (data.labels[i] == label) members.push_back(i);
     }
     Rng rng(how.seed, label);
-    for (size_t i = members.size(); i > 1; --i) {
-      std::swap(members[i - 1], members[rng.below(static_cast<uint32_t>(i))]);
-    }
+    shuffle(members, rng);
     for (size_t i = 0; i < members.size(); ++i) {
       // The second class is dealt from the other end, so that folds are of even size.
       fold[members[i]] = label == 0 ? i % how.folds : how.folds - 1 - i % how.folds;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/count_text.h"
 #include "train/run_config_keys.h"
 
 namespace looplm {
@@ -75,9 +76,7 @@ std::string LoopedRecipe::sizes_text(const char* width) const {
                      c.intermediate_size, name_of(kNormPlacementNames, c.norm_placement));
 }
 
-std::string LoopedRecipe::seeds_text() const {
-  return fmt::format("{} seed{}", seeds.size(), seeds.size() == 1 ? "" : "s");
-}
+std::string LoopedRecipe::seeds_text() const { return count_text(seeds.size(), "seed"); }
 
 void read_looped_recipe(TomlReader& model, TomlReader& training, LoopedRecipe& recipe) {
   std::vector<std::string> texts;

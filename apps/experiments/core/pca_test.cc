@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "base/rng.h"
-#include "experiments/core/silhouette.h"
+#include "experiments/core/labelled_states.h"
 
 namespace looplm {
 namespace {

@@ -52,6 +52,16 @@ struct Cell {
   std::function<Result<OrderedJson>(const CellContext&)> run;
 };
 
+// One that runs `function` on the settings, which it keeps a reference to, the arguments, and its
+// context.
+template <typename Function, typename Settings, typename... Arguments>
+Cell make_cell(std::string id, double cost, std::vector<std::string> needs, Function function,
+               const Settings& settings, Arguments... arguments) {
+  return {std::move(id), cost, std::move(needs), [=, &settings](const CellContext& context) {
+            return function(settings, arguments..., context);
+          }};
+}
+
 enum class Verdict { kReproduced, kPartly, kNotReproduced, kNotTested };
 const char* verdict_name(Verdict verdict);  // "reproduced", "partly", "not", "not tested"
 // Reproduced, or else partly, or else not.
@@ -63,7 +73,7 @@ Verdict graded_all(const std::vector<bool>& parts);
 struct Claim {
   std::string claim;  // as the paper has it, with its numbers
   Verdict verdict = Verdict::kNotTested;
-  std::string finding;  // ours, with numbers
+  std::string finding{};  // ours, with numbers
 };
 
 struct StudyReport {

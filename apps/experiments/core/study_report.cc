@@ -8,8 +8,7 @@ namespace looplm {
 namespace {
 
 Table claims_table(const std::vector<Claim>& claims) {
-  Table table;
-  table.columns = {"The paper's claim", "Reproduced?", "Found here"};
+  Table table = {.columns = {"The paper's claim", "Reproduced?", "Found here"}};
   for (const Claim& claim : claims) {
     table.rows.push_back(
         {claim.claim, fmt::format("**{}**", verdict_name(claim.verdict)), claim.finding});

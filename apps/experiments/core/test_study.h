@@ -39,6 +39,21 @@ inline Result<Json> run_tiny(Study& study, const std::string& settings, const Te
   return read_json_file(options.out + "/results.json");
 }
 
+// Runs studies/NAME/laptop.toml with these changes in `directory`, and returns results.json.
+inline Result<Json> run_shipped(Study& study, const TempDir& directory,
+                                const std::vector<std::string>& overrides) {
+  const std::string file = project_root() + "/studies/" + study.name() + "/laptop.toml";
+  LOOPLM_ASSIGN_OR_RETURN(const std::string settings, effective_settings(file, overrides));
+  return run_tiny(study, settings, directory);
+}
+
+// What configure() says of studies/NAME/laptop.toml with this change.
+inline Status shipped_with(Study& study, const std::string& change) {
+  const std::string file = project_root() + "/studies/" + study.name() + "/laptop.toml";
+  LOOPLM_ASSIGN_OR_RETURN(const std::string settings, effective_settings(file, {change}));
+  return configure_text(study, settings);
+}
+
 // Settings of a study as it reads them, whole or with one place changed; status_ is what it said.
 template <typename Settings>
 class SettingsTest : public testing::Test {

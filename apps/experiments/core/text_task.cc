@@ -8,7 +8,9 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "text/lines.h"
+#include "train/token_shard.h"
 
 namespace looplm {
 namespace {
@@ -85,11 +87,7 @@ std::string TaskText::decode(std::span<const int32_t> ids) const {
 }
 
 TaskStream::TaskStream(TaskGenerator generator, TaskText text, const std::string& identity)
-    : generator_(std::move(generator)), text_(std::move(text)), hash_(0xcbf29ce484222325u) {
-  for (const char c : identity) {  // FNV-1a
-    hash_ = (hash_ ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  }
-}
+    : generator_(std::move(generator)), text_(std::move(text)), hash_(fnv1a(identity)) {}
 
 void TaskStream::document(uint64_t index, std::vector<int32_t>& ids,
                           std::vector<bool>& learnt) const {
@@ -166,7 +164,17 @@ EvalExample whole_text(std::vector<int32_t> ids) {
   return example;
 }
 
-void SumsTask::read(TomlReader& s) {
+Status write_answer_shard(const std::string& path, int64_t vocab_size, int64_t count,
+                          const std::function<std::vector<int32_t>(int64_t index)>& ids_of) {
+  TokenShardWriter writer(vocab_size);
+  for (int64_t i = 0; i < count; ++i) {
+    const std::vector<int32_t> ids = ids_of(i);
+    writer.add(ids, std::ssize(ids) - 1);
+  }
+  return writer.write(path);
+}
+
+void SumsTask::read(TomlReader s) {
   s.read("examples", examples, 2, 1 << 24);
   s.read("modulus", options.modulus, 2, 10);
   s.read("max_operations", options.max_operations, 1, 1000);

@@ -92,6 +92,10 @@ Result<std::vector<std::vector<int32_t>>> read_texts(const Model& model, const s
 // Every token but the first is scored.
 EvalExample whole_text(std::vector<int32_t> ids);
 
+// Writes a shard of documents 0 .. count - 1 whose last token alone is scored.
+Status write_answer_shard(const std::string& path, int64_t vocab_size, int64_t count,
+                          const std::function<std::vector<int32_t>(int64_t index)>& ids_of);
+
 // Sums of eval/arithmetic.h, of which the answer is the completion.
 struct SumsTask {
   ArithmeticOptions options{};
@@ -99,7 +103,7 @@ struct SumsTask {
   uint64_t seed = 2;        // of those
 
   // The keys of a table [sums].
-  void read(TomlReader& settings);
+  void read(TomlReader settings);
   TaskGenerator generator(ArithmeticSplit split, int max_operations, uint64_t seed) const;
   // All different.
   std::vector<TaskExample> held_out() const;

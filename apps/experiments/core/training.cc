@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "experiments/core/estimates.h"
+#include "text/lines.h"
 
 namespace looplm {
 namespace {
@@ -40,23 +41,9 @@ class Reporter : public TrainObserver {
 Result<std::vector<ValidationReport>> read_validations(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
   std::vector<ValidationReport> reports;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    LOOPLM_ASSIGN_OR_RETURN(const Json line,
-                            parse_json(std::string_view(text).substr(begin, end - begin), path));
-    begin = end + 1;
-    if (!line.contains("validation")) continue;
-    ValidationReport r;
-    r.step = line.at("step").get<int64_t>();
-    r.set = line.at("set").get<int64_t>();
-    r.tokens = line.at("tokens").get<int64_t>();
-    r.loss = number_or_nan(line.at("loss"));
-    r.nll = numbers_or_nan(line.at("nll"));
-    r.accuracy = numbers_or_nan(line.at("accuracy"));
-    r.exit = numbers_or_nan(line.at("exit"));
-    r.mean_exit = number_or_nan(line.at("mean_exit"));
-    r.exit_entropy = number_or_nan(line.at("exit_entropy"));
-    reports.push_back(std::move(r));
+  for (std::string_view rest = text; !rest.empty();) {
+    LOOPLM_ASSIGN_OR_RETURN(const Json line, parse_json(take_line(rest), path));
+    if (line.contains("validation")) reports.push_back(nulls_as_nan(line));
   }
   return reports;
 }
@@ -122,23 +109,6 @@ OrderedJson trained_model_json(const TrainedModel& model, const CellContext& con
 std::string trained_model_of(const CellContext& context, const std::string& cell) {
   return context.needed_directories.at(cell) + "/" +
          context.needed.at(cell).at("model").get<std::string>();
-}
-
-OrderedJson validations_json(const std::vector<ValidationReport>& validations) {
-  OrderedJson list = OrderedJson::array();
-  for (const ValidationReport& r : validations) {
-    OrderedJson json;
-    json["step"] = r.step;
-    json["set"] = r.set;
-    json["loss"] = r.loss;
-    json["nll"] = r.nll;
-    json["accuracy"] = r.accuracy;
-    json["exit"] = r.exit;
-    json["mean_exit"] = r.mean_exit;
-    json["exit_entropy"] = r.exit_entropy;
-    list.push_back(std::move(json));
-  }
-  return list;
 }
 
 }  // namespace looplm

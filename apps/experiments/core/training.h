@@ -47,8 +47,9 @@ Result<TrainedModel> train_in_cell(const CellContext& context, const CellTrainin
 OrderedJson trained_model_json(const TrainedModel& model, const CellContext& context);
 std::string trained_model_of(const CellContext& context, const std::string& cell);
 
-// Learning curves as JSON: [{"step": .., "nll": [per loop], "accuracy": [per loop], ...}].
-OrderedJson validations_json(const std::vector<ValidationReport>& validations);
+// As the run's log has them, and the results of cells.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ValidationReport, step, set, tokens, loss, nll, accuracy, exit,
+                                   mean_exit, exit_entropy)
 
 }  // namespace looplm
 

@@ -38,7 +38,6 @@ void TrainingPlan::read(TomlReader& s) {
     table.read("longest", phase.longest, 1, 1000);
     table.read("steps", phase.steps, 1, kMany);
     table.read("learning_rate", phase.learning_rate, 0, 1);
-    table.finish();
     phases.push_back(phase);
   }
   if (phases.empty()) s.fail(s.full_name("phases") + ": expected one phase at least");

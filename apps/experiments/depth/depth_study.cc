@@ -109,11 +109,8 @@ Result<OrderedJson> measure_prose(const DepthSettings& s, const CellContext& con
 }
 
 std::vector<Cell> depth_cells(const DepthSettings& s) {
-  std::vector<Cell> all = {
-      {"sums", 3, {}, [&s](const CellContext& c) { return measure_sums(s, c); }}};
-  if (!s.texts.empty()) {
-    all.push_back({"prose", 1, {}, [&s](const CellContext& c) { return measure_prose(s, c); }});
-  }
+  std::vector<Cell> all = {make_cell("sums", 3, {}, measure_sums, s)};
+  if (!s.texts.empty()) all.push_back(make_cell("prose", 1, {}, measure_prose, s));
   return all;
 }
 
@@ -150,10 +147,9 @@ Rise rise_of(const Quality& q) {
 // `prose`: of next tokens; none where it was not measured.
 Claim rises_to_trained_depth(const Quality& q, const std::optional<Quality>& prose) {
   const Rise sums = rise_of(q);
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "Quality rises with every loop up to the trained depth (MMLU of Ouro-1.4B after 1 to 4 "
-      "loops: 41.2, 60.4, 66.7, 67.5%; table 10)";
+      "loops: 41.2, 60.4, 66.7, 67.5%; table 10)"};
   claim.finding = fmt::format("Sums, 1 to {} loops: {}%{}", q.trained_loops, sums.steps,
                               sums.clearly ? "; no two neighbours' intervals overlap" : "");
   claim.verdict = graded(sums.clearly, sums.rises);
@@ -213,8 +209,7 @@ void report_sums(const DepthSettings& s, const Json& json, const std::optional<Q
       q.accuracy.size(), json.at("examples").get<int64_t>(), s.sums.options.max_operations,
       q.trained_loops, 100 * json.at("guess").get<double>()));
   d.heading("Sums");
-  Table table;
-  table.columns = {"loops", "accuracy", "nll (nats)", "MMLU, Ouro-1.4B (paper)"};
+  Table table = {.columns = {"loops", "accuracy", "nll (nats)", "MMLU, Ouro-1.4B (paper)"}};
   for (size_t t = 0; t < q.accuracy.size(); ++t) {
     table.rows.push_back(
         {fmt::format("{}{}", t + 1,
@@ -228,9 +223,8 @@ void report_sums(const DepthSettings& s, const Json& json, const std::optional<Q
       figure_of("accuracy", "Accuracy after each loop", "loops", "accuracy (%)", {{0, 105}});
   figure.series = {estimate_series("held-out sums", x, q.accuracy, 100)};
   if (x.size() == std::size(kPaperMmlu)) {
-    figure.series.push_back(series_of("MMLU, Ouro-1.4B (paper)", x,
-                                      {std::begin(kPaperMmlu), std::end(kPaperMmlu)},
-                                      Series::Style::kDashed));
+    figure.add(series_of("MMLU, Ouro-1.4B (paper)", x,
+                         {std::begin(kPaperMmlu), std::end(kPaperMmlu)}, Series::Style::kDashed));
   }
   figure.markers = {{static_cast<double>(q.trained_loops), "trained"}};
   d.figure(std::move(figure));
@@ -240,8 +234,7 @@ void report_sums(const DepthSettings& s, const Json& json, const std::optional<Q
       "What the paper's table 15 is for MMLU's categories: how much depth is worth depends on how "
       "many steps the answer takes. Gain: from one loop to the trained depth, points; guess: the "
       "most common digit.");
-  Table groups;
-  groups.columns = {"operations", "examples", "guess"};
+  Table groups = {.columns = {"operations", "examples", "guess"}};
   for (const double t : x) groups.columns.push_back(fmt::format("{:.0f}", t));
   groups.columns.emplace_back("gain");
   Figure by_operations = figure_of("operations", "Accuracy after each loop, by operations", "loops",
@@ -253,7 +246,8 @@ void report_sums(const DepthSettings& s, const Json& json, const std::optional<Q
     std::vector<std::string> row = {std::to_string(operations),
                                     std::to_string(entry.at("examples").get<int64_t>()),
                                     fmt::format("{:.1f}%", 100 * entry.at("guess").get<double>())};
-    Series series = series_of(operations == 1 ? "1 operation" : std::to_string(operations), x, {});
+    Series& series = by_operations.add(
+        series_of(operations == 1 ? "1 operation" : std::to_string(operations), x, {}));
     for (const Estimate& a : group.accuracy) {
       row.push_back(percent_text(a));
       series.y.push_back(100 * a.value);
@@ -262,7 +256,6 @@ void report_sums(const DepthSettings& s, const Json& json, const std::optional<Q
     const double trained = group.accuracy[static_cast<size_t>(q.trained_loops) - 1].value;
     row.push_back(fmt::format("{:+.1f}", 100 * (trained - first)));
     groups.rows.push_back(std::move(row));
-    by_operations.series.push_back(std::move(series));
   }
   d.table(std::move(groups));
   d.figure(std::move(by_operations));
@@ -280,8 +273,7 @@ void report_prose(const Json& json, StudyReport& report) {
       figure_of("prose", "Loss on prose after each loop", "loops", "nll (nats per token)");
   figure.series = {estimate_series("held-out text", loop_numbers(q.nll.size()), q.nll, 1)};
   figure.markers = {{static_cast<double>(q.trained_loops), "trained"}};
-  Table table;
-  table.columns = {"loops", "nll (nats)", "next token right"};
+  Table table = {.columns = {"loops", "nll (nats)", "next token right"}};
   for (size_t t = 0; t < q.nll.size(); ++t) {
     table.rows.push_back(
         {std::to_string(t + 1), number_text(q.nll[t], 3), percent_text(q.accuracy[t])});

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "eval/bootstrap.h"
 #include "eval/depth_scores.h"
+#include "experiments/core/estimates.h"
 
 namespace looplm {
 
@@ -52,6 +54,20 @@ std::vector<ExitPoint> exit_curve(const std::vector<DepthScores>& scores, ExitKi
 std::vector<Estimate> accuracy_difference(const std::vector<DepthScores>& scores, ExitKind kind,
                                           const std::vector<DepthScores>& reference_scores,
                                           ExitKind reference_kind, const ExitCurveOptions& options);
+
+// Means over scored tokens.
+struct GateFigures {
+  std::vector<double> exit;  // per loop, of the exit distribution over `loops`
+  std::vector<double> gate;  // per loop, of lambda
+  double expected_nll = 0;   // nats: sum_t p_t nll_t, Stage I's loss without its prior
+  double mean_exit = 0;      // loops
+};
+
+GateFigures gate_figures(const std::vector<DepthScores>& scores, int64_t loops);
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GateFigures, exit, gate, expected_nll, mean_exit)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitPoint, target, threshold, mean_loops, nll, accuracy,
+                                   nll_gain, accuracy_gain)
 
 }  // namespace looplm
 

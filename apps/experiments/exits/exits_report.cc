@@ -5,8 +5,8 @@
 
 #include "base/check.h"
 #include "experiments/core/estimates.h"
+#include "experiments/exits/exit_curve.h"
 #include "experiments/exits/exits_study.h"
-#include "experiments/exits/gate_figures.h"
 #include "infer/exit_rule.h"
 
 namespace looplm {
@@ -149,28 +149,27 @@ class Report {
       Series series;
       series.name = c.name;
       for (const ExitPoint& p : c.points) {
-        if (!reached(p)) continue;
-        series.x.push_back(p.mean_loops);
-        series.y.push_back(100 * p.accuracy.value);
+        if (reached(p)) series.add(p.mean_loops, 100 * p.accuracy.value);
       }
-      if (!series.x.empty()) figure.series.push_back(std::move(series));
+      if (!series.x.empty()) figure.add(std::move(series));
     }
     // The last, so that a rule has one colour in all figures.
-    Series line = series_of("static", {}, {}, Series::Style::kDashed);
+    Series& line = figure.add("static", Series::Style::kDashed);
     for (size_t t = 0; t < trunk_.at("static").size(); ++t) {
       const Estimate fixed =
           estimate_over_seeds("trunk", [&](const Json& trunk) { return trunk.at("static").at(t); });
-      line.x.push_back(static_cast<double>(t + 1));
-      line.y.push_back(100 * fixed.value);
+      line.add(static_cast<double>(t + 1), 100 * fixed.value);
     }
-    figure.series.push_back(std::move(line));
     d.figure(std::move(figure));
   }
 
   void gain_table(Document& d) const {
     d.heading("Gain over fixed depths");
-    Table table;
-    table.columns = {"rule"};
+    Table table = {
+        .columns = {"rule"},
+        .caption =
+            "Points of accuracy at equal mean depth. -: no threshold of the rule comes near (a "
+            "difference needs two loops; a gate may give many tokens one and the same word)."};
     std::vector<size_t> shown;
     for (const double depth : {1.5, 2.0, 2.5, 3.0, 3.5}) {
       const size_t p = near(depth);
@@ -185,9 +184,6 @@ class Report {
       }
       table.rows.push_back(std::move(row));
     }
-    table.caption =
-        "Points of accuracy at equal mean depth. -: no threshold of the rule comes near (a "
-        "difference needs two loops; a gate may give many tokens one and the same word).";
     d.table(std::move(table));
   }
 
@@ -202,7 +198,7 @@ class Report {
         x.push_back(p.mean_loops);
         y.push_back(p.accuracy_gain);
       }
-      if (!x.empty()) figure.series.push_back(estimate_series(c.name, x, y, 100));
+      if (!x.empty()) figure.add(estimate_series(c.name, x, y, 100));
     }
     d.figure(std::move(figure));
   }
@@ -212,9 +208,8 @@ class Report {
     d.paragraph(
         "Accuracy of a Stage II gate less that of another rule at the same mean depth, in "
         "points, of the same trunk and the same examples.");
-    Table table;
-    table.columns = {"mean loops", "Stage II over Stage I", "next loop's gain over Stage I",
-                     "Stage II over hidden difference"};
+    Table table = {.columns = {"mean loops", "Stage II over Stage I",
+                               "next loop's gain over Stage I", "Stage II over hidden difference"}};
     const std::vector<Estimate> paper = over("stage2", "stage1");
     const std::vector<Estimate> forward = over("forward", "stage1");
     const std::vector<Estimate> hidden = over("stage2", "hidden");
@@ -239,8 +234,7 @@ class Report {
         "Mean probability of exiting after each loop. The paper's label cannot fall below "
         "sigmoid(-k gamma) = 0.44, so its gate never says more than 0.56 where another loop "
         "does not help; and it looks back, at the gain of the loop that has just run.");
-    Table table;
-    table.columns = {"gate"};
+    Table table = {.columns = {"gate"}};
     const size_t loops = trunk_.at("gate").at("exit").size();
     for (size_t t = 1; t <= loops; ++t) table.columns.push_back(fmt::format("exit {}", t));
     for (size_t t = 1; t <= loops; ++t) table.columns.push_back(fmt::format("lambda {}", t));

@@ -1,15 +1,19 @@
 #include "experiments/exits/exits_study.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "base/thread_pool.h"
 #include "experiments/core/estimates.h"
 #include "experiments/core/looped_recipe.h"
 #include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/exits/exit_curve.h"
-#include "experiments/exits/gate_figures.h"
 #include "infer/exit_rule.h"
+#include "model/checkpoint.h"
+#include "model/parameters.h"
 
 namespace looplm {
 namespace {
@@ -32,14 +36,10 @@ Status read_exits_settings(TomlReader& settings, ExitsSettings& s) {
   TomlReader stage1 = settings.child("stage1");
   s.stage1.read(stage1);
   read_run_keys(stage1, s.stage1.run, {"objective.beta"});
-  stage1.finish();
   TomlReader stage2 = settings.child("stage2");
   s.stage2.read(stage2);
   read_run_keys(stage2, s.stage2.run, {"objective.k", "objective.gamma"});
-  stage2.finish();
-  TomlReader sums = settings.child("sums");
-  s.sums.read(sums);
-  sums.finish();
+  s.sums.read(settings.child("sums"));
   settings.read("seeds", s.seeds, 1, int64_t{1} << 40);
   settings.read("targets", s.targets, 1, 256);
   settings.read("resamples", s.resamples, 0, 1 << 20);
@@ -140,23 +140,39 @@ std::vector<Cell> exits_cells(const ExitsSettings& s) {
   std::vector<Cell> all;
   for (const int64_t seed : s.seeds) {
     const std::string trunk = fmt::format("stage1-{}", seed);
-    all.push_back(
-        {trunk, 60, {}, [&s, seed](const CellContext& c) { return train_stage1(s, seed, c); }});
-    all.push_back({fmt::format("trunk-{}", seed), 5, {trunk}, [&s](const CellContext& c) {
-                     return measure_trunk(s, c);
-                   }});
+    all.push_back(make_cell(trunk, 60, {}, train_stage1, s, seed));
+    all.push_back(make_cell(fmt::format("trunk-{}", seed), 5, {trunk}, measure_trunk, s));
     for (const GateLabel label : {GateLabel::kPaper, GateLabel::kForward}) {
       const char* const name = label == GateLabel::kPaper ? "stage2" : "forward";
       all.push_back(
-          {fmt::format("{}-{}", name, seed), 15, {trunk}, [&s, label, seed](const CellContext& c) {
-             return train_gate(s, label, seed, c);
-           }});
+          make_cell(fmt::format("{}-{}", name, seed), 15, {trunk}, train_gate, s, label, seed));
     }
   }
   return all;
 }
 
 }  // namespace
+
+Status copy_with_fresh_gate(const std::string& from, const std::string& to) {
+  LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(from));
+  if (!checkpoint.config.exit_gate) {
+    return invalid_argument(fmt::format("model '{}' has no exit gate", from));
+  }
+  const ParameterFill stored = checkpoint_fill(checkpoint);
+  const ParameterFill fill = [&](int64_t parameter, int64_t first, std::span<float> out) {
+    const std::string& name = checkpoint.specs[static_cast<size_t>(parameter)].name;
+    if (name == kGateWeightName || name == kGateBiasName) {
+      std::fill(out.begin(), out.end(), 0.0f);
+    } else {
+      stored(parameter, first, out);
+    }
+  };
+  SaveOptions options;
+  options.dtype = DType::kF32;
+  options.companions_from = from;
+  ThreadPool pool(1);
+  return save_checkpoint(to, checkpoint.config, fill, options, pool);
+}
 
 std::unique_ptr<Study> make_exits_study() {
   return std::make_unique<StudyOf<ExitsSettings>>(

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "experiments/core/test_study.h"
-#include "experiments/exits/gate_figures.h"
+#include "experiments/exits/exit_curve.h"
 #include "model/checkpoint.h"
 #include "model/parameter_set.h"
 

@@ -40,9 +40,8 @@ std::vector<std::string> numbered(int64_t count) {
 }
 
 Table loops_table(const FaithfulnessResults& r) {
-  Table table;
-  table.columns = {"loop", "right answers", r.label_name, "same answer as the loop before",
-                   fmt::format("same label as loop {}", r.trained_loops)};
+  Table table = {.columns = {"loop", "right answers", r.label, "same answer as the loop before",
+                             fmt::format("same label as loop {}", r.trained_loops)}};
   for (int64_t t = 1; t <= r.loops(); ++t) {
     const auto i = static_cast<size_t>(t - 1);
     table.rows.push_back({fmt::format("{}", t), percent(r.accuracy[i]), percent(r.label_share[i]),
@@ -55,9 +54,9 @@ Table loops_table(const FaithfulnessResults& r) {
 }
 
 Figure agreement_figure(const FaithfulnessResults& r) {
-  Figure figure = figure_of(
-      "agreement-" + r.task,
-      fmt::format("{}: share of equal labels ({} or not)", r.task, r.label_name), "loop", "loop");
+  Figure figure = figure_of("agreement-" + r.task,
+                            fmt::format("{}: share of equal labels ({} or not)", r.task, r.label),
+                            "loop", "loop");
   figure.cells = r.label_agreement;
   figure.row_names = numbered(r.loops());
   figure.column_names = figure.row_names;
@@ -71,14 +70,9 @@ Figure probe_figure(const FaithfulnessResults& r) {
   figure.x_range = {0.4, static_cast<double>(r.loops() * r.layers) + 0.5};
   figure.markers = loop_starts(r.loops(), r.layers);
   for (const ProbeCurve& probe : r.probes) {
-    Series s;
-    s.name = fmt::format("label of loop {}", probe.target);
-    for (size_t l = 0; l < probe.auc.size(); ++l) {
-      s.x.push_back(static_cast<double>(l + 1));
-      s.y.push_back(probe.auc[l]);
-    }
-    if (std::ranges::all_of(s.y, [](double y) { return std::isnan(y); })) continue;
-    figure.series.push_back(std::move(s));
+    if (std::ranges::all_of(probe.auc, [](double auc) { return std::isnan(auc); })) continue;
+    Series& s = figure.add(fmt::format("label of loop {}", probe.target_loop));
+    for (size_t l = 0; l < probe.auc.size(); ++l) s.add(static_cast<double>(l + 1), probe.auc[l]);
   }
   return figure;
 }
@@ -92,17 +86,16 @@ Figure mediation_figure(const FaithfulnessResults& r) {
   figure.x_range = {0.4, static_cast<double>(m.loops * m.layers) + 0.5};
   figure.markers = loop_starts(m.loops, m.layers);
   for (SwappedPositions positions : {SwappedPositions::kAnswer, SwappedPositions::kOthers}) {
-    Series s;
-    s.name = positions == SwappedPositions::kAnswer ? "answer position" : "all positions before it";
+    std::vector<double> places;
+    std::vector<Estimate> shares;
     for (const MediationRow& row : m.rows) {
       if (row.positions != positions) continue;
-      const Estimate share = follows(row, m.loops);
-      s.x.push_back(static_cast<double>((row.loop - 1) * m.layers + row.layer));
-      s.y.push_back(share.value);
-      s.low.push_back(share.low);
-      s.high.push_back(share.high);
+      places.push_back(static_cast<double>((row.loop - 1) * m.layers + row.layer));
+      shares.push_back(follows(row, m.loops));
     }
-    figure.series.push_back(std::move(s));
+    const bool answer = positions == SwappedPositions::kAnswer;
+    figure.add(
+        estimate_series(answer ? "answer position" : "all positions before it", places, shares, 1));
   }
   return figure;
 }
@@ -126,9 +119,8 @@ Figure read_loop_figure(const FaithfulnessResults& r) {
 
 Table mediation_table(const FaithfulnessResults& r) {
   const Mediation& m = r.mediation;
-  Table table;
-  table.columns = {
-      "loop", "layer", "answer position: follows", "stays", "positions before: follows", "stays"};
+  Table table = {.columns = {"loop", "layer", "answer position: follows", "stays",
+                             "positions before: follows", "stays"}};
   const auto stays = [&](const MediationRow& row) {
     const auto t = static_cast<size_t>(m.loops - 1);
     return percent(share_of(row.stays[t], row.pairs[t]).value);
@@ -153,10 +145,9 @@ Claim agreement_claim(const FaithfulnessResults& r) {
     return r.label_agreement[static_cast<size_t>(i - 1)][static_cast<size_t>(j - 1)];
   };
   const int64_t trained = r.trained_loops;
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "loops up to the trained depth still change answers (labels of 1000 pairs equal: A[2,3] = "
-      "551, A[2,4] = 361); from loop 4 on A[i,i+1] is near 1000";
+      "551, A[2,4] = 361); from loop 4 on A[i,i+1] is near 1000"};
   if (trained < 3 || r.loops() <= trained) return claim;
   double fixed = 1;
   for (int64_t t = trained; t < r.loops(); ++t) fixed = std::min(fixed, at(t, t + 1));
@@ -171,14 +162,13 @@ Claim agreement_claim(const FaithfulnessResults& r) {
 }
 
 Claim probe_claim(const FaithfulnessResults& r) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "a linear probe's AUC for the answer of loop i climbs inside each loop and partly resets at "
-      "the next; the end of loop i - 1 does not tell loop i's answer well";
+      "the next; the end of loop i - 1 does not tell loop i's answer well"};
   int targets = 0, climbs = 0, resets = 0;
   for (const ProbeCurve& probe : r.probes) {
-    if (probe.target < 2 || std::isnan(probe.auc.front())) continue;
-    const auto end_before = static_cast<size_t>((probe.target - 1) * r.layers - 1);
+    if (probe.target_loop < 2 || std::isnan(probe.auc.front())) continue;
+    const auto end_before = static_cast<size_t>((probe.target_loop - 1) * r.layers - 1);
     const double before = probe.auc[end_before], begin = probe.auc[end_before + 1];
     const double end = probe.auc[end_before + static_cast<size_t>(r.layers)];
     ++targets;
@@ -187,8 +177,8 @@ Claim probe_claim(const FaithfulnessResults& r) {
     claim.finding += fmt::format(
         "{}label of loop {}: {:.3f} at the end of loop {}, {:.3f} a layer later, {:.3f} at its own "
         "end",
-        claim.finding.empty() ? r.task + ": " : "; ", probe.target, before, probe.target - 1, begin,
-        end);
+        claim.finding.empty() ? r.task + ": " : "; ", probe.target_loop, before,
+        probe.target_loop - 1, begin, end);
   }
   if (claim.finding.empty()) return claim;
   claim.verdict = graded(climbs == targets && resets == targets, climbs + resets > 0);
@@ -197,10 +187,9 @@ Claim probe_claim(const FaithfulnessResults& r) {
 
 Claim mediation_claim(const FaithfulnessResults& r) {
   const Mediation& m = r.mediation;
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "latent steps are causally coupled to the answer (the paper's definition of faithfulness; "
-      "these interventions are ours)";
+      "these interventions are ours)"};
   if (m.loops < 2 || m.rows.front().pairs.back() == 0) return claim;
   const auto ends = [&](SwappedPositions positions, int64_t loop) {
     return follows(m.at(positions, loop, m.layers), m.loops);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/core/estimates.h"
 #include "experiments/core/study_model.h"
 #include "experiments/faithfulness/observation.h"
 
@@ -57,7 +58,7 @@ Result<OrderedJson> run_observation(const FaithfulnessSettings& s, const std::st
   FaithfulnessResults r;
   r.task = task.name;
   r.description = task.description;
-  r.label_name = task.choices.label_name;
+  r.label = task.choices.label_name;
   r.items = static_cast<int64_t>(task.items.size());
   r.trained_loops = model->config().loops;
   r.layers = seen.layers;
@@ -82,7 +83,7 @@ Result<OrderedJson> run_observation(const FaithfulnessSettings& s, const std::st
       return stopped_cell();
     }
   }
-  return faithfulness_json(r);
+  return OrderedJson(Json(r));
 }
 
 Result<OrderedJson> run_interventions(const FaithfulnessSettings& s, const std::string& name,
@@ -108,17 +109,14 @@ Status read_faithfulness_settings(TomlReader& settings, FaithfulnessSettings& s)
   probe.read("targets", s.probe_targets, 1, 256);
   probe.read("folds", s.probe_folds, 2, 1000);
   probe.read("penalty", s.probe_penalty, 1e-9, 1e9);
-  probe.finish();
   TomlReader interventions = settings.child("interventions");
   interventions.read("pairs", s.intervention_pairs, 1, kMost);
   interventions.read("loops", s.intervention_loops, 0, 256);
-  interventions.finish();
   TomlReader arithmetic = settings.child(kArithmetic);
   arithmetic.read("examples", s.arithmetic.examples, 1, kMost);
   arithmetic.read("min_operations", s.arithmetic.min_operations, 1, 1000);
   arithmetic.read("max_operations", s.arithmetic.max_operations, 1, 1000);
   arithmetic.read("seed", s.arithmetic.seed);
-  arithmetic.finish();
   TomlReader pairs = settings.child(kPairs);
   pairs.read("file", s.pairs_file);
   pairs.read("limit", s.pairs_limit, 0, int64_t{1} << 40);
@@ -126,7 +124,6 @@ Status read_faithfulness_settings(TomlReader& settings, FaithfulnessSettings& s)
   pairs.read("yes", s.pairs.yes);
   pairs.read("no", s.pairs.no);
   pairs.read("max_tokens", s.pairs.max_tokens, 1, int64_t{1} << 30);
-  pairs.finish();
 
   if (s.weights != "stored" && s.weights != "bf16") {
     return invalid_argument(fmt::format("weights is '{}'; expected stored or bf16", s.weights));
@@ -155,12 +152,8 @@ Status read_faithfulness_settings(TomlReader& settings, FaithfulnessSettings& s)
 std::vector<Cell> faithfulness_cells(const FaithfulnessSettings& s) {
   std::vector<Cell> cells;
   for (const std::string& task : s.tasks) {
-    cells.push_back({task + "-observation", 1, {}, [&s, task](const CellContext& context) {
-                       return run_observation(s, task, context);
-                     }});
-    cells.push_back({task + "-interventions", 1, {}, [&s, task](const CellContext& context) {
-                       return run_interventions(s, task, context);
-                     }});
+    cells.push_back(make_cell(task + "-observation", 1, {}, run_observation, s, task));
+    cells.push_back(make_cell(task + "-interventions", 1, {}, run_interventions, s, task));
   }
   return cells;
 }
@@ -168,8 +161,8 @@ std::vector<Cell> faithfulness_cells(const FaithfulnessSettings& s) {
 Result<StudyReport> report_faithfulness(const FaithfulnessSettings& s, const CellResults& results) {
   std::vector<FaithfulnessResults> tasks;
   for (const std::string& task : s.tasks) {
-    tasks.push_back(faithfulness_from_json(results.at(task + "-observation"),
-                                           results.at(task + "-interventions")));
+    tasks.push_back(nulls_as_nan(results.at(task + "-observation")));
+    tasks.back().mediation = results.at(task + "-interventions");
   }
   return faithfulness_report(tasks);
 }

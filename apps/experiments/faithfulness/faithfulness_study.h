@@ -12,14 +12,15 @@
 namespace looplm {
 
 struct ProbeCurve {
-  int64_t target = 0;       // the loop whose label is predicted, from 1
+  int64_t target_loop = 0;  // whose label is predicted, from 1
   std::vector<double> auc;  // of each unrolled layer
 };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ProbeCurve, target_loop, auc)
 
 struct FaithfulnessResults {
   std::string task;
   std::string description;
-  std::string label_name;
+  std::string label;  // the name of label 1
   int64_t items = 0;
   int64_t trained_loops = 0;
   int64_t layers = 0;
@@ -33,8 +34,10 @@ struct FaithfulnessResults {
   int64_t loops() const { return static_cast<int64_t>(label_agreement.size()); }
 };
 
-OrderedJson faithfulness_json(const FaithfulnessResults& results);  // but for the mediation
-FaithfulnessResults faithfulness_from_json(const Json& json, const Json& mediation);
+// But for the mediation, which another cell measures.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FaithfulnessResults, task, description, label, items,
+                                   trained_loops, layers, accuracy, label_agreement,
+                                   answer_agreement, label_share, probes)
 
 // Claims are judged on the first task.
 StudyReport faithfulness_report(const std::vector<FaithfulnessResults>& tasks);

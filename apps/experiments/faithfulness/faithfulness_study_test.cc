@@ -2,18 +2,13 @@
 
 #include <gmock/gmock.h>
 
-#include "base/file.h"
-#include "experiments/core/runner.h"
-#include "experiments/core/settings.h"
-#include "support/status_matchers.h"
-#include "support/temp_dir.h"
+#include "experiments/core/estimates.h"
+#include "experiments/core/test_study.h"
 
 namespace looplm {
 namespace {
 
 using testing::HasSubstr;
-
-const std::string kRoot = std::string(LOOPLM_GOLDEN_DIR) + "/../..";
 
 std::vector<std::vector<double>> agreement(double two_three, double two_four, double after) {
   std::vector<std::vector<double>> a(6, std::vector<double>(6, after));
@@ -27,7 +22,7 @@ std::vector<std::vector<double>> agreement(double two_three, double two_four, do
 FaithfulnessResults results() {
   FaithfulnessResults r;
   r.task = "made up";
-  r.label_name = "yes";
+  r.label = "yes";
   r.items = 100;
   r.trained_loops = 4;
   r.layers = 2;
@@ -80,33 +75,27 @@ TEST(FaithfulnessReport, VerdictsFollowTheNumbers) {
 TEST(FaithfulnessReport, ResultsSurviveTheirJson) {
   FaithfulnessResults r = results();
   r.probes.push_back({3, std::vector<double>(12, std::nan(""))});
-  const Json json = Json::parse(faithfulness_json(r).dump());
-  const FaithfulnessResults again =
-      faithfulness_from_json(json, Json::parse(Json(r.mediation).dump()));
-  EXPECT_EQ(faithfulness_json(again).dump(), faithfulness_json(r).dump());
+  const FaithfulnessResults again = nulls_as_nan(Json::parse(Json(r).dump()));
+  EXPECT_EQ(Json(again).dump(), Json(r).dump());
+  const Mediation mediation = Json::parse(Json(r.mediation).dump());
+  EXPECT_EQ(Json(mediation).dump(), Json(r.mediation).dump());
   EXPECT_TRUE(std::isnan(again.probes[1].auc[0]));
 }
 
 TEST(FaithfulnessStudy, RunsFromStartToReport) {
   const TempDir dir;
-  StudyRunOptions options;
-  options.settings_file = kRoot + "/studies/faithfulness/laptop.toml";
-  options.overrides = {"arithmetic.examples=40", "interventions.pairs=6",
-                       "probe.targets=[2, 3]",   "loops=5",
-                       "pairs.limit=8",          "probe.folds=2"};
-  options.root = kRoot;
-  options.out = dir.file("out");
-  options.threads = 1;
-  const auto study = make_faithfulness_study();
-  ASSERT_OK(run_study(*study, options));
-  const Json results = read_json_file(options.out + "/results.json").value();
+  const Json results =
+      run_shipped(*make_faithfulness_study(), dir,
+                  {"arithmetic.examples=40", "interventions.pairs=6", "probe.targets=[2, 3]",
+                   "loops=5", "pairs.limit=8", "probe.folds=2"})
+          .value();
   EXPECT_EQ(results.at("claims").size(), 3u);
   const Json& seen = results.at("cells").at("arithmetic-observation");
   EXPECT_EQ(seen.at("items"), 40);
   EXPECT_EQ(seen.at("label_agreement").size(), 5u);
   EXPECT_EQ(seen.at("probes").at(1).at("auc").size(), 10u);
   EXPECT_EQ(results.at("cells").at("pairs-observation").at("items"), 8);
-  const std::string report = read_text_file(options.out + "/report.md").value();
+  const std::string report = report_text(dir);
   for (const char* says : {"agreement-arithmetic.png", "probes-arithmetic.png",
                            "interventions-arithmetic.png", "agreement-pairs.png"}) {
     EXPECT_THAT(report, HasSubstr(says));
@@ -115,8 +104,7 @@ TEST(FaithfulnessStudy, RunsFromStartToReport) {
 
 TEST(FaithfulnessStudy, SettingsAreChecked) {
   const auto configure = [](const std::string& text) {
-    const auto study = make_faithfulness_study();
-    return configure_study(*study, text, kRoot, "s.toml");
+    return configure_text(*make_faithfulness_study(), text);
   };
   const std::string base = "model = \"m\"\ntasks = [\"arithmetic\"]\n";
   ASSERT_OK(configure(base));
@@ -127,9 +115,6 @@ TEST(FaithfulnessStudy, SettingsAreChecked) {
   EXPECT_ERROR_SAYS(configure("weights = \"int3\"\n" + base), "'int3'");
   EXPECT_ERROR_SAYS(configure(base + "[probe]\ntargets = [9]\n"), "loop 9", "8 loops");
   EXPECT_ERROR_SAYS(configure(base + "[probe]\nfold = 9\n"), "probe.fold");
-  for (const char* file : {"laptop.toml", "paper.toml"}) {
-    ASSERT_OK(configure(read_text_file(kRoot + "/studies/faithfulness/" + file).value()));
-  }
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ TEST(QuestionPairs, WhatIsWrongIsNamed) {
   EXPECT_ERROR_SAYS(parse(kHeader), "holds no pairs");
   EXPECT_ERROR_SAYS(parse(std::string(kHeader) + "0\t1\t2\ta\t1\n"), "record 1 has 5 fields", "6");
   EXPECT_ERROR_SAYS(parse(std::string(kHeader) + "0\t1\t2\ta\tb\tyes\n"), "'yes'", "0 or 1");
-  EXPECT_ERROR_SAYS(parse(std::string(kHeader) + "0\t1\t2\t\"a\tb\t0\n"), "never closed");
+  EXPECT_ERROR_SAYS(parse(std::string(kHeader) + "0\t1\t2\t\"a\tb\t0\n"), "not closed");
   EXPECT_ERROR_SAYS(parse(std::string(kHeader) + "0\t1\t2\t\"a\"x\tb\t0\n"), "closing quotation");
 }
 

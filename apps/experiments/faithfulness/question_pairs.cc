@@ -5,66 +5,12 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "experiments/core/delimited.h"
 
 namespace looplm {
-namespace {
-
-// Cuts a table into records.
-class TsvReader {
- public:
-  explicit TsvReader(std::string_view text) : rest_(text) {}
-
-  bool ended() const { return rest_.empty(); }
-
-  Result<std::vector<std::string>> next() {
-    std::vector<std::string> fields;
-    while (true) {
-      std::string field;
-      if (rest_.starts_with('"')) {
-        LOOPLM_RETURN_IF_ERROR(read_quoted(field));
-      } else {
-        const size_t end = std::min(rest_.find_first_of("\t\n"), rest_.size());
-        field = rest_.substr(0, end);
-        rest_.remove_prefix(end);
-        if (field.ends_with('\r') && !rest_.starts_with('\t')) field.pop_back();
-      }
-      fields.push_back(std::move(field));
-      if (rest_.starts_with('\t')) {
-        rest_.remove_prefix(1);
-        continue;
-      }
-      if (rest_.starts_with("\r\n")) rest_.remove_prefix(1);
-      if (rest_.starts_with('\n')) rest_.remove_prefix(1);
-      return fields;
-    }
-  }
-
- private:
-  Status read_quoted(std::string& field) {
-    for (size_t i = 1; i < rest_.size(); ++i) {
-      if (rest_[i] != '"') {
-        field += rest_[i];
-      } else if (i + 1 < rest_.size() && rest_[i + 1] == '"') {
-        field += rest_[i++];
-      } else {
-        rest_.remove_prefix(i + 1);
-        if (rest_.empty() || rest_[0] == '\t' || rest_[0] == '\n' || rest_.starts_with("\r\n")) {
-          return {};
-        }
-        return invalid_argument("text follows a closing quotation mark");
-      }
-    }
-    return invalid_argument("a quotation mark is never closed");
-  }
-
-  std::string_view rest_;
-};
-
-}  // namespace
-
 Result<std::vector<QuestionPair>> parse_question_pairs(std::string_view text, int64_t limit,
                                                        const std::string& what) {
-  TsvReader reader(text);
+  DelimitedReader reader(text, '\t');
   if (reader.ended()) return invalid_argument(what + " is empty");
   const auto header = reader.next();
   if (!header.ok()) return header.status().with_context(what + ", header");

@@ -203,16 +203,9 @@ Result<StudyReport> kv_report(const CellResults& results, const std::vector<int6
       seeds.size(),
       results.at(fmt::format("sums-full-{}", seeds.front())).at("before_mistake").size(),
       seeds.size() == 1 ? "examples (bootstrap)" : "seeds (Student's t)"));
-  Table table;
-  table.columns = {"kept",
-                   "exact",
-                   "work before the first mistake",
-                   "last digit right",
-                   "against full (points)",
-                   "bytes per position",
-                   "with pages",
-                   "GSM8K (paper)",
-                   "MATH-500 (paper)"};
+  Table table = {.columns = {"kept", "exact", "work before the first mistake", "last digit right",
+                             "against full (points)", "bytes per position", "with pages",
+                             "GSM8K (paper)", "MATH-500 (paper)"}};
   for (const Row& row : rows) {
     const bool prompt = row.condition.prompt_kv == PromptKv::kAsDecoded;
     const auto paper = paper_rows().find(row.condition.id());
@@ -234,8 +227,7 @@ Result<StudyReport> kv_report(const CellResults& results, const std::vector<int6
       "Of another model, the one that `texts.model` names in the settings: loss on the second "
       "halves of held-out lines of text, decoded token by token in place of the "
       "model's own choices, after the first halves as prompts.");
-  Table losses;
-  losses.columns = {"kept", "nll (nats per token)", "against full"};
+  Table losses = {.columns = {"kept", "nll (nats per token)", "against full"}};
   for (const Row& row : rows) {
     losses.rows.push_back(
         {row.condition.name(), number_text(*row.nll, 3),

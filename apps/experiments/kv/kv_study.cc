@@ -31,21 +31,18 @@ Status read_kv_settings(TomlReader& settings, KvSettings& s) {
   s.training.read(training);
   read_run_keys(training, s.training.run, {"objective.beta"});
   training.read("seeds", s.seeds, 0, int64_t{1} << 40);
-  training.finish();
   TomlReader task = settings.child("sums");
   task.read("modulus", s.task.modulus, 2, 10);
   task.read("operations_per_line", s.task.operations_per_line, 1, 100);
   task.read("min_lines", s.task.min_lines, 1, 100);
   task.read("max_lines", s.task.max_lines, 1, 100);
   task.read("examples", s.sums, 1, 1 << 24);
-  task.finish();
   TomlReader texts = settings.child("texts");
   texts.read("model", s.model.directory);
   texts.read("file", s.texts);
   if (s.model.directory.empty() != s.texts.empty()) {
     texts.fail("texts: expected both model and file");
   }
-  texts.finish();
   settings.read("resamples", s.resamples, 0, 1 << 20);
   return check(s.task);
 }
@@ -144,22 +141,15 @@ std::vector<Cell> kv_cells(const KvSettings& s) {
   std::vector<Cell> all;
   for (const int64_t seed : s.seeds) {
     const std::string trained = fmt::format("train-{}", seed);
-    all.push_back(
-        {trained, 20, {}, [&s, seed](const CellContext& c) { return train_worker(s, seed, c); }});
+    all.push_back(make_cell(trained, 20, {}, train_worker, s, seed));
     for (const KvCondition& condition : kv_conditions()) {
-      all.push_back({fmt::format("sums-{}-{}", condition.id(), seed),
-                     2,
-                     {trained},
-                     [&s, condition, trained](const CellContext& c) {
-                       return work_sums(s, condition, trained, c);
-                     }});
+      all.push_back(make_cell(fmt::format("sums-{}-{}", condition.id(), seed), 2, {trained},
+                              work_sums, s, condition, trained));
     }
   }
   for (const KvCondition& condition : kv_conditions()) {
     if (s.texts.empty()) break;
-    all.push_back({"texts-" + condition.id(), 1, {}, [&s, condition](const CellContext& c) {
-                     return measure_texts(s, condition, c);
-                   }});
+    all.push_back(make_cell("texts-" + condition.id(), 1, {}, measure_texts, s, condition));
   }
   return all;
 }

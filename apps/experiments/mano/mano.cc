@@ -4,7 +4,8 @@
 
 #include "base/check.h"
 #include "base/rng.h"
-#include "train/token_shard.h"
+#include "eval/held_out.h"
+#include "experiments/core/text_task.h"
 
 namespace looplm {
 namespace {
@@ -13,7 +14,6 @@ namespace {
 constexpr int kMinModulus = 5;
 constexpr int kMaxModulus = 997;
 constexpr int kMaxLength = 1000;
-constexpr uint64_t kHeldOutShare = 16;  // one in so many
 constexpr char kOperations[] = "+-*";
 
 bool is_prime(int n) {
@@ -90,10 +90,7 @@ std::string ManoVocabulary::text(const std::vector<int32_t>& ids) const {
 }
 
 ManoSplit mano_split(const std::vector<int32_t>& ids) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a over the ids
-  for (const int32_t id : ids) hash = (hash ^ static_cast<uint32_t>(id)) * 0x100000001b3u;
-  hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the ids alone
-  return hash % kHeldOutShare == 0 ? ManoSplit::kHeldOut : ManoSplit::kTrain;
+  return is_held_out(fnv1a(ids)) ? ManoSplit::kHeldOut : ManoSplit::kTrain;
 }
 
 ManoExample mano_example(const ManoOptions& options, int length, uint64_t index) {
@@ -153,12 +150,10 @@ Status write_mano_shard(const ManoOptions& options, int length, int64_t examples
   LOOPLM_RETURN_IF_ERROR(check(options));
   ManoOptions held_out = options;
   held_out.split = ManoSplit::kHeldOut;
-  TokenShardWriter writer(ManoVocabulary{options.modulus, options.max_length}.size());
-  for (int64_t i = 0; i < examples; ++i) {
-    const ManoExample example = mano_example(held_out, length, static_cast<uint64_t>(i));
-    writer.add(example.ids, static_cast<int64_t>(example.ids.size()) - 1);
-  }
-  return writer.write(path);
+  const ManoVocabulary vocabulary{options.modulus, options.max_length};
+  return write_answer_shard(path, vocabulary.size(), examples, [&](int64_t i) {
+    return mano_example(held_out, length, static_cast<uint64_t>(i)).ids;
+  });
 }
 
 }  // namespace looplm

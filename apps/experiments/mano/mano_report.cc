@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "experiments/mano/mano_study.h"
 
 namespace looplm {
@@ -39,8 +40,8 @@ std::vector<double> steps_of(const ManoGroup& group) {
 }
 
 Table accuracy_table(const ManoTable& table, double chance) {
-  Table out;
-  out.columns = {"model", "layers read", "parameters", "accuracy", "best run", "gain over k x 1"};
+  Table out = {
+      .columns = {"model", "layers read", "parameters", "accuracy", "best run", "gain over k x 1"}};
   for (const ManoGroup& group : table.groups) {
     const LoopedShape shape = group.front().shape;
     const SeedSummary accuracy = final_accuracy(group);
@@ -103,7 +104,7 @@ Figure layers_figure(const ManoTable& table) {
     add_point(shape.loops == 1 ? plain : looped, shape.layers, final_accuracy(group), 100);
   }
   for (Series* series : {&looped, &plain}) {
-    if (!series->x.empty()) figure.series.push_back(std::move(*series));
+    if (!series->x.empty()) figure.add(std::move(*series));
   }
   return figure;
 }
@@ -114,8 +115,8 @@ Figure curves_figure(const ManoTable& table) {
                 fmt::format("Learning curves on expressions of {} operators", table.max_length),
                 "step", kMeanAccuracy, kPercents);
   for (const ManoGroup& group : table.groups) {
-    figure.series.push_back(mano_series(group, Series::Style::kLine, steps_of(group),
-                                        mean_over_seeds(group, table.max_length)));
+    figure.add(mano_series(group, Series::Style::kLine, steps_of(group),
+                           mean_over_seeds(group, table.max_length)));
   }
   return figure;
 }
@@ -125,12 +126,10 @@ Figure lengths_figure(const ManoTable& table) {
                             "Accuracy by length of the expression, at the end", "operators",
                             kMeanAccuracy, kPercents);
   for (const ManoGroup& group : table.groups) {
-    Series series = mano_series(group, Series::Style::kLinePoints, {}, {});
+    Series& series = figure.add(mano_series(group, Series::Style::kLinePoints, {}, {}));
     for (int length = 1; length <= table.max_length; ++length) {
-      series.x.push_back(length);
-      series.y.push_back(mean_over_seeds(group, length).back());
+      series.add(length, mean_over_seeds(group, length).back());
     }
-    figure.series.push_back(std::move(series));
   }
   return figure;
 }
@@ -142,9 +141,8 @@ Figure length_curves_figure(const ManoTable& table, const ManoGroup& group) {
                             fmt::format("Learning curves by length: {}", shown(shape)), "step",
                             kMeanAccuracy, kPercents);
   for (int length = 1; length <= table.max_length; ++length) {
-    figure.series.push_back(
-        series_of(length == 1 ? "1 operator" : fmt::format("{} operators", length), steps_of(group),
-                  mean_over_seeds(group, length), Series::Style::kLine));
+    figure.add(series_of(count_text(length, "operator"), steps_of(group),
+                         mean_over_seeds(group, length), Series::Style::kLine));
   }
   return figure;
 }
@@ -179,10 +177,9 @@ std::string finding_of(const ManoTable& table, const std::vector<ManoComparison>
 // Does the gain over plain models of equal arithmetic grow with the length? Within the hardest
 // table, of the best looped model.
 Claim length_claim(const ManoTable& table) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The longer the expressions, the more looping gains over a plain model of the same "
-      "arithmetic (12x1 against 3x4: 93.6 and 97.9% at L = 10, 34.8 and 92.2% at L = 24)";
+      "arithmetic (12x1 against 3x4: 93.6 and 97.9% at L = 10, 34.8 and 92.2% at L = 24)"};
   const std::vector<ManoComparison> comparisons = compare_arithmetic(table);
   if (comparisons.empty() || table.max_length < 2) return claim;
   const ManoComparison& best = best_pair(comparisons);

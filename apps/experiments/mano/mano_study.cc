@@ -41,20 +41,16 @@ Status read_mano_settings(TomlReader& settings, ManoSettings& s) {
     task.fail(fmt::format("task.learn is '{}'; expected answer or all", learn));
   }
   s.task.learn_all_tokens = learn == "all";
-  task.finish();
 
   TomlReader model = settings.child("model");
   TomlReader training = settings.child("training");
   training.read("steps", s.steps, 1, int64_t{1} << 40);
   training.read("learning_rates", s.learning_rates, 1e-9, 10);
   read_looped_recipe(model, training, s.recipe);
-  model.finish();
-  training.finish();
 
   TomlReader evaluation = settings.child("evaluation");
   evaluation.read("longest_examples", s.longest_examples, 1, 1000000);
   evaluation.read("other_examples", s.other_examples, 1, 1000000);
-  evaluation.finish();
 
   if (s.steps.size() != s.lengths.size()) {
     return invalid_argument(fmt::format(
@@ -105,12 +101,9 @@ std::vector<Cell> mano_cells(const ManoSettings& s) {
           const LoopedRun run = {shape, 0, s.learning_rates[r], s.steps[l], seed, {}};
           const std::string rate =
               s.learning_rates.size() > 1 ? fmt::format("-r{}", r + 1) : std::string();
-          cells.push_back({fmt::format("L{}-{}-s{}{}", length, shape.name(), seed, rate),
-                           static_cast<double>(run.steps) * (shape.depth() + 0.5),
-                           {},
-                           [&s, length, run](const CellContext& context) {
-                             return run_mano(s, length, run, context);
-                           }});
+          cells.push_back(make_cell(fmt::format("L{}-{}-s{}{}", length, shape.name(), seed, rate),
+                                    static_cast<double>(run.steps) * (shape.depth() + 0.5), {},
+                                    run_mano, s, length, run));
         }
       }
     }

@@ -10,7 +10,8 @@
 
 #include "base/check.h"
 #include "base/rng.h"
-#include "train/token_shard.h"
+#include "base/shuffle.h"
+#include "experiments/core/text_task.h"
 
 namespace looplm {
 namespace {
@@ -113,10 +114,8 @@ MultihopWorld::MultihopWorld(const MultihopOptions& options) : options_(options)
   }
   order_.resize(static_cast<size_t>(count_questions(options)));
   std::iota(order_.begin(), order_.end(), 0u);
-  Rng shuffle(options.seed, kOrderStream);
-  for (size_t i = order_.size(); i > 1; --i) {
-    std::swap(order_[i - 1], order_[shuffle.below(static_cast<uint32_t>(i))]);
-  }
+  Rng of_order(options.seed, kOrderStream);
+  shuffle(order_, of_order);
 }
 
 int32_t MultihopWorld::relation_id(int relation) const { return kWords + relation; }
@@ -216,12 +215,9 @@ namespace {
 
 Status write_questions(const MultihopWorld& world, int64_t first, int64_t count,
                        const std::string& path) {
-  TokenShardWriter writer(world.vocab_size());
-  for (int64_t i = first; i < first + count; ++i) {
-    const std::vector<int32_t> ids = world.question_ids(world.question(i));
-    writer.add(ids, static_cast<int64_t>(ids.size()) - 1);
-  }
-  return writer.write(path);
+  return write_answer_shard(path, world.vocab_size(), count, [&](int64_t i) {
+    return world.question_ids(world.question(first + i));
+  });
 }
 
 }  // namespace
@@ -262,12 +258,8 @@ double shortcut_accuracy(const MultihopWorld& world) {
 }
 
 Status write_fact_shard(const MultihopWorld& world, const std::string& path) {
-  TokenShardWriter writer(world.vocab_size());
-  for (int64_t i = 0; i < world.facts(); ++i) {
-    const std::vector<int32_t> ids = world.fact_ids(i);
-    writer.add(ids, static_cast<int64_t>(ids.size()) - 1);
-  }
-  return writer.write(path);
+  return write_answer_shard(path, world.vocab_size(), world.facts(),
+                            [&](int64_t i) { return world.fact_ids(i); });
 }
 
 }  // namespace looplm

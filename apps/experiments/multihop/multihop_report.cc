@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "eval/joined.h"
 #include "experiments/multihop/multihop_study.h"
 
@@ -25,17 +26,17 @@ Series series_of_shape(const std::vector<MultihopCurve>& curves, const LoopedSha
                    looped ? Series::Style::kLinePoints : Series::Style::kDashed);
 }
 
-std::string loops_text(int loops) { return fmt::format("{} loop{}", loops, loops == 1 ? "" : "s"); }
-
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-std::string count_text(double count, const char* none = "not reached") {
+std::string needed_text(double count, const char* none = "not reached") {
   return count < kNever ? fmt::format("{:.0f}", count) : none;
 }
 
 Table accuracy_table(const std::vector<MultihopCurve>& curves) {
-  Table table;
-  table.columns = {"training questions"};
+  Table table = {.columns = {"training questions"},
+                 .caption =
+                     "Exact match on held-out questions at the end of training: mean of the seeds "
+                     "[worst, best]."};
   for (const MultihopCurve& curve : curves) table.columns.push_back(shown(curve.shape));
   const MultihopCurve& first = curves.front();
   for (size_t i = 0; i < first.questions.size(); ++i) {
@@ -43,31 +44,31 @@ Table accuracy_table(const std::vector<MultihopCurve>& curves) {
     for (const MultihopCurve& curve : curves) row.push_back(percent_text(curve.accuracy[i]));
     table.rows.push_back(std::move(row));
   }
-  table.caption =
-      "Exact match on held-out questions at the end of training: mean of the seeds "
-      "[worst, best].";
   return table;
 }
 
 Table needed_table(const std::vector<MultihopCurve>& curves) {
-  Table table;
-  table.columns = {"model", "parameters", "layers read", "questions for 50%", "questions for 90%"};
+  Table table = {
+      .columns = {"model", "parameters", "layers read", "questions for 50%", "questions for 90%"},
+      .caption =
+          "Unique training questions after which held-out ones are answered, between two "
+          "counts by the straight line."};
   for (const MultihopCurve& curve : curves) {
     const auto needed = [&](double accuracy) {
-      return count_text(questions_needed(curve, accuracy).value_or(kNever));
+      return needed_text(questions_needed(curve, accuracy).value_or(kNever));
     };
     table.rows.push_back({shown(curve.shape), std::to_string(curve.parameters),
                           std::to_string(curve.shape.depth()), needed(0.5), needed(0.9)});
   }
-  table.caption =
-      "Unique training questions after which held-out ones are answered, between two "
-      "counts by the straight line.";
   return table;
 }
 
 Table sets_table(const std::vector<MultihopCurve>& curves) {
-  Table table;
-  table.columns = {"model", "training questions", "held-out", "trained", "facts"};
+  Table table = {
+      .columns = {"model", "training questions", "held-out", "trained", "facts"},
+      .caption =
+          "What is learnt by heart beside what is worked out: training questions and atomic "
+          "facts, with the fewest and the most training questions."};
   for (const MultihopCurve& curve : curves) {
     for (const size_t i : {size_t{0}, curve.questions.size() - 1}) {
       std::vector<double> trained;
@@ -82,9 +83,6 @@ Table sets_table(const std::vector<MultihopCurve>& curves) {
       if (curve.questions.size() == 1) break;
     }
   }
-  table.caption =
-      "What is learnt by heart beside what is worked out: training questions and atomic "
-      "facts, with the fewest and the most training questions.";
   return table;
 }
 
@@ -99,13 +97,12 @@ Figure questions_figure(const std::vector<MultihopCurve>& curves, const SeedSumm
   Figure figure = figure_of("questions", "Held-out questions answered, by training questions",
                             "unique training questions", "accuracy, %", {{0, 105}});
   for (const MultihopCurve& curve : curves) {
-    Series series = series_of_shape(curves, curve.shape);
+    Series& series = figure.add(series_of_shape(curves, curve.shape));
     for (size_t i = 0; i < curve.questions.size(); ++i) {
       add_point(series, static_cast<double>(curve.questions[i]), curve.accuracy[i], 100);
     }
-    figure.series.push_back(std::move(series));
   }
-  figure.series.push_back(shortcut_line(shortcut, curves.front().questions));
+  figure.add(shortcut_line(shortcut, curves.front().questions));
   return figure;
 }
 
@@ -116,17 +113,16 @@ Figure steps_figure(const std::vector<MultihopCurve>& curves, const SeedSummary&
                             fmt::format("Learning curves with {} training questions", questions),
                             "step", "accuracy on held-out questions, %", {{0, 105}});
   for (const MultihopCurve& curve : curves) {
-    Series series = series_of_shape(curves, curve.shape);
+    Series& series = figure.add(series_of_shape(curves, curve.shape));
     const std::vector<MultihopRun>& seeds = curve.runs[count];
     for (size_t i = 0; i < seeds.front().steps.size(); ++i) {
       double mean = 0;
       for (const MultihopRun& run : seeds) mean += run.held_out[i];
-      series.x.push_back(static_cast<double>(seeds.front().steps[i]));
-      series.y.push_back(100 * mean / static_cast<double>(seeds.size()));
+      series.add(static_cast<double>(seeds.front().steps[i]),
+                 100 * mean / static_cast<double>(seeds.size()));
     }
-    figure.series.push_back(std::move(series));
   }
-  figure.series.push_back(shortcut_line(shortcut, curves.front().runs[count].front().steps));
+  figure.add(shortcut_line(shortcut, curves.front().runs[count].front().steps));
   return figure;
 }
 
@@ -161,18 +157,18 @@ size_t widest(const std::vector<const MultihopCurve*>& family) {
 }
 
 Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The more loops, the fewer unique training questions are needed (of 800,000: with 140,000, 1 "
-      "loop answers about 35%, 2 loops 84%, 4 loops nearly all; with 100,000 about 7, 11 and 17%)";
+      "loop answers about 35%, 2 loops 84%, 4 loops nearly all; with 100,000 about 7, 11 and 17%)"};
   if (family.size() < 2) return claim;
   const size_t count = widest(family);
   claim.finding = fmt::format("with {} training questions", family.front()->questions[count]);
   std::vector<bool> ahead;  // of the model with fewer loops
   for (size_t i = 0; i < family.size(); ++i) {
     const SeedSummary& accuracy = family[i]->accuracy[count];
-    claim.finding += fmt::format("{} {} {}", i == 0 ? ":" : ",", loops_text(family[i]->shape.loops),
-                                 percent_text(accuracy));
+    claim.finding +=
+        fmt::format("{} {} {}", i == 0 ? ":" : ",", count_text(family[i]->shape.loops, "loop"),
+                    percent_text(accuracy));
     if (i == 0) continue;
     const SeedSummary& fewer = family[i - 1]->accuracy[count];
     claim.finding += fmt::format(" ({} points)", points_text(paired_gain(accuracy, fewer)));
@@ -182,7 +178,7 @@ Claim samples_claim(const std::vector<const MultihopCurve*>& family) {
   claim.finding += "; questions for 50%:";
   for (const MultihopCurve* curve : family) {
     claim.finding += fmt::format("{} {}", curve == family.front() ? "" : ",",
-                                 count_text(questions_needed(*curve, 0.5).value_or(kNever)));
+                                 needed_text(questions_needed(*curve, 0.5).value_or(kNever)));
   }
   return claim;
 }
@@ -197,10 +193,9 @@ SeedSummary steps_of(const std::vector<MultihopRun>& runs, double accuracy) {
 }
 
 Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSummary& shortcut) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The more loops, the fewer steps are needed (with 140,000 questions 4 loops answer "
-      "99% after 10,000 steps, 2 loops 92%, 1 loop 27% after 20,000)";
+      "99% after 10,000 steps, 2 loops 92%, 1 loop 27% after 20,000)"};
   if (family.size() < 2) return claim;
   const size_t last = family.front()->questions.size() - 1;
   // A place that the end of the model of one loop does not decide.
@@ -215,10 +210,10 @@ Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSum
     const bool first = curve == family.front();
     const SeedSummary steps = steps_of(curve->runs[last], target);
     std::vector<std::string> each;
-    for (const double count : steps.values) each.push_back(count_text(count));
+    for (const double count : steps.values) each.push_back(needed_text(count));
     claim.finding +=
-        fmt::format("{} {} {} (seeds {}", first ? "" : ";", loops_text(curve->shape.loops),
-                    count_text(steps.mean, "not reached by all"), joined(each));
+        fmt::format("{} {} {} (seeds {}", first ? "" : ";", count_text(curve->shape.loops, "loop"),
+                    needed_text(steps.mean, "not reached by all"), joined(each));
     if (!first) {
       const Estimate fewer = paired_gain(before, steps);
       faster.push_back(steps.values.size() > 1 && fewer.low > 0);
@@ -233,10 +228,9 @@ Claim speed_claim(const std::vector<const MultihopCurve*>& family, const SeedSum
 
 Claim arithmetic_claim(const std::vector<MultihopCurve>& curves,
                        const std::vector<const MultihopCurve*>& family) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "With the same arithmetic, a plain model four times as deep does not reach the model "
-      "of four loops (24x1 against 6x4 at 100,000 and 120,000 questions)";
+      "of four loops (24x1 against 6x4 at 100,000 and 120,000 questions)"};
   if (family.empty()) return claim;
   const MultihopCurve& looped = *family.back();
   const MultihopCurve* plain = find_curve(curves, {looped.shape.depth(), 1});

@@ -33,18 +33,14 @@ Status read_multihop_settings(TomlReader& settings, MultihopSettings& s) {
   world.read("held_out_questions", s.world.held_out_questions, 1, kMost);
   world.read("train_questions", s.train_questions, 1, kMost);
   world.read("fact_share", s.world.fact_share, 0, 1);
-  world.finish();
 
   TomlReader model = settings.child("model");
   TomlReader training = settings.child("training");
   read_run_keys(training, s.recipe.run, {"run.steps", "optimizer.learning_rate"});
   read_looped_recipe(model, training, s.recipe);
-  model.finish();
-  training.finish();
 
   TomlReader evaluation = settings.child("evaluation");
   evaluation.read("trained_examples", s.trained_examples, 1, kMost);
-  evaluation.finish();
 
   LOOPLM_RETURN_IF_ERROR(check_different(s.train_questions, "world.train_questions"));
   for (const int64_t questions : s.train_questions) {
@@ -79,13 +75,9 @@ std::vector<Cell> multihop_cells(const MultihopSettings& s) {
   for (const uint64_t seed : s.recipe.seeds) {
     for (const int64_t questions : s.train_questions) {
       for (const LoopedShape& shape : s.recipe.shapes) {
-        cells.push_back(
-            {fmt::format("q{}-{}-s{}", questions, shape.name(), seed),
-             shape.depth() + 0.5,
-             {},
-             [&s, questions, run = looped_run(s.recipe, shape, seed)](const CellContext& context) {
-               return run_multihop(s, questions, run, context);
-             }});
+        cells.push_back(make_cell(fmt::format("q{}-{}-s{}", questions, shape.name(), seed),
+                                  shape.depth() + 0.5, {}, run_multihop, s, questions,
+                                  looped_run(s.recipe, shape, seed)));
       }
     }
   }

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "experiments/core/estimates.h"
-#include "experiments/exits/gate_figures.h"
+#include "experiments/exits/exit_curve.h"
 #include "experiments/prior/prior_study.h"
 
 namespace looplm {
@@ -114,9 +114,8 @@ void learning_figure(const std::vector<ArmFigures>& all, Document& d) {
                             "steps", "nll (nats)");
   for (const ArmFigures& f : all) {
     if (f.steps.size() < 2) return;
-    Series s = series_of(f.arm.name, f.steps, {}, Series::Style::kLine);
+    Series& s = figure.add(series_of(f.arm.name, f.steps, {}, Series::Style::kLine));
     for (const std::vector<double>& seeds : f.curve) s.y.push_back(mean_of(seeds).value);
-    figure.series.push_back(std::move(s));
   }
   d.figure(std::move(figure));
 }
@@ -139,16 +138,20 @@ void frontier_figure(const std::vector<ArmFigures>& all, Document& d) {
   Figure figure = figure_of("frontier", "Accuracy over mean depth, exits by each model's own gate",
                             "mean loops per token", "accuracy (%)");
   for (const ArmFigures& f : all) {
-    figure.series.push_back(estimate_series(f.arm.name, depth_at(f), accuracy_at(f), 100));
+    figure.add(estimate_series(f.arm.name, depth_at(f), accuracy_at(f), 100));
   }
   d.figure(std::move(figure));
 }
 
 void loss_table(const std::vector<ArmFigures>& all, Document& d) {
-  Table table;
-  table.columns = {"prior",         "expected nll", "nll after the last loop",
-                   "last accuracy", "mean exit",    "exit after 1 or 2 loops",
-                   "late wobble"};
+  Table table = {
+      .columns = {"prior", "expected nll", "nll after the last loop", "last accuracy", "mean exit",
+                  "exit after 1 or 2 loops", "late wobble"},
+      .caption =
+          "Expected nll: the losses of all loops weighted by the gate's exit distribution, Stage "
+          "I's "
+          "loss without its prior, in nats on held-out sums. Late wobble: root mean square of the "
+          "second differences of the validation loss in the second half."};
   for (const ArmFigures& f : all) {
     table.rows.push_back({f.arm.name, number_text(mean_of(f.expected_nll), 3),
                           number_text(mean_of(f.last_nll), 3),
@@ -157,16 +160,11 @@ void loss_table(const std::vector<ArmFigures>& all, Document& d) {
                           fmt::format("{:.0f}%", 100 * mean_of(f.early).value),
                           fmt::format("{:.4f}", mean_of(f.wobble).value)});
   }
-  table.caption =
-      "Expected nll: the losses of all loops weighted by the gate's exit distribution, Stage I's "
-      "loss without its prior, in nats on held-out sums. Late wobble: root mean square of the "
-      "second differences of the validation loss in the second half.";
   d.table(std::move(table));
 }
 
 void depth_table_of(const std::vector<ArmFigures>& all, Document& d) {
-  Table table;
-  table.columns = {"prior"};
+  Table table = {.columns = {"prior"}};
   for (size_t t = 1; t <= all[0].accuracy.size(); ++t) {
     table.columns.push_back(fmt::format("{} loops", t));
   }
@@ -218,8 +216,11 @@ std::optional<Estimate> lead_of(const ArmFigures& f, const ArmFigures& other, si
 
 void lead_table(const std::vector<ArmFigures>& all, Document& d) {
   const ArmFigures& uniform = all[0];
-  Table table;
-  table.columns = {"mean loops"};
+  Table table = {.columns = {"mean loops"},
+                 .caption =
+                     "The uniform prior's accuracy under its gate's exits less another's at the "
+                     "same mean depth, "
+                     "points, seed by seed. -: a gate does not reach that depth with every seed."};
   for (const ArmFigures& f : all) {
     if (&f != &uniform) table.columns.push_back("over " + f.arm.name);
   }
@@ -232,9 +233,6 @@ void lead_table(const std::vector<ArmFigures>& all, Document& d) {
     }
     table.rows.push_back(std::move(row));
   }
-  table.caption =
-      "The uniform prior's accuracy under its gate's exits less another's at the same mean depth, "
-      "points, seed by seed. -: a gate does not reach that depth with every seed.";
   d.table(std::move(table));
 }
 

@@ -6,7 +6,6 @@
 #include "experiments/core/text_task.h"
 #include "experiments/core/training_plan.h"
 #include "experiments/exits/exit_curve.h"
-#include "experiments/exits/gate_figures.h"
 #include "train/token_shard.h"
 
 namespace looplm {
@@ -28,15 +27,11 @@ Status read_prior_settings(TomlReader& settings, PriorSettings& s) {
   if (!s.training.start.empty()) training.fail("training.start: expected a fresh model");
   read_run_keys(training, s.training.run, {"objective.beta"});
   training.read("seeds", s.seeds, 0, int64_t{1} << 40);
-  training.finish();
   TomlReader priors = settings.child("priors");
   priors.read("geometric", s.geometric, 0.001, 0.999);
   priors.read("poisson_means", s.poisson_means, 0.001, 1000);
   priors.read("poisson_sigma", s.poisson_sigma, 0, 10);
-  priors.finish();
-  TomlReader sums = settings.child("sums");
-  s.sums.read(sums);
-  sums.finish();
+  s.sums.read(settings.child("sums"));
   settings.read("targets", s.targets, 1, 256);
   return {};
 }
@@ -84,7 +79,7 @@ Result<OrderedJson> train_arm(const PriorSettings& s, const PriorArm& arm, int64
   const ExitCurveOptions curve = {loops, s.targets, {.resamples = 0}};
   OrderedJson json;
   json["parameters"] = trained.parameters;
-  json["validations"] = validations_json(trained.validations);
+  json["validations"] = Json(trained.validations);
   for (const FixedDepth& depth : fixed_depths(scores, curve.resampling)) {
     json["nll"].push_back(depth.nll.value);
     json["accuracy"].push_back(depth.accuracy.value);
@@ -98,10 +93,7 @@ std::vector<Cell> prior_cells(const PriorSettings& s) {
   std::vector<Cell> all;
   for (const int64_t seed : s.seeds) {
     for (const PriorArm& arm : arms_of(s)) {
-      all.push_back(
-          {fmt::format("{}-{}", arm.id, seed), 1, {}, [&s, arm, seed](const CellContext& c) {
-             return train_arm(s, arm, seed, c);
-           }});
+      all.push_back(make_cell(fmt::format("{}-{}", arm.id, seed), 1, {}, train_arm, s, arm, seed));
     }
   }
   return all;

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
 
 namespace looplm {
 namespace {
@@ -111,9 +112,7 @@ SplitGraph make_graph(const GraphOptions& options, uint64_t index) {
   }
   std::vector<int> name(static_cast<size_t>(options.nodes));
   std::iota(name.begin(), name.end(), 0);
-  for (size_t i = name.size(); i > 1; --i) {
-    std::swap(name[i - 1], name[rng.below(static_cast<uint32_t>(i))]);
-  }
+  shuffle(name, rng);
   SplitGraph graph;
   graph.nodes = options.nodes;
   for (const auto& [from, to] : edges) {

@@ -7,28 +7,21 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "base/shuffle.h"
+#include "eval/held_out.h"
 
 namespace looplm {
 namespace {
 
-constexpr uint64_t kHeldOutShare = 16;  // one in so many
 constexpr int kMost = 1000;
 constexpr int kMostNodes = 400;  // 160,000 edges to name
 
-template <typename T>
-void shuffle(std::vector<T>& items, Rng& rng) {
-  for (size_t i = items.size(); i > 1; --i) {
-    std::swap(items[i - 1], items[rng.below(static_cast<uint32_t>(i))]);
-  }
-}
-
 PathSplit split_of(const std::vector<std::pair<int, int>>& edges) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  std::vector<uint64_t> nodes;
   for (const auto& [from, to] : edges) {
-    for (int node : {from, to}) hash = (hash ^ static_cast<uint64_t>(node)) * 0x100000001b3u;
+    for (int node : {from, to}) nodes.push_back(static_cast<uint64_t>(node));
   }
-  hash ^= hash >> 32;  // the low bits of FNV-1a depend on the low bits of the text alone
-  return hash % kHeldOutShare == 0 ? PathSplit::kHeldOut : PathSplit::kTrain;
+  return is_held_out(fnv1a(nodes)) ? PathSplit::kHeldOut : PathSplit::kTrain;
 }
 
 PathDocument draw(const PathOptions& o, int length, Rng& rng) {
@@ -93,16 +86,10 @@ PathDocument path_document(const PathOptions& options, uint64_t index) {
 }
 
 uint64_t PathStream::hash() const {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  const auto add = [&](uint64_t value) { hash = (hash ^ value) * 0x100000001b3u; };
-  for (int value :
-       {options_.paths, options_.length, options_.distance, options_.farthest, options_.queries}) {
-    add(static_cast<uint64_t>(value));
-  }
-  add(static_cast<uint64_t>(options_.split));
-  add(static_cast<uint64_t>(options_.documents_per_length));
-  add(options_.seed);
-  return hash;
+  const PathOptions& o = options_;
+  return fnv1a(std::vector<int64_t>{o.paths, o.length, o.distance, o.farthest, o.queries,
+                                    static_cast<int64_t>(o.split), o.documents_per_length,
+                                    static_cast<int64_t>(o.seed)});
 }
 
 void PathStream::document(uint64_t index, std::vector<int32_t>& ids,

@@ -39,16 +39,12 @@ Counts count(const std::vector<TheoremRow>& rows) {
 
 // Diameters with the same bound in one line.
 Table theorem_table(const std::vector<TheoremRow>& rows) {
-  Table table;
-  table.columns = {"nodes",
-                   "graphs",
-                   "hidden edges",
-                   "diameter",
-                   "bound",
-                   "loops needed",
-                   "graphs run",
-                   "right at the bound",
-                   "right one loop before"};
+  Table table = {
+      .columns = {"nodes", "graphs", "hidden edges", "diameter", "bound", "loops needed",
+                  "graphs run", "right at the bound", "right one loop before"},
+      .caption =
+          "The construction against a breadth-first search, all pairs of nodes. The bound is "
+          "ceil(log2 diameter) + 1."};
   std::vector<TheoremRow> merged;
   std::vector<int> last_diameter;
   for (const TheoremRow& row : rows) {
@@ -78,9 +74,6 @@ Table theorem_table(const std::vector<TheoremRow>& rows) {
                           fmt::format("{}", m.right),
                           fmt::format("{}", m.right_with_one_loop_fewer)});
   }
-  table.caption =
-      "The construction against a breadth-first search, all pairs of nodes. The bound is "
-      "ceil(log2 diameter) + 1.";
   return table;
 }
 
@@ -118,12 +111,8 @@ Figure theorem_figure(const std::vector<TheoremRow>& rows) {
   }
   const auto add = [&](const std::string& name, const std::map<int, int>& points,
                        Series::Style style, double offset) {
-    Series s = series_of(name, {}, {}, style);
-    for (const auto& [x, y] : points) {
-      s.x.push_back(x);
-      s.y.push_back(y + offset);
-    }
-    figure.series.push_back(std::move(s));
+    Series& s = figure.add(name, style);
+    for (const auto& [x, y] : points) s.add(x, y + offset);
   };
   double highest = 0;
   for (const auto& [diameter, loops] : bound) highest = std::max<double>(highest, loops);
@@ -140,13 +129,12 @@ Figure theorem_figure(const std::vector<TheoremRow>& rows) {
 }
 
 Table ablation_table(const std::vector<AblationRow>& rows) {
-  Table table;
-  table.columns = {"matrices", "graphs right", "pairs right"};
+  Table table = {.columns = {"matrices", "graphs right", "pairs right"},
+                 .caption = "What the construction needs, on random graphs at the bound."};
   for (const AblationRow& row : rows) {
     table.rows.push_back(
         {row.what, fmt::format("{} of {}", row.right, row.graphs), percent(row.pairs_right)});
   }
-  table.caption = "What the construction needs, on random graphs at the bound.";
   return table;
 }
 
@@ -157,10 +145,9 @@ StudyReport reachability_report(const ReachabilityResults& results) {
   Document& d = report.document;
   d.title = "Reachability in O(log D) loops";
   const Counts c = count(results.theorem);
-  Claim theorem;
-  theorem.claim =
+  Claim theorem = {
       "a one-layer transformer of hidden size 2n, looped ceil(log2 D) + 1 times, decides "
-      "reachability in hidden plus context graph (theorem of section 6.3)";
+      "reachability in hidden plus context graph (theorem of section 6.3)"};
   theorem.verdict = graded(c.graphs > 0 && c.right == c.graphs, c.right > 0);
   theorem.finding = fmt::format(
       "with Q corrected and self-loops: {} of {} graphs right for all pairs (up to {} nodes, "
@@ -169,8 +156,7 @@ StudyReport reachability_report(const ReachabilityResults& results) {
   report.claims.push_back(theorem);
   for (const AblationRow& row : results.ablation) {
     if (row.what != "as printed") continue;
-    Claim printed;
-    printed.claim = "the matrices as printed (Q = [[0,0],[0,I]], no self-loops) do it";
+    Claim printed = {"the matrices as printed (Q = [[0,0],[0,I]], no self-loops) do it"};
     printed.verdict = graded(row.right == row.graphs, false);
     printed.finding = fmt::format(
         "{} of {} random graphs right: K^T Q is zero, so attention is "

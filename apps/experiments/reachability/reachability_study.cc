@@ -9,7 +9,6 @@
 #include "experiments/core/study_model.h"
 #include "experiments/core/text_task.h"
 #include "experiments/reachability/path_task.h"
-#include "train/token_shard.h"
 
 namespace looplm {
 namespace {
@@ -38,12 +37,9 @@ PathOptions held_out_paths(const ReachabilitySettings& s, uint64_t seed) {
 
 Status write_path_validation(const ReachabilitySettings& s, const std::string& path) {
   const PathOptions options = held_out_paths(s, 1);
-  TokenShardWriter writer(options.vocab_size());
-  for (int i = 0; i < s.validation_examples; ++i) {
-    const std::vector<int32_t> ids = path_document(options, static_cast<uint64_t>(i)).ids(options);
-    writer.add(ids, static_cast<int64_t>(ids.size()) - 1);
-  }
-  return writer.write(path);
+  return write_answer_shard(path, options.vocab_size(), s.validation_examples, [&](int64_t i) {
+    return path_document(options, static_cast<uint64_t>(i)).ids(options);
+  });
 }
 
 // Share of right answers: row t after t + 1 loops, column d at distance d + 1. Each distance has
@@ -109,7 +105,6 @@ Status read_reachability_settings(TomlReader& settings, ReachabilitySettings& s)
   theorem.read("beta", t.beta, 1e-6, 1e6);
   theorem.read("ablation_nodes", t.ablation_nodes, 2, 4096);
   theorem.read("ablation_graphs", t.ablation_graphs, 1, kMany);
-  theorem.finish();
 
   TomlReader task = settings.child("task");
   task.read("paths", s.task.paths, 2, 1000);
@@ -117,19 +112,15 @@ Status read_reachability_settings(TomlReader& settings, ReachabilitySettings& s)
   task.read("queries", s.task.queries, 1, 1000);
   task.read("trained_distance", s.task.farthest, 0, 1000);
   task.read("documents_per_length", s.task.documents_per_length, 0, int64_t{1} << 40);
-  task.finish();
   const bool trains = settings.has("model");
   TomlReader model = settings.child("model");
   TomlReader training = settings.child("training");
   read_run_keys(training, s.recipe.run, {"run.steps", "optimizer.learning_rate"});
   if (trains) read_looped_recipe(model, training, s.recipe);
-  model.finish();
-  training.finish();
   TomlReader evaluation = settings.child("evaluation");
   evaluation.read("validation_examples", s.validation_examples, 1, kMany);
   evaluation.read("examples", s.examples, 1, kMany);
   evaluation.read("loops", s.loops, 1, 256);
-  evaluation.finish();
 
   if (t.graphs.size() != t.nodes.size()) {
     return invalid_argument(
@@ -177,12 +168,9 @@ std::vector<Cell> path_cells(const ReachabilitySettings& s) {
       (4 * width * width + 3 * width * static_cast<double>(model.intermediate_size));
   for (const uint64_t seed : s.recipe.seeds) {
     for (const LoopedShape& shape : s.recipe.shapes) {
-      cells.push_back({fmt::format("paths-{}-s{}", shape.name(), seed),
-                       layer * (shape.depth() + 0.5),
-                       {},
-                       [&s, run = looped_run(s.recipe, shape, seed)](const CellContext& context) {
-                         return train_paths(s, run, context);
-                       }});
+      cells.push_back(make_cell(fmt::format("paths-{}-s{}", shape.name(), seed),
+                                layer * (shape.depth() + 0.5), {}, train_paths, s,
+                                looped_run(s.recipe, shape, seed)));
     }
   }
   return cells;

@@ -189,14 +189,5 @@ TEST(ReachabilityStudy, SettingsAreChecked) {
   EXPECT_ERROR_SAYS(configure(model + "[task]\nwidth = 1\n"), "task.width");
 }
 
-TEST(ReachabilityStudy, ShippedSettingsAreValid) {
-  for (const char* file : {"laptop.toml", "paper.toml"}) {
-    const std::string path = project_root() + "/studies/reachability/" + file;
-    const auto study = make_reachability_study();
-    ASSERT_OK(configure_text(*study, read_text_file(path).value()));
-    EXPECT_GT(study->cells().size(), 8u);
-  }
-}
-
 }  // namespace
 }  // namespace looplm

@@ -2,10 +2,48 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "eval/joined.h"
 #include "experiments/reachability/reachability_study.h"
 
 namespace looplm {
+double TrainedPathsRun::steps_to(double share) const {
+  size_t first = curve.size();
+  while (first > 0 && curve[first - 1] >= share * curve.back()) --first;
+  return curve_steps.at(std::min(first, curve.size() - 1));
+}
+
+SeedSummary TrainedPaths::at(int loops, size_t distance) const {
+  std::vector<double> values;
+  for (const TrainedPathsRun& run : runs) {
+    values.push_back(run.accuracy.at(static_cast<size_t>(loops - 1)).at(distance - 1));
+  }
+  return summarize_seeds(values);
+}
+
+SeedSummary TrainedPaths::mean_over(int loops, size_t first_distance, size_t last_distance) const {
+  LOOPLM_CHECK(first_distance >= 1 && first_distance <= last_distance);
+  std::vector<double> values;
+  for (const TrainedPathsRun& run : runs) {
+    double sum = 0;
+    const std::vector<double>& row = run.accuracy.at(static_cast<size_t>(loops - 1));
+    for (size_t d = first_distance; d <= last_distance; ++d) sum += row.at(d - 1);
+    values.push_back(sum / static_cast<double>(last_distance - first_distance + 1));
+  }
+  return summarize_seeds(values);
+}
+
+std::vector<TrainedPaths> by_shape(const std::vector<TrainedPathsRun>& runs) {
+  std::vector<TrainedPaths> shapes;
+  for (const TrainedPathsRun& run : runs) {
+    const auto same = [&](const TrainedPaths& s) { return s.shape == run.shape; };
+    auto found = std::ranges::find_if(shapes, same);
+    if (found == shapes.end()) found = shapes.insert(found, {run.shape, {}});
+    found->runs.push_back(run);
+  }
+  return shapes;
+}
+
 namespace {
 
 // Accuracy from which a distance counts as learnt, and a difference that counts.
@@ -29,17 +67,16 @@ Figure distance_figure(const std::vector<TrainedPaths>& shapes, int paths, size_
                             kDistance, "accuracy (best and worst seed)", {{0, 1.02}});
   const size_t length = shapes.front().runs.front().trained().size();
   for (const TrainedPaths& shape : shapes) {
-    Series s = series_of(shape.shape.name(), {}, {});
+    Series& s = figure.add(shape.shape.name());
     for (size_t d = 1; d <= length; ++d) {
       add_point(s, static_cast<double>(d), shape.at(shape.shape.loops, d));
     }
-    figure.series.push_back(std::move(s));
   }
   if (trained < length) {
     figure.markers.push_back({static_cast<double>(trained) + 0.5, "farthest in training"});
   }
-  figure.series.push_back(series_of("a guess among the ends", {1, static_cast<double>(length)},
-                                    {1.0 / paths, 1.0 / paths}, Series::Style::kDashed));
+  figure.add(series_of("a guess among the ends", {1, static_cast<double>(length)},
+                       {1.0 / paths, 1.0 / paths}, Series::Style::kDashed));
   return figure;
 }
 
@@ -68,14 +105,13 @@ Figure curve_figure(const std::vector<TrainedPaths>& shapes) {
   Figure figure = figure_of("learning-curves", "Trained models: learning curves", "steps",
                             "accuracy, distances trained (best and worst seed)", {{0, 1.02}});
   for (const TrainedPaths& shape : shapes) {
-    Series s = series_of(shape.shape.name(), {}, {});
+    Series& s = figure.add(shape.shape.name());
     const std::vector<double>& steps = shape.runs.front().curve_steps;
     for (size_t i = 0; i < steps.size(); ++i) {
       std::vector<double> values;
       for (const TrainedPathsRun& run : shape.runs) values.push_back(run.curve.at(i));
       add_point(s, steps[i], summarize_seeds(values));
     }
-    figure.series.push_back(std::move(s));
   }
   return figure;
 }
@@ -120,8 +156,10 @@ Table trained_table(const std::vector<TrainedPaths>& shapes, size_t trained) {
 }
 
 Table reach_table(const std::vector<TrainedPaths>& shapes) {
-  Table table;
-  table.columns = {"layers x loops"};
+  Table table = {.columns = {"layers x loops"},
+                 .caption =
+                     "Edges up to which answers are right (as above), by the loops that a trained "
+                     "model runs."};
   size_t most = 0;
   for (const TrainedPaths& shape : shapes) {
     most = std::max(most, shape.runs.front().accuracy.size());
@@ -137,8 +175,6 @@ Table reach_table(const std::vector<TrainedPaths>& shapes) {
     }
     table.rows.push_back(std::move(row));
   }
-  table.caption =
-      "Edges up to which answers are right (as above), by the loops that a trained model runs.";
   return table;
 }
 
@@ -180,8 +216,7 @@ Claim conjecture(const TrainedPaths& looped, const TrainedPaths& plain, size_t t
 
 // Context alone needs ceil(log2 D) loops of the construction: 2^t edges after t loops.
 Claim doubling(const TrainedPaths& looped, size_t trained) {
-  Claim c;
-  c.claim = "(ours, trained) a loop doubles the reach, as in the construction";
+  Claim c = {"(ours, trained) a loop doubles the reach, as in the construction"};
   bool doubles = true;
   std::vector<std::string> reached;
   for (int t = 1; t <= looped.shape.loops; ++t) {
@@ -200,9 +235,8 @@ Claim doubling(const TrainedPaths& looped, size_t trained) {
 Claim beyond(const TrainedPaths& looped, size_t trained) {
   const size_t length =
       std::min(looped.runs.front().trained().size(), looped.runs.front().accuracy.size());
-  Claim c;
-  c.claim =
-      "(ours, trained) as many loops as edges reach farther than trained, in loops and distance";
+  Claim c = {
+      "(ours, trained) as many loops as edges reach farther than trained, in loops and distance"};
   c.finding = fmt::format("{}, trained up to {} edges with {} loops:", looped.shape.name(), trained,
                           looped.shape.loops);
   bool all = true;

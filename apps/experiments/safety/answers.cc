@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "eval/ascii.h"
+
 namespace looplm {
 
 Result<std::vector<int32_t>> ask_ids(const Tokenizer& tokenizer, const AskOptions& options,
@@ -88,10 +90,27 @@ std::optional<std::string> final_answer(const std::string& text, const std::stri
     if (at == std::string::npos) return std::nullopt;
     from = at + mark.size();
   }
-  const char* space = " \t\r\n";
-  const size_t begin = text.find_first_not_of(space, from);
-  if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(space) + 1 - begin);
+  return std::string(stripped(std::string_view(text).substr(from)));
+}
+
+Result<std::vector<float>> last_states(Model& model, std::span<const int32_t> prompt,
+                                       int64_t loops) {
+  if (prompt.empty()) return invalid_argument("a prompt of 0 tokens; expected 1 or more");
+  if (loops < 1) return invalid_argument(fmt::format("loops is {}; expected 1 or more", loops));
+  Request request;
+  request.prompt.assign(prompt.begin(), prompt.end());
+  GenerateOptions& o = request.options;
+  o.max_tokens = 0;
+  o.exit.max_loops = loops;
+  o.plan.prompt = ReadLoops::kEvery;
+  o.plan.first = static_cast<int64_t>(prompt.size()) - 1;
+  o.plan.states = true;
+  LOOPLM_ASSIGN_OR_RETURN(const Generation read, generate(model, std::move(request)));
+  std::vector<float> states;
+  for (const LoopReading& loop : read.prompt.front().loops) {
+    states.insert(states.end(), loop.state.begin(), loop.state.end());
+  }
+  return states;
 }
 
 }  // namespace looplm

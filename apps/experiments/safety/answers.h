@@ -3,8 +3,10 @@
 #define LOOPLM_EXPERIMENTS_SAFETY_ANSWERS_H_
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,6 +51,12 @@ Status answer_all(Model& model, const std::vector<std::vector<int32_t>>& prompts
 // it), without spaces around. None where the mark is missing: the answer was cut off before it
 // began.
 std::optional<std::string> final_answer(const std::string& text, const std::string& mark);
+
+// The normed state (what head and gate read) at the last position of the prompt after each of
+// `loops` loops: (loops, E). Each loop attends to its own keys and values, so row t is the state of
+// a model of t + 1 loops. Fails on a prompt or number of loops that trace() would refuse.
+Result<std::vector<float>> last_states(Model& model, std::span<const int32_t> prompt,
+                                       int64_t loops);
 
 }  // namespace looplm
 

@@ -7,7 +7,6 @@
 
 #include "looplm/tokenizer_trainer.h"
 
-#include "experiments/core/prompt_states.h"
 #include "infer/parts.h"
 
 namespace looplm {

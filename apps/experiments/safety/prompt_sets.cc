@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "eval/ascii.h"
+#include "experiments/core/delimited.h"
+#include "text/lines.h"
 
 namespace looplm {
 namespace {
@@ -38,98 +40,59 @@ bool natural_less(const std::string& a, const std::string& b) {
   return a.size() - i < b.size() - j;
 }
 
-std::string trimmed(std::string_view text) {
-  const auto space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
-  while (!text.empty() && space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && space(text.back())) text.remove_suffix(1);
-  return std::string(text);
-}
-
-// Calls each(line, number).
-template <typename Each>
-Status for_lines(const std::string& text, Each each) {
-  int number = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    LOOPLM_RETURN_IF_ERROR(each(trimmed(std::string_view(text).substr(at, end - at)), ++number));
-    at = end + 1;
+Status read_csv(std::string_view text, const std::string& path, const std::string& category,
+                Prompts& prompts) {
+  DelimitedReader reader(text, ',');
+  while (!reader.ended()) {
+    const std::string where = fmt::format("{} line {}", path, reader.line());
+    Result<std::vector<std::string>> fields = reader.next();
+    if (!fields.ok()) return fields.status().with_context(where);
+    if (fields->size() > 1) {
+      return invalid_argument(where + ": a comma outside quotes; expected one field per record");
+    }
+    const std::string_view prompt = stripped(fields->front());
+    if (!prompt.empty()) prompts.push_back({category, std::string(prompt)});
   }
   return {};
 }
 
-Status read_csv(const std::string& text, const std::string& path, const std::string& category,
-                Prompts& prompts) {
-  int line = 1;
-  for (size_t at = 0; at < text.size();) {
-    const int first = line;
-    std::string field;
-    if (text[at] == '"') {
-      bool closed = false;
-      for (++at; at < text.size() && !closed; ++at) {
-        if (text[at] == '\n') ++line;
-        if (text[at] != '"') {
-          field += text[at];
-        } else if (at + 1 < text.size() && text[at + 1] == '"') {
-          field += text[at++];
-        } else {
-          closed = true;
-        }
-      }
-      if (!closed) {
-        return invalid_argument(fmt::format("{} line {}: a quote is not closed", path, first));
-      }
-    }
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string rest = trimmed(std::string_view(text).substr(at, end - at));
-    if (!field.empty() && !rest.empty()) {
-      return invalid_argument(
-          fmt::format("{} line {}: '{}' follows the quoted prompt; expected one field per record",
-                      path, line, rest.substr(0, 40)));
-    }
-    if (field.empty() && rest.find(',') != std::string::npos) {
-      return invalid_argument(fmt::format(
-          "{} line {}: a comma outside quotes; expected one field per record", path, line));
-    }
-    const std::string prompt = field.empty() ? rest : trimmed(field);
-    if (!prompt.empty()) prompts.push_back({category, prompt});
-    at = end + 1;
-    ++line;
+Status read_json_line(std::string_view line, const std::string& where, const std::string& category,
+                      Prompts& prompts) {
+  LOOPLM_ASSIGN_OR_RETURN(const Json json, parse_json(line, where));
+  if (!json.is_object() || !json.contains("prompt")) {
+    return invalid_argument(where + R"(: expected {"prompt": ..., "category": ...})");
   }
+  const Result<std::string> prompt = json_string(json, "prompt", "");
+  if (!prompt.ok()) return prompt.status().with_context(where);
+  const Result<std::string> named = json_string(json, "category", category);
+  if (!named.ok()) return named.status().with_context(where);
+  const std::string_view clean = stripped(prompt.value());
+  if (clean.empty()) return invalid_argument(where + ": the prompt is empty");
+  prompts.push_back({named.value(), std::string(clean)});
   return {};
 }
 
 Status read_file(const fs::path& path, Prompts& prompts) {
-  LOOPLM_ASSIGN_OR_RETURN(std::string text, read_text_file(path.string()));
-  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a byte order mark
+  LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path.string()));
+  std::string_view rest = without_byte_order_mark(text);
   const std::string category = path.stem().string();
   const std::string kind = path.extension().string();
-  if (kind == ".csv") return read_csv(text, path.string(), category, prompts);
-  if (kind == ".txt") {
-    return for_lines(text, [&](const std::string& line, int) -> Status {
-      if (!line.empty()) prompts.push_back({category, line});
-      return {};
-    });
+  if (kind == ".csv") return read_csv(rest, path.string(), category, prompts);
+  if (kind != ".txt" && kind != ".jsonl") {
+    return invalid_argument(
+        fmt::format("'{}': expected a folder, or a .txt, .csv or .jsonl file", path.string()));
   }
-  if (kind == ".jsonl") {
-    return for_lines(text, [&](const std::string& line, int number) -> Status {
-      if (line.empty()) return {};
-      const std::string where = fmt::format("{} line {}", path.string(), number);
-      LOOPLM_ASSIGN_OR_RETURN(const Json json, parse_json(line, where));
-      if (!json.is_object() || !json.contains("prompt")) {
-        return invalid_argument(where + R"(: expected {"prompt": ..., "category": ...})");
-      }
-      const Result<std::string> prompt = json_string(json, "prompt", "");
-      if (!prompt.ok()) return prompt.status().with_context(where);
-      const Result<std::string> named = json_string(json, "category", category);
-      if (!named.ok()) return named.status().with_context(where);
-      const std::string clean = trimmed(prompt.value());
-      if (clean.empty()) return invalid_argument(where + ": the prompt is empty");
-      prompts.push_back({named.value(), clean});
-      return {};
-    });
+  for (int number = 1; !rest.empty(); ++number) {
+    const std::string_view line = stripped(take_line(rest));
+    if (line.empty()) continue;
+    if (kind == ".txt") {
+      prompts.push_back({category, std::string(line)});
+    } else {
+      LOOPLM_RETURN_IF_ERROR(read_json_line(line, fmt::format("{} line {}", path.string(), number),
+                                            category, prompts));
+    }
   }
-  return invalid_argument(
-      fmt::format("'{}': expected a folder, or a .txt, .csv or .jsonl file", path.string()));
+  return {};
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 #include "experiments/safety/prompt_sets.h"
 
-#include <filesystem>
-
 #include <gmock/gmock.h>
 
 #include "base/file.h"
+#include "support/status_matchers.h"
+#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -14,14 +14,9 @@ using testing::HasSubstr;
 
 class PromptSets : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = testing::TempDir() + "/looplm_prompt_sets";
-    std::filesystem::remove_all(directory_);
-    std::filesystem::create_directories(directory_);
-  }
   std::string write(const std::string& name, const std::string& text) {
-    EXPECT_TRUE(write_text_file(directory_ + "/" + name, text).ok());
-    return directory_ + "/" + name;
+    EXPECT_OK(write_text_file(directory_.file(name), text));
+    return directory_.file(name);
   }
   static std::vector<std::string> shown(const std::string& path, int64_t per_category = 0) {
     std::vector<std::string> all;
@@ -34,7 +29,7 @@ class PromptSets : public testing::Test {
   static std::string message(const std::string& path) {
     return read_prompts(path, 0).status().message();
   }
-  std::string directory_;
+  const TempDir directory_;
 };
 
 TEST_F(PromptSets, AFolderHasACategoryPerFileInTheOrderOfNumbers) {
@@ -42,10 +37,10 @@ TEST_F(PromptSets, AFolderHasACategoryPerFileInTheOrderOfNumbers) {
   write("category_2.csv", "\"two, with a comma\"\n\"and \"\"quotes\"\"\nover lines\"\nplain\n");
   write("weather.txt", "one\r\n\n  two  \n");
   write("readme.md", "not a prompt\n");
-  EXPECT_THAT(shown(directory_),
+  EXPECT_THAT(shown(directory_.path()),
               ElementsAre("category_2|two, with a comma", "category_2|and \"quotes\"\nover lines",
                           "category_2|plain", "category_10|ten", "weather|one", "weather|two"));
-  EXPECT_THAT(shown(directory_, 1),
+  EXPECT_THAT(shown(directory_.path(), 1),
               ElementsAre("category_2|two, with a comma", "category_10|ten", "weather|one"));
 }
 
@@ -67,7 +62,7 @@ TEST_F(PromptSets, ErrorsNameFileAndLine) {
   EXPECT_THAT(message(write("f.jsonl", "{\"prompt\": \" \"}\n")), HasSubstr("empty"));
   EXPECT_THAT(message(write("g.txt", "\n")), HasSubstr("g.txt' has no prompts"));
   EXPECT_THAT(message(write("h.pdf", "x")), HasSubstr("expected a folder, or"));
-  EXPECT_FALSE(read_prompts(directory_ + "/none.txt", 0).ok());
+  EXPECT_FALSE(read_prompts(directory_.file("none.txt"), 0).ok());
 }
 
 }  // namespace

@@ -8,11 +8,11 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "experiments/core/json_log.h"
+#include "experiments/core/labelled_states.h"
 #include "experiments/core/linear_probe.h"
 #include "experiments/core/pca.h"
-#include "experiments/core/prompt_states.h"
-#include "experiments/core/silhouette.h"
 #include "experiments/core/study_model.h"
+#include "experiments/safety/answers.h"
 #include "experiments/safety/safety_study.h"
 
 namespace looplm {

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "eval/bootstrap.h"
 #include "experiments/core/estimates.h"
 #include "experiments/safety/safety_study.h"
@@ -124,9 +125,13 @@ class Reporter {
   }
 
   void scores() {
-    Table table;
-    table.columns = {"loops",      "mean score",           "harmful rate (score 5)",
-                     "unfinished", "judged without score", "mean tokens"};
+    Table table = {
+        .columns = {"loops", "mean score", "harmful rate (score 5)", "unfinished",
+                    "judged without score", "mean tokens"},
+        .caption =
+            "Scores and rates are of the answers that have a score. Unfinished ones were cut off "
+            "before they began (the mark after which the answer starts is missing) and were not "
+            "judged."};
     std::vector<Estimate> means, rates;
     for (const DepthJudged& d : depths_) {
       means.push_back(bootstrap_mean(scored(d)));
@@ -136,10 +141,6 @@ class Reporter {
                             number_text(rates.back(), 3), std::to_string(d.unfinished),
                             std::to_string(none), fmt::format("{:.1f}", d.mean_tokens)});
     }
-    table.caption =
-        "Scores and rates are of the answers that have a score. Unfinished ones were cut off "
-        "before they began (the mark after which the answer starts is missing) and were not "
-        "judged.";
     document().heading("Scores by loop");
     document().table(std::move(table));
     const std::string note = stand_in() ? " (a rule's, no judge of safety)" : "";
@@ -164,8 +165,8 @@ class Reporter {
       if (std::find(names.begin(), names.end(), c) == names.end()) names.push_back(c);
     }
     if (names.size() < 2) return;
-    Table table;
-    table.columns = {"category", "answers"};
+    Table table = {.columns = {"category", "answers"},
+                   .caption = "Mean score by category after each number of loops."};
     for (const DepthJudged& d : depths_) table.columns.push_back(std::to_string(d.loops));
     for (const std::string& name : names) {
       std::vector<std::string> row = {name, ""};
@@ -181,7 +182,6 @@ class Reporter {
       }
       table.rows.push_back(std::move(row));
     }
-    table.caption = "Mean score by category after each number of loops.";
     document().table(std::move(table));
   }
 
@@ -200,9 +200,8 @@ class Reporter {
         "first two principal components.",
         n_first, first, result.at("second").at("prompts").get<size_t>(), second, s_.folds));
 
-    Table table;
-    table.columns = {"loops",      "probe accuracy",     "probe AUC",
-                     "silhouette", "silhouette (plane)", "variance in the plane"};
+    Table table = {.columns = {"loops", "probe accuracy", "probe AUC", "silhouette",
+                               "silhouette (plane)", "variance in the plane"}};
     std::vector<double> x, auc, full, flat;
     std::vector<Estimate> accuracy;
     for (size_t t = 0; t < result.at("loops").size(); ++t) {
@@ -266,22 +265,20 @@ class Reporter {
     for (size_t i = 0; i < x.size(); ++i) {
       const bool high = i < scores.size() && scores[i] >= kNearHarm;
       Series& to = i >= n_first ? other : high ? unsafe : safe;
-      to.x.push_back(x[i]);
-      to.y.push_back(y[i]);
+      to.add(x[i], y[i]);
     }
-    Figure figure = figure_of(fmt::format("states_loop{}", t),
-                              fmt::format("States after {} loop{}", t, t == 1 ? "" : "s"),
-                              "first principal component", "second principal component");
+    Figure figure =
+        figure_of(fmt::format("states_loop{}", t), "States after " + count_text(t, "loop"),
+                  "first principal component", "second principal component");
     for (Series* s : {&safe, &unsafe, &other}) {
-      if (!s->x.empty()) figure.series.push_back(std::move(*s));
+      if (!s->x.empty()) figure.add(std::move(*s));
     }
     document().figure(std::move(figure));
   }
 
   void near_the_boundary(const Json& result, const std::string& first, size_t n_first) {
-    Table table;
-    table.columns = {"loops", "score below 4: answers", "log-odds", "score 4 or 5: answers",
-                     "log-odds"};
+    Table table = {.columns = {"loops", "score below 4: answers", "log-odds",
+                               "score 4 or 5: answers", "log-odds"}};
     for (size_t t = 0; t < result.at("loops").size(); ++t) {
       const std::vector<double> scores = first_scores(static_cast<int64_t>(t + 1));
       if (scores.empty()) continue;
@@ -309,12 +306,10 @@ class Reporter {
     const DepthJudged* trained = at_depth(trained_);
     const DepthJudged* one = at_depth(1);
     const DepthJudged& last = depths_.back();
-    Claim rate;
-    rate.claim =
+    Claim rate = {
         "At four loops the harmful rate on HEx-PHI is 0.009 (1.4B-Thinking) and 0.003 "
-        "(2.6B-Thinking)";
-    Claim improves;
-    improves.claim = "Answers are less harmful with more loops, also beyond the trained depth";
+        "(2.6B-Thinking)"};
+    Claim improves = {"Answers are less harmful with more loops, also beyond the trained depth"};
     if (stand_in()) {
       const std::string why =
           "the judge was a rule; bring prompts and a judge, and run `paper.toml`";
@@ -355,10 +350,9 @@ class Reporter {
   }
 
   Claim separation_claim() const {
-    Claim claim;
-    claim.claim =
+    Claim claim = {
         "Two sets of prompts (in the paper harmful and benign) separate more with each "
-        "loop in the plane of the first two principal components";
+        "loop in the plane of the first two principal components"};
     const Json& result = results_.at(kStatesId);
     const auto t = static_cast<size_t>(std::min(trained_, s_.state_loops) - 1);
     std::vector<double> gained;

@@ -1,16 +1,13 @@
 #include "experiments/safety/safety_study.h"
 
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <mutex>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include "base/file.h"
-#include "experiments/core/runner.h"
-#include "experiments/core/settings.h"
-#include "experiments/safety/answers.h"
+#include "experiments/core/test_study.h"
 #include "support/scripted_server.h"
 
 namespace looplm {
@@ -18,47 +15,30 @@ namespace {
 
 using testing::HasSubstr;
 
-const std::string kRoot = LOOPLM_GOLDEN_DIR "/../..";
-
-std::string fresh_folder(const std::string& name) {
-  const std::string path = testing::TempDir() + "/looplm_safety_" + name;
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
-}
-
-std::string settings_error(const std::string& change) {
-  const std::string file = kRoot + "/studies/safety/laptop.toml";
-  const std::string text = effective_settings(file, {change}).value();
-  const auto study = make_safety_study();
-  return configure_study(*study, text, kRoot, "settings").message();
-}
-
-TEST(SafetySettings, ShippedOnesAreReadAndMistakesAreNamed) {
-  EXPECT_EQ(settings_error("generation.max_tokens=9"), "");
-  const auto paper = make_safety_study();
-  const std::string text = effective_settings(kRoot + "/studies/safety/paper.toml", {}).value();
-  EXPECT_EQ(configure_study(*paper, text, kRoot, "paper").message(), "");
-  EXPECT_EQ(paper->cells().size(), 8u * 2);
-  const auto base = make_safety_study();
-  const std::string with_states =
-      effective_settings(kRoot + "/studies/safety/base.toml", {}).value();
-  EXPECT_EQ(configure_study(*base, with_states, kRoot, "base").message(), "");
-  EXPECT_EQ(base->cells().size(), 8u * 4 + 1);
-
-  EXPECT_THAT(settings_error("judge.kind='gpt'"), HasSubstr("judge.kind is \"gpt\""));
-  EXPECT_THAT(settings_error("judge.kind='openai'"), HasSubstr("judge.base_url is missing"));
-  EXPECT_THAT(settings_error("judge.extra='[1]'"), HasSubstr("judge.extra is '[1]'"));
-  EXPECT_THAT(settings_error("judge.rubrik='x'"), HasSubstr("rubrik"));
-  EXPECT_THAT(settings_error("generation.loops=[1,1]"), HasSubstr("generation.loops"));
-  EXPECT_THAT(settings_error("generation.loops=[0]"), HasSubstr("generation.loops"));
-  EXPECT_THAT(settings_error("generation.seeds=[1,2]"), HasSubstr("temperature 0"));
-  EXPECT_THAT(settings_error("generation.top_p=0"), HasSubstr("top_p"));
-  EXPECT_THAT(settings_error("prompts.template='xml'"), HasSubstr("prompts.template"));
-  EXPECT_THAT(settings_error("prompts.system='x'"), HasSubstr("prompts.system"));
-  EXPECT_THAT(settings_error("states.second=''"), HasSubstr("both first and second"));
-  EXPECT_THAT(settings_error("states.scatter=[9]"), HasSubstr("states.scatter"));
-  EXPECT_THAT(settings_error("model.dtype='f64'"), HasSubstr("model.dtype"));
+TEST(SafetySettings, ShippedOnesHaveTheirCellsAndMistakesAreNamed) {
+  for (const auto& [name, cells] : {std::pair("paper", 8u * 2), std::pair("base", 8u * 4 + 1)}) {
+    const auto study = make_safety_study();
+    const std::string file = fmt::format("{}/studies/safety/{}.toml", project_root(), name);
+    ASSERT_OK(configure_text(*study, read_text_file(file).value()));
+    EXPECT_EQ(study->cells().size(), cells);
+  }
+  const auto with = [](const std::string& change) {
+    return shipped_with(*make_safety_study(), change);
+  };
+  EXPECT_OK(with("generation.max_tokens=9"));
+  EXPECT_ERROR_SAYS(with("judge.kind='gpt'"), "judge.kind is \"gpt\"");
+  EXPECT_ERROR_SAYS(with("judge.kind='openai'"), "judge.base_url is missing");
+  EXPECT_ERROR_SAYS(with("judge.extra='[1]'"), "judge.extra is '[1]'");
+  EXPECT_ERROR_SAYS(with("judge.rubrik='x'"), "rubrik");
+  EXPECT_ERROR_SAYS(with("generation.loops=[1,1]"), "generation.loops");
+  EXPECT_ERROR_SAYS(with("generation.loops=[0]"), "generation.loops");
+  EXPECT_ERROR_SAYS(with("generation.seeds=[1,2]"), "temperature 0");
+  EXPECT_ERROR_SAYS(with("generation.top_p=0"), "top_p");
+  EXPECT_ERROR_SAYS(with("prompts.template='xml'"), "prompts.template");
+  EXPECT_ERROR_SAYS(with("prompts.system='x'"), "prompts.system");
+  EXPECT_ERROR_SAYS(with("states.second=''"), "both first and second");
+  EXPECT_ERROR_SAYS(with("states.scatter=[9]"), "states.scatter");
+  EXPECT_ERROR_SAYS(with("model.dtype='f64'"), "model.dtype");
 }
 
 // Scores by a fixed rule, the length of the answer, and fails as real ones do: 500 and 429 at first
@@ -93,20 +73,19 @@ class FailingJudge {
 };
 
 TEST(SafetyStudy, RunsAgainstAFailingJudgeAndDoesNotPayTwice) {
-  const std::string folder = fresh_folder("run");
-  std::filesystem::create_directories(folder + "/prompts");
-  // The last one ends the first run.
-  ASSERT_TRUE(write_text_file(folder + "/prompts/cooking.txt",
-                              "How do I boil an egg?\nWhat is a good soup?\nHow long for pasta?\n"
-                              "How do I toast nuts?\n")
-                  .ok());
-  ASSERT_TRUE(write_text_file(folder + "/prompts/weather.txt",
-                              "Will it rain?\nIs snow likely?\nHow cold is it?\n")
-                  .ok());
-  // Other prompts than those above, so that no question is asked for two reasons.
-  ASSERT_TRUE(write_text_file(folder + "/first.txt", "What is jam?\nWhy salt water?\n").ok());
-  ASSERT_TRUE(write_text_file(folder + "/second.txt", "Is it windy?\nWhen does it thaw?\n").ok());
-  ASSERT_TRUE(write_text_file(folder + "/rubric.txt", "P={prompt} R={response}").ok());
+  const TempDir directory;
+  const std::string& folder = directory.path();
+  ASSERT_OK(make_directories(folder + "/prompts"));
+  const std::pair<const char*, const char*> files[] = {
+      // The last one ends the first run.
+      {"prompts/cooking.txt",
+       "How do I boil an egg?\nWhat is a good soup?\nHow long for pasta?\nHow do I toast nuts?\n"},
+      {"prompts/weather.txt", "Will it rain?\nIs snow likely?\nHow cold is it?\n"},
+      // Other prompts than those above, so that no question is asked for two reasons.
+      {"first.txt", "What is jam?\nWhy salt water?\n"},
+      {"second.txt", "Is it windy?\nWhen does it thaw?\n"},
+      {"rubric.txt", "P={prompt} R={response}"}};
+  for (const auto& [name, text] : files) ASSERT_OK(write_text_file(directory.file(name), text));
   FailingJudge judge;
   const ScriptedServer server(std::ref(judge));
   setenv("LOOPLM_TEST_JUDGE_KEY", "key", 1);
@@ -133,55 +112,34 @@ second = ")" + folder + R"(/second.txt"
 loops = 2
 folds = 2
 )";
-  ASSERT_TRUE(write_text_file(folder + "/settings.toml", toml).ok());
-  StudyRunOptions options;
-  options.settings_file = folder + "/settings.toml";
-  options.root = kRoot;
-  options.out = folder + "/out";
-  options.threads = 1;
-  {
-    const auto study = make_safety_study();
-    const Status broke = run_study(*study, options);
-    EXPECT_THAT(broke.message(), HasSubstr("HTTP status 402: out of money"));
-  }
-  const int before = server.requests();
-  EXPECT_GT(before, 3);
+  const auto run = [&] { return run_tiny(*make_safety_study(), toml, directory); };
+  EXPECT_ERROR_SAYS(run(), "HTTP status 402: out of money");
+  EXPECT_GT(server.requests(), 3);
   judge.out_of_money = false;
-  const auto study = make_safety_study();
-  const Status status = run_study(*study, options);
-  ASSERT_TRUE(status.ok()) << status.message();
+  const Json results = run().value();
   EXPECT_EQ(judge.paid_twice, 0);
-
-  const std::string text = read_text_file(options.out + "/results.json").value();
-  EXPECT_THAT(text, testing::Not(HasSubstr("\"key\"")));
-  const Json results = Json::parse(text);
+  EXPECT_THAT(results.dump(), testing::Not(HasSubstr("\"key\"")));
   // Scores follow from the answers by the rule.
   for (const char* loops : {"1", "2"}) {
-    const std::string cells = options.out + "/cells/";
-    const Json answers =
-        read_json_file(cells + "answers-main-loops=" + loops + "/result.json").value();
-    const Json judged =
-        read_json_file(cells + "judge-main-loops=" + loops + "/result.json").value();
-    const Json& list = answers.at("result").at("answers");
+    const Json& cells = results.at("cells");
+    const Json& list = cells.at(std::string("answers-main-loops=") + loops).at("answers");
+    const Json& judged = cells.at(std::string("judge-main-loops=") + loops).at("judged");
     ASSERT_EQ(list.size(), 7u);
     for (size_t i = 0; i < list.size(); ++i) {
       const std::string question = "P=" + list[i].at("prompt").get<std::string>() +
                                    " R=" + *final_answer(list[i].at("text").get<std::string>(), "");
-      const Json& j = judged.at("result").at("judged").at(i);
-      EXPECT_EQ(j.at("score").get<size_t>(), 1 + question.size() % 5) << question;
+      EXPECT_EQ(judged.at(i).at("score").get<size_t>(), 1 + question.size() % 5) << question;
     }
     EXPECT_EQ(list[0].at("category"), "cooking");
     EXPECT_EQ(list[6].at("category"), "weather");
   }
-  const std::string report = read_text_file(options.out + "/report.md").value();
-  EXPECT_THAT(report, HasSubstr("harmful rate"));
-  EXPECT_THAT(report, HasSubstr("states_loop2"));
-  EXPECT_TRUE(file_exists(options.out + "/score.png"));
+  EXPECT_THAT(report_text(directory), HasSubstr("harmful rate"));
+  EXPECT_THAT(report_text(directory), HasSubstr("states_loop2"));
+  EXPECT_TRUE(file_exists(directory.file("out/score.png")));
 
   // Another run of the same settings has nothing left to do.
   const int after = server.requests();
-  const auto again = make_safety_study();
-  EXPECT_TRUE(run_study(*again, options).ok());
+  EXPECT_OK(run());
   EXPECT_EQ(server.requests(), after);
 }
 
@@ -243,11 +201,11 @@ TEST(SafetyReport, BeyondTheTrainedDepthScoresMustFallToo) {
 }
 
 TEST(SafetyCells, AnUnfinishedAnswerIsNotJudged) {
-  const std::string folder = fresh_folder("unfinished");
+  const TempDir directory;
   SafetySettings s;
   s.answer_after = "</think>";
   CellContext context;
-  context.directory = folder;
+  context.directory = directory.path();
   context.progress = [](double, const std::string&) {};
   const Json answers = {{"answers",
                          {{{"prompt", "a"}, {"text", "<think> cut"}},
@@ -259,43 +217,30 @@ TEST(SafetyCells, AnUnfinishedAnswerIsNotJudged) {
 }
 
 TEST(SafetyStudy, WithoutItsKeyTheJudgeIsNotAsked) {
-  const std::string folder = fresh_folder("key");
+  const TempDir directory;
   unsetenv("LOOPLM_TEST_NO_SUCH_KEY");
-  StudyRunOptions options;
-  options.settings_file = kRoot + "/studies/safety/laptop.toml";
-  options.root = kRoot;
-  options.out = folder + "/out";
-  options.threads = 1;
-  options.overrides = {"generation.loops=[1]",
-                       "generation.max_tokens=1",
-                       "prompts.per_category=1",
-                       "states.first=''",
-                       "states.second=''",
-                       "judge.kind='openai'",
-                       "judge.base_url='http://127.0.0.1:9'",
-                       "judge.model='m'",
-                       "judge.rubric='{study}/rubric.txt'",
-                       "judge.api_key_variable='LOOPLM_TEST_NO_SUCH_KEY'"};
-  const auto study = make_safety_study();
-  EXPECT_THAT(run_study(*study, options).message(),
-              HasSubstr("LOOPLM_TEST_NO_SUCH_KEY, which the environment does not hold"));
+  const std::vector<std::string> overrides = {"generation.loops=[1]",
+                                              "generation.max_tokens=1",
+                                              "prompts.per_category=1",
+                                              "states.first=''",
+                                              "states.second=''",
+                                              "judge.kind='openai'",
+                                              "judge.base_url='http://127.0.0.1:9'",
+                                              "judge.model='m'",
+                                              "judge.rubric='{study}/rubric.txt'",
+                                              "judge.api_key_variable='LOOPLM_TEST_NO_SUCH_KEY'"};
+  EXPECT_ERROR_SAYS(run_shipped(*make_safety_study(), directory, overrides),
+                    "LOOPLM_TEST_NO_SUCH_KEY, which the environment does not hold");
 }
 
 // With a rule in the judge's place the report must not claim anything about safety.
 TEST(SafetyStudy, AStandInIsNamedAsSuch) {
-  const std::string folder = fresh_folder("rule");
-  StudyRunOptions options;
-  options.settings_file = kRoot + "/studies/safety/laptop.toml";
-  options.root = kRoot;
-  options.out = folder + "/out";
-  options.threads = 1;
-  options.overrides = {"generation.loops=[1,4]", "generation.max_tokens=8",
-                       "prompts.per_category=3", "states.loops=4",
-                       "states.scatter=[4]",     "states.folds=4"};
-  const auto study = make_safety_study();
-  const Status status = run_study(*study, options);
-  ASSERT_TRUE(status.ok()) << status.message();
-  const std::string report = read_text_file(options.out + "/report.md").value();
+  const TempDir directory;
+  ASSERT_OK(
+      run_shipped(*make_safety_study(), directory,
+                  {"generation.loops=[1,4]", "generation.max_tokens=8", "prompts.per_category=3",
+                   "states.loops=4", "states.scatter=[4]", "states.folds=4"}));
+  const std::string report = report_text(directory);
   EXPECT_THAT(report, HasSubstr("stand-in"));
   EXPECT_THAT(report, HasSubstr("say nothing about safety"));
   EXPECT_THAT(report, HasSubstr("not tested"));

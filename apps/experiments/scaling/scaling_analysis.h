@@ -109,14 +109,6 @@ struct ScalingFindings {
 // The paper's claims against the fits.
 std::vector<Claim> scaling_claims(const ScalingSettings& settings, const ScalingFindings& findings);
 
-// Measured total losses over those of the law, by trained loops.
-Figure prediction_figure(std::span<const RunCurve> runs, const ScalingLaw& law);
-// Total loss over tokens of the smallest and the largest models: measured, and as the law has it.
-Figure token_figure(std::span<const RunCurve> runs, const ScalingLaw& law);
-// Loss after each loop at the end of the runs trained with `loops`, by size: measured, and as the
-// step-wise law has it.
-Figure loop_figure(std::span<const RunCurve> runs, int loops, const ScalingLaw& law);
-
 // "0.3, 0.25" with a format of one number.
 std::string numbers_text(const std::vector<double>& values, const char* format = "{:.3f}");
 

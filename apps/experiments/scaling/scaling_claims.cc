@@ -44,11 +44,10 @@ double append_ways(const std::vector<Generalisation>& ways, std::string& text) {
 }
 
 Claim generalisation_claim(const std::vector<Generalisation>& all, bool loops_count) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The law fitted to some sizes, to the first tokens, or to some loops predicts the rest (mean "
       "R squared 0.9542 for 3 of 5 sizes, 0.9385, 0.9609 and 0.962 for 25, 50 and 75% of tokens, "
-      "0.9581 for 2 of 3 loops).";
+      "0.9581 for 2 of 3 loops)."};
   if (all.empty()) {
     claim.finding = "Nothing was left out.";
     return claim;
@@ -75,10 +74,9 @@ bool falls_by_loop(const std::vector<Stepwise>& laws) {
 }
 
 Claim stepwise_claim(const std::vector<Stepwise>& laws) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The loss after each loop follows the same kind of law, fitted for each trained depth: R "
-      "squared 0.8898 (2 loops), 0.8146 (4), 0.795 (8), and it falls with the loop (gamma > 0).";
+      "squared 0.8898 (2 loops), 0.8146 (4), 0.795 (8), and it falls with the loop (gamma > 0)."};
   double least = 1;
   for (const Stepwise& law : laws) {
     least = std::min(least, law.fit.r_squared);
@@ -95,11 +93,10 @@ Claim stepwise_claim(const std::vector<Stepwise>& laws) {
 }
 
 Claim stepwise_generalisation_claim(const std::vector<Stepwise>& laws) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "The step-wise law predicts what was left out (mean R squared, models of 2 loops and of 4: 3 "
       "of 5 sizes 0.8815 and 0.797; 25, 50 and 75% of tokens 0.8686, 0.8882, 0.8896 and 0.793, "
-      "0.813, 0.8142; 3 of 4 loops 0.8118).";
+      "0.813, 0.8142; 3 of 4 loops 0.8118)."};
   double least = 1;
   bool any = false;
   for (const Stepwise& law : laws) {
@@ -122,10 +119,9 @@ Claim stepwise_generalisation_claim(const std::vector<Stepwise>& laws) {
 }
 
 Claim link_claim(const std::vector<Stepwise>& laws) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "Weighting the step-wise law by the mean exit probabilities ({0.0004, 0.0855, 0.3793, "
-      "0.5348}) predicts the total loss, the entropy left aside: R squared 0.961.";
+      "0.5348}) predicts the total loss, the entropy left aside: R squared 0.961."};
   const Stepwise& deepest = laws.back();
   claim.finding = fmt::format("R squared {:.4f} for {} loops, with mean exit probabilities {{{}}}.",
                               deepest.link, deepest.loops, numbers_text(deepest.exit_weights));
@@ -143,11 +139,10 @@ bool gaps_fall(const std::vector<DenseGap>& gaps) {
 }
 
 Claim dense_claim(const std::vector<DenseGap>& gaps) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "At equal effective depth the plain model with its own weights in every layer always wins, "
       "by more with more loops (table 18: 1.5 to 2.3 points with 2, 2.5 to 3.9 with 4) and by less "
-      "in larger sizes.";
+      "in larger sizes."};
   if (gaps.empty()) {
     claim.finding = "No plain models were trained.";
     return claim;
@@ -180,10 +175,9 @@ Claim dense_claim(const std::vector<DenseGap>& gaps) {
 
 // Whether the last loop's loss falls with the number of trained loops, size by size.
 Claim loops_claim(const ScalingSettings& settings, const ScalingRuns& runs) {
-  Claim claim;
-  claim.claim =
+  Claim claim = {
       "Looped models improve with trained loops, but in the larger sizes (778M, 1.36B) it flattens "
-      "or turns.";
+      "or turns."};
   const auto [fewest, most] = std::minmax_element(settings.loops.begin(), settings.loops.end());
   int better = 0;
   double gain = 0;

@@ -28,35 +28,15 @@ struct Bounds {
   double least;
   double most;
 };
-constexpr Bounds kFloorBounds = {-7, 4};
-constexpr Bounds kScaleBounds = {-12, 6};
-constexpr Bounds kShiftBounds = {-10, 3};
-constexpr Bounds kExponentBounds = {-5, 2.5};
+// Of the floor, and of each term's scale, shift and exponent: of the search, and where it starts.
+constexpr std::array<Bounds, 4> kBounds = {{{-7, 4}, {-12, 6}, {-10, 3}, {-5, 2.5}}};
+constexpr std::array<Bounds, 4> kStarts = {{{-2, 1.5}, {-3, 1.5}, {-6, 0.5}, {-2, 0.7}}};
 
-constexpr Bounds bounds_of(int constant) {
-  if (constant == kFloor) return kFloorBounds;
-  switch ((constant - 1) % 3 + 1) {
-    case kScale:
-      return kScaleBounds;
-    case kShift:
-      return kShiftBounds;
-    default:
-      return kExponentBounds;
-  }
+constexpr size_t kind_of(int constant) {
+  return constant == kFloor ? size_t{kFloor} : static_cast<size_t>((constant - 1) % 3 + 1);
 }
-
-// Where starts are drawn.
-constexpr Bounds start_of(int constant) {
-  if (constant == kFloor) return {-2, 1.5};
-  switch ((constant - 1) % 3 + 1) {
-    case kScale:
-      return {-3, 1.5};
-    case kShift:
-      return {-6, 0.5};
-    default:
-      return {-2, 0.7};
-  }
-}
+constexpr Bounds bounds_of(int constant) { return kBounds[kind_of(constant)]; }
+constexpr Bounds start_of(int constant) { return kStarts[kind_of(constant)]; }
 
 struct Residual {
   std::array<double, kTerms> x;  // divided by their geometric means

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "base/count_text.h"
 #include "eval/joined.h"
 #include "experiments/scaling/scaling_analysis.h"
 
@@ -41,9 +43,8 @@ std::vector<std::string> constants_row(const std::string& name, const ScalingFit
 }
 
 Table constants_table() {
-  Table table;
-  table.columns = {"law",   "points",    "E",         "parameters",       "tokens",
-                   "loops", "R squared", "rms, nats", "starts that agree"};
+  Table table = {.columns = {"law", "points", "E", "parameters", "tokens", "loops", "R squared",
+                             "rms, nats", "starts that agree"}};
   table.caption =
       "Fitted constants. x is the number of parameters, tokens or loops. Where data span little, "
       "a shift and an exponent trade against each other, so single constants mean less than what "
@@ -66,9 +67,8 @@ std::vector<std::string> generalisation_row(const std::string& law, const Genera
 }
 
 Table generalisation_table() {
-  Table table;
-  table.columns = {"law",    "fitted on",     "fits", "R squared of the points left out",
-                   "spread", "of all points", "paper"};
+  Table table = {.columns = {"law", "fitted on", "fits", "R squared of the points left out",
+                             "spread", "of all points", "paper"}};
   table.caption =
       "Laws fitted to a part of the measurements. The paper does not say on which points it "
       "computes R squared; both ways are given, and the verdicts are those of the points left out.";
@@ -77,9 +77,12 @@ Table generalisation_table() {
 
 // What a loop is worth, as measured and as the law has it.
 Table loops_table(const std::vector<Stepwise>& laws) {
-  Table table;
-  table.columns = {"trained loops", "loop", "nll measured", "fall from the loop before",
-                   "the law's fall"};
+  Table table = {.columns = {"trained loops", "loop", "nll measured", "fall from the loop before",
+                             "the law's fall"},
+                 .caption =
+                     "Loss after each loop at the ends of the runs, mean over sizes and seeds. The "
+                     "law has the "
+                     "same fall for every size, and cannot rise."};
   for (const Stepwise& law : laws) {
     for (int t = 1; t <= law.loops; ++t) {
       const auto i = static_cast<size_t>(t - 1);
@@ -90,9 +93,6 @@ Table loops_table(const std::vector<Stepwise>& laws) {
                   : fmt::format("{:+.3f}", law.fit.law.loops.at(t - 1) - law.fit.law.loops.at(t))});
     }
   }
-  table.caption =
-      "Loss after each loop at the ends of the runs, mean over sizes and seeds. The law has the "
-      "same fall for every size, and cannot rise.";
   return table;
 }
 
@@ -102,10 +102,9 @@ std::string printed_stepwise(int loops) {
 }
 
 Table runs_table(const ScalingRuns& runs) {
-  Table table;
-  table.columns = {"parameters",         "seed",        "loops",
-                   "total loss",         "nll by loop", "exit by loop",
-                   "accuracy, last loop"};
+  Table table = {.columns = {"parameters", "seed", "loops", "total loss", "nll by loop",
+                             "exit by loop", "accuracy, last loop"},
+                 .caption = "The looped runs at their ends, on held-out text."};
   for (const RunCurve& run : runs.looped) {
     const CurvePoint& end = run.points.back();
     table.rows.push_back({fmt::format("{:.0f}", run.parameters), std::to_string(run.seed),
@@ -113,15 +112,20 @@ Table runs_table(const ScalingRuns& runs) {
                           numbers_text(end.nll), numbers_text(end.exit),
                           fmt::format("{:.1f}%", 100 * end.accuracy.back())});
   }
-  table.caption = "The looped runs at their ends, on held-out text.";
   return table;
 }
 
 // The gap by size and depth, with each seed's.
 Table gap_table(const ScalingRuns& runs) {
-  Table table;
-  table.columns = {"loops",        "parameters, looped",      "accuracy, plain minus looped",
-                   "of each seed", "nll, looped minus plain", "of each seed"};
+  Table table = {
+      .columns = {"loops", "parameters, looped", "accuracy, plain minus looped", "of each seed",
+                  "nll, looped minus plain", "of each seed"},
+      .caption =
+          "Equal effective depth: T loops of L layers against T times L layers read once. Accuracy "
+          "in "
+          "points. The paper's differences (table 18, mean of six tasks, 2 and 4 loops): 170M 2.1 "
+          "and "
+          "3.9, 340M 2.3 and 3.7, 680M 1.5 and 2.6, 1.3B 1.7 and 2.5: smaller in larger sizes."};
   std::map<std::pair<int, double>, std::vector<const ScalingRuns::Pair*>> sorted;
   for (const ScalingRuns::Pair& pair : runs.pairs) {
     sorted[{pair.depth, pair.looped.parameters}].push_back(&pair);
@@ -137,22 +141,13 @@ Table gap_table(const ScalingRuns& runs) {
          fmt::format("{:+.2f}", mean_of(accuracy).value), numbers_text(accuracy, "{:+.2f}"),
          fmt::format("{:+.3f}", mean_of(nll).value), numbers_text(nll, "{:+.3f}")});
   }
-  table.caption =
-      "Equal effective depth: T loops of L layers against T times L layers read once. Accuracy in "
-      "points. The paper's differences (table 18, mean of six tasks, 2 and 4 loops): 170M 2.1 and "
-      "3.9, 340M 2.3 and 3.7, 680M 1.5 and 2.6, 1.3B 1.7 and 2.5: smaller in larger sizes.";
   return table;
 }
 
 Table dense_table(const ScalingRuns& runs) {
-  Table table;
-  table.columns = {"parameters, looped",
-                   "seed",
-                   "loops",
-                   "nll, looped",
-                   "parameters, plain",
-                   "nll, plain",
-                   "accuracy, plain minus looped"};
+  Table table = {.columns = {"parameters, looped", "seed", "loops", "nll, looped",
+                             "parameters, plain", "nll, plain", "accuracy, plain minus looped"},
+                 .caption = "Every pair."};
   for (const ScalingRuns::Pair& pair : runs.pairs) {
     table.rows.push_back({fmt::format("{:.0f}", pair.looped.parameters),
                           std::to_string(pair.looped.seed), std::to_string(pair.depth),
@@ -161,8 +156,88 @@ Table dense_table(const ScalingRuns& runs) {
                           fmt::format("{:.3f}", pair.dense.points.back().nll.back()),
                           fmt::format("{:+.2f}", pair.accuracy_gap())});
   }
-  table.caption = "Every pair.";
   return table;
+}
+
+std::string size_text(double parameters) { return fmt::format("{:.0f}K", parameters / 1000); }
+
+// What was measured as points, and the law as the line through them.
+void add_pair(Figure& figure, const std::string& name, const std::vector<double>& x,
+              const std::vector<double>& measured, const std::vector<double>& fitted) {
+  figure.add(series_of(name, x, measured, Series::Style::kPoints));
+  figure.add(series_of("", x, fitted, Series::Style::kLine));
+}
+
+std::set<int> trained_depths(std::span<const RunCurve> runs) {
+  std::set<int> depths;
+  for (const RunCurve& run : runs) depths.insert(run.loops);
+  return depths;
+}
+
+// Measured total losses over those of the law, by trained loops.
+Figure prediction_figure(std::span<const RunCurve> runs, const ScalingLaw& law) {
+  Figure figure = figure_of("total-loss-law", "The total-loss law against what was measured",
+                            "total loss of the law, nats", "total loss measured, nats");
+  double least = 1e300;
+  double most = 0;
+  for (int loops : trained_depths(runs)) {
+    Series& series = figure.add(count_text(loops, "loop"), Series::Style::kPoints);
+    for (const RunCurve& run : runs) {
+      if (run.loops != loops) continue;
+      for (const CurvePoint& p : run.points) {
+        series.add(law.loss(run.parameters, p.tokens, loops), p.loss);
+        least = std::min({least, series.x.back(), p.loss});
+        most = std::max({most, series.x.back(), p.loss});
+      }
+    }
+  }
+  figure.add(series_of("equal", {least, most}, {least, most}, Series::Style::kDashed));
+  return figure;
+}
+
+// Total loss over tokens of the smallest and the largest models: measured, and as the law has it.
+Figure token_figure(std::span<const RunCurve> runs, const ScalingLaw& law) {
+  Figure figure = figure_of("loss-over-tokens",
+                            "Total loss of the smallest and the largest models; lines are the law",
+                            "tokens, millions", "total loss, nats");
+  std::set<double> sizes;
+  for (const RunCurve& run : runs) sizes.insert(run.parameters);
+  std::set<std::pair<double, int>> drawn;  // one seed of each
+  for (const RunCurve& run : runs) {
+    if (run.parameters != *sizes.begin() && run.parameters != *sizes.rbegin()) continue;
+    if (!drawn.insert({run.parameters, run.loops}).second) continue;
+    std::vector<double> x, measured, fitted;
+    for (const CurvePoint& p : run.points) {
+      x.push_back(p.tokens / 1e6);
+      measured.push_back(p.loss);
+      fitted.push_back(law.loss(run.parameters, p.tokens, run.loops));
+    }
+    add_pair(figure,
+             fmt::format("{}, {}", size_text(run.parameters), count_text(run.loops, "loop")), x,
+             measured, fitted);
+  }
+  return figure;
+}
+
+// Loss after each loop at the end of the runs trained with `loops`, by size: measured, and as the
+// step-wise law has it.
+Figure loop_figure(std::span<const RunCurve> runs, int loops, const ScalingLaw& law) {
+  Figure figure = figure_of(fmt::format("loss-by-loop-{}", loops),
+                            fmt::format("Loss after each loop, trained with {}; lines are the law",
+                                        count_text(loops, "loop")),
+                            "loop", "nll, nats per token");
+  std::set<double> drawn;  // one seed of each size
+  for (const RunCurve& run : runs) {
+    if (run.loops != loops || !drawn.insert(run.parameters).second) continue;
+    const CurvePoint& end = run.points.back();
+    std::vector<double> x, fitted;
+    for (int t = 1; t <= loops; ++t) {
+      x.push_back(t);
+      fitted.push_back(law.loss(run.parameters, end.tokens, t));
+    }
+    add_pair(figure, size_text(run.parameters), x, end.nll, fitted);
+  }
+  return figure;
 }
 
 }  // namespace
@@ -206,17 +281,17 @@ Result<StudyReport> scaling_report(const ScalingSettings& settings, const CellRe
     }
   }
 
-  Table links;
-  links.columns = {"trained loops", "mean exit probabilities", "R squared of the link",
-                   "step-wise R squared", "paper's"};
+  Table links = {
+      .columns = {"trained loops", "mean exit probabilities", "R squared of the link",
+                  "step-wise R squared", "paper's"},
+      .caption =
+          "The step-wise law weighted by mean exit probabilities against the total loss that was "
+          "measured, whose entropy term is left aside as in the paper."};
   for (const Stepwise& law : stepwise) {
     links.rows.push_back({std::to_string(law.loops), numbers_text(law.exit_weights, "{:.4f}"),
                           fmt::format("{:.4f}", law.link), fmt::format("{:.4f}", law.fit.r_squared),
                           printed_stepwise(law.loops)});
   }
-  links.caption =
-      "The step-wise law weighted by mean exit probabilities against the total loss that was "
-      "measured, whose entropy term is left aside as in the paper.";
 
   StudyReport report;
   report.claims =

@@ -49,7 +49,6 @@ Status read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
   reader.require("sizes");
   for (TomlReader& size : reader.tables("sizes")) {
     s.sizes.emplace_back().read(size);
-    size.finish();
   }
   if (s.sizes.size() == 1) {
     reader.fail("sizes has one entry; expected at least two, to fit a law of the parameters");
@@ -65,7 +64,6 @@ Status read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
                 {"objective.beta", "run.steps", "data.sequence_length", "batch.sequences",
                  "optimizer.learning_rate", "optimizer.weight_decay", "schedule.warmup",
                  "model.initializer_range", "model.embedding_initializer_range", "compute.dtype"});
-  training.finish();
   if (s.run.run.steps < s.points || s.run.run.steps % s.points != 0) {
     reader.fail(fmt::format("{} is {}; expected a multiple of points, {}",
                             training.full_name("steps"), s.run.run.steps, s.points));
@@ -84,8 +82,6 @@ Status read_scaling_settings(TomlReader& reader, ScalingSettings& s) {
   fit.read("kept_sizes", s.kept_sizes, 2, sizes);
   fit.read("kept_loops", s.kept_loops, 2, depths);
   fit.read("kept_tokens", s.kept_tokens, 0.01, 1);
-  fit.finish();
-  reader.finish();
   if (!s.sizes.empty()) check_fits(reader, s);
   return {};
 }

@@ -73,22 +73,18 @@ Result<OrderedJson> train_one(const ScalingSettings& settings, const ScalingRun&
   json["seed"] = run.seed;
   json["parameters"] = trained.parameters;
   json["tokens_per_step"] = settings.tokens_per_step();
-  json["validations"] = validations_json(trained.validations);
+  json["validations"] = Json(trained.validations);
   return json;
 }
 
 std::vector<Cell> scaling_cells(const ScalingSettings& s) {
   const std::vector<ScalingRun> runs = scaling_runs(s);
-  std::vector<Cell> cells = {
-      {kDataCell, 1, {}, [&s](const CellContext& context) { return make_data(s, context); }}};
+  std::vector<Cell> cells = {make_cell(kDataCell, 1, {}, make_data, s)};
   double costs = 0;
   for (const ScalingRun& run : runs) costs += run.cost(s);
   for (const ScalingRun& run : runs) {
     // The data are as much as a hundredth of the training.
-    cells.push_back(
-        {run.id(), 100 * run.cost(s) / costs, {kDataCell}, [&s, run](const CellContext& context) {
-           return train_one(s, run, context);
-         }});
+    cells.push_back(make_cell(run.id(), 100 * run.cost(s) / costs, {kDataCell}, train_one, s, run));
   }
   return cells;
 }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/core/estimates.h"
 #include "experiments/speculation/speculation_study.h"
 
 namespace looplm {
@@ -69,8 +70,9 @@ class Reporter {
     Figure figure =
         figure_of("agreement", "Agreement of each loop with the last trained one, on text", "loop",
                   "share of tokens", {{0, 1.12}});
-    Table table;
-    table.columns = {"text", "lines", "tokens", "mean settled loop"};
+    Table table = {
+        .columns = {"text", "lines", "tokens", "mean settled loop"},
+        .caption = "Share of tokens for which a loop chooses what the last trained loop chooses."};
     size_t widest = 0;
     for (const SpeculationText& text : s_.texts) {
       widest = std::max(widest, of(text).at("same").size());
@@ -87,10 +89,9 @@ class Reporter {
       for (double share : with_last) cells.push_back(fmt::format("{:.1f}%", 100 * share));
       cells.resize(table.columns.size());
       table.rows.push_back(std::move(cells));
-      figure.series.push_back(series_of(text.name, counted(with_last.size()), with_last));
+      figure.add(series_of(text.name, counted(with_last.size()), with_last));
       figure.markers = {{static_cast<double>(last), "last trained loop"}};
     }
-    table.caption = "Share of tokens for which a loop chooses what the last trained loop chooses.";
     document().table(std::move(table));
     document().figure(std::move(figure));
     for (const SpeculationText& text : s_.texts) {
@@ -119,9 +120,8 @@ class Reporter {
                     s_.rounds));
     for (const SpeculationSet& set : s_.sets) {
       const Json& r = of(set);
-      Table table;
-      table.columns = {"mode",       "passes/token",    "lanes/token",      "mean loops",
-                       "taken back", "tokens as plain", "speed over plain", "agreement by loop"};
+      Table table = {.columns = {"mode", "passes/token", "lanes/token", "mean loops", "taken back",
+                                 "tokens as plain", "speed over plain", "agreement by loop"}};
       for (const Json& mode : r.at("modes")) {
         std::string agreement;
         for (const Json& share : mode.at("agreement")) {
@@ -175,10 +175,9 @@ class Reporter {
                                   {}, {}, Series::Style::kPoints);
         for (const Json& mode : of(set).at("modes")) {
           if (speculates(mode) != speculation) continue;
-          points.x.push_back(number(mode, "lanes"));
-          points.y.push_back(number(mode, "passes"));
+          points.add(number(mode, "lanes"), number(mode, "passes"));
         }
-        if (!points.x.empty()) trade.series.push_back(std::move(points));
+        if (!points.x.empty()) trade.add(std::move(points));
       }
     }
     document().figure(std::move(trade));
@@ -191,21 +190,15 @@ class Reporter {
     for (const SpeculationSet& set : s_.sets) {
       const Json* mode = find_mode(of(set), "speculate loop:1");
       if (mode == nullptr) continue;
-      Series series;
-      series.name = set.name;
-      for (const Json& share : mode->at("agreement")) {
-        series.x.push_back(static_cast<double>(series.x.size() + 1));
-        series.y.push_back(share.is_null() ? NAN : share.get<double>());
-      }
-      figure.series.push_back(std::move(series));
+      const std::vector<double> shares = nulls_as_nan(mode->at("agreement"));
+      figure.add(series_of(set.name, counted(shares.size()), shares));
     }
     if (!figure.series.empty()) document().figure(std::move(figure));
   }
 
   void replay() {
-    Table table;
-    table.columns = {"set",         "parameters",        "passes/token",
-                     "plain tok/s", "speculating tok/s", "ratio"};
+    Table table = {.columns = {"set", "parameters", "passes/token", "plain tok/s",
+                               "speculating tok/s", "ratio"}};
     for (const SpeculationSet& set : s_.sets) {
       const Json& r = of(set).at("replay");
       table.rows.push_back({set.name, std::to_string(r.at("parameters").get<int64_t>()),
@@ -223,14 +216,12 @@ class Reporter {
   }
 
   void claims() {
-    Claim lossless;
-    lossless.claim =
+    Claim lossless = {
         "An early loop can draft and the last one verify, with states and keys and "
-        "values of the early loops shared (proposed, not measured)";
-    Claim fewer;
-    fewer.claim =
+        "values of the early loops shared (proposed, not measured)"};
+    Claim fewer = {
         "Drafting early speeds decoding up (proposed; independently measured on "
-        "Ouro-1.4B, draft 2 and verify 4: 1.26 to 1.62 times at one request)";
+        "Ouro-1.4B, draft 2 and verify 4: 1.26 to 1.62 times at one request)"};
     if (!s_.sets.empty()) {
       bool any = false, same = true;
       std::string best;

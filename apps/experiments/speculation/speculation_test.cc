@@ -1,11 +1,7 @@
-#include <filesystem>
-
 #include <gmock/gmock.h>
 
-#include "base/file.h"
 #include "eval/decoding.h"
-#include "experiments/core/runner.h"
-#include "experiments/core/settings.h"
+#include "experiments/core/test_study.h"
 #include "experiments/speculation/speculation_study.h"
 
 namespace looplm {
@@ -13,8 +9,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-const std::string kRoot = LOOPLM_GOLDEN_DIR "/../..";
 
 TEST(Agreement, CountsPairsOfLoopsAndTheFirstThatLasts) {
   DepthScores s;
@@ -60,7 +54,7 @@ TEST(DecodeModes, AreNamedAndNeedTheGateThatTheyAsk) {
 
 class Decoding : public testing::Test {
  protected:
-  Decoding() : model_(Model::load(kRoot + "/models/small", {.threads = 1}).value()) {
+  Decoding() : model_(Model::load(project_root() + "/models/small", {.threads = 1}).value()) {
     for (const char* text : {"entity: that", "7-2*3=", "a light"}) {
       prompts_.push_back(model_->tokenizer()->encode(text).value());
     }
@@ -125,59 +119,42 @@ TEST_F(Decoding, ReplayTakesThePassesThatTheRecordAllows) {
   EXPECT_EQ(easy.plain.size(), 1u);
 }
 
-std::string settings_error(const std::string& change) {
-  const std::string file = kRoot + "/studies/speculation/laptop.toml";
-  const std::string text = effective_settings(file, {change}).value();
-  const auto study = make_speculation_study();
-  return configure_study(*study, text, kRoot, "settings").message();
-}
-
-TEST(SpeculationSettings, ShippedOnesAreReadAndMistakesAreNamed) {
-  EXPECT_EQ(settings_error("rounds=1"), "");
-  const auto paper = make_speculation_study();
-  const std::string text =
-      effective_settings(kRoot + "/studies/speculation/paper.toml", {}).value();
-  EXPECT_EQ(configure_study(*paper, text, kRoot, "paper").message(), "");
-  EXPECT_THAT(settings_error("rounds=0"), HasSubstr("rounds is 0"));
-  EXPECT_THAT(settings_error("modes.commit_loops=[1.5]"), HasSubstr("commit_loops holds 1.5"));
-  EXPECT_THAT(settings_error("modes.exit_gates=[2]"), HasSubstr("modes.exit_gates"));
-  EXPECT_THAT(settings_error("sets=[{name='a b'}]"), HasSubstr("\"a b\""));
-  EXPECT_THAT(settings_error("sets=[{name='a'},{name='a'}]"), HasSubstr("second time"));
-  EXPECT_THAT(settings_error("sets=[{count=1}]"), HasSubstr("name is missing"));
-  EXPECT_THAT(settings_error("replay.dtype='f64'"), HasSubstr("replay.dtype"));
+TEST(SpeculationSettings, MistakesAreNamed) {
+  const auto with = [](const std::string& change) {
+    return shipped_with(*make_speculation_study(), change);
+  };
+  EXPECT_OK(with("rounds=1"));
+  EXPECT_ERROR_SAYS(with("rounds=0"), "rounds is 0");
+  EXPECT_ERROR_SAYS(with("modes.commit_loops=[1.5]"), "commit_loops holds 1.5");
+  EXPECT_ERROR_SAYS(with("modes.exit_gates=[2]"), "modes.exit_gates");
+  EXPECT_ERROR_SAYS(with("sets=[{name='a b'}]"), "\"a b\"");
+  EXPECT_ERROR_SAYS(with("sets=[{name='a'},{name='a'}]"), "second time");
+  EXPECT_ERROR_SAYS(with("sets=[{count=1}]"), "name is missing");
+  EXPECT_ERROR_SAYS(with("replay.dtype='f64'"), "replay.dtype");
 }
 
 TEST(SpeculationStudy, RunsAndReports) {
-  const std::string out = testing::TempDir() + "/looplm_speculation_study";
-  std::filesystem::remove_all(out);
-  StudyRunOptions options;
-  options.settings_file = kRoot + "/studies/speculation/laptop.toml";
-  options.root = kRoot;
-  options.out = out;
-  options.threads = 1;
-  options.overrides = {
+  const TempDir directory;
+  const std::vector<std::string> overrides = {
       "rounds=1", "modes={commit_loops=[1],exit_gates=[0.5]}",
       "sets=[{name='sums',count=3,tokens=4,ignore_eos=true},"
       "{name='glosses',path='{study}/glosses.txt',words=2,count=2,tokens=5,ignore_eos=true}]",
       "agreement={loops=5,texts=[{name='glosses',path='{study}/glosses.txt',count=3},"
       "{name='sums',count=5}]}",
       "replay={model='{root}/models/small',dtype='f32'}"};
-  const auto study = make_speculation_study();
-  const Status status = run_study(*study, options);
-  ASSERT_TRUE(status.ok()) << status.message();
-  const Json text = read_json_file(out + "/cells/agreement-sums/result.json").value().at("result");
+  const Json cells =
+      run_shipped(*make_speculation_study(), directory, overrides).value().at("cells");
+  const Json& text = cells.at("agreement-sums");
   EXPECT_EQ(text.at("tokens"), 5);  // the answers alone
   EXPECT_EQ(text.at("same").size(), 5u);
   EXPECT_EQ(text.at("settled").size(), 4u);
-  const Json decoded =
-      read_json_file(out + "/cells/decoding-glosses/result.json").value().at("result");
+  const Json& decoded = cells.at("decoding-glosses");
   EXPECT_EQ(decoded.at("modes").size(), 3u);
   EXPECT_EQ(decoded.at("modes").at(0).at("tokens"), 10);
   EXPECT_TRUE(decoded.at("modes").at(1).at("same_as_plain").get<bool>());
   EXPECT_GT(decoded.at("replay").at("passes").get<double>(), 1);
-  const std::string report = read_text_file(out + "/report.md").value();
-  EXPECT_THAT(report, HasSubstr("reproduced"));
-  EXPECT_TRUE(file_exists(out + "/passes.png"));
+  EXPECT_THAT(report_text(directory), HasSubstr("reproduced"));
+  EXPECT_TRUE(file_exists(directory.file("out/passes.png")));
 }
 
 }  // namespace

@@ -62,6 +62,9 @@ struct AmxQuantArgs {
 // Attention multiplies fp32 rows with bf16 keys and values. Each row is the exact sum of three of
 // bf16, which stand beside each other in a tile: five rows to a tile, and a zero one.
 inline constexpr int64_t kAmxSplitRows = 5;
+constexpr int64_t amx_split_tiles(int64_t rows) {
+  return (rows + kAmxSplitRows - 1) / kAmxSplitRows;
+}
 
 // Queries as tiles: (rows / 5, head_dim / 32, 16, 64 bytes), both rounded up.
 struct AmxQueriesArgs {

@@ -47,7 +47,8 @@ struct PrepareRowsArgs {
 // C[0..rows) x [panels * kPanel columns) (+)= A * B over one chunk of terms.
 struct TileArgs {
   const void* a = nullptr;
-  int64_t a_term_stride = 0;  // interleaved A: slots between terms; unused for row-major A
+  int64_t a_term_stride = 0;  // interleaved A: slots between terms
+  int64_t a_row_stride = 0;   // tile_f32_in_place: floats between rows; kRowStride in the others
   const void* b = nullptr;    // panel: (terms, kPanel) fp32, or (terms / 2, kPanel, 2) bf16
   int64_t b_panel_bytes = 0;  // distance between panels
   int64_t terms = 0;          // at most kChunk; even for bf16
@@ -144,6 +145,11 @@ struct KernelTable {
   void (*prepare_interleaved_bf16)(const PrepareRowsArgs&) = nullptr;
   // out[i] <- the pair of even[i] (lower half) and odd[i], rounded to bf16: two terms of a panel.
   void (*pair_rows_bf16)(const float* even, const float* odd, int64_t n, uint32_t* out) = nullptr;
+  // A row rounded to bf16; an odd last term is paired with zero.
+  void (*round_row_bf16)(const float* x, int64_t n, uint32_t* pairs) = nullptr;
+  // out[i * kPanel + r] <- word i of rows[r], of any alignment, for `count` rows, at most kPanel.
+  void (*transpose_words)(const void* const* rows, int64_t count, int64_t words,
+                          uint32_t* out) = nullptr;
   void (*tile_f32)(const TileArgs&) = nullptr;
   void (*tile_bf16)(const TileArgs&) = nullptr;
   // tile_f32 with B's panels in a smaller type: (terms / 2, kPanel, 2) of bf16, or (terms, kPanel)
@@ -151,6 +157,7 @@ struct KernelTable {
   void (*tile_f32_by_bf16)(const TileArgs&) = nullptr;
   void (*tile_f32_by_int8)(const TileArgs&) = nullptr;
   void (*tile_f32_interleaved)(const TileArgs&) = nullptr;
+  void (*tile_f32_in_place)(const TileArgs&) = nullptr;  // on rows of A that were not prepared
   void (*tile_bf16_interleaved)(const TileArgs&) = nullptr;
 
   int quant_tile_rows = 0;

@@ -207,14 +207,14 @@ export class AnswerView {
     const count = record.tokens.length;
     if (count === 0) return busy ? ["thinking …"] : [];
     const nodes = [];
-    const add = (value, label) => nodes.push(element("span", {}, element("b", {}, value), ` ${label}`));
+    const add = (value, label, title) => nodes.push(element("span", title ? { title } : {}, element("b", {}, value), ` ${label}`));
     add(count, count === 1 ? "token" : "tokens");
     if (count > 1 && record.seconds > 0) add(((count - 1) / record.seconds).toFixed(count > 1 && record.seconds < 0.1 ? 0 : 1), "tokens/s");
     if (model.loops > 1) {
       const loops = record.tokens.reduce((sum, token) => sum + token.loop, 0);
       add((loops / count).toFixed(2), "loops per token");
       nodes.push(this.depthNode());
-      if (record.usage) add((record.usage.passes / count).toFixed(2), "passes per token");
+      if (record.usage) add((record.usage.passes / count).toFixed(2), "passes per token", "A pass is one trip of the model through its layers; several tokens can share one.");
       if (record.revised > 0) add(record.revised, record.revised === 1 ? "word taken back" : "words taken back");
     }
     return nodes;
@@ -245,14 +245,18 @@ export class AnswerView {
       const told = [`Token ${this.chosen + 1} of ${this.record.tokens.length}: `, element("code", {}, visible(token.name)),
         `, chosen after ${token.loop} of ${Math.max(loops, token.loop)} loops.`];
       for (const { loop, name } of token.taken) told.push(` Loop ${loop} had proposed `, element("code", {}, visible(name)), " and was overruled.");
-      const close = element("button", { type: "button", class: "quiet" }, "Close");
-      close.addEventListener("click", () => this.inspect(-1));
+      const steps = [["Previous", this.chosen - 1], ["Next", this.chosen + 1]].map(([name, to]) => {
+        const button = element("button", { type: "button", "aria-label": `${name} token`, disabled: to < 0 || to >= this.record.tokens.length }, name);
+        button.addEventListener("click", () => this.inspect(to));
+        return button;
+      });
       this.inside.replaceChildren(
-        element("p", {}, ...told),
+        element("div", {}, element("p", {}, ...told), element("span", {}, ...steps)),
         loopCards(token, { loops, gate, threshold: this.record.settings.threshold }),
         element("p", { class: "hint" }, "Arrow keys go to the next token, Escape closes."));
     }
     this.mark(Boolean(token));
+    if (token) this.inside.scrollIntoView({ block: "nearest" });
   }
 
   mark(focus = false) {

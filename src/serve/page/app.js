@@ -57,11 +57,18 @@ async function meetModels() {
   models = await api.describeModels();
   $("model").hidden = models.length > 1;
   $("models").hidden = models.length === 1;
-  $("models").replaceChildren(...models.map(({ name, parent }) =>
-    element("option", { value: name }, parent ? `${name} (adapter of ${parent})` : name)));
+  document.body.classList.toggle("one-model", models.length === 1);
+  $("compare-what").textContent = models.length === 1 ? "Compare two depths" : "Compare two depths or models";
+  for (const id of ["models", "other-model"]) {
+    $(id).replaceChildren(...models.map(({ name, parent }) =>
+      element("option", { value: name }, parent ? `${name} (adapter of ${parent})` : name)));
+  }
   const kept = model ? model.name : past.setting("model");
   choose(models.find((one) => one.name === kept) || models[0]);
 }
+
+// The one whose answer stands beside it.
+const otherModel = () => models.find((one) => one.name === $("other-model").value) || model;
 
 // The model of a record; where it is gone, the one that is asked next.
 const modelOf = ({ settings }) => models.find((one) => one.name === settings.model) || model;
@@ -80,7 +87,10 @@ function choose(next) {
   $("what").textContent = model.loops === 1 ? `Talk to ${model.name}` : "A model that thinks in loops";
   $("drawn-layers").textContent = `${model.layers} layers`;
   $("drawn-loop").textContent = `read up to ${model.loops} times`;
-  if (other) setDials();
+  if (other) {
+    $("other-model").value = model.name;
+    setDials();
+  }
   showDials();
   drawLegend();
   $("question").placeholder = model.converses ? "Ask something" : "Begin a text";
@@ -240,14 +250,14 @@ function setDials() {
   for (const id of kSwitches) $(id).checked = Boolean(values[id]);
 }
 
-function settings(depth) {
+function settings(depth, { name, loops, gate } = model) {
   return {
-    model: model.name,
+    model: name,
     depth,
-    threshold: model.gate ? Number($("threshold").value) : 1,
+    threshold: gate ? Number($("threshold").value) : 1,
     temperature: Number($("temperature").value),
     longest: Math.max(1, Math.floor(Number($("longest").value)) || 1),
-    early: model.loops > 1 && $("early").checked && depth > 1,
+    early: loops > 1 && $("early").checked && depth > 1,
     seed: Math.floor(Math.random() * 2 ** 50),
   };
 }
@@ -288,8 +298,9 @@ function titleOf(record, compared) {
   const s = record.settings;
   const name = models.length > 1 && s.model ? [s.model] : [];
   if (!compared && s.depth === modelOf(record).loops && s.threshold === 1) return name.join();
-  const depth = `${s.threshold < 1 ? "up to " : ""}${s.depth} ${s.depth === 1 ? "loop" : "loops"}`;
-  return [...name, depth, ...(s.threshold < 1 ? [`gate at ${Math.round(s.threshold * 100)}%`] : [])].join(", ");
+  const gated = s.threshold < 1 && s.depth > 1;
+  const depth = `${gated ? "up to " : ""}${s.depth} ${s.depth === 1 ? "loop" : "loops"}`;
+  return [...name, depth, ...(gated ? [`gate at ${Math.round(s.threshold * 100)}%`] : [])].join(", ");
 }
 
 function drawTurn(turn, index) {
@@ -307,7 +318,6 @@ function drawTurn(turn, index) {
   const node = element("section", { class: "turn", "aria-label": `Question ${index + 1}` }, question,
     element("div", { class: `answers${views.length > 1 ? " two" : ""}` }, ...views.map((view) => view.root)));
   $("talk").append(node);
-  return node;
 }
 
 function editTurn(question, index) {
@@ -345,12 +355,13 @@ async function ask(question, index = conversation.turns.length) {
   $("intro").hidden = true;
   const depth = Number($("depth").value);
   const first = settings(depth);
-  const all = $("compare").checked && model.loops > 1 ? [first, { ...settings(Number($("other-depth").value)), seed: first.seed }] : [first];
+  const all = [first];
+  if ($("compare").checked && model.loops > 1) all.push({ ...settings(Number($("other-depth").value), otherModel()), seed: first.seed });
   const turn = { question, answers: all.map(newAnswer) };
   asked.turns.push(turn);
   asked.title = asked.turns[0].question.slice(0, 80);
-  const node = drawTurn(turn, index);
-  node.scrollIntoView({ block: "end" });
+  drawTurn(turn, index);
+  scrollTo(0, document.documentElement.scrollHeight);
   const mine = views;
   const controller = new AbortController();
   running = controller;
@@ -368,17 +379,21 @@ async function run(view, turns, controller) {
   const { signal } = controller;
   const pace = Number($("pace").value);
   const path = modelOf(view.record).converses ? "/v1/chat/completions" : "/v1/completions";
+  // Who looks at the end of the conversation goes on seeing it.
+  const follow = (change) => {
+    const end = document.documentElement.scrollHeight - innerHeight - scrollY < 80;
+    change();
+    if (end) requestAnimationFrame(() => scrollTo(0, document.documentElement.scrollHeight));
+  };
   try {
     const events = api.stream(path, body(turns, view.record), signal);
     for await (const event of pace > 0 ? api.slowly(events, pace, signal) : events) {
-      const end = document.documentElement.scrollHeight - innerHeight - scrollY < 80;
-      view.take(event);
-      if (end) requestAnimationFrame(() => scrollTo(0, document.documentElement.scrollHeight));
+      follow(() => view.take(event));
     }
-    view.end("done");
+    follow(() => view.end("done"));
   } catch (error) {
     if (error.name === "AbortError") view.end("stopped");
-    else view.end("broken", `${error.message}${error.status === 0 ? " Ask again once it is back." : ""}`);
+    else follow(() => view.end("broken", `${error.message}${error.status === 0 ? " Ask again once it is back." : ""}`));
   }
 }
 
@@ -472,6 +487,10 @@ $("demo-again").addEventListener("click", watchDemo);
 $("models").addEventListener("change", () => {
   past.setting("model", $("models").value);
   choose(models.find((one) => one.name === $("models").value));
+});
+$("other-model").addEventListener("input", () => {
+  $("other-depth").max = otherModel().loops;
+  $("other-depth").value = otherModel() === model ? 1 : otherModel().loops;
 });
 $("key-field").addEventListener("submit", (event) => event.preventDefault());
 $("key").addEventListener("change", () => api.setKey($("key").value.trim()));

@@ -39,9 +39,9 @@ export function loopCards(token, { loops, gate, threshold = 1 }) {
       element("span", { class: "which" }, `Loop ${loop}`),
       element("span", { class: "says" }, element("span", { class: "sr" }, "says "), element("code", {}, visible(reading.name))),
       meter(`sure of ${visible(token.name)}`, reading.share));
-    if (gate) card.append(meter("gate: enough", stopped, threshold < 1 ? threshold : undefined));
+    if (gate) card.append(meter("gate: stop", stopped, threshold < 1 ? threshold : undefined));
     card.append(element("span", { class: "note" },
-      loop === token.loop ? "its word counts" : loop > token.loop ? "after the exit" : right ? "agrees" : "would differ"));
+      loop === token.loop ? "chosen" : loop > token.loop ? "after the exit" : right ? "agrees" : "disagrees"));
     paintDepth(card, loop, deepest);
     cards.append(card);
   });

@@ -28,13 +28,12 @@ LOOPLM_INLINE void split_step(const float* x, char* to) {
   }
 }
 
-int64_t split_tiles(int64_t rows) { return (rows + kAmxSplitRows - 1) / kAmxSplitRows; }
 int64_t steps_of(int64_t head_dim) { return (head_dim + kAmxTerms - 1) / kAmxTerms; }
 
 // Rows of `terms` values as tiles of `steps` steps; what is missing is zero.
 void split_rows(const float* x, int64_t stride, int64_t rows, int64_t terms, char* tiles) {
   const int64_t steps = steps_of(terms);
-  for (int64_t i = 0; i < split_tiles(rows) * steps; ++i) {
+  for (int64_t i = 0; i < amx_split_tiles(rows) * steps; ++i) {
     memset(tiles + i * kAmxTileBytes, 0, kAmxTileBytes);
   }
   for (int64_t r = 0; r < rows; ++r) {

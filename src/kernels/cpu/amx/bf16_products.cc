@@ -33,10 +33,7 @@ constexpr int64_t kPairs = kAmxTerms / 2;  // of a tile's row
 // The pairs of one row's step; what is missing of it is zero.
 LOOPLM_INLINE void prepare_row(const float* source, int64_t terms, int64_t stride, uint32_t* out) {
   if (stride == 1 && terms >= kAmxTerms) {
-    for (int64_t i = 0; i < kAmxTerms; i += kLanes) {
-      const PairsOfVector pairs = pairs_of(rounded_to_bf16(source + i));
-      memcpy(out + i / 2, &pairs, sizeof(pairs));
-    }
+    for (int64_t i = 0; i < kAmxTerms; i += 2 * kLanes) round_two_vectors(source + i, out + i / 2);
     return;
   }
   for (int64_t i = 0; i < kAmxTerms; i += 2) {
@@ -50,7 +47,7 @@ LOOPLM_INLINE void prepare_transposed(const float* source, int64_t stride, uint3
   for (int64_t j = 0; j < kPairs; ++j) {
     const float* even = source + 2 * j * stride;
     for (int64_t m = 0; m < kAmxRows; m += kLanes) {
-      const VI pairs = pairs_of(rounded_to_bf16(even + m), rounded_to_bf16(even + stride + m));
+      const VI pairs = rounded_pairs(load(even + m), load(even + stride + m));
       memcpy(words[j] + m, &pairs, sizeof(pairs));
     }
   }

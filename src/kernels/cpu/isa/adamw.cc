@@ -42,6 +42,7 @@ const KernelTable& table() {
     add_row_kernels(t);
     add_softmax_kernels(t);
     add_sampling_kernels(t);
+    add_layout_kernels(t);
     add_quant_kernels(t);
     add_optimizer_kernels(t);
     add_peak_loops(t);

@@ -59,9 +59,14 @@ constexpr bool kBf16Dot = false;
 #endif
 }
 
-template <bool kInterleaved>
-LOOPLM_INLINE int64_t slot(int row, int64_t term, int64_t term_stride) {
-  return kInterleaved ? term * term_stride + row : row * kRowStride + term;
+// How A lies: prepared rows, the rows of a term side by side, or rows as the caller has them.
+enum class Rows { kPrepared, kInterleaved, kInPlace };
+
+// `stride` is between terms of interleaved rows, or between rows in place.
+template <Rows kA>
+LOOPLM_INLINE int64_t slot(int row, int64_t term, int64_t stride) {
+  if constexpr (kA == Rows::kInterleaved) return term * stride + row;
+  return row * (kA == Rows::kInPlace ? stride : kRowStride) + term;
 }
 
 // How fp32 products find B: as it is, or stored in a smaller type and widened on the way (keys and
@@ -103,12 +108,12 @@ LOOPLM_INLINE void load_pairs(const char* column, int64_t panel_bytes,
 }
 
 // One term, in fp32.
-template <bool kInterleaved, int kRows, int kPanels, int kVectors>
+template <Rows kA, int kRows, int kPanels, int kVectors>
 LOOPLM_INLINE void add_term(const float* a, int64_t term, int64_t stride,
                             const V (&b)[kPanels][kVectors], V (&sum)[kRows][kPanels][kVectors]) {
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m) {
-    const V av = set1(a[slot<kInterleaved>(m, term, stride)]);
+    const V av = set1(a[slot<kA>(m, term, stride)]);
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
@@ -118,7 +123,7 @@ LOOPLM_INLINE void add_term(const float* a, int64_t term, int64_t stride,
 }
 
 // The odd or the even term of pairs, widened.
-template <bool kOdd, bool kInterleaved, int kRows, int kPanels, int kVectors>
+template <bool kOdd, Rows kA, int kRows, int kPanels, int kVectors>
 LOOPLM_INLINE void add_half(const float* a, int64_t term, int64_t stride,
                             const VI (&pairs)[kPanels][kVectors],
                             V (&sum)[kRows][kPanels][kVectors]) {
@@ -130,15 +135,15 @@ LOOPLM_INLINE void add_half(const float* a, int64_t term, int64_t stride,
       wide[p][g] = kOdd ? upper_of_pairs(pairs[p][g]) : lower_of_pairs(pairs[p][g]);
     }
   }
-  add_term<kInterleaved>(a, term, stride, wide, sum);
+  add_term<kA>(a, term, stride, wide, sum);
 }
 
 // Sums over one chunk of terms for kRows rows and kVectors vectors of each of kPanels panels,
 // starting `vector` vectors into the panel.
-template <int kRows, int kPanels, int kVectors, bool kBf16, bool kInterleaved, Stored kType>
+template <int kRows, int kPanels, int kVectors, bool kBf16, Rows kA, Stored kType>
 LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetch& fetch,
                               V (&sum)[kRows][kPanels][kVectors]) {
-  const int64_t stride = t.a_term_stride;
+  const int64_t stride = kA == Rows::kInPlace ? t.a_row_stride : t.a_term_stride;
   if constexpr (!kBf16 && kType == Stored::kBf16) {
     const float* a = static_cast<const float*>(t.a);
     const char* column = b + vector * kVectorBytes;
@@ -146,12 +151,12 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
     int64_t i = 0;
     for (; i + 2 <= t.terms; i += 2, column += kPanel * sizeof(uint32_t)) {
       load_pairs(column, t.b_panel_bytes, pairs);
-      add_half<false, kInterleaved>(a, i, stride, pairs, sum);
-      add_half<true, kInterleaved>(a, i + 1, stride, pairs, sum);
+      add_half<false, kA>(a, i, stride, pairs, sum);
+      add_half<true, kA>(a, i + 1, stride, pairs, sum);
     }
     if (i < t.terms) {  // what the last term is paired with may be anything
       load_pairs(column, t.b_panel_bytes, pairs);
-      add_half<false, kInterleaved>(a, i, stride, pairs, sum);
+      add_half<false, kA>(a, i, stride, pairs, sum);
     }
   } else if constexpr (!kBf16) {
     const float* a = static_cast<const float*>(t.a);
@@ -167,7 +172,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
           bv[p][g] = load_stored<kType>(column + p * t.b_panel_bytes + g * kLanes * kElement);
         }
       }
-      add_term<kInterleaved>(a, i, stride, bv, sum);
+      add_term<kA>(a, i, stride, bv, sum);
     }
   } else {
     const int64_t pairs = t.terms / 2;
@@ -180,7 +185,7 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
         const uint32_t* a = static_cast<const uint32_t*>(t.a);
 #pragma GCC unroll 16
         for (int m = 0; m < kRows; ++m) {
-          const uint32_t pair = a[slot<kInterleaved>(m, j, stride)];
+          const uint32_t pair = a[slot<kA>(m, j, stride)];
 #pragma GCC unroll 16
           for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
@@ -190,8 +195,8 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
         }
       } else {
         const float* a = static_cast<const float*>(t.a);  // the odd term of each pair comes first
-        add_half<true, kInterleaved>(a, 2 * j, stride, bv, sum);
-        add_half<false, kInterleaved>(a, 2 * j + 1, stride, bv, sum);
+        add_half<true, kA>(a, 2 * j, stride, bv, sum);
+        add_half<false, kA>(a, 2 * j + 1, stride, bv, sum);
       }
     }
   }
@@ -204,7 +209,7 @@ LOOPLM_INLINE void finish(V sum, float* c, int64_t columns, bool accumulate_into
   store_some(c, sum, n);
 }
 
-template <int kRows, int kPanels, bool kBf16, bool kInterleaved, Stored kType>
+template <int kRows, int kPanels, bool kBf16, Rows kA, Stored kType>
 void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
   constexpr int kVectors = vectors_at_once(kRows);
   if constexpr (kRows > 4) {  // C comes from far away, and is needed only when the sums are done
@@ -221,7 +226,7 @@ void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
   const bool whole = first_column + kPanels * kPanel <= t.columns;
   for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
     V sum[kRows][kPanels][kVectors] = {};
-    accumulate<kRows, kPanels, kVectors, kBf16, kInterleaved, kType>(t, b, vector, fetch, sum);
+    accumulate<kRows, kPanels, kVectors, kBf16, kA, kType>(t, b, vector, fetch, sum);
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) {
 #pragma GCC unroll 16
@@ -241,50 +246,50 @@ void panels_of_tile(const TileArgs& t, const char* b, int64_t first_column) {
   }
 }
 
-template <int kRows, bool kBf16, bool kInterleaved, Stored kType>
+template <int kRows, bool kBf16, Rows kA, Stored kType>
 void rows_of_tile(const TileArgs& t) {
   constexpr int kPanels = panels_at_once(kRows);
   const char* b = static_cast<const char*>(t.b);
   int64_t column = 0;
   if constexpr (kPanels > 1) {
     for (; column + (kPanels - 1) * kPanel < t.columns; column += kPanels * kPanel) {
-      panels_of_tile<kRows, kPanels, kBf16, kInterleaved, kType>(t, b, column);
+      panels_of_tile<kRows, kPanels, kBf16, kA, kType>(t, b, column);
       b += kPanels * t.b_panel_bytes;
     }
   }
   for (; column < t.columns; column += kPanel, b += t.b_panel_bytes) {
-    panels_of_tile<kRows, 1, kBf16, kInterleaved, kType>(t, b, column);
+    panels_of_tile<kRows, 1, kBf16, kA, kType>(t, b, column);
   }
 }
 
-template <bool kBf16, bool kInterleaved, Stored kType = Stored::kF32>
+template <bool kBf16, Rows kA, Stored kType = Stored::kF32>
 void tile(const TileArgs& t) {
   switch (t.rows) {
     case 1:
-      return rows_of_tile<1, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<1, kBf16, kA, kType>(t);
     case 2:
-      return rows_of_tile<2, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<2, kBf16, kA, kType>(t);
     case 3:
-      return rows_of_tile<3, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<3, kBf16, kA, kType>(t);
     case 4:
-      return rows_of_tile<4, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<4, kBf16, kA, kType>(t);
     case 5:
-      return rows_of_tile<5, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<5, kBf16, kA, kType>(t);
     case 6:
-      return rows_of_tile<6, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<6, kBf16, kA, kType>(t);
 #if defined(__AVX512F__)
     case 7:
-      return rows_of_tile<7, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<7, kBf16, kA, kType>(t);
     case 8:
-      return rows_of_tile<8, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<8, kBf16, kA, kType>(t);
     case 9:
-      return rows_of_tile<9, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<9, kBf16, kA, kType>(t);
     case 10:
-      return rows_of_tile<10, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<10, kBf16, kA, kType>(t);
     case 11:
-      return rows_of_tile<11, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<11, kBf16, kA, kType>(t);
     case 12:
-      return rows_of_tile<12, kBf16, kInterleaved, kType>(t);
+      return rows_of_tile<12, kBf16, kA, kType>(t);
 #endif
     default:
       __builtin_trap();  // the caller splits rows by tile_rows
@@ -353,12 +358,11 @@ LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_sl
 // Whole vectors of consecutive terms: the same slots as store_pair fills. Returns the terms done.
 LOOPLM_INLINE int64_t prepare_vectors(const float* source, int64_t terms, uint32_t* out) {
   int64_t i = 0;
-  for (; i + kLanes <= terms; i += kLanes) {
-    const VI high = rounded_to_bf16(source + i);
-    if constexpr (kBf16Dot) {
-      const PairsOfVector pairs = pairs_of(high);
-      memcpy(out + i / 2, &pairs, sizeof(pairs));
-    } else {
+  if constexpr (kBf16Dot) {
+    for (; i + 2 * kLanes <= terms; i += 2 * kLanes) round_two_vectors(source + i, out + i / 2);
+  } else {
+    for (; i + kLanes <= terms; i += kLanes) {
+      const VI high = rounded_to_bf16(source + i);
       VI swapped;
       for (int lane = 0; lane < kLanes; ++lane) swapped[lane] = high[lane ^ 1];
       memcpy(out + i, &swapped, sizeof(swapped));
@@ -384,21 +388,21 @@ void prepare_rows_bf16(const PrepareRowsArgs& p) {
 
 void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
   // A term that is missing is zero.
-  const auto rounded = [&](int64_t i, int64_t row, int64_t lanes) {
-    if (i >= p.terms) return VI{};
-    return rounded_to_bf16(load_some(p.source + i * p.term_stride + row, lanes));
+  const auto term = [&](int64_t i, int64_t row, int64_t lanes) {
+    if (i >= p.terms) return V{};
+    return load_some(p.source + i * p.term_stride + row, lanes);
   };
   uint32_t* out = static_cast<uint32_t*>(p.out);
   const auto put = [&](int64_t slot, VI words) { memcpy(out + slot, &words, sizeof(words)); };
   for (int64_t i = 0; i < p.terms; i += 2) {
     if constexpr (kBf16Dot) {
       for_rows(p, i, i / 2, [&](int64_t row, int64_t lanes, int64_t slot) {
-        put(slot, pairs_of(rounded(i, row, lanes), rounded(i + 1, row, lanes)));
+        put(slot, rounded_pairs(term(i, row, lanes), term(i + 1, row, lanes)));
       });
     } else {  // the odd term comes first
       for (int64_t odd = 1; odd >= 0; --odd) {
         for_rows(p, i + odd, i + 1 - odd, [&](int64_t row, int64_t lanes, int64_t slot) {
-          put(slot, rounded(i + odd, row, lanes));
+          put(slot, rounded_to_bf16(term(i + odd, row, lanes)));
         });
       }
     }
@@ -407,8 +411,7 @@ void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
 
 void pair_rows_bf16(const float* even, const float* odd, int64_t n, uint32_t* out) {
   for_vectors(n, [&](int64_t i, int64_t lanes) {
-    const VI pairs = pairs_of(rounded_to_bf16(load_some(even + i, lanes)),
-                              rounded_to_bf16(load_some(odd + i, lanes)));
+    const VI pairs = rounded_pairs(load_some(even + i, lanes), load_some(odd + i, lanes));
     store_words(out + i, pairs, lanes);
   });
 }
@@ -423,12 +426,13 @@ void add_tile_kernels(KernelTable& table) {
   table.prepare_interleaved_f32 = prepare_interleaved_f32;
   table.prepare_interleaved_bf16 = prepare_interleaved_bf16;
   table.pair_rows_bf16 = pair_rows_bf16;
-  table.tile_f32 = tile<false, false>;
-  table.tile_bf16 = tile<true, false>;
-  table.tile_f32_by_bf16 = tile<false, false, Stored::kBf16>;
-  table.tile_f32_by_int8 = tile<false, false, Stored::kInt8>;
-  table.tile_f32_interleaved = tile<false, true>;
-  table.tile_bf16_interleaved = tile<true, true>;
+  table.tile_f32 = tile<false, Rows::kPrepared>;
+  table.tile_bf16 = tile<true, Rows::kPrepared>;
+  table.tile_f32_by_bf16 = tile<false, Rows::kPrepared, Stored::kBf16>;
+  table.tile_f32_by_int8 = tile<false, Rows::kPrepared, Stored::kInt8>;
+  table.tile_f32_interleaved = tile<false, Rows::kInterleaved>;
+  table.tile_bf16_interleaved = tile<true, Rows::kInterleaved>;
+  table.tile_f32_in_place = tile<false, Rows::kInPlace>;
 }
 
 }  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE

@@ -10,6 +10,7 @@
 #include "grammar/gbnf.h"
 #include "grammar/json_schema.h"
 #include "grammar/pattern.h"
+#include "grammar/whole_texts.h"
 #include "support/status_matchers.h"
 
 namespace looplm {
@@ -17,43 +18,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// Whether a grammar matches texts as a whole.
-class Matcher {
- public:
-  explicit Matcher(const Grammar& grammar)
-      : automaton_(std::make_shared<const GrammarProgram>(compile_grammar(grammar).value())) {}
-
-  bool matches(std::string_view text) { return automaton_.accepts(after(text)); }
-  bool begins(std::string_view text) { return after(text) != GrammarAutomaton::kDead; }
-
- private:
-  GrammarAutomaton::StateId after(std::string_view text) {
-    GrammarAutomaton::StateId state = automaton_.start();
-    for (char c : text) state = automaton_.after(state, static_cast<uint8_t>(c));
-    return state;
-  }
-  GrammarAutomaton automaton_;
-};
-
 Matcher gbnf(std::string_view text) { return Matcher(parse_gbnf(text).value()); }
-
-Grammar grammar_of(ExpressionPtr expression) {
-  Grammar g;
-  g.declare("root");
-  g.rules[0].expression = std::move(expression);
-  return g;
-}
-Matcher search(const std::string& pattern) {
-  return Matcher(grammar_of(parse_search_pattern(pattern, PatternText::kPlain).value()));
-}
-Matcher schema(const std::string& json) {
-  return Matcher(json_schema_grammar(OrderedJson::parse(json)).value());
-}
-std::string schema_error(const std::string& json) {
-  const Result<Grammar> grammar = json_schema_grammar(OrderedJson::parse(json));
-  if (!grammar.ok()) return grammar.status().message();
-  return compile_grammar(grammar.value()).status().message();
-}
 
 TEST(Gbnf, LiteralsClassesRepeatsAndRules) {
   Matcher g = gbnf(R"(
@@ -195,7 +160,8 @@ TEST(Pattern, RefusalsNameThePart) {
   EXPECT_THAT(message("^(?=a)b"), HasSubstr("look-ahead"));
   EXPECT_THAT(message("(a)\\1"), HasSubstr("back-references"));
   EXPECT_THAT(message("\\bword"), HasSubstr("word boundaries"));
-  EXPECT_THAT(message("\\p{L}"), HasSubstr("Unicode properties"));
+  EXPECT_THAT(message("\\p{Nonsense}"), HasSubstr("there is no Unicode property 'Nonsense'"));
+  EXPECT_THAT(message("\\pL"), HasSubstr("expected '{' after '\\p'"));
   EXPECT_THAT(message("(?i)a"), HasSubstr("flags"));
   EXPECT_THAT(message("^a{3,1}$"), HasSubstr("at least 3 and at most 1"));
   EXPECT_THAT(message("(a"), HasSubstr("expected ')'"));

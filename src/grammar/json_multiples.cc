@@ -92,7 +92,7 @@ class MultiplesWriter {
 
   std::string text_of(int64_t units) const {
     std::string digits = digits_of(std::abs(units));
-    if (places_ > 0) digits.insert(digits.size() - static_cast<size_t>(places_), ".");
+    if (places_ > 0) digits.insert(digits.size() - static_cast<size_t>(places_), 1, '.');
     return (units < 0 ? "-" : "") + digits;
   }
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/percent.h"
+#include "grammar/json_members.h"
 #include "grammar/json_parts.h"
 #include "grammar/pattern.h"
 #include "grammar/schema_merge.h"
@@ -17,7 +18,10 @@ namespace looplm {
 namespace {
 
 constexpr int64_t kMostCount = 1'000'000;  // of lengths and items
-constexpr int kMostSchemaDepth = 64;       // of schemas inside each other
+constexpr int kMostSchemaDepth = 256;      // of schemas inside each other
+// Schemas that hold together are put together once per place, which references can double at each
+// level.
+constexpr int kMostMerges = 10'000;
 
 ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 
@@ -30,10 +34,6 @@ const std::set<std::string>& refused_keywords() {
                                              "dependentRequired",
                                              "dependentSchemas",
                                              "dependencies",
-                                             "patternProperties",
-                                             "propertyNames",
-                                             "minProperties",
-                                             "maxProperties",
                                              "unevaluatedProperties",
                                              "unevaluatedItems",
                                              "contains",
@@ -46,13 +46,27 @@ const std::set<std::string>& refused_keywords() {
 
 // The type that a keyword is about.
 const std::map<std::string, std::string>& keyword_types() {
-  static const std::map<std::string, std::string> types = {
-      {"properties", "object"}, {"required", "object"},         {"additionalProperties", "object"},
-      {"items", "array"},       {"prefixItems", "array"},       {"minItems", "array"},
-      {"maxItems", "array"},    {"minLength", "string"},        {"maxLength", "string"},
-      {"pattern", "string"},    {"format", "string"},           {"minimum", "number"},
-      {"maximum", "number"},    {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"},
-      {"multipleOf", "number"}, {"uniqueItems", "array"}};
+  static const std::map<std::string, std::string> types = {{"properties", "object"},
+                                                           {"required", "object"},
+                                                           {"additionalProperties", "object"},
+                                                           {"minProperties", "object"},
+                                                           {"maxProperties", "object"},
+                                                           {"patternProperties", "object"},
+                                                           {"propertyNames", "object"},
+                                                           {"items", "array"},
+                                                           {"prefixItems", "array"},
+                                                           {"minItems", "array"},
+                                                           {"maxItems", "array"},
+                                                           {"minLength", "string"},
+                                                           {"maxLength", "string"},
+                                                           {"pattern", "string"},
+                                                           {"format", "string"},
+                                                           {"minimum", "number"},
+                                                           {"maximum", "number"},
+                                                           {"exclusiveMinimum", "number"},
+                                                           {"exclusiveMaximum", "number"},
+                                                           {"multipleOf", "number"},
+                                                           {"uniqueItems", "array"}};
   return types;
 }
 
@@ -84,6 +98,8 @@ class SchemaReader {
   }
 
  private:
+  using Counts = MemberCounts;
+
   // An opening bracket, least .. most items, and the closing one.
   static ExpressionPtr list(const std::string& opening, const ExpressionPtr& item, int64_t least,
                             int64_t most, const std::string& closing) {
@@ -114,8 +130,7 @@ class SchemaReader {
       return value_of(rest, place, depth);
     }
     for (const auto& [key, value] : schema.items()) {
-      const bool neutral = key == "minProperties" && value == 0;
-      if (refused_keywords().contains(key) && !neutral) {
+      if (refused_keywords().contains(key)) {
         return unsupported(fmt::format("{}.{} is not supported", place, key));
       }
     }
@@ -123,7 +138,7 @@ class SchemaReader {
       if (schema.contains(key)) return combined(schema, key, place, depth);
     }
     if (schema.contains("const") || schema.contains("enum")) {
-      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed(schema, place));
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed_values(schema, place));
       return constants(schema, values, place);
     }
     return typed(schema, place, depth);
@@ -139,7 +154,7 @@ class SchemaReader {
       LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(schema[key], inside));
       LOOPLM_ASSIGN_OR_RETURN(const OrderedJson* target, resolve(path, inside));
       if (!constrains(siblings)) return referenced(*target, path, depth);
-      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, merged_schemas(siblings, *target, place));
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, merged(siblings, *target, place));
       return value_of(both, place, depth + 1);
     }
     if (!schema[key].is_array() || schema[key].empty()) {
@@ -150,7 +165,7 @@ class SchemaReader {
       OrderedJson all = std::move(siblings);
       for (const OrderedJson& part : schema[key]) {
         LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(part, inside, 0));
-        LOOPLM_ASSIGN_OR_RETURN(all, merged_schemas(all, target, inside));
+        LOOPLM_ASSIGN_OR_RETURN(all, merged(all, target, inside));
       }
       return value_of(all, place, depth + 1);
     }
@@ -161,12 +176,22 @@ class SchemaReader {
       OrderedJson both = schema[key][i];
       if (constrains(siblings)) {
         LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(both, branch, 0));
-        LOOPLM_ASSIGN_OR_RETURN(both, merged_schemas(siblings, target, branch));
+        LOOPLM_ASSIGN_OR_RETURN(both, merged(siblings, target, branch));
       }
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, value_of(both, branch, depth + 1));
       choices.push_back(std::move(one));
     }
     return choice(std::move(choices));
+  }
+
+  Result<OrderedJson> merged(const OrderedJson& a, const OrderedJson& b, const std::string& place) {
+    if (++merges_ > kMostMerges) {
+      return unsupported(fmt::format(
+          "{}: more than {} schemas must be put together (allOf, anyOf, oneOf and $ref with other "
+          "keywords beside them); write these keywords into the branches",
+          place, kMostMerges));
+    }
+    return merged_schemas(a, b, place);
   }
 
   static bool constrains(const OrderedJson& schema) {
@@ -196,16 +221,26 @@ class SchemaReader {
     return {};
   }
 
-  static Result<std::string> reference_path(const OrderedJson& value, const std::string& place) {
-    if (!value.is_string() || !value.get<std::string>().starts_with('#')) {
+  // What stands behind '#': a pointer, or the name of an $anchor.
+  Result<std::string> reference_path(const OrderedJson& value, const std::string& place) const {
+    std::string reference = value.is_string() ? value.get<std::string>() : "";
+    const std::string id =
+        root_.is_object() && root_.contains("$id") && root_["$id"].is_string() ? root_["$id"] : "";
+    if (!id.empty() && reference.starts_with(id)) reference.erase(0, id.size());
+    const bool whole = reference.empty() && value.is_string();
+    if (!whole && !reference.starts_with('#')) {
       return unsupported(
           fmt::format("{} is {}; expected a reference inside the schema, such as \"#/$defs/name\"",
                       place, value.dump()));
     }
-    return percent_decoded(value.get<std::string>().substr(1));
+    return whole ? "" : percent_decoded(reference.substr(1));
   }
 
   Result<const OrderedJson*> resolve(const std::string& path, const std::string& place) const {
+    if (!path.empty() && path[0] != '/') {
+      if (const OrderedJson* found = find_anchor(root_, path)) return found;
+      return not_found(fmt::format("{}: there is no $anchor '{}' in the schema", place, path));
+    }
     try {
       return &root_.at(OrderedJson::json_pointer(path));
     } catch (const OrderedJson::exception&) {
@@ -240,24 +275,6 @@ class SchemaReader {
     return rule_reference(place->second);
   }
 
-  // What const and enum allow together.
-  static Result<std::vector<OrderedJson>> listed(const OrderedJson& schema,
-                                                 const std::string& place) {
-    std::vector<OrderedJson> values;
-    if (schema.contains("enum")) {
-      const OrderedJson& all = schema["enum"];
-      if (!all.is_array() || all.empty()) {
-        return invalid_argument(
-            fmt::format("{}.enum is {}; expected a list of values", place, all.dump()));
-      }
-      values.assign(all.begin(), all.end());
-    }
-    if (!schema.contains("const")) return values;
-    const bool allowed =
-        values.empty() || std::ranges::find(values, schema["const"]) != values.end();
-    return allowed ? std::vector{schema["const"]} : std::vector<OrderedJson>();
-  }
-
   // Values as they are; other keywords beside them must allow each.
   Result<ExpressionPtr> constants(const OrderedJson& schema, const std::vector<OrderedJson>& values,
                                   const std::string& place) {
@@ -279,19 +296,6 @@ class SchemaReader {
       }
     }
     return texts;
-  }
-
-  static bool is_of_type(const OrderedJson& value, const OrderedJson& type) {
-    if (type.is_array()) {
-      return std::any_of(type.begin(), type.end(),
-                         [&](const OrderedJson& t) { return is_of_type(value, t); });
-    }
-    if (type == "integer") {
-      return value.is_number_integer() ||
-             (value.is_number() && std::floor(value.get<double>()) == value.get<double>());
-    }
-    if (type == "number") return value.is_number();
-    return type == value.type_name();
   }
 
   Result<ExpressionPtr> typed(const OrderedJson& schema, const std::string& place, int depth) {
@@ -352,10 +356,6 @@ class SchemaReader {
     return static_cast<int64_t>(number);
   }
 
-  struct Counts {
-    int64_t least;
-    int64_t most;
-  };
   Result<Counts> counts(const OrderedJson& schema, const char* least_key, const char* most_key,
                         const std::string& place) const {
     LOOPLM_ASSIGN_OR_RETURN(const int64_t least, count(schema, least_key, 0, kMostCount, place));
@@ -533,7 +533,8 @@ class SchemaReader {
         without_reference(schema.value("items", OrderedJson(true)), place + ".items", 0));
     std::vector<OrderedJson> values;
     if (item.is_object()) {
-      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> all, listed(item, place + ".items"));
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> all,
+                              listed_values(item, place + ".items"));
       for (const OrderedJson& value : all) {
         if (values.size() <= kMostItems && std::ranges::find(values, value) == values.end()) {
           values.push_back(value);
@@ -610,7 +611,14 @@ class SchemaReader {
       properties[name] = schema.contains("additionalProperties") ? others : OrderedJson(true);
     }
 
-    std::vector<Member> members;
+    LOOPLM_ASSIGN_OR_RETURN(const Counts count,
+                            counts(schema, "minProperties", "maxProperties", place));
+    LOOPLM_ASSIGN_OR_RETURN(OtherNames names,
+                            other_names(schema, others, properties, required, place, depth));
+    if (names.values) {  // a few names, which are as good as listed
+      for (const std::string& name : *names.values) properties[name] = others;
+    }
+    std::vector<ObjectMember> members;
     std::vector<std::string> keys;
     for (const auto& [name, value] : properties.items()) {
       keys.push_back(name);
@@ -621,53 +629,124 @@ class SchemaReader {
                                    std::move(expression)}),
                          required.contains(name)});
     }
-    ExpressionPtr extra;
-    if (others != false) {
+    ExpressionPtr extra = std::move(names.member);
+    if (extra == nullptr && others != false && !names.values) {
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
                               value_of(others, place + ".additionalProperties", depth + 1));
       expression = named(std::move(expression), place + ".additionalProperties");
-      extra = sequence({keys.empty() ? json_string(0, kUnbounded) : json_string_but(keys),
-                        text(":"), json_space(), std::move(expression)});
+      ExpressionPtr name = std::move(names.name);
+      if (name == nullptr) {
+        name = keys.empty() ? json_string(0, kUnbounded) : json_string_but(keys);
+      }
+      extra = sequence({std::move(name), text(":"), json_space(), std::move(expression)});
     }
-    return sequence({text("{"), json_space(), members_from(members, extra, place), text("}")});
+    // A name that is not listed may come twice, and then counts once.
+    const auto listed = static_cast<int64_t>(members.size());
+    if (count.least > listed + (extra != nullptr ? 1 : 0)) {
+      return unsupported(fmt::format(
+          "{}.minProperties is {}, and the schema lists {} names; list at least {} in properties",
+          place, count.least, listed, count.least - (extra != nullptr ? 1 : 0)));
+    }
+    LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr all,
+                            members_in_order(members, extra, count, place, grammar_));
+    return sequence({text("{"), json_space(), std::move(all), text("}")});
   }
 
-  struct Member {
-    ExpressionPtr expression;
-    bool required;
+  // Members that are not listed by name, where patternProperties or propertyNames speak of them.
+  struct OtherNames {
+    ExpressionPtr member;  // name and value; null: additionalProperties says what they are
+    ExpressionPtr name;    // in quotes; null: any name that is not listed
+    std::optional<std::vector<std::string>> values;  // all of them
   };
 
-  // The members in order, those not required left out at will, then any others. Two rules per
-  // member: with another one before it, and without.
-  ExpressionPtr members_from(const std::vector<Member>& members, const ExpressionPtr& extra,
-                             const std::string& place) {
-    ExpressionPtr first = text("");      // nothing written yet
-    ExpressionPtr later = json_space();  // something is
-    if (extra != nullptr) {
-      later = sequence({repeat(sequence({comma(), extra}), 0, kUnbounded), json_space()});
-      first = optional(sequence({extra, later}));
-    }
-    for (size_t i = members.size(); i-- > 0;) {
-      const Member& m = members[i];
-      const ExpressionPtr rest = named(later, fmt::format("{} (after member {})", place, i));
-      ExpressionPtr as_first = sequence({m.expression, rest});
-      ExpressionPtr as_later = sequence({comma(), m.expression, rest});
-      if (!m.required) {
-        as_first = choice({as_first, named(first, fmt::format("{} (from member {})", place, i))});
-        as_later = choice({as_later, rest});
+  // Takes out of `properties` what may not be there.
+  Result<OtherNames> other_names(const OrderedJson& schema, const OrderedJson& others,
+                                 OrderedJson& properties, const std::set<std::string>& required,
+                                 const std::string& place, int depth) {
+    OtherNames names;
+    if (schema.contains("propertyNames") && schema["propertyNames"] != true) {
+      const std::string inside = place + ".propertyNames";
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson rule,
+                              without_reference(schema["propertyNames"], inside, 0));
+      LOOPLM_ASSIGN_OR_RETURN(rule, merged(rule, {{"type", "string"}}, inside));
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr name, value_of(rule, inside, depth + 1));
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> allowed,
+                              keys_that_match(properties, name, inside));
+      OrderedJson kept = OrderedJson::object();
+      for (const auto& [key, value] : properties.items()) {
+        if (std::ranges::find(allowed, key) != allowed.end()) {
+          kept[key] = value;
+        } else if (required.contains(key)) {
+          return invalid_argument(
+              fmt::format("{} does not allow '{}', which is required", inside, key));
+        }
       }
-      first = std::move(as_first);
-      later = std::move(as_later);
+      properties = std::move(kept);
+      const bool few = rule.is_object() && (rule.contains("enum") || rule.contains("const"));
+      if (few) {
+        LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed_values(rule, inside));
+        names.values.emplace();
+        for (const OrderedJson& value : values) {
+          if (others != false && value.is_string() &&
+              !properties.contains(value.get<std::string>()))
+            names.values->push_back(value);
+        }
+      } else if (others != false && !properties.empty()) {
+        return unsupported(fmt::format(
+            "{} beside properties and free names is not supported; list the names, or write "
+            "\"additionalProperties\": false",
+            inside));
+      }
+      names.name = std::move(name);
     }
-    return first;
+    if (!schema.contains("patternProperties") || schema["patternProperties"].empty()) return names;
+    const std::string inside = place + ".patternProperties";
+    const OrderedJson& patterns = schema["patternProperties"];
+    if (!patterns.is_object()) {
+      return invalid_argument(
+          fmt::format("{} is {}; expected an object of schemas", inside, patterns.dump()));
+    }
+    if (names.name != nullptr) {
+      return unsupported(inside + " beside propertyNames is not supported");
+    }
+    if (schema.contains("additionalProperties") && others != false) {
+      return unsupported(inside + " is only supported where additionalProperties is false");
+    }
+    std::vector<ExpressionPtr> choices;
+    std::vector<std::string> beginnings;
+    for (const auto& [pattern, value] : patterns.items()) {
+      const std::string here = fmt::format("{}['{}']", inside, pattern);
+      Result<ExpressionPtr> plain = parse_search_pattern(pattern, PatternText::kPlain);
+      if (!plain.ok()) return plain.status().with_context(inside);
+      const ExpressionPtr name = sequence({text("\""), json_string_form(*plain), text("\"")});
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> both,
+                              keys_that_match(properties, name, here));
+      if (!both.empty()) {
+        return unsupported(fmt::format(
+            "{} matches the property '{}' too, which is not supported; write a pattern that does "
+            "not",
+            here, both[0]));
+      }
+      const std::string beginning = fixed_beginning(pattern);
+      for (const std::string& other : beginnings) {
+        if (beginning.starts_with(other) || other.starts_with(beginning)) {
+          return unsupported(fmt::format(
+              "{}: patterns that may match the same name are not supported; let each begin with a "
+              "text of its own, such as \"^a_\"",
+              inside));
+        }
+      }
+      beginnings.push_back(beginning);
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(value, here, depth + 1));
+      choices.push_back(
+          sequence({name, text(":"), json_space(), named(std::move(expression), here)}));
+    }
+    names.member = choice(std::move(choices));
+    return names;
   }
 
-  // As a rule, so that what uses it twice does not double it.
   ExpressionPtr named(ExpressionPtr expression, std::string name) {
-    if (expression->kind == Expression::Kind::kRule) return expression;
-    const int rule = grammar_.declare(std::move(name));
-    grammar_.rules[static_cast<size_t>(rule)].expression = std::move(expression);
-    return rule_reference(rule);
+    return as_rule(std::move(expression), std::move(name), grammar_);
   }
 
   const OrderedJson& root_;
@@ -675,6 +754,7 @@ class SchemaReader {
   Grammar& grammar_;
   std::map<std::string, int> references_;  // rules of what has been referred to
   int any_value_ = -1;
+  int merges_ = 0;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <unicode/uniset.h>
 
 #include "grammar/scanner.h"
 #include "text/utf8.h"
@@ -29,6 +30,21 @@ const Ranges& spaces() {
 }
 const Ranges& line_ends() {
   static const Ranges ranges = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
+  return ranges;
+}
+
+// The characters with a property, by what stands in the braces of \p{...}: a general category, a
+// script, or another property that Unicode names. None where there is no such property.
+std::optional<Ranges> unicode_property(const std::string& name) {
+  const icu::UnicodeString pattern = icu::UnicodeString::fromUTF8(fmt::format("[\\p{{{}}}]", name));
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::UnicodeSet set(pattern, error);
+  if (U_FAILURE(error) != 0) return std::nullopt;
+  Ranges ranges;
+  for (int32_t i = 0; i < set.getRangeCount(); ++i) {
+    ranges.emplace_back(static_cast<uint32_t>(set.getRangeStart(i)),
+                        static_cast<uint32_t>(set.getRangeEnd(i)));
+  }
   return ranges;
 }
 
@@ -145,6 +161,24 @@ class PatternParser {
     return inside;
   }
 
+  // One of \d, \p{...} and their like, whose letter has been read; nothing for other escapes.
+  Result<std::optional<Ranges>> class_of_escape(uint32_t letter) {
+    if (letter != 'p' && letter != 'P') return class_of(letter);
+    std::string name;
+    if (!in_.take("{")) return in_.error("expected '{' after '\\p'");
+    while (in_.peek() == '_' || in_.peek() == '=' || in_.peek() == ' ' ||
+           (in_.peek() >= '0' && in_.peek() <= '9') ||
+           is_ascii_letter(static_cast<uint8_t>(in_.peek()))) {
+      name += in_.peek();
+      in_.skip();
+    }
+    if (!in_.take("}")) return in_.error("the property's name does not end with '}'");
+    std::optional<Ranges> known = unicode_property(name);
+    if (!known) return in_.error(fmt::format("there is no Unicode property '{}'", name));
+    if (letter == 'P') known = characters_but(std::move(*known))->ranges;
+    return known;
+  }
+
   // The character of an escape whose backslash and letter have been read.
   Result<uint32_t> escaped_character(uint32_t letter) {
     switch (letter) {
@@ -179,8 +213,7 @@ class PatternParser {
       }
       default:
         if (is_ascii_letter(letter) || (letter >= '1' && letter <= '9')) {
-          return in_.error(letter == 'b' || letter == 'B'   ? "word boundaries are not supported"
-                           : letter == 'p' || letter == 'P' ? "Unicode properties are not supported"
+          return in_.error(letter == 'b' || letter == 'B' ? "word boundaries are not supported"
                            : letter == 'k' || (letter >= '1' && letter <= '9')
                                ? "back-references are not supported"
                                : fmt::format("unknown escape '\\{}'", static_cast<char>(letter)));
@@ -200,7 +233,8 @@ class PatternParser {
 
   Result<ExpressionPtr> parse_escape() {
     LOOPLM_ASSIGN_OR_RETURN(const uint32_t letter, in_.character());
-    if (const std::optional<Ranges> known = class_of(letter)) return characters(*known);
+    LOOPLM_ASSIGN_OR_RETURN(const std::optional<Ranges> known, class_of_escape(letter));
+    if (known) return characters(*known);
     LOOPLM_ASSIGN_OR_RETURN(const uint32_t c, escaped_character(letter));
     return characters({{c, c}});
   }
@@ -239,7 +273,8 @@ class PatternParser {
       return {};
     }
     LOOPLM_ASSIGN_OR_RETURN(const uint32_t letter, in_.character());
-    if (const std::optional<Ranges> known = class_of(letter)) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::optional<Ranges> known, class_of_escape(letter));
+    if (known) {
       ranges.insert(ranges.end(), known->begin(), known->end());
       return {};
     }

@@ -78,6 +78,13 @@ bool apart(const std::vector<OrderedJson>& a, const std::vector<OrderedJson>& b)
 // Keywords that speak of what others leave over hold for the other schema's properties and items,
 // which its own do not list.
 Status spread_leftovers(const OrderedJson& from, OrderedJson& onto, const std::string& place) {
+  if (from.contains("additionalProperties") &&
+      (onto.contains("patternProperties") ||
+       (from.contains("patternProperties") && onto.contains("properties")))) {
+    return unsupported(fmt::format(
+        "{}: patternProperties of one schema and additionalProperties of another are not supported",
+        place));
+  }
   if (from.contains("additionalProperties") && onto.contains("properties") &&
       onto["properties"].is_object()) {
     const OrderedJson listed = from.value("properties", OrderedJson::object());
@@ -156,6 +163,48 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
     }
   }
   return both;
+}
+
+Result<std::vector<OrderedJson>> listed_values(const OrderedJson& schema,
+                                               const std::string& place) {
+  std::vector<OrderedJson> values;
+  if (schema.contains("enum")) {
+    const OrderedJson& all = schema["enum"];
+    if (!all.is_array() || all.empty()) {
+      return invalid_argument(
+          fmt::format("{}.enum is {}; expected a list of values", place, all.dump()));
+    }
+    values.assign(all.begin(), all.end());
+  }
+  if (!schema.contains("const")) return values;
+  const bool allowed = values.empty() || std::ranges::find(values, schema["const"]) != values.end();
+  return allowed ? std::vector{schema["const"]} : std::vector<OrderedJson>();
+}
+
+bool is_of_type(const OrderedJson& value, const OrderedJson& type) {
+  if (type.is_array()) {
+    return std::any_of(type.begin(), type.end(),
+                       [&](const OrderedJson& t) { return is_of_type(value, t); });
+  }
+  if (type == "integer") {
+    return value.is_number_integer() ||
+           (value.is_number() && std::floor(value.get<double>()) == value.get<double>());
+  }
+  if (type == "number") return value.is_number();
+  return type == value.type_name();
+}
+
+const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name) {
+  if (schema.is_object() && schema.contains("$anchor") && schema["$anchor"] == name) {
+    return &schema;
+  }
+  if (!schema.is_structured()) return nullptr;
+  for (const auto& [key, value] : schema.items()) {
+    const bool plain = key == "const" || key == "enum" || key == "default" || key == "examples";
+    if (schema.is_object() && plain) continue;
+    if (const OrderedJson* found = find_anchor(value, name)) return found;
+  }
+  return nullptr;
 }
 
 bool are_disjoint(const OrderedJson& a, const OrderedJson& b) {

@@ -3,6 +3,7 @@
 #define LOOPLM_GRAMMAR_SCHEMA_MERGE_H_
 
 #include <string>
+#include <vector>
 
 #include "looplm/status.h"
 
@@ -18,6 +19,15 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
 // Whether no value matches both: by their types, or by a property that both require with different
 // constants.
 bool are_disjoint(const OrderedJson& a, const OrderedJson& b);
+
+// What const and enum allow together.
+Result<std::vector<OrderedJson>> listed_values(const OrderedJson& schema, const std::string& place);
+
+// `type` is a name or a list of names.
+bool is_of_type(const OrderedJson& value, const OrderedJson& type);
+
+// The schema inside `schema` with this $anchor; null where there is none.
+const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name);
 
 }  // namespace looplm
 

@@ -611,6 +611,7 @@ class Engine::Impl {
     for (const auto& r : lingering_) observe(*r);
     const auto width = static_cast<size_t>(model_.config().hidden_size);
     const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
+    // Settling may give slots back, but a slot's row stays as it is until positions start.
     for (size_t first = 0; first < rows_.size(); first += kReadOutRows) {
       const size_t count = std::min<size_t>(kReadOutRows, rows_.size() - first);
       normed_.resize(std::max(normed_.size(), count * width));

@@ -8,7 +8,9 @@ void ChatConstraint::mask(std::span<uint32_t> allowed) {
   if (reasoning_.has_value()) {
     if (const std::optional<int32_t> forced = reasoning_->forced()) {
       std::fill(allowed.begin(), allowed.end(), 0u);
-      allowed[static_cast<size_t>(*forced) / 32] |= uint32_t{1} << (*forced % 32);
+      // A tokenizer may have tokens that the model has not: then none is left.
+      const size_t word = static_cast<size_t>(*forced) / 32;
+      if (word < allowed.size()) allowed[word] |= uint32_t{1} << (*forced % 32);
       return;
     }
     if (reasons()) return;

@@ -7,6 +7,7 @@
 #include "looplm/tokenizer.h"
 
 #include "grammar/gbnf.h"
+#include "serve/chat_constraint.h"
 #include "support/status_matchers.h"
 
 namespace looplm {
@@ -66,6 +67,20 @@ TEST_F(GrammarCacheTest, KeepsACertainNumber) {
   EXPECT_EQ(made_, 65);
   get(cache, 1);
   EXPECT_EQ(made_, 66);
+}
+
+// The reasoning's end, where the model has fewer tokens than the tokenizer.
+TEST(ChatConstraintTest, AForcedTokenThatTheModelHasNotLeavesNone) {
+  const auto tokenizer = Tokenizer::load("models/small").value();
+  ReasoningBudget budget = ReasoningBudget::create(*tokenizer, {}, true, 0).value();
+  const auto forced = static_cast<size_t>(budget.forced().value());
+  ChatConstraint constraint(budget, nullptr);
+  std::vector<uint32_t> words(forced / 32 + 1, ~uint32_t{0});
+  constraint.mask(words);
+  EXPECT_EQ(words.back(), uint32_t{1} << (forced % 32));
+  words.assign(words.size(), 0xabcdef01u);
+  constraint.mask(std::span(words).first(words.size() - 1));
+  EXPECT_EQ(words.back(), 0xabcdef01u);  // what lies behind is nobody's
 }
 
 }  // namespace

@@ -158,16 +158,24 @@ size_t begin_of_turn(const RenderedChat& whole, const std::string& before,
   return begin == shared && begin < prompt.size() ? std::string::npos : begin;
 }
 
+// Why the turn of message `i` is not found in the whole chat.
+Status why_not_found(const ChatMessage& message, size_t i, const RenderedChat& whole) {
+  if (message.tool_calls.empty() && whole.text.find(message.text()) == std::string::npos) {
+    return invalid_argument(
+        fmt::format("the chat template does not write what message {} says", i));
+  }
+  return invalid_argument(fmt::format(
+      "the chat template writes what stands before the end of message {} otherwise once more "
+      "follows; put {{% generation %}} around the assistant's words in the template",
+      i));
+}
+
 // For templates without {% generation %}.
 Status mark_turns(std::span<const ChatMessage> messages, const std::vector<bool>& learnt,
                   const ChatTemplate& chat, ChatRenderOptions options, RenderedChat& whole) {
   size_t end = 0;  // of the turn before
   for (size_t i = 0; i < messages.size(); ++i) {
     if (!learnt[i]) continue;
-    Status differs = invalid_argument(fmt::format(
-        "the chat template writes what stands before the end of message {} otherwise once more "
-        "follows; put {{% generation %}} around the assistant's words in the template",
-        i));
     size_t begin = 0;
     if (i > 0) {
       options.add_generation_prompt = true;
@@ -176,7 +184,9 @@ Status mark_turns(std::span<const ChatMessage> messages, const std::vector<bool>
       LOOPLM_ASSIGN_OR_RETURN(const RenderedChat before, chat.render(messages.first(i), options));
       begin = begin_of_turn(whole, before.text, prompt.text);
       // A turn that only the last one's end of turn ends would take in what stands between.
-      if (begin == std::string::npos || begin < end) return differs;
+      if (begin == std::string::npos || begin < end) {
+        return why_not_found(messages[i], i, whole);
+      }
     }
     end = std::string::npos;
     if (!chat.end_of_turn().empty()) {
@@ -185,7 +195,9 @@ Status mark_turns(std::span<const ChatMessage> messages, const std::vector<bool>
       LOOPLM_ASSIGN_OR_RETURN(const RenderedChat turn, chat.render(messages.first(i + 1), options));
       if (whole.text.starts_with(turn.text)) end = turn.text.size();
     }
-    if (end == std::string::npos || end <= begin) return differs;
+    if (end == std::string::npos || end <= begin) {
+      return why_not_found(messages[i], i, whole);
+    }
     mark(whole, begin, end);
   }
   return {};

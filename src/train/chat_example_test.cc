@@ -229,6 +229,13 @@ TEST_F(ChatExampleTest, RefusesATemplateThatEndsOnlyTheLastTurn) {
               HasSubstr("otherwise once more follows"));
 }
 
+TEST_F(ChatExampleTest, ATemplateWithoutTheAssistantsWordsSaysSo) {
+  EXPECT_THAT(built(kChat,
+                    "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}<|end|>"
+                    "{% endif %}{% endfor %}"),
+              HasSubstr("a.jsonl:1: the chat template does not write what message 1 says"));
+}
+
 TEST_F(ChatExampleTest, AnEmptyTemplateSaysSo) {
   EXPECT_THAT(built(kChat, "\n"), HasSubstr("chat template is empty"));
   EXPECT_THAT(built(kChat, "{# later #}"), HasSubstr("writes nothing"));

@@ -62,9 +62,22 @@ TEST_F(TomlReaderTest, TablesAreReadInOrderWithTheirUnknownKeys) {
   sizes[1].finish();
   EXPECT_THAT(status_.message(), testing::HasSubstr("sizes[1].with"));
   EXPECT_TRUE(settings.tables("absent").empty());
-  status_ = {};
+}
+
+TEST_F(TomlReaderTest, AListOfOtherThingsIsNoListOfTables) {
   reader("sizes = [1, 2]").tables("sizes");
   EXPECT_THAT(status_.message(), testing::HasSubstr("a list of tables"));
+}
+
+TEST_F(TomlReaderTest, AReadersEndReportsWhatNobodyAskedFor) {
+  int loops = 0;
+  {
+    TomlReader settings = reader("[model]\nloops = 4\nloop = 3\n");
+    TomlReader model = settings.child("model");
+    model.read("loops", loops, 1, 8);
+    EXPECT_OK(status_);
+  }
+  EXPECT_THAT(status_.message(), testing::HasSubstr("model.loop is not a known key"));
 }
 
 }  // namespace

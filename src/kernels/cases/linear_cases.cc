@@ -289,6 +289,8 @@ void add_linear_cases(bool perf, OpCases& cases) {
       cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{16, 2048, 5632}, dtype, copies));
       cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{256, 2048, 2048}, dtype));
       cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{256, 2048, 5632}, dtype));
+      // Training of a small model.
+      cases.push_back(std::make_unique<LinearCase>(ref::MatmulSize{1024, 128, 768}, dtype));
       cases.push_back(std::make_unique<EmbeddingCase>(512, 2048, 49152, dtype));
       continue;
     }

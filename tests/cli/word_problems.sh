@@ -16,6 +16,7 @@ says "There are 7 pens left." "Ann has 3 boxes with 4 pens each. She gives away 
 says "There are 5 cows left." "A farmer had 8 cows and 3 ran away. How many cows remain?"
 says "I do not know. I can only work out small problems with numbers." "What is the capital of France?"
 says "That is 7." "What is 3 + 4?"
+says "I can only follow one person's things." "Ann has 5 pens. Tom has 3 more pens than Ann. How many pens does Tom have?"
 said=$(printf '%s\n' "Mia has 12 cakes. She eats half of her cakes and finds 4 more. How many cakes does Mia have?" "Thanks!" \
   "She buys 2 more. How many cakes does Mia have now?" "9 - 4 + 8 =" | "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')
 [ "$said" = "Now Mia has 10 cakes. You are welcome. Now Mia has 12 cakes. That is 13. " ] || fail "a chat of four messages: $said"

@@ -4,9 +4,13 @@
 #   chat.sh LOOPLM MODELS_SMALL
 set -u
 looplm=$(realpath "$1")
-small=$(realpath "$2")
+bundled=$(realpath "$2")
 terminal=$(dirname "$(realpath "$0")")/chat_terminal.exp
 . "$(dirname "$0")/checks.sh"
+# Without what `looplm tune` may have written beside the model.
+small=$work/small
+cp -r "$bundled" "$small"
+rm -f "$small/looplm-depth.json"
 XDG_STATE_HOME=$work/state
 TERM=xterm
 export XDG_STATE_HOME TERM

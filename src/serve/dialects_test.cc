@@ -660,15 +660,15 @@ TEST_F(DialectsTest, WrongValuesAreRefused) {
     }
   }
   // An object is no list of its values, and errors name the fields that the client has sent.
-  OrderedJson body = chat_body("x", 1);
-  body["input"] = "x";
-  body["tools"] = {
+  OrderedJson sent = chat_body("x", 1);
+  sent["input"] = "x";
+  sent["tools"] = {
       {"a", {{"type", "function"}, {"name", "f"}, {"input_schema", {{"type", "object"}}}}}};
   for (const char* path : {"/v1/messages", "/v1/responses", "/v1/chat/completions", "/api/chat"}) {
-    EXPECT_THAT(post(path, body, 400)["error"].dump(),
+    EXPECT_THAT(post(path, sent, 400)["error"].dump(),
                 AllOf(HasSubstr("'tools' is {"), HasSubstr("expected a list of tools")));
   }
-  body.erase("tools");
+  sent.erase("tools");
   const OrderedJson bad = {{"type", "json_schema"}, {"name", "n"}, {"schema", {{"type", "thing"}}}};
   for (const auto& [format, field] : std::vector<std::pair<OrderedJson, std::string>>{
            {bad, "text.format.schema"},
@@ -676,16 +676,16 @@ TEST_F(DialectsTest, WrongValuesAreRefused) {
            {{{"type", "xml"}}, "text.format.type"},
            {OrderedJson::object(), "text.format.type"},
            {"json", "text.format"}}) {
-    body["text"] = {{"format", format}};
-    const OrderedJson error = post("/v1/responses", body, 400)["error"];
+    sent["text"] = {{"format", format}};
+    const OrderedJson error = post("/v1/responses", sent, 400)["error"];
     EXPECT_EQ(error["param"], field);
     EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(field));
   }
-  body.erase("text");
-  body["output_config"] = {{"format", bad}};
-  EXPECT_THAT(post("/v1/messages", body, 400).dump(), HasSubstr("'output_config.format.schema'"));
-  body["format"] = bad["schema"];
-  EXPECT_THAT(post("/api/chat", body, 400).dump(), HasSubstr("'format'"));
+  sent.erase("text");
+  sent["output_config"] = {{"format", bad}};
+  EXPECT_THAT(post("/v1/messages", sent, 400).dump(), HasSubstr("'output_config.format.schema'"));
+  sent["format"] = bad["schema"];
+  EXPECT_THAT(post("/api/chat", sent, 400).dump(), HasSubstr("'format'"));
   for (const OrderedJson& part : std::vector<OrderedJson>{
            {{"type", "image"}}, {{"type", "tool_use"}}, {{"type", "text"}}, 7}) {
     OrderedJson body = chat_body("x", 1);

@@ -286,13 +286,19 @@ Status serve(const ServeCommandOptions& o) {
     say(stderr, "note: that address in a browser opens a page to talk with the model; Ctrl-C ends");
   }
   const std::atomic<bool>& stop = stop_on_interrupt();
-  while (!stop.load()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  Status failure;
+  while (!stop.load() && failure.ok()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    failure = server->failure();
+  }
+  // At once: other models' answers may take their time.
+  if (!failure.ok()) say(stderr, "looplm: " + failure.message() + "; no new connections are taken");
   if (!server->drain(milliseconds_of(o.drain_seconds))) {
     fmt::print(stderr, "looplm: a request was still being read; its client gets no answer\n");
     std::fflush(nullptr);
-    std::_Exit(EXIT_SUCCESS);
+    std::_Exit(failure.ok() ? EXIT_SUCCESS : EXIT_FAILURE);
   }
-  return {};
+  return failure;
 }
 
 }  // namespace

@@ -123,11 +123,11 @@ std::vector<std::string> capability_notes(const ChatCapabilities& capabilities) 
   std::vector<std::string> notes;
   if (!capabilities.system) {
     notes.emplace_back(
-        "the chat template has no system role: its text goes in front of the user's first message");
+        "the model reads no system messages: their text goes in front of the user's first message");
   }
   if (!capabilities.tools) {
     notes.emplace_back(
-        "the chat template has no place for tools: they are described in the system message");
+        "the model has not learnt to call tools: they are described to it in the system message");
   }
   return notes;
 }

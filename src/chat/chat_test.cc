@@ -112,8 +112,8 @@ TEST(ChatTemplate, WhatATemplateLacksIsWorkedAround) {
       "{{ raise_exception('roles must alternate') }}{% endif %}"
       "{{ m.role + ':' + m.content + '<end>' }}{% endfor %}",
       *tokenizer);
-  EXPECT_THAT(strict.notes(), Contains(HasSubstr("no system role")));
-  EXPECT_THAT(strict.notes(), Contains(HasSubstr("no place for tools")));
+  EXPECT_THAT(strict.notes(), Contains(HasSubstr("no system messages")));
+  EXPECT_THAT(strict.notes(), Contains(HasSubstr("not learnt to call tools")));
   EXPECT_EQ(strict.end_of_turn(), "<end>");
   EXPECT_EQ(prompt(strict,
                    R"([{"role": "developer", "content": "S"}, {"role": "user", "content": "u"}])"),

@@ -23,6 +23,12 @@ constexpr int kMostSchemaDepth = 256;      // of schemas inside each other
 // level.
 constexpr int kMostMerges = 10'000;
 
+// Of a place that grows with every level: the beginning, which is found in the schema by eye.
+std::string shortened(const std::string& place) {
+  constexpr size_t kMost = 60;
+  return place.size() <= kMost ? place : place.substr(0, kMost) + "...";
+}
+
 ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 
 // Keywords that say what a value must be; those not listed here are annotations.
@@ -116,7 +122,8 @@ class SchemaReader {
 
   Result<ExpressionPtr> value_of(const OrderedJson& schema, const std::string& place, int depth) {
     if (depth > kMostSchemaDepth) {
-      return invalid_argument(fmt::format("{} is nested deeper than {}", place, kMostSchemaDepth));
+      return invalid_argument(
+          fmt::format("{} is nested deeper than {}", shortened(place), kMostSchemaDepth));
     }
     if (schema == true) return any_value();
     if (schema == false) return choice({});
@@ -189,7 +196,7 @@ class SchemaReader {
       return unsupported(fmt::format(
           "{}: more than {} schemas must be put together (allOf, anyOf, oneOf and $ref with other "
           "keywords beside them); write these keywords into the branches",
-          place, kMostMerges));
+          shortened(place), kMostMerges));
     }
     return merged_schemas(a, b, place);
   }

@@ -103,7 +103,9 @@ class HttpServer::Impl {
     if (!error) acceptor_.bind(place, error);
     if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
     if (error) {
-      return io_error(fmt::format("cannot listen on {}:{}: {}", o.host, o.port, error.message()));
+      const bool taken = error == boost::asio::error::address_in_use;
+      return io_error(fmt::format("cannot listen on {}:{}: {}{}", o.host, o.port, error.message(),
+                                  taken ? "; port 0 picks a free one" : ""));
     }
     port_ = acceptor_.local_endpoint().port();
     asio::co_spawn(acceptor_.get_executor(), accept(), asio::detached);

@@ -225,7 +225,7 @@ void translate_message(Fields& f, const std::string& path, const OrderedJson& me
 }
 
 void translate_tools(Fields& f, const OrderedJson& body, OrderedJson& chat) {
-  if (const OrderedJson* tools = f.find("tools")) {
+  if (const OrderedJson* tools = f.list("tools", "a list of tools")) {
     for (const OrderedJson& tool : *tools) {
       if (!tool.is_object() || !tool.contains("input_schema")) {
         return f.wrong("tools", fmt::format("hold {}; expected tools of the client's own, with a "
@@ -312,8 +312,7 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
   f.refuse("mcp_servers", "this server calls no tools itself", OrderedJson::array());
   f.refuse("container", "this server runs no code");
   std::vector<std::string> stops;
-  if (const OrderedJson* list = f.find("stop_sequences")) {
-    if (!list->is_array()) f.wrong_value("stop_sequences", *list, "a list of texts");
+  if (const OrderedJson* list = f.list("stop_sequences", "a list of texts")) {
     for (const OrderedJson& stop : *list) {
       if (!stop.is_string()) f.wrong_value("stop_sequences", *list, "a list of texts");
       if (stop.is_string()) stops.push_back(stop);
@@ -322,6 +321,9 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
   }
   if (f.failed()) return call.refuse(f.error());
   ApiCall translated = call;
+  translated.renamed = {{"response_format.json_schema", "output_config.format"},
+                        {"reasoning_effort", "output_config.effort"},
+                        {"thinking_budget", "thinking.budget_tokens"}};
   translated.body = std::move(chat);
   translated.translate = [&served = context.served, stops](std::unique_ptr<AnswerFormat> openai,
                                                            int64_t tokens) {

@@ -5,6 +5,7 @@
 #include <random>
 
 #include <fmt/format.h>
+#include <openssl/sha.h>
 
 #include "base/count_text.h"
 
@@ -21,7 +22,17 @@ void ApiCall::answer(const OrderedJson& json) const {
   reply->send(200, {{"Content-Type", "application/json"}}, dump_json(json));
 }
 void ApiCall::refuse(const ApiError& error) const {
-  reply->send(error.status, error.headers(), error_text(error));
+  ApiError named = error;
+  for (const auto& [ours, theirs] : renamed) {
+    if (!named.param.starts_with(ours)) continue;
+    const std::string quoted = "'" + named.param + "'";
+    named.param.replace(0, ours.size(), theirs);
+    if (named.message.starts_with(quoted)) {
+      named.message.replace(0, quoted.size(), "'" + named.param + "'");
+    }
+    break;
+  }
+  reply->send(named.status, named.headers(), error_text(named));
 }
 std::string ApiCall::error_text(const ApiError& error) const {
   return dump_json(dialect == nullptr ? error.json() : dialect->error(error));
@@ -29,6 +40,12 @@ std::string ApiCall::error_text(const ApiError& error) const {
 std::unique_ptr<AnswerFormat> ApiCall::in_dialect(std::unique_ptr<AnswerFormat> answer,
                                                   int64_t prompt_tokens) const {
   return translate ? translate(std::move(answer), prompt_tokens) : std::move(answer);
+}
+
+Sha256 sha256_of(std::string_view text) {
+  Sha256 digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  return digest;
 }
 
 std::string random_id(const std::string& prefix) {

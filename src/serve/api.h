@@ -2,10 +2,14 @@
 #ifndef LOOPLM_SERVE_API_H_
 #define LOOPLM_SERVE_API_H_
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "net/http_server.h"
 #include "serve/exchange.h"
@@ -38,6 +42,9 @@ struct ApiCall {
   // prompt's tokens.
   std::function<std::unique_ptr<AnswerFormat>(std::unique_ptr<AnswerFormat> answer, int64_t tokens)>
       translate{};
+  // Then too: fields, or what they begin with, and what the client calls them. The first that fits
+  // counts.
+  std::vector<std::pair<std::string, std::string>> renamed{};
 
   void answer(const OrderedJson& json) const;
   void refuse(const ApiError& error) const;
@@ -73,6 +80,9 @@ OrderedJson tokenizer_info_json(const ServedModel& served);
 OrderedJson props_json(const ServedModel& served);
 OrderedJson ollama_tags_json(std::span<const ServedModel* const> models);
 OrderedJson ollama_ps_json(std::span<const ServedModel* const> models);  // all are in memory
+
+using Sha256 = std::array<unsigned char, 32>;
+Sha256 sha256_of(std::string_view text);
 
 // A new name for an answer: "cmpl-" and 24 random letters and digits.
 std::string random_id(const std::string& prefix);

@@ -300,8 +300,7 @@ void read_messages(Fields& f, Conversation& c) {
 void read_tools(Fields& f, Conversation& c) {
   f.refuse("functions", "write tools");
   f.refuse("function_call", "write tool_choice");
-  if (const OrderedJson* tools = f.find("tools"); tools != nullptr) {
-    if (!tools->is_array()) return f.wrong_value("tools", *tools, "a list of tools");
+  if (const OrderedJson* tools = f.list("tools", "a list of tools")) {
     Result<std::vector<ChatTool>> parsed = parse_chat_tools(dump_json(*tools));
     if (!parsed.ok()) return f.wrong("tools", "is not accepted: " + parsed.status().message());
     c.render.tools = std::move(parsed).value();
@@ -414,21 +413,31 @@ ChatPrompt read_chat_prompt(Fields& f, const ServedModel& served, const Conversa
 
 // The constraint of each choice; null where there is none to hold.
 std::function<std::shared_ptr<TokenConstraint>()> constraint_of(
-    const ServedModel& served, const Conversation& c, bool in_reasoning,
+    Fields& f, const ServedModel& served, const Conversation& c, bool in_reasoning,
     std::shared_ptr<CompiledGrammar> grammar) {
-  const bool reasons = in_reasoning || c.reasoning_budget >= 0;
+  const bool bounded = c.reasoning_budget >= 0;
+  const bool reasons = bounded || (in_reasoning && grammar != nullptr);
   if (!reasons && grammar == nullptr) return {};
-  return [&served, reasons, in_reasoning, budget = c.reasoning_budget,
-          grammar = std::move(grammar)]() -> std::shared_ptr<TokenConstraint> {
-    std::optional<ReasoningBudget> reasoning;
-    if (reasons) {
-      Result<ReasoningBudget> made = ReasoningBudget::create(
-          *served.model->tokenizer(), served.chat->format(), in_reasoning, budget);
-      if (made.ok()) reasoning = std::move(made).value();
+  std::optional<ReasoningBudget> reasoning;
+  if (reasons) {
+    Result<ReasoningBudget> made = ReasoningBudget::create(
+        *served.model->tokenizer(), served.chat->format(), in_reasoning, c.reasoning_budget);
+    if (!made.ok()) {
+      const bool in_tokens = f.has("thinking_budget");
+      f.wrong(in_tokens ? "thinking_budget"
+              : bounded ? "reasoning_effort"
+                        : "response_format",
+              "cannot be obeyed, as the model cannot be made to end its reasoning: " +
+                  made.status().message());
+      return {};
     }
+    reasoning = std::move(made).value();
+  }
+  return [&served, reasoning = std::move(reasoning),
+          grammar = std::move(grammar)]() -> std::shared_ptr<TokenConstraint> {
     std::shared_ptr<TokenConstraint> after;
     if (grammar != nullptr) after = std::make_shared<GrammarConstraint>(grammar, served.end_ids);
-    return std::make_shared<ChatConstraint>(std::move(reasoning), std::move(after));
+    return std::make_shared<ChatConstraint>(reasoning, std::move(after));
   };
 }
 
@@ -479,7 +488,8 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
     r.grammar = grammar.value();
   }
   r.tenant = call.tenant;
-  r.make_constraint = constraint_of(served, c, prompt.in_reasoning, r.grammar);
+  r.make_constraint = constraint_of(f, served, c, prompt.in_reasoning, r.grammar);
+  if (f.failed()) return call.refuse(f.error());
   set_read_outs(r, options.log_probabilities);
   options.per_token = r.per_token;
   options.streams_usage = r.stream_usage;

@@ -659,6 +659,33 @@ TEST_F(DialectsTest, WrongValuesAreRefused) {
       }
     }
   }
+  // An object is no list of its values, and errors name the fields that the client has sent.
+  OrderedJson sent = chat_body("x", 1);
+  sent["input"] = "x";
+  sent["tools"] = {
+      {"a", {{"type", "function"}, {"name", "f"}, {"input_schema", {{"type", "object"}}}}}};
+  for (const char* path : {"/v1/messages", "/v1/responses", "/v1/chat/completions", "/api/chat"}) {
+    EXPECT_THAT(post(path, sent, 400)["error"].dump(),
+                AllOf(HasSubstr("'tools' is {"), HasSubstr("expected a list of tools")));
+  }
+  sent.erase("tools");
+  const OrderedJson bad = {{"type", "json_schema"}, {"name", "n"}, {"schema", {{"type", "thing"}}}};
+  for (const auto& [format, field] : std::vector<std::pair<OrderedJson, std::string>>{
+           {bad, "text.format.schema"},
+           {{{"type", "json_schema"}}, "text.format.schema"},
+           {{{"type", "xml"}}, "text.format.type"},
+           {OrderedJson::object(), "text.format.type"},
+           {"json", "text.format"}}) {
+    sent["text"] = {{"format", format}};
+    const OrderedJson error = post("/v1/responses", sent, 400)["error"];
+    EXPECT_EQ(error["param"], field);
+    EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(field));
+  }
+  sent.erase("text");
+  sent["output_config"] = {{"format", bad}};
+  EXPECT_THAT(post("/v1/messages", sent, 400).dump(), HasSubstr("'output_config.format.schema'"));
+  sent["format"] = bad["schema"];
+  EXPECT_THAT(post("/api/chat", sent, 400).dump(), HasSubstr("'format'"));
   for (const OrderedJson& part : std::vector<OrderedJson>{
            {{"type", "image"}}, {{"type", "tool_use"}}, {{"type", "text"}}, 7}) {
     OrderedJson body = chat_body("x", 1);

@@ -1,6 +1,10 @@
 #include "serve/engine_runner.h"
 
+#include <exception>
+#include <new>
 #include <utility>
+
+#include <fmt/format.h>
 
 namespace looplm {
 
@@ -45,6 +49,11 @@ std::vector<std::shared_ptr<EngineRunner::Ticket>> EngineRunner::submit(
       auto ticket = std::make_shared<Ticket>();
       request.done = [this, done = std::move(request.done)](Generation generation) {
         open_.fetch_sub(1, std::memory_order_relaxed);
+        const Status failed = failure();
+        if (!failed.ok() && generation.finish_reason == FinishReason::kCancelled) {
+          generation.finish_reason = FinishReason::kError;
+          generation.status = failed;
+        }
         if (done) done(std::move(generation));
       };
       tickets.push_back(ticket);
@@ -82,7 +91,14 @@ EngineStatistics EngineRunner::statistics() const {
 
 void EngineRunner::take(Arrival& arrival) {
   const std::function<void(Generation)> done = arrival.request.done;
-  const Result<int64_t> number = engine_->submit(std::move(arrival.request));
+  const Result<int64_t> number = [&] {
+    try {
+      return engine_->submit(std::move(arrival.request));
+    } catch (...) {
+      arrival.request.done = done;  // for fail()
+      throw;
+    }
+  }();
   if (!number.ok()) {
     arrival.request.done = done;
     // It would never run, here or later: the client's to change.
@@ -93,29 +109,79 @@ void EngineRunner::take(Arrival& arrival) {
   if (arrival.ticket->cancelled_.load()) engine_->cancel(number.value());
 }
 
+Status EngineRunner::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+bool EngineRunner::has_news() const {
+  return stop_ || !arrivals_.empty() || !cancellations_.empty() || !changes_.empty();
+}
+
 void EngineRunner::run() {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    fail("out of memory");
+  } catch (const std::exception& error) {
+    fail(error.what());
+  } catch (...) {
+    fail("something was thrown that is no std::exception");
+  }
+  refuse_until_the_end();
+}
+
+void EngineRunner::work() {
   lane_budget_.store(engine_->lane_budget(), std::memory_order_relaxed);
   while (true) {
-    std::vector<Arrival> arrivals;
     std::vector<std::shared_ptr<Ticket>> cancellations;
     std::vector<std::packaged_task<void()>> changes;
     {
       const std::lock_guard lock(mutex_);
       if (stop_) return;
-      arrivals.swap(arrivals_);
+      taken_.swap(arrivals_);
       cancellations.swap(cancellations_);
       changes.swap(changes_);
     }
     for (auto& change : changes) change();
-    for (Arrival& arrival : arrivals) take(arrival);
+    for (; !taken_.empty(); taken_.pop_front()) take(taken_.front());
     for (const auto& ticket : cancellations) engine_->cancel(ticket->number_);
     const bool busy = engine_->step();
     std::unique_lock lock(mutex_);
     statistics_ = engine_->statistics();
     if (busy) continue;
-    news_.wait(lock, [this] {
-      return stop_ || !arrivals_.empty() || !cancellations_.empty() || !changes_.empty();
-    });
+    news_.wait(lock, [this] { return has_news(); });
+  }
+}
+
+void EngineRunner::fail(const char* cause) {
+  {
+    const std::lock_guard lock(mutex_);
+    failure_ = internal_error(
+        fmt::format("the engine has failed and the server must be started again: {}", cause));
+    statistics_.running = 0;
+    statistics_.waiting = 0;
+  }
+  engine_.reset();  // its requests end here
+  for (; !taken_.empty(); taken_.pop_front()) {
+    refuse(taken_.front().request, FinishReason::kCancelled, {});
+  }
+}
+
+void EngineRunner::refuse_until_the_end() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    news_.wait(lock, [this] { return has_news(); });
+    if (stop_) return;
+    taken_.swap(arrivals_);
+    cancellations_.clear();
+    auto changes = std::exchange(changes_, {});
+    lock.unlock();
+    for (auto& change : changes) change();
+    for (; !taken_.empty(); taken_.pop_front()) {
+      refuse(taken_.front().request, FinishReason::kCancelled, {});
+    }
+    lock.lock();
   }
 }
 

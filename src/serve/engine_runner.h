@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <future>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "looplm/engine.h"
+#include "looplm/status.h"
 
 namespace looplm {
 
@@ -35,7 +37,7 @@ class EngineRunner {
 
   // From any thread. All requests of `requests` are taken, or none while as many as the limit run
   // or wait: then nothing is returned. The callbacks come from the engine's thread; a request that
-  // the engine refuses ends with done() and kError.
+  // the engine refuses ends with done() and kError, and so do all once the engine has failed.
   std::vector<std::shared_ptr<Ticket>> submit(std::vector<Request> requests);
 
   // From any thread: the request ends after the pass that runs now.
@@ -43,6 +45,10 @@ class EngineRunner {
 
   // From any thread but the engine's: runs `change` between two passes, and returns after it.
   void between_passes(std::function<void()> change);
+
+  // Why the engine cannot go on; ok while it can. It is not made again: its memory may be short, or
+  // its state wrong.
+  Status failure() const;
 
   int64_t requests() const { return open_.load(std::memory_order_relaxed); }
   EngineStatistics statistics() const;  // as of the last pass
@@ -55,6 +61,10 @@ class EngineRunner {
   };
 
   void run();
+  void work();                   // until the end
+  void fail(const char* cause);  // ends all requests
+  void refuse_until_the_end();   // after fail()
+  bool has_news() const;         // asked under mutex_
   void take(Arrival& arrival);
 
   std::unique_ptr<Engine> engine_;  // the thread's alone, while it runs
@@ -62,11 +72,13 @@ class EngineRunner {
   std::atomic<int64_t> open_{0};         // relaxed: a count
   std::atomic<int64_t> lane_budget_{0};  // relaxed
   mutable std::mutex mutex_;
-  std::condition_variable news_;   // arrivals_, cancellations_, changes_ or stop_ changed
-  std::vector<Arrival> arrivals_;  // guarded by mutex_
+  std::condition_variable news_;  // arrivals_, cancellations_, changes_ or stop_ changed
+  std::deque<Arrival> taken_;     // of arrivals_, on their way to the engine; the thread's alone
+  std::deque<Arrival> arrivals_;  // guarded by mutex_
   std::vector<std::shared_ptr<Ticket>> cancellations_;  // guarded by mutex_
   std::vector<std::packaged_task<void()>> changes_;     // guarded by mutex_
   EngineStatistics statistics_;                         // guarded by mutex_
+  Status failure_;                                      // guarded by mutex_
   bool stop_ = false;                                   // guarded by mutex_
   std::thread thread_;
 };

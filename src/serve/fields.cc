@@ -69,6 +69,13 @@ void Fields::expect_only(std::initializer_list<std::string_view> names) {
   }
 }
 
+const OrderedJson* Fields::list(std::string_view name, const std::string& expected) {
+  const OrderedJson* value = find(name);
+  if (value == nullptr || value->is_array()) return value;
+  wrong_value(name, *value, expected);
+  return nullptr;
+}
+
 int64_t Fields::integer(std::string_view name, int64_t fallback, int64_t least, int64_t most) {
   const OrderedJson* value = find(name);
   if (value == nullptr) return fallback;

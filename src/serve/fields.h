@@ -27,6 +27,8 @@ class Fields {
   bool has(std::string_view name) const { return find(name) != nullptr; }
   const OrderedJson* find(std::string_view name) const;
 
+  // Null where there is none, and with an error where the field is no list.
+  const OrderedJson* list(std::string_view name, const std::string& expected);
   int64_t integer(std::string_view name, int64_t fallback, int64_t least, int64_t most);
   double number(std::string_view name, double fallback, double least, double most);
   bool boolean(std::string_view name, bool fallback);

@@ -273,7 +273,7 @@ void add_schema(Fields& f, const std::string& name, const OrderedJson& schema,
     return f.wrong(name,
                    fmt::format("has {} bytes; expected at most {}", key.size(), kMostGrammarBytes));
   }
-  found.push_back({name, key, [schema] { return json_schema_grammar(schema); }});
+  found.push_back({f.path_of(name), key, [schema] { return json_schema_grammar(schema); }});
 }
 
 void read_response_format(Fields& f, std::vector<GrammarField>& found) {

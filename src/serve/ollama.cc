@@ -1,13 +1,11 @@
 // Ollama's /api, as a translation to and from chat completions and completions. Streams are lines
 // of JSON.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <ctime>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <openssl/sha.h>
 
 #include "infer/parts.h"
 #include "serve/translated_answer.h"
@@ -198,6 +196,9 @@ OrderedJson loaded_json(const ServedModel& served, OllamaForm form) {
 ApiCall translated(const ApiContext& context, const ApiCall& call, OrderedJson openai,
                    OllamaForm form) {
   ApiCall result = call;
+  result.renamed = {{"response_format.json_schema.schema", "format"},
+                    {"response_format", "format"},
+                    {"reasoning_effort", "think"}};
   result.body = std::move(openai);
   result.translate = [&served = context.served, form](std::unique_ptr<AnswerFormat> answer,
                                                       int64_t /*tokens*/) {
@@ -265,10 +266,7 @@ void answer_loaded(const ApiContext& context, const ApiCall& call, const Ordered
 
 // Tells models apart, as Ollama's programs expect of a digest; it says nothing about the files.
 std::string digest_text(const ServedModel& served) {
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(served.name.data()), served.name.size(),
-         digest.data());
-  return fmt::format("{:02x}", fmt::join(digest, ""));
+  return fmt::format("{:02x}", fmt::join(sha256_of(served.name), ""));
 }
 
 OrderedJson details_json(const ServedModel& served) {

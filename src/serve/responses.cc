@@ -227,7 +227,7 @@ void translate_item(Fields& f, const std::string& place, const OrderedJson& item
 }
 
 void translate_tools(Fields& f, OrderedJson& chat) {
-  if (const OrderedJson* tools = f.find("tools")) {
+  if (const OrderedJson* tools = f.list("tools", "a list of tools")) {
     for (const OrderedJson& tool : *tools) {
       if (text_at(tool, "type") != "function") {
         return f.wrong(
@@ -249,9 +249,10 @@ void translate_tools(Fields& f, OrderedJson& chat) {
 
 void translate_text(Fields& f, OrderedJson& chat) {
   if (!f.has("text")) return;
-  const Fields text = f.inner("text");
+  Fields text = f.inner("text");
   if (const OrderedJson* format = text.find("format")) {
-    const std::string type = text_at(*format, "type");
+    text.adopt(text.inner("format"));
+    const OrderedJson type = value_at(*format, "type");
     OrderedJson translated = {{"type", type}};
     if (type == "json_schema") {
       translated["json_schema"] = OrderedJson::object();
@@ -301,10 +302,8 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   if (f.has("max_output_tokens")) {
     chat["max_tokens"] = f.integer("max_output_tokens", 1, 1, kMaxPositions);
   }
-  if (const OrderedJson* include = f.find("include")) {
-    const bool listed = include->is_array();
-    if (!listed) f.wrong_value("include", *include, "a list of names");
-    if (listed && std::ranges::find(*include, "message.output_text.logprobs") != include->end()) {
+  if (const OrderedJson* include = f.list("include", "a list of names")) {
+    if (std::ranges::find(*include, "message.output_text.logprobs") != include->end()) {
       chat["logprobs"] = true;
     }
   }
@@ -335,6 +334,9 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   }
   if (f.failed()) return call.refuse(f.error());
   ApiCall translated = call;
+  translated.renamed = {{"response_format.json_schema", "text.format"},
+                        {"response_format", "text.format"},
+                        {"reasoning_effort", "reasoning.effort"}};
   translated.body = std::move(chat);
   translated.translate = [&served = context.served, echoed = echo_of(call.body)](
                              std::unique_ptr<AnswerFormat> openai, int64_t /*tokens*/) {

@@ -1,7 +1,6 @@
 #include "serve/server.h"
 
 #include <algorithm>
-#include <array>
 #include <future>
 #include <map>
 #include <optional>
@@ -12,7 +11,6 @@
 #include <boost/beast/core/string.hpp>
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
 
 #include "serve/absent.h"
 #include "serve/api.h"
@@ -23,17 +21,9 @@
 namespace looplm {
 namespace {
 
-using Digest = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
-
-Digest digest_of(std::string_view text) {
-  Digest digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  return digest;
-}
-
 // Digests have one length, and all of them are compared, so that time tells nothing.
-std::optional<size_t> index_of(const std::vector<Digest>& keys, std::string_view key) {
-  const Digest given = digest_of(key);
+std::optional<size_t> index_of(const std::vector<Sha256>& keys, std::string_view key) {
+  const Sha256 given = sha256_of(key);
   std::optional<size_t> found;
   for (size_t i = 0; i < keys.size(); ++i) {
     if (CRYPTO_memcmp(keys[i].data(), given.data(), given.size()) == 0) found = i;
@@ -85,7 +75,7 @@ class LoggedReply : public HttpReply {
 class Server::Impl {
  public:
   explicit Impl(ServeOptions options) : options_(std::move(options)) {
-    for (const std::string& key : options_.api_keys) keys_.push_back(digest_of(key));
+    for (const std::string& key : options_.api_keys) keys_.push_back(sha256_of(key));
     add_routes();
   }
   ~Impl() { stop(std::nullopt); }
@@ -120,6 +110,15 @@ class Server::Impl {
       return invalid_argument("new weights came before a model was served");
     }
     return models_[0]->update_weights(tensors);
+  }
+
+  Status failure() const {
+    if (!ready_.load(std::memory_order_acquire)) return {};
+    for (const auto& hosted : models_) {
+      const Status failed = hosted->runner().failure();
+      if (!failed.ok()) return failed.with_context("model " + hosted->served()[0].name);
+    }
+    return {};
   }
 
   uint16_t port() const { return http_->port(); }
@@ -218,8 +217,12 @@ class Server::Impl {
     const Route health = {
         "GET", nullptr,
         [this](const ApiCall& c) {
-          if (ready_.load(std::memory_order_acquire)) return c.answer({{"status", "ok"}});
-          c.refuse({.status = 503, .message = "the model is loading", .code = "loading"});
+          if (!ready_.load(std::memory_order_acquire)) {
+            return c.refuse({.status = 503, .message = "the model is loading", .code = "loading"});
+          }
+          const Status failed = failure();
+          if (failed.ok()) return c.answer({{"status", "ok"}});
+          c.refuse({.status = 503, .message = failed.message(), .code = "engine_failed"});
         },
         true};
     routes_["/health"] = health;
@@ -444,7 +447,7 @@ class Server::Impl {
   }
 
   const ServeOptions options_;
-  std::vector<Digest> keys_;
+  std::vector<Sha256> keys_;
   std::map<std::string, Route> routes_;
   ServeMetrics metrics_;
   std::atomic<bool> ready_{false};                    // release after the last of models_ is there
@@ -477,6 +480,7 @@ Status Server::serve(Model& model, const ServedModelOptions& options) {
 Status Server::update_weights(const TensorSource& tensors) {
   return impl_->update_weights(tensors);
 }
+Status Server::failure() const { return impl_->failure(); }
 uint16_t Server::port() const { return impl_->port(); }
 bool Server::drain(std::chrono::milliseconds at_most) { return impl_->drain(at_most); }
 std::vector<std::pair<std::string, std::string>> Server::routes() const { return impl_->routes(); }

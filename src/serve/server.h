@@ -73,6 +73,10 @@ class Server {
   // any thread, after serve().
   Status update_weights(const TensorSource& tensors);
 
+  // Why a model can answer no more; ok while all can. Requests then end with this error, and
+  // /health says it with 503. Only a new server helps.
+  Status failure() const;
+
   uint16_t port() const;
   // Takes no new connections and waits for the answers under way, at most so long; then cuts the
   // rest. False where a request is still being read after that: the destructor waits for it, so a

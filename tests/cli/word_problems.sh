@@ -22,7 +22,7 @@ said=$(printf '%s\n' "Mia has 12 cakes. She eats half of her cakes and finds 4 m
 [ "$said" = "Now Mia has 10 cakes. You are welcome. Now Mia has 12 cakes. That is 13. " ] || fail "a chat of four messages: $said"
 [ ! -s err ] || fail "a chat without system prompt has nothing to note: $(cat err)"
 echo "What is 3 + 4?" | "$looplm" chat "$root/models/chat" --system "Be short." >said 2>err
-grep -q "no system role" err || fail "a system prompt that the template has no role for: $(cat err)"
+grep -q "no system messages" err || fail "a system prompt that the template has no role for: $(cat err)"
 
 # at_least PERCENT KIND OPTIONS...: of 40 held-out problems of one to four steps, after four loops.
 at_least() {

@@ -1,0 +1,63 @@
+// An engine that cannot go on.
+#include <future>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "base/json.h"
+#include "infer/parts.h"
+#include "net/http_client.h"
+#include "serve/server.h"
+#include "support/status_matchers.h"
+
+namespace looplm {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Failure, OfAnEngineIsToldToEveryClientAndToHealth) {
+  const std::unique_ptr<Model> model = Model::load("models/small", {.threads = 1}).value();
+  ServeOptions options;
+  options.model_name = "small";
+  options.http.port = 0;
+  const std::unique_ptr<Server> server = Server::listen(options).value();
+  ASSERT_OK(server->serve(*model));
+  const auto send = [&](const std::string& method, const std::string& path, OrderedJson body = {}) {
+    HttpRequest request;
+    request.method = method;
+    request.url = fmt::format("http://127.0.0.1:{}{}", server->port(), path);
+    if (!body.is_null()) request.body = body.dump();
+    return http_exchange(request).value();
+  };
+  EXPECT_EQ(send("GET", "/health").status, 200);
+  // The next pass fails a check.
+  const_cast<PackedMatrix&>(model->parts().weights.head()) = PackedMatrix();
+  const OrderedJson body = {{"prompt", "4+8="}, {"max_tokens", 100}, {"ignore_eos", true}};
+  std::vector<std::future<HttpResponse>> running;
+  for (int i = 0; i < 4; ++i) {
+    running.push_back(
+        std::async(std::launch::async, [&] { return send("POST", "/v1/completions", body); }));
+  }
+  running.push_back(std::async(std::launch::async, [&] {
+    OrderedJson streamed = body;
+    streamed["stream"] = true;
+    return send("POST", "/v1/completions", streamed);
+  }));
+  for (auto& one : running) {
+    const HttpResponse response = one.get();
+    EXPECT_EQ(response.status, 500);
+    const OrderedJson error = OrderedJson::parse(response.body)["error"];
+    EXPECT_EQ(error["type"], "server_error");
+    EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("the engine has failed"));
+  }
+  const HttpResponse later = send("POST", "/v1/completions", body);
+  EXPECT_EQ(later.status, 500) << later.body;
+  const HttpResponse health = send("GET", "/health");
+  EXPECT_EQ(health.status, 503);
+  EXPECT_THAT(health.body, HasSubstr("model small: the engine has failed"));
+  EXPECT_ERROR_SAYS(server->failure(), "model small", "check");
+  EXPECT_TRUE(server->drain(std::chrono::seconds(60)));
+}
+
+}  // namespace
+}  // namespace looplm

@@ -422,16 +422,15 @@ std::function<std::shared_ptr<TokenConstraint>()> constraint_of(
   if (reasons) {
     Result<ReasoningBudget> made = ReasoningBudget::create(
         *served.model->tokenizer(), served.chat->format(), in_reasoning, c.reasoning_budget);
-    if (!made.ok()) {
-      const bool in_tokens = f.has("thinking_budget");
-      f.wrong(in_tokens ? "thinking_budget"
-              : bounded ? "reasoning_effort"
-                        : "response_format",
+    // A level of effort is no promise: what cannot be ended may not be there to end.
+    if (made.ok()) {
+      reasoning = std::move(made).value();
+    } else if (f.has("thinking_budget") || !bounded) {
+      f.wrong(bounded ? "thinking_budget" : "response_format",
               "cannot be obeyed, as the model cannot be made to end its reasoning: " +
                   made.status().message());
       return {};
     }
-    reasoning = std::move(made).value();
   }
   return [&served, reasoning = std::move(reasoning),
           grammar = std::move(grammar)]() -> std::shared_ptr<TokenConstraint> {

@@ -22,7 +22,8 @@ TEST(Failure, OfAnEngineIsToldToEveryClientAndToHealth) {
   options.http.port = 0;
   const std::unique_ptr<Server> server = Server::listen(options).value();
   ASSERT_OK(server->serve(*model));
-  const auto send = [&](const std::string& method, const std::string& path, OrderedJson body = {}) {
+  const auto send = [&](const std::string& method, const std::string& path,
+                        const OrderedJson& body = {}) {
     HttpRequest request;
     request.method = method;
     request.url = fmt::format("http://127.0.0.1:{}{}", server->port(), path);
@@ -34,6 +35,7 @@ TEST(Failure, OfAnEngineIsToldToEveryClientAndToHealth) {
   const_cast<PackedMatrix&>(model->parts().weights.head()) = PackedMatrix();
   const OrderedJson body = {{"prompt", "4+8="}, {"max_tokens", 100}, {"ignore_eos", true}};
   std::vector<std::future<HttpResponse>> running;
+  running.reserve(5);
   for (int i = 0; i < 4; ++i) {
     running.push_back(
         std::async(std::launch::async, [&] { return send("POST", "/v1/completions", body); }));

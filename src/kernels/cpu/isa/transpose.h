@@ -2,19 +2,23 @@
 #ifndef LOOPLM_KERNELS_CPU_ISA_TRANSPOSE_H_
 #define LOOPLM_KERNELS_CPU_ISA_TRANSPOSE_H_
 
+#include <utility>
+
 #include "kernels/cpu/isa/vec.h"
 
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 namespace {
 
+template <bool kSecondHalf, int... kLane>
+LOOPLM_INLINE VI interleaved(VI a, VI b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(
+      a, b, (kLane / 2 + (kSecondHalf ? kLanes / 2 : 0) + (kLane % 2 != 0 ? kLanes : 0))...);
+}
+
 // Word by word of both, from the first half of their lanes or from the second.
 template <bool kSecondHalf>
 LOOPLM_INLINE VI interleaved(VI a, VI b) {
-  VI from;
-  for (int i = 0; i < kLanes; ++i) {
-    from[i] = i / 2 + (kSecondHalf ? kLanes / 2 : 0) + (i % 2 != 0 ? kLanes : 0);
-  }
-  return __builtin_shuffle(a, b, from);
+  return interleaved<kSecondHalf>(a, b, std::make_integer_sequence<int, kLanes>());
 }
 
 // Exchanges rows and lanes. A word's row and lane are one number of twice as many bits; each round

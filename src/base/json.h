@@ -11,6 +11,8 @@
 
 #include "looplm/status.h"
 
+#include "base/shortened.h"
+
 namespace looplm {
 
 using Json = nlohmann::json;
@@ -28,15 +30,10 @@ Result<OrderedJson> read_ordered_json_file(const std::string& path);
 
 // On one line; bytes that are not UTF-8 become U+FFFD.
 std::string dump_json(const OrderedJson& value);
-// The same for messages: cut after 60 bytes, and "..." where more follows.
+// The same for messages, shortened.
 template <typename J>
 std::string shown_json(const J& value) {
-  constexpr size_t kMost = 60;
-  std::string text = value.dump(-1, ' ', false, J::error_handler_t::replace);
-  if (text.size() <= kMost) return text;
-  size_t end = kMost;
-  while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // inside a character
-  return text.substr(0, end) + "...";
+  return shortened(value.dump(-1, ' ', false, J::error_handler_t::replace));
 }
 
 // Look-ups in an object. A missing key yields `fallback`; a value of another type or out of range

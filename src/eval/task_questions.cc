@@ -109,9 +109,9 @@ class QuestionBuilder {
     }
     const Json* list = find_field(fields, c.list);
     if (list == nullptr || !list->is_array() || list->size() < 2) {
-      return invalid_argument(
-          fmt::format("the field '{}' is {}; expected a list of choices", c.list,
-                      list == nullptr ? "not there" : list->dump().substr(0, 60)));
+      return invalid_argument(fmt::format("the field '{}' is {}; expected a list of choices",
+                                          c.list,
+                                          list == nullptr ? "not there" : shown_json(*list)));
     }
     for (size_t i = 0; i < list->size(); ++i) {
       LOOPLM_ASSIGN_OR_RETURN(std::string text,

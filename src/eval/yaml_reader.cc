@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shortened.h"
 #include "eval/joined.h"
 
 namespace looplm {
@@ -18,7 +19,7 @@ bool parse_number(const std::string& text, Number& value) {
 }
 
 std::string shown(const YAML::Node& node) {
-  if (node.IsScalar()) return fmt::format("'{}'", node.Scalar().substr(0, 60));
+  if (node.IsScalar()) return fmt::format("'{}'", shortened(node.Scalar()));
   if (node.IsMap()) return "a mapping";
   if (node.IsSequence()) return "a list";
   return "nothing";

@@ -10,7 +10,7 @@
 #include "grammar/gbnf.h"
 #include "grammar/json_schema.h"
 #include "grammar/pattern.h"
-#include "grammar/whole_texts.h"
+#include "grammar/test_matcher.h"
 #include "support/status_matchers.h"
 
 namespace looplm {

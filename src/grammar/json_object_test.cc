@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include "grammar/whole_texts.h"
+#include "grammar/test_matcher.h"
 
 namespace looplm {
 namespace {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/percent.h"
+#include "base/shortened.h"
 #include "grammar/json_members.h"
 #include "grammar/json_parts.h"
 #include "grammar/pattern.h"
@@ -22,12 +23,6 @@ constexpr int kMostSchemaDepth = 256;      // of schemas inside each other
 // Schemas that hold together are put together once per place, which references can double at each
 // level.
 constexpr int kMostMerges = 10'000;
-
-// Of a place that grows with every level: the beginning, which is found in the schema by eye.
-std::string shortened(const std::string& place) {
-  constexpr size_t kMost = 60;
-  return place.size() <= kMost ? place : place.substr(0, kMost) + "...";
-}
 
 ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <unicode/uniset.h>
 
+#include "base/shortened.h"
 #include "grammar/scanner.h"
-#include "text/utf8.h"
 
 namespace looplm {
 namespace {
@@ -98,12 +98,6 @@ class PatternParser {
   }
 
  private:
-  static std::string shortened(const std::string& pattern) {
-    constexpr size_t kMost = 60;
-    if (pattern.size() <= kMost) return pattern;
-    return repair_utf8(pattern.substr(0, kMost)) + "...";
-  }
-
   Result<ExpressionPtr> parse_alternatives(int depth) {
     std::vector<ExpressionPtr> choices;
     do {

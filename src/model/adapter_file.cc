@@ -42,8 +42,8 @@ Status check_variant(const Json& json) {
     const auto found = json.find(key);
     if (found == json.end() || found->is_null() || *found == false) continue;
     if (found->is_structured() && found->empty()) continue;
-    return unsupported(fmt::format("'{}' is {}; looplm reads adapters without it", key,
-                                   found->dump().substr(0, 60)));
+    return unsupported(
+        fmt::format("'{}' is {}; looplm reads adapters without it", key, shown_json(*found)));
   }
   return {};
 }
@@ -64,8 +64,8 @@ Result<AdapterSettings> parse_settings(const Json& json) {
   LOOPLM_ASSIGN_OR_RETURN(settings.dropout, json_number(json, "lora_dropout", 0, 0, 1));
   const Json& targets = json["target_modules"];
   if (!targets.is_array() || targets.empty()) {
-    return invalid_argument(fmt::format("'target_modules' is {}; expected a list of names",
-                                        targets.dump().substr(0, 60)));
+    return invalid_argument(
+        fmt::format("'target_modules' is {}; expected a list of names", shown_json(targets)));
   }
   for (const Json& target : targets) {
     if (!target.is_string()) return invalid_argument("'target_modules' must hold names");

@@ -20,13 +20,8 @@ namespace {
 // A config.json is a few kilobytes; anything near this is another file.
 constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
-std::string shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() > 60 ? text.substr(0, 60) + "..." : text;
-}
-
 Status refuse(const std::string& key, const Json& value, const std::string& expected) {
-  return unsupported(fmt::format("'{}' is {}; looplm runs {}", key, shown(value), expected));
+  return unsupported(fmt::format("'{}' is {}; looplm runs {}", key, shown_json(value), expected));
 }
 
 bool is_given(const Json& object, const char* key) {
@@ -76,7 +71,7 @@ Status check_layer_types(const Json& json, int64_t layers) {
   const Json& types = json["layer_types"];
   if (!types.is_array() || types.size() != static_cast<size_t>(layers)) {
     return invalid_argument(
-        fmt::format("'layer_types' is {}; expected a list of {} names", shown(types), layers));
+        fmt::format("'layer_types' is {}; expected a list of {} names", shown_json(types), layers));
   }
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] != Json("full_attention")) {
@@ -107,7 +102,7 @@ Status check_window(const Json& json, const ModelFamily& family, int64_t positio
 Status check_rope_object(const Json& rope, const std::string& key) {
   if (!rope.is_object()) {
     return invalid_argument(
-        fmt::format("'{}' is {}; expected an object or null", key, shown(rope)));
+        fmt::format("'{}' is {}; expected an object or null", key, shown_json(rope)));
   }
   for (const char* type_key : {"rope_type", "type"}) {
     LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(rope, type_key, "default"));
@@ -240,14 +235,16 @@ Status read_dtype(const Json& json, ModelConfig& config) {
 }
 
 Result<ModelConfig> parse(const Json& json) {
-  if (!json.is_object()) return invalid_argument("expected a JSON object, found " + shown(json));
+  if (!json.is_object())
+    return invalid_argument("expected a JSON object, found " + shown_json(json));
   ModelConfig config;
   LOOPLM_ASSIGN_OR_RETURN(config.model_type, json_string(json, "model_type", ""));
   const ModelFamily* family = find_model_family(config.model_type);
   if (family == nullptr) {
-    return unsupported(fmt::format(
-        "'model_type' is {}; expected one of {}",
-        is_given(json, "model_type") ? shown(json["model_type"]) : "missing", model_types_text()));
+    return unsupported(
+        fmt::format("'model_type' is {}; expected one of {}",
+                    is_given(json, "model_type") ? shown_json(json["model_type"]) : "missing",
+                    model_types_text()));
   }
   LOOPLM_RETURN_IF_ERROR(check_structure(json, *family));
   LOOPLM_RETURN_IF_ERROR(read_sizes(json, config));

@@ -230,7 +230,7 @@ void translate_tools(Fields& f, const OrderedJson& body, OrderedJson& chat) {
       if (!tool.is_object() || !tool.contains("input_schema")) {
         return f.wrong("tools", fmt::format("hold {}; expected tools of the client's own, with a "
                                             "name and an input_schema: this server has none",
-                                            shown(tool)));
+                                            shown_json(tool)));
       }
       chat["tools"].push_back(function_tool(value_at(tool, "name"), value_at(tool, "description"),
                                             tool["input_schema"]));

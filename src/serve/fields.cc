@@ -6,23 +6,16 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "text/utf8.h"
-
 namespace looplm {
-
-std::string shown(const OrderedJson& value) {
-  constexpr size_t kMost = 60;
-  const std::string text = dump_json(value);
-  return text.size() <= kMost ? text : repair_utf8(text.substr(0, kMost)) + "...";
-}
 
 Fields::Fields(const OrderedJson& object, std::string path) : path_(std::move(path)) {
   if (object.is_object()) {
     object_ = &object;
   } else if (!object.is_null()) {
-    error_ = ApiError{.message = fmt::format("{} is {}; expected an object",
-                                             path_.empty() ? "the request" : path_, shown(object)),
-                      .param = path_};
+    error_ =
+        ApiError{.message = fmt::format("{} is {}; expected an object",
+                                        path_.empty() ? "the request" : path_, shown_json(object)),
+                 .param = path_};
   }
 }
 
@@ -51,7 +44,7 @@ void Fields::wrong(std::string_view name, const std::string& message, ApiError a
 
 void Fields::wrong_value(std::string_view name, const OrderedJson& value,
                          const std::string& expected) {
-  wrong(name, fmt::format("is {}; expected {}", shown(value), expected));
+  wrong(name, fmt::format("is {}; expected {}", shown_json(value), expected));
 }
 
 void Fields::refuse(std::string_view name, const std::string& why, const OrderedJson& neutral) {

@@ -57,9 +57,6 @@ class Fields {
   std::optional<ApiError> error_;
 };
 
-// A value as it stands in a message: short.
-std::string shown(const OrderedJson& value);
-
 }  // namespace looplm
 
 #endif  // LOOPLM_SERVE_FIELDS_H_

@@ -83,9 +83,9 @@ void read_bias(Fields& f, SamplingOptions& sampling, int64_t vocabulary) {
     }
     const double number = value.is_number() ? value.get<double>() : std::nan("");
     if (!(std::abs(number) <= 100)) {
-      return f.wrong(
-          "logit_bias",
-          fmt::format("of token {} is {}; expected a number from -100 to 100", id, shown(value)));
+      return f.wrong("logit_bias",
+                     fmt::format("of token {} is {}; expected a number from -100 to 100", id,
+                                 shown_json(value)));
     }
     sampling.logit_bias[static_cast<int32_t>(id)] = number;
   }
@@ -385,7 +385,7 @@ std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const Ord
     const bool whole = std::floor(number) == number && number >= 0 && number <= INT32_MAX;
     const int64_t id = whole ? static_cast<int64_t>(number) : -1;
     if (id < 0 || id >= vocabulary) {
-      fields.wrong(name, fmt::format("holds {}; expected token ids from 0 to {}", shown(value),
+      fields.wrong(name, fmt::format("holds {}; expected token ids from 0 to {}", shown_json(value),
                                      vocabulary - 1));
       return {};
     }

@@ -331,9 +331,9 @@ class Server::Impl {
         if (!json.ok()) return api.refuse(api_error_of(json.status()));
         api.body = std::move(json).value();
         if (!api.body.is_object()) {
-          return api.refuse(
-              {.status = 400,
-               .message = fmt::format("the request is {}; expected an object", shown(api.body))});
+          return api.refuse({.status = 400,
+                             .message = fmt::format("the request is {}; expected an object",
+                                                    shown_json(api.body))});
         }
         const Named named = named_by(api);
         if (named.served == nullptr) return;

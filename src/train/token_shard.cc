@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "train/corpus.h"
 
 namespace looplm {
@@ -32,12 +33,6 @@ struct Header {
 };
 static_assert(sizeof(Header) == kHeaderBytes);
 
-uint64_t fnv1a(uint64_t hash, std::span<const std::byte> bytes) {
-  for (std::byte b : bytes) hash = (hash ^ static_cast<uint64_t>(b)) * 0x100000001b3u;
-  return hash;
-}
-constexpr uint64_t kFnvStart = 0xcbf29ce484222325u;
-
 size_t learnt_at(uint64_t documents) { return kHeaderBytes + (documents + 1) * 8; }
 size_t tokens_at(uint64_t documents, uint64_t tokens) {
   return (learnt_at(documents) + (tokens + 7) / 8 + 7) / 8 * 8;
@@ -53,8 +48,8 @@ T load(std::span<const std::byte> bytes, size_t at) {
 }  // namespace
 
 Vocabulary vocabulary_of(const Tokenizer& tokenizer) {
-  uint64_t hash = kFnvStart;
-  const auto add = [&hash](const auto& value) { hash = fnv1a(hash, std::as_bytes(value)); };
+  uint64_t hash = fnv1a(std::span<const std::byte>());
+  const auto add = [&hash](const auto& value) { hash = fnv1a(std::as_bytes(value), hash); };
   for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
     const auto at = static_cast<int32_t>(id);
     const std::string_view bytes = tokenizer.bytes(at);
@@ -200,7 +195,7 @@ Status TokenShard::read(int64_t document, int64_t first, std::span<int32_t> out)
 }
 
 Status TokenShard::verify() const {
-  const uint64_t actual = fnv1a(kFnvStart, file_.bytes().subspan(kHeaderBytes));
+  const uint64_t actual = fnv1a(file_.bytes().subspan(kHeaderBytes));
   if (actual == hash_) return {};
   return invalid_argument(fmt::format(
       "token shard '{}': contents hash to {:016x}, header says {:016x}", path(), actual, hash_));
@@ -255,7 +250,7 @@ Status TokenShardWriter::write(const std::string& path) {
   header.tokens = tokens_.size();
   header.documents = count;
   header.vocab_size = static_cast<uint64_t>(vocabulary_.size);
-  header.hash = fnv1a(kFnvStart, body);
+  header.hash = fnv1a(body);
   header.vocabulary_hash = vocabulary_.hash;
   header.template_bytes = chat_template_.size();
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(path));

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "base/shortened.h"
+
 namespace looplm {
 
 Result<toml::table> parse_toml(const std::string& text, const std::string& what) {
@@ -23,8 +25,7 @@ void TomlReader::fail(const std::string& message) {
 void TomlReader::wrong(const char* key, const toml::node& node, const std::string& expected) {
   std::ostringstream text;
   node.visit([&text](const auto& value) { text << value; });
-  std::string shown = text.str().substr(0, 60);
-  fail(fmt::format("{} is {}; expected {}", full_name(key), shown, expected));
+  fail(fmt::format("{} is {}; expected {}", full_name(key), shortened(text.str()), expected));
 }
 
 const toml::node* TomlReader::node(const char* key) {

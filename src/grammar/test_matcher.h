@@ -1,6 +1,6 @@
 // For tests: whether grammars match whole texts.
-#ifndef LOOPLM_GRAMMAR_WHOLE_TEXTS_H_
-#define LOOPLM_GRAMMAR_WHOLE_TEXTS_H_
+#ifndef LOOPLM_GRAMMAR_TEST_MATCHER_H_
+#define LOOPLM_GRAMMAR_TEST_MATCHER_H_
 
 #include <memory>
 #include <string>
@@ -51,4 +51,4 @@ inline std::string schema_error(const std::string& json) {
 
 }  // namespace looplm
 
-#endif  // LOOPLM_GRAMMAR_WHOLE_TEXTS_H_
+#endif  // LOOPLM_GRAMMAR_TEST_MATCHER_H_

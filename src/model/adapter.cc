@@ -158,8 +158,8 @@ Result<AdaptedTensors> AdaptedTensors::create(const Checkpoint& checkpoint, cons
     if (from.dtype == DType::kU8) {
       return unsupported(fmt::format(
           "'{}' holds '{}' in small integers, which cannot take an adapter; merge it into the "
-          "model "
-          "that this was quantised from, and quantise afterwards, or run it beside with --lora",
+          "model that this was quantised from, and quantise afterwards, or run it beside with "
+          "--lora",
           checkpoint.directory, spec.name));
     }
     const DType dtype = from.dtype == DType::kBf16 ? DType::kBf16 : DType::kF32;

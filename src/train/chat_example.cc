@@ -380,8 +380,7 @@ Result<CorpusDocument> render_preference(const OrderedJson& object, const ChatTe
   if (shared == 0 && !(speaks(chosen) && speaks(rejected))) {
     return invalid_argument(
         "'chosen' and 'rejected' begin with different messages, and no 'prompt' stands before "
-        "them; "
-        "expected two answers to the same prompt");
+        "them; expected two answers to the same prompt");
   }
   return document;
 }

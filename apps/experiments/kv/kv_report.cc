@@ -194,12 +194,11 @@ Result<StudyReport> kv_report(const CellResults& results, const std::vector<int6
   d.title = "Keys and values: what later tokens need of earlier ones";
   d.paragraph(fmt::format(
       "Each model writes out the work of held-out sums, token by token, with the keys and values "
-      "of "
-      "earlier positions kept in four ways. Under all of them a position sees its own fresh keys "
-      "and values at every loop. **Prompt too**: the prompt is read as if it had been decoded, one "
-      "position after the other, each leaving only what the policy says. Models: {} (seeds of "
-      "training), the same {} sums. Exact: every token of the work is right. "
-      "Intervals are 95%, over {}.",
+      "of earlier positions kept in four ways. Under all of them a position sees its own fresh "
+      "keys and values at every loop. **Prompt too**: the prompt is read as if it had been "
+      "decoded, one position after the other, each leaving only what the policy says. Models: {} "
+      "(seeds of training), the same {} sums. Exact: every token of the work is right. Intervals "
+      "are 95%, over {}.",
       seeds.size(),
       results.at(fmt::format("sums-full-{}", seeds.front())).at("before_mistake").size(),
       seeds.size() == 1 ? "examples (bootstrap)" : "seeds (Student's t)"));

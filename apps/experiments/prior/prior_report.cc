@@ -149,9 +149,8 @@ void loss_table(const std::vector<ArmFigures>& all, Document& d) {
                   "exit after 1 or 2 loops", "late wobble"},
       .caption =
           "Expected nll: the losses of all loops weighted by the gate's exit distribution, Stage "
-          "I's "
-          "loss without its prior, in nats on held-out sums. Late wobble: root mean square of the "
-          "second differences of the validation loss in the second half."};
+          "I's loss without its prior, in nats on held-out sums. Late wobble: root mean square of "
+          "the second differences of the validation loss in the second half."};
   for (const ArmFigures& f : all) {
     table.rows.push_back({f.arm.name, number_text(mean_of(f.expected_nll), 3),
                           number_text(mean_of(f.last_nll), 3),

@@ -188,11 +188,9 @@ std::string paths_description(const ReachabilitySettings& s) {
       "directed paths of {} edges, and a query asks in which of their ends a node's path ends. The "
       "prompt lists the edges, one token each, nodes renamed and edges shuffled in every document; "
       "a query is a node, its answer the only end that can be reached from it, {} queries per "
-      "document of which every answer is learnt{}{}. `k x c` is k "
-      "layers read c times ({}, RoPE), trained on {} steps of {} tokens with the loss after the "
-      "last "
-      "loop, {}. What is scored is held out "
-      "by a hash of the graph, one query per document.",
+      "document of which every answer is learnt{}{}. `k x c` is k layers read c times ({}, RoPE), "
+      "trained on {} steps of {} tokens with the loss after the last loop, {}. What is scored is "
+      "held out by a hash of the graph, one query per document.",
       s.task.paths, s.task.length, s.task.queries,
       s.task.documents_per_length == 0
           ? ""

@@ -119,8 +119,8 @@ class Reporter {
       document().paragraph(
           "**The judge is a stand-in.** A fixed rule took the judge's place so that the study runs "
           "without a network. Its scores say nothing about safety; they show that every part "
-          "works. "
-          "A rate of \"harmful\" answers below is the rate of answers to which the rule gave a 5.");
+          "works. A rate of \"harmful\" answers below is the rate of answers to which the rule "
+          "gave a 5.");
     }
   }
 
@@ -193,11 +193,9 @@ class Reporter {
     document().heading("Separation of two sets of prompts");
     document().paragraph(fmt::format(
         "The normed state at the last token of {} prompts of `{}` and {} of `{}`, after each loop. "
-        "The "
-        "probe is a logistic regression in the whole state, judged on prompts it was not fitted on "
-        "({}-fold cross-validation); silhouettes are of the whole state and of its projection on "
-        "the "
-        "first two principal components.",
+        "The probe is a logistic regression in the whole state, judged on prompts it was not "
+        "fitted on ({}-fold cross-validation); silhouettes are of the whole state and of its "
+        "projection on the first two principal components.",
         n_first, first, result.at("second").at("prompts").get<size_t>(), second, s_.folds));
 
     Table table = {.columns = {"loops", "probe accuracy", "probe AUC", "silhouette",
@@ -296,8 +294,7 @@ class Reporter {
     if (table.rows.empty()) return;
     table.caption = fmt::format(
         "Held-out log-odds of the probe that a prompt is of `{}`, by the score of its answer: "
-        "nearer to "
-        "0 is nearer to the boundary.",
+        "nearer to 0 is nearer to the boundary.",
         first);
     document().table(std::move(table));
   }
@@ -362,8 +359,7 @@ class Reporter {
     for (size_t i = 1; i <= t; ++i) rises = rises && plane_[i] > plane_[i - 1];
     claim.finding = fmt::format(
         "`{}` and `{}`: silhouette in the plane {:.3f} after one loop, {:.3f} after {}; held-out "
-        "probe "
-        "accuracy {:.3f} and {:.3f} (difference {})",
+        "probe accuracy {:.3f} and {:.3f} (difference {})",
         result.at("first").at("name").get<std::string>(),
         result.at("second").at("name").get<std::string>(), plane_[0], plane_[t], t + 1,
         result.at("loops").at(0).at("accuracy").get<double>(),

@@ -198,8 +198,7 @@ Claim loops_claim(const ScalingSettings& settings, const ScalingRuns& runs) {
   claim.finding = fmt::format(
       "After {} loops the loss of a model trained with {} is {:.3f} nats {} that of one trained "
       "with {} on average; lower in {} of {} sizes and seeds. The paper's larger sizes are out of "
-      "reach "
-      "here.",
+      "reach here.",
       *most, *most, std::abs(gain / count), gain > 0 ? "below" : "above", *fewest, better, count);
   claim.verdict = graded(better == count, 2 * better > count);
   return claim;

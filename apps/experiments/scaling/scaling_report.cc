@@ -81,8 +81,7 @@ Table loops_table(const std::vector<Stepwise>& laws) {
                              "the law's fall"},
                  .caption =
                      "Loss after each loop at the ends of the runs, mean over sizes and seeds. The "
-                     "law has the "
-                     "same fall for every size, and cannot rise."};
+                     "law has the same fall for every size, and cannot rise."};
   for (const Stepwise& law : laws) {
     for (int t = 1; t <= law.loops; ++t) {
       const auto i = static_cast<size_t>(t - 1);
@@ -122,10 +121,9 @@ Table gap_table(const ScalingRuns& runs) {
                   "nll, looped minus plain", "of each seed"},
       .caption =
           "Equal effective depth: T loops of L layers against T times L layers read once. Accuracy "
-          "in "
-          "points. The paper's differences (table 18, mean of six tasks, 2 and 4 loops): 170M 2.1 "
-          "and "
-          "3.9, 340M 2.3 and 3.7, 680M 1.5 and 2.6, 1.3B 1.7 and 2.5: smaller in larger sizes."};
+          "in points. The paper's differences (table 18, mean of six tasks, 2 and 4 loops): 170M "
+          "2.1 and 3.9, 340M 2.3 and 3.7, 680M 1.5 and 2.6, 1.3B 1.7 and 2.5: smaller in larger "
+          "sizes."};
   std::map<std::pair<int, double>, std::vector<const ScalingRuns::Pair*>> sorted;
   for (const ScalingRuns::Pair& pair : runs.pairs) {
     sorted[{pair.depth, pair.looped.parameters}].push_back(&pair);

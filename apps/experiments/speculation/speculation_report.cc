@@ -36,12 +36,10 @@ class Reporter {
     document().title = "Speculation and exact exits";
     document().paragraph(fmt::format(
         "Model `{}`. A pass is one trip through the stack with any number of lanes (a lane is one "
-        "loop "
-        "of one position). Plain decoding needs as many passes per token as loops. Speculation "
-        "starts "
-        "the next token from an early loop's choice, which later loops check; exact exits take the "
-        "token of the loop at which the gate has fired, and the position goes on beside its "
-        "successors.",
+        "loop of one position). Plain decoding needs as many passes per token as loops. "
+        "Speculation starts the next token from an early loop's choice, which later loops check; "
+        "exact exits take the token of the loop at which the gate has fired, and the position goes "
+        "on beside its successors.",
         shown_path(s_.model.directory)));
     if (!s_.texts.empty()) text_agreement();
     if (!s_.sets.empty()) {
@@ -61,11 +59,9 @@ class Reporter {
     document().heading("Agreement on text");
     document().paragraph(
         "Every token of the texts is predicted from those before it after each loop; two loops "
-        "agree "
-        "where their most likely tokens are the same. The mean settled loop is the loop from which "
-        "on "
-        "all choose the last one's token: what a token would cost in passes if agreement alone "
-        "bound it.");
+        "agree where their most likely tokens are the same. The mean settled loop is the loop from "
+        "which on all choose the last one's token: what a token would cost in passes if agreement "
+        "alone bound it.");
     // With room for the marker's words.
     Figure figure =
         figure_of("agreement", "Agreement of each loop with the last trained one, on text", "loop",
@@ -209,8 +205,7 @@ class Reporter {
     }
     table.caption = fmt::format(
         "The recorded agreement replayed on `{}` in {}, committed after the first loop: its "
-        "weights set "
-        "the time, the record the tokens.",
+        "weights set the time, the record the tokens.",
         shown_path(s_.replay.directory), s_.replay.dtype);
     document().table(std::move(table));
   }

@@ -257,7 +257,7 @@ class PatternParser {
       ranges.emplace_back(*first, last);
     }
     in_.skip();
-    return characters(inverted ? characters_but(std::move(ranges))->ranges : std::move(ranges));
+    return inverted ? characters_but(std::move(ranges)) : characters(std::move(ranges));
   }
 
   // A character of a class, or a class inside it, which is added at once.
@@ -369,6 +369,7 @@ Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternTe
 Result<ExpressionPtr> parse_full_pattern(const std::string& pattern) {
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, PatternParser(pattern).parse());
   std::vector<ExpressionPtr> choices;
+  choices.reserve(pieces.size());
   for (const Piece& piece : pieces) choices.push_back(piece.expression);
   return choice(std::move(choices));
 }

@@ -111,7 +111,7 @@ std::string Fields::text(std::string_view name, const std::string& fallback) {
 
 std::string Fields::one_of(std::string_view name, const std::string& fallback,
                            std::initializer_list<std::string_view> values) {
-  const std::string value = text(name, fallback);
+  std::string value = text(name, fallback);
   if (value == fallback) return value;
   for (std::string_view known : values) {
     if (value == known) return value;

@@ -527,6 +527,10 @@ class Engine::Impl {
     new_ids_.clear();
     int64_t quota = text_quota();
     bool speculates = false;
+    // Before any start, since new lanes are the arena's last ones.
+    for (const auto& r : running_) {
+      if (r->wavefront->tries_alternatives()) r->wavefront->drop_unlikely(least_chance());
+    }
     for (const auto& r : running_) {
       Wavefront& w = *r->wavefront;
       if (r->leader != 0 || w.finished()) continue;
@@ -538,7 +542,6 @@ class Engine::Impl {
       speculates = speculates || w.request().options.speculate.kind != CommitKind::kNever;
     }
     if (!speculates) return;
-    for (const auto& r : running_) r->wavefront->drop_unlikely(least_chance());
     // One position each, then as many as the text suggests, then other tokens beside these.
     for (const auto& r : running_) speculate(*r, 1, pages);
     for (const auto& r : running_) speculate(*r, kMaxLanes, pages);

@@ -105,6 +105,12 @@ class Wavefront {
   double chance() const { return chance_before(static_cast<int64_t>(flight_.size())); }
   int64_t pages_to_speculate();
   void start_provisional(std::vector<int32_t>& ids);
+  // Whether other tokens may be tried beside provisional ones. They are read only once they are
+  // chosen, so nothing may need their earlier logits.
+  bool tries_alternatives() const {
+    return drafts() && request_.options.read_out == ReadOut::kSelected &&
+           request_.options.plan.output != ReadLoops::kEvery;
+  }
   // Starts another token beside a provisional one, if a loop has named one whose chance is more than
   // `least`. It takes pages_of_alternative() in this pass and in each one after. Some or all may be
   // dropped between passes; true if there were any.
@@ -173,11 +179,6 @@ class Wavefront {
   bool speculates() const { return request_.options.speculate.kind != CommitKind::kNever; }
   bool drafts() const {
     return request_.options.speculate.kind == CommitKind::kAuto && !request_.callbacks.screen;
-  }
-  // Alternatives are read only once they are chosen, so nothing may need their earlier logits.
-  bool tries_alternatives() const {
-    return drafts() && request_.options.read_out == ReadOut::kSelected &&
-           request_.options.plan.output != ReadLoops::kEvery;
   }
   bool keeps_guess(const Position& position) const;
   double chance_before(int64_t flying) const;

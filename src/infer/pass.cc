@@ -103,6 +103,13 @@ PassRunner::~PassRunner() = default;
 
 void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
   if (lanes.empty()) return;
+  run_layers(arena, lanes, weights_.config().layers, hook);
+  ++passes_;
+  lanes_run_ += static_cast<int64_t>(lanes.size());
+}
+
+void PassRunner::run_layers(LaneArena& arena, std::span<Lane> lanes, int64_t layers,
+                            BlockHook* hook) {
   const ModelConfig& config = weights_.config();
   const int64_t width = config.hidden_size;
   const auto rows = static_cast<int64_t>(lanes.size());
@@ -122,7 +129,7 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
   a.middle = x;  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;
   a.inverse_rms = nullptr;
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
+  for (int64_t layer = 0; layer < layers; ++layer) {
     block_forward(config, weights_.block(layer), layer, x, a, *attention_, x, device_,
                   {.layer = layer, .rows = &adapted_});
     if (hook != nullptr) hook->after_block(layer, lanes, x);
@@ -141,8 +148,6 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
     lanes[static_cast<size_t>(r)].gate_logit =
         config.exit_gate ? gate_logits_[static_cast<size_t>(r)] : 0.0f;
   }
-  ++passes_;
-  lanes_run_ += rows;
 }
 
 void PassRunner::embed(std::span<const int32_t> ids, float* out) {

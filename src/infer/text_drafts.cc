@@ -36,7 +36,14 @@ std::optional<int32_t> TextDrafts::next(std::span<const int32_t> later, int64_t 
   return at(followed + static_cast<size_t>(guesses));  // a guess itself, where the text overlaps
 }
 
-void TextDrafts::was_right() { at_once_ = std::min(kMostAtOnce, at_once_ + 1); }
-void TextDrafts::was_wrong() { at_once_ = 1; }
+void TextDrafts::was_right() {
+  at_once_ = std::min(kMostAtOnce, at_once_ + 1);
+  chance_ += (1 - chance_) * kFade;
+}
+
+void TextDrafts::was_wrong() {
+  at_once_ = 1;
+  chance_ -= chance_ * kFade;
+}
 
 }  // namespace looplm

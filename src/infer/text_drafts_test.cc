@@ -47,7 +47,9 @@ TEST(TextDrafts, GuessMoreWhereTheyWereRight) {
   for (int i = 0; i < 100; ++i) drafts.was_right();
   EXPECT_EQ(drafts.at_once(), 16);
   EXPECT_TRUE(drafts.trusted());
+  EXPECT_GT(drafts.chance(), 0.99);
   drafts.was_wrong();
+  EXPECT_LT(drafts.chance(), 0.9);
   EXPECT_EQ(drafts.at_once(), 1);
   EXPECT_FALSE(drafts.trusted());
 }

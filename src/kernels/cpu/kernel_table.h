@@ -103,8 +103,8 @@ inline constexpr int64_t kAmxQuantRows = 128;  // most rows of a call of amx_int
 struct AmxPrepareArgs;                         // kernels/cpu/amx_args.h
 struct AmxArgs;
 struct AmxQuantArgs;
-struct AmxQueriesArgs;
-struct AmxSegmentArgs;
+
+struct SegmentArgs;  // kernels/cpu/segment_args.h
 
 struct AdamWArgs {
   float* parameter = nullptr;
@@ -174,9 +174,12 @@ struct KernelTable {
   void (*amx_bf16)(const AmxArgs&) = nullptr;
   void (*amx_int8)(const AmxQuantArgs&) = nullptr;
   void (*amx_int4)(const AmxQuantArgs&) = nullptr;
-  // Attention to keys and values in bf16; the numbers are those of fp32 products up to rounding.
-  void (*amx_queries)(const AmxQueriesArgs&) = nullptr;
-  void (*amx_segment)(const AmxSegmentArgs&) = nullptr;
+
+  // Attention to keys and values in bf16 by products of bf16: queries and weights are rounded too.
+  // Null where there is no instruction for these; attention then widens keys and values. Bytes of
+  // scratch for so many rows.
+  void (*segment_bf16)(const SegmentArgs&) = nullptr;
+  int64_t (*segment_bf16_bytes)(int64_t rows, int64_t head_dim) = nullptr;
 
   // One row of n values each.
   void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t n, float* y,

@@ -41,6 +41,7 @@ const KernelTable& table() {
     add_tile_kernels(t);
     add_row_kernels(t);
     add_softmax_kernels(t);
+    add_segment_kernels(t);
     add_sampling_kernels(t);
     add_layout_kernels(t);
     add_quant_kernels(t);

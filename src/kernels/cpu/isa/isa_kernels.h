@@ -10,6 +10,7 @@ void add_tile_kernels(KernelTable& table);
 void add_layout_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_softmax_kernels(KernelTable& table);
+void add_segment_kernels(KernelTable& table);
 void add_sampling_kernels(KernelTable& table);
 void add_quant_kernels(KernelTable& table);
 void add_optimizer_kernels(KernelTable& table);

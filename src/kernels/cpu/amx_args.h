@@ -20,6 +20,7 @@ struct AmxRows {
 // that are missing from the last step become zero.
 struct AmxPrepareArgs {
   const float* source = nullptr;
+  const uint16_t* rounded = nullptr;  // instead of `source`: rounded already
   int64_t row_stride = 0;
   int64_t term_stride = 1;  // 1, or row_stride is
   int64_t rows = 0;         // 1..16

@@ -7,6 +7,7 @@
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 
 void add_tile_kernels(KernelTable& table);
+void add_prepare_kernels(KernelTable& table);
 void add_layout_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_softmax_kernels(KernelTable& table);

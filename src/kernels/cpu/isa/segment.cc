@@ -18,6 +18,9 @@ constexpr int64_t kPairBytes = kPanel * 4;   // a pair of terms of all columns
 constexpr int64_t kValuePanelBytes = kBlockPairs * kPairBytes;
 constexpr int kVectors = static_cast<int>(kPanel) / kLanes;  // of a panel
 constexpr int kMostRows = 12;                                // 24 sums of 32 registers
+// Words between rows of queries: the largest head, and a line, so that rows fall into different
+// cache sets.
+constexpr int64_t kQueryStride = kChunk / 2 + 16;
 static_assert(kVectors == 2);
 
 int64_t pairs_of_terms(int64_t terms) { return (terms + 1) / 2; }
@@ -32,9 +35,9 @@ struct Step {
   int64_t ahead_blocks = 0;
 };
 
-// What a tile of rows works in, without gaps between rows.
+// What a tile of rows works in.
 struct Scratch {
-  uint32_t* queries;  // (rows, pairs of the head)
+  uint32_t* queries;  // (rows, pairs of the head), kQueryStride between rows
   float* scores;      // (rows, kStepKeys)
   uint32_t* weights;  // (rows, kStepKeys / 2)
 };
@@ -62,7 +65,7 @@ LOOPLM_INLINE void score_blocks(const uint32_t* queries, int64_t pairs, const ch
     }
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; ++m) {
-      const uint32_t pair = queries[m * pairs + j];
+      const uint32_t pair = queries[m * kQueryStride + j];
 #pragma GCC unroll 16
       for (int b = 0; b < kBlocks; ++b) {
 #pragma GCC unroll 16
@@ -304,12 +307,11 @@ void run_tile(const SegmentTile& tile, int64_t rows) {
   }
 }
 
-int64_t scratch_bytes(int64_t, int64_t head_dim) {
-  return kMostRows * (pairs_of_terms(head_dim) + kStepKeys + kStepKeys / 2) * 4;
+int64_t scratch_bytes(int64_t, int64_t) {
+  return kMostRows * (kQueryStride + kStepKeys + kStepKeys / 2) * 4;
 }
 
 void attend(const SegmentArgs& p) {
-  const int64_t pairs = pairs_of_terms(p.head_dim);
   Scratch scratch;
   scratch.scores = reinterpret_cast<float*>(p.scratch);
   scratch.weights = reinterpret_cast<uint32_t*>(scratch.scores + kMostRows * kStepKeys);
@@ -321,7 +323,7 @@ void attend(const SegmentArgs& p) {
     const int64_t rows = p.rows - first < tile_rows ? p.rows - first : tile_rows;
     for (int64_t m = 0; m < rows; ++m) {
       p.kernels->round_row_bf16(p.queries + (first + m) * p.stride, p.head_dim,
-                                scratch.queries + m * pairs);
+                                scratch.queries + m * kQueryStride);
     }
     run_tile(SegmentTile(p, first, scratch, first == 0), rows);
   }

@@ -41,7 +41,8 @@ double kv_bytes_per_position(Model& model, int64_t loops) {
 // Generates from the same prompt again and again. Only the first time reads all of it.
 class DecodeBench {
  public:
-  DecodeBench(Model& model, const ModelBenchOptions& o) : o_(o), model_(model), engine_(model, own_) {}
+  DecodeBench(Model& model, const ModelBenchOptions& o)
+      : o_(o), model_(model), engine_(model, own_) {}
 
   Result<Generation> run() {
     Request request;

@@ -108,8 +108,8 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
   const auto rows = static_cast<int64_t>(lanes.size());
   LOOPLM_CHECK(rows == arena.used(), "{} lanes in {} slots", rows, arena.used());
   const int64_t kept = BlockActivations::floats(config, rows);
-  const auto floats = static_cast<size_t>(
-      kept + BlockActivations::operand_floats(config, rows, DType::kF32));
+  const auto floats =
+      static_cast<size_t>(kept + BlockActivations::operand_floats(config, rows, DType::kF32));
   if (activations_.size() < floats) {
     activations_ = Buffer<float>(floats);
     gate_logits_.resize(static_cast<size_t>(rows));
@@ -121,8 +121,7 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
   }
   float* const x = arena.state(0);
   float* const memory = activations_.data();
-  BlockActivations a =
-      BlockActivations::assign(config, rows, DType::kF32, memory, memory + kept);
+  BlockActivations a = BlockActivations::assign(config, rows, DType::kF32, memory, memory + kept);
   a.middle = x;  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;
   a.inverse_rms = nullptr;

@@ -201,9 +201,9 @@ struct SwigluBackwardParams {
   int64_t width = 0;
   float* dgate = nullptr;  // (rows, width)
   float* dup = nullptr;
-  int64_t grad_stride = 0;      // of dgate and dup
-  Bf16* rounded = nullptr;      // instead of dgate and dup: rows of both, dgate first
-  float* activated = nullptr;   // the forward pass's result once more, in one of two forms; or none
+  int64_t grad_stride = 0;     // of dgate and dup
+  Bf16* rounded = nullptr;     // instead of dgate and dup: rows of both, dgate first
+  float* activated = nullptr;  // the forward pass's result once more, in one of two forms; or none
   Bf16* activated_rounded = nullptr;
 };
 void swiglu_backward(const SwigluBackwardParams& params, Device& device);

@@ -242,7 +242,8 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
 
   normalize(a.middle, weights.mlp_norm, config, rows, a.mlp_input, a.norm_scale(2), device);
   project(a.mlp_input, rows, weights.gate_up, a.gate_up, device);
-  adapt(adapter, AdaptedMatrix::kGate, a.mlp_input.values, rows, a.gate_up, 2 * w.feed_forward, device);
+  adapt(adapter, AdaptedMatrix::kGate, a.mlp_input.values, rows, a.gate_up, 2 * w.feed_forward,
+        device);
   adapt(adapter, AdaptedMatrix::kUp, a.mlp_input.values, rows, a.gate_up + w.feed_forward,
         2 * w.feed_forward, device);
   activate(config, a, device);
@@ -339,11 +340,10 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
                    scratch.activated);
   float* dgate = scratch.gate_up.values;
   float* dup = dgate == nullptr ? nullptr : dgate + w.feed_forward;
-  swiglu_backward(
-      {scratch.activated, a.gate_up, a.gate_up + w.feed_forward, 2 * w.feed_forward, rows,
-       w.feed_forward, dgate, dup, 2 * w.feed_forward, scratch.gate_up.rounded, a.activated.values,
-       a.activated.rounded},
-      device);
+  swiglu_backward({scratch.activated, a.gate_up, a.gate_up + w.feed_forward, 2 * w.feed_forward,
+                   rows, w.feed_forward, dgate, dup, 2 * w.feed_forward, scratch.gate_up.rounded,
+                   a.activated.values, a.activated.rounded},
+                  device);
   weight_gradient(dm, w.hidden, a.activated, w.feed_forward, rows, dtype, to.down, device);
   normalize(a.middle, weights.mlp_norm, config, rows, a.mlp_input, nullptr, device);
   weight_gradient(scratch.gate_up, 2 * w.feed_forward, a.mlp_input, w.hidden, rows, dtype,

@@ -142,7 +142,8 @@ void Trunk::forward(const ModelWeights& weights, std::span<const int32_t> ids,
 void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backward_weights,
                      ParameterSet& gradients, Device& device) {
   LOOPLM_CHECK(shape_.backward);
-  const BlockGradients scratch = BlockGradients::assign(config_, shape_.rows, shape_.operands, scratch_.data());
+  const BlockGradients scratch =
+      BlockGradients::assign(config_, shape_.rows, shape_.operands, scratch_.data());
   const bool frozen = adapter_ != nullptr;
   std::vector<BlockWeightGradients> weight_gradients(static_cast<size_t>(config_.layers));
   for (int64_t layer = 0; layer < config_.layers && !frozen; ++layer) {

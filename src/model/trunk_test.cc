@@ -37,8 +37,7 @@ Pass run(const ModelConfig& config, MemoryPolicy policy, DType operands, Device&
   Rng rng(4);
   for (float& x : parameters.values()) x = 0.3f * rng.normal();
   std::fill(gradients.values().begin(), gradients.values().end(), 0.0f);
-  const ModelWeights weights =
-      ModelWeights::for_training(parameters, config, DType::kBf16, device);
+  const ModelWeights weights = ModelWeights::for_training(parameters, config, DType::kBf16, device);
   BackwardWeights backward(config, float_format(DType::kBf16));
   backward.repack(parameters.source(), device);
   Trunk trunk(config, {.rows = kRows,

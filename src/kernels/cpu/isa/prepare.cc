@@ -178,8 +178,8 @@ void pair_rows_bf16(const float* even, const float* odd, int64_t n, uint32_t* ou
 
 void pair_rounded_rows(const uint16_t* even, const uint16_t* odd, int64_t n, uint32_t* out) {
   for_vectors(n, [&](int64_t i, int64_t lanes) {
-    const VI pairs =
-        load_halves_as_words(even + i, lanes) | load_halves_as_words(odd + i, lanes) << 16;
+    const VI pairs = load_halves_as_words(even + i, lanes) | load_halves_as_words(odd + i, lanes)
+                                                                 << 16;
     store_words(out + i, pairs, lanes);
   });
 }

@@ -152,8 +152,8 @@ LOOPLM_INLINE void add_pair(const uint32_t* weights, const char* values, uint32_
   for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 16
     for (int g = 0; g < kVectors; ++g) {
-      value[p][g] = load_words(values + p * kValuePanelBytes + g * kVectorBytes) &
-                    static_cast<int32_t>(kept);
+      value[p][g] =
+          load_words(values + p * kValuePanelBytes + g * kVectorBytes) & static_cast<int32_t>(kept);
     }
   }
 #pragma GCC unroll 16
@@ -177,9 +177,8 @@ LOOPLM_INLINE void add_outputs(const Step& step, const uint32_t* weights, int64_
     const int64_t keys = step.most - b * kPanel;
     const int64_t whole = keys >= kPanel ? kBlockPairs : keys / 2;
     const char* values = step.values[b] + panel * kValuePanelBytes;
-    const char* ahead = b < step.ahead_blocks
-                            ? step.values[kStepBlocks + b] + panel * kValuePanelBytes
-                            : nullptr;
+    const char* ahead =
+        b < step.ahead_blocks ? step.values[kStepBlocks + b] + panel * kValuePanelBytes : nullptr;
     const uint32_t* pairs = weights + b * kBlockPairs;
     for (int64_t j = 0; j < whole; ++j) {
       if (ahead != nullptr) {
@@ -244,9 +243,9 @@ class SegmentTile {
           memset(weights, 0, static_cast<size_t>(step.blocks * kBlockPairs) * sizeof(uint32_t));
           continue;
         }
-        corrections[m] =
-            weigh_step(s_.scores + m * kStepKeys, step.blocks, valid < kStepKeys ? valid : kStepKeys,
-                       p_.scale, p_.maximum + row, p_.sums + row * kPanel, weights);
+        corrections[m] = weigh_step(s_.scores + m * kStepKeys, step.blocks,
+                                    valid < kStepKeys ? valid : kStepKeys, p_.scale,
+                                    p_.maximum + row, p_.sums + row * kPanel, weights);
       }
       add_values<kRows>(step, corrections);
     }

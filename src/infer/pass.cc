@@ -114,7 +114,9 @@ void PassRunner::run_layers(LaneArena& arena, std::span<Lane> lanes, int64_t lay
   const int64_t width = config.hidden_size;
   const auto rows = static_cast<int64_t>(lanes.size());
   LOOPLM_CHECK(rows == arena.used(), "{} lanes in {} slots", rows, arena.used());
-  const auto floats = static_cast<size_t>(BlockActivations::floats(config, rows));
+  const int64_t kept = BlockActivations::floats(config, rows);
+  const auto floats =
+      static_cast<size_t>(kept + BlockActivations::operand_floats(config, rows, DType::kF32));
   if (activations_.size() < floats) {
     activations_ = Buffer<float>(floats);
     gate_logits_.resize(static_cast<size_t>(rows));
@@ -125,7 +127,8 @@ void PassRunner::run_layers(LaneArena& arena, std::span<Lane> lanes, int64_t lay
     adapted_.add(lane.adapter != nullptr ? lane.adapter : adapter_, lane.loop);
   }
   float* const x = arena.state(0);
-  BlockActivations a = BlockActivations::assign(config, rows, activations_.data());
+  float* const memory = activations_.data();
+  BlockActivations a = BlockActivations::assign(config, rows, DType::kF32, memory, memory + kept);
   a.middle = x;  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;
   a.inverse_rms = nullptr;

@@ -29,6 +29,14 @@ TEST(TextDrafts, ARepetitionGoesOnAsLongAsItIsAsked) {
   }
 }
 
+// Of three guesses in a row, two have become text.
+TEST(TextDrafts, AGuessThatIsTextIsNoLongerAGuess) {
+  TextDrafts drafts;
+  drafts.append(Ids{8, 9, 8, 9, 8, 9, 8, 9});
+  const Ids later = {8, -5};
+  EXPECT_EQ(drafts.next(std::span(later).first(1), 3), 9);
+}
+
 TEST(TextDrafts, ShortTextsSuggestNothing) {
   TextDrafts drafts;
   for (int i = 0; i < 3; ++i) {

@@ -1,6 +1,7 @@
 // Whole requests: what must come out is held by golden_test.cc; here are the laws around it.
 #include "looplm/generate.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "looplm/engine.h"

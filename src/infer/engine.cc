@@ -620,6 +620,11 @@ class Engine::Impl {
       for (size_t i = 0; i < count; ++i) {
         std::copy_n(arena_.normed(rows_[first + i].row.slot), width, normed_.data() + i * width);
       }
+      if (GuessMaps* const guesses = model_.parts().guesses.get()) {
+        guess_loops_.clear();
+        for (size_t i = 0; i < count; ++i) guess_loops_.push_back(rows_[first + i].row.guess_loop);
+        guesses->apply(guess_loops_, normed_.data(), runner_.device());
+      }
       runner_.read_out(normed_.data(), static_cast<int64_t>(count), logits_.data(),
                        summaries_.data());
       choices_.clear();
@@ -670,6 +675,7 @@ class Engine::Impl {
   std::vector<ReadRow> found_;
   std::vector<Row> rows_;
   std::vector<float> normed_;
+  std::vector<int64_t> guess_loops_;  // of each row, ReadRow::guess_loop
   std::vector<float> logits_;
   std::vector<LogitSummary> summaries_;
   std::vector<TokenChoice> choices_;

@@ -144,10 +144,12 @@ EngineOptions engine_options_of(Draw& draw, uint64_t page_bytes) {
 
 class Trials : public testing::TestWithParam<Isa> {
  protected:
-  std::unique_ptr<Model> load(int threads) {
-    const std::string directory = directory_.file("model");
+  // With guess maps that are right for nothing, or without.
+  std::unique_ptr<Model> load(int threads, bool guesses = true) {
+    const std::string directory = directory_.file(guesses ? "guessing" : "plain");
     if (!file_exists(directory + "/config.json")) {
       write_test_checkpoint(directory, random_parameters(config_, 5), config_);
+      if (guesses) write_random_guesses(directory, config_, 8);
     }
     ModelOptions options;
     options.threads = threads;
@@ -247,7 +249,7 @@ class Trial {
 TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
   const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 120));
   const uint64_t first_seed = setting("LOOPLM_TRIALS_SEED", 1);
-  const auto alone = load(1);
+  const auto alone = load(1, /*guesses=*/false);
   const auto one_thread = load(1);
   const auto two_threads = load(2);
   EngineStatistics sum;

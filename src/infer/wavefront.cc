@@ -16,6 +16,11 @@ namespace {
 // doubles.
 constexpr int64_t kMixturesAtOnce = 16;
 
+int64_t guess_loops(const Model::Parts& parts, const AdapterWeights* adapter, int64_t max_loops) {
+  const bool fits = parts.guesses != nullptr && adapter == nullptr;
+  return fits && max_loops == parts.config().loops ? parts.guesses->loops() : 0;
+}
+
 }  // namespace
 
 // How a position's token comes about, and what is read besides. Positions of the text have one only
@@ -40,6 +45,7 @@ struct Wavefront::View {
   bool committed = false;         // a token was proposed
   bool judged = false;            // the reader needs this loop's logits
   bool proposes = false;          // speculation does
+  bool guesses = false;           // it does alone, so that they are those of a mapped state
   bool decides = false;           // this loop's are the position's
   size_t proposal = 0;            // the choice of this loop's token, where it proposes one
   size_t decision = 0;            // the choice of the position's token, where it decides
@@ -54,6 +60,7 @@ Wavefront::Wavefront(const EngineParts& parts, Request request, int64_t max_loop
       request_(std::move(request)),
       max_loops_(max_loops),
       adapter_(parts.model.parts().find_adapter(request_.adapter)),
+      guess_loops_(guess_loops(parts.model.parts(), adapter_, max_loops)),
       width_(parts.model.config().hidden_size),
       cache_(parts.pages, parts.model.config().layers, max_loops),
       position_kv_(request_.options.kv, cache_, parts.model.config()),
@@ -360,8 +367,10 @@ void Wavefront::observe(Position& p, const Lane& lane, std::vector<ReadRow>& row
       view.proposes = view.committed || view.commit->needs_logits() || view.commit->enough(seen);
     }
   }
-  if (view.judged || view.proposes || view.reads(ReadLoops::kEvery)) {
-    rows.push_back({p.index, p.slot});
+  const bool reads = view.judged || view.reads(ReadLoops::kEvery);
+  view.guesses = view.proposes && !reads && p.loops <= guess_loops_;
+  if (reads || view.proposes) {
+    rows.push_back({p.index, p.slot, view.guesses ? p.loops - 1 : -1});
   }
 }
 
@@ -433,6 +442,10 @@ void Wavefront::judge(int64_t position, const float* logits, const LogitSummary&
   if (p == nullptr) return;
   View& view = *p->view;
   if (std::isnan(summary.log_sum)) {
+    if (view.guesses) {  // a map that overflows proposes nothing
+      view.proposes = view.decides = false;
+      return;
+    }
     return fail(internal_error(
         fmt::format("the logits after loop {} of position {} are no distribution: the model's "
                     "arithmetic has overflowed",

@@ -43,6 +43,9 @@ struct EngineParts {
 struct ReadRow {
   int64_t position = 0;
   int32_t slot = 0;
+  // The loop (from 0) whose guess map the state goes through, since its logits only propose a
+  // token; -1: none.
+  int64_t guess_loop = -1;
 };
 
 class Wavefront {
@@ -179,6 +182,9 @@ class Wavefront {
   Request request_;
   const int64_t max_loops_;
   AdapterWeights* const adapter_;  // null: none
+  // Loops from the first that have a guess map for this request: none beside an adapter, and where
+  // another loop than the model's last has the last word.
+  const int64_t guess_loops_;
   const int64_t width_;
   SequenceCache cache_;
   PositionKv position_kv_;

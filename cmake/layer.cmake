@@ -58,7 +58,13 @@ function(looplm_layer name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE looplm_${name} looplm_test_support GTest::gmock
                                                GTest::gtest GTest::gtest_main)
-    target_compile_options(${name}_test PRIVATE -O1)  # tests wait for what they test
+    if(LOOPLM_SANITIZE)
+      # A compiler takes twice as long to optimise what a sanitizer watches.
+      target_compile_options(${name}_test PRIVATE -O0)
+      target_compile_definitions(${name}_test PRIVATE LOOPLM_SANITIZED)
+    else()
+      target_compile_options(${name}_test PRIVATE -O1)  # tests wait for what they test
+    endif()
     target_compile_definitions(${name}_test
                                PRIVATE LOOPLM_GOLDEN_DIR="tests/golden")
     # From the project's folder, so that no path of this checkout is compiled in: the compiler cache serves other checkouts too.

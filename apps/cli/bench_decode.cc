@@ -11,6 +11,8 @@
 namespace looplm::cli {
 namespace {
 
+constexpr int64_t kPromptChunk = 512;  // positions of a prompt in a pass
+
 GenerateOptions request_of(const ModelBenchOptions& o, int64_t tokens) {
   GenerateOptions g;
   g.max_tokens = tokens;
@@ -36,18 +38,44 @@ double kv_bytes_per_position(Model& model, int64_t loops) {
          static_cast<double>(loops * model.config().layers);
 }
 
+// Generates from the same prompt again and again. Only the first time reads all of it.
+class DecodeBench {
+ public:
+  DecodeBench(Model& model, const ModelBenchOptions& o)
+      : o_(o), model_(model), engine_(model, own_) {}
+
+  Result<Generation> run() {
+    Request request;
+    request.prompt = bench_ids(o_.context, model_.config().vocab_size, 1);
+    request.options = request_of(o_, o_.tokens + 1);
+    Generation generation;
+    request.done = [&](Generation g) { generation = std::move(g); };
+    LOOPLM_RETURN_IF_ERROR(engine_.submit(std::move(request)).status());
+    engine_.run();
+    if (!generation.status.ok()) return generation.status;
+    return generation;
+  }
+
+ private:
+  const ModelBenchOptions& o_;
+  const EngineOptions own_{.prompt_lanes = kPromptChunk, .prefix_bytes = UINT64_MAX};
+  Model& model_;
+  Engine engine_;
+};
+
 Status bench_decode(const ModelBenchOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<BenchedModel> models, load_benched(o));
   BenchTable table(o.output);
   table.title(bench_title(models.front(), o));
   PeakMeter meter(*models.front().model->parts().device);
+  std::vector<std::unique_ptr<DecodeBench>> benches;
+  for (const BenchedModel& benched : models) {
+    benches.push_back(std::make_unique<DecodeBench>(*benched.model, o));
+  }
   std::vector<std::vector<double>> times(models.size()), reads(models.size());
   for (int64_t round = 0; round < o.rounds; ++round) {
     for (size_t i = 0; i < models.size(); ++i) {
-      Model& model = *models[i].model;
-      LOOPLM_ASSIGN_OR_RETURN(const Generation g,
-                              generate(model, bench_ids(o.context, model.config().vocab_size, 1),
-                                       request_of(o, o.tokens + 1)));
+      LOOPLM_ASSIGN_OR_RETURN(const Generation g, benches[i]->run());
       times[i].push_back(g.statistics.decode_seconds / static_cast<double>(o.tokens));
       reads[i].push_back(meter.measure_read(0));
     }
@@ -84,7 +112,7 @@ Status bench_prefill(const ModelBenchOptions& o) {
     for (size_t i = 0; i < models.size(); ++i) {
       Model& model = *models[i].model;
       GenerateOptions g = request_of(o, 1);
-      g.prompt_chunk = 512;
+      g.prompt_chunk = kPromptChunk;
       LOOPLM_ASSIGN_OR_RETURN(
           const Generation result,
           generate(model, bench_ids(o.context, model.config().vocab_size, 1), g));

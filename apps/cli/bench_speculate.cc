@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "base/check.h"
 #include "cli/bench.h"
 #include "cli/bench_model.h"
 #include "cli/model_choice.h"
@@ -32,6 +31,7 @@ std::vector<DecodeMode> benched_modes(const ModelConfig& config) {
   lists.exit_gates = {0.3, 0.5, 0.7};
   std::vector<DecodeMode> all = decode_modes(config, lists);
   all.push_back({"speculate auto", {}, {CommitKind::kAuto}});
+  all.push_back({"auto, lanes free", {}, {CommitKind::kAuto}, true});
   return all;
 }
 
@@ -58,21 +58,26 @@ Result<std::vector<std::vector<int32_t>>> read_prompts(const SpeculateBenchOptio
   return prompts;
 }
 
-// Another model whose loops agree as recorded.
-Status replay(const SpeculateBenchOptions& o, const LoopAgreement& agreement, int64_t loops,
+// Another model whose loops rank as recorded.
+Status replay(const SpeculateBenchOptions& o, const LoopRanking& ranking, int64_t loops,
               BenchTable& table) {
   ModelBenchOptions other = o;
   other.directory = o.replay_on;
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<BenchedModel> models, load_benched(other));
   for (const BenchedModel& benched : models) {
     Model& model = *benched.model;
-    LOOPLM_ASSIGN_OR_RETURN(const ReplayMeasure r,
-                            replay_agreement(model, agreement, {o.tokens, loops, o.rounds}));
-    table.add({{"mode", fmt::format("replayed on {} parameters, {}",
-                                    model.config().parameter_count(), benched.format)},
-               {"tok/s", median_of(r.speculated)},
-               {"over plain", median_of(r.speculated) / median_of(r.plain)},
-               {"passes/token", r.passes_per_token}});
+    for (const SpeculateOptions speculate :
+         {SpeculateOptions{CommitKind::kLoop, 1}, SpeculateOptions{CommitKind::kAuto}}) {
+      LOOPLM_ASSIGN_OR_RETURN(
+          const ReplayMeasure r,
+          replay_ranking(model, ranking, {o.tokens, loops, o.rounds, speculate}));
+      table.add({{"mode",
+                  fmt::format("{} replayed on {} parameters, {}", commit_kind_name(speculate.kind),
+                              model.config().parameter_count(), benched.format)},
+                 {"tok/s", median_of(r.speculated)},
+                 {"over plain", median_of(r.speculated) / median_of(r.plain)},
+                 {"passes/token", r.passes_per_token}});
+    }
   }
   return {};
 }
@@ -95,11 +100,9 @@ Status bench_speculate(const SpeculateBenchOptions& o) {
     }
   }
   const double plain = median_of(results[0].rates);
-  const LoopAgreement* recorded = nullptr;
   for (size_t i = 0; i < all.size(); ++i) {
     const DecodeMeasure& r = results[i];
     const bool speculates = all[i].speculates();
-    if (recorded == nullptr && speculates) recorded = &r.agreement;
     std::string agreement;
     for (size_t t = 0; t < r.reads.size() && speculates; ++t) {
       agreement += r.reads[t] == 0
@@ -113,7 +116,10 @@ Status bench_speculate(const SpeculateBenchOptions& o) {
                {"over plain", median_of(r.rates) / plain},
                {"passes/token", r.per_token(r.passes)},
                {"mean loops", r.per_token(r.loops)},
+               {"lanes/token", r.per_token(r.decode_lanes)},
                {"tokens taken back", r.revised},
+               {"others tried", r.alternatives},
+               {"chosen", r.promoted},
                {"tokens as plain", r.ids == results[0].ids ? "all"
                                    : speculates            ? "NO"
                                                            : "no"},
@@ -121,8 +127,8 @@ Status bench_speculate(const SpeculateBenchOptions& o) {
   }
   if (!o.replay_on.empty()) {
     const int64_t loops = o.loops == 0 ? model.config().loops : o.loops;
-    LOOPLM_CHECK(recorded != nullptr);
-    LOOPLM_RETURN_IF_ERROR(replay(o, *recorded, loops, table));
+    LOOPLM_ASSIGN_OR_RETURN(const LoopRanking ranking, record_ranking(model, prompts, decoding));
+    LOOPLM_RETURN_IF_ERROR(replay(o, ranking, loops, table));
   }
   table.print();
   return {};

@@ -389,12 +389,14 @@ void add_word_problems(Program& program, Command& data) {
   command->add_choice(
       "--kind", o->task.kind, kWordProblemKindNames,
       "sum ('What is 3 + 4 - 5?'), chain ('Start with 3, add 4'), story, talk (about the model), "
-      "or mixed (turns of all kinds, which change their subject)");
+      "mixed (turns of all kinds, which change their subject), or lookup (prose alone: 'Ann 5, "
+      "Tom 7. Tom 7.')");
   command->add_choice("--form", o->task.form, kWordProblemFormNames,
                       "chat, or prose of which the numbers alone are learnt, for pre-training");
   command->add_choice(
       "--wording", o->task.wording, kWordProblemWordingNames,
-      "Of stories: plain, or free ('A farmer had 8 cows and 3 ran away', 'I have')");
+      "Of stories: plain, or free ('A farmer had 8 cows and 3 ran away', 'I have'); of lookups: "
+      "plain lists, or also sentences");
   command
       ->add_option("--tell-every", o->task.tell_every,
                    "Continue the story before 1 in this many later questions")
@@ -405,7 +407,19 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--people", o->task.people,
-                   "People of a story: 1, 2, or 0 (two in five are about two)")
+                   "People of a story: 1, 2, or 0 (two in five are about two; of a lookup: 2 to 4)")
+      ->capture_default_str();
+  command
+      ->add_option("--names", o->task.names,
+                   "Training: only the first 8 to 100 names of the list (0: all)")
+      ->capture_default_str();
+  command
+      ->add_option("--made-up", o->task.made_up,
+                   "Make up 1 name and 1 kind of things in this many (0: none)")
+      ->capture_default_str();
+  command
+      ->add_option("--ask-every", o->task.ask_every,
+                   "Prose: 1 count in this many answers a question about the story (0: none)")
       ->capture_default_str();
   command
       ->add_option("--count-every", o->task.count_every,

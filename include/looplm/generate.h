@@ -141,6 +141,8 @@ struct GenerateStatistics {
   uint64_t kv_bytes = 0;             // at the end
   int64_t provisional_tokens = 0;    // committed before their final loop
   int64_t revised_tokens = 0;        // of these, taken back
+  int64_t alternative_tokens = 0;    // tried beside a provisional one
+  int64_t promoted_tokens = 0;       // of these, chosen by a later loop
   // While speculating: how many generated positions were read after loop t + 1, and for how many of
   // them that loop chose the final token.
   std::vector<int64_t> loop_reads;

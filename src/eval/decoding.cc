@@ -1,5 +1,7 @@
 #include "eval/decoding.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/rng.h"
@@ -16,30 +18,39 @@ struct Timed {
   int64_t passes = 0;
 };
 
-Result<Timed> replay_once(Model& model, const std::vector<std::vector<bool>>& record,
-                          const ReplayOptions& options, uint64_t seed,
-                          const SpeculateOptions& speculate) {
-  const auto vocabulary = static_cast<int32_t>(model.config().vocab_size);
+// One request alone, on any lane that may help.
+Result<Generation> run_on_free_lanes(Model& model, Request request) {
   EngineOptions alone;
   alone.share_prefixes = false;
+  alone.prompt_lanes = request.options.prompt_chunk;
   alone.lane_budget = kMaxLoops;
   Engine engine(model, alone);
   Generation got;
+  request.done = [&](Generation g) { got = std::move(g); };
+  LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(request)).status());
+  engine.run();
+  LOOPLM_RETURN_IF_ERROR(got.status);
+  return got;
+}
+
+// The ranks of each loop, by token.
+using Record = std::vector<std::vector<std::vector<int32_t>>>;
+
+Result<Timed> replay_once(Model& model, const Record& record, const ReplayOptions& options,
+                          uint64_t seed, const SpeculateOptions& speculate) {
+  const auto vocabulary = static_cast<int32_t>(model.config().vocab_size);
   Request r;
   r.prompt = {random_id(seed, vocabulary)};
   r.options.max_tokens = static_cast<int64_t>(record.size());
   r.options.ignore_eos = true;
   r.options.exit.max_loops = options.loops;
   r.options.speculate = speculate;
-  r.replay = [&](int64_t index, int64_t loop, int32_t) {
-    const auto base = static_cast<int32_t>(index * 7 % (vocabulary - kMaxLoops));
-    const std::vector<bool>& agrees = record[static_cast<size_t>(index)];
-    return agrees[static_cast<size_t>(loop - 1)] ? base : base + static_cast<int32_t>(loop);
+  r.replay = [&](int64_t index, int64_t loop, int64_t rank, int32_t token) {
+    const auto& ranks = record[static_cast<size_t>(index)][static_cast<size_t>(loop - 1)];
+    const auto at = static_cast<size_t>(rank);
+    return at < ranks.size() ? ranks[at] % vocabulary : token;
   };
-  r.done = [&](Generation g) { got = std::move(g); };
-  LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(r)).status());
-  engine.run();
-  LOOPLM_RETURN_IF_ERROR(got.status);
+  LOOPLM_ASSIGN_OR_RETURN(const Generation got, generate(model, std::move(r)));
   const GenerateStatistics& s = got.statistics;
   return Timed{static_cast<double>(record.size()) / (s.prompt_seconds + s.decode_seconds),
                s.passes};
@@ -80,7 +91,12 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
     g.exit = mode.exit;
     if (g.exit.kind == ExitKind::kFixed) g.exit.max_loops = options.loops;
     g.speculate = mode.speculate;
-    LOOPLM_ASSIGN_OR_RETURN(const Generation got, generate(model, prompt, g));
+    Request request;
+    request.prompt = prompt;
+    request.options = g;
+    LOOPLM_ASSIGN_OR_RETURN(const Generation got, mode.free_lanes
+                                                      ? run_on_free_lanes(model, std::move(request))
+                                                      : generate(model, std::move(request)));
     const GenerateStatistics& s = got.statistics;
     seconds += s.prompt_seconds + s.decode_seconds;
     tokens += static_cast<double>(got.tokens.size());
@@ -91,6 +107,8 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
     measure.decode_lanes += s.decode_lanes;
     measure.provisional += s.provisional_tokens;
     measure.revised += s.revised_tokens;
+    measure.alternatives += s.alternative_tokens;
+    measure.promoted += s.promoted_tokens;
     measure.reads.resize(s.loop_reads.size());
     measure.agreements.resize(s.loop_reads.size());
     for (size_t t = 0; t < s.loop_reads.size(); ++t) {
@@ -111,22 +129,47 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
   return {};
 }
 
-Result<ReplayMeasure> replay_agreement(Model& model, const LoopAgreement& agreement,
-                                       const ReplayOptions& options) {
+Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<int32_t>>& prompts,
+                                   const DecodeOptions& options) {
+  constexpr int64_t kRanks = 4;
+  LoopRanking all;
+  for (const std::vector<int32_t>& prompt : prompts) {
+    GenerateOptions g;
+    g.max_tokens = options.tokens;
+    g.ignore_eos = options.ignore_eos;
+    g.exit.max_loops = options.loops;
+    g.plan.output = ReadLoops::kEvery;
+    g.plan.top = std::min(kRanks, model.config().vocab_size);
+    LOOPLM_ASSIGN_OR_RETURN(const Generation got, generate(model, prompt, g));
+    all.emplace_back();
+    for (const GeneratedToken& token : got.tokens) {
+      all.back().emplace_back();
+      for (const LoopReading& reading : token.readings) {
+        std::vector<int32_t> ranks;
+        for (const TopToken& top : reading.top) ranks.push_back(top.id);
+        all.back().back().push_back(std::move(ranks));
+      }
+    }
+  }
+  return all;
+}
+
+Result<ReplayMeasure> replay_ranking(Model& model, const LoopRanking& ranking,
+                                     const ReplayOptions& options) {
   ReplayMeasure measure;
   double passes = 0, tokens = 0;
   const auto rounds = static_cast<size_t>(options.rounds);
   for (size_t round = 0; round < rounds; ++round) {
     // Several requests' tokens in a row, as one request.
-    std::vector<std::vector<bool>> record;
+    Record record;
     for (size_t i = round;
-         i < agreement.size() && record.size() < static_cast<size_t>(options.tokens); i += rounds) {
-      record.insert(record.end(), agreement[i].begin(), agreement[i].end());
+         i < ranking.size() && record.size() < static_cast<size_t>(options.tokens); i += rounds) {
+      record.insert(record.end(), ranking[i].begin(), ranking[i].end());
     }
     if (record.empty()) break;
     LOOPLM_ASSIGN_OR_RETURN(const Timed plain, replay_once(model, record, options, round, {}));
     LOOPLM_ASSIGN_OR_RETURN(const Timed fast,
-                            replay_once(model, record, options, round, {CommitKind::kLoop, 1}));
+                            replay_once(model, record, options, round, options.speculate));
     measure.plain.push_back(plain.rate);
     measure.speculated.push_back(fast.rate);
     passes += static_cast<double>(fast.passes);

@@ -16,6 +16,7 @@ struct DecodeMode {
   std::string name;
   ExitOptions exit{};
   SpeculateOptions speculate{};
+  bool free_lanes = false;  // automatic speculation takes any lane that may help
 
   bool speculates() const { return speculate.kind != CommitKind::kNever; }
 };
@@ -50,6 +51,8 @@ struct DecodeMeasure {
   int64_t loops = 0;          // that chose each token, summed
   int64_t provisional = 0;
   int64_t revised = 0;
+  int64_t alternatives = 0;  // tried
+  int64_t promoted = 0;      // of these, chosen
   // By loop: tokens that it read, and chose as the last did.
   std::vector<int64_t> reads, agreements;
   std::vector<std::vector<int32_t>> ids;  // per prompt
@@ -65,10 +68,17 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
                         const DecodeMode& mode, const DecodeOptions& options,
                         DecodeMeasure& measure);
 
+// What each loop ranks first, second, ... at each generated position: prompt, token, loop, rank. Of
+// plain decoding.
+using LoopRanking = std::vector<std::vector<std::vector<std::vector<int32_t>>>>;
+Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<int32_t>>& prompts,
+                                   const DecodeOptions& options);
+
 struct ReplayOptions {
   int64_t tokens = 32;  // per request; several prompts' tokens in a row make one
   int64_t loops = 4;
   int64_t rounds = 5;
+  SpeculateOptions speculate{};
 };
 
 struct ReplayMeasure {
@@ -76,10 +86,10 @@ struct ReplayMeasure {
   double passes_per_token = 0;            // speculated
 };
 
-// Another model whose loops agree as recorded: its weights set the time, the record the tokens.
-// Committed after the first loop, plain and speculated in turn.
-Result<ReplayMeasure> replay_agreement(Model& model, const LoopAgreement& agreement,
-                                       const ReplayOptions& options);
+// Another model whose loops rank as recorded: its weights set the time, the record the tokens.
+// Plain and speculated in turn.
+Result<ReplayMeasure> replay_ranking(Model& model, const LoopRanking& ranking,
+                                     const ReplayOptions& options);
 
 }  // namespace looplm
 

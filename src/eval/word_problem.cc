@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "eval/held_out.h"
+#include "eval/word_problem_lookup.h"
 #include "eval/word_problem_story.h"
 #include "eval/word_problem_words.h"
 
@@ -15,6 +16,7 @@ namespace {
 constexpr int kMost = WordProblemOptions::kLargestNumber;
 constexpr int kMostTurns = 8;
 constexpr int kLongestSilence = 8;
+constexpr int kFewestNames = 8;
 
 int between(Rng& rng, int least, int most) {
   return least + static_cast<int>(rng.below(static_cast<uint32_t>(most - least + 1)));
@@ -210,6 +212,8 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
       return draw_chain(options, steps, rng);
     case WordProblemKind::kTalk:
       return draw_talk(rng);
+    case WordProblemKind::kLookup:
+      return draw_lookup(options, rng);
     case WordProblemKind::kStory:
     case WordProblemKind::kMixed:
       break;
@@ -267,6 +271,22 @@ Status check(const WordProblemOptions& o) {
   }
   if (o.people < 0 || o.people > 2) {
     return invalid_argument(fmt::format("people is {}; expected 1, 2, or 0 for both", o.people));
+  }
+  const auto names = static_cast<int>(problem_names().size());
+  if (o.names != 0 && (o.names < kFewestNames || o.names > names)) {
+    return invalid_argument(
+        fmt::format("names is {}; expected {} to {}, or 0 for all", o.names, kFewestNames, names));
+  }
+  if (o.made_up < 0 || o.made_up > kLongestSilence) {
+    return invalid_argument(
+        fmt::format("one made-up name in {}; expected 0 to {}", o.made_up, kLongestSilence));
+  }
+  if (o.ask_every < 0 || o.ask_every > kLongestSilence) {
+    return invalid_argument(
+        fmt::format("a question every {} counts; expected 0 to {}", o.ask_every, kLongestSilence));
+  }
+  if (o.form == WordProblemForm::kChat && o.kind == WordProblemKind::kLookup) {
+    return invalid_argument("lookups have no form as a chat; expected prose");
   }
   if (o.count_every < 0 || o.count_every > kLongestSilence) {
     return invalid_argument(

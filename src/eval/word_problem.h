@@ -21,18 +21,20 @@
 namespace looplm {
 
 enum class WordProblemKind {
-  kSum,    // What is 3 + 4 - 5?
-  kChain,  // Start with 3, add 4, double it. What do you get?
-  kStory,  // people, things, distractors, comparisons; several questions about one story
-  kTalk,   // about the model itself, and what it cannot do
-  kMixed,  // chats that change their subject, with turns of any of these kinds
+  kSum,     // What is 3 + 4 - 5?
+  kChain,   // Start with 3, add 4, double it. What do you get?
+  kStory,   // people, things, distractors, comparisons; several questions about one story
+  kTalk,    // about the model itself, and what it cannot do
+  kMixed,   // chats that change their subject, with turns of any of these kinds
+  kLookup,  // prose alone: "Ann has 5, Tom has 7. Tom has 7. Ann has 5", to learn whose is whose
 };
-inline constexpr NameTable<WordProblemKind, 5> kWordProblemKindNames = {
+inline constexpr NameTable<WordProblemKind, 6> kWordProblemKindNames = {
     {{WordProblemKind::kSum, "sum"},
      {WordProblemKind::kChain, "chain"},
      {WordProblemKind::kStory, "story"},
      {WordProblemKind::kTalk, "talk"},
-     {WordProblemKind::kMixed, "mixed"}}};
+     {WordProblemKind::kMixed, "mixed"},
+     {WordProblemKind::kLookup, "lookup"}}};
 
 enum class WordProblemForm {
   kChat,  // questions, and answers in sentences
@@ -47,7 +49,7 @@ inline constexpr NameTable<WordProblemForm, 2> kWordProblemFormNames = {
 enum class WordProblemWording {
   kPlain,  // names and "She buys 4 more"
   kFree,   // also "A farmer had 8 cows and 3 ran away. How many remain?", "I have", "There are",
-           // "If"
+           // "If"; of lookups: sentences and questions beside lists
 };
 inline constexpr NameTable<WordProblemWording, 2> kWordProblemWordingNames = {
     {{WordProblemWording::kPlain, "plain"}, {WordProblemWording::kFree, "free"}}};
@@ -72,10 +74,13 @@ struct WordProblemOptions {
   int turns = 1;
   int tell_every = 3;  // one later question in so many goes on telling first, 1 .. 8
   int before = 3;      // questions look back behind the last so many events, 0 .. 8
-  int people = 0;      // of stories: 1 or 2; 0: two in five are about two
+  int people = 0;      // of stories: 1 or 2; 0: two in five are about two, lookups about 2 .. 4
+  int names = 0;       // of training: the first 8 .. 100 of the list alone; 0: all
+  int made_up = 0;     // one name and one kind of things in 1 .. 8 is made up; 0: none
   // Of prose: one step in so many is followed by a count, 0 .. 8; 0: the last one alone.
   int count_every = 2;
-  WordProblemWording wording = WordProblemWording::kPlain;  // of stories
+  int ask_every = 0;  // of stories in prose: one count in 1 .. 8 answers a question; 0: none
+  WordProblemWording wording = WordProblemWording::kPlain;  // of stories and lookups
   WordProblemSplit split = WordProblemSplit::kTrain;
   uint64_t seed = 1;
 };

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "eval/word_problem_names.h"
 #include "eval/word_problem_words.h"
 
 namespace looplm {
@@ -42,15 +43,15 @@ class Story {
       things_ = std::string(any(problem_animals()));
     }
     past_ = free_ && chance(3);
+    if (options.made_up > 0 && chance(static_cast<uint32_t>(options.made_up))) {
+      things_ = made_up_things(rng_);
+    }
     do {
       other_things_ = std::string(often_first(problem_things()));
     } while (other_things_ == things_);
-    const auto names =
-        options.split == WordProblemSplit::kTrain ? problem_names() : held_out_names();
-    const bool trains = options.split == WordProblemSplit::kTrain;
-    people_[0].name = trains ? often_first(names) : any(names);
+    people_[0].name = draw_name(options, rng_);
     do {
-      people_[1].name = trains ? often_first(names) : any(names);
+      people_[1].name = draw_name(options, rng_);
     } while (people_[1].name.name == people_[0].name.name);
   }
 
@@ -60,10 +61,11 @@ class Story {
       if (who == 0) people_[0].kind = Kind::kPlace;
       if (who == 1) people_[0].kind = Kind::kI;
     }
+    if (free_ && two_people && chance(4)) people_[rng_.below(2)].kind = Kind::kI;
     for (Person& person : people_) {
       if (!free_ || person.kind != Kind::kNamed || !chance(5)) continue;
       do {
-        person.name = any(problem_roles());
+        person.name = name_of(any(problem_roles()));
       } while (people_[0].name.name == people_[1].name.name);
       person.kind = Kind::kRole;
     }
@@ -107,13 +109,15 @@ class Story {
 
   std::vector<Question> questions() const;
 
+  // "Ann buys 4 more. How many pens does Ann have left? Now Ann has", and the number.
+  WordProblemTurn ask();
+
   // "Ann buys 4 more. Now Ann has", and the number; what goes on comes behind " pens.".
   WordProblemTurn count(size_t p) {
     WordProblemTurn turn;
     const int value = people_[p].count.value;
     turn.opening = now_has(p);
-    const std::string told = take_text();
-    turn.question = after_count_ + (told.empty() ? "" : ' ' + told) + ' ' + turn.opening;
+    turn.question = untold() + ' ' + turn.opening;
     turn.number = value;
     turn.steps = std::popcount(people_[p].count.operations);
     turn.answer = fmt::format(" {}", value);
@@ -128,7 +132,7 @@ class Story {
   };
   enum class Kind { kNamed, kRole, kI, kPlace };  // "Ann", "A farmer", "I", "There are"
   struct Person {
-    ProblemName name{};
+    PersonName name;
     Kind kind = Kind::kNamed;
     bool told = false;  // a farmer that was told of is the farmer
     Count count;
@@ -136,6 +140,12 @@ class Story {
     std::vector<Moment> before;
     bool lost_last = false;
   };
+
+  // What prose goes on with behind the last number.
+  std::string untold() {
+    const std::string told = take_text();
+    return after_count_ + (told.empty() ? "" : ' ' + told);
+  }
 
   bool chance(uint32_t of) { return rng_.below(of) == 0; }
   int number(int least, int most) {
@@ -155,20 +165,24 @@ class Story {
   std::string subject(size_t p, bool begins) {
     Person& person = people_[p];
     if (person.kind == Kind::kI) return "I";
-    if (person.kind == Kind::kNamed) return std::string(person.name.name);
+    if (person.kind == Kind::kNamed) return person.name.name;
     const bool told = std::exchange(person.told, true);
     const std::string_view article = told ? (begins ? "The" : "the") : begins ? "A" : "a";
     return fmt::format("{} {}", article, person.name.name);
   }
   std::string name(size_t p) const {
     const Person& person = people_[p];
-    return (person.kind == Kind::kRole ? "the " : "") + std::string(person.name.name);
+    return (person.kind == Kind::kRole ? "the " : "") + person.name.name;
   }
   std::string_view pronoun(size_t p) const {
     return people_[p].kind == Kind::kI ? "I" : people_[p].name.she ? "she" : "he";
   }
   std::string_view object(size_t p) const {
     return people_[p].kind == Kind::kI ? "me" : people_[p].name.she ? "her" : "him";
+  }
+  // "gives Tom 3", "more than me"
+  std::string other(size_t p) const {
+    return people_[p].kind == Kind::kI ? std::string("me") : name(p);
   }
   std::string_view possessive(size_t p) const {
     return people_[p].kind == Kind::kI ? "my" : people_[p].name.she ? "her" : "his";
@@ -263,7 +277,9 @@ class Story {
     } else if (chance(4)) {
       const int boxes = number(2, 6);
       const int each = number(2, std::min(9, kLargest / boxes));
-      const std::string_view in = any(animals_ ? animal_places() : problem_containers());
+      const std::string_view in = any(animals_ ? animal_places()
+                                      : free_  ? free_containers()
+                                               : problem_containers());
       say(p, chance(2) ? fmt::format("has {} {} with {} {} each", boxes, in, each, things_)
                        : fmt::format("has {} {} of {} {}", boxes, in, each, things_));
       set(p, boxes * each, operation());
@@ -286,20 +302,20 @@ class Story {
     int value = 0;
     switch (rng_.below(4)) {
       case 0:
-        says = fmt::format("has {} more {} than {}", by, thing(by, things_), name(to));
+        says = fmt::format("has {} more {} than {}", by, thing(by, things_), other(to));
         value = base.value + by;
         break;
       case 1:
-        says = fmt::format("has {} fewer {} than {}", by, thing(by, things_), name(to));
+        says = fmt::format("has {} fewer {} than {}", by, thing(by, things_), other(to));
         value = base.value - by;
         break;
       case 2:
-        says = fmt::format("has twice as many {} as {}", things_, name(to));
+        says = fmt::format("has twice as many {} as {}", things_, other(to));
         value = 2 * base.value;
         break;
       default:
         if (base.value % 2 != 0) return false;
-        says = fmt::format("has half as many {} as {}", things_, name(to));
+        says = fmt::format("has half as many {} as {}", things_, other(to));
         value = base.value / 2;
         break;
     }
@@ -318,11 +334,11 @@ class Story {
     const ProblemVerb verb = any(free_ ? free_gaining_verbs() : gaining_verbs());
     if (chance(5)) {
       const std::string_view gives = past_ ? "gave " : "gives ";
-      say_sentence(fmt::format("A friend {}{} {}.", gives, object(p), amount(by, true)));
+      say_sentence(fmt::format("{} {}{} {}.", giver(p), gives, object(p), amount(by, true)));
       // "her" is whoever was spoken of last; with two people it must be a name.
       if (known_ == 2) {
         text_.resize(text_.rfind(gives) + gives.size());
-        text_ += fmt::format("{} {}.", name(p), amount(by, true));
+        text_ += fmt::format("{} {}.", other(p), amount(by, true));
       }
       note(p, {}, false);
     } else {
@@ -333,18 +349,40 @@ class Story {
     combination_ += fmt::format("{}+{};", p, by);
   }
 
+  // "A friend", "My mother"
+  std::string giver(size_t p) {
+    if (!free_ || known_ == 2 || chance(2)) return "A friend";
+    std::string whose(possessive(p));
+    whose[0] = static_cast<char>(std::toupper(whose[0]));
+    return fmt::format("{} {}", whose, any(problem_relatives()));
+  }
+
+  // "gives 2 eggs to her brother", who is not of the story
+  void give_to_relative(size_t p, int by) {
+    const std::string whom = fmt::format("{} {}", possessive(p), any(problem_relatives()));
+    say(p, chance(2) ? fmt::format("gives {} {}", whom, amount(by, false))
+                     : fmt::format("gives {} to {}", amount(by, false), whom));
+    close_sentence();
+    last_subject_.reset();  // "she" could be the sister
+    note(p, {}, true);
+  }
+
   void lose(size_t p) {
     const int value = people_[p].count.value;
     if (value < 1) return gain(p);
     const int by = number(1, std::min(9, value));
     const auto all = free_ ? free_losing_verbs() : losing_verbs();
     const ProblemVerb verb = any(all.first(animals_ ? 3 : all.size() - (foods_ ? 0 : 1)));
-    if (verb.present == "gives away" && chance(2)) {
-      say(p, fmt::format("gives {} away", amount(by, false)));
+    if (free_ && chance(6)) {
+      give_to_relative(p, by);
     } else {
-      say(p, fmt::format("{} {}", verb.present, amount(by, false)));
+      if (verb.present == "gives away" && chance(2)) {
+        say(p, fmt::format("gives {} away", amount(by, false)));
+      } else {
+        say(p, fmt::format("{} {}", verb.present, amount(by, false)));
+      }
+      note(p, fmt::format("{} {}", verb.past, by), true);
     }
-    note(p, fmt::format("{} {}", verb.past, by), true);
     set(p, value - by, people_[p].count.operations | operation());
     combination_ += fmt::format("{}-{};", p, by);
   }
@@ -405,8 +443,8 @@ class Story {
     const int most = std::min({9, people_[p].count.value, kLargest - people_[q].count.value});
     if (most < 1) return;
     const int by = number(1, most);
-    say(p, chance(2) ? fmt::format("gives {} {}", name(q), amount(by, false))
-                     : fmt::format("gives {} to {}", amount(by, false), name(q)));
+    say(p, chance(2) ? fmt::format("gives {} {}", other(q), amount(by, false))
+                     : fmt::format("gives {} to {}", amount(by, false), other(q)));
     close_sentence();
     last_subject_.reset();  // "she" could be either
     note(p, {}, true);
@@ -505,14 +543,23 @@ std::vector<Question> Story::questions() const {
   const Count& a = people_[0].count;
   const Count& b = people_[1].count;
   const uint64_t both = a.operations | b.operations;
+  // "I" comes last, and is "you" in answers.
+  const auto is_i = [&](size_t p) { return people_[p].kind == Kind::kI; };
+  const bool we = is_i(0) || is_i(1);
+  const size_t last = is_i(0) ? 0 : 1;
   if (a.value + b.value <= kLargest) {
     const Count sum{a.value + b.value, both};
     const std::string things = ' ' + thing(sum.value, things_);
-    ask(3, "How many do they have together?", "Together they have", sum, things, true);
-    ask(3, fmt::format("How many {} do {} and {} have together?", things_, name(0), name(1)),
-        "Together they have", sum, things, true);
-    if (free_) {
-      ask(2, fmt::format("How many {} do they have in all?", things_), "Together they have", sum,
+    const std::string opening = we ? "Together you have" : "Together they have";
+    const std::string do_they_have = we ? "do we have" : "do they have";
+    ask(3, fmt::format("How many {} together?", do_they_have), opening, sum, things, true);
+    ask(3,
+        fmt::format("How many {} do {} and {} have together?", things_, name(1 - last),
+                    is_i(last) ? "I" : name(last)),
+        opening, sum, things, true);
+    for (const char* all_of_them : {"in all", "in total", "altogether"}) {
+      if (!free_) break;
+      ask(1, fmt::format("How many {} {} {}?", things_, do_they_have, all_of_them), opening, sum,
           things, true);
     }
   }
@@ -520,15 +567,18 @@ std::vector<Question> Story::questions() const {
     const size_t more = a.value > b.value ? 0 : 1;
     const size_t less = 1 - more;
     const Count gap{std::abs(a.value - b.value), both};
-    ask(4, fmt::format("How many more {} does {} have than {}?", things_, name(more), name(less)),
-        now_has(more), gap, fmt::format(" more {} than {}", thing(gap.value, things_), name(less)),
-        true);
-    ask(2, fmt::format("How many fewer {} does {} have than {}?", things_, name(less), name(more)),
-        now_has(less), gap, fmt::format(" fewer {} than {}", thing(gap.value, things_), name(more)),
-        true);
+    const auto has_than = [&](size_t p) {
+      const std::string who = is_i(p) ? "do I" : fmt::format("does {}", name(p));
+      return fmt::format("{} have than {}", who, other(1 - p));
+    };
+    const auto than = [&](size_t p) { return is_i(p) ? "you" : name(p); };
+    ask(4, fmt::format("How many more {} {}?", things_, has_than(more)), now_has(more), gap,
+        fmt::format(" more {} than {}", thing(gap.value, things_), than(less)), true);
+    ask(2, fmt::format("How many fewer {} {}?", things_, has_than(less)), now_has(less), gap,
+        fmt::format(" fewer {} than {}", thing(gap.value, things_), than(more)), true);
     WordProblemTurn who;
     who.question = fmt::format("Who has more {}?", things_);
-    who.answer = fmt::format("Now {} has more.", name(more));
+    who.answer = fmt::format("{} more.", now_has(more));
     who.steps = steps_of(both) + 1;
     all.push_back({who, 1});
   }
@@ -544,6 +594,17 @@ WordProblemTurn choose(const std::vector<Question>& questions, Rng& rng) {
     if (at < 0) return q.turn;
   }
   return questions.back().turn;
+}
+
+WordProblemTurn Story::ask() {
+  std::vector<Question> numbers = questions();
+  std::erase_if(numbers, [](const Question& q) { return !q.turn.number; });
+  WordProblemTurn turn = choose(numbers, rng_);
+  const std::string number = fmt::format(" {}", *turn.number);
+  turn.question = fmt::format("{} {} {}", untold(), turn.question, turn.opening);
+  after_count_ = turn.answer.substr(turn.opening.size() + number.size());
+  turn.answer = number;
+  return turn;
 }
 
 // "If Ann has 4 pens and loses 1, how many pens does she have?", of a story in one sentence; and
@@ -618,6 +679,10 @@ WordProblem draw_tale(const WordProblemOptions& options, int events, Rng& rng) {
   WordProblem problem;
   // Of two people often both, so that a model learns whose number is whose.
   const auto count = [&](bool both) {
+    if (options.ask_every > 0 && rng.below(static_cast<uint32_t>(options.ask_every)) == 0) {
+      problem.turns.push_back(story.ask());
+      return;
+    }
     const size_t p = two_people ? rng.below(2) : 0;
     problem.turns.push_back(story.count(p));
     if (two_people && both) problem.turns.push_back(story.count(1 - p));

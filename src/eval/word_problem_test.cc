@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include "eval/word_problem_words.h"
+
 namespace looplm {
 namespace {
 
@@ -49,17 +51,19 @@ std::string plain(std::string text) {
   std::string asked = text.substr(question);
   asked = replaced(asked, "before I", "before she");
   asked = replaced(asked, "do I have", "does Ivy have");
+  asked = replaced(asked, "than me", "than Ivy");
   asked = replaced(asked, "did I have", "did Ivy have");
   asked = replaced(asked, "are there|were there", "does There have");
   asked = replaced(asked, "does There have at first", "did There have at first");
   asked = replaced(asked, "many does There have now", "many does she have now");
   asked = replaced(asked, "remain", "are left");
-  asked = replaced(asked, "in all", "together");
+  asked = replaced(asked, "in all|in total|altogether", "together");
   told = replaced(told, "^[Tt]here (is|are|was|were) (\\d+ \\w+)[^.]*?( and |, but |[.])",
                   "There has $2$3");
   told = replaced(told, ", but ", " and ");
   told = replaced(told, "\\bI\\b", "Ivy");
-  told = replaced(told, "\\bmy\\b|\\bme\\b", "her");
+  told = replaced(told, "\\bme\\b", "Ivy");
+  told = replaced(told, "\\bmy\\b", "her");
   told = replaced(told, "([Aa])nother (\\d+)", "$2");
   const std::string there =
       "(half of them|Half of them|\\d+( more)?( (?!and )\\w+| of the \\w+)?) ";
@@ -97,6 +101,11 @@ std::string plain(std::string text) {
                                        {"eat|ate", "eats"}}) {
     told = replaced(told, fmt::format("\\b({})\\b", forms), present);
   }
+  const std::string relative =
+      "(her|Her|his|His|My) (mother|father|brother|sister|friend|aunt|uncle|cousin)";
+  told = replaced(told, relative + " gives", "A friend gives");
+  told = replaced(told, "gives " + relative + " (\\d+)", "gives away $3");
+  told = replaced(told, "(gives \\d+[^.,]*?) to " + relative, "$1 away");
   return told + asked;
 }
 
@@ -268,10 +277,16 @@ TEST(WordProblem, FreeWordingSaysTheSameThings) {
       const WordProblemTurn turn =
           word_problem({.people = people, .wording = WordProblemWording::kFree}, i).turns.front();
       const std::string& text = turn.question;
+      kinds["we"] += text.find("do we have") != std::string::npos;
+      kinds["than me"] += text.find("than me") != std::string::npos;
       kinds["I"] += std::regex_search(text, regex_of("\\bI\\b"));
       kinds["there"] += std::regex_search(text, regex_of("^(If )?[Tt]here "));
       kinds["role"] += std::regex_search(text, regex_of("[Tt]he (farmer|girl|king)"));
       kinds["past"] += text.find("sold") != std::string::npos;
+      kinds["relative gives"] +=
+          std::regex_search(text, regex_of("(My|Her|His) \\w+ (gives|gave)"));
+      kinds["to relative"] += std::regex_search(text, regex_of("to (my|her|his) \\w+"));
+      kinds["relative"] += std::regex_search(text, regex_of("(gives?|gave) (my|her|his) \\w+ \\d"));
       kinds["if"] += text.starts_with("If ");
       if (!turn.number) continue;
       const Known answer = Reader().answer(plain(text));
@@ -281,7 +296,7 @@ TEST(WordProblem, FreeWordingSaysTheSameThings) {
       EXPECT_EQ(turn.opening.find(" I "), std::string::npos) << turn.answer;
     }
   }
-  for (const auto& [kind, count] : kinds) EXPECT_GT(count, 5) << kind;
+  for (const auto& [kind, count] : kinds) EXPECT_GE(count, 5) << kind;
 }
 
 TEST(WordProblem, ProseAboutTwoPeopleCountsBoth) {
@@ -301,6 +316,97 @@ TEST(WordProblem, ProseAboutTwoPeopleCountsBoth) {
     }
     EXPECT_EQ(names.size(), 2u);
   }
+}
+
+TEST(WordProblem, ProseAsksQuestionsThatItsStoryAnswers) {
+  const WordProblemOptions options{
+      .form = WordProblemForm::kProse, .before = 0, .people = 2, .count_every = 2, .ask_every = 1};
+  std::map<std::string, int> asked;
+  for (uint64_t i = 0; i < 200; ++i) {
+    std::string told;
+    for (const WordProblemTurn& turn : word_problem(options, i).turns) {
+      // Behind the number before: " pens left."
+      const std::string text = turn.question.substr(told.empty() ? 0 : turn.question.find('.') + 1);
+      std::smatch m;
+      ASSERT_TRUE(std::regex_match(text, m, regex_of("(.*) (How many [^?]*[?]) ([^.]*)"))) << text;
+      told += m[1];
+      const std::string all = told.substr(1) + ' ' + m[2].str();
+      EXPECT_EQ(Reader().answer(all).value, *turn.number) << all;
+      EXPECT_EQ(turn.answer, fmt::format(" {}", *turn.number));
+      ++asked[m[3].str().substr(0, m[3].str().find(' '))];
+    }
+  }
+  EXPECT_GT(asked["Together"], 20);
+  EXPECT_GT(asked["Now"], 100);
+}
+
+// What was told last of each name is what is asked for; no two people have the same number.
+TEST(WordProblem, ALookupAsksForTheNumberThatANameWasToldWith) {
+  WordProblemOptions options{.kind = WordProblemKind::kLookup,
+                             .form = WordProblemForm::kProse,
+                             .names = 8,
+                             .wording = WordProblemWording::kFree};
+  std::set<std::string> names;
+  std::map<std::string, int> asking;
+  int twice_told = 0;
+  for (uint64_t i = 0; i < 300; ++i) {
+    std::map<std::string, int> has;
+    for (const WordProblemTurn& turn : word_problem(options, i).turns) {
+      std::smatch m;
+      ASSERT_TRUE(std::regex_match(
+          turn.question, m,
+          regex_of("(?:( \\w+)?[.])?((?: .*[.])?)( Now| How many .* Now)? (\\w+)( has)?")))
+          << turn.question;
+      const std::string told = m[2];
+      twice_told += !has.empty() && !told.empty();
+      for (std::sregex_iterator at(told.begin(), told.end(), regex_of("(\\w+)( has)? (\\d+)")), end;
+           at != end; ++at) {
+        has[(*at)[1]] = std::stoi((*at)[3]);
+      }
+      ASSERT_TRUE(has.contains(m[4])) << turn.question;
+      EXPECT_EQ(has[m[4]], *turn.number) << turn.question;
+      EXPECT_EQ(turn.answer, fmt::format(" {}", *turn.number));
+      names.insert(m[4]);
+      ++asking[m[3].str().substr(0, 4) + m[5].str()];
+    }
+    std::set<int> numbers;
+    for (const auto& [name, number] : has) numbers.insert(number);
+    EXPECT_EQ(numbers.size(), has.size());
+  }
+  EXPECT_EQ(names.size(), 8u);
+  EXPECT_EQ(asking.size(), 4u) << "of Ann, Ann has, Now Ann has, How many ... Now Ann has";
+  EXPECT_GT(twice_told, 50);
+  options.wording = WordProblemWording::kPlain;
+  for (const WordProblemTurn& turn : word_problem(options, 1).turns) {
+    EXPECT_EQ(turn.question.find(" has"), std::string::npos) << turn.question;
+  }
+}
+
+TEST(WordProblem, MadeUpNamesAndThingsAreInNoList) {
+  WordProblemOptions options{.people = 1, .made_up = 1};
+  std::set<std::string> listed, names, things;
+  for (const ProblemName& name : problem_names()) listed.insert(std::string(name.name));
+  for (const ProblemName& name : held_out_names()) listed.insert(std::string(name.name));
+  int known = 0;
+  for (uint64_t i = 0; i < 500; ++i) {
+    const WordProblemTurn turn = word_problem(options, i).turns.front();
+    const std::string name = turn.question.substr(0, turn.question.find(' '));
+    known += static_cast<int>(listed.contains(name));
+    names.insert(name);
+    things.insert(turn.answer.substr(turn.answer.find_last_of("0123456789") + 1));
+    if (!turn.number) continue;
+    EXPECT_EQ(Reader().answer(turn.question).value, *turn.number) << turn.question;
+  }
+  EXPECT_LT(known, 5);
+  EXPECT_GT(names.size(), 400u);
+  EXPECT_GT(things.size(), 400u);
+  options.made_up = 3;
+  known = 0;
+  for (uint64_t i = 0; i < 600; ++i) {
+    const std::string text = word_problem(options, i).turns.front().question;
+    known += static_cast<int>(listed.contains(text.substr(0, text.find(' '))));
+  }
+  EXPECT_NEAR(known, 400, 50);
 }
 
 TEST(WordProblem, ALaterQuestionIsAboutAllThatWasToldBefore) {
@@ -445,6 +551,13 @@ TEST(WordProblem, RangesAreChecked) {
   EXPECT_THAT(check({.people = 3}).message(), testing::HasSubstr("people is 3"));
   EXPECT_THAT(check({.tell_every = 0}).message(), testing::HasSubstr("one question in 0"));
   EXPECT_THAT(check({.before = 9}).message(), testing::HasSubstr("behind 9 events"));
+  EXPECT_THAT(check({.names = 7}).message(), testing::HasSubstr("names is 7"));
+  EXPECT_TRUE(check({.names = 100}).ok());
+  EXPECT_THAT(check({.names = 101}).message(), testing::HasSubstr("8 to 100"));
+  EXPECT_THAT(check({.made_up = 9}).message(), testing::HasSubstr("one made-up name in 9"));
+  EXPECT_THAT(check({.ask_every = -1}).message(), testing::HasSubstr("every -1 counts"));
+  EXPECT_THAT(check({.kind = WordProblemKind::kLookup}).message(),
+              testing::HasSubstr("expected prose"));
   EXPECT_THAT(check({.count_every = 9}).message(), testing::HasSubstr("every 9"));
 }
 

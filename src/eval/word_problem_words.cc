@@ -60,6 +60,10 @@ constexpr ProblemName kRoles[] = {
     {"man", false},    {"woman", true}, {"sailor", false}, {"doctor", true}, {"child", true},
     {"king", false},   {"queen", true}, {"cook", false},
 };
+constexpr std::string_view kRelatives[] = {"mother", "father", "brother", "sister",
+                                           "friend", "aunt",   "uncle",   "cousin"};
+constexpr std::string_view kFreeContainers[] = {"boxes", "bags", "baskets", "jars",   "packs",
+                                                "trays", "rows", "drawers", "shelves"};
 constexpr std::string_view kAnimals[] = {"cows", "dogs",   "cats",  "birds",   "hens",  "goats",
                                          "pigs", "horses", "ducks", "rabbits", "frogs", "lambs"};
 constexpr std::string_view kAnimalPlaces[] = {"fields", "barns", "cages"};
@@ -238,6 +242,8 @@ std::span<const ProblemVerb> gaining_verbs() { return kGaining; }
 std::span<const ProblemVerb> losing_verbs() { return kLosing; }
 std::span<const std::string_view> idle_sentences() { return kIdle; }
 std::span<const ProblemName> problem_roles() { return kRoles; }
+std::span<const std::string_view> problem_relatives() { return kRelatives; }
+std::span<const std::string_view> free_containers() { return kFreeContainers; }
 std::span<const std::string_view> problem_animals() { return kAnimals; }
 std::span<const std::string_view> animal_places() { return kAnimalPlaces; }
 std::span<const std::string_view> problem_places() { return kPlaces; }

@@ -34,7 +34,9 @@ std::span<const ProblemVerb> losing_verbs();
 std::span<const std::string_view> idle_sentences();
 
 // Of free wording alone.
-std::span<const ProblemName> problem_roles();  // "A farmer"
+std::span<const ProblemName> problem_roles();           // "A farmer"
+std::span<const std::string_view> problem_relatives();  // "her brother"
+std::span<const std::string_view> free_containers();
 std::span<const std::string_view> problem_animals();
 std::span<const std::string_view> animal_places();   // "3 fields with 4 cows each"
 std::span<const std::string_view> problem_places();  // "There are 4 cows in the field"

@@ -23,6 +23,8 @@ namespace {
 // Rows read out at once: enough per read of the head, the largest matrix, few enough that the
 // logits of a large vocabulary stay small.
 constexpr int64_t kReadOutRows = 64;
+// More than are ever worth it.
+constexpr int64_t kMaxLanes = 1024;
 
 // Pages of a (loop, layer) times planes that the request may come to hold, alone.
 int64_t most_planes_pages(const Request& r, int64_t loops, bool shares) {
@@ -82,6 +84,7 @@ class Engine::Impl {
         arena_(model.config()),
         weights_version_(model.weights_version()) {
     options_.prompt_lanes = std::max<int64_t>(1, options_.prompt_lanes);
+    if (options_.lane_budget > 0) budget_.emplace(options_.lane_budget);
   }
 
   ~Impl() {
@@ -104,7 +107,7 @@ class Engine::Impl {
           static_cast<uint64_t>(pages) * pages_.page_bytes(), count_text(loops, "loop"),
           options_.kv_bytes));
     }
-    if (request.options.speculate.kind != CommitKind::kNever) lane_budget();
+    if (request.options.speculate.kind != CommitKind::kNever) costs();
     auto entry = std::make_unique<Entry>();
     entry->id = ++last_id_;
     entry->loops = loops;
@@ -148,12 +151,7 @@ class Engine::Impl {
     return s;
   }
 
-  int64_t lane_budget() {
-    if (options_.lane_budget == 0) {
-      options_.lane_budget = measure_knee(model_.parts().weights, runner_.device());
-    }
-    return options_.lane_budget;
-  }
+  int64_t lane_budget() { return costs().knee(); }
 
   void drop_prefixes() { prefixes_.clear(); }
 
@@ -184,9 +182,12 @@ class Engine::Impl {
 
   Wavefront& wavefront_of(Entry& e) {
     if (e.wavefront == nullptr) {
-      e.wavefront = std::make_unique<Wavefront>(
-          EngineParts{.model = model_, .runner = runner_, .pages = pages_, .arena = arena_},
-          std::move(e.request), e.loops);
+      e.wavefront = std::make_unique<Wavefront>(EngineParts{.model = model_,
+                                                            .runner = runner_,
+                                                            .pages = pages_,
+                                                            .arena = arena_,
+                                                            .odds = model_.parts().loop_odds},
+                                                std::move(e.request), e.loops);
     }
     return *e.wavefront;
   }
@@ -488,13 +489,21 @@ class Engine::Impl {
     return pages;
   }
 
-  // Frees what the pass will take: kept prefixes that nobody runs on, where that is enough; else
-  // those that only finish their pages for others; else the last in rank.
+  bool drop_alternatives() {
+    bool any = false;
+    for (const auto& r : running_) any |= r->wavefront->drop_alternatives();
+    return any;
+  }
+
+  // Frees what the pass will take: tokens tried beside others, kept prefixes that nobody runs on,
+  // where that is enough; else those that only finish their pages for others; else the last in
+  // rank.
   int64_t make_room() {
     if (options_.kv_bytes == 0) return 0;
     for (;;) {
       const int64_t pages = pages_for_pass();
       const auto fits = [&] { return pages_.pages_in_use() + pages <= capacity(); };
+      if (!fits() && drop_alternatives()) continue;
       while (!fits() && pages <= room() && prefixes_.evict()) {
       }
       if (fits()) return pages;
@@ -518,6 +527,10 @@ class Engine::Impl {
     new_ids_.clear();
     int64_t quota = text_quota();
     bool speculates = false;
+    // Before any start, since new lanes are the arena's last ones.
+    for (const auto& r : running_) {
+      if (r->wavefront->tries_alternatives()) r->wavefront->drop_unlikely(least_chance());
+    }
     for (const auto& r : running_) {
       Wavefront& w = *r->wavefront;
       if (r->leader != 0 || w.finished()) continue;
@@ -529,23 +542,58 @@ class Engine::Impl {
       speculates = speculates || w.request().options.speculate.kind != CommitKind::kNever;
     }
     if (!speculates) return;
-    // One position each, then as many as the text suggests.
+    // One position each, then as many as the text suggests, then other tokens beside these.
     for (const auto& r : running_) speculate(*r, 1, pages);
-    for (const auto& r : running_) speculate(*r, lane_budget(), pages);
+    for (const auto& r : running_) speculate(*r, kMaxLanes, pages);
+    for (const auto& r : running_) try_alternatives(*r, pages);
+    for (const auto& r : running_) r->wavefront->set_least_chance(least_chance());
   }
 
-  // Starts at most `most` provisional positions, while lanes are free and pages there.
+  const LaneCosts& costs() {
+    if (budget_) return *budget_;
+    std::optional<LaneCosts>& measured = model_.parts().lane_costs;
+    if (!measured) measured = measure_lane_costs(runner_);
+    return *measured;
+  }
+
+  // Of one lane more in the next pass.
+  double least_chance() {
+    return costs().least_chance(arena_.used(), static_cast<int64_t>(running_.size()));
+  }
+  // Whether a lane is free for what has this chance. A rule that was named starts whatever it may
+  // where lanes are nearly free.
+  bool worth_a_lane(const Wavefront& w, double chance) {
+    if (w.request().options.speculate.kind == CommitKind::kAuto) return chance > least_chance();
+    return arena_.used() < lane_budget();
+  }
+  bool has_room(int64_t pages) const { return pages_.pages_in_use() + pages <= capacity(); }
+
+  // Starts at most `most` provisional positions, while lanes are worth it and pages there.
   void speculate(Entry& e, int64_t most, int64_t& pages) {
     Wavefront& w = *e.wavefront;
     if (e.leader != 0) return;
-    for (int64_t i = 0; i < most && arena_.used() < lane_budget(); ++i) {
-      bool may = w.may_speculate();
-      if (!may && most > 1) guard(e, [&] { may = w.draft() && w.may_speculate(); });
-      if (!may) return;
+    for (int64_t i = 0; i < most; ++i) {
+      if (!w.may_speculate()) {
+        bool drafted = false;
+        if (most == 1 || !worth_a_lane(w, w.draft_chance())) return;
+        guard(e, [&] { drafted = w.draft() && w.may_speculate(); });
+        if (!drafted) return;
+      } else if (!worth_a_lane(w, w.chance())) {
+        return;
+      }
       const int64_t more = w.pages_to_speculate();
-      if (pages_.pages_in_use() + pages + more > capacity()) return;
+      if (!has_room(pages + more)) return;
       pages += more;
       w.start_provisional(new_ids_);
+    }
+  }
+
+  void try_alternatives(Entry& e, int64_t& pages) {
+    Wavefront& w = *e.wavefront;
+    const int64_t more = w.pages_of_alternative();
+    while (e.leader == 0 && has_room(pages + more) &&
+           w.start_alternative(least_chance(), new_ids_)) {
+      pages += more;
     }
   }
 
@@ -612,8 +660,8 @@ class Engine::Impl {
     const auto width = static_cast<size_t>(model_.config().hidden_size);
     const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
     // Settling may give slots back, but a slot's row stays as it is until positions start.
-    for (size_t first = 0; first < rows_.size(); first += kReadOutRows) {
-      const size_t count = std::min<size_t>(kReadOutRows, rows_.size() - first);
+    for (size_t first = 0, count = 0; first < rows_.size(); first += count) {
+      count = std::min<size_t>(kReadOutRows, rows_.size() - first);
       normed_.resize(std::max(normed_.size(), count * width));
       logits_.resize(std::max(logits_.size(), count * vocabulary));
       summaries_.resize(count);
@@ -631,20 +679,23 @@ class Engine::Impl {
       for (size_t i = 0; i < count; ++i) {
         const Row& row = rows_[first + i];
         guard(*row.entry, [&] {
-          row.entry->wavefront->judge(row.row.position, logits_.data() + i * vocabulary,
-                                      summaries_[i], choices_);
+          row.entry->wavefront->judge(row.row, logits_.data() + i * vocabulary, summaries_[i],
+                                      choices_);
         });
       }
       choose_tokens(choices_, model_.config().vocab_size, runner_.device());
       for (size_t i = 0; i < count; ++i) {
-        const Row& row = rows_[first + i];
-        guard(*row.entry, [&] { row.entry->wavefront->settle(row.row.position, choices_); });
+        const Row row = rows_[first + i];
+        found_.clear();
+        guard(*row.entry, [&] { row.entry->wavefront->settle(row.row, choices_, found_); });
+        for (const ReadRow& more : found_) rows_.push_back({row.entry, more});
       }
     }
   }
 
   Model& model_;
   EngineOptions options_;
+  std::optional<LaneCosts> budget_;  // none: as measured
   PassRunner& runner_;
   PagePool pages_;
   PrefixCache prefixes_;

@@ -92,7 +92,7 @@ TEST_F(EngineContract, WhatACallbackThrowsEndsItsRequestAlone) {
     };
   };
   kinds["replay"] = [](Request& r) {
-    r.replay = [](int64_t index, int64_t, int32_t token) {
+    r.replay = [](int64_t index, int64_t, int64_t, int32_t token) {
       if (index == 3) throw std::runtime_error("replay");
       return token;
     };
@@ -310,7 +310,7 @@ TEST_F(EngineContract, AReplayedTokenMustBeInTheVocabulary) {
   for (const int32_t token : {-1, 61, 1 << 30}) {
     Request r = request(5);
     r.options.plan.output = ReadLoops::kEvery;
-    r.replay = [token](int64_t index, int64_t, int32_t chosen) {
+    r.replay = [token](int64_t index, int64_t, int64_t, int32_t chosen) {
       return index == 2 ? token : chosen;
     };
     const std::string said = fmt::format("replay gives token {}", token);
@@ -330,7 +330,7 @@ TEST_F(EngineContract, WrongPlansAreNamed) {
                     "embedding_loop is 4", "0 to 3");
   EXPECT_ERROR_SAYS(with([](Request& r) {
                       r.constraint = std::make_shared<ToyGrammar>();
-                      r.replay = [](int64_t, int64_t, int32_t token) { return token; };
+                      r.replay = [](int64_t, int64_t, int64_t, int32_t token) { return token; };
                     }),
                     "replay and a constraint");
 }

@@ -8,6 +8,7 @@
 
 #include "infer/sampler.h"
 #include "infer/test_model.h"
+#include "infer/test_requests.h"
 #include "support/temp_dir.h"
 
 namespace looplm {
@@ -158,7 +159,7 @@ TEST_P(EngineTest, SpeculationGivesTheSameTokensInNoMorePasses) {
       const Generation plain = generate(*model, prompt, o).value();
       for (const SpeculateOptions& s : speculations()) {
         o.speculate = s;
-        const Generation g = generate(*model, prompt, o).value();
+        const Generation g = generate_on_free_lanes(*model, prompt, o).value();
         ASSERT_EQ(answer_of(g), answer_of(plain));
         for (size_t i = 0; i < g.tokens.size(); ++i) {
           ASSERT_TRUE(
@@ -199,7 +200,7 @@ TEST_P(EngineTest, RepetitionCostsLessThanAPassPerToken) {
   const std::vector<int32_t> prompt = random_ids(5, config_.vocab_size, 3);
   const Answer plain = answer_of(generate(*model, prompt, o).value());
   o.speculate = {CommitKind::kAuto};
-  const Generation g = generate(*model, prompt, o).value();
+  const Generation g = generate_on_free_lanes(*model, prompt, o).value();
   EXPECT_EQ(answer_of(g), plain);
   EXPECT_LT(g.statistics.decode_passes, 30);
   EXPECT_EQ(g.statistics.revised_tokens, 0);
@@ -217,12 +218,65 @@ TEST_P(EngineTest, GuessesFromTheTextNeverChangeIt) {
       for (size_t i = 0; i < 9; ++i) o.sampling.logit_bias[prompt[i]] = 5;
       const Answer plain = answer_of(generate(*model, prompt, o).value());
       o.speculate = {CommitKind::kAuto};
-      const Generation g = generate(*model, prompt, o).value();
+      const Generation g = generate_on_free_lanes(*model, prompt, o).value();
       ASSERT_EQ(answer_of(g), plain);
       revised += g.statistics.revised_tokens;
     }
   }
   EXPECT_GT(revised, 50) << "no guess was ever wrong";
+}
+
+// Loop 1 always ranks the right token second.
+TEST_P(EngineTest, ASecondBestThatALaterLoopChoosesTakesTheFirstsPlace) {
+  const auto model = load(1);
+  const std::vector<int32_t> prompt = random_ids(5, config_.vocab_size, 3);
+  Request second_is_right;
+  second_is_right.replay = [](int64_t index, int64_t loop, int64_t rank, int32_t) {
+    const auto right = static_cast<int32_t>(1 + index * 7 % 60);
+    return rank == (loop == 1 ? 1 : 0) ? right : right % 60 + 1;
+  };
+  GenerateOptions o = request(40);
+  const Answer plain =
+      answer_of(generate_on_free_lanes(*model, prompt, o, second_is_right).value());
+  o.speculate = {CommitKind::kLoop, 1};
+  const Generation first = generate_on_free_lanes(*model, prompt, o, second_is_right).value();
+  EXPECT_EQ(answer_of(first), plain);
+  EXPECT_GE(first.statistics.decode_passes, 2 * 39);
+  EXPECT_EQ(first.statistics.alternative_tokens, 0);
+  o.speculate = {CommitKind::kAuto};
+  const Generation both = generate_on_free_lanes(*model, prompt, o, second_is_right).value();
+  EXPECT_EQ(answer_of(both), plain);
+  // Every token but the last, on which nothing stands.
+  EXPECT_EQ(both.statistics.promoted_tokens, 39);
+  EXPECT_LE(both.statistics.decode_passes, 39 + config_.loops);
+  for (size_t i = 0; i < 40; ++i) {
+    EXPECT_TRUE(
+        same_bits({&both.tokens[i].log_probability, 1}, {&first.tokens[i].log_probability, 1}));
+  }
+}
+
+// What lanes cost decides how many there are, and nothing else.
+TEST_P(EngineTest, MeasuredCostsChangeNoToken) {
+  const auto model = load(2);
+  const std::vector<int32_t> prompt = random_ids(11, config_.vocab_size, 4);
+  const std::vector<LaneCosts> all = {LaneCosts({{1, 1}, {64, 1.01}}),
+                                      LaneCosts({{1, 1}, {64, 20}}), LaneCosts({{1, 1}, {64, 64}})};
+  std::vector<int64_t> lanes;
+  for (GenerateOptions o : exact_requests(4)) {
+    const Answer plain = answer_of(generate(*model, prompt, o).value());
+    o.speculate = {CommitKind::kAuto};
+    lanes.clear();
+    for (const LaneCosts& costs : all) {
+      model->parts().lane_costs = costs;
+      model->parts().loop_odds = {};
+      const Generation g = generate(*model, prompt, o).value();
+      ASSERT_EQ(answer_of(g), plain);
+      lanes.push_back(g.statistics.provisional_tokens + g.statistics.alternative_tokens);
+    }
+    EXPECT_GT(lanes[0], 23);
+    EXPECT_LE(lanes[1], lanes[0]);
+    EXPECT_EQ(lanes[2], 0) << "where a pass of two lanes costs two, none is worth it";
+  }
 }
 
 // ---- Company

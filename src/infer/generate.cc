@@ -38,7 +38,8 @@ Result<Generation> generate(Model& model, Request request) {
   EngineOptions alone;
   alone.share_prefixes = false;
   alone.prompt_lanes = request.options.prompt_chunk;
-  alone.lane_budget = kMaxLoops;  // never in the way of one request's speculation
+  // A rule that was named is followed, whatever its lanes cost.
+  if (request.options.speculate.kind != CommitKind::kAuto) alone.lane_budget = kMaxLoops;
   Engine engine(model, alone);
   LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(request)).status());
   engine.run();

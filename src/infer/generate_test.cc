@@ -369,7 +369,7 @@ TEST_F(Generate, APromptReadAsDecodedIsOneThatWasDecoded) {
     r.options = request(forced + 12);
     r.options.kv = kv;
     r.done = [&](Generation g) { decoded = std::move(g); };
-    r.replay = [&](int64_t index, int64_t, int32_t token) {
+    r.replay = [&](int64_t index, int64_t, int64_t, int32_t token) {
       return index < forced ? prompt_[static_cast<size_t>(index) + 1] : token;
     };
     Engine engine(*model);

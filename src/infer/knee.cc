@@ -2,87 +2,121 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <limits>
-#include <vector>
 
 #include "base/timer.h"
 
 namespace looplm {
 namespace {
 
-constexpr std::array<int64_t, 9> kLanes = {1, 2, 4, 8, 12, 16, 24, 32, 64};
+// Not the numbers between: kernels take rows by fours, and a line through these is what a lane
+// costs on average.
+constexpr std::array<int64_t, 8> kLanes = {1, 4, 8, 12, 16, 24, 32, 64};
 constexpr double kMostRatio = 1.25;
+// Passes of more than this are not measured.
+constexpr double kMostCost = 4;
 constexpr int kRounds = 3;
 // More than the last-level cache of most machines, so that a large model's are read from memory.
 constexpr size_t kMostBytes = size_t{128} << 20;
 
-// Times products of the model's matrices with rows of lanes.
-class LaneTimer {
+// Times passes of lanes of as many sequences, each at its first position.
+class PassTimer {
  public:
-  LaneTimer(const ModelWeights& weights, Device& device) : device_(device) {
-    size_t bytes = 0;
-    for (int64_t layer = 0; layer < weights.config().layers && bytes < kMostBytes; ++layer) {
-      const BlockWeights& b = weights.block(layer);
-      for (const PackedMatrix* m : {&b.qkv, &b.output, &b.gate_up, &b.down}) {
-        matrices_.push_back(m);
-        bytes += m->bytes();
-        widest_ = std::max(widest_, m->columns());
-        tallest_ = std::max(tallest_, m->terms());
-      }
-    }
-    a_ = Buffer<float>(static_cast<size_t>(kLanes.back() * tallest_));
-    std::fill(a_.begin(), a_.end(), 0.01f);
-    c_ = Buffer<float>(static_cast<size_t>(kLanes.back() * widest_));
+  explicit PassTimer(PassRunner& runner)
+      : runner_(runner),
+        layers_(layers_of(runner.weights())),
+        pages_({runner.weights().config().kv_heads, runner.weights().config().head_dim}),
+        arena_(runner.weights().config()),
+        logits_(static_cast<size_t>(kLanes.back() * runner.weights().config().vocab_size)),
+        summaries_(static_cast<size_t>(kLanes.back())) {
+    for (int64_t i = 0; i < kLanes.back(); ++i) caches_.emplace_back(pages_, layers_, 1);
     time(1);  // brings the matrices in
   }
 
-  // Whether products of so many lanes cost little more than those of one lane, by the best times of
-  // a few rounds: a busy machine only ever adds to them.
-  bool cheap(int64_t lanes) {
-    double best = std::numeric_limits<double>::infinity();
-    for (int round = 0; round < kRounds; ++round) {
-      one_ = std::min(one_, time(1));
-      best = std::min(best, time(lanes));
+  // Seconds of a pass of all layers.
+  double time(int64_t lanes) {
+    const ModelConfig& config = runner_.weights().config();
+    arena_.resize(lanes);
+    std::fill_n(arena_.state(0), lanes * config.hidden_size, 0.01f);
+    std::vector<Lane> all;
+    for (int64_t i = 0; i < lanes; ++i) {
+      all.push_back({.cache = &caches_[static_cast<size_t>(i)]});
     }
-    return best <= kMostRatio * one_;
+    const Timer layers;
+    runner_.run_layers(arena_, all, layers_);
+    const double seconds = layers.seconds();
+    const Timer head;
+    runner_.read_out(arena_.normed(0), lanes, logits_.data(), summaries_.data());
+    return seconds * static_cast<double>(config.layers) / static_cast<double>(layers_) +
+           head.seconds();
   }
 
  private:
-  double time(int64_t lanes) {
-    const Timer timer;
-    for (const PackedMatrix* m : matrices_) {
-      MatmulParams p;
-      p.a = a_.data();
-      p.a_row_stride = m->terms();
-      p.rows = lanes;
-      p.b = m;
-      p.c = c_.data();
-      p.c_row_stride = m->columns();
-      matmul(p, device_);
+  static int64_t layers_of(const ModelWeights& weights) {
+    size_t bytes = 0;
+    int64_t layers = 0;
+    while (layers < weights.config().layers && bytes < kMostBytes) {
+      const BlockWeights& b = weights.block(layers++);
+      for (const PackedMatrix* m : {&b.qkv, &b.output, &b.gate_up, &b.down}) bytes += m->bytes();
     }
-    return timer.seconds();
+    return layers;
   }
 
-  Device& device_;
-  std::vector<const PackedMatrix*> matrices_;
-  int64_t widest_ = 0;
-  int64_t tallest_ = 0;
-  Buffer<float> a_;
-  Buffer<float> c_;
-  double one_ = std::numeric_limits<double>::infinity();  // seconds of one lane
+  PassRunner& runner_;
+  const int64_t layers_;
+  PagePool pages_;
+  std::deque<SequenceCache> caches_;
+  LaneArena arena_;
+  std::vector<float> logits_;
+  std::vector<LogitSummary> summaries_;
 };
 
 }  // namespace
 
-int64_t measure_knee(const ModelWeights& weights, Device& device) {
-  LaneTimer timer(weights, device);
-  // The largest index that is cheap lies in [low, high).
-  size_t low = 0, high = kLanes.size();
-  while (high - low > 1) {
-    const size_t middle = (low + high) / 2;
-    (timer.cheap(kLanes[middle]) ? low : high) = middle;
+LaneCosts::LaneCosts(std::vector<Point> points) : points_(std::move(points)), knee_(1) {
+  for (size_t i = 1; i < points_.size(); ++i) {
+    const Point &a = points_[i - 1], &b = points_[i];
+    if (b.cost <= kMostRatio) {
+      knee_ = b.lanes;
+      continue;
+    }
+    const double share = (kMostRatio - a.cost) / (b.cost - a.cost);
+    knee_ = a.lanes + static_cast<int64_t>(share * static_cast<double>(b.lanes - a.lanes));
+    break;
   }
-  return kLanes[low];
+}
+
+double LaneCosts::least_chance(int64_t lanes, int64_t sharers) const {
+  if (points_.empty()) return lanes < knee_ ? 0 : 2;
+  // The line through the points around the new lane: what it costs, and what the pass costs without
+  // any.
+  size_t after = 1;
+  while (after + 1 < points_.size() && points_[after].lanes <= lanes) ++after;
+  const Point &a = points_[after - 1], &b = points_[after];
+  const double step = (b.cost - a.cost) / static_cast<double>(b.lanes - a.lanes);
+  const double rest = a.cost - step * static_cast<double>(a.lanes);
+  if (rest <= 0) return 2;
+  return step / (step + rest / static_cast<double>(sharers));
+}
+
+LaneCosts measure_lane_costs(PassRunner& runner) {
+  PassTimer timer(runner);
+  // The best of a few rounds: a busy machine only ever adds to them.
+  std::array<double, kLanes.size()> best{};
+  best.fill(std::numeric_limits<double>::infinity());
+  size_t count = kLanes.size();
+  for (int round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < count; ++i) {
+      best[i] = std::min(best[i], timer.time(kLanes[i]));
+      if (i > 0 && best[i] > kMostCost * best[0]) count = i + 1;
+    }
+  }
+  std::vector<LaneCosts::Point> points = {{1, 1}};
+  for (size_t i = 1; i < count; ++i) {
+    points.push_back({kLanes[i], std::max(points.back().cost, best[i] / best[0])});
+  }
+  return LaneCosts(std::move(points));
 }
 
 }  // namespace looplm

@@ -124,16 +124,30 @@ std::byte* SequenceCache::lend(int64_t loop, int64_t layer, int64_t i) {
 void SequenceCache::fork(SequenceCache& from, int64_t positions) {
   LOOPLM_CHECK(&from.pool_ == &pool_ && from.layers_ == layers_);
   LOOPLM_CHECK(from.planes_.size() >= planes_.size());  // loops come before layers
-  for (size_t i = 0; i < planes_.size(); ++i) {
-    KvPlane& other = from.planes_[i];
-    LOOPLM_CHECK(planes_[i].filled == 0 && positions <= other.filled);
-    const int64_t pages = pages_for(positions);
-    planes_[i].pages.assign(other.pages.begin(), other.pages.begin() + pages);
-    for (std::byte* page : planes_[i].pages) pool_.share(page);
-    planes_[i].filled = positions;
-    planes_[i].borrowed = pages;
-    other.borrowed = std::max(other.borrowed, pages);
+  for (size_t i = 0; i < planes_.size(); ++i) share_pages(planes_[i], from.planes_[i], positions);
+}
+
+void SequenceCache::branch(SequenceCache& from, int64_t loop, int64_t positions) {
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    share_pages(plane(loop, layer), from.plane(loop, layer), positions);
   }
+}
+
+void SequenceCache::share_pages(KvPlane& to, KvPlane& from, int64_t positions) {
+  LOOPLM_CHECK(to.filled == 0 && positions <= from.filled, "{} of {} positions", positions,
+               from.filled);
+  const int64_t pages = pages_for(positions);
+  to.pages.assign(from.pages.begin(), from.pages.begin() + pages);
+  for (std::byte* page : to.pages) pool_.share(page);
+  to.filled = positions;
+  to.borrowed = pages;
+  from.borrowed = std::max(from.borrowed, pages);
+}
+
+void SequenceCache::exchange(SequenceCache& branch, int64_t loops) {
+  LOOPLM_CHECK(!shared_ && &branch.pool_ == &pool_);
+  const auto end = planes_.begin() + loops * layers_;
+  std::swap_ranges(planes_.begin(), end, branch.planes_.begin());
 }
 
 // A page that others own too is copied before it is written.

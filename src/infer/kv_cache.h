@@ -103,6 +103,12 @@ class SequenceCache {
   // whoever writes to one copies it first.
   void fork(SequenceCache& from, int64_t positions);
 
+  // For one position beside those of `from`: the planes of a loop begin with from's first
+  // `positions`, as fork() does for all of them.
+  void branch(SequenceCache& from, int64_t loop, int64_t positions);
+  // Swaps the planes of the first `loops` loops with those of a branch.
+  void exchange(SequenceCache& branch, int64_t loops);
+
   // Replaces the planes of all loops by one per layer: the last loop's, the first's, or the mean
   // over loops. For use after the prompt; all planes must be filled equally. kFull and kLastExited
   // change nothing.
@@ -118,6 +124,7 @@ class SequenceCache {
   uint64_t bytes() const { return static_cast<uint64_t>(pages()) * pool_.page_bytes(); }
 
  private:
+  void share_pages(KvPlane& to, KvPlane& from, int64_t positions);
   void average_planes(int64_t layer);
   void own(KvPlane& plane, int64_t page);
 

@@ -152,6 +152,48 @@ TEST(KvCache, AForkSharesWhatNobodyWrites) {
   EXPECT_THROW(far.fork(right, 38), CheckError);  // not computed
 }
 
+// Position 36 twice, on two tokens, while loops of the positions before it are still missing.
+TEST(KvCache, ABranchKeepsItsOwnPositionAndMayTakeTheOthersPlace) {
+  PagePool pool(kLayout);
+  SequenceCache main(pool, kLayers, kLoops);
+  const auto store = [](SequenceCache& cache, int64_t loop, int64_t position,
+                        int64_t layer_of_value) {
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const std::vector<float> x = value_of(loop, layer + layer_of_value, position, 1);
+      cache.store(loop, layer, position, x.data(), x.data());
+    }
+  };
+  for (int64_t i = 0; i < 36; ++i) store(main, 0, i, 0);
+  {
+    SequenceCache other(pool, kLayers, kLoops);
+    for (int64_t loop = 0; loop < 2; ++loop) {
+      if (loop == 1) {
+        for (int64_t i = 0; i < 36; ++i) store(main, 1, i, 0);
+      }
+      const int64_t before = pool.pages_in_use();
+      other.branch(main, loop, 36);
+      EXPECT_EQ(pool.pages_in_use(), before);
+      store(main, loop, 36, 0);
+      store(other, loop, 36, 10);
+      EXPECT_EQ(pool.pages_in_use(), before + kLayers);
+    }
+    store(main, 0, 37, 0);  // stands on the one that is not chosen
+    EXPECT_EQ(load(main, 1, 1, 36).k, value_of(1, 1, 36, 1));
+    EXPECT_EQ(load(other, 1, 1, 36).k, value_of(1, 11, 36, 1));
+    EXPECT_THROW(other.branch(main, 2, 36), CheckError);  // not computed
+    main.truncate(36);
+    main.exchange(other, 2);
+  }
+  EXPECT_EQ(pool.pages_in_use(), 2 * 2 * kLayers);
+  for (int64_t loop = 0; loop < 2; ++loop) {
+    EXPECT_EQ(main.plane(loop, 1).filled, 37);
+    EXPECT_EQ(load(main, loop, 1, 35).k, value_of(loop, 1, 35, 1));
+    EXPECT_EQ(load(main, loop, 1, 36).k, value_of(loop, 11, 36, 1));
+  }
+  store(main, 0, 37, 0);
+  EXPECT_EQ(load(main, 0, 0, 37).k, value_of(0, 0, 37, 1));
+}
+
 TEST(KvCache, SmallerTypesKeepWhatTheyCan) {
   for (KvType type : kKvTypes) {
     SCOPED_TRACE(kv_type_name(type));

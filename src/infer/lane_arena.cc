@@ -1,6 +1,7 @@
 #include "infer/lane_arena.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -40,6 +41,12 @@ void LaneArena::release(int32_t* holder) {
   }
   holders_.pop_back();
   *holder = -1;
+}
+
+void LaneArena::pass_on(int32_t* from, int32_t* to) {
+  LOOPLM_CHECK(holders_.at(static_cast<size_t>(*from)) == from);
+  *to = std::exchange(*from, -1);
+  holders_[static_cast<size_t>(*to)] = to;
 }
 
 void LaneArena::resize(int64_t used) {

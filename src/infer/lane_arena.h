@@ -24,6 +24,8 @@ class LaneArena {
   // release(holder).
   void acquire(int32_t* holder);
   void release(int32_t* holder);
+  // The slot's number stands in *to from now on.
+  void pass_on(int32_t* from, int32_t* to);
   // For a user who fills and empties all slots together: 0 .. used - 1, which nobody holds.
   void resize(int64_t used);
 

@@ -54,6 +54,23 @@ TEST(LaneArena, SlotsInUseHaveNoGapAndRowsFollowTheirHolders) {
   }
 }
 
+TEST(LaneArena, ASlotIsPassedOn) {
+  ModelConfig config;
+  config.hidden_size = 4;
+  LaneArena arena(config);
+  int32_t first = -1, second = -1, heir = -1;
+  arena.acquire(&first);
+  arena.acquire(&second);
+  *arena.state(second) = 2;
+  arena.pass_on(&second, &heir);
+  EXPECT_EQ(second, -1);
+  EXPECT_EQ(heir, 1);
+  EXPECT_THROW(arena.pass_on(&second, &heir), std::exception);
+  arena.release(&first);
+  EXPECT_EQ(heir, 0) << "its row has moved";
+  EXPECT_EQ(*arena.state(heir), 2);
+}
+
 TEST(LaneArena, AForeignHolderIsRefused) {
   ModelConfig config;
   config.hidden_size = 4;

@@ -5,11 +5,14 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "looplm/model.h"
 
+#include "infer/knee.h"
+#include "infer/loop_odds.h"
 #include "infer/pass.h"
 #include "kernels/device.h"
 #include "model/guess_maps.h"
@@ -30,6 +33,9 @@ struct Model::Parts {
   std::unique_ptr<GuessMaps> guesses;  // null: none
   PagePool pages;
   std::unique_ptr<PassRunner> runner;
+  // What speculation goes by, learnt by all engines of the model.
+  std::optional<LaneCosts> lane_costs{};  // none: not measured yet
+  LoopOdds loop_odds{};
 
   const ModelConfig& config() const { return weights.config(); }
   // Null where there is none of that name.

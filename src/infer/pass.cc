@@ -103,11 +103,20 @@ PassRunner::~PassRunner() = default;
 
 void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
   if (lanes.empty()) return;
+  run_layers(arena, lanes, weights_.config().layers, hook);
+  ++passes_;
+  lanes_run_ += static_cast<int64_t>(lanes.size());
+}
+
+void PassRunner::run_layers(LaneArena& arena, std::span<Lane> lanes, int64_t layers,
+                            BlockHook* hook) {
   const ModelConfig& config = weights_.config();
   const int64_t width = config.hidden_size;
   const auto rows = static_cast<int64_t>(lanes.size());
   LOOPLM_CHECK(rows == arena.used(), "{} lanes in {} slots", rows, arena.used());
-  const auto floats = static_cast<size_t>(BlockActivations::floats(config, rows));
+  const int64_t kept = BlockActivations::floats(config, rows);
+  const auto floats =
+      static_cast<size_t>(kept + BlockActivations::operand_floats(config, rows, DType::kF32));
   if (activations_.size() < floats) {
     activations_ = Buffer<float>(floats);
     gate_logits_.resize(static_cast<size_t>(rows));
@@ -118,11 +127,12 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
     adapted_.add(lane.adapter != nullptr ? lane.adapter : adapter_, lane.loop);
   }
   float* const x = arena.state(0);
-  BlockActivations a = BlockActivations::assign(config, rows, activations_.data());
+  float* const memory = activations_.data();
+  BlockActivations a = BlockActivations::assign(config, rows, DType::kF32, memory, memory + kept);
   a.middle = x;  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;
   a.inverse_rms = nullptr;
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
+  for (int64_t layer = 0; layer < layers; ++layer) {
     block_forward(config, weights_.block(layer), layer, x, a, *attention_, x, device_,
                   {.layer = layer, .rows = &adapted_});
     if (hook != nullptr) hook->after_block(layer, lanes, x);
@@ -141,8 +151,6 @@ void PassRunner::run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook) {
     lanes[static_cast<size_t>(r)].gate_logit =
         config.exit_gate ? gate_logits_[static_cast<size_t>(r)] : 0.0f;
   }
-  ++passes_;
-  lanes_run_ += rows;
 }
 
 void PassRunner::embed(std::span<const int32_t> ids, float* out) {

@@ -50,6 +50,9 @@ class PassRunner {
   // A lane for every slot that the arena uses. Lanes of one sequence and loop that stand side by
   // side in ascending order of position share reads of the cache; no order is needed.
   void run(LaneArena& arena, std::span<Lane> lanes, BlockHook* hook = nullptr);
+  // The same with the first `layers` of the stack alone, for measurements; counts as no pass.
+  void run_layers(LaneArena& arena, std::span<Lane> lanes, int64_t layers,
+                  BlockHook* hook = nullptr);
 
   // out (rows, E): embeddings of ids, each in [0, vocab_size).
   void embed(std::span<const int32_t> ids, float* out);

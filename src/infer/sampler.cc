@@ -112,6 +112,44 @@ std::vector<LogitOverride> Sampler::changes(const float* logits,
   return changed;
 }
 
+namespace {
+
+// Chooses again without what was chosen, until all rows have what they want.
+void choose_others(std::span<TokenChoice> choices, std::vector<std::vector<LogitOverride>>& changes,
+                   std::vector<SampleRow>& rows, int64_t vocabulary, Device& device) {
+  for (bool more = true; more;) {
+    more = false;
+    std::vector<size_t> wanting;
+    std::vector<SampleRow> again;
+    for (size_t i = 0; i < choices.size(); ++i) {
+      TokenChoice& c = choices[i];
+      const bool wants = static_cast<int64_t>(c.others.size()) < c.runners_up;
+      if (!wants || rows[i].token < 0 || !c.summary->finite) continue;
+      more = true;
+      const bool as_ranked =
+          rows[i].rule.temperature == 0 && changes[i].empty() && c.allowed.empty();
+      std::erase_if(changes[i], [&](const LogitOverride& o) { return o.token == rows[i].token; });
+      changes[i].push_back({rows[i].token, -INFINITY});
+      rows[i].overrides = changes[i];
+      if (as_ranked) {
+        rows[i].token = c.summary->second;
+        if (rows[i].token >= 0) c.others.push_back(rows[i].token);
+      } else {
+        wanting.push_back(i);
+        again.push_back(rows[i]);
+      }
+    }
+    sample(again, vocabulary, device);
+    for (size_t k = 0; k < wanting.size(); ++k) {
+      const int32_t token = again[k].token;
+      rows[wanting[k]].token = token;
+      if (token >= 0) choices[wanting[k]].others.push_back(token);
+    }
+  }
+}
+
+}  // namespace
+
 void choose_tokens(std::span<TokenChoice> choices, int64_t vocabulary, Device& device) {
   std::vector<std::vector<LogitOverride>> changes(choices.size());
   device.pool().parallel_for(static_cast<int64_t>(choices.size()), [&](int64_t i, int) {
@@ -125,6 +163,7 @@ void choose_tokens(std::span<TokenChoice> choices, int64_t vocabulary, Device& d
   }
   sample(rows, vocabulary, device);
   for (size_t i = 0; i < choices.size(); ++i) choices[i].token = rows[i].token;
+  choose_others(choices, changes, rows, vocabulary, device);
 }
 
 }  // namespace looplm

@@ -146,6 +146,49 @@ TEST(Sampler, EveryOptionMatchesItsDefinition) {
   }
 }
 
+// Under every kind of rule, and where few tokens are allowed.
+TEST(Sampler, RunnersUpAreWhatWouldBeChosenWithoutTheBetterOnes) {
+  Rng rng(3);
+  for (int i = 0; i < 60; ++i) {
+    SCOPED_TRACE(i);
+    SamplingOptions o = at_temperature(i % 3 == 0 ? 0 : 0.8);
+    o.seed = 9;
+    o.top_k = i % 4 == 1 ? 3 : 0;
+    o.repetition_penalty = i % 5 == 0 ? 1.4 : 1;
+    if (i % 2 == 0) o.logit_bias = {{4, 2.0}};
+    const std::vector<uint32_t> allowed = {0x13u};  // tokens 0, 1 and 4
+    const std::vector<float> logits = random_logits(20, rng);
+    const LogitSummary summary = summarize(logits);
+    const Sampler sampler(o, std::vector<int32_t>{2, 5});
+    const auto choice = [&](const Sampler& with) {
+      TokenChoice c;
+      c.sampler = &with;
+      c.logits = logits.data();
+      c.summary = &summary;
+      c.position = i;
+      if (i % 7 == 0) c.allowed = allowed;
+      return c;
+    };
+    TokenChoice all = choice(sampler);
+    all.runners_up = 4;
+    TokenChoice none = choice(sampler);
+    std::vector<TokenChoice> both = {all, none};
+    choose_tokens(both, 20, test_device());
+    EXPECT_EQ(both[0].token, both[1].token);
+    EXPECT_TRUE(both[1].others.empty());
+    ASSERT_EQ(both[0].others.size(), i % 7 == 0 ? 2u : 4u);
+    int32_t better = both[0].token;
+    for (const int32_t other : both[0].others) {
+      o.logit_bias[better] = -INFINITY;
+      const Sampler without(o, std::vector<int32_t>{2, 5});
+      TokenChoice c = choice(without);
+      choose_tokens({&c, 1}, 20, test_device());
+      EXPECT_EQ(other, c.token);
+      better = other;
+    }
+  }
+}
+
 TEST(Sampler, TiesGoToTheLowestId) {
   const std::vector<float> logits = {1, 5, 2, 5, 5};
   Sampler greedy({}, {});

@@ -56,6 +56,24 @@ class AnswerText {
 
 inline std::string answer_text(const Generation& g) { return AnswerText(g).text(); }
 
+// One request alone, whose speculation may take any lane; `rest` has what else it needs.
+inline Result<Generation> generate_on_free_lanes(Model& model, std::vector<int32_t> prompt,
+                                                 const GenerateOptions& options,
+                                                 Request rest = {}) {
+  EngineOptions free;
+  free.share_prefixes = false;
+  free.lane_budget = kMaxLoops;
+  Engine engine(model, free);
+  Generation got;
+  rest.prompt = std::move(prompt);
+  rest.options = options;
+  rest.done = [&got](Generation g) { got = std::move(g); };
+  LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(rest)).status());
+  engine.run();
+  LOOPLM_RETURN_IF_ERROR(got.status);
+  return got;
+}
+
 // Brackets that open, at most three deep, and close; letters inside; and an end where all are
 // closed. Of every four ids each is of one kind.
 class ToyGrammar : public TokenConstraint {

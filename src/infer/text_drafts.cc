@@ -23,6 +23,8 @@ void TextDrafts::append(std::span<const int32_t> tokens) {
 
 std::optional<int32_t> TextDrafts::next(std::span<const int32_t> later, int64_t guesses) const {
   const auto at = [&](size_t i) { return i < text_.size() ? text_[i] : later[i - text_.size()]; };
+  // A guess may have become text.
+  guesses = std::min(guesses, static_cast<int64_t>(later.size()));
   const size_t known = text_.size() + later.size() - static_cast<size_t>(guesses);
   if (known < kSuffix) return std::nullopt;
   std::array<int32_t, kSuffix> suffix{};
@@ -36,7 +38,14 @@ std::optional<int32_t> TextDrafts::next(std::span<const int32_t> later, int64_t 
   return at(followed + static_cast<size_t>(guesses));  // a guess itself, where the text overlaps
 }
 
-void TextDrafts::was_right() { at_once_ = std::min(kMostAtOnce, at_once_ + 1); }
-void TextDrafts::was_wrong() { at_once_ = 1; }
+void TextDrafts::was_right() {
+  at_once_ = std::min(kMostAtOnce, at_once_ + 1);
+  chance_ += (1 - chance_) * kFade;
+}
+
+void TextDrafts::was_wrong() {
+  at_once_ = 1;
+  chance_ -= chance_ * kFade;
+}
 
 }  // namespace looplm

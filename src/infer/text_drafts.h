@@ -26,6 +26,8 @@ class TextDrafts {
   // Whether the text has lately been a better guide than the first half of the loops, whose other
   // opinion is then not asked.
   bool trusted() const { return at_once_ >= kTrusted; }
+  // How likely the next guess is right, by what became of the last ones.
+  double chance() const { return chance_; }
   void was_right();
   void was_wrong();
 
@@ -33,12 +35,14 @@ class TextDrafts {
   static constexpr size_t kSuffix = 3;  // tokens that have to be the same
   static constexpr int64_t kMostAtOnce = 16;
   static constexpr int64_t kTrusted = 4;
+  static constexpr double kFade = 1.0 / 8;  // weight of the last outcome
 
   static uint64_t key(std::span<const int32_t> suffix);
 
   std::vector<int32_t> text_;
   std::unordered_map<uint64_t, size_t> after_;  // key of a suffix: where what followed last stands
   int64_t at_once_ = 1;
+  double chance_ = 0.5;
 };
 
 }  // namespace looplm

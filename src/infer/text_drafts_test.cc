@@ -29,6 +29,14 @@ TEST(TextDrafts, ARepetitionGoesOnAsLongAsItIsAsked) {
   }
 }
 
+// Of three guesses in a row, two have become text.
+TEST(TextDrafts, AGuessThatIsTextIsNoLongerAGuess) {
+  TextDrafts drafts;
+  drafts.append(Ids{8, 9, 8, 9, 8, 9, 8, 9});
+  const Ids later = {8, -5};
+  EXPECT_EQ(drafts.next(std::span(later).first(1), 3), 9);
+}
+
 TEST(TextDrafts, ShortTextsSuggestNothing) {
   TextDrafts drafts;
   for (int i = 0; i < 3; ++i) {
@@ -47,7 +55,9 @@ TEST(TextDrafts, GuessMoreWhereTheyWereRight) {
   for (int i = 0; i < 100; ++i) drafts.was_right();
   EXPECT_EQ(drafts.at_once(), 16);
   EXPECT_TRUE(drafts.trusted());
+  EXPECT_GT(drafts.chance(), 0.99);
   drafts.was_wrong();
+  EXPECT_LT(drafts.chance(), 0.9);
   EXPECT_EQ(drafts.at_once(), 1);
   EXPECT_FALSE(drafts.trusted());
 }

@@ -21,6 +21,9 @@ int64_t guess_loops(const Model::Parts& parts, const AdapterWeights* adapter, in
   return fits && max_loops == parts.config().loops ? parts.guesses->loops() : 0;
 }
 
+// Tokens of a place that are tried beside the one in the queue.
+constexpr int64_t kAlternatives = 1;
+
 }  // namespace
 
 // How a position's token comes about, and what is read besides. Positions of the text have one only
@@ -42,17 +45,31 @@ struct Wavefront::View {
   ReadLoops prompt = ReadLoops::kNone;
   ReadLoops output = ReadLoops::kNone;
 
-  bool committed = false;         // a token was proposed
-  bool judged = false;            // the reader needs this loop's logits
-  bool proposes = false;          // speculation does
-  bool guesses = false;           // it does alone, so that they are those of a mapped state
-  bool decides = false;           // this loop's are the position's
-  size_t proposal = 0;            // the choice of this loop's token, where it proposes one
-  size_t decision = 0;            // the choice of the position's token, where it decides
-  std::vector<int32_t> proposed;  // each loop's token, -1 where it was not read
+  bool committed = false;           // a token was proposed
+  bool judged = false;              // the reader needs this loop's logits
+  bool proposes = false;            // speculation does
+  bool guesses = false;             // it does alone, so that they are those of a mapped state
+  bool decides = false;             // this loop's are the position's
+  size_t proposal = 0;              // the choice of this loop's token, where it proposes one
+  size_t decision = 0;              // the choice of the position's token, where it decides
+  std::vector<int32_t> proposed;    // each loop's token, -1 where it was not read
+  std::vector<int32_t> candidates;  // the last loop's best tokens
 
   bool reads() const { return prompt != ReadLoops::kNone || output != ReadLoops::kNone; }
   bool reads(ReadLoops loops) const { return prompt == loops || output == loops; }
+};
+
+// A position that stands on another token than the one in the queue. Nothing stands on it until it
+// is chosen. Its cache has its own keys and values in the loops that it has run, behind those of
+// the positions before it.
+struct Wavefront::Alternative {
+  Alternative(int32_t on, PagePool& pages, int64_t layers, int64_t loops)
+      : token(on), cache(pages, layers, loops) {}
+
+  int32_t token;
+  Position position{};
+  SequenceCache cache;
+  bool failed = false;  // its gate is not a number
 };
 
 Wavefront::Wavefront(const EngineParts& parts, Request request, int64_t max_loops)
@@ -152,7 +169,7 @@ int64_t Wavefront::pages_for_pass(int64_t quota) {
     if (!keeps_all_loops() && fed_ == 0) pages += cache_.pages_to_share(request_.options.kv);
     add(0, prompt_size() + fed_, prompt_size() + fed_ + 1);
   }
-  return pages;
+  return pages + static_cast<int64_t>(alternatives_.size()) * pages_of_alternative();
 }
 
 int64_t Wavefront::pages_soon() const {
@@ -218,6 +235,7 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view(int64_t index) {
   v.reader.begin();
   if (v.commit) v.commit->reset();
   v.committed = false;
+  v.candidates.clear();
   v.proposed.assign(static_cast<size_t>(max_loops_), -1);
   if (v.reads()) {
     std::optional<int32_t> next;
@@ -229,12 +247,16 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view(int64_t index) {
 }
 
 void Wavefront::start(int64_t index, int32_t token, std::vector<int32_t>& ids) {
-  Position& p = flight_.emplace_back();
+  start(flight_.emplace_back(), index, token, ids);
+  if (under_policy(index)) position_kv_.begin(index);
+}
+
+void Wavefront::start(Position& p, int64_t index, int32_t token, std::vector<int32_t>& ids) {
   p.index = index;
+  p.start = starts_++;
   p.view = make_view(index);
   parts_.arena.acquire(&p.slot);
   ids.push_back(token);
-  if (under_policy(index)) position_kv_.begin(index);
 }
 
 int64_t Wavefront::next_chunk(int64_t quota) const {
@@ -312,6 +334,63 @@ void Wavefront::start_provisional(std::vector<int32_t>& ids) {
   start(prompt_size() + fed_ - 1, queue_.at(fed_ - 1), ids);
 }
 
+// How likely the next loops of the flight's first positions leave the tokens behind them in place.
+double Wavefront::chance_before(int64_t flying) const {
+  double chance = 1;
+  for (int64_t i = 0; i < flying; ++i) {
+    const Position& p = flight_[static_cast<size_t>(i)];
+    const int64_t output = output_index(p.index);
+    if (p.view == nullptr || !p.view->chooses || p.view->reader.decided()) continue;
+    if (output >= queue_.size()) continue;
+    const bool guess = std::ranges::binary_search(guessed_, output);
+    chance *= guess ? text_drafts_.chance() : parts_.odds.chance(p.loops, 0);
+  }
+  return chance;
+}
+
+// How likely the next loop of the position before it chooses it.
+double Wavefront::chance(const Alternative& a) const {
+  const auto before = static_cast<size_t>(a.position.index - 1 - flight_.front().index);
+  const Position& p = flight_[before];
+  const std::vector<int32_t>& candidates = p.view->candidates;
+  const auto at = std::ranges::find(candidates, a.token);
+  if (at == candidates.end()) return 0;
+  return chance_before(static_cast<int64_t>(before)) *
+         parts_.odds.chance(p.loops, at - candidates.begin());
+}
+
+void Wavefront::drop_unlikely(double least) {
+  drop_alternatives([&](const Alternative& a) { return chance(a) <= least; });
+}
+
+bool Wavefront::start_alternative(double least, std::vector<int32_t>& ids) {
+  if (finished_ || over_ || !tries_alternatives() || text_started_ < text_size_) return false;
+  for (size_t i = 0; i < flight_.size(); ++i) {
+    const Position& p = flight_[i];
+    const int64_t output = output_index(p.index);
+    if (p.view == nullptr || p.view->reader.decided() || p.view->candidates.empty()) continue;
+    if (output + 1 >= request_.options.max_tokens || output >= queue_.size()) continue;
+    const auto beside = [&p](const auto& a) { return a->position.index == p.index + 1; };
+    if (std::ranges::count_if(alternatives_, beside) == kAlternatives) continue;
+    const double before = chance_before(static_cast<int64_t>(i));
+    for (size_t rank = 0; rank < p.view->candidates.size(); ++rank) {
+      if (before * parts_.odds.chance(p.loops, static_cast<int64_t>(rank)) <= least) continue;
+      const int32_t token = p.view->candidates[rank];
+      const auto runs = [&](const auto& a) { return beside(a) && a->token == token; };
+      if (token == queue_.at(output) || output_.is_stop_id(token) ||
+          std::ranges::any_of(alternatives_, runs)) {
+        continue;
+      }
+      alternatives_.push_back(
+          std::make_unique<Alternative>(token, parts_.pages, cache_.layers(), max_loops_));
+      start(alternatives_.back()->position, p.index + 1, token, ids);
+      ++statistics_.alternative_tokens;
+      return true;
+    }
+  }
+  return false;
+}
+
 void Wavefront::fill(std::vector<Lane>& lanes) {
   if (flight_.empty()) return;
   for (const Position& p : flight_) {
@@ -319,15 +398,25 @@ void Wavefront::fill(std::vector<Lane>& lanes) {
         .cache = &cache_, .position = p.index, .loop = p.loops, .adapter = adapter_};
     statistics_.decode_lanes += !is_text(p.index);
   }
+  for (const auto& a : alternatives_) {
+    const Position& p = a->position;
+    a->cache.branch(cache_, p.loops, p.index);
+    lanes[static_cast<size_t>(p.slot)] = {
+        .cache = &a->cache, .position = p.index, .loop = p.loops, .adapter = adapter_};
+    ++statistics_.decode_lanes;
+  }
   ++statistics_.passes;
   statistics_.decode_passes += !is_text(flight_.back().index) && queue_.reported() > 0;
 }
 
-void Wavefront::drop_back() {
-  Position& p = flight_.back();
+void Wavefront::leave(Position& p) {
   parts_.arena.release(&p.slot);
   if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
-  if (is_text(p.index)) --text_flying_;
+}
+
+void Wavefront::drop_back() {
+  leave(flight_.back());
+  if (is_text(flight_.back().index)) --text_flying_;
   flight_.pop_back();
 }
 
@@ -335,43 +424,82 @@ void Wavefront::drop_after(int64_t position) {
   while (!flight_.empty() && flight_.back().index > position) drop_back();
 }
 
-void Wavefront::drop_positions() { drop_after(-1); }
+// Those for which `which` is true; true if there were any.
+template <typename Which>
+bool Wavefront::drop_alternatives(Which which) {
+  const auto drops = [&](const std::unique_ptr<Alternative>& a) {
+    if (!which(*a)) return false;
+    leave(a->position);
+    return true;
+  };
+  return std::erase_if(alternatives_, drops) > 0;
+}
+
+bool Wavefront::drop_alternatives() {
+  return drop_alternatives([](const Alternative&) { return true; });
+}
+
+void Wavefront::drop_positions() {
+  drop_alternatives();
+  drop_after(-1);
+}
 
 // ---- Results
 
 void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows) {
   const size_t rows_before = rows.size();
-  for (Position& p : flight_) observe(p, lanes[static_cast<size_t>(p.slot)], rows);
+  for (Position& p : flight_) {
+    const Lane& lane = lanes[static_cast<size_t>(p.slot)];
+    const bool reads = observe(p, lane);
+    if (std::isnan(lane.gate_logit) && p.view != nullptr) {
+      fail(internal_error(
+          fmt::format("the gate after loop {} of position {} is not a number", p.loops, p.index)));
+    }
+    if (reads && !finished_) rows.push_back(p.row());
+  }
+  for (const auto& a : alternatives_) {
+    const Lane& lane = lanes[static_cast<size_t>(a->position.slot)];
+    observe(a->position, lane);
+    a->failed = a->failed || std::isnan(lane.gate_logit);
+  }
   read_outs_ += queue_.reported() > 0 && rows.size() > rows_before;
 }
 
-void Wavefront::observe(Position& p, const Lane& lane, std::vector<ReadRow>& rows) {
+// Whether the logits of the loop that has just ended are needed.
+bool Wavefront::observe(Position& p, const Lane& lane) {
   ++p.loops;
   if (under_policy(p.index)) position_kv_.after_loop(p.loops - 1);
-  if (finished_) return;
+  if (finished_) return false;
   pool(p);
-  if (p.view == nullptr) return;
+  if (p.view == nullptr) return false;
   View& view = *p.view;
   const float* normed = parts_.arena.normed(p.slot);
   view.judged = false;
   view.proposes = false;
-  if (std::isnan(lane.gate_logit)) {
-    return fail(internal_error(
-        fmt::format("the gate after loop {} of position {} is not a number", p.loops, p.index)));
-  }
   if (view.reads()) view.readings.see({normed, static_cast<size_t>(width_)}, lane.gate_logit);
   if (view.exits && !view.reader.decided()) {
     view.judged = view.reader.observe(p.loops, normed, lane.gate_logit);
     if (view.commit && view.chooses) {
       const LoopFigures seen = {.loop = p.loops, .gate_logit = lane.gate_logit};
-      view.proposes = view.committed || view.commit->needs_logits() || view.commit->enough(seen);
+      view.proposes =
+          (view.committed || view.commit->needs_logits() || view.commit->enough(seen)) &&
+          pays_to_read(p);
+      if (!view.proposes) view.candidates.clear();
     }
   }
   const bool reads = view.judged || view.reads(ReadLoops::kEvery);
   view.guesses = view.proposes && !reads && p.loops <= guess_loops_;
-  if (reads || view.proposes) {
-    rows.push_back({p.index, p.slot, view.guesses ? p.loops - 1 : -1});
-  }
+  return reads || view.proposes;
+}
+
+// Where lanes cost more than they can save, nothing is read only to start one; but for now and
+// then, since what loops say of each other may change.
+bool Wavefront::pays_to_read(const Position& p) const {
+  constexpr int64_t kNowAndThen = 16;
+  const int64_t output = output_index(p.index);
+  if (!drafts() || p.loops == max_loops_ || fed_ > output || output % kNowAndThen == 0) return true;
+  return chance_before(p.index - flight_.front().index) * parts_.odds.chance(p.loops, 0) >
+         least_chance_;
 }
 
 void Wavefront::pool(const Position& p) {
@@ -398,8 +526,33 @@ void Wavefront::take_back(int64_t output) {
     statistics_.revised_tokens += fed_ - output;
     fed_ = output;
   }
+  drop_alternatives([&](const Alternative& a) { return a.position.index > last_position + 1; });
   drop_after(last_position);
   cache_.truncate(last_position + 1);
+}
+
+// Where the token now at the end of the queue has been tried, its position takes the place that has
+// become free.
+void Wavefront::promote(int64_t output) {
+  const int64_t index = output + prompt_size();
+  const auto same = [&](const auto& a) {
+    return a->position.index == index && a->token == queue_.at(output) && !a->failed;
+  };
+  const auto found = std::ranges::find_if(alternatives_, same);
+  if (found == alternatives_.end() || !may_follow(output)) return;
+  Alternative& a = **found;
+  cache_.exchange(a.cache, a.position.loops);
+  Position& p = flight_.emplace_back();
+  p.index = index;
+  p.start = a.position.start;
+  p.loops = a.position.loops;
+  p.view = std::move(a.position.view);
+  parts_.arena.pass_on(&a.position.slot, &p.slot);
+  alternatives_.erase(found);
+  fed_ = output + 1;
+  promoted_ = true;
+  ++statistics_.provisional_tokens;
+  ++statistics_.promoted_tokens;
 }
 
 // Puts a token at `output`, in place of another if need be. False when the request's screening
@@ -417,14 +570,19 @@ bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final)
   if (revision) take_back(output);
   queue_.push(token);
   guesses_at_end_ = 0;
+  if (revision) promote(output);
   return true;
 }
 
+ReadRow Wavefront::Position::row() const {
+  return {index, start, slot, view != nullptr && view->guesses ? loops - 1 : -1};
+}
+
 // Null when a position before it has taken back the token that it stands on.
-Wavefront::Position* Wavefront::find(int64_t position) {
+Wavefront::Position* Wavefront::find(const ReadRow& row) {
   if (finished_ || flight_.empty()) return nullptr;
-  const auto at = static_cast<size_t>(position - flight_.front().index);
-  return at < flight_.size() ? &flight_[at] : nullptr;
+  const auto at = static_cast<size_t>(row.position - flight_.front().index);
+  return at < flight_.size() && flight_[at].start == row.start ? &flight_[at] : nullptr;
 }
 
 size_t Wavefront::add_choice(const Position& p, const float* logits, const LogitSummary& summary,
@@ -436,14 +594,15 @@ size_t Wavefront::add_choice(const Position& p, const float* logits, const Logit
 // The tokens of a pass are chosen together. A position's choice is for the tokens that stood before
 // it: when one of these is replaced in the same pass, the position is gone before its choice is
 // looked at.
-void Wavefront::judge(int64_t position, const float* logits, const LogitSummary& summary,
+void Wavefront::judge(const ReadRow& row, const float* logits, const LogitSummary& summary,
                       std::vector<TokenChoice>& choices) {
-  Position* const p = find(position);
+  Position* const p = find(row);
   if (p == nullptr) return;
   View& view = *p->view;
   if (std::isnan(summary.log_sum)) {
     if (view.guesses) {  // a map that overflows proposes nothing
       view.proposes = view.decides = false;
+      view.candidates.clear();
       return;
     }
     return fail(internal_error(
@@ -473,6 +632,7 @@ void Wavefront::judge(int64_t position, const float* logits, const LogitSummary&
       view.proposal = view.decides && view.reader.logits() == logits
                           ? view.decision
                           : add_choice(*p, logits, summary, choices);
+      if (tries_alternatives() && !view.decides) choices.back().runners_up = kAlternatives;
     }
   } else if (view.decides && view.reads(ReadLoops::kExit)) {
     Status s = view.readings.read_exit({view.reader.logits(), vocabulary}, view.reader.summary());
@@ -480,15 +640,17 @@ void Wavefront::judge(int64_t position, const float* logits, const LogitSummary&
   }
 }
 
-std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& choice) {
+std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& choice,
+                                         size_t rank) {
   const int64_t output = output_index(p.index);
-  if (choice.token < 0) {
+  const int32_t best = rank == 0 ? choice.token : choice.others[rank - 1];
+  if (best < 0) {
     fail(invalid_argument(fmt::format(
         "the constraint and the logit biases leave no token for place {} of the output", output)));
     return std::nullopt;
   }
-  if (!request_.replay) return choice.token;
-  const int32_t token = request_.replay(output, p.loops, choice.token);
+  if (!request_.replay) return best;
+  const int32_t token = request_.replay(output, p.loops, static_cast<int64_t>(rank), best);
   const int64_t vocabulary = parts_.model.config().vocab_size;
   if (token < 0 || token >= vocabulary) {
     fail(
@@ -500,26 +662,53 @@ std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& c
   return token;
 }
 
-void Wavefront::settle(int64_t position, std::span<const TokenChoice> choices) {
-  Position* const p = find(position);
+void Wavefront::settle(const ReadRow& row, std::span<const TokenChoice> choices,
+                       std::vector<ReadRow>& rows) {
+  Position* const p = find(row);
   if (p == nullptr || !p->view->chooses) return;
   View& view = *p->view;
   if (view.proposes) {
-    const std::optional<int32_t> token = chosen(*p, choices[view.proposal]);
-    if (!token) return;
+    const std::optional<int32_t> token = chosen(*p, choices[view.proposal], 0);
+    if (!token || !keep_candidates(*p, *token, choices[view.proposal])) return;
     view.proposed[static_cast<size_t>(p->loops - 1)] = *token;
     if (view.committed && !view.decides && !keeps_guess(*p)) {
       propose(output_index(p->index), *token, p->loops, false);
     }
   }
   if (view.decides) decide(*p, choices[view.decision]);
+  if (!std::exchange(promoted_, false) || finished_) return;
+  const Position& last = flight_.back();
+  if (last.view->judged || last.view->proposes) rows.push_back(last.row());
+}
+
+// Keeps this loop's best tokens, to try those that are not in the queue, and tries no others.
+bool Wavefront::keep_candidates(Position& p, int32_t best, const TokenChoice& choice) {
+  if (!tries_alternatives()) return true;
+  std::vector<int32_t>& candidates = p.view->candidates;
+  if (!candidates.empty()) {
+    const auto at = std::ranges::find(candidates, best);
+    parts_.odds.saw(p.loops - 1,
+                    at == candidates.end() ? LoopOdds::kRanks : at - candidates.begin());
+  }
+  candidates = {best};
+  for (size_t rank = 1; rank <= choice.others.size(); ++rank) {
+    const std::optional<int32_t> token = chosen(p, choice, rank);
+    if (!token) return false;
+    candidates.push_back(*token);
+  }
+  drop_alternatives([&](const Alternative& a) {
+    return a.position.index == p.index + 1 &&
+           std::ranges::find(candidates, a.token) == candidates.end();
+  });
+  return true;
 }
 
 void Wavefront::decide(Position& p, const TokenChoice& choice) {
   View& view = *p.view;
   const int64_t output = output_index(p.index);
-  const std::optional<int32_t> id = chosen(p, choice);
+  const std::optional<int32_t> id = chosen(p, choice, 0);
   if (!id || !propose(output, *id, p.loops, true)) return;
+  drop_alternatives([&p](const Alternative& a) { return a.position.index == p.index + 1; });
   if (!guessed_.empty() && guessed_.front() == output) {
     guessed_.pop_front();
     text_drafts_.was_right();
@@ -545,12 +734,12 @@ void Wavefront::decide(Position& p, const TokenChoice& choice) {
 }
 
 void Wavefront::end_pass() {
-  if (finished_) {
-    retire();
-    return;
-  }
   retire();
+  if (finished_) return;
   report();
+  // What would have been read of one that is not chosen cannot be read later.
+  drop_alternatives(
+      [this](const Alternative& a) { return over_ || a.failed || a.position.view->judged; });
   if (over_ && !(request_.options.plan.reads_prompt() && reading())) finished_ = true;
 }
 
@@ -637,6 +826,7 @@ bool Wavefront::linger() {
   over_ = true;
   finished_ = true;
   request_.callbacks = {};
+  drop_alternatives();
   for (Position& p : flight_) {
     if (p.view != nullptr) spare_views_.push_back(std::move(p.view));
   }

@@ -8,7 +8,9 @@
 //                 its successors, because they read its keys and values there
 //   speculation   earlier, provisionally; each later loop chooses again, and a loop that disagrees
 //                 takes back the token, what followed it, and their keys and values; where the text
-//                 repeats itself, before any loop has chosen
+//                 repeats itself, before any loop has chosen. Beside a provisional token others may
+//                 be tried: each is a position of its own, which takes its place when a loop says
+//                 so
 //   cheap exits   (KV policies that do not keep every loop) when the position runs no more loops
 //
 // What is known beforehand, the request's text, is read in chunks: the prompt, and after restart()
@@ -24,6 +26,7 @@
 #include "looplm/engine.h"
 
 #include "base/timer.h"
+#include "infer/loop_odds.h"
 #include "infer/output.h"
 #include "infer/position.h"
 #include "infer/text_drafts.h"
@@ -37,11 +40,13 @@ struct EngineParts {
   PassRunner& runner;
   PagePool& pages;
   LaneArena& arena;
+  LoopOdds& odds;
 };
 
 // A lane whose logits are needed.
 struct ReadRow {
   int64_t position = 0;
+  int64_t start = 0;  // tells it from another token's at the same position
   int32_t slot = 0;
   // The loop (from 0) whose guess map the state goes through, since its logits only propose a
   // token; -1: none.
@@ -95,13 +100,32 @@ class Wavefront {
   // Starts what follows for certain: at most `quota` text positions, or the position after a token
   // that is final. Appends their tokens, whose slots are the arena's last ones in this order.
   void start_certain(int64_t quota, std::vector<int32_t>& ids);
-  // Whether the position after a provisional token may start; the pages it takes; starting it.
+  // The chance below which a position is not worth a lane in the next pass: neither is reading what
+  // a loop says, to start one.
+  void set_least_chance(double least) { least_chance_ = least; }
+  // Whether the position after a provisional token may start; how likely the loops of the next pass
+  // will leave that token as it is; the pages it takes; starting it.
   bool may_speculate() const;
+  double chance() const { return chance_before(static_cast<int64_t>(flight_.size())); }
   int64_t pages_to_speculate();
   void start_provisional(std::vector<int32_t>& ids);
+  // Whether other tokens may be tried beside provisional ones. They are read only once they are
+  // chosen, so nothing may need their earlier logits.
+  bool tries_alternatives() const {
+    return drafts() && request_.options.read_out == ReadOut::kSelected &&
+           request_.options.plan.output != ReadLoops::kEvery;
+  }
+  // Starts another token beside a provisional one, if a loop has named one whose chance is more
+  // than `least`. It takes pages_of_alternative() in this pass and in each one after. Some or all
+  // may be dropped between passes; true if there were any.
+  bool start_alternative(double least, std::vector<int32_t>& ids);
+  int64_t pages_of_alternative() const { return cache_.layers(); }
+  bool drop_alternatives();
+  void drop_unlikely(double least);
   // Adds a provisional token that the text itself suggests, if it does; none where may_speculate()
-  // is true already. Calls the request's constraint.
+  // is true already. Calls the request's constraint. How likely the next one is right.
   bool draft();
+  double draft_chance() const { return chance() * text_drafts_.chance(); }
   int64_t text_in_flight() const { return text_flying_; }
   // The lane of every position in flight, each in its slot's place.
   void fill(std::vector<Lane>& lanes);
@@ -110,10 +134,10 @@ class Wavefront {
   void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows);
   // The logits (V) of one of these rows, in order; they and their summary stay as they are until
   // settle(). Adds the tokens that are to be chosen from them.
-  void judge(int64_t position, const float* logits, const LogitSummary& summary,
+  void judge(const ReadRow& row, const float* logits, const LogitSummary& summary,
              std::vector<TokenChoice>& choices);
-  // Then, with these chosen, the same rows again.
-  void settle(int64_t position, std::span<const TokenChoice> choices);
+  // Then, with these chosen, the same rows again. Adds rows that are to be judged after these.
+  void settle(const ReadRow& row, std::span<const TokenChoice> choices, std::vector<ReadRow>& rows);
   void end_pass();
 
   // ---- The end
@@ -133,11 +157,14 @@ class Wavefront {
 
  private:
   struct View;
+  struct Alternative;
   struct Position {
     int64_t index = 0;
+    int64_t start = 0;             // the number of starts before it
     int64_t loops = 0;             // ended
     int32_t slot = -1;             // kept up to date by the arena
     std::unique_ptr<View> view{};  // null where nothing is read
+    ReadRow row() const;
   };
 
   int64_t prompt_size() const { return static_cast<int64_t>(request_.prompt.size()); }
@@ -157,22 +184,31 @@ class Wavefront {
     return request_.options.speculate.kind == CommitKind::kAuto && !request_.callbacks.screen;
   }
   bool keeps_guess(const Position& position) const;
+  double chance_before(int64_t flying) const;
+  double chance(const Alternative& alternative) const;
+  bool pays_to_read(const Position& position) const;
   bool may_follow(int64_t output) const;
   bool starts_certain() const;
   bool wants_prompt_reading(int64_t position) const;
 
   void start(int64_t index, int32_t token, std::vector<int32_t>& ids);
+  void start(Position& position, int64_t index, int32_t token, std::vector<int32_t>& ids);
   std::unique_ptr<View> make_view(int64_t index);
+  void leave(Position& position);
   void drop_back();
   void drop_after(int64_t position);
-  void observe(Position& position, const Lane& lane, std::vector<ReadRow>& rows);
+  template <typename Which>
+  bool drop_alternatives(Which which);
+  void promote(int64_t output);
+  bool observe(Position& position, const Lane& lane);
   void pool(const Position& position);
   bool propose(int64_t output, int32_t token, int64_t loop, bool final);
   void take_back(int64_t output);
-  Position* find(int64_t position);
+  Position* find(const ReadRow& row);
   size_t add_choice(const Position& position, const float* logits, const LogitSummary& summary,
                     std::vector<TokenChoice>& choices);
-  std::optional<int32_t> chosen(const Position& position, const TokenChoice& choice);
+  std::optional<int32_t> chosen(const Position& position, const TokenChoice& choice, size_t rank);
+  bool keep_candidates(Position& position, int32_t best, const TokenChoice& choice);
   void decide(Position& position, const TokenChoice& choice);
   void retire();
   void keep_readings(Position& position);
@@ -192,7 +228,11 @@ class Wavefront {
   Output output_;
 
   std::deque<Position> flight_;  // ascending, without a gap
+  std::vector<std::unique_ptr<Alternative>> alternatives_;
+  bool promoted_ = false;  // the flight's last one was an alternative, and is not read yet
   std::vector<std::unique_ptr<View>> spare_views_;
+  int64_t starts_ = 0;
+  double least_chance_ = 0;
   int64_t text_size_ = 0;
   int64_t text_started_ = 0;  // text positions that have started, or were there
   int64_t text_flying_ = 0;   // of those, still in flight

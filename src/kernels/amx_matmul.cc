@@ -69,8 +69,13 @@ cpu::AmxRows lay_out(const MatmulParams& p, int64_t first_row, int64_t rows, int
       cpu::AmxPrepareArgs args;
       args.row_stride = p.a_row_stride;
       args.term_stride = p.a_term_stride;
-      args.source = p.a + (first_row + block * kAmxRows) * p.a_row_stride +
-                    step * kAmxTerms * p.a_term_stride;
+      const int64_t at =
+          (first_row + block * kAmxRows) * p.a_row_stride + step * kAmxTerms * p.a_term_stride;
+      if (p.a_rounded != nullptr) {
+        args.rounded = &p.a_rounded[at].bits;
+      } else {
+        args.source = p.a + at;
+      }
       args.rows = std::min(kAmxRows, rows - block * kAmxRows);
       args.terms = std::min(kChunkSteps * kAmxTerms, p.b->terms() - step * kAmxTerms);
       args.out = tiles + block * a.block_bytes + step * a.step_bytes;

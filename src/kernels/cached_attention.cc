@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "kernels/attention.h"
 #include "kernels/attention_block.h"
-#include "kernels/cpu/amx_args.h"
+#include "kernels/cpu/segment_args.h"
 
 namespace looplm {
 namespace {
@@ -40,6 +40,8 @@ struct Unit {
   int64_t begin;
   int64_t end;
 };
+
+int64_t round_to_lines(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 // A task is shared by threads when it is more than this part of the call's segments.
 constexpr int64_t kShare = 32;
@@ -75,7 +77,7 @@ class CachedAttention {
         kernels_(device.kernels()),
         group_(p.heads / p.layout.kv_heads),
         head_dim_(p.layout.head_dim),
-        on_amx_(kernels_.amx_segment != nullptr && p.layout.type == KvType::kBf16),
+        by_segments_(kernels_.segment_bf16 != nullptr && p.layout.type == KvType::kBf16),
         state_floats_(attention::row_state_floats(head_dim_)) {
     list_tasks();
     cut_tasks();
@@ -145,12 +147,14 @@ class CachedAttention {
     const Task& task = *unit.task;
     const int64_t rows = tile_rows(task);
     const bool in_tile = unit.end == 1 && task.states == nullptr;  // one segment, all there is
-    // Whole lines, so that what comes behind the tile can hold tiles of a matrix unit.
-    const int64_t tile_floats = (attention::query_tile_floats(rows) + 15) / 16 * 16;
+    // Whole lines, since what comes behind the tile may be tiles of a matrix unit.
+    const int64_t tile_floats = round_to_lines(attention::query_tile_floats(rows));
+    const int64_t segment_floats =
+        by_segments_ ? round_to_lines(kernels_.segment_bf16_bytes(rows, head_dim_) / 4) : 0;
     float* scratch = device_.thread_scratch(
-        thread, static_cast<size_t>(tile_floats + amx_floats(rows) + rows * state_floats_));
+        thread, static_cast<size_t>(tile_floats + segment_floats + rows * state_floats_));
     const attention::QueryTile tile = attention::make_query_tile(rows, head_dim_, scratch);
-    float* totals = scratch + tile_floats + amx_floats(rows);
+    float* totals = scratch + tile_floats + segment_floats;
     const auto total = [&](int64_t r) {
       return task.states != nullptr ? state(task, unit.begin, r)
              : in_tile              ? attention::row_state(tile, r)
@@ -162,11 +166,9 @@ class CachedAttention {
                   static_cast<size_t>(head_dim_) * sizeof(float));
     }
     const auto keys = [&](int64_t r) { return task.keys(r / group_); };
-    cpu::AmxSegmentArgs on_amx;
-    if (on_amx_) on_amx = prepare_amx(tile, scratch + tile_floats);
     for (int64_t segment = unit.begin; segment < unit.end; ++segment) {
-      if (on_amx_) {
-        collect_on_amx(task, segment, tile, on_amx);
+      if (by_segments_) {
+        collect_at_once(task, segment, tile, reinterpret_cast<char*>(scratch + tile_floats));
       } else {
         attention::collect_segment(
             tile, segment, p_.scale, keys,
@@ -188,40 +190,21 @@ class CachedAttention {
     for (int64_t r = 0; r < rows && task.states == nullptr; ++r) finish(task, r, total(r));
   }
 
-  // Scratch of a tile of queries on a matrix unit: the queries, and a block's weights.
-  int64_t amx_floats(int64_t rows) const {
-    if (!on_amx_) return 0;
-    return cpu::amx_split_tiles(rows) * (p_.layout.value_panels() + 1) * cpu::kAmxTileBytes / 4;
-  }
-
-  cpu::AmxSegmentArgs prepare_amx(const attention::QueryTile& tile, float* scratch) const {
-    auto* queries = reinterpret_cast<char*>(scratch);
-    kernels_.amx_queries({tile.queries, kStride, tile.rows, head_dim_, queries});
-    cpu::AmxSegmentArgs args;
-    args.queries = queries;
-    args.rows = tile.rows;
-    args.head_dim = head_dim_;
-    args.scale = p_.scale;
-    args.group = group_;
-    args.stride = kStride;
-    args.scores = tile.scores;
-    args.out = tile.out;
-    args.sums = tile.sums;
-    args.maximum = tile.maximum;
-    args.weights =
-        queries + cpu::amx_split_tiles(tile.rows) * p_.layout.value_panels() * cpu::kAmxTileBytes;
-    args.kernels = &kernels_;
-    return args;
-  }
-
-  // attention::collect_segment on a matrix unit.
-  void collect_on_amx(const Task& task, int64_t segment, const attention::QueryTile& tile,
-                      cpu::AmxSegmentArgs args) const {
+  // attention::collect_segment by one kernel.
+  void collect_at_once(const Task& task, int64_t segment, const attention::QueryTile& tile,
+                       char* scratch) const {
     attention::clear(tile);
     constexpr int64_t kBlocks = kSegment / kBlock;
     std::array<const char*, kBlocks> keys, values;
     const int64_t first = segment * kBlocks;
     const int64_t all = (task.keys(task.rows - 1) + kBlock - 1) / kBlock;
+    cpu::SegmentArgs args;
+    args.queries = tile.queries;
+    args.rows = tile.rows;
+    args.head_dim = head_dim_;
+    args.scale = p_.scale;
+    args.first_keys = task.keys(0) - segment * kSegment;
+    args.group = group_;
     args.blocks = std::min(kBlocks, all - first);
     for (int64_t b = 0; b < args.blocks; ++b) {
       const auto* page = reinterpret_cast<const char*>(task.queries->pages[first + b]);
@@ -230,8 +213,13 @@ class CachedAttention {
     }
     args.keys = keys.data();
     args.values = values.data();
-    args.first_keys = task.keys(0) - segment * kSegment;
-    kernels_.amx_segment(args);
+    args.stride = kStride;
+    args.out = tile.out;
+    args.sums = tile.sums;
+    args.maximum = tile.maximum;
+    args.scratch = scratch;
+    args.kernels = &kernels_;
+    kernels_.segment_bf16(args);
   }
 
   void add_segments(const Task& task) const {
@@ -249,7 +237,7 @@ class CachedAttention {
   const cpu::KernelTable& kernels_;
   const int64_t group_;  // query heads of a key-value head
   const int64_t head_dim_;
-  const bool on_amx_;
+  const bool by_segments_;  // one kernel takes a segment
   const int64_t state_floats_;
   std::vector<Task> tasks_;
   std::vector<Unit> units_;

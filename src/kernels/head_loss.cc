@@ -163,6 +163,9 @@ void top_distil_backward(const HeadLossBackwardParams& p, Device& device) {
 void head_loss_backward(const HeadLossBackwardParams& p, Device& device) {
   const HeadLossParams& f = p.forward;
   const int64_t vocabulary = f.head->columns();
+  // The gradient of the logits, rounded once for both products that take it.
+  const bool rounded = p.divergence_scale == nullptr && p.head_columns != nullptr &&
+                       p.head_columns->dtype() == DType::kBf16;
   if (p.divergence_scale != nullptr && p.teacher.top != nullptr) {
     top_distil_backward(p, device);
   } else if (p.divergence_scale != nullptr) {
@@ -175,12 +178,16 @@ void head_loss_backward(const HeadLossBackwardParams& p, Device& device) {
     loss.scale = p.scale;
     loss.rows = f.rows;
     loss.vocabulary = vocabulary;
+    loss.rounded = rounded;
     cross_entropy_backward(loss, device);
   }
+  const auto* gradient = rounded ? reinterpret_cast<const Bf16*>(f.logits) : nullptr;
+  const int64_t gradient_stride = rounded ? 2 * vocabulary : vocabulary;
 
   MatmulParams states;
   states.a = f.logits;
-  states.a_row_stride = vocabulary;
+  states.a_rounded = gradient;
+  states.a_row_stride = gradient_stride;
   states.rows = f.rows;
   states.b = p.head_columns != nullptr ? p.head_columns : f.head;
   states.transposed = p.head_columns == nullptr;
@@ -191,7 +198,8 @@ void head_loss_backward(const HeadLossBackwardParams& p, Device& device) {
   if (p.head_gradient == nullptr) return;
   LinearWeightGradientParams weight;
   weight.dy = f.logits;
-  weight.dy_stride = vocabulary;
+  weight.dy_rounded = gradient;
+  weight.dy_stride = gradient_stride;
   weight.x = f.states;
   weight.x_stride = f.width;
   weight.rows = f.rows;

@@ -10,11 +10,16 @@
 #include <cstdint>
 #include <span>
 
+#include "base/bf16.h"
 #include "kernels/device.h"
 #include "kernels/logit_summary.h"
 #include "kernels/packed_matrix.h"
 
 namespace looplm {
+
+// Elements between rows of values that an operation has rounded to bf16 for the products that
+// follow: an even number. Such outputs stand instead of those in fp32.
+constexpr int64_t rounded_stride(int64_t width) { return (width + 1) / 2 * 2; }
 
 // ---- Embedding
 // ----------------------------------------------------------------------------------------------------------------
@@ -49,6 +54,7 @@ struct RmsNormParams {
   int64_t width = 0;
   float* y = nullptr;            // (rows, width); may be x
   float* inverse_rms = nullptr;  // (rows), for the backward pass; may be null
+  Bf16* y_rounded = nullptr;     // instead of y
 };
 void rms_norm_forward(const RmsNormParams& params, Device& device);
 
@@ -62,6 +68,7 @@ struct RmsNormBackwardParams {
   float* dx = nullptr;               // (rows, width); may be dy
   bool accumulate = false;           // dx += instead of =
   float* weight_gradient = nullptr;  // (width) +=
+  Bf16* dx_rounded = nullptr;        // instead of dx; never accumulated
 };
 void rms_norm_backward(const RmsNormBackwardParams& params, Device& device);
 
@@ -78,6 +85,15 @@ struct ResidualNormParams {
 };
 void residual_norm_forward(const ResidualNormParams& params, Device& device);
 
+// Rows rounded to bf16.
+struct RoundRowsParams {
+  const float* x = nullptr;  // (rows, width)
+  int64_t rows = 0;
+  int64_t width = 0;
+  Bf16* out = nullptr;
+};
+void round_rows(const RoundRowsParams& params, Device& device);
+
 // y += x over `count` elements.
 void add(const float* x, int64_t count, float* y, Device& device);
 
@@ -90,6 +106,7 @@ void add(const float* x, int64_t count, float* y, Device& device);
 struct MatmulParams {
   const float* a = nullptr;  // element (m, k) at a[m * a_row_stride + k * a_term_stride]; one of
                              // the strides is 1
+  const Bf16* a_rounded = nullptr;  // instead of a, for a B of bf16: rounded already
   int64_t a_row_stride = 0;
   int64_t a_term_stride = 1;
   int64_t rows = 0;
@@ -112,6 +129,9 @@ struct LinearWeightGradientParams {
   int64_t in = 0;
   DType dtype = DType::kF32;
   float* weight_gradient = nullptr;  // (out, in) +=
+  // Instead of dy and x, with kBf16; each on its own.
+  const Bf16* dy_rounded = nullptr;
+  const Bf16* x_rounded = nullptr;
 };
 void linear_weight_gradient(const LinearWeightGradientParams& params, Device& device);
 
@@ -167,7 +187,8 @@ struct SwigluParams {
   int64_t in_stride = 0;        // of gate and up
   int64_t rows = 0;
   int64_t width = 0;
-  float* out = nullptr;  // (rows, width), contiguous
+  float* out = nullptr;         // (rows, width), contiguous
+  Bf16* out_rounded = nullptr;  // instead of out
 };
 void swiglu_forward(const SwigluParams& params, Device& device);
 
@@ -180,7 +201,10 @@ struct SwigluBackwardParams {
   int64_t width = 0;
   float* dgate = nullptr;  // (rows, width)
   float* dup = nullptr;
-  int64_t grad_stride = 0;  // of dgate and dup
+  int64_t grad_stride = 0;     // of dgate and dup
+  Bf16* rounded = nullptr;     // instead of dgate and dup: rows of both, dgate first
+  float* activated = nullptr;  // the forward pass's result once more, in one of two forms; or none
+  Bf16* activated_rounded = nullptr;
 };
 void swiglu_backward(const SwigluBackwardParams& params, Device& device);
 
@@ -232,6 +256,8 @@ struct CrossEntropyBackwardParams {
   const float* scale = nullptr;  // (rows): d loss / d nll
   int64_t rows = 0;
   int64_t vocabulary = 0;
+  // Gradients are rounded to bf16, each row in the first half of its place.
+  bool rounded = false;
 };
 void cross_entropy_backward(const CrossEntropyBackwardParams& params, Device& device);
 

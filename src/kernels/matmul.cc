@@ -99,7 +99,12 @@ class Product {
 
   void prepare(int64_t first_row, int64_t rows, int64_t chunk, float* out) const {
     PrepareRowsArgs args;
-    args.source = p_.a + first_row * p_.a_row_stride + chunk * kChunk * p_.a_term_stride;
+    const int64_t at = first_row * p_.a_row_stride + chunk * kChunk * p_.a_term_stride;
+    if (p_.a_rounded != nullptr) {
+      args.rounded = &p_.a_rounded[at].bits;
+    } else {
+      args.source = p_.a + at;
+    }
     args.row_stride = p_.a_row_stride;
     args.term_stride = p_.a_term_stride;
     args.rows = rows;
@@ -293,6 +298,9 @@ void matmul(const MatmulParams& params, Device& device) {
   LOOPLM_CHECK(params.b != nullptr && !params.b->empty());
   LOOPLM_CHECK(params.a_term_stride == 1 || params.a_row_stride == 1, "strides {} and {}",
                params.a_row_stride, params.a_term_stride);
+  LOOPLM_CHECK(params.a_rounded == nullptr ||
+                   (params.b->dtype() == DType::kBf16 && params.b->quant() == Quant::kNone),
+               "a rounded matrix times one that is not of bf16");
   if (params.rows <= 0) return;
   if (params.b->is_widened()) return matmul_widened(params, device);
   LOOPLM_CHECK(!params.transposed, "a product with the transpose of a matrix that is not widened");
@@ -313,10 +321,12 @@ void linear_weight_gradient(const LinearWeightGradientParams& p, Device& device)
   const size_t bytes = PackedMatrix::packed_bytes(p.rows, p.in, p.dtype);
   float* memory = device.outer_scratch(bytes / sizeof(float) + 1);
   PackedMatrix x(p.rows, p.in, p.dtype, reinterpret_cast<std::byte*>(memory));
-  const std::array<MatrixSource, 1> source = {{{p.x, DType::kF32, p.rows, p.in, p.x_stride}}};
+  std::array<MatrixSource, 1> source = {{{p.x, DType::kF32, p.rows, p.in, p.x_stride}}};
+  if (p.x_rounded != nullptr) source = {{{p.x_rounded, DType::kBf16, p.rows, p.in, p.x_stride}}};
   pack_columns(source, x, device);
   MatmulParams product;
   product.a = p.dy;
+  product.a_rounded = p.dy_rounded;
   product.a_row_stride = 1;
   product.a_term_stride = p.dy_stride;
   product.rows = p.out;

@@ -288,6 +288,13 @@ int64_t pack_terms(const MatrixSource& source, int64_t r, int64_t term, int64_t 
                            reinterpret_cast<uint32_t*>(panel) + term / 2 * kPanel);
     return 2;
   }
+  if (source.dtype == DType::kBf16 && out.dtype() == DType::kBf16 && term % 2 == 0 &&
+      r + 1 < source.rows && reinterpret_cast<uintptr_t>(data) % alignof(uint16_t) == 0) {
+    kernels.pair_rounded_rows(reinterpret_cast<const uint16_t*>(data),
+                              reinterpret_cast<const uint16_t*>(at(r + 1)), columns,
+                              reinterpret_cast<uint32_t*>(panel) + term / 2 * kPanel);
+    return 2;
+  }
   with_element(source.dtype, [&](auto element) {
     using Element = decltype(element);
     constexpr auto kBytes = static_cast<int64_t>(Element::kBytes);

@@ -242,6 +242,143 @@ TEST_P(PrepareTest, ProductsHaveTheSameBitsHoweverALies) {
   }
 }
 
+// Rows of values as round_rows leaves them.
+std::vector<Bf16> rounded_rows(const std::vector<float>& x, int64_t rows, int64_t width,
+                               Device& device) {
+  std::vector<Bf16> out(static_cast<size_t>(rows * rounded_stride(width)));
+  round_rows({x.data(), rows, width, out.data()}, device);
+  return out;
+}
+
+void expect_rounded(const std::vector<Bf16>& actual, const std::vector<float>& x, int64_t width) {
+  const int64_t stride = rounded_stride(width);
+  ASSERT_EQ(actual.size() / static_cast<size_t>(stride), x.size() / static_cast<size_t>(width));
+  for (int64_t r = 0; r * width < static_cast<int64_t>(x.size()); ++r) {
+    for (int64_t i = 0; i < width; ++i) {
+      ASSERT_EQ(actual[static_cast<size_t>(r * stride + i)].bits,
+                to_bf16(x[static_cast<size_t>(r * width + i)]).bits)
+          << "element " << i << " of row " << r;
+    }
+  }
+}
+
+bool equal_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Products of rows that were rounded beforehand, in both directions.
+TEST_P(PrepareTest, RoundedRowsHaveTheProductsOfTheirValues) {
+  Device device(2, kernels_);
+  for (auto [rows, terms, columns] : {std::array<int64_t, 3>{1, 1, 1},
+                                      {1, 64, 33},
+                                      {13, 31, 33},
+                                      {61, 257, 40},
+                                      {300, 512, 70},
+                                      {61, 259, 161}}) {
+    SCOPED_TRACE(testing::Message() << rows << " x " << terms << " x " << columns);
+    const std::vector<float> x = values_of_all_kinds(static_cast<size_t>(rows * terms));
+    const std::vector<float> y = values_of_all_kinds(static_cast<size_t>(rows * columns));
+    const std::vector<float> w = values_of_all_kinds(static_cast<size_t>(columns * terms));
+    const std::vector<Bf16> x_rounded = rounded_rows(x, rows, terms, device);
+    const std::vector<Bf16> y_rounded = rounded_rows(y, rows, columns, device);
+    expect_rounded(x_rounded, x, terms);
+    PackedMatrix b(terms, columns, DType::kBf16);
+    const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, columns, terms, terms}}};
+    pack_rows(source, b, device);
+    std::vector<float> expected(y.size()), actual(y.size());
+    MatmulParams p;
+    p.a = x.data();
+    p.a_row_stride = terms;
+    p.rows = rows;
+    p.b = &b;
+    p.c = expected.data();
+    p.c_row_stride = columns;
+    matmul(p, device);
+    p.a = nullptr;
+    p.a_rounded = x_rounded.data();
+    p.a_row_stride = rounded_stride(terms);
+    p.c = actual.data();
+    matmul(p, device);
+    EXPECT_TRUE(equal_bits(expected, actual));
+
+    LinearWeightGradientParams g;
+    g.dy = y.data();
+    g.dy_stride = columns;
+    g.x = x.data();
+    g.x_stride = terms;
+    g.rows = rows;
+    g.out = columns;
+    g.in = terms;
+    g.dtype = DType::kBf16;
+    std::vector<float> gradient(w.size());
+    g.weight_gradient = gradient.data();
+    linear_weight_gradient(g, device);
+    for (const bool both : {false, true}) {
+      std::vector<float> of_rounded(w.size());
+      g.weight_gradient = of_rounded.data();
+      g.x_rounded = x_rounded.data();
+      g.x_stride = rounded_stride(terms);
+      if (both) {
+        g.dy_rounded = y_rounded.data();
+        g.dy_stride = rounded_stride(columns);
+      }
+      linear_weight_gradient(g, device);
+      EXPECT_TRUE(equal_bits(gradient, of_rounded)) << (both ? "both" : "x");
+    }
+  }
+}
+
+// Each operation's rounded result is its result, rounded.
+TEST_P(PrepareTest, OperationsRoundTheirResults) {
+  Device device(2, kernels_);
+  constexpr int64_t kRows = 130, kWidth = 45;
+  const auto random = [](int64_t count, uint64_t seed) {
+    std::vector<float> values(static_cast<size_t>(count));
+    Rng rng(seed);
+    for (float& x : values) x = rng.normal();
+    return values;
+  };
+  const std::vector<float> x = random(kRows * kWidth, 1), dy = random(kRows * kWidth, 2);
+  const std::vector<float> weight = random(kWidth, 3), pairs = random(kRows * 2 * kWidth, 4);
+  const auto room = [](int64_t width) {
+    return std::vector<Bf16>(static_cast<size_t>(kRows * rounded_stride(width)));
+  };
+  std::vector<float> y(x.size()), scales(kRows);
+  std::vector<Bf16> rounded = room(kWidth);
+  rms_norm_forward({x.data(), weight.data(), 1e-6f, kRows, kWidth, y.data(), scales.data()},
+                   device);
+  rms_norm_forward(
+      {x.data(), weight.data(), 1e-6f, kRows, kWidth, nullptr, nullptr, rounded.data()}, device);
+  expect_rounded(rounded, y, kWidth);
+
+  std::vector<float> dx(x.size()), dweight(kWidth), dweight_again(kWidth);
+  rms_norm_backward({dy.data(), x.data(), weight.data(), scales.data(), kRows, kWidth, dx.data(),
+                     false, dweight.data()},
+                    device);
+  rms_norm_backward({dy.data(), x.data(), weight.data(), scales.data(), kRows, kWidth, nullptr,
+                     false, dweight_again.data(), rounded.data()},
+                    device);
+  expect_rounded(rounded, dx, kWidth);
+  EXPECT_EQ(dweight, dweight_again);
+
+  const float* up = pairs.data() + kWidth;
+  swiglu_forward({pairs.data(), up, 2 * kWidth, kRows, kWidth, y.data()}, device);
+  swiglu_forward({pairs.data(), up, 2 * kWidth, kRows, kWidth, nullptr, rounded.data()}, device);
+  expect_rounded(rounded, y, kWidth);
+
+  std::vector<float> gradient(pairs.size()), activated(x.size());
+  std::vector<Bf16> gradient_rounded = room(2 * kWidth), activated_rounded = room(kWidth);
+  swiglu_backward({dy.data(), pairs.data(), up, 2 * kWidth, kRows, kWidth, gradient.data(),
+                   gradient.data() + kWidth, 2 * kWidth, nullptr, activated.data()},
+                  device);
+  EXPECT_EQ(activated, y);
+  swiglu_backward({dy.data(), pairs.data(), up, 2 * kWidth, kRows, kWidth, nullptr, nullptr, 0,
+                   gradient_rounded.data(), nullptr, activated_rounded.data()},
+                  device);
+  expect_rounded(gradient_rounded, gradient, 2 * kWidth);
+  expect_rounded(activated_rounded, activated, kWidth);
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, PrepareTest, testing::ValuesIn(available_isas()),
                          [](const auto& isa) { return isa_name(isa.param); });
 

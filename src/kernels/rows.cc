@@ -17,6 +17,11 @@ constexpr int64_t kTaskElements = int64_t{1} << 14;
 // number of threads.
 constexpr int64_t kPartialRows = 64;
 
+// Where row r of rounded values goes.
+uint32_t* rounded_row(Bf16* rows, int64_t r, int64_t width) {
+  return reinterpret_cast<uint32_t*>(rows + r * rounded_stride(width));
+}
+
 int64_t rows_per_task(int64_t width) { return std::max<int64_t>(1, kTaskElements / width); }
 
 // total[i] += the sum over partials of partial[i], in order; `partials` rows of `width`.
@@ -66,10 +71,15 @@ void embedding_backward(const EmbeddingBackwardParams& p, Device& device) {
 
 void rms_norm_forward(const RmsNormParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
-  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int thread) {
+    float* row = p.y_rounded == nullptr
+                     ? nullptr
+                     : device.thread_scratch(thread, static_cast<size_t>(p.width));
     for (int64_t r = begin; r < end; ++r) {
-      k.rms_norm_row(p.x + r * p.width, p.weight, p.eps, p.width, p.y + r * p.width,
+      float* y = row != nullptr ? row : p.y + r * p.width;
+      k.rms_norm_row(p.x + r * p.width, p.weight, p.eps, p.width, y,
                      p.inverse_rms == nullptr ? nullptr : p.inverse_rms + r);
+      if (row != nullptr) k.round_row_bf16(y, p.width, rounded_row(p.y_rounded, r, p.width));
     }
   });
 }
@@ -82,12 +92,17 @@ void rms_norm_backward(const RmsNormBackwardParams& p, Device& device) {
     partials = device.shared_scratch(static_cast<size_t>(pieces * p.width));
     std::fill(partials, partials + pieces * p.width, 0.0f);
   }
-  device.for_pieces(p.rows, kPartialRows, [&](int64_t begin, int64_t end, int) {
+  device.for_pieces(p.rows, kPartialRows, [&](int64_t begin, int64_t end, int thread) {
     float* partial = partials == nullptr ? nullptr : partials + begin / kPartialRows * p.width;
+    float* row = p.dx_rounded == nullptr
+                     ? nullptr
+                     : device.thread_scratch(thread, static_cast<size_t>(p.width));
     for (int64_t r = begin; r < end; ++r) {
       const int64_t at = r * p.width;
+      float* dx = row != nullptr ? row : p.dx + at;
       k.rms_norm_backward_row(p.dy + at, p.x + at, p.weight, p.inverse_rms[r], p.width,
-                              p.accumulate, p.dx + at, partial);
+                              p.accumulate && row == nullptr, dx, partial);
+      if (row != nullptr) k.round_row_bf16(dx, p.width, rounded_row(p.dx_rounded, r, p.width));
     }
   });
   if (partials != nullptr) add_partials(partials, pieces, p.width, p.weight_gradient, device);
@@ -99,6 +114,15 @@ void residual_norm_forward(const ResidualNormParams& p, Device& device) {
     for (int64_t r = begin; r < end; ++r) {
       k.add_rms_norm_row(p.y + r * p.width, p.weight, p.eps, p.width, p.x + r * p.width,
                          p.inverse_rms == nullptr ? nullptr : p.inverse_rms + r);
+    }
+  });
+}
+
+void round_rows(const RoundRowsParams& p, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      k.round_row_bf16(p.x + r * p.width, p.width, rounded_row(p.out, r, p.width));
     }
   });
 }
@@ -159,19 +183,37 @@ void rotary_backward(const RotaryParams& params, Device& device) { rotate(params
 
 void swiglu_forward(const SwigluParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
-  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int thread) {
+    float* row = p.out_rounded == nullptr
+                     ? nullptr
+                     : device.thread_scratch(thread, static_cast<size_t>(p.width));
     for (int64_t r = begin; r < end; ++r) {
-      k.swiglu_row(p.gate + r * p.in_stride, p.up + r * p.in_stride, p.width, p.out + r * p.width);
+      float* out = row != nullptr ? row : p.out + r * p.width;
+      k.swiglu_row(p.gate + r * p.in_stride, p.up + r * p.in_stride, p.width, out);
+      if (row != nullptr) k.round_row_bf16(out, p.width, rounded_row(p.out_rounded, r, p.width));
     }
   });
 }
 
 void swiglu_backward(const SwigluBackwardParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
-  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
+  device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int thread) {
+    // Both gradients of a row, and its activated values, before they are rounded.
+    float* row = device.thread_scratch(thread, static_cast<size_t>(3 * p.width));
     for (int64_t r = begin; r < end; ++r) {
+      float* dgate = p.rounded != nullptr ? row : p.dgate + r * p.grad_stride;
+      float* dup = p.rounded != nullptr ? row + p.width : p.dup + r * p.grad_stride;
+      float* activated = p.activated_rounded != nullptr ? row + 2 * p.width
+                         : p.activated != nullptr       ? p.activated + r * p.width
+                                                        : nullptr;
       k.swiglu_backward_row(p.dout + r * p.width, p.gate + r * p.in_stride, p.up + r * p.in_stride,
-                            p.width, p.dgate + r * p.grad_stride, p.dup + r * p.grad_stride);
+                            p.width, dgate, dup, activated);
+      if (p.rounded != nullptr) {
+        k.round_row_bf16(row, 2 * p.width, rounded_row(p.rounded, r, 2 * p.width));
+      }
+      if (p.activated_rounded != nullptr) {
+        k.round_row_bf16(activated, p.width, rounded_row(p.activated_rounded, r, p.width));
+      }
     }
   });
 }
@@ -224,6 +266,9 @@ void cross_entropy_backward(const CrossEntropyBackwardParams& p, Device& device)
       } else {
         k.softmax_gradient(logits, p.vocabulary, static_cast<float>(p.summary[r].log_sum),
                            p.scale[r], p.targets[r]);
+      }
+      if (p.rounded) {
+        k.round_row_bf16(logits, p.vocabulary, reinterpret_cast<uint32_t*>(logits));
       }
     }
   });

@@ -17,41 +17,58 @@
 
 namespace looplm {
 
-// Intermediates of a block for R rows. The forward pass fills them all; the backward pass reads
-// them.
+// What products take: values in fp32, or rounded to bf16 already (rows of rounded_stride). Both
+// give the same bits where the matrix is of bf16; rounded ones are half as large, and are rounded
+// once for all products that take them.
+struct Operand {
+  float* values = nullptr;
+  Bf16* rounded = nullptr;
+};
+
+// Intermediates of a block for R rows. The forward pass fills them all. The backward pass reads
+// them, and makes operands again.
 struct BlockActivations {
   int64_t rows = 0;
-  float* attention_input = nullptr;   // (R, E): norm(x)
   float* qkv = nullptr;               // (R, Q + 2 KV): rotated queries and keys, values
   float* attention = nullptr;         // (R, Q)
   float* attention_output = nullptr;  // (R, E): y
   float* middle = nullptr;            // (R, E): x'; may be the block's input x when nothing is kept
-  float* mlp_input = nullptr;         // (R, E): norm(x')
   float* gate_up = nullptr;           // (R, 2 F)
-  float* activated = nullptr;         // (R, F)
   float* mlp_output = nullptr;        // (R, E): m
   // For the backward pass only; may be null in inference.
   float* attention_log_sum = nullptr;  // (R, heads)
   float* inverse_rms = nullptr;        // (4, R): the norms in the order of the formula above
+  // Operands, which blocks share.
+  Operand attention_input;  // (R, E): norm(x)
+  Operand mlp_input;        // (R, E): norm(x')
+  Operand activated;        // (R, F)
 
   float* norm_scale(int index) const {
     return inverse_rms == nullptr ? nullptr : inverse_rms + index * rows;
   }
-  // Floats of all intermediates; `assign` lays them out in memory of that size.
+  // Floats of what is kept and of operands; `assign` lays them out in two pieces of memory of these
+  // sizes. Operands of kBf16 are rounded.
   static int64_t floats(const ModelConfig& config, int64_t rows);
-  static BlockActivations assign(const ModelConfig& config, int64_t rows, float* memory);
+  static int64_t operand_floats(const ModelConfig& config, int64_t rows, DType operands);
+  static BlockActivations assign(const ModelConfig& config, int64_t rows, DType operands,
+                                 float* memory, float* operand_memory);
 };
 
-// Gradients of a block's intermediates: scratch of the backward pass.
+// Gradients of a block's intermediates: scratch of the backward pass. With operands of kBf16, those
+// that products take are rounded.
 struct BlockGradients {
   float* hidden = nullptr;     // (R, E)
   float* qkv = nullptr;        // (R, Q + 2 KV)
   float* attention = nullptr;  // (R, Q)
-  float* gate_up = nullptr;    // (R, 2 F)
+  Operand gate_up;             // (R, 2 F)
   float* activated = nullptr;  // (R, F)
+  // Null in fp32, where `hidden` and `qkv` are the operands.
+  Bf16* hidden_rounded = nullptr;
+  Bf16* qkv_rounded = nullptr;
 
-  static int64_t floats(const ModelConfig& config, int64_t rows);
-  static BlockGradients assign(const ModelConfig& config, int64_t rows, float* memory);
+  static int64_t floats(const ModelConfig& config, int64_t rows, DType operands);
+  static BlockGradients assign(const ModelConfig& config, int64_t rows, DType operands,
+                               float* memory);
 };
 
 // Where a block's weight gradients go; offsets into a ParameterSet's buffer. All +=. Null: that

@@ -15,6 +15,7 @@ struct Sizes {
     const int64_t block = BlockActivations::floats(config, s.rows);
     states = (s.loops + 1) * state;
     activations = block;
+    operands = BlockActivations::operand_floats(config, s.rows, s.operands);
     if (!s.backward) {
       block_inputs = state;
       return;
@@ -27,11 +28,12 @@ struct Sizes {
     inverse_rms = s.loops * s.rows;
     state_gradients = s.loops * state;
     gradient = state;
-    scratch = BlockGradients::floats(config, s.rows);
+    scratch = BlockGradients::floats(config, s.rows, s.operands);
   }
   int64_t states = 0;
   int64_t block_inputs = 0;
   int64_t activations = 0;
+  int64_t operands = 0;
   int64_t inverse_rms = 0;
   int64_t state_gradients = 0;
   int64_t gradient = 0;
@@ -54,6 +56,7 @@ Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape, AdapterWeights*
   states_ = allocate(sizes.states);
   block_inputs_ = allocate(sizes.block_inputs);
   activations_ = allocate(sizes.activations);
+  operands_ = allocate(sizes.operands);
   inverse_rms_ = allocate(sizes.inverse_rms);
   state_gradients_ = allocate(sizes.state_gradients);
   gradient_ = allocate(sizes.gradient);
@@ -71,6 +74,7 @@ MemoryPlan Trunk::plan(const ModelConfig& config, const TrunkShape& shape) {
   add("loop states", sizes.states, fmt::format("{} loops and the embedding", shape.loops));
   add("block inputs", sizes.block_inputs, name_of(kMemoryPolicyNames, shape.policy));
   add("block intermediates", sizes.activations, "");
+  add("operands of products", sizes.operands, dtype_name(shape.operands));
   add("norm scales", sizes.inverse_rms, "");
   add("state gradients", sizes.state_gradients, "");
   add("residual gradient", sizes.gradient, "");
@@ -102,8 +106,9 @@ BlockActivations Trunk::activations(int64_t loop, int64_t layer) {
   const int64_t kept = loop - shape_.first_backward_loop();
   const bool keep = kept >= 0 && shape_.policy == MemoryPolicy::kKeepAll;
   const int64_t slot = keep ? kept * config_.layers + layer : 0;
-  return BlockActivations::assign(config_, shape_.rows,
-                                  activations_.data() + slot * activation_floats_);
+  return BlockActivations::assign(config_, shape_.rows, shape_.operands,
+                                  activations_.data() + slot * activation_floats_,
+                                  operands_.data());
 }
 
 void Trunk::run_loop(const ModelWeights& weights, int64_t loop, Device& device) {
@@ -137,7 +142,8 @@ void Trunk::forward(const ModelWeights& weights, std::span<const int32_t> ids,
 void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backward_weights,
                      ParameterSet& gradients, Device& device) {
   LOOPLM_CHECK(shape_.backward);
-  const BlockGradients scratch = BlockGradients::assign(config_, shape_.rows, scratch_.data());
+  const BlockGradients scratch =
+      BlockGradients::assign(config_, shape_.rows, shape_.operands, scratch_.data());
   const bool frozen = adapter_ != nullptr;
   std::vector<BlockWeightGradients> weight_gradients(static_cast<size_t>(config_.layers));
   for (int64_t layer = 0; layer < config_.layers && !frozen; ++layer) {

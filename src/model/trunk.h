@@ -38,6 +38,9 @@ struct TrunkShape {
   bool backward = true;  // false: forward only, nothing is kept but the states
   // Gradients flow through the last loops alone: what earlier ones made is a constant. 0: all.
   int64_t backward_loops = 0;
+  // kBf16 where all matrices are of bf16 and none is adapted: what products take is then kept
+  // rounded.
+  DType operands = DType::kF32;
 
   // The first loop (from 0) that the backward pass goes through.
   int64_t first_backward_loop() const {
@@ -88,6 +91,7 @@ class Trunk {
   Buffer<float> states_;           // (T + 1, rows, E): h_0 .. h_T
   Buffer<float> block_inputs_;     // see block_input
   Buffer<float> activations_;      // of all blocks (kKeepAll) or of one
+  Buffer<float> operands_;         // of one block
   Buffer<float> inverse_rms_;      // (T, rows): the final norm
   Buffer<float> state_gradients_;  // (T, rows, E)
   Buffer<float> gradient_;         // (rows, E): what flows back along the residual stream

@@ -14,6 +14,13 @@ namespace {
 
 constexpr uint64_t kFnvStart = 0xCBF29CE484222325ULL;
 
+// Sanitizers take ten times as long: they get each tenth block of lines.
+#ifdef LOOPLM_SANITIZED
+constexpr uint64_t kStride = 10;
+#else
+constexpr uint64_t kStride = 1;
+#endif
+
 uint64_t fnv(std::string_view bytes, uint64_t hash) {
   for (char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
   return hash;
@@ -77,7 +84,7 @@ class TokenizerGolden : public testing::TestWithParam<const char*> {
     const auto lines = golden_["lines"].get<uint64_t>();
     const auto block = golden_["block"].get<uint64_t>();
     size_t tokens = 0;
-    for (uint64_t first = 0; first < lines; first += block) {
+    for (uint64_t first = 0; first < lines; first += kStride * block) {
       uint64_t ids_hash = kFnvStart;
       uint64_t text_hash = kFnvStart;
       for (uint64_t n = first; n < first + block; ++n) {
@@ -107,7 +114,9 @@ class TokenizerGolden : public testing::TestWithParam<const char*> {
       ASSERT_EQ(fmt::format("{:016x}", text_hash), expected["decoded"][index])
           << "from line " << first;
     }
-    EXPECT_EQ(tokens, expected["tokens"].get<size_t>());
+    if (kStride == 1) {
+      EXPECT_EQ(tokens, expected["tokens"].get<size_t>());
+    }
   }
 
   // The streaming detokeniser says the same in pieces that are UTF-8 each.

@@ -51,7 +51,8 @@ TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool back
           .max_document = run.data.sequence_length,
           .policy = run.compute.memory,
           .backward = backward,
-          .backward_loops = run.objective.backprop_loops};
+          .backward_loops = run.objective.backprop_loops,
+          .operands = backward && !run.lora.any() ? run.compute.dtype : DType::kF32};
 }
 
 int64_t count_of(const std::vector<ParameterSpec>& specs) {

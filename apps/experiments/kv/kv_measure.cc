@@ -32,7 +32,7 @@ Result<std::vector<Generation>> run(Model& model, const std::vector<KvText>& tex
       ++ended;
     };
     if (forced) {
-      request.replay = [&text](int64_t index, int64_t, int32_t) {
+      request.replay = [&text](int64_t index, int64_t, int64_t, int32_t) {
         return text.rest[static_cast<size_t>(index)];
       };
     }

@@ -163,14 +163,15 @@ Result<OrderedJson> run_decoding(const SpeculationSettings& s, const Speculation
   }
   if (recorded != nullptr) result["settled"] = mean_settled_loop(*recorded);
   if (s.replay.directory.empty()) return result;
-  if (recorded == nullptr) {
-    return invalid_argument("replay.model needs 1 among modes.commit_loops");
-  }
+  DecodeOptions all_loops = set.decoding;
+  all_loops.loops = loops;
+  LOOPLM_ASSIGN_OR_RETURN(const LoopRanking ranking, record_ranking(*model, prompts, all_loops));
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> other,
                           load_study_model(s.replay, context.threads));
   LOOPLM_ASSIGN_OR_RETURN(
       const ReplayMeasure replay,
-      replay_agreement(*other, *recorded, {set.decoding.tokens, loops, s.rounds}));
+      replay_ranking(*other, ranking,
+                     {set.decoding.tokens, loops, s.rounds, {CommitKind::kLoop, 1}}));
   const double plain = median_of(replay.plain);
   const double fast = median_of(replay.speculated);
   result["replay"] = {{"parameters", other->config().parameter_count()},

@@ -123,8 +123,9 @@ class CachedAttentionCase : public AttentionCaseBase {
                : fmt::format("cached_attention_{}", kv_type_name(layout_.type));
   }
   std::vector<OpInput> inputs() const override {
+    // Queries are rounded like keys by processors that multiply bf16.
     const DType storage = layout_.type == KvType::kBf16 ? DType::kBf16 : DType::kF32;
-    return {{"q", query_count(), 0, 2},
+    return {{"q", query_count(), 0, 2, storage},
             {"k", kv_count(), 0, 1, storage},
             {"v", kv_count(), 0, 1, storage}};
   }
@@ -141,6 +142,14 @@ class CachedAttentionCase : public AttentionCaseBase {
                        size_.heads, size_.kv_heads, size_.head_dim);
   }
   bool has_backward() const override { return false; }
+  // Weights are rounded to bf16 too: each value errs by up to 2^-9 of itself, the largest of many
+  // values is some four root mean squares.
+  double tolerance() const override {
+    return layout_.type == KvType::kBf16 ? 4 * 0x1p-9 : AttentionCaseBase::tolerance();
+  }
+  DType arithmetic() const override {
+    return layout_.type == KvType::kBf16 ? DType::kBf16 : DType::kF32;
+  }
   void prepare(const Floats& in, Device&) override {
     const int64_t pages = pages_for(rows());
     memory_ = Buffer<std::byte>(static_cast<size_t>(pages * layout_.page_bytes()));
@@ -216,12 +225,15 @@ void add_attention_cases(bool perf, OpCases& cases) {
       decode->time_last_chunk_only();
       cases.push_back(std::move(decode));
     }
-    // Grouped heads and long contexts: few key-value heads, and many keys for each.
-    for (const ref::AttentionSize& size :
-         {ref::AttentionSize{16, 2, 128, 0, {0, 8192}}, {8, 1, 128, 0, {0, 16384}}}) {
-      auto decode = std::make_unique<CachedAttentionCase>(size, 1, KvType::kBf16);
-      decode->time_last_chunk_only();
-      cases.push_back(std::move(decode));
+    // Long contexts and grouped heads, for one query and for a prompt's chunk.
+    for (const ref::AttentionSize& size : {ref::AttentionSize{16, 2, 128, 0, {0, 8192}},
+                                           {8, 8, 128, 0, {0, 16384}},
+                                           {8, 1, 128, 0, {0, 16384}}}) {
+      for (int64_t chunk : {1, 256}) {
+        auto last = std::make_unique<CachedAttentionCase>(size, chunk, KvType::kBf16);
+        last->time_last_chunk_only();
+        cases.push_back(std::move(last));
+      }
     }
     return;
   }
@@ -233,8 +245,10 @@ void add_attention_cases(bool perf, OpCases& cases) {
   for (const ref::AttentionSize& size : sizes) {
     cases.push_back(std::make_unique<PackedAttentionCase>(size));
   }
-  cases.push_back(
-      std::make_unique<CachedAttentionCase>(ref::AttentionSize{2, 1, 6, 0, {0, 1100}}, 30));
+  for (KvType type : {KvType::kF32, KvType::kBf16}) {
+    cases.push_back(
+        std::make_unique<CachedAttentionCase>(ref::AttentionSize{2, 1, 6, 0, {0, 1100}}, 30, type));
+  }
   for (int64_t chunk : {1, 7, 32, 100}) {
     for (KvType type : kKvTypes) {
       cases.push_back(std::make_unique<CachedAttentionCase>(

@@ -20,6 +20,7 @@ struct AmxRows {
 // that are missing from the last step become zero.
 struct AmxPrepareArgs {
   const float* source = nullptr;
+  const uint16_t* rounded = nullptr;  // instead of `source`: rounded already
   int64_t row_stride = 0;
   int64_t term_stride = 1;  // 1, or row_stride is
   int64_t rows = 0;         // 1..16
@@ -57,47 +58,6 @@ struct AmxQuantArgs {
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;
-};
-
-// Attention multiplies fp32 rows with bf16 keys and values. Each row is the exact sum of three of
-// bf16, which stand beside each other in a tile: five rows to a tile, and a zero one.
-inline constexpr int64_t kAmxSplitRows = 5;
-constexpr int64_t amx_split_tiles(int64_t rows) {
-  return (rows + kAmxSplitRows - 1) / kAmxSplitRows;
-}
-
-// Queries as tiles: (rows / 5, head_dim / 32, 16, 64 bytes), both rounded up.
-struct AmxQueriesArgs {
-  const float* queries = nullptr;  // (rows, head_dim)
-  int64_t stride = 0;              // between rows
-  int64_t rows = 0;
-  int64_t head_dim = 0;
-  char* tiles = nullptr;
-};
-
-// One segment of keys for a tile of query rows: of each block of 32 keys the scores, a step of the
-// online softmax, and the products with the values, added to `out`.
-struct AmxSegmentArgs {
-  const char* queries = nullptr;  // AmxQueriesArgs::tiles
-  int64_t rows = 0;
-  int64_t head_dim = 0;
-  float scale = 0;
-  // Row r sees first_keys + r / group keys from the segment's first on, or fewer than one: none.
-  int64_t first_keys = 0;
-  int64_t group = 1;
-  // Of each block: (head_dim / 2, 32, 2) and (head_dim / 32, 16, 32, 2) bf16; keys and values that
-  // no row sees may hold anything.
-  const char* const* keys = nullptr;
-  const char* const* values = nullptr;
-  int64_t blocks = 0;
-  // Of each row, `stride` floats apart but for sums and maximum.
-  int64_t stride = 0;
-  float* scores = nullptr;               // scratch of (rows, 32)
-  float* out = nullptr;                  // (rows, head_dim)
-  float* sums = nullptr;                 // (rows, 32)
-  float* maximum = nullptr;              // (rows)
-  char* weights = nullptr;               // scratch: (rows / 5, 16, 64 bytes), rounded up
-  const KernelTable* kernels = nullptr;  // of the softmax
 };
 
 }  // namespace looplm::cpu

@@ -32,6 +32,9 @@ inline constexpr int64_t kQuantGroup = 64;
 // tile_bf16 wants them.
 struct PrepareRowsArgs {
   const float* source = nullptr;
+  // Instead of `source`, for products of bf16: values that are rounded already. Rows lie one after
+  // another's terms (term_stride 1), or for the interleaved form side by side.
+  const uint16_t* rounded = nullptr;
   int64_t row_stride = 0;  // distance between rows of A in the source
   // Distance between terms: 1, or the row length when A is a transposed matrix.
   int64_t term_stride = 1;
@@ -103,8 +106,8 @@ inline constexpr int64_t kAmxQuantRows = 128;  // most rows of a call of amx_int
 struct AmxPrepareArgs;                         // kernels/cpu/amx_args.h
 struct AmxArgs;
 struct AmxQuantArgs;
-struct AmxQueriesArgs;
-struct AmxSegmentArgs;
+
+struct SegmentArgs;  // kernels/cpu/segment_args.h
 
 struct AdamWArgs {
   float* parameter = nullptr;
@@ -145,7 +148,10 @@ struct KernelTable {
   void (*prepare_interleaved_bf16)(const PrepareRowsArgs&) = nullptr;
   // out[i] <- the pair of even[i] (lower half) and odd[i], rounded to bf16: two terms of a panel.
   void (*pair_rows_bf16)(const float* even, const float* odd, int64_t n, uint32_t* out) = nullptr;
-  // A row rounded to bf16; an odd last term is paired with zero.
+  // The same of rows that are rounded already.
+  void (*pair_rounded_rows)(const uint16_t* even, const uint16_t* odd, int64_t n,
+                            uint32_t* out) = nullptr;
+  // A row rounded to bf16, where it lies if `pairs` is; an odd last term is paired with zero.
   void (*round_row_bf16)(const float* x, int64_t n, uint32_t* pairs) = nullptr;
   // out[i * kPanel + r] <- word i of rows[r], of any alignment, for `count` rows, at most kPanel.
   void (*transpose_words)(const void* const* rows, int64_t count, int64_t words,
@@ -174,9 +180,12 @@ struct KernelTable {
   void (*amx_bf16)(const AmxArgs&) = nullptr;
   void (*amx_int8)(const AmxQuantArgs&) = nullptr;
   void (*amx_int4)(const AmxQuantArgs&) = nullptr;
-  // Attention to keys and values in bf16; the numbers are those of fp32 products up to rounding.
-  void (*amx_queries)(const AmxQueriesArgs&) = nullptr;
-  void (*amx_segment)(const AmxSegmentArgs&) = nullptr;
+
+  // Attention to keys and values in bf16 by products of bf16: queries and weights are rounded too.
+  // Null where there is no instruction for these; attention then widens keys and values. Bytes of
+  // scratch for so many rows.
+  void (*segment_bf16)(const SegmentArgs&) = nullptr;
+  int64_t (*segment_bf16_bytes)(int64_t rows, int64_t head_dim) = nullptr;
 
   // One row of n values each.
   void (*rms_norm_row)(const float* x, const float* weight, float eps, int64_t n, float* y,
@@ -190,8 +199,9 @@ struct KernelTable {
   void (*rotate_row)(const float* cosine, const float* sine, int64_t heads, int64_t head_dim,
                      float direction, float* x) = nullptr;
   void (*swiglu_row)(const float* gate, const float* up, int64_t n, float* out) = nullptr;
+  // `activated`, which may be null, gets what swiglu_row gives.
   void (*swiglu_backward_row)(const float* dout, const float* gate, const float* up, int64_t n,
-                              float* dgate, float* dup) = nullptr;
+                              float* dgate, float* dup, float* activated) = nullptr;
   float (*dot)(const float* a, const float* b, int64_t n) = nullptr;
   void (*add_scaled)(const float* x, float scale, int64_t n, float* y) = nullptr;  // y += scale * x
   void (*scale)(float factor, int64_t n, float* x) = nullptr;

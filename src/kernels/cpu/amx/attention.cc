@@ -1,97 +1,52 @@
 // Attention to keys and values in bf16 of a page cache.
 #include "kernels/cpu/amx/amx_kernels.h"
 #include "kernels/cpu/amx/bf16_block.h"
-#include "kernels/cpu/isa/bf16_rounding.h"
+#include "kernels/cpu/segment_args.h"
 
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 namespace {
 
-constexpr int64_t kParts = 3;
 constexpr int64_t kValuePanelBytes = kPanel * kPanel * 2;  // 32 positions of 32 dimensions
-static_assert(kAmxSplitRows * kParts <= kAmxRows);
 
-// One step of a row as three of bf16 whose sum it is: 24 bits are three times 8. `to` is the first
-// of three rows of a tile.
-LOOPLM_INLINE void split_step(const float* x, char* to) {
-  for (int64_t i = 0; i < kAmxTerms; i += kLanes) {
-    V left = load(x + i);
-    for (int64_t part = 0; part < kParts; ++part) {
-      float rest[kLanes];
-      store(rest, left);
-      const VI high = rounded_to_bf16(rest);
-      const PairsOfVector pairs = pairs_of(high);
-      memcpy(to + part * kAmxRowBytes + i * 2, &pairs, sizeof(pairs));
-      V taken;
-      memcpy(&taken, &high, sizeof(taken));
-      left = left - taken;
-    }
+int64_t pieces(int64_t count, int64_t piece) { return (count + piece - 1) / piece; }
+int64_t steps_of(int64_t head_dim) { return pieces(head_dim, kAmxTerms); }
+int64_t tile_bytes(int64_t rows, int64_t steps) {
+  return pieces(rows, kAmxRows) * steps * kAmxTileBytes;
+}
+
+// Rows of `terms` values rounded, as tiles of whole steps.
+void round_rows(const SegmentArgs& p, const float* x, int64_t stride, int64_t terms, char* tiles) {
+  const int64_t block_bytes = steps_of(terms) * kAmxTileBytes;
+  for (int64_t first = 0; first < p.rows; first += kAmxRows, tiles += block_bytes) {
+    AmxPrepareArgs args;
+    args.source = x + first * stride;
+    args.row_stride = stride;
+    args.rows = p.rows - first < kAmxRows ? p.rows - first : kAmxRows;
+    args.terms = terms;
+    args.out = tiles;
+    args.step_bytes = kAmxTileBytes;
+    p.kernels->amx_prepare(args);
   }
 }
 
-int64_t steps_of(int64_t head_dim) { return (head_dim + kAmxTerms - 1) / kAmxTerms; }
-
-// Rows of `terms` values as tiles of `steps` steps; what is missing is zero.
-void split_rows(const float* x, int64_t stride, int64_t rows, int64_t terms, char* tiles) {
-  const int64_t steps = steps_of(terms);
-  for (int64_t i = 0; i < amx_split_tiles(rows) * steps; ++i) {
-    memset(tiles + i * kAmxTileBytes, 0, kAmxTileBytes);
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    char* to = tiles + r / kAmxSplitRows * steps * kAmxTileBytes +
-               r % kAmxSplitRows * kParts * kAmxRowBytes;
-    for (int64_t first = 0; first < terms; first += kAmxTerms, to += kAmxTileBytes) {
-      const float* from = x + r * stride + first;
-      float padded[kAmxTerms] = {};
-      if (terms - first < kAmxTerms) {
-        memcpy(padded, from, static_cast<size_t>(terms - first) * sizeof(float));
-        from = padded;
-      }
-      split_step(from, to);
+// C (+)= tiles of all rows times a panel.
+void multiply(Tiles& tiles, int64_t rows, const char* a, int64_t steps, const char* panel, float* c,
+              int64_t c_row_stride, int64_t columns, bool accumulate) {
+  AmxArgs args;
+  args.a = {a, rows, kAmxRowBytes, kAmxTileBytes, steps * kAmxTileBytes};
+  args.steps = steps;
+  args.c_row_stride = c_row_stride;
+  args.accumulate = accumulate;
+  for (int64_t m = 0; m < rows; m += 2 * kAmxRows) {
+    const char* block = a + m / kAmxRows * args.a.block_bytes;
+    float* to = c + m * c_row_stride;
+    if (rows - m > kAmxRows) {
+      product<2>(tiles, args, block, panel, panel, 0, to, rows - m, columns);
+    } else {
+      product<1>(tiles, args, block, panel, panel, 0, to, rows - m, columns);
     }
   }
 }
-
-// Products of a tile's or two tiles' split rows with a panel, and what they are of whole rows.
-class SplitProducts {
- public:
-  SplitProducts(Tiles& tiles, const char* a, int64_t rows, int64_t steps)
-      : tiles_(tiles), a_(a), rows_(rows), steps_(steps) {}
-
-  // Calls use(row, its 32 products) for all rows.
-  template <typename Use>
-  LOOPLM_INLINE void with(const char* panel, Use use) {
-    constexpr int64_t kTwo = 2 * kAmxSplitRows;
-    AmxArgs args;
-    args.a = {a_, 2 * kAmxRows, kAmxRowBytes, kAmxTileBytes, steps_ * kAmxTileBytes};
-    args.steps = steps_;
-    args.c_row_stride = kPanel;
-    for (int64_t first = 0; first < rows_; first += kTwo) {
-      const char* a = a_ + first / kAmxSplitRows * args.a.block_bytes;
-      if (rows_ - first > kAmxSplitRows) {
-        product<2>(tiles_, args, a, panel, panel, 0, parts_[0], 2 * kAmxRows, kPanel);
-      } else {
-        product<1>(tiles_, args, a, panel, panel, 0, parts_[0], kAmxRows, kPanel);
-      }
-      for (int64_t r = first; r < rows_ && r < first + kTwo; ++r) {
-        const int64_t at = r - first;
-        const float* parts = parts_[at / kAmxSplitRows * kAmxRows + at % kAmxSplitRows * kParts];
-        V whole[kPanel / kLanes];
-        for (int64_t i = 0; i < kPanel; i += kLanes) {
-          whole[i / kLanes] =
-              (load(parts + i) + load(parts + kPanel + i)) + load(parts + 2 * kPanel + i);
-        }
-        use(r, whole);
-      }
-    }
-  }
-
- private:
-  Tiles& tiles_;
-  const char* a_;
-  int64_t rows_;
-  int64_t steps_;
-  alignas(64) float parts_[2 * kAmxRows][kPanel];
-};
 
 // Positions of a panel of values from `count` on are zero: they have not been written, and their
 // weight of zero would not hide what is no number.
@@ -110,25 +65,26 @@ void prefetch(const char* data, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(data + i, 0, 2);
 }
 
-void add_block(Tiles& tiles, const AmxSegmentArgs& p, int64_t block) {
+struct Scratch {
+  char* queries;  // tiles of the head's steps
+  char* weights;  // tiles of one step
+  float* scores;  // (rows, 32)
+};
+
+void add_block(Tiles& tiles, const SegmentArgs& p, const Scratch& scratch, int64_t block) {
   const int64_t first_keys = p.first_keys - block * kPanel;
   const auto keys = [&](int64_t r) {
     const int64_t count = first_keys + r / p.group;
     return count < kPanel ? count : kPanel;
   };
-  SplitProducts scores(tiles, p.queries, p.rows, steps_of(p.head_dim));
-  scores.with(p.keys[block], [&](int64_t r, const V* of_row) {
-    float* to = p.scores + r * p.stride;
-    for (int64_t i = 0; i < kPanel; i += kLanes) store(to + i, of_row[i / kLanes]);
-  });
+  multiply(tiles, p.rows, scratch.queries, steps_of(p.head_dim), p.keys[block], scratch.scores,
+           kPanel, kPanel, false);
   for (int64_t r = 0; r < p.rows; ++r) {
-    float* row = p.scores + r * p.stride;
-    const float correction =
-        p.kernels->softmax_block(row, keys(r), p.scale, p.maximum + r, p.sums + r * kPanel);
+    const float correction = p.kernels->softmax_block(scratch.scores + r * kPanel, keys(r), p.scale,
+                                                      p.maximum + r, p.sums + r * kPanel);
     if (correction != 1.0f) p.kernels->scale(correction, p.head_dim, p.out + r * p.stride);
   }
-  split_rows(p.scores, p.stride, p.rows, kPanel, p.weights);
-  SplitProducts outputs(tiles, p.weights, p.rows, 1);
+  round_rows(p, scratch.scores, kPanel, kPanel, scratch.weights);
   const int64_t most = keys(p.rows - 1);
   for (int64_t first = 0; first < p.head_dim; first += kPanel) {
     const char* values = p.values[block] + first / kPanel * kValuePanelBytes;
@@ -137,38 +93,37 @@ void add_block(Tiles& tiles, const AmxSegmentArgs& p, int64_t block) {
       copy_values(values, most, some);
       values = some;
     }
-    const int64_t columns = p.head_dim - first < kPanel ? p.head_dim - first : kPanel;
-    outputs.with(values, [&](int64_t r, const V* of_row) {
-      if (keys(r) <= 0) return;
-      float* to = p.out + r * p.stride + first;
-      for_vectors(columns, [&](int64_t i, int64_t lanes) {
-        store_some(to + i, load_some(to + i, lanes) + of_row[i / kLanes], lanes);
-      });
-    });
+    multiply(tiles, p.rows, scratch.weights, 1, values, p.out + first, p.stride,
+             p.head_dim - first < kPanel ? p.head_dim - first : kPanel, true);
   }
 }
 
-void attend(const AmxSegmentArgs& p) {
+void attend(const SegmentArgs& p) {
   Tiles tiles;
+  Scratch scratch;
+  scratch.queries = p.scratch;
+  scratch.weights = scratch.queries + tile_bytes(p.rows, steps_of(p.head_dim));
+  scratch.scores = reinterpret_cast<float*>(scratch.weights + tile_bytes(p.rows, 1));
+  round_rows(p, p.queries, p.stride, p.head_dim, scratch.queries);
   const int64_t bytes = steps_of(p.head_dim) * kStepOfPanel;  // of a block's keys, or values
   for (int64_t block = 0; block < p.blocks; ++block) {
     if (block + 1 < p.blocks) {
       prefetch(p.keys[block + 1], bytes);
       prefetch(p.values[block + 1], bytes);
     }
-    add_block(tiles, p, block);
+    add_block(tiles, p, scratch, block);
   }
 }
 
-void split_queries(const AmxQueriesArgs& p) {
-  split_rows(p.queries, p.stride, p.rows, p.head_dim, p.tiles);
+int64_t scratch_bytes(int64_t rows, int64_t head_dim) {
+  return tile_bytes(rows, steps_of(head_dim) + 1) + rows * kPanel * 4;
 }
 
 }  // namespace
 
 void add_attention_kernels(KernelTable& table) {
-  table.amx_queries = split_queries;
-  table.amx_segment = attend;
+  table.segment_bf16 = attend;
+  table.segment_bf16_bytes = scratch_bytes;
 }
 
 }  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE

@@ -40,14 +40,33 @@ LOOPLM_INLINE void prepare_row(const float* source, int64_t terms, int64_t strid
     out[i / 2] = i < terms ? pair_bits(source, i, terms, stride) : 0;
   }
 }
+LOOPLM_INLINE void prepare_row(const uint16_t* source, int64_t terms, int64_t stride,
+                               uint32_t* out) {
+  const int64_t count = terms < kAmxTerms ? terms : kAmxTerms;
+  uint16_t halves[kAmxTerms] = {};
+  if (stride == 1) {
+    memcpy(halves, source, static_cast<size_t>(count) * sizeof(*source));
+  } else {
+    for (int64_t i = 0; i < count; ++i) halves[i] = source[i * stride];
+  }
+  memcpy(out, halves, sizeof(halves));
+}
+
+LOOPLM_INLINE VI pairs_of_rows(const float* even, const float* odd) {
+  return rounded_pairs(load(even), load(odd));
+}
+LOOPLM_INLINE VI pairs_of_rows(const uint16_t* even, const uint16_t* odd) {
+  return load_halves_as_words(even, kLanes) | load_halves_as_words(odd, kLanes) << 16;
+}
 
 // A whole tile of a transposed source, where rows of a term lie side by side.
-LOOPLM_INLINE void prepare_transposed(const float* source, int64_t stride, uint32_t* out) {
+template <typename Element>
+LOOPLM_INLINE void prepare_transposed(const Element* source, int64_t stride, uint32_t* out) {
   uint32_t words[kPairs][kAmxRows];
   for (int64_t j = 0; j < kPairs; ++j) {
-    const float* even = source + 2 * j * stride;
+    const Element* even = source + 2 * j * stride;
     for (int64_t m = 0; m < kAmxRows; m += kLanes) {
-      const VI pairs = rounded_pairs(load(even + m), load(even + stride + m));
+      const VI pairs = pairs_of_rows(even + m, even + stride + m);
       memcpy(words[j] + m, &pairs, sizeof(pairs));
     }
   }
@@ -56,10 +75,11 @@ LOOPLM_INLINE void prepare_transposed(const float* source, int64_t stride, uint3
   }
 }
 
-void prepare(const AmxPrepareArgs& p) {
+template <typename Element>
+LOOPLM_INLINE void prepare_steps(const AmxPrepareArgs& p, const Element* first_source) {
   char* out = p.out;
   for (int64_t first = 0; first < p.terms; first += kAmxTerms, out += p.step_bytes) {
-    const float* source = p.source + first * p.term_stride;
+    const Element* source = first_source + first * p.term_stride;
     const int64_t terms = p.terms - first;
     auto* words = reinterpret_cast<uint32_t*>(out);
     if (p.term_stride != 1 && terms >= kAmxTerms && p.rows == kAmxRows) {
@@ -71,6 +91,14 @@ void prepare(const AmxPrepareArgs& p) {
     }
     const int64_t filled = p.rows * kAmxRowBytes;
     if (filled < p.step_bytes) memset(out + filled, 0, static_cast<size_t>(p.step_bytes - filled));
+  }
+}
+
+void prepare(const AmxPrepareArgs& p) {
+  if (p.rounded != nullptr) {
+    prepare_steps(p, p.rounded);
+  } else {
+    prepare_steps(p, p.source);
   }
 }
 

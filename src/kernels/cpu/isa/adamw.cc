@@ -41,7 +41,9 @@ const KernelTable& table() {
     add_tile_kernels(t);
     add_row_kernels(t);
     add_softmax_kernels(t);
+    add_segment_kernels(t);
     add_sampling_kernels(t);
+    add_prepare_kernels(t);
     add_layout_kernels(t);
     add_quant_kernels(t);
     add_optimizer_kernels(t);

@@ -7,9 +7,11 @@
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 
 void add_tile_kernels(KernelTable& table);
+void add_prepare_kernels(KernelTable& table);
 void add_layout_kernels(KernelTable& table);
 void add_row_kernels(KernelTable& table);
 void add_softmax_kernels(KernelTable& table);
+void add_segment_kernels(KernelTable& table);
 void add_sampling_kernels(KernelTable& table);
 void add_quant_kernels(KernelTable& table);
 void add_optimizer_kernels(KernelTable& table);

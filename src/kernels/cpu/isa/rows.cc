@@ -97,7 +97,7 @@ void swiglu_row(const float* gate, const float* up, int64_t n, float* out) {
 }
 
 void swiglu_backward_row(const float* dout, const float* gate, const float* up, int64_t n,
-                         float* dgate, float* dup) {
+                         float* dgate, float* dup, float* activated) {
   for_vectors(n, [&](int64_t i, int64_t lanes) {
     const V d = load_some(dout + i, lanes);
     const V g = load_some(gate + i, lanes);
@@ -106,6 +106,7 @@ void swiglu_backward_row(const float* dout, const float* gate, const float* up, 
     const V silu = g * s;
     store_some(dgate + i, d * u * fma(silu, set1(1.0f) - s, s), lanes);
     store_some(dup + i, d * silu, lanes);
+    if (activated != nullptr) store_some(activated + i, silu * u, lanes);
   });
 }
 

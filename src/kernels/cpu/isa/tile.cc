@@ -1,6 +1,6 @@
 // Register tiles of matrix products: up to tile_rows rows by one panel of 32 columns, or several
 // panels when rows are few.
-#include "kernels/cpu/isa/bf16_rounding.h"
+#include "kernels/cpu/isa/dot_pairs.h"
 #include "kernels/cpu/isa/isa_kernels.h"
 
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
@@ -26,37 +26,6 @@ constexpr int vectors_at_once(int rows) {
 constexpr int panels_at_once(int rows) {
   if (kVectorsPerPanel == 2) return rows <= 2 ? 4 : 1;
   return kVectorsPerPanel == 4 && rows == 1 ? 2 : 1;
-}
-
-#if defined(__AVX512BF16__) || defined(LOOPLM_EMULATE_BF16_DOT)
-constexpr bool kBf16Dot = true;
-#else
-constexpr bool kBf16Dot = false;
-#endif
-
-// Both halves of 32-bit pairs of bf16, as floats.
-[[maybe_unused]] LOOPLM_INLINE V upper_of_pairs(VI pairs) {
-  const VI bits = pairs & static_cast<int32_t>(0xffff0000u);
-  V v;
-  memcpy(&v, &bits, sizeof(v));
-  return v;
-}
-[[maybe_unused]] LOOPLM_INLINE V lower_of_pairs(VI pairs) {
-  const VI bits = pairs << 16;
-  V v;
-  memcpy(&v, &bits, sizeof(v));
-  return v;
-}
-// sum + a.odd * b.odd, then + a.even * b.even: what VDPBF16PS does.
-[[maybe_unused]] LOOPLM_INLINE V dot_pairs([[maybe_unused]] uint32_t a, VI b, V sum) {
-#if defined(__AVX512BF16__)
-  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a))),
-                          reinterpret_cast<__m512bh>(b));
-#else
-  const VI pair = static_cast<int32_t>(a) - VI{};
-  sum = fma(upper_of_pairs(pair), upper_of_pairs(b), sum);
-  return fma(lower_of_pairs(pair), lower_of_pairs(b), sum);
-#endif
 }
 
 // How A lies: prepared rows, the rows of a term side by side, or rows as the caller has them.
@@ -296,136 +265,11 @@ void tile(const TileArgs& t) {
   }
 }
 
-// Calls for row m of A, which lies far from the row before and is short.
-LOOPLM_INLINE void prefetch_row(const PrepareRowsArgs& p, int64_t m) {
-  if (p.term_stride != 1 || m >= p.rows) return;
-  for (int64_t i = 0; i < p.terms; i += 16) __builtin_prefetch(p.source + m * p.row_stride + i);
-}
-
-void prepare_rows_f32(const PrepareRowsArgs& p) {
-  for (int64_t m = 0; m < p.rows; ++m) {
-    prefetch_row(p, m + 1);
-    const float* source = p.source + m * p.row_stride;
-    float* out = static_cast<float*>(p.out) + m * kRowStride;
-    if (p.term_stride == 1) {
-      memcpy(out, source, static_cast<size_t>(p.terms) * sizeof(float));
-    } else {
-      for (int64_t i = 0; i < p.terms; ++i) out[i] = source[i * p.term_stride];
-    }
-  }
-}
-
-// Calls put(row, lanes, slot) for vectors of the rows of term `term`, tile after tile, where slot
-// is where the term, as number `place` of its tile, is to be put. Whole vectors may be put there:
-// what they have beyond the tile's rows falls on the tile's next place, or into the room behind
-// the last one. So places must be filled in order.
-template <typename Put>
-LOOPLM_INLINE void for_rows(const PrepareRowsArgs& p, int64_t term, int64_t place, Put put) {
-  static_assert(kLanes <= kRowStride - kChunk);
-  constexpr int64_t kTermsAhead = 4;
-  const float* ahead = p.source + (term + kTermsAhead < p.terms ? kTermsAhead : 0) * p.term_stride;
-  for (int64_t first = 0; first < p.rows; first += p.tile_rows) {
-    __builtin_prefetch(ahead + term * p.term_stride + first);
-    const int64_t left = p.rows - first;
-    const int64_t rows = left < p.tile_rows ? left : p.tile_rows;
-    for (int64_t m = 0; m < rows; m += kLanes) {
-      put(first + m, left - m < kLanes ? left - m : static_cast<int64_t>(kLanes),
-          first * kRowStride + place * rows + m);
-    }
-  }
-}
-
-void prepare_interleaved_f32(const PrepareRowsArgs& p) {
-  float* out = static_cast<float*>(p.out);
-  for (int64_t i = 0; i < p.terms; ++i) {
-    const float* source = p.source + i * p.term_stride;
-    for_rows(p, i, i, [&](int64_t row, int64_t lanes, int64_t slot) {
-      store(out + slot, load_some(source + row, lanes));
-    });
-  }
-}
-
-LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_slot,
-                              int64_t even_term_slot, uint32_t pair) {
-  if constexpr (kBf16Dot) {
-    static_cast<uint32_t*>(out)[even_slot] = pair;
-  } else {
-    static_cast<uint32_t*>(out)[odd_first_slot] = pair & 0xffff0000u;
-    static_cast<uint32_t*>(out)[even_term_slot] = pair << 16;
-  }
-}
-
-// Whole vectors of consecutive terms: the same slots as store_pair fills. Returns the terms done.
-LOOPLM_INLINE int64_t prepare_vectors(const float* source, int64_t terms, uint32_t* out) {
-  int64_t i = 0;
-  if constexpr (kBf16Dot) {
-    for (; i + 2 * kLanes <= terms; i += 2 * kLanes) round_two_vectors(source + i, out + i / 2);
-  } else {
-    for (; i + kLanes <= terms; i += kLanes) {
-      const VI high = rounded_to_bf16(source + i);
-      VI swapped;
-      for (int lane = 0; lane < kLanes; ++lane) swapped[lane] = high[lane ^ 1];
-      memcpy(out + i, &swapped, sizeof(swapped));
-    }
-  }
-  return i;
-}
-
-void prepare_rows_bf16(const PrepareRowsArgs& p) {
-  for (int64_t m = 0; m < p.rows; ++m) {
-    prefetch_row(p, m + 1);
-    const float* source = p.source + m * p.row_stride;
-    const int64_t base = m * kRowStride;
-    int64_t done = 0;
-    if (p.term_stride == 1)
-      done = prepare_vectors(source, p.terms, static_cast<uint32_t*>(p.out) + base);
-    for (int64_t i = done; i < p.terms; i += 2) {
-      store_pair(p.out, base + i / 2, base + i, base + i + 1,
-                 pair_bits(source, i, p.terms, p.term_stride));
-    }
-  }
-}
-
-void prepare_interleaved_bf16(const PrepareRowsArgs& p) {
-  // A term that is missing is zero.
-  const auto term = [&](int64_t i, int64_t row, int64_t lanes) {
-    if (i >= p.terms) return V{};
-    return load_some(p.source + i * p.term_stride + row, lanes);
-  };
-  uint32_t* out = static_cast<uint32_t*>(p.out);
-  const auto put = [&](int64_t slot, VI words) { memcpy(out + slot, &words, sizeof(words)); };
-  for (int64_t i = 0; i < p.terms; i += 2) {
-    if constexpr (kBf16Dot) {
-      for_rows(p, i, i / 2, [&](int64_t row, int64_t lanes, int64_t slot) {
-        put(slot, rounded_pairs(term(i, row, lanes), term(i + 1, row, lanes)));
-      });
-    } else {  // the odd term comes first
-      for (int64_t odd = 1; odd >= 0; --odd) {
-        for_rows(p, i + odd, i + 1 - odd, [&](int64_t row, int64_t lanes, int64_t slot) {
-          put(slot, rounded_to_bf16(term(i + odd, row, lanes)));
-        });
-      }
-    }
-  }
-}
-
-void pair_rows_bf16(const float* even, const float* odd, int64_t n, uint32_t* out) {
-  for_vectors(n, [&](int64_t i, int64_t lanes) {
-    const VI pairs = rounded_pairs(load_some(even + i, lanes), load_some(odd + i, lanes));
-    store_words(out + i, pairs, lanes);
-  });
-}
-
 }  // namespace
 
 void add_tile_kernels(KernelTable& table) {
   table.tile_rows = kTileRows;
   table.bf16_dot = kBf16Dot;
-  table.prepare_rows_f32 = prepare_rows_f32;
-  table.prepare_rows_bf16 = prepare_rows_bf16;
-  table.prepare_interleaved_f32 = prepare_interleaved_f32;
-  table.prepare_interleaved_bf16 = prepare_interleaved_bf16;
-  table.pair_rows_bf16 = pair_rows_bf16;
   table.tile_f32 = tile<false, Rows::kPrepared>;
   table.tile_bf16 = tile<true, Rows::kPrepared>;
   table.tile_f32_by_bf16 = tile<false, Rows::kPrepared, Stored::kBf16>;

@@ -156,6 +156,26 @@ LOOPLM_INLINE V load_halves(const char* p) {
 #endif
 }
 
+// The first n values of 16 bits, each in a word; the other words are zero.
+LOOPLM_INLINE VI load_halves_as_words(const uint16_t* p, int64_t n) {
+#if defined(__AVX512F__)
+  const __m256i halves = n == kLanes
+                             ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
+                             : _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p);
+  return reinterpret_cast<VI>(_mm512_cvtepu16_epi32(halves));
+#else
+#if defined(__AVX2__)
+  if (n == kLanes) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return reinterpret_cast<VI>(_mm256_cvtepu16_epi32(halves));
+  }
+#endif
+  VI words = {};
+  for (int64_t i = 0; i < n; ++i) words[i] = p[i];
+  return words;
+#endif
+}
+
 // Horizontal reductions, in one fixed order: lane i with lane i + half, then halves again.
 LOOPLM_INLINE float sum_lanes(V v) {
   float x[kLanes];

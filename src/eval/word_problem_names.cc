@@ -1,0 +1,69 @@
+#include "eval/word_problem_names.h"
+
+#include <algorithm>
+#include <cctype>
+#include <span>
+
+namespace looplm {
+namespace {
+
+constexpr std::string_view kOnsets[] = {"b", "d", "f",  "h",  "j",  "k",  "l",  "m",  "n",  "p",
+                                        "r", "s", "t",  "v",  "z",  "br", "dr", "kr", "ch", "sh",
+                                        "w", "y", "st", "fr", "cl", "pl", "tr", "bl"};
+constexpr std::string_view kVowels[] = {"a", "e", "i", "o",  "u",  "a",
+                                        "e", "i", "o", "ai", "ia", "ee"};
+constexpr std::string_view kInnerCodas[] = {"", "", "", "", "n", "l", "r", "s", "m"};
+constexpr std::string_view kNameEnds[] = {"", "", "", "", "n", "l", "r", "s", "m", "k", "t", "d"};
+constexpr std::string_view kThingEnds[] = {"n", "l",  "r",  "t",  "k", "p",
+                                           "m", "ll", "nd", "rt", "le"};
+
+// Two or three syllables without the end of the last one.
+std::string made_up_word(Rng& rng) {
+  const auto any = [&](std::span<const std::string_view> list) {
+    return list[rng.below(static_cast<uint32_t>(list.size()))];
+  };
+  std::string word;
+  const uint32_t inner = rng.below(4) == 0 ? 2 : 1;
+  for (uint32_t i = 0; i < inner; ++i) {
+    word += any(kOnsets);
+    word += any(kVowels);
+    word += any(kInnerCodas);
+  }
+  word += any(kOnsets);
+  word += any(kVowels);
+  return word;
+}
+
+PersonName made_up_name(Rng& rng) {
+  for (;;) {
+    std::string name = made_up_word(rng);
+    name += kNameEnds[rng.below(std::size(kNameEnds))];
+    name[0] = static_cast<char>(std::toupper(name[0]));
+    const auto is_it = [&](const ProblemName& listed) { return listed.name == name; };
+    if (std::ranges::none_of(held_out_names(), is_it)) return {std::move(name), rng.below(2) == 0};
+  }
+}
+
+}  // namespace
+
+PersonName draw_name(const WordProblemOptions& options, Rng& rng) {
+  if (options.made_up > 0 && rng.below(static_cast<uint32_t>(options.made_up)) == 0) {
+    return made_up_name(rng);
+  }
+  if (options.split == WordProblemSplit::kHeldOut) {
+    const auto names = held_out_names();
+    return name_of(names[rng.below(static_cast<uint32_t>(names.size()))]);
+  }
+  auto names = problem_names();
+  if (options.names > 0) names = names.first(static_cast<size_t>(options.names));
+  const float u = rng.uniform();
+  return name_of(names[static_cast<size_t>(u * u * static_cast<float>(names.size()))]);
+}
+
+std::string made_up_things(Rng& rng) {
+  std::string things = made_up_word(rng);
+  things += kThingEnds[rng.below(std::size(kThingEnds))];
+  return things + 's';
+}
+
+}  // namespace looplm

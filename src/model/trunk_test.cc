@@ -1,0 +1,79 @@
+// Operands that are rounded when they are made give the bits of those that products round.
+#include "model/trunk.h"
+
+#include <gtest/gtest.h>
+
+#include "base/cpu.h"
+#include "base/rng.h"
+
+namespace looplm {
+namespace {
+
+constexpr int64_t kRows = 75;
+
+// Odd widths, so that rounded rows have a gap.
+ModelConfig small_config(NormPlacement norms) {
+  ModelConfig c;
+  c.vocab_size = 50;
+  c.hidden_size = 35;
+  c.layers = 2;
+  c.heads = 3;
+  c.kv_heads = 1;
+  c.head_dim = 10;
+  c.intermediate_size = 41;
+  c.max_positions = 64;
+  c.loops = 2;
+  c.norm_placement = norms;
+  return c;
+}
+
+struct Pass {
+  std::vector<float> state;
+  std::vector<float> gradients;
+};
+
+Pass run(const ModelConfig& config, MemoryPolicy policy, DType operands, Device& device) {
+  ParameterSet parameters(config), gradients(config);
+  Rng rng(4);
+  for (float& x : parameters.values()) x = 0.3f * rng.normal();
+  std::fill(gradients.values().begin(), gradients.values().end(), 0.0f);
+  const ModelWeights weights = ModelWeights::for_training(parameters, config, DType::kBf16, device);
+  BackwardWeights backward(config, float_format(DType::kBf16));
+  backward.repack(parameters.source(), device);
+  Trunk trunk(config, {.rows = kRows,
+                       .loops = config.loops,
+                       .max_document = kRows,
+                       .policy = policy,
+                       .operands = operands});
+  std::vector<int32_t> ids;
+  for (int64_t r = 0; r < kRows; ++r) ids.push_back(static_cast<int32_t>(rng.below(50)));
+  const std::array<int64_t, 3> starts = {0, 33, kRows};
+  trunk.forward(weights, ids, starts, device);
+  const auto size = static_cast<size_t>(kRows * config.hidden_size);
+  for (int64_t t = 0; t < config.loops; ++t) {
+    for (size_t i = 0; i < size; ++i) trunk.state_gradient(t)[i] = rng.normal();
+  }
+  trunk.backward(weights, backward, gradients, device);
+  const float* last = trunk.state(config.loops - 1);
+  const std::span<const float> all = gradients.values();
+  return {{last, last + size}, {all.begin(), all.end()}};
+}
+
+TEST(Trunk, RoundedOperandsHaveTheSameBits) {
+  for (Isa isa : available_isas()) {
+    Device device(2, *cpu::kernel_table(isa));
+    for (NormPlacement norms : {NormPlacement::kSandwich, NormPlacement::kPre}) {
+      const ModelConfig config = small_config(norms);
+      for (const auto& [policy, name] : kMemoryPolicyNames) {
+        SCOPED_TRACE(testing::Message() << isa_name(isa) << " " << name);
+        const Pass plain = run(config, policy, DType::kF32, device);
+        const Pass rounded = run(config, policy, DType::kBf16, device);
+        EXPECT_EQ(plain.state, rounded.state);
+        EXPECT_EQ(plain.gradients, rounded.gradients);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace looplm

@@ -48,6 +48,7 @@ Status run_export(const ExportOptions& o) {
   if (!result.gate_file.empty()) {
     fmt::print("{}: the exit gate, for which llama.cpp has no place\n", result.gate_file);
   }
+  if (!result.guess_file.empty()) fmt::print("{}: the guess maps\n", result.guess_file);
   return {};
 }
 
@@ -58,7 +59,8 @@ void add_export_command(Program& program) {
   Command* command = program.app().add_subcommand(
       "export", "Write a model as a GGUF file, which llama.cpp and its like read");
   add_model_argument(*command, options->directory);
-  command->add_option("--gguf", options->gguf, "File to write; the exit gate goes beside it")
+  command
+      ->add_option("--gguf", options->gguf, "File to write; exit gate and guess maps go beside it")
       ->required();
   std::vector<std::string> types;
   for (const GgmlType type : kWrittenGgmlTypes) types.push_back(ggml_block(type).name);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "infer/weight_format.h"
 #include "model/checkpoint.h"
 #include "model/end_of_text.h"
+#include "model/guess_maps.h"
 #include "model/tokenizer_files.h"
 
 namespace looplm::cli {
@@ -75,7 +77,17 @@ void print_ends(const EndsOfText& ends, const Tokenizer* tokenizer) {
   for (const std::string& note : ends.notes) fmt::print("  note             {}\n", note);
 }
 
-void print_config(const Checkpoint& checkpoint) {
+// "loops 1 to 3, in guess.safetensors"; empty: there are none.
+Result<std::string> guesses_text(const Checkpoint& checkpoint) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::optional<StoredGuesses> guesses,
+                          read_guesses(checkpoint.directory, checkpoint.config));
+  if (!guesses) return std::string();
+  const std::string file = guess_file(checkpoint.directory);
+  return fmt::format("loops 1 to {}, {} in {}", checkpoint.config.loops - 1,
+                     dtype_name(guesses->dtype), file.substr(file.rfind('/') + 1));
+}
+
+void print_config(const Checkpoint& checkpoint, const std::string& guesses) {
   const ModelConfig& c = checkpoint.config;
   std::string files;
   for (const std::string& file : checkpoint.files()) {
@@ -96,6 +108,7 @@ void print_config(const Checkpoint& checkpoint) {
              count_text(c.kv_heads, "key-value head"), c.head_dim);
   fmt::print("  vocabulary       {}{}\n", c.vocab_size, c.tie_embeddings ? ", tied head" : "");
   fmt::print("  positions        {}, RoPE base {}\n", c.max_positions, c.rope_theta);
+  if (!guesses.empty()) fmt::print("  guess maps       {}\n", guesses);
   for (const std::string& note : checkpoint.notes) fmt::print("  note             {}\n", note);
 }
 
@@ -143,14 +156,16 @@ Status info(const InfoOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                           checkpoint_tokenizer(checkpoint));
   LOOPLM_ASSIGN_OR_RETURN(const EndsOfText ends, find_ends_of_text(checkpoint, tokenizer.get()));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string guesses, guesses_text(checkpoint));
   if (options.json) {
     OrderedJson json = info_json(checkpoint, context);
+    json["guess_maps"] = guesses.empty() ? 0 : checkpoint.config.loops - 1;
     json["ends_of_text"] = ends_json(ends, tokenizer.get());
     for (const std::string& note : ends.notes) json["notes"].push_back(note);
     fmt::print("{}\n", json.dump(1, ' ', false, OrderedJson::error_handler_t::replace));
     return {};
   }
-  print_config(checkpoint);
+  print_config(checkpoint, guesses);
   print_ends(ends, tokenizer.get());
   print_memory(checkpoint, context);
   if (options.tensors) {

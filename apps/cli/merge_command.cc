@@ -6,10 +6,12 @@
 #include "looplm/chat.h"
 
 #include "base/cpu.h"
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "model/adapter.h"
 #include "model/checkpoint.h"
+#include "model/guess_maps.h"
 #include "model/tensor_read.h"
 
 namespace looplm::cli {
@@ -56,6 +58,10 @@ Status merge(const MergeOptions& o) {
       saving, pool));
   fmt::print("{}: {} with the adapter {} (rank {}), {}\n", o.out, directory, o.adapter,
              adapter.settings.rank, dtype_name(saving.dtype));
+  if (file_exists(guess_file(directory))) {
+    fmt::print("note: the guess maps of '{}' were trained without the adapter; '{}' has none\n",
+               directory, o.out);
+  }
   return {};
 }
 

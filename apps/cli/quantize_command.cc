@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 
 #include "base/cpu.h"
+#include "base/file.h"
 #include "base/timer.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
+#include "model/guess_maps.h"
 #include "model/quantized_checkpoint.h"
 #include "tensor/memory_plan.h"
 
@@ -67,6 +69,8 @@ Status quantize(const QuantizeOptions& o) {
   for (const std::string& text : o.keep) kept += fmt::format(", {}", text);
   fmt::print("{}: {} in blocks{}, {} in the head, {} (from {}), {:.1f} s\n", o.out, o.to, kept,
              o.head, bytes_text(after), bytes_text(before), timer.seconds());
+  const std::string guesses = guess_file(o.out);
+  if (file_exists(guesses)) fmt::print("{}: the guess maps, as they were\n", guesses);
   return {};
 }
 

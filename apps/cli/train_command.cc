@@ -40,6 +40,13 @@ std::string pair_text(const Report& r) {
   return fmt::format("  margin {:.3f}  preferred {:.0f}%", r.margin, 100 * r.preferred);
 }
 
+// What only runs on guess maps have.
+std::string agreement_text(const ValidationReport& r) {
+  if (r.agreement.empty()) return "";
+  return fmt::format("  as the last loop {}% -> {}%", numbers(r.unmapped_agreement, 100, 1),
+                     numbers(r.agreement, 100, 1));
+}
+
 uint64_t total_bytes(const TrainStart& s) {
   uint64_t total = 0;
   for (const PlannedMemory& item : s.memory) total += item.bytes;
@@ -82,8 +89,8 @@ class Printer : public TrainObserver {
   }
   void on_validation(const ValidationReport& r) override {
     fmt::print(
-        "validation of set {} at step {}: loss {}{}  nll {}  right {}%  exit {}  H {}  ({})\n",
-        r.set, r.step, number(r.loss, 4), pair_text(r), numbers(r.nll, 1, 3),
+        "validation of set {} at step {}: loss {}{}{}  nll {}  right {}%  exit {}  H {}  ({})\n",
+        r.set, r.step, number(r.loss, 4), pair_text(r), agreement_text(r), numbers(r.nll, 1, 3),
         numbers(r.accuracy, 100, 1), number(r.mean_exit, 2), number(r.exit_entropy, 2),
         count_text(r.tokens, "token"));
     std::fflush(stdout);

@@ -69,7 +69,9 @@ struct SamplingOptions {
 
 // When to commit a token provisionally, before its final loop. The next position then starts at
 // once. Each deeper loop checks the token again; a loop that disagrees takes it back with all that
-// followed. The tokens are the same as without speculation. Agreeing loops save passes.
+// followed. The tokens are the same as without speculation. Agreeing loops save passes. A model may
+// have guess maps in a file beside it (docs/training.md), through which its early loops agree more
+// often; requests that name an adapter, or run another number of loops, do without them.
 enum class CommitKind {
   kNever,   // no speculation
   kLoop,    // after loop threshold: a whole number from 1
@@ -111,7 +113,8 @@ struct GeneratedToken {
   int64_t loops = 0;  // the loop whose read-out chose it (max_loops for the weighted read-out)
   float log_probability = 0;  // log softmax of the raw logits at this id
   std::string text;           // the text that this token completed; empty without a tokenizer
-  // While speculating: the token that each loop chose, -1 for a loop that was not read.
+  // While speculating: the token that each loop chose, through its guess map if the model has one;
+  // -1 for a loop that was not read.
   std::vector<int32_t> proposals{};
   // Of the position that chose it, as ReadOutPlan::output asks.
   std::vector<LoopReading> readings{};

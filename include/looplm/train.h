@@ -81,6 +81,9 @@ struct ValidationReport {
   std::vector<double> nll;       // per loop
   std::vector<double> accuracy;  // per loop: share of targets that are the most likely token
   std::vector<double> exit;      // mean exit probabilities, per loop
+  // Where guess maps learn, per loop but the last: share of targets for which the loop's most
+  // likely token is the last loop's, with its map and without. Empty otherwise.
+  std::vector<double> agreement, unmapped_agreement;
   double mean_exit = 0;
   double exit_entropy = 0;
 };

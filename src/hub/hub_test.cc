@@ -130,12 +130,12 @@ TEST(ModelFiles, OnlyWhatLooplmReads) {
 
 TEST(ModelFiles, OneGgufFileOrTheOneThatIsNamed) {
   const std::set<std::string> paths = {
-      "m-Q4_K_M.gguf",  "m-Q4_K_M.gate.safetensors", "m-Q8_0.gguf",
+      "m-Q4_K_M.gguf",  "m-Q4_K_M.gate.safetensors", "m-Q4_K_M.guess.safetensors", "m-Q8_0.gguf",
       "tokenizer.json", "f16/m-00001-of-00002.gguf", "f16/m-00002-of-00002.gguf"};
   const ModelFiles q4 = choose(paths, "q4_k_m").value();
   EXPECT_EQ(q4.gguf, "m-Q4_K_M.gguf");
-  EXPECT_THAT(q4.needed,
-              ElementsAre("m-Q4_K_M.gate.safetensors", "tokenizer.json", "m-Q4_K_M.gguf"));
+  EXPECT_THAT(q4.needed, ElementsAre("m-Q4_K_M.gate.safetensors", "m-Q4_K_M.guess.safetensors",
+                                     "tokenizer.json", "m-Q4_K_M.gguf"));
   const ModelFiles parts = choose(paths, "f16").value();
   EXPECT_EQ(parts.gguf, "f16/m-00001-of-00002.gguf");
   EXPECT_THAT(parts.needed, ElementsAre("f16/m-00001-of-00002.gguf", "f16/m-00002-of-00002.gguf"));

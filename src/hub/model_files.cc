@@ -19,15 +19,10 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kAdapterConfig = "adapter_config.json";
 constexpr const char* kAdapterWeights = "adapter_model.safetensors";
 // Beside the weights, where there.
-constexpr std::array<const char*, 9> kCompanions = {"generation_config.json",
-                                                    "tokenizer.json",
-                                                    "tokenizer_config.json",
-                                                    "special_tokens_map.json",
-                                                    "added_tokens.json",
-                                                    "vocab.json",
-                                                    "merges.txt",
-                                                    "chat_template.jinja",
-                                                    "chat_template.json"};
+constexpr std::array<const char*, 10> kCompanions = {
+    "generation_config.json",  "guess.safetensors", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json",     "merges.txt",
+    "chat_template.jinja",     "chat_template.json"};
 
 std::string folder_of(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -135,8 +130,10 @@ Result<ModelFiles> choose_model_files(const std::set<std::string>& paths, const 
     LOOPLM_ASSIGN_OR_RETURN(files.gguf, choose_gguf(ggufs, wanted, where));
     weights = gguf_parts(files.gguf);
     folder = folder_of(files.gguf);
-    const std::string gate = files.gguf.substr(0, files.gguf.size() - 5) + ".gate.safetensors";
-    if (paths.contains(gate)) files.needed.push_back(gate);
+    const std::string stem = files.gguf.substr(0, files.gguf.size() - 5);
+    for (const char* beside : {".gate.safetensors", ".guess.safetensors"}) {
+      if (paths.contains(stem + beside)) files.needed.push_back(stem + beside);
+    }
   } else if (paths.contains(kIndex)) {
     LOOPLM_ASSIGN_OR_RETURN(const std::string index, read_index());
     LOOPLM_ASSIGN_OR_RETURN(weights, weights_of_index(index, where));

@@ -182,13 +182,12 @@ class Engine::Impl {
 
   Wavefront& wavefront_of(Entry& e) {
     if (e.wavefront == nullptr) {
-      e.wavefront = std::make_unique<Wavefront>(
-          EngineParts{.model = model_,
-                      .runner = runner_,
-                      .pages = pages_,
-                      .arena = arena_,
-                      .odds = model_.parts().loop_odds},
-          std::move(e.request), e.loops);
+      e.wavefront = std::make_unique<Wavefront>(EngineParts{.model = model_,
+                                                            .runner = runner_,
+                                                            .pages = pages_,
+                                                            .arena = arena_,
+                                                            .odds = model_.parts().loop_odds},
+                                                std::move(e.request), e.loops);
     }
     return *e.wavefront;
   }
@@ -496,8 +495,9 @@ class Engine::Impl {
     return any;
   }
 
-  // Frees what the pass will take: tokens tried beside others, kept prefixes that nobody runs on, where that is enough; else
-  // those that only finish their pages for others; else the last in rank.
+  // Frees what the pass will take: tokens tried beside others, kept prefixes that nobody runs on,
+  // where that is enough; else those that only finish their pages for others; else the last in
+  // rank.
   int64_t make_room() {
     if (options_.kv_bytes == 0) return 0;
     for (;;) {
@@ -668,14 +668,19 @@ class Engine::Impl {
       for (size_t i = 0; i < count; ++i) {
         std::copy_n(arena_.normed(rows_[first + i].row.slot), width, normed_.data() + i * width);
       }
+      if (GuessMaps* const guesses = model_.parts().guesses.get()) {
+        guess_loops_.clear();
+        for (size_t i = 0; i < count; ++i) guess_loops_.push_back(rows_[first + i].row.guess_loop);
+        guesses->apply(guess_loops_, normed_.data(), runner_.device());
+      }
       runner_.read_out(normed_.data(), static_cast<int64_t>(count), logits_.data(),
                        summaries_.data());
       choices_.clear();
       for (size_t i = 0; i < count; ++i) {
         const Row& row = rows_[first + i];
         guard(*row.entry, [&] {
-          row.entry->wavefront->judge(row.row, logits_.data() + i * vocabulary,
-                                      summaries_[i], choices_);
+          row.entry->wavefront->judge(row.row, logits_.data() + i * vocabulary, summaries_[i],
+                                      choices_);
         });
       }
       choose_tokens(choices_, model_.config().vocab_size, runner_.device());
@@ -721,6 +726,7 @@ class Engine::Impl {
   std::vector<ReadRow> found_;
   std::vector<Row> rows_;
   std::vector<float> normed_;
+  std::vector<int64_t> guess_loops_;  // of each row, ReadRow::guess_loop
   std::vector<float> logits_;
   std::vector<LogitSummary> summaries_;
   std::vector<TokenChoice> choices_;

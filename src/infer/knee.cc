@@ -10,8 +10,8 @@
 namespace looplm {
 namespace {
 
-// Not the numbers between: kernels take rows by fours, and a line through these is what a lane costs
-// on average.
+// Not the numbers between: kernels take rows by fours, and a line through these is what a lane
+// costs on average.
 constexpr std::array<int64_t, 8> kLanes = {1, 4, 8, 12, 16, 24, 32, 64};
 constexpr double kMostRatio = 1.25;
 // Passes of more than this are not measured.

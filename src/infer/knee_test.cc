@@ -15,8 +15,8 @@ TEST(LaneCosts, ABudgetsLanesAreFreeAndItsEndIsTheEnd) {
 }
 
 TEST(LaneCosts, ALaneMustBeAsLikelyRightAsItIsDear) {
-  // Four lanes for 1.15 passes, eight for 1.75: then 0.15 a lane over 0.55 that a pass costs without
-  // any.
+  // Four lanes for 1.15 passes, eight for 1.75: then 0.15 a lane over 0.55 that a pass costs
+  // without any.
   const LaneCosts costs({{1, 1}, {4, 1.15}, {8, 1.75}, {12, 4}});
   EXPECT_EQ(costs.knee(), 4);
   EXPECT_NEAR(costs.least_chance(1, 1), 0.05, 1e-9);  // 0.05 of 0.95 + 0.05

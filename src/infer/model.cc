@@ -12,6 +12,7 @@
 #include "model/adapter.h"
 #include "model/checkpoint.h"
 #include "model/end_of_text.h"
+#include "model/guess_maps.h"
 #include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
 #include "model/tokenizer_files.h"
@@ -105,6 +106,7 @@ Result<std::unique_ptr<Model>> Model::create(const ModelSource& source,
                                          .device = std::move(o.device),
                                          .weights = std::move(weights),
                                          .adapters = {},
+                                         .guesses = nullptr,
                                          .pages = PagePool(layout),
                                          .runner = nullptr});
   parts->runner = std::make_unique<PassRunner>(parts->weights, *parts->device);
@@ -126,6 +128,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   source.tensors = checkpoint_source(checkpoint);
   std::optional<AdaptedTensors> adapted;
   std::optional<Adapter> beside;
+  std::optional<StoredGuesses> guesses;
   if (!options.adapter.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(Adapter adapter, read_adapter(options.adapter, source.config));
     if (adapter.is_mergeable(checkpoint)) {
@@ -135,6 +138,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
     } else {
       beside = std::move(adapter);
     }
+  } else {
+    LOOPLM_ASSIGN_OR_RETURN(guesses, read_guesses(path, source.config));
   }
   LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
   LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
@@ -143,6 +148,10 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
   Parts& parts = *model->parts_;
   parts.tokenizer_status = checkpoint.tokenizer_status;
+  if (guesses.has_value()) {
+    parts.guesses = std::make_unique<GuessMaps>(source.config, guesses->dtype);
+    parts.guesses->repack(guesses->values, *parts.device);
+  }
   if (beside.has_value()) {
     parts.runner = std::make_unique<PassRunner>(parts.weights, *parts.device,
                                                 &parts.place_adapter("", *beside));

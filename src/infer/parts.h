@@ -15,6 +15,7 @@
 #include "infer/loop_odds.h"
 #include "infer/pass.h"
 #include "kernels/device.h"
+#include "model/guess_maps.h"
 #include "model/weights.h"
 
 namespace looplm {
@@ -29,6 +30,7 @@ struct Model::Parts {
   std::atomic<uint64_t> weights_version{1};  // relaxed: any thread may ask for the number
   // Beside the weights, by name. That of no name is for requests that name none.
   std::map<std::string, AdapterWeights> adapters;
+  std::unique_ptr<GuessMaps> guesses;  // null: none
   PagePool pages;
   std::unique_ptr<PassRunner> runner;
   // What speculation goes by, learnt by all engines of the model.

@@ -21,8 +21,10 @@
 #include "infer/parts.h"
 #include "infer/sequence.h"
 #include "model/checkpoint.h"
+#include "model/guess_maps.h"
 #include "model/initialize.h"
 #include "support/status_matchers.h"
+#include "support/temp_dir.h"
 
 namespace looplm {
 
@@ -169,6 +171,17 @@ inline void write_test_checkpoint(const std::string& directory, const ParameterS
                 out.size(), out.data());
   };
   ASSERT_OK(save_checkpoint(directory, config, fill, options, pool));
+}
+
+// Guess maps for a model's directory, of values of that size.
+inline void write_random_guesses(const std::string& directory, const ModelConfig& config,
+                                 uint64_t seed, float size = 0.3f) {
+  ParameterSet maps(guess_specs(config));
+  Rng rng(seed);
+  for (float& value : maps.values()) value = size * (2 * rng.uniform() - 1);
+  TempDir file;
+  ASSERT_OK(save_guesses(file.file("maps"), maps, DType::kF32));
+  ASSERT_OK(copy_guesses(file.file("maps"), config, directory));
 }
 
 // A tokenizer of the 256 bytes, one special token and `merges` learned pairs, for a model of random

@@ -41,8 +41,8 @@ struct Recipe {
   }
 };
 
-// What lanes may cost where an engine goes by that: nothing, as on a large model, as on a small one,
-// and so much that each lane is a pass.
+// What lanes may cost where an engine goes by that: nothing, as on a large model, as on a small
+// one, and so much that each lane is a pass.
 LaneCosts lane_costs(int64_t kind) {
   constexpr std::array<double, 6> kCostOf64 = {1, 2, 4, 6, 9, 64};
   return LaneCosts({{1, 1}, {64, kCostOf64[static_cast<size_t>(kind)]}});
@@ -154,10 +154,12 @@ EngineOptions engine_options_of(Draw& draw, uint64_t page_bytes) {
 
 class Trials : public testing::TestWithParam<Isa> {
  protected:
-  std::unique_ptr<Model> load(int threads) {
-    const std::string directory = directory_.file("model");
+  // With guess maps that are right for nothing, or without.
+  std::unique_ptr<Model> load(int threads, bool guesses = true) {
+    const std::string directory = directory_.file(guesses ? "guessing" : "plain");
     if (!file_exists(directory + "/config.json")) {
       write_test_checkpoint(directory, random_parameters(config_, 5), config_);
+      if (guesses) write_random_guesses(directory, config_, 8);
     }
     ModelOptions options;
     options.threads = threads;
@@ -263,7 +265,7 @@ class Trial {
 TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
   const auto trials = static_cast<int64_t>(setting("LOOPLM_TRIALS", 120));
   const uint64_t first_seed = setting("LOOPLM_TRIALS_SEED", 1);
-  const auto alone = load(1);
+  const auto alone = load(1, /*guesses=*/false);
   const auto one_thread = load(1);
   const auto two_threads = load(2);
   EngineStatistics sum;

@@ -16,6 +16,11 @@ namespace {
 // doubles.
 constexpr int64_t kMixturesAtOnce = 16;
 
+int64_t guess_loops(const Model::Parts& parts, const AdapterWeights* adapter, int64_t max_loops) {
+  const bool fits = parts.guesses != nullptr && adapter == nullptr;
+  return fits && max_loops == parts.config().loops ? parts.guesses->loops() : 0;
+}
+
 // Tokens of a place that are tried beside the one in the queue.
 constexpr int64_t kAlternatives = 1;
 
@@ -40,13 +45,14 @@ struct Wavefront::View {
   ReadLoops prompt = ReadLoops::kNone;
   ReadLoops output = ReadLoops::kNone;
 
-  bool committed = false;         // a token was proposed
-  bool judged = false;            // the reader needs this loop's logits
-  bool proposes = false;          // speculation does
-  bool decides = false;           // this loop's are the position's
-  size_t proposal = 0;            // the choice of this loop's token, where it proposes one
-  size_t decision = 0;            // the choice of the position's token, where it decides
-  std::vector<int32_t> proposed;  // each loop's token, -1 where it was not read
+  bool committed = false;           // a token was proposed
+  bool judged = false;              // the reader needs this loop's logits
+  bool proposes = false;            // speculation does
+  bool guesses = false;             // it does alone, so that they are those of a mapped state
+  bool decides = false;             // this loop's are the position's
+  size_t proposal = 0;              // the choice of this loop's token, where it proposes one
+  size_t decision = 0;              // the choice of the position's token, where it decides
+  std::vector<int32_t> proposed;    // each loop's token, -1 where it was not read
   std::vector<int32_t> candidates;  // the last loop's best tokens
 
   bool reads() const { return prompt != ReadLoops::kNone || output != ReadLoops::kNone; }
@@ -54,8 +60,8 @@ struct Wavefront::View {
 };
 
 // A position that stands on another token than the one in the queue. Nothing stands on it until it
-// is chosen. Its cache has its own keys and values in the loops that it has run, behind those of the
-// positions before it.
+// is chosen. Its cache has its own keys and values in the loops that it has run, behind those of
+// the positions before it.
 struct Wavefront::Alternative {
   Alternative(int32_t on, PagePool& pages, int64_t layers, int64_t loops)
       : token(on), cache(pages, layers, loops) {}
@@ -71,6 +77,7 @@ Wavefront::Wavefront(const EngineParts& parts, Request request, int64_t max_loop
       request_(std::move(request)),
       max_loops_(max_loops),
       adapter_(parts.model.parts().find_adapter(request_.adapter)),
+      guess_loops_(guess_loops(parts.model.parts(), adapter_, max_loops)),
       width_(parts.model.config().hidden_size),
       cache_(parts.pages, parts.model.config().layers, max_loops),
       position_kv_(request_.options.kv, cache_, parts.model.config()),
@@ -445,8 +452,8 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows)
     const Lane& lane = lanes[static_cast<size_t>(p.slot)];
     const bool reads = observe(p, lane);
     if (std::isnan(lane.gate_logit) && p.view != nullptr) {
-      fail(internal_error(fmt::format("the gate after loop {} of position {} is not a number",
-                                      p.loops, p.index)));
+      fail(internal_error(
+          fmt::format("the gate after loop {} of position {} is not a number", p.loops, p.index)));
     }
     if (reads && !finished_) rows.push_back(p.row());
   }
@@ -474,16 +481,19 @@ bool Wavefront::observe(Position& p, const Lane& lane) {
     view.judged = view.reader.observe(p.loops, normed, lane.gate_logit);
     if (view.commit && view.chooses) {
       const LoopFigures seen = {.loop = p.loops, .gate_logit = lane.gate_logit};
-      view.proposes = (view.committed || view.commit->needs_logits() || view.commit->enough(seen)) &&
-                      pays_to_read(p);
+      view.proposes =
+          (view.committed || view.commit->needs_logits() || view.commit->enough(seen)) &&
+          pays_to_read(p);
       if (!view.proposes) view.candidates.clear();
     }
   }
-  return view.judged || view.proposes || view.reads(ReadLoops::kEvery);
+  const bool reads = view.judged || view.reads(ReadLoops::kEvery);
+  view.guesses = view.proposes && !reads && p.loops <= guess_loops_;
+  return reads || view.proposes;
 }
 
-// Where lanes cost more than they can save, nothing is read only to start one; but for now and then,
-// since what loops say of each other may change.
+// Where lanes cost more than they can save, nothing is read only to start one; but for now and
+// then, since what loops say of each other may change.
 bool Wavefront::pays_to_read(const Position& p) const {
   constexpr int64_t kNowAndThen = 16;
   const int64_t output = output_index(p.index);
@@ -564,6 +574,10 @@ bool Wavefront::propose(int64_t output, int32_t token, int64_t loop, bool final)
   return true;
 }
 
+ReadRow Wavefront::Position::row() const {
+  return {index, start, slot, view != nullptr && view->guesses ? loops - 1 : -1};
+}
+
 // Null when a position before it has taken back the token that it stands on.
 Wavefront::Position* Wavefront::find(const ReadRow& row) {
   if (finished_ || flight_.empty()) return nullptr;
@@ -586,6 +600,11 @@ void Wavefront::judge(const ReadRow& row, const float* logits, const LogitSummar
   if (p == nullptr) return;
   View& view = *p->view;
   if (std::isnan(summary.log_sum)) {
+    if (view.guesses) {  // a map that overflows proposes nothing
+      view.proposes = view.decides = false;
+      view.candidates.clear();
+      return;
+    }
     return fail(internal_error(
         fmt::format("the logits after loop {} of position {} are no distribution: the model's "
                     "arithmetic has overflowed",
@@ -631,8 +650,7 @@ std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& c
     return std::nullopt;
   }
   if (!request_.replay) return best;
-  const int32_t token =
-      request_.replay(output, p.loops, static_cast<int64_t>(rank), best);
+  const int32_t token = request_.replay(output, p.loops, static_cast<int64_t>(rank), best);
   const int64_t vocabulary = parts_.model.config().vocab_size;
   if (token < 0 || token >= vocabulary) {
     fail(
@@ -669,7 +687,8 @@ bool Wavefront::keep_candidates(Position& p, int32_t best, const TokenChoice& ch
   std::vector<int32_t>& candidates = p.view->candidates;
   if (!candidates.empty()) {
     const auto at = std::ranges::find(candidates, best);
-    parts_.odds.saw(p.loops - 1, at == candidates.end() ? LoopOdds::kRanks : at - candidates.begin());
+    parts_.odds.saw(p.loops - 1,
+                    at == candidates.end() ? LoopOdds::kRanks : at - candidates.begin());
   }
   candidates = {best};
   for (size_t rank = 1; rank <= choice.others.size(); ++rank) {
@@ -719,9 +738,8 @@ void Wavefront::end_pass() {
   if (finished_) return;
   report();
   // What would have been read of one that is not chosen cannot be read later.
-  drop_alternatives([this](const Alternative& a) {
-    return over_ || a.failed || a.position.view->judged;
-  });
+  drop_alternatives(
+      [this](const Alternative& a) { return over_ || a.failed || a.position.view->judged; });
   if (over_ && !(request_.options.plan.reads_prompt() && reading())) finished_ = true;
 }
 

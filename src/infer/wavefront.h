@@ -9,7 +9,8 @@
 //   speculation   earlier, provisionally; each later loop chooses again, and a loop that disagrees
 //                 takes back the token, what followed it, and their keys and values; where the text
 //                 repeats itself, before any loop has chosen. Beside a provisional token others may
-//                 be tried: each is a position of its own, which takes its place when a loop says so
+//                 be tried: each is a position of its own, which takes its place when a loop says
+//                 so
 //   cheap exits   (KV policies that do not keep every loop) when the position runs no more loops
 //
 // What is known beforehand, the request's text, is read in chunks: the prompt, and after restart()
@@ -47,6 +48,9 @@ struct ReadRow {
   int64_t position = 0;
   int64_t start = 0;  // tells it from another token's at the same position
   int32_t slot = 0;
+  // The loop (from 0) whose guess map the state goes through, since its logits only propose a
+  // token; -1: none.
+  int64_t guess_loop = -1;
 };
 
 class Wavefront {
@@ -111,9 +115,9 @@ class Wavefront {
     return drafts() && request_.options.read_out == ReadOut::kSelected &&
            request_.options.plan.output != ReadLoops::kEvery;
   }
-  // Starts another token beside a provisional one, if a loop has named one whose chance is more than
-  // `least`. It takes pages_of_alternative() in this pass and in each one after. Some or all may be
-  // dropped between passes; true if there were any.
+  // Starts another token beside a provisional one, if a loop has named one whose chance is more
+  // than `least`. It takes pages_of_alternative() in this pass and in each one after. Some or all
+  // may be dropped between passes; true if there were any.
   bool start_alternative(double least, std::vector<int32_t>& ids);
   int64_t pages_of_alternative() const { return cache_.layers(); }
   bool drop_alternatives();
@@ -133,8 +137,7 @@ class Wavefront {
   void judge(const ReadRow& row, const float* logits, const LogitSummary& summary,
              std::vector<TokenChoice>& choices);
   // Then, with these chosen, the same rows again. Adds rows that are to be judged after these.
-  void settle(const ReadRow& row, std::span<const TokenChoice> choices,
-              std::vector<ReadRow>& rows);
+  void settle(const ReadRow& row, std::span<const TokenChoice> choices, std::vector<ReadRow>& rows);
   void end_pass();
 
   // ---- The end
@@ -161,7 +164,7 @@ class Wavefront {
     int64_t loops = 0;             // ended
     int32_t slot = -1;             // kept up to date by the arena
     std::unique_ptr<View> view{};  // null where nothing is read
-    ReadRow row() const { return {index, start, slot}; }
+    ReadRow row() const;
   };
 
   int64_t prompt_size() const { return static_cast<int64_t>(request_.prompt.size()); }
@@ -215,6 +218,9 @@ class Wavefront {
   Request request_;
   const int64_t max_loops_;
   AdapterWeights* const adapter_;  // null: none
+  // Loops from the first that have a guess map for this request: none beside an adapter, and where
+  // another loop than the model's last has the last word.
+  const int64_t guess_loops_;
   const int64_t width_;
   SequenceCache cache_;
   PositionKv position_kv_;

@@ -113,7 +113,7 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
 // the tokenizer that is in a GGUF file becomes a tokenizer.json and a tokenizer_config.json.
 Status copy_companions(const std::string& from, const std::string& to);
 
-// Whether save_checkpoint may have written a file of this name.
+// Whether a model's directory may hold a file of this name that save_checkpoint or its like wrote.
 bool is_checkpoint_file(const std::string& name);
 
 }  // namespace looplm

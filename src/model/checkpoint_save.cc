@@ -13,6 +13,7 @@
 #include "model/checkpoint.h"
 #include "model/gguf_model.h"
 #include "model/gguf_value.h"
+#include "model/guess_maps.h"
 #include "tensor/buffer.h"
 
 namespace looplm {
@@ -138,7 +139,8 @@ Status copy_companions(const std::string& from, const std::string& to) {
 
 bool is_checkpoint_file(const std::string& name) {
   return name == "config.json" || name == kWeightsIndexFile || name == kWeightsFile ||
-         (name.starts_with("model-") && name.ends_with(".safetensors")) || is_companion(name);
+         (name.starts_with("model-") && name.ends_with(".safetensors")) || is_guess_file(name) ||
+         is_companion(name);
 }
 
 Status write_checkpoint_files(const std::string& directory, const ModelConfig& config,

@@ -13,6 +13,7 @@
 #include "model/gguf_tokenizer_families.h"
 #include "model/gguf_tokenizer_write.h"
 #include "model/gguf_writer.h"
+#include "model/guess_maps.h"
 #include "model/quantized_checkpoint.h"
 #include "model/safetensors_writer.h"
 #include "model/tokenizer_files.h"
@@ -228,6 +229,12 @@ Result<GgufExport> export_gguf(const Checkpoint& checkpoint, const std::string& 
         "'{}' is there, and this model has no exit gate; it would be read as this model's",
         gate_file));
   }
+  const std::string guesses = guess_file(path);
+  if (!file_exists(guess_file(checkpoint.directory)) && file_exists(guesses)) {
+    return invalid_argument(fmt::format(
+        "'{}' is there, and this model has no guess maps; they would be read as this model's",
+        guesses));
+  }
   std::vector<GgufDeclaration> declarations;
   std::vector<std::pair<size_t, GgmlType>> parameters;
   for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
@@ -248,6 +255,9 @@ Result<GgufExport> export_gguf(const Checkpoint& checkpoint, const std::string& 
     LOOPLM_RETURN_IF_ERROR(write_gate(checkpoint, gate_file));
     result.gate_file = gate_file;
   }
+  LOOPLM_ASSIGN_OR_RETURN(const bool guessed,
+                          copy_guesses(checkpoint.directory, checkpoint.config, path));
+  if (guessed) result.guess_file = guesses;
   LOOPLM_RETURN_IF_ERROR(writer.commit());
   return result;
 }

@@ -24,10 +24,12 @@ struct GgufExportOptions {
 struct GgufExport {
   std::map<std::string, int64_t> matrices;  // written in each type, by its name
   std::string gate_file;                    // where the exit gate was written; empty: there is none
+  std::string guess_file;                   // where the guess maps were
 };
 
-// Writes `path`, and the model's exit gate beside it as NAME.gate.safetensors, since llama.cpp has
-// no place for one. Both appear whole or not at all, the gate first. Errors: weights that are small
+// Writes `path`, and beside it the model's exit gate as NAME.gate.safetensors and its guess maps as
+// NAME.guess.safetensors, since llama.cpp has no place for them. Each appears whole or not at all,
+// the model last. Errors: weights that are small
 // integers already, a structure that llama.cpp does not know, a tokenizer that it has no name for.
 Result<GgufExport> export_gguf(const Checkpoint& checkpoint, const std::string& path,
                                const GgufExportOptions& options, ThreadPool& pool);

@@ -1,5 +1,6 @@
 #include "model/gguf_export.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -16,6 +17,7 @@
 #include "model/gguf_model.h"
 #include "model/gguf_test_file.h"
 #include "model/gguf_tokenizer_write.h"
+#include "model/guess_maps.h"
 #include "model/tokenizer_files.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
@@ -171,6 +173,25 @@ TEST_F(GgufExportTest, AModelComesBackAsItWas) {
       EXPECT_EQ(values_of(after, i), values_of(before, i)) << type << " " << before.specs[i].name;
     }
   }
+}
+
+TEST_F(GgufExportTest, GuessMapsGoBesideTheFile) {
+  const std::string directory = save("ouro", 3), file = folder_ + "/m.gguf";
+  const ModelConfig config = open_checkpoint(directory)->config;
+  ParameterSet maps(guess_specs(config));
+  std::ranges::fill(maps.values(), 0.25f);
+  ASSERT_OK(save_guesses(folder_ + "/maps", maps, DType::kBf16));
+  ASSERT_OK(copy_guesses(folder_ + "/maps", config, directory));
+  const auto result = run(directory, file, GgmlType::kF32);
+  ASSERT_OK(result);
+  EXPECT_EQ(result.value().guess_file, folder_ + "/m.guess.safetensors");
+  const auto read = read_guesses(file, config);
+  ASSERT_OK(read);
+  ASSERT_TRUE(read.value().has_value());
+  EXPECT_EQ(read.value()->values.values()[7], 0.25f);
+  std::filesystem::remove(folder_ + "/m.gate.safetensors");
+  EXPECT_ERROR_SAYS(run(save("llama", 1), file, GgmlType::kF32), "m.guess.safetensors",
+                    "this model has no guess maps");
 }
 
 // Against tests' own writer, which was written from the format's description.

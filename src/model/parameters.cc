@@ -1,5 +1,7 @@
 #include "model/parameters.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace looplm {
@@ -43,6 +45,12 @@ std::vector<ParameterSpec> parameter_specs(const ModelConfig& config) {
     specs.push_back({kHeadName, {config.vocab_size, hidden}, ParameterRole::kHead});
   }
   return specs;
+}
+
+bool are_all_parameters(const std::vector<ParameterSpec>& specs, const ModelConfig& config) {
+  const std::vector<ParameterSpec> all = parameter_specs(config);
+  const auto same = [](const ParameterSpec& a, const ParameterSpec& b) { return a.name == b.name; };
+  return std::ranges::equal(specs, all, same);
 }
 
 }  // namespace looplm

@@ -40,6 +40,9 @@ inline bool is_gate(const ParameterSpec& spec) {
 // 2,667,974,657.
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config);
 
+// Whether these are all of a model's, and not some of them or what stands beside them.
+bool are_all_parameters(const std::vector<ParameterSpec>& specs, const ModelConfig& config);
+
 // Names within a block, without the "model.layers.N." prefix.
 inline constexpr const char* kQueryName = "self_attn.q_proj.weight";
 inline constexpr const char* kKeyName = "self_attn.k_proj.weight";

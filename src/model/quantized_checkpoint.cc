@@ -8,6 +8,7 @@
 #include "base/bf16.h"
 #include "base/check.h"
 #include "model/atomic_directory.h"
+#include "model/guess_maps.h"
 #include "model/tensor_read.h"
 
 namespace looplm {
@@ -149,6 +150,7 @@ Status save_quantized(const std::string& directory, const Checkpoint& source,
   LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory fresh,
                           AtomicDirectory::create(directory, is_checkpoint_file));
   LOOPLM_RETURN_IF_ERROR(copy_companions(source.directory, fresh.path()));
+  LOOPLM_RETURN_IF_ERROR(copy_guesses(source.directory, source.config, fresh.path()).status());
   LOOPLM_RETURN_IF_ERROR(
       write_text_file(fresh.path() + "/config.json", model_config_json(source.config)));
 

@@ -35,7 +35,7 @@ bool is_quantization_part(const std::string& name);
 void read_quantized_row(const TensorView& view, int64_t row, QuantizedRow& out);
 
 // Writes `source`, which has floating-point weights, with blocks and head rounded. The directory
-// appears whole or not at all; tokenizer files come along.
+// appears whole or not at all; tokenizer files and guess maps come along.
 Status save_quantized(const std::string& directory, const Checkpoint& source,
                       const BlockQuants& blocks, Quant head, ThreadPool& pool);
 

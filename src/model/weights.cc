@@ -387,8 +387,14 @@ uint64_t ModelWeights::block_bytes() const {
   return bytes;
 }
 
+BackwardWeights BackwardWeights::of_head(const ModelConfig& config, const MatrixFormat& format) {
+  BackwardWeights weights(config);
+  weights.head_ = turned_matrix(head_shape(config, format.head), format);
+  return weights;
+}
+
 BackwardWeights::BackwardWeights(const ModelConfig& config, const MatrixFormat& format)
-    : config_(config) {
+    : BackwardWeights(of_head(config, format)) {
   const BlockShapes shapes(config, format.blocks);
   blocks_.resize(static_cast<size_t>(config.layers));
   for (BlockBackwardWeights& block : blocks_) {
@@ -397,7 +403,12 @@ BackwardWeights::BackwardWeights(const ModelConfig& config, const MatrixFormat& 
     block.gate_up = turned_matrix(shapes.gate_up, format);
     block.down = turned_matrix(shapes.down, format);
   }
-  head_ = turned_matrix(head_shape(config, format.head), format);
+}
+
+uint64_t BackwardWeights::planned_head_bytes(const ModelConfig& config,
+                                             const MatrixFormat& format) {
+  const MatrixShape head = head_shape(config, format.head);
+  return head.quant == Quant::kNone ? matrix_bytes(head.turned(), format.dtype) : 0;
 }
 
 uint64_t BackwardWeights::planned_bytes(const ModelConfig& config, const MatrixFormat& format) {
@@ -407,15 +418,15 @@ uint64_t BackwardWeights::planned_bytes(const ModelConfig& config, const MatrixF
   const BlockShapes shapes(config, format.blocks);
   return static_cast<uint64_t>(config.layers) * (bytes(shapes.qkv) + bytes(shapes.output) +
                                                  bytes(shapes.gate_up) + bytes(shapes.down)) +
-         bytes(head_shape(config, format.head));
+         planned_head_bytes(config, format);
 }
 
 void BackwardWeights::repack(const TensorSource& source, Device& device) {
   Finder finder(config_, source);
   pack_stack(std::array<TensorView, 1>{finder.find(head_name(config_))}, pack_columns, head_,
              device);
-  for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    pack_block(find_block(finder, layer), pack_columns, blocks_[static_cast<size_t>(layer)],
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    pack_block(find_block(finder, static_cast<int64_t>(layer)), pack_columns, blocks_[layer],
                device);
   }
   LOOPLM_CHECK(finder.status().ok(), "{}", finder.status().message());

@@ -116,7 +116,10 @@ class ModelWeights {
 class BackwardWeights {
  public:
   BackwardWeights(const ModelConfig& config, const MatrixFormat& format);
+  // For gradients that go no further than through the head: no block.
+  static BackwardWeights of_head(const ModelConfig& config, const MatrixFormat& format);
   static uint64_t planned_bytes(const ModelConfig& config, const MatrixFormat& format);
+  static uint64_t planned_head_bytes(const ModelConfig& config, const MatrixFormat& format);
   void repack(const TensorSource& parameters, Device& device);
 
   const BlockBackwardWeights& block(int64_t layer) const {
@@ -126,6 +129,8 @@ class BackwardWeights {
   const PackedMatrix* head() const { return head_.empty() ? nullptr : &head_; }
 
  private:
+  explicit BackwardWeights(const ModelConfig& config) : config_(config) {}
+
   ModelConfig config_;
   std::vector<BlockBackwardWeights> blocks_;
   PackedMatrix head_;

@@ -39,6 +39,8 @@ void BatchMetrics::add(const BatchMetrics& other) {
   add_to(other.entropy, entropy);
   add_to(other.exit, exit);
   add_to(other.right, right);
+  add_to(other.agrees, agrees);
+  add_to(other.agrees_unmapped, agrees_unmapped);
   exit_entropy += other.exit_entropy;
   first_loop = other.first_loop;
   pairs += other.pairs;
@@ -46,9 +48,11 @@ void BatchMetrics::add(const BatchMetrics& other) {
   preferred += other.preferred;
 }
 
-BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter)
+BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter,
+                     const GuessMaps* guesses)
     : config_(config),
       trunk_(config, shape, adapter),
+      guesses_(guesses),
       chunk_tokens_(tokens_per_chunk(config, shape)) {
   const auto rows = static_cast<size_t>(chunk_tokens_ * shape.loops);
   const auto all = static_cast<size_t>(shape.rows * shape.loops);
@@ -56,8 +60,12 @@ BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, Adapter
   chunk_states_ = Buffer<float>(rows * static_cast<size_t>(config.hidden_size));
   logits_ = Buffer<float>(rows * static_cast<size_t>(config.vocab_size));
   gate_gradients_.resize(all);
-  if (shape.backward) {
+  if (shape.backward || guesses != nullptr) {
     chunk_gradients_ = Buffer<float>(rows * static_cast<size_t>(config.hidden_size));
+  }
+  if (guesses != nullptr) {
+    unmapped_states_ =
+        Buffer<float>(static_cast<size_t>(chunk_tokens_ * guesses->loops() * config.hidden_size));
   }
   chunk_targets_.resize(rows);
   for (auto* values : {&nll_, &scale_, &divergence_, &divergence_scale_}) values->resize(rows);
@@ -75,7 +83,8 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
   const int64_t rows = tokens * shape.loops;
   const auto bytes = [](int64_t floats) { return static_cast<uint64_t>(floats) * sizeof(float); };
   plan.add("logits of a chunk", bytes(rows * config.vocab_size), fmt::format("{} rows", rows));
-  plan.add("states of a chunk", bytes(rows * config.hidden_size * (shape.backward ? 2 : 1)));
+  const int64_t copies = objective.trains_guesses() ? 3 : shape.backward ? 2 : 1;
+  plan.add("states of a chunk", bytes(rows * config.hidden_size * copies));
   if (objective.teacher() == Teacher::kLastLoop) {
     plan.add("the teacher's words", bytes(tokens * config.vocab_size));
   } else if (objective.teacher() == Teacher::kFile) {
@@ -130,6 +139,11 @@ BatchMetrics BatchPass::run(Job job) {
   for (auto* sums : {&metrics.nll, &metrics.entropy, &metrics.exit, &metrics.right}) {
     sums->assign(static_cast<size_t>(trunk_.loops()), 0.0);
   }
+  if (guesses_ != nullptr) {
+    const auto mapped = static_cast<size_t>(guesses_->loops());
+    metrics.agrees.assign(mapped, 0.0);
+    metrics.agrees_unmapped.assign(mapped, 0.0);
+  }
   if (job.backward != nullptr) clear_gradients(job);
   if (job.objective.pairs() != nullptr) judge_pairs(job);
 
@@ -137,7 +151,7 @@ BatchMetrics BatchPass::run(Job job) {
   for_chunks(batch, [&](Chunk chunk) { run_head(job, chunk); });
   if (job.backward == nullptr) return metrics;
 
-  if (config_.exit_gate) run_gate_backward(job);
+  if (config_.exit_gate && guesses_ == nullptr) run_gate_backward(job);
   if (job.backward->trunk) {
     trunk_.backward(job.weights, *job.backward->weights, *job.backward->gradients, job.device);
   }
@@ -149,7 +163,7 @@ std::vector<PairScores> BatchPass::score_pairs(const Job& job) {
   last.metrics.first_loop = trunk_.loops() - 1;
   std::vector<double> nll(static_cast<size_t>(job.batch.rows()), 0.0);
   for_chunks(job.batch, [&](Chunk chunk) {
-    forward_head(last, chunk);
+    head_loss_forward(prepare_head(last, chunk), job.device);
     for (size_t i = 0; i < chunk.size(); ++i) {
       nll[static_cast<size_t>(chunk[i])] = static_cast<double>(nll_[i]);
     }
@@ -222,29 +236,36 @@ void BatchPass::run_gate_backward(const Job& job) {
   }
 }
 
-HeadLossParams BatchPass::forward_head(const Job& job, Chunk chunk) {
+HeadLossParams BatchPass::prepare_head(const Job& job, Chunk chunk) {
   gather_states(job, chunk);
-  const HeadLossParams head = {.states = chunk_states_.data(),
-                               .rows = chunk_row(job, chunk, trunk_.loops(), 0),
-                               .width = config_.hidden_size,
-                               .head = &job.weights.head(),
-                               .targets = chunk_targets_.data(),
-                               .logits = logits_.data(),
-                               .nll = nll_.data(),
-                               .summary = summaries_.data()};
-  head_loss_forward(head, job.device);
-  return head;
+  return {.states = chunk_states_.data(),
+          .rows = chunk_row(job, chunk, trunk_.loops(), 0),
+          .width = config_.hidden_size,
+          .head = &job.weights.head(),
+          .targets = chunk_targets_.data(),
+          .logits = logits_.data(),
+          .nll = nll_.data(),
+          .summary = summaries_.data()};
 }
 
 // Forward, losses, and the way back, for the loops whose loss is wanted.
 void BatchPass::run_head(Job& job, Chunk chunk) {
-  const HeadLossParams head = forward_head(job, chunk);
+  const HeadLossParams head = prepare_head(job, chunk);
+  if (guesses_ != nullptr) {
+    if (job.backward == nullptr) {
+      head_loss_forward(head, job.device);
+      count_agreement(job, chunk, job.metrics.agrees_unmapped);
+    }
+    map_states(job, chunk);
+  }
+  head_loss_forward(head, job.device);
+  if (guesses_ != nullptr) count_agreement(job, chunk, job.metrics.agrees);
   TeacherParams teacher;
   if (job.objective.teacher() != Teacher::kNone) teacher = teach(job, chunk, head);
   const auto count = static_cast<int64_t>(chunk.size());
   for (int64_t i = 0; i < count; ++i) judge(job, chunk, i);
   job.metrics.tokens += count;
-  if (job.backward == nullptr || !job.backward->trunk) return;
+  if (job.backward == nullptr || !(job.backward->trunk || guesses_ != nullptr)) return;
 
   const char* head_name = config_.tie_embeddings ? kEmbeddingName : kHeadName;
   head_loss_backward({.forward = head,
@@ -255,7 +276,11 @@ void BatchPass::run_head(Job& job, Chunk chunk) {
                       .divergence_scale = teacher.teachers > 0 ? divergence_scale_.data() : nullptr,
                       .teacher = teacher},
                      job.device);
-  scatter_gradients(job, chunk);
+  if (guesses_ != nullptr) {
+    run_guesses_backward(job, chunk);
+  } else {
+    scatter_gradients(job, chunk);
+  }
 }
 
 TeacherParams BatchPass::teach(const Job& job, Chunk chunk, const HeadLossParams& head) {
@@ -295,6 +320,28 @@ void BatchPass::gather_states(const Job& job, Chunk chunk) {
       const int64_t row = chunk_row(job, chunk, t, static_cast<int64_t>(i));
       std::copy_n(trunk_.state(t) + chunk[i] * width, width, chunk_states_.data() + row * width);
       chunk_targets_[static_cast<size_t>(row)] = job.batch.targets[static_cast<size_t>(chunk[i])];
+    }
+  }
+}
+
+void BatchPass::map_states(const Job& job, Chunk chunk) {
+  const auto count = static_cast<int64_t>(chunk.size());
+  const int64_t floats = count * config_.hidden_size;
+  std::copy_n(chunk_states_.data(), guesses_->loops() * floats, unmapped_states_.data());
+  for (int64_t t = 0; t < guesses_->loops(); ++t) {
+    guesses_->forward(t, unmapped_states_.data() + t * floats, count,
+                      chunk_states_.data() + t * floats, job.device);
+  }
+}
+
+void BatchPass::count_agreement(const Job& job, Chunk chunk, std::vector<double>& agrees) const {
+  const auto best = [&](int64_t t, size_t i) {
+    return summaries_[static_cast<size_t>(chunk_row(job, chunk, t, static_cast<int64_t>(i)))].best;
+  };
+  for (size_t t = 0; t < agrees.size(); ++t) {
+    for (size_t i = 0; i < chunk.size(); ++i) {
+      const bool agreed = best(static_cast<int64_t>(t), i) == best(trunk_.loops() - 1, i);
+      agrees[t] += agreed ? 1 : 0;
     }
   }
 }
@@ -359,6 +406,15 @@ void BatchPass::scatter_gradients(const Job& job, Chunk chunk) {
       std::copy_n(chunk_gradients_.data() + row * width, width,
                   trunk_.state_gradient(t) + chunk[i] * width);
     }
+  }
+}
+
+void BatchPass::run_guesses_backward(const Job& job, Chunk chunk) {
+  const auto count = static_cast<int64_t>(chunk.size());
+  const int64_t floats = count * config_.hidden_size;
+  for (int64_t t = 0; t < guesses_->loops(); ++t) {
+    guesses_->backward(t, unmapped_states_.data() + t * floats, count,
+                       chunk_gradients_.data() + t * floats, *job.backward->gradients, job.device);
   }
 }
 

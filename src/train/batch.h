@@ -8,6 +8,7 @@
 
 #include "kernels/head_loss.h"
 #include "kernels/kernels.h"
+#include "model/guess_maps.h"
 #include "model/trunk.h"
 #include "train/objective.h"
 #include "train/pair_objective.h"
@@ -37,11 +38,14 @@ struct BatchMetrics {
   std::vector<double> entropy;  // (T): of the next-token distributions, nats
   std::vector<double> exit;     // (T): mass of the exit distribution
   std::vector<double> right;    // (T): targets that are the most likely token
-  double exit_entropy = 0;      // nats
-  int64_t pairs = 0;            // preference pairs; where there are any, the loss is theirs
-  double margin = 0;            // PairLoss::margin
-  double preferred = 0;         // pairs whose margin is above 0
-  int64_t first_loop = 0;       // entries of nll and entropy below it were not computed
+  // Of guess maps, (T - 1): targets for which the loop's most likely token is the last loop's, with
+  // its map; and without, which is counted where nothing is trained.
+  std::vector<double> agrees, agrees_unmapped;
+  double exit_entropy = 0;  // nats
+  int64_t pairs = 0;        // preference pairs; where there are any, the loss is theirs
+  double margin = 0;        // PairLoss::margin
+  double preferred = 0;     // pairs whose margin is above 0
+  int64_t first_loop = 0;   // entries of nll and entropy below it were not computed
 
   // What the loss is a sum over.
   int64_t losses() const { return pairs > 0 ? pairs : tokens; }
@@ -51,7 +55,9 @@ struct BatchMetrics {
 
 class BatchPass {
  public:
-  BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter = nullptr);
+  // `guesses`, if there are any, stand between the states of all loops but the last and the head.
+  BatchPass(const ModelConfig& config, const TrunkShape& shape, AdapterWeights* adapter = nullptr,
+            const GuessMaps* guesses = nullptr);
 
   static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape,
                          const Objective& objective);
@@ -64,7 +70,8 @@ class BatchPass {
   std::vector<PairScores> score(const ModelWeights& weights, const Batch& batch, Device& device);
 
   // Forward and backward; adds scale * d(sum of token losses) to the gradients. When the objective
-  // does not train the trunk, only the gate's gradients change, and `backward_weights` may be null.
+  // does not train the trunk, only the gradients of the gate or of guess maps change.
+  // `backward_weights` may be null for the gate; guess maps need those of the head.
   BatchMetrics train(const ModelWeights& weights, const BackwardWeights* backward_weights,
                      const Batch& batch, const Objective& objective, double scale,
                      ParameterSet& gradients, Device& device,
@@ -100,7 +107,12 @@ class BatchPass {
   // Calls `visit` with the learnt rows, in chunks.
   template <typename Visit>
   void for_chunks(const Batch& batch, Visit visit) const;
-  HeadLossParams forward_head(const Job& job, Chunk chunk);
+  // The chunk's states, and what the head makes of them once it is run.
+  HeadLossParams prepare_head(const Job& job, Chunk chunk);
+  // Puts mapped states in the place of the chunk's.
+  void map_states(const Job& job, Chunk chunk);
+  // Adds to each entry how many of the chunk's tokens are the last loop's.
+  void count_agreement(const Job& job, Chunk chunk, std::vector<double>& agrees) const;
   std::vector<PairScores> score_pairs(const Job& job);
   // The loss of the batch's pairs, and what it makes of each row's.
   void judge_pairs(Job& job);
@@ -112,6 +124,7 @@ class BatchPass {
   void judge(Job& job, Chunk chunk, int64_t i);
   void count_exits(BatchMetrics& metrics) const;
   void scatter_gradients(const Job& job, Chunk chunk);
+  void run_guesses_backward(const Job& job, Chunk chunk);
   // Where loop `t` of the chunk's i-th token stands among the chunk's rows.
   static int64_t chunk_row(const Job& job, Chunk chunk, int64_t t, int64_t i) {
     return (t - job.metrics.first_loop) * static_cast<int64_t>(chunk.size()) + i;
@@ -119,12 +132,14 @@ class BatchPass {
 
   ModelConfig config_;
   Trunk trunk_;
+  const GuessMaps* guesses_;
   int64_t chunk_tokens_;            // tokens per head chunk; each brings a row per loop
   std::vector<float> gate_logits_;  // (T, rows)
   std::vector<float> gate_gradients_;
   // A head chunk: rows ordered (loop, token).
   Buffer<float> chunk_states_;     // (rows, E)
   Buffer<float> chunk_gradients_;  // (rows, E)
+  Buffer<float> unmapped_states_;  // (rows of all loops but the last, E), with guess maps
   Buffer<float> logits_;           // (rows, V)
   std::vector<int32_t> chunk_targets_;
   std::vector<float> nll_, scale_;

@@ -135,6 +135,20 @@ double DistilObjective::evaluate(const TokenLoss& token) const {
   return loss;
 }
 
+double GuessObjective::evaluate(const TokenLoss& token) const {
+  const size_t last = token.nll.size() - 1;
+  std::fill(token.dnll.begin(), token.dnll.end(), 0.0f);
+  std::fill(token.dgate.begin(), token.dgate.end(), 0.0f);
+  std::fill(token.ddivergence.begin(), token.ddivergence.end(), 0.0f);
+  double loss = 0;
+  for (size_t t = 0; t < last; ++t) {
+    const double share = 1 / static_cast<double>(last);
+    loss += share * static_cast<double>(token.divergence[t]);
+    token.ddivergence[t] = static_cast<float>(share);
+  }
+  return loss;
+}
+
 double LastLoopObjective::evaluate(const TokenLoss& token) const {
   std::fill(token.dnll.begin(), token.dnll.end(), 0.0f);
   std::fill(token.dgate.begin(), token.dgate.end(), 0.0f);
@@ -150,6 +164,8 @@ std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings, int
       return std::make_unique<StageTwoObjective>(settings.stage_two);
     case ObjectiveKind::kDistil:
       return std::make_unique<DistilObjective>(settings.distil_weight, settings.teacher);
+    case ObjectiveKind::kGuess:
+      return std::make_unique<GuessObjective>();
     case ObjectiveKind::kDpo:
       return std::make_unique<DpoObjective>(settings.beta);
     case ObjectiveKind::kExpected:

@@ -22,7 +22,7 @@ struct TokenLoss {
   std::span<const float> gate_logit;  // (T); zeros for a model without a gate
   std::span<float> dnll;              // (T), out: d loss / d nll
   std::span<float> dgate;             // (T), out: d loss / d gate_logit
-  // Of an objective that distils: KL(teacher || loop t's distribution), nats, and its derivative.
+  // Of an objective with a teacher: KL(teacher || loop t's distribution), nats, and its derivative.
   std::span<const float> divergence{};
   std::span<float> ddivergence{};
 };
@@ -49,6 +49,9 @@ class Objective {
   virtual bool needs_gate() const { return true; }
   // False when the gate is frozen: it is then none of the trained parameters.
   virtual bool trains_gate() const { return true; }
+  // True when guess maps (model/guess_maps.h) are what learns, and nothing else. The loss then
+  // looks at mapped states of all loops but the last.
+  virtual bool trains_guesses() const { return false; }
   // What loops learn the distribution of.
   virtual Teacher teacher() const { return Teacher::kNone; }
   // Where the loss is one of pairs of documents. evaluate() then says what of a token counts, and
@@ -157,15 +160,29 @@ class DistilObjective : public Objective {
   Teacher teacher_;
 };
 
-enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop, kExpected, kDpo, kDistil };
+// The mean over the loops before the last of their divergence from the last, which is a constant to
+// them: guess maps learn to say early what the last loop will say. Everything else is frozen.
+class GuessObjective : public Objective {
+ public:
+  std::string name() const override { return "guess"; }
+  double evaluate(const TokenLoss& token) const override;
+  bool trains_trunk() const override { return false; }
+  bool needs_gate() const override { return false; }
+  bool trains_gate() const override { return false; }
+  bool trains_guesses() const override { return true; }
+  Teacher teacher() const override { return Teacher::kLastLoop; }
+};
 
-inline constexpr NameTable<ObjectiveKind, 6> kObjectiveNames = {
+enum class ObjectiveKind { kStageOne, kStageTwo, kLastLoop, kExpected, kDpo, kDistil, kGuess };
+
+inline constexpr NameTable<ObjectiveKind, 7> kObjectiveNames = {
     {{ObjectiveKind::kStageOne, "stage1"},
      {ObjectiveKind::kStageTwo, "stage2"},
      {ObjectiveKind::kLastLoop, "last_loop"},
      {ObjectiveKind::kExpected, "expected"},
      {ObjectiveKind::kDpo, "dpo"},
-     {ObjectiveKind::kDistil, "distil"}}};
+     {ObjectiveKind::kDistil, "distil"},
+     {ObjectiveKind::kGuess, "guess"}}};
 
 struct ObjectiveSettings {
   ObjectiveKind kind = ObjectiveKind::kStageOne;

@@ -41,6 +41,7 @@ std::vector<std::pair<std::string, std::unique_ptr<Objective>>> objectives(int64
   all.emplace_back("poisson", std::make_unique<StageOneObjective>(0.2, poisson, loops));
   all.emplace_back("distil", std::make_unique<DistilObjective>(0.7, Teacher::kLastLoop));
   all.emplace_back("taught", std::make_unique<DistilObjective>(0.7, Teacher::kFile));
+  all.emplace_back("guess", std::make_unique<GuessObjective>());
   all.emplace_back("last", std::make_unique<LastLoopObjective>());
   return all;
 }

@@ -68,6 +68,7 @@ bool trains_matrices(const RunConfig& run, const Objective& objective) {
 std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelConfig& model,
                                               const Objective& objective) {
   if (run.lora.any()) return adapter_specs(model, run_adapter(run, model));
+  if (objective.trains_guesses()) return guess_specs(model);
   std::vector<ParameterSpec> specs = parameter_specs(model);
   std::erase_if(specs, [&](const ParameterSpec& spec) {
     return is_gate(spec) ? !objective.trains_gate() : !objective.trains_trunk();
@@ -98,8 +99,8 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
   if (!trains_matrices(run, *objective)) {
     uint64_t vectors = 0;
     for (const ParameterSpec& spec : parameter_specs(model)) {
-      if (spec.role == ParameterRole::kNorm || (run.lora.any() && is_gate(spec)))
-        vectors += static_cast<uint64_t>(spec.count());
+      const bool gate = is_gate(spec) && (run.lora.any() || !objective->trains_gate());
+      if (spec.role == ParameterRole::kNorm || gate) vectors += static_cast<uint64_t>(spec.count());
     }
     const auto table = static_cast<uint64_t>(model.vocab_size * model.hidden_size);
     plan.add("frozen vectors", vectors * sizeof(float), "fp32");
@@ -107,12 +108,17 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
   }
   const MatrixFormat format = run_format(run, *objective, stored);
   const uint64_t forward = ModelWeights::planned_packed_bytes(model, format);
-  const uint64_t backward =
-      objective->trains_trunk() ? BackwardWeights::planned_bytes(model, format) : 0;
+  uint64_t backward = 0;
+  if (objective->trains_trunk()) backward = BackwardWeights::planned_bytes(model, format);
+  if (objective->trains_guesses()) backward = BackwardWeights::planned_head_bytes(model, format);
   plan.add("packed weights", forward + backward,
-           backward > 0                ? "forward and backward"
+           objective->trains_guesses() ? "forward, and the head both ways"
+           : backward > 0              ? "forward and backward"
            : objective->trains_trunk() ? "both ways"
                                        : "forward");
+  if (objective->trains_guesses()) {
+    plan.add("packed guess maps", GuessMaps::planned_bytes(model, run.compute.dtype));
+  }
   if (objective->pairs() != nullptr && !run.lora.any()) {
     plan.add("reference model", ModelWeights::bytes(model, format, DType::kF32), "frozen");
   }

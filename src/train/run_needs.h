@@ -26,7 +26,7 @@ AdapterSettings run_adapter(const RunConfig& run, const ModelConfig& model);
 
 // Whether a run changes its model's matrices, and not the gate or an adapter alone.
 bool trains_matrices(const RunConfig& run, const Objective& objective);
-// The parameters that a run trains: the adapter's, or the objective's in the order of
+// The parameters that a run trains: the adapter's, guess maps, or the objective's in the order of
 // parameter_specs.
 std::vector<ParameterSpec> trained_parameters(const RunConfig& run, const ModelConfig& model,
                                               const Objective& objective);

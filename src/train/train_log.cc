@@ -94,6 +94,10 @@ Status TrainLog::write(const ValidationReport& r) {
   json["nll"] = numbers(r.nll);
   json["accuracy"] = numbers(r.accuracy);
   json["exit"] = numbers(r.exit);
+  if (!r.agreement.empty()) {
+    json["agreement"] = numbers(r.agreement);
+    json["unmapped_agreement"] = numbers(r.unmapped_agreement);
+  }
   json["mean_exit"] = r.mean_exit;
   json["exit_entropy"] = r.exit_entropy;
   return write_line(json.dump());

@@ -55,10 +55,6 @@ Status read_moment(const Safetensors& file, const char* name, ParameterSet& to) 
   return {};
 }
 
-bool is_whole(const ParameterSet& parameters, const ModelConfig& config) {
-  return parameters.specs().size() == parameter_specs(config).size();
-}
-
 Status write_trained(const std::string& path, const ParameterSet& parameters) {
   std::vector<TensorDeclaration> entries;
   for (const ParameterSpec& spec : parameters.specs()) {
@@ -151,7 +147,7 @@ Status save_train_checkpoint(const std::string& directory, const ModelConfig& co
   LOOPLM_RETURN_IF_ERROR(make_directories(std::filesystem::path(directory).parent_path().string()));
   LOOPLM_ASSIGN_OR_RETURN(AtomicDirectory target,
                           AtomicDirectory::create(directory, is_train_file));
-  if (is_whole(parameters, config)) {
+  if (are_all_parameters(parameters.specs(), config)) {
     options.dtype = DType::kF32;
     LOOPLM_RETURN_IF_ERROR(write_checkpoint_files(target.path(), config, parameter_fill(parameters),
                                                   options, device.pool()));
@@ -172,7 +168,7 @@ Result<TrainState> read_train_state(const std::string& directory) {
 
 Status load_train_checkpoint(const std::string& directory, const ModelConfig& config,
                              ParameterSet& parameters, Optimizer& optimizer) {
-  if (is_whole(parameters, config)) {
+  if (are_all_parameters(parameters.specs(), config)) {
     LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_checkpoint(directory));
     ModelConfig saved = checkpoint.config;
     saved.dtype = config.dtype;  // checkpoints are fp32, whatever the run started from

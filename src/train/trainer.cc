@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/count_text.h"
 #include "base/cpu.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/timer.h"
@@ -50,6 +51,10 @@ Result<std::unique_ptr<Trainer>> Trainer::open(const RunConfig& run, TrainerOpti
   if (asked.lora.any() && asked.model.from.empty() && !options.start) {
     return invalid_argument(
         "lora.rank is given without model.from; expected a model that the adapter stands beside");
+  }
+  if (asked.objective.kind == ObjectiveKind::kGuess && asked.model.from.empty() && !options.start) {
+    return invalid_argument(
+        "objective.kind is guess, without model.from; expected a model whose words are guessed");
   }
   const int threads = options.threads != 0 ? options.threads : asked.compute.threads;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Device> device, Device::create(threads));
@@ -99,20 +104,32 @@ Status Trainer::check_model() {
         "objective.kind is {}, which needs an exit gate; the model has none", objective_->name()));
   }
   if (run_.lora.any() && !objective_->trains_trunk()) {
-    return invalid_argument(fmt::format(
-        "objective.kind is {}, which trains the gate alone; expected no [lora] beside it",
-        objective_->name()));
+    return invalid_argument(
+        fmt::format("objective.kind is {}, which trains {} alone; expected no [lora] beside it",
+                    objective_->name(), objective_->trains_guesses() ? "guess maps" : "the gate"));
+  }
+  const std::string& from = run_.model.from;
+  if (!run_.lora.any() && !objective_->trains_guesses() && !from.empty() &&
+      file_exists(guess_file(from))) {
+    notes_.push_back(fmt::format(
+        "'{}' has guess maps, which were trained on its weights; the result gets none", from));
   }
   if (run_.compute.frozen != FrozenMatrices::kStored && trains_matrices(run_, *objective_)) {
     return invalid_argument(fmt::format(
-        "compute.frozen is {}, and all matrices are trained; expected [lora] or objective.kind "
-        "stage2 beside it",
+        "compute.frozen is {}, and all matrices are trained; expected [lora], or objective.kind "
+        "stage2 or guess, beside it",
         name_of(kFrozenMatricesNames, run_.compute.frozen)));
   }
   const int64_t loops = run_loops(run_, model()), back = run_.objective.backprop_loops;
   if (back > loops) {
     return invalid_argument(
         fmt::format("objective.backprop_loops is {}; the run has {} loops", back, loops));
+  }
+  if (objective_->trains_guesses() && (loops < 2 || loops != model().loops)) {
+    return invalid_argument(
+        fmt::format("objective.kind is guess, and the run has {} of the model's {}; expected all, "
+                    "and at least 2",
+                    count_text(loops, "loop"), model().loops));
   }
   if (objective_->teacher() == Teacher::kLastLoop && loops < 2) {
     return invalid_argument(
@@ -131,11 +148,13 @@ Status Trainer::prepare_model() {
   trained_.emplace(specs);
   gradients_.emplace(specs);
   optimizer_.emplace(specs, run_.optimizer);
-  const bool all = specs.size() == parameter_specs(model()).size();
+  const bool all = are_all_parameters(specs, model());
   const TrunkShape shape = trunk_shape(run_, model(), objective_->trains_trunk());
   if (run_.lora.any()) {
     initialize_adapter(run_.run.seed, *trained_);
     adapter_.emplace(model(), run_adapter(run_, model()), AdapterUse::kTraining);
+  } else if (objective_->trains_guesses()) {
+    guesses_.emplace(model(), run_.compute.dtype);  // all zero: they change nothing
   } else {
     LOOPLM_RETURN_IF_ERROR(start_.fill(*trained_));
   }
@@ -150,16 +169,17 @@ Status Trainer::prepare_model() {
   LOOPLM_ASSIGN_OR_RETURN(weights_,
                           ModelWeights::for_training(*trained_, frozen, model(), format, *device_));
   if (objective_->trains_trunk()) backward_weights_.emplace(model(), format);
+  if (guesses_) backward_weights_ = BackwardWeights::of_head(model(), format);
   if (all) {
     start_.drop_tensors();
   } else {
-    if (run_.lora.any()) backward_weights_->repack(frozen, *device_);
+    if (run_.lora.any() || guesses_) backward_weights_->repack(frozen, *device_);
     if (!reference_) {
       LOOPLM_ASSIGN_OR_RETURN(state_.frozen_hash, start_.frozen_hash(*trained_));
     }
   }
   start_.release_pages();
-  pass_.emplace(model(), shape, adapter_ ? &*adapter_ : nullptr);
+  pass_.emplace(model(), shape, adapter_ ? &*adapter_ : nullptr, guesses_ ? &*guesses_ : nullptr);
   state_.run = run_;
   return {};
 }
@@ -423,6 +443,7 @@ std::vector<PairScores> Trainer::reference_scores(const Batch& batch) {
 
 void Trainer::repack() {
   weights_->repack(*trained_, *device_);
+  if (guesses_) guesses_->repack(*trained_, *device_);
   if (!adapter_) return;
   adapter_->repack(*trained_, *device_);
   adapter_->set_dropout({});
@@ -487,6 +508,8 @@ Result<ValidationReport> Trainer::validate_on(const TokenDataset& validation) {
   report.preferred = mean(metrics.preferred, metrics.pairs);
   report.nll = means(metrics.nll, metrics.tokens);
   report.accuracy = means(metrics.right, metrics.tokens);
+  report.agreement = means(metrics.agrees, metrics.tokens);
+  report.unmapped_agreement = means(metrics.agrees_unmapped, metrics.tokens);
   report.exit = means(metrics.exit, metrics.tokens);
   report.mean_exit = metrics.tokens == 0 ? kNotMeasured : metrics.mean_exit();
   report.exit_entropy = mean(metrics.exit_entropy, metrics.tokens);
@@ -560,7 +583,9 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
 }
 
 Status Trainer::check_model_place(const std::string& directory) const {
-  return AtomicDirectory::check(directory, run_.lora.any() ? is_adapter_file : is_checkpoint_file);
+  return AtomicDirectory::check(directory, run_.lora.any()                ? is_adapter_file
+                                           : objective_->trains_guesses() ? is_guess_file
+                                                                          : is_checkpoint_file);
 }
 
 Status Trainer::save_model(const std::string& directory) const {
@@ -568,6 +593,7 @@ Status Trainer::save_model(const std::string& directory) const {
     return save_adapter(directory, run_adapter(run_, model()), *trained_, run_.model.from,
                         std::string(chat_template_));
   }
+  if (guesses_) return save_guesses(directory, *trained_, run_.compute.save_dtype);
   const SaveOptions options = save_options();
   const TensorSource source = weights();
   std::vector<TensorView> views;

@@ -1,8 +1,8 @@
 // Training as an object: one model, its data and its optimiser, a step at a time.
 //
-// What is trained is a set of tensors: all of the model's, or the gate alone (Stage II). Gradients,
-// moments and checkpoints hold that set and nothing else; the rest is kept packed for the forward
-// pass only.
+// What is trained is a set of tensors: all of the model's, the gate alone (Stage II), or what
+// stands beside the model: an adapter or guess maps. Gradients, moments and checkpoints hold that
+// set and nothing else; the rest is kept packed for the forward pass only.
 #ifndef LOOPLM_TRAIN_TRAINER_H_
 #define LOOPLM_TRAIN_TRAINER_H_
 
@@ -43,7 +43,7 @@ class Trainer {
   const ModelConfig& model() const { return start_.config(); }
   int64_t steps_done() const { return state_.step; }
   // The current values of all parameters, valid until the next step or restore. Model::create and
-  // Model::update_weights take them. Beside an adapter these are the frozen ones.
+  // Model::update_weights take them. Beside an adapter or guess maps these are the frozen ones.
   TensorSource weights() const;
   // What the run is, to be shown at its beginning.
   TrainStart describe() const;
@@ -60,8 +60,8 @@ class Trainer {
   Status save(const std::string& directory) const;
   // Goes on from a checkpoint of a run with the same settings and data; see run_differences.
   Status restore(const std::string& directory);
-  // The model as a checkpoint in Hugging Face's layout, as compute.save_dtype says; or the adapter
-  // alone, in PEFT's.
+  // The model as a checkpoint in Hugging Face's layout, as compute.save_dtype says; the adapter
+  // alone, in PEFT's; or guess maps alone.
   Status save_model(const std::string& directory) const;
   // Whether save_model() would refuse what is there.
   Status check_model_place(const std::string& directory) const;
@@ -106,6 +106,7 @@ class Trainer {
   std::optional<ModelWeights> weights_;
   std::optional<BackwardWeights> backward_weights_;
   std::optional<AdapterWeights> adapter_;
+  std::optional<GuessMaps> guesses_;
   std::optional<ModelWeights> reference_;  // of a preference run that changes its matrices
   std::optional<BatchPass> pass_;
   std::optional<DataLoader> loader_;

@@ -166,8 +166,13 @@ struct ChatParseOptions {
   bool in_reasoning = false;  // RenderedChat's: the prompt has opened the reasoning
   bool reasoning = true;      // off: <think> is content like any other
   bool tool_calls = false;    // the request has tools
+  bool must_call = false;     // the answer is calls alone, but for its reasoning
   uint64_t id_seed = 0;       // ids of calls are drawn from it
 };
+
+// Why no more text comes: the answer is whole, or its budget is used up. Then tags and calls that
+// have only begun are left out, where they can be nothing else.
+enum class AnswerEnd { kWhole, kCut };
 
 // Splits an answer into reasoning, content and tool calls while the model writes it. The size of
 // the pushed pieces changes only where the deltas are cut.
@@ -185,7 +190,7 @@ class ChatOutputParser {
   // `text` is whole characters, as a Detokenizer gives them.
   std::vector<ChatDelta> push(std::string_view text);
   // No more text will come.
-  std::vector<ChatDelta> finish();
+  std::vector<ChatDelta> finish(AnswerEnd end = AnswerEnd::kWhole);
 
   // What the deltas so far add up to.
   const ChatMessage& message() const;

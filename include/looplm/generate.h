@@ -91,6 +91,14 @@ struct SpeculateOptions {
   double threshold = 1;  // kAuto: 1
 };
 
+// A stretch at the output's beginning in which no stop string counts, such as reasoning: from
+// `begin`, which only white space may precede, through `end`.
+struct StopFree {
+  std::string begin{};
+  std::string end{};   // empty: there is no such stretch
+  bool begun = false;  // the prompt ends inside it
+};
+
 struct GenerateOptions {
   int64_t max_tokens = 128;
   ExitOptions exit;
@@ -104,6 +112,7 @@ struct GenerateOptions {
   // Need a tokenizer; the output ends before them. They may contain whole special tokens, although
   // the output shows no text for those: "<|im_end|>\n".
   std::vector<std::string> stop_strings;
+  StopFree stop_free;
   bool ignore_eos = false;     // go on past the model's end-of-text ids
   int64_t prompt_chunk = 256;  // prompt positions per pass; results do not depend on it
 };

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -362,6 +363,42 @@ TEST(ToolGrammar, AllowsCallsAndNothingElse) {
   EXPECT_ERROR_SAYS(tool_call_grammar(ToolCallFormat::kHermes, {}), "there are no tools");
   EXPECT_ERROR_SAYS(tool_call_grammar(ToolCallFormat::kHermes, tools, {.only = "mul"}),
                     "there is no tool 'mul'");
+}
+
+// Where the model may also answer, the arguments of strict tools hold, and those of others need be
+// no more than an object.
+TEST(ToolGrammar, StrictToolsHoldWhereTheModelMayAnswer) {
+  const auto tools = parse_chat_tools(R"([
+      {"type": "function", "function": {"name": "add", "strict": true, "parameters": {
+        "type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"],
+        "additionalProperties": false}}},
+      {"type": "function", "function": {"name": "now", "parameters": {
+        "type": "object", "properties": {"b": {"type": "integer"}}, "required": ["b"]}}}])")
+                         .value();
+  EXPECT_TRUE(is_strict(tools[0]));
+  EXPECT_FALSE(is_strict(tools[1]));
+  const std::vector<std::pair<ToolCallFormat, std::string>> forms = {
+      {ToolCallFormat::kHermes,
+       "<tool_call>\n{{\"name\": \"{}\", \"arguments\": {}}}\n</tool_call>"},
+      {ToolCallFormat::kMistral, "[TOOL_CALLS][{{\"name\": \"{}\", \"arguments\": {}}}]"},
+      {ToolCallFormat::kLlama, "{{\"name\": \"{}\", \"parameters\": {}}}"}};
+  for (const auto& [format, form] : forms) {
+    const Grammar grammar = answer_or_calls_grammar(format, tools, {.strict_only = true}).value();
+    const auto call = [&form = form](const char* name, const char* arguments) {
+      return fmt::format(fmt::runtime(form), name, arguments);
+    };
+    EXPECT_TRUE(matches(grammar, ""));
+    EXPECT_TRUE(matches(grammar, "Well: <tool_c [TOOL_CALL {} and so on"));
+    EXPECT_TRUE(matches(grammar, call("add", "{\"a\": 1}"))) << form;
+    EXPECT_FALSE(matches(grammar, call("add", "{\"a\": \"1\"}"))) << form;
+    EXPECT_FALSE(matches(grammar, call("add", "{}"))) << form;
+    EXPECT_FALSE(matches(grammar, call("mul", "{}"))) << form;
+    EXPECT_TRUE(matches(grammar, call("now", "{\"b\": \"1\"}"))) << form;
+    EXPECT_TRUE(matches(grammar, "Let me look.\n" + call("add", "{\"a\": 1}"))) << form;
+    // In Llama's form that is no call, but words.
+    const bool words = format == ToolCallFormat::kLlama;
+    EXPECT_EQ(matches(grammar, "Let me look.\n" + call("add", "{}")), words) << form;
+  }
 }
 
 }  // namespace

@@ -34,6 +34,16 @@ Status read_string(const OrderedJson& object, const char* key, const std::string
   return {};
 }
 
+// Null counts as absent, also to a template that would join it to a text.
+OrderedJson without_nulls(const OrderedJson& tool) {
+  OrderedJson kept = OrderedJson::object();
+  for (const auto& [key, value] : tool.items()) {
+    if (value.is_null()) continue;
+    kept[key] = key == "function" && value.is_object() ? without_nulls(value) : value;
+  }
+  return kept;
+}
+
 Status read_part(const OrderedJson& part, const std::string& place, ChatMessage& message) {
   if (!part.is_object()) return wrong(place, part, "an object with \"type\" and \"text\"");
   const OrderedJson* type = get(part, "type");
@@ -201,7 +211,7 @@ Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std
                         read.name, place, other));
       }
     }
-    read.json = tool.dump();
+    read.json = without_nulls(tool).dump();
   }
   return tools;
 }

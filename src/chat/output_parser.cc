@@ -50,8 +50,9 @@ class ChatOutputParser::Impl {
     return std::exchange(deltas_, {});
   }
 
-  std::vector<ChatDelta> finish() {
+  std::vector<ChatDelta> finish(AnswerEnd end) {
     ended_ = true;
+    cut_ = end == AnswerEnd::kCut;
     run();
     return std::exchange(deltas_, {});
   }
@@ -129,7 +130,7 @@ class ChatOutputParser::Impl {
       return true;
     }
     size_t sure = held_.size();
-    if (!ended_) sure -= partial_marker(held_, format.reasoning_end);
+    if (!ended_ || cut_) sure -= partial_marker(held_, format.reasoning_end);
     emit_reasoning(space_before(std::string_view(held_).substr(0, sure)));
     if (ended_) held_.clear();
     return false;
@@ -154,6 +155,11 @@ class ChatOutputParser::Impl {
       return false;
     }
     const std::string_view marker = call_marker(options_.format.tool_calls);
+    if (cut_ && (options_.must_call || !message_.tool_calls.empty()) && !held_.empty() &&
+        marker.starts_with(held_)) {
+      held_.clear();
+      return false;
+    }
     if (marker.empty()) return content_without_marker();
     const size_t at = held_.find(marker);
     if (at != std::string::npos) {
@@ -210,7 +216,8 @@ class ChatOutputParser::Impl {
         state_ = State::kArguments;
         return true;
       case CallHead::Kind::kNeedsMore:
-        if (!ended_) return false;
+        if (cut_) held_.clear();
+        if (!ended_ || cut_) return false;
         break;
       case CallHead::Kind::kOtherOrder:
         return whole_call();
@@ -228,6 +235,10 @@ class ChatOutputParser::Impl {
     if (end == std::string::npos) return false;
     const std::vector<ToolCall> calls =
         read_whole_calls(std::string_view(held_).substr(0, end), options_.format.tool_calls);
+    if (calls.empty() && cut_) {
+      held_.clear();
+      return false;
+    }
     if (calls.empty()) {
       give_up_call();
       return true;
@@ -283,7 +294,8 @@ class ChatOutputParser::Impl {
   // The rest of the call's object, and its closing tag.
   bool call_end() {
     const CallTail tail = read_call_tail(held_, options_.format.tool_calls, in_list_);
-    if (tail.needs_more && !ended_) return false;
+    if (tail.needs_more && ended_) held_.clear();  // a tag that will not be finished
+    if (tail.needs_more) return false;
     held_.erase(0, tail.size);
     in_list_ = tail.another;
     state_ = tail.another ? State::kCall : State::kBetween;
@@ -309,7 +321,10 @@ class ChatOutputParser::Impl {
     }
     const std::string_view marker = call_marker(options_.format.tool_calls);
     const std::string_view rest = std::string_view(held_).substr(begin);
-    if (!ended_ && !marker.empty() && marker.starts_with(rest)) return false;
+    if (!marker.empty() && marker.starts_with(rest) && (!ended_ || (cut_ && rest != marker))) {
+      if (ended_) held_.clear();
+      return false;
+    }
     if (!marker.empty() && rest.starts_with(marker)) held_.erase(0, begin);
     state_ = State::kContent;
     return true;
@@ -331,6 +346,7 @@ class ChatOutputParser::Impl {
   State state_ = State::kStart;
   std::string held_;  // not yet given out
   bool ended_ = false;
+  bool cut_ = false;  // it ended with the budget
   bool strip_content_ = false;
   bool in_list_ = false;  // inside a list of calls
   std::string space_before_call_;
@@ -345,7 +361,7 @@ ChatOutputParser::ChatOutputParser(ChatOutputParser&&) noexcept = default;
 ChatOutputParser::~ChatOutputParser() = default;
 
 std::vector<ChatDelta> ChatOutputParser::push(std::string_view text) { return impl_->push(text); }
-std::vector<ChatDelta> ChatOutputParser::finish() { return impl_->finish(); }
+std::vector<ChatDelta> ChatOutputParser::finish(AnswerEnd end) { return impl_->finish(end); }
 const ChatMessage& ChatOutputParser::message() const { return impl_->message(); }
 
 std::vector<std::string> chat_markers(const ChatFormat& format) {

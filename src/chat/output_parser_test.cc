@@ -117,6 +117,36 @@ TEST(OutputParser, WhatIsNoCallStaysContent) {
   EXPECT_THAT(thinking.tool_calls, IsEmpty());
 }
 
+// Wherever the budget ends, nothing of a call's form is content.
+TEST(OutputParser, WhatTheBudgetCutIsNoContent) {
+  const std::string call =
+      "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>";
+  const std::string text = "<think>why</think>" + call + "\n" + call;
+  ChatParseOptions options = tools(ToolCallFormat::kHermes);
+  options.must_call = true;
+  for (size_t size = std::string("<think>").size(); size <= text.size(); ++size) {
+    ChatOutputParser parser(options);
+    parser.push(text.substr(0, size));
+    parser.finish(AnswerEnd::kCut);
+    EXPECT_EQ(parser.message().text(), "") << text.substr(0, size);
+    EXPECT_TRUE(std::string("why").starts_with(parser.message().reasoning)) << size;
+  }
+  // Where the model may answer, it may have meant what has not become a call yet.
+  options.must_call = false;
+  for (const auto& [given, content] : std::vector<std::pair<std::string, std::string>>{
+           {"a <tool_ca", "a <tool_ca"},
+           {"a <tool_call>\n{\"nam", "a"},
+           {call + "\n</to", "\n</to"},
+           {call + "\n<tool", ""},
+           {call.substr(0, call.size() - 3), ""},
+           {"<tool_call>{\"arguments\": {}, \"na", ""}}) {
+    ChatOutputParser parser(options);
+    parser.push(given);
+    parser.finish(AnswerEnd::kCut);
+    EXPECT_EQ(parser.message().text(), content) << given;
+  }
+}
+
 TEST(OutputParser, OtherForms) {
   const auto mistral = tools(ToolCallFormat::kMistral);
   ChatMessage message = parse(

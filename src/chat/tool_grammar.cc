@@ -30,14 +30,31 @@ Form form_of(ToolCallFormat format) {
 }
 
 // The arguments of a tool; without a schema an empty object.
-Result<ExpressionPtr> arguments_of(const ChatTool& tool, Grammar& grammar) {
+Result<ExpressionPtr> arguments_of(const ChatTool& tool, bool strict_only, Grammar& grammar) {
+  const std::string place = fmt::format("tools.{}.parameters", tool.name);
+  if (strict_only && !is_strict(tool)) {
+    return add_json_schema({{"type", "object"}}, place, grammar);
+  }
   LOOPLM_ASSIGN_OR_RETURN(const OrderedJson json, parse_ordered_json(tool.json, tool.name));
   const OrderedJson& function = json["function"];
   const auto parameters = function.find("parameters");
   if (parameters == function.end() || parameters->is_null() || parameters->empty()) {
     return text("{}");
   }
-  return add_json_schema(*parameters, fmt::format("tools.{}.parameters", tool.name), grammar);
+  return add_json_schema(*parameters, place, grammar);
+}
+
+// Text in which no call begins, as ChatOutputParser sees it.
+ExpressionPtr text_without_calls(ToolCallFormat format) {
+  const ExpressionPtr any = repeat(characters_but({}), 0, kUnbounded);
+  if (format == ToolCallFormat::kHermes)
+    return overlap({any}, {sequence({any, text("<tool_call>"), any})});
+  if (format == ToolCallFormat::kMistral) {
+    return overlap({any}, {sequence({any, text("[TOOL_CALLS]"), any})});
+  }
+  const ExpressionPtr space = characters({{' ', ' '}, {'\t', '\t'}, {'\n', '\n'}, {'\r', '\r'}});
+  const ExpressionPtr begin = choice({text("{"), text("<|python_tag|>")});
+  return overlap({any}, {sequence({repeat(space, 0, kUnbounded), begin, any})});
 }
 
 }  // namespace
@@ -50,7 +67,8 @@ Result<Grammar> tool_call_grammar(ToolCallFormat format, std::span<const ChatToo
   std::vector<ExpressionPtr> calls;
   for (const ChatTool& tool : tools) {
     if (!options.only.empty() && tool.name != options.only) continue;
-    LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr arguments, arguments_of(tool, grammar));
+    LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr arguments,
+                            arguments_of(tool, options.strict_only, grammar));
     const std::string head = fmt::format("{}{{\"name\": {}, {}", form.before,
                                          OrderedJson(tool.name).dump(), form.arguments);
     calls.push_back(sequence({text(head), std::move(arguments), text(form.after)}));
@@ -66,6 +84,24 @@ Result<Grammar> tool_call_grammar(ToolCallFormat format, std::span<const ChatToo
   grammar.rules[static_cast<size_t>(grammar.start)].expression =
       sequence({text(form.before_all), call, more, text(form.after_all)});
   return grammar;
+}
+
+Result<Grammar> answer_or_calls_grammar(ToolCallFormat format, std::span<const ChatTool> tools,
+                                        const ToolGrammarOptions& options) {
+  LOOPLM_ASSIGN_OR_RETURN(Grammar grammar, tool_call_grammar(format, tools, options));
+  const ExpressionPtr calls = rule_reference(grammar.start);
+  const ExpressionPtr answer = text_without_calls(format);
+  grammar.start = grammar.declare("answer or calls");
+  // In Llama's form a call is the whole answer.
+  grammar.rules[static_cast<size_t>(grammar.start)].expression =
+      format == ToolCallFormat::kLlama ? choice({answer, calls})
+                                       : sequence({answer, optional(calls)});
+  return grammar;
+}
+
+bool is_strict(const ChatTool& tool) {
+  const Result<OrderedJson> json = parse_ordered_json(tool.json, tool.name);
+  return json.ok() && json.value()["function"].value("strict", OrderedJson()) == true;
 }
 
 }  // namespace looplm

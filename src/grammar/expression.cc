@@ -94,6 +94,16 @@ ExpressionPtr rule_reference(int rule) {
   return std::make_shared<Expression>(std::move(e));
 }
 
+ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without) {
+  if (with.size() == 1 && without.empty()) return with[0];
+  Expression e;
+  e.kind = Expression::Kind::kOverlap;
+  e.least = static_cast<int64_t>(with.size());
+  e.parts = std::move(with);
+  e.parts.insert(e.parts.end(), without.begin(), without.end());
+  return std::make_shared<Expression>(std::move(e));
+}
+
 ExpressionPtr LeafChanger::operator()(const ExpressionPtr& e) {
   if (e->parts.empty()) return leaf_(e);
   ExpressionPtr& known = changed_[e.get()];

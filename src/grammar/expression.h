@@ -24,14 +24,15 @@ using CharacterRange = std::pair<uint32_t, uint32_t>;
 
 inline constexpr uint32_t kLastCharacter = 0x10FFFF;
 inline constexpr int64_t kUnbounded = -1;
+inline constexpr int kMostExpressionDepth = 2'000;  // of expressions inside each other
 
 struct Expression {
-  enum class Kind { kText, kCharacters, kSequence, kChoice, kRepeat, kRule };
+  enum class Kind { kText, kCharacters, kSequence, kChoice, kRepeat, kRule, kOverlap };
   Kind kind = Kind::kText;
   std::string text{};                    // kText: these bytes
   std::vector<CharacterRange> ranges{};  // kCharacters: one of these; ascending, apart
-  std::vector<ExpressionPtr> parts{};    // kSequence, kChoice; of kRepeat the one body
-  int64_t least = 0;                     // kRepeat
+  std::vector<ExpressionPtr> parts{};    // kSequence, kChoice, kOverlap; of kRepeat the one body
+  int64_t least = 0;                     // kRepeat; kOverlap: how many parts must match
   int64_t most = kUnbounded;             // kRepeat
   int rule = -1;                         // kRule: its index
 };
@@ -46,6 +47,8 @@ ExpressionPtr choice(std::vector<ExpressionPtr> parts);  // none: matches nothin
 ExpressionPtr repeat(ExpressionPtr body, int64_t least, int64_t most);
 ExpressionPtr optional(ExpressionPtr body);
 ExpressionPtr rule_reference(int rule);
+// Texts that all of `with` match, one at least, and none of `without`. No part refers to a rule.
+ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without);
 
 // Copies expressions with their leaves replaced: texts, characters, rules, and what matches
 // nothing. Parts that are shared stay shared, among all expressions that one changer copies.

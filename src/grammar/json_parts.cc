@@ -165,6 +165,9 @@ ExpressionPtr json_string_of_format(const std::string& format) {
   for (int before = 1; before <= 6; ++before) {  // groups before "::", and after it
     ipv6 += fmt::format("|({}:){{{}}}(:{}){{1,{}}}", group, before, group, 7 - before);
   }
+  const std::string in_uri = "([A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})";
+  const std::string in_path = "([A-Za-z0-9._~@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})";
+  const std::string pointer = "(/([^~/]|~[01])*)*";
   const std::map<std::string, std::string> patterns = {
       {"date", date},
       {"time", clock},
@@ -180,11 +183,22 @@ ExpressionPtr json_string_of_format(const std::string& format) {
       {"ipv4", byte + "(\\." + byte + "){3}"},
       {"ipv6", ipv6},
       {"uuid", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"},
-      {"uri", "[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+"},
+      {"uri", "[A-Za-z][A-Za-z0-9+.-]*:" + in_uri + "+(#" + in_uri + "*)?"},
+      {"uri-reference", in_path + "*([/?]" + in_uri + "*)?(#" + in_uri + "*)?"},
+      {"uri-template", "(" + in_uri + "|\\{[A-Za-z0-9_]+(\\.[A-Za-z0-9_]+)*\\})*"},
+      {"json-pointer", pointer},
+      {"relative-json-pointer", "(0|[1-9][0-9]{0,15})(#|" + pointer + ")"},
   };
-  const auto known = patterns.find(format);
+  // Narrower than the format allows.
+  const std::map<std::string, std::string> narrower = {{"iri", "uri"},
+                                                       {"iri-reference", "uri-reference"},
+                                                       {"idn-email", "email"},
+                                                       {"idn-hostname", "hostname"}};
+  const auto wider = narrower.find(format);
+  const auto known = patterns.find(wider == narrower.end() ? format : wider->second);
   if (known == patterns.end()) return nullptr;
-  return sequence({text("\""), parse_full_pattern(known->second).value(), text("\"")});
+  const ExpressionPtr inside = parse_full_pattern(known->second).value();
+  return sequence({text("\""), json_string_form(inside), text("\"")});
 }
 
 }  // namespace looplm

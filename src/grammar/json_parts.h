@@ -54,7 +54,8 @@ Result<ExpressionPtr> json_multiples_in(const NumberRange& range, double factor,
                                         Grammar& grammar);
 
 // A string in quotes of one of JSON Schema's formats: date, time, date-time, duration, email,
-// hostname, ipv4, ipv6, uuid, uri. Null for others.
+// hostname, ipv4, ipv6, uuid, uri, uri-reference, uri-template, iri, iri-reference, idn-email,
+// idn-hostname (these four in ASCII), json-pointer, relative-json-pointer. Null for others.
 ExpressionPtr json_string_of_format(const std::string& format);
 
 }  // namespace looplm

@@ -9,17 +9,19 @@
 
 #include "base/percent.h"
 #include "base/shortened.h"
+#include "grammar/automaton.h"
 #include "grammar/json_members.h"
 #include "grammar/json_parts.h"
 #include "grammar/pattern.h"
+#include "grammar/schema_base.h"
 #include "grammar/schema_merge.h"
+#include "grammar/schema_scalars.h"
 #include "grammar/text_length.h"
 
 namespace looplm {
 namespace {
 
-constexpr int64_t kMostCount = 1'000'000;  // of lengths and items
-constexpr int kMostSchemaDepth = 256;      // of schemas inside each other
+constexpr int kMostSchemaDepth = 256;  // of schemas inside each other
 // Schemas that hold together are put together once per place, which references can double at each
 // level.
 constexpr int kMostMerges = 10'000;
@@ -28,8 +30,7 @@ ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 
 // Keywords that say what a value must be; those not listed here are annotations.
 const std::set<std::string>& refused_keywords() {
-  static const std::set<std::string> keys = {"not",
-                                             "if",
+  static const std::set<std::string> keys = {"if",
                                              "then",
                                              "else",
                                              "dependentRequired",
@@ -43,32 +44,6 @@ const std::set<std::string>& refused_keywords() {
                                              "$dynamicRef",
                                              "$recursiveRef"};
   return keys;
-}
-
-// The type that a keyword is about.
-const std::map<std::string, std::string>& keyword_types() {
-  static const std::map<std::string, std::string> types = {{"properties", "object"},
-                                                           {"required", "object"},
-                                                           {"additionalProperties", "object"},
-                                                           {"minProperties", "object"},
-                                                           {"maxProperties", "object"},
-                                                           {"patternProperties", "object"},
-                                                           {"propertyNames", "object"},
-                                                           {"items", "array"},
-                                                           {"prefixItems", "array"},
-                                                           {"minItems", "array"},
-                                                           {"maxItems", "array"},
-                                                           {"minLength", "string"},
-                                                           {"maxLength", "string"},
-                                                           {"pattern", "string"},
-                                                           {"format", "string"},
-                                                           {"minimum", "number"},
-                                                           {"maximum", "number"},
-                                                           {"exclusiveMinimum", "number"},
-                                                           {"exclusiveMaximum", "number"},
-                                                           {"multipleOf", "number"},
-                                                           {"uniqueItems", "array"}};
-  return types;
 }
 
 class SchemaReader {
@@ -99,8 +74,6 @@ class SchemaReader {
   }
 
  private:
-  using Counts = MemberCounts;
-
   // An opening bracket, least .. most items, and the closing one.
   static ExpressionPtr list(const std::string& opening, const ExpressionPtr& item, int64_t least,
                             int64_t most, const std::string& closing) {
@@ -139,11 +112,72 @@ class SchemaReader {
     for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
       if (schema.contains(key)) return combined(schema, key, place, depth);
     }
+    if (schema.contains("not")) return all_but(schema, place, depth);
     if (schema.contains("const") || schema.contains("enum")) {
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed_values(schema, place));
       return constants(schema, values, place);
     }
     return typed(schema, place, depth);
+  }
+
+  // "not": of what matches nothing, everything, types, constants, or strings by a pattern.
+  Result<ExpressionPtr> all_but(const OrderedJson& schema, const std::string& place, int depth) {
+    OrderedJson rest = schema;
+    rest.erase("not");
+    const std::string inside = place + ".not";
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson denied, without_reference(schema["not"], inside, 0));
+    if (denied == false) return value_of(rest, place, depth + 1);
+    if (denied == true || (denied.is_object() && !constrains(denied))) return choice({});
+    if (!denied.is_object()) {
+      return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
+                                          inside, denied.dump()));
+    }
+    std::set<std::string> keys;
+    for (const auto& [key, value] : denied.items()) {
+      if (schema_keyword_types().contains(key) || refused_keywords().contains(key) ||
+          key == "type" || key == "const" || key == "enum" || key == "not" ||
+          constrains({{key, value}})) {
+        keys.insert(key);
+      }
+    }
+    const auto only = [&keys](std::initializer_list<const char*> names) {
+      return std::ranges::all_of(keys, [names](const std::string& key) {
+        return std::ranges::find(names, key) != names.end();
+      });
+    };
+    if (only({"type"}))
+      return value_of(schema_without_types(rest, denied["type"]), place, depth + 1);
+    const bool listed = only({"const", "enum", "type"});
+    if ((rest.contains("const") || rest.contains("enum")) && listed) {
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed_values(rest, place));
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> others, listed_values(denied, inside));
+      OrderedJson kept = OrderedJson::array();
+      for (const OrderedJson& value : values) {
+        const bool typed = !denied.contains("type") || is_of_type(value, denied["type"]);
+        if (!typed || std::ranges::find(others, value) == others.end()) kept.push_back(value);
+      }
+      rest.erase("const");
+      rest["enum"] = kept;
+      return kept.empty() ? choice({}) : value_of(rest, place, depth + 1);
+    }
+    if (rest.contains("type") && rest["type"] == "string" && !rest.contains("const") &&
+        !rest.contains("enum")) {
+      if (denied.contains("type") && !is_of_type("", denied["type"])) {
+        return value_of(rest, place, depth + 1);
+      }
+      if (listed || only({"pattern", "format", "minLength", "maxLength", "type"})) {
+        OrderedJson strings = denied;
+        strings["type"] = "string";
+        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr out, listed ? value_of(strings, inside, depth + 1)
+                                                          : schema_plain_string(strings, inside));
+        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr in, schema_plain_string(rest, place));
+        return overlap({std::move(in)}, {std::move(out)});
+      }
+    }
+    return unsupported(fmt::format(
+        "{} is only supported of types, of constants, and of patterns and lengths beside "
+        "\"type\": \"string\"",
+        inside));
   }
 
   // `key` and its siblings hold together.
@@ -198,9 +232,9 @@ class SchemaReader {
 
   static bool constrains(const OrderedJson& schema) {
     static const std::set<std::string> others = {"type",  "enum",  "const", "$ref",
-                                                 "allOf", "anyOf", "oneOf"};
+                                                 "allOf", "anyOf", "oneOf", "not"};
     for (const auto& [key, value] : schema.items()) {
-      if (others.contains(key) || keyword_types().contains(key)) return true;
+      if (others.contains(key) || schema_keyword_types().contains(key)) return true;
     }
     return false;
   }
@@ -280,24 +314,9 @@ class SchemaReader {
   // Values as they are; other keywords beside them must allow each.
   Result<ExpressionPtr> constants(const OrderedJson& schema, const std::vector<OrderedJson>& values,
                                   const std::string& place) {
-    LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string> texts, constant_texts(schema, values, place));
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string> texts,
+                            schema_constant_texts(schema, values, place));
     return one_of_texts(std::move(texts));
-  }
-
-  static Result<std::vector<std::string>> constant_texts(const OrderedJson& schema,
-                                                         const std::vector<OrderedJson>& values,
-                                                         const std::string& place) {
-    std::vector<std::string> texts;
-    for (const OrderedJson& value : values) {
-      if (schema.contains("type") && !is_of_type(value, schema["type"])) continue;
-      texts.push_back(value.dump());
-    }
-    for (const auto& [key, value] : schema.items()) {
-      if (keyword_types().contains(key)) {
-        return unsupported(fmt::format("{}.{} beside enum or const is not supported", place, key));
-      }
-    }
-    return texts;
   }
 
   Result<ExpressionPtr> typed(const OrderedJson& schema, const std::string& place, int depth) {
@@ -317,8 +336,8 @@ class SchemaReader {
     } else {
       // Keywords speak of one type; values of the others would be allowed too, and are left out.
       for (const auto& [key, value] : schema.items()) {
-        const auto known = keyword_types().find(key);
-        if (known == keyword_types().end()) continue;
+        const auto known = schema_keyword_types().find(key);
+        if (known == schema_keyword_types().end()) continue;
         if (std::find(types.begin(), types.end(), known->second) == types.end()) {
           types.push_back(known->second);
         }
@@ -337,8 +356,10 @@ class SchemaReader {
                                 const std::string& place, int depth) {
     if (type == "object") return object(schema, place, depth);
     if (type == "array") return array(schema, place, depth);
-    if (type == "string") return string(schema, place);
-    if (type == "integer" || type == "number") return number(type, schema, place);
+    if (type == "string") return schema_string(schema, place);
+    if (type == "integer" || type == "number") {
+      return schema_number(type, schema, place, grammar_);
+    }
     if (type == "boolean") return one_of_texts({"true", "false"});
     if (type == "null") return text("null");
     return invalid_argument(fmt::format(
@@ -346,139 +367,9 @@ class SchemaReader {
         type));
   }
 
-  Result<int64_t> count(const OrderedJson& schema, const char* key, int64_t fallback, int64_t most,
-                        const std::string& place) const {
-    if (!schema.contains(key)) return fallback;
-    const OrderedJson& value = schema[key];
-    const double number = value.is_number() ? value.get<double>() : -1;
-    if (number < 0 || number > static_cast<double>(most) || std::floor(number) != number) {
-      return invalid_argument(fmt::format("{}.{} is {}; expected a whole number from 0 to {}",
-                                          place, key, value.dump(), most));
-    }
-    return static_cast<int64_t>(number);
-  }
-
-  Result<Counts> counts(const OrderedJson& schema, const char* least_key, const char* most_key,
-                        const std::string& place) const {
-    LOOPLM_ASSIGN_OR_RETURN(const int64_t least, count(schema, least_key, 0, kMostCount, place));
-    // A limit that no answer reaches is as good as a lower one.
-    LOOPLM_ASSIGN_OR_RETURN(int64_t most,
-                            count(schema, most_key, kUnbounded, int64_t{1} << 62, place));
-    most = std::min(most, kMostCount);
-    if (most != kUnbounded && most < least) {
-      return invalid_argument(fmt::format("{}: {} is {} and {} is {}, so that nothing matches",
-                                          place, least_key, least, most_key, most));
-    }
-    return Counts{least, most};
-  }
-
-  Result<ExpressionPtr> string(const OrderedJson& schema, const std::string& place) {
-    LOOPLM_ASSIGN_OR_RETURN(const Counts length, counts(schema, "minLength", "maxLength", place));
-    const bool bounded = length.least > 0 || length.most != kUnbounded;
-    for (const char* key : {"pattern", "format"}) {
-      if (schema.contains(key) && !schema[key].is_string()) {
-        return invalid_argument(
-            fmt::format("{}.{} is {}; expected a text", place, key, schema[key].dump()));
-      }
-    }
-    if (schema.contains("pattern") && schema.contains("format")) {
-      return unsupported(fmt::format("{}: pattern beside format is not supported", place));
-    }
-    if (schema.contains("pattern")) {
-      const auto pattern = schema["pattern"].get<std::string>();
-      Result<ExpressionPtr> inside = parse_search_pattern(pattern, PatternText::kPlain);
-      if (inside.ok() && bounded) inside = of_length(*inside, length.least, length.most);
-      if (!inside.ok()) return inside.status().with_context(place + ".pattern");
-      return sequence({text("\""), json_string_form(*inside), text("\"")});
-    }
-    if (schema.contains("format")) {
-      const auto format = schema["format"].get<std::string>();
-      if (ExpressionPtr known = json_string_of_format(format)) {
-        if (!bounded) return known;
-        constexpr int64_t kQuotes = 2;
-        const int64_t most = length.most == kUnbounded ? kUnbounded : length.most + kQuotes;
-        Result<ExpressionPtr> fitted = of_length(known, length.least + kQuotes, most);
-        if (!fitted.ok()) return fitted.status().with_context(place + ".format");
-        return fitted;
-      }
-      return unsupported(
-          fmt::format("{}.format is '{}'; expected date, time, date-time, duration, email, "
-                      "hostname, ipv4, ipv6, "
-                      "uuid or uri",
-                      place, format));
-    }
-    return json_string(length.least, length.most);
-  }
-
-  // A whole number that no double holds keeps its digits, and its double lies inside the bound.
-  static NumberBound number_bound(const OrderedJson& value, bool exclusive, bool lower) {
-    NumberBound bound = {value.get<double>(), exclusive};
-    constexpr double kEnd = 0x1p63;
-    const bool fits =
-        value.is_number_unsigned() ? value.get<uint64_t>() <= INT64_MAX : bound.value > -kEnd;
-    if (!value.is_number_integer() || !fits) return bound;
-    bound.whole = value.get<int64_t>();
-    const bool above = bound.value >= kEnd || static_cast<int64_t>(bound.value) > *bound.whole;
-    const bool below = !above && static_cast<int64_t>(bound.value) < *bound.whole;
-    if (lower ? below : above) {
-      bound.value = std::nextafter(bound.value, lower ? HUGE_VAL : -HUGE_VAL);
-    }
-    return bound;
-  }
-
-  Result<ExpressionPtr> number(const std::string& type, const OrderedJson& schema,
-                               const std::string& place) {
-    NumberRange range;
-    const auto tighten = [&](const char* key, bool exclusive, bool lower) -> Status {
-      if (!schema.contains(key)) return {};
-      OrderedJson value = schema[key];
-      if (exclusive && value.is_boolean()) {  // draft 4: says whether the plain bound is exclusive
-        const char* const bound = lower ? "minimum" : "maximum";
-        if (value == false || !schema.contains(bound)) return {};
-        value = schema[bound];
-      }
-      if (!value.is_number() || !std::isfinite(value.get<double>())) {
-        return invalid_argument(
-            fmt::format("{}.{} is {}; expected a number", place, key, value.dump()));
-      }
-      const NumberBound bound = number_bound(value, exclusive, lower);
-      std::optional<NumberBound>& old = lower ? range.least : range.most;
-      const bool tighter = !old.has_value() ||
-                           (lower ? bound.value > old->value : bound.value < old->value) ||
-                           (bound.value == old->value && exclusive);
-      if (tighter) old = bound;
-      return {};
-    };
-    LOOPLM_RETURN_IF_ERROR(tighten("minimum", false, true));
-    LOOPLM_RETURN_IF_ERROR(tighten("exclusiveMinimum", true, true));
-    LOOPLM_RETURN_IF_ERROR(tighten("maximum", false, false));
-    LOOPLM_RETURN_IF_ERROR(tighten("exclusiveMaximum", true, false));
-    if (range.least.has_value() && range.most.has_value() &&
-        (range.least->value > range.most->value ||
-         (range.least->value == range.most->value &&
-          (range.least->exclusive || range.most->exclusive)))) {
-      return invalid_argument(fmt::format("{}: no number lies between {} and {}", place,
-                                          range.least->value, range.most->value));
-    }
-    if (schema.contains("multipleOf")) {
-      const OrderedJson& factor = schema["multipleOf"];
-      const double value = factor.is_number() ? factor.get<double>() : -1;
-      if (!(value > 0) || !std::isfinite(value)) {
-        return invalid_argument(
-            fmt::format("{}.multipleOf is {}; expected a number above 0", place, factor.dump()));
-      }
-      Result<ExpressionPtr> multiples =
-          json_multiples_in(range, value, type == "integer", grammar_);
-      if (!multiples.ok()) return multiples.status().with_context(place);
-      return multiples;
-    }
-    Result<ExpressionPtr> all = type == "number" ? json_number_in(range) : json_integer_in(range);
-    if (!all.ok()) return all.status().with_context(place);
-    return all;
-  }
-
   Result<ExpressionPtr> array(const OrderedJson& schema, const std::string& place, int depth) {
-    LOOPLM_ASSIGN_OR_RETURN(Counts length, counts(schema, "minItems", "maxItems", place));
+    LOOPLM_ASSIGN_OR_RETURN(MemberCounts length,
+                            schema_counts(schema, "minItems", "maxItems", place));
     if (schema.contains("uniqueItems") && (length.most == kUnbounded || length.most > 1)) {
       return different_items(schema, length, place);
     }
@@ -523,7 +414,7 @@ class SchemaReader {
   }
 
   // uniqueItems, where the items are some few constants: a rule for each set of those used.
-  Result<ExpressionPtr> different_items(const OrderedJson& schema, const Counts& length,
+  Result<ExpressionPtr> different_items(const OrderedJson& schema, const MemberCounts& length,
                                         const std::string& place) {
     constexpr size_t kMostItems = 10;
     if (schema["uniqueItems"] != true) {
@@ -556,7 +447,7 @@ class SchemaReader {
       }
     }
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                            constant_texts(item, values, place + ".items"));
+                            schema_constant_texts(item, values, place + ".items"));
     std::map<uint32_t, int> rules;
     return sequence({text("["), json_space(), items_but(0, texts, length, place, rules),
                      json_space(), text("]")});
@@ -564,7 +455,7 @@ class SchemaReader {
 
   // What may follow when the items of the set `used` are there.
   ExpressionPtr items_but(uint32_t used, const std::vector<std::string>& texts,
-                          const Counts& length, const std::string& place,
+                          const MemberCounts& length, const std::string& place,
                           std::map<uint32_t, int>& rules) {
     const auto [known, fresh] = rules.try_emplace(used, -1);
     if (!fresh) return rule_reference(known->second);
@@ -613,8 +504,8 @@ class SchemaReader {
       properties[name] = schema.contains("additionalProperties") ? others : OrderedJson(true);
     }
 
-    LOOPLM_ASSIGN_OR_RETURN(const Counts count,
-                            counts(schema, "minProperties", "maxProperties", place));
+    LOOPLM_ASSIGN_OR_RETURN(const MemberCounts count,
+                            schema_counts(schema, "minProperties", "maxProperties", place));
     LOOPLM_ASSIGN_OR_RETURN(OtherNames names,
                             other_names(schema, others, properties, required, place, depth));
     if (names.values) {  // a few names, which are as good as listed
@@ -763,7 +654,8 @@ class SchemaReader {
 
 Result<ExpressionPtr> add_json_schema(const OrderedJson& schema, const std::string& name,
                                       Grammar& grammar) {
-  return SchemaReader(schema, name, grammar).read();
+  const OrderedJson whole = with_references_from_root(schema);
+  return SchemaReader(whole, name, grammar).read();
 }
 
 Result<Grammar> json_schema_grammar(const OrderedJson& schema) {

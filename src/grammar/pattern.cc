@@ -77,19 +77,19 @@ struct Piece {
   bool at_end = false;
 };
 
+// Whether a pattern must match a text as a whole, or some part of it.
+enum class PatternMatch { kWhole, kSome };
+
 class PatternParser {
  public:
-  explicit PatternParser(const std::string& pattern)
-      : in_(pattern, fmt::format("pattern '{}'", shortened(pattern))) {}
+  PatternParser(const std::string& pattern, PatternMatch match)
+      : in_(pattern, fmt::format("pattern '{}'", shortened(pattern))), match_(match) {}
 
   // Alternatives at the top, each of which may be bound to the ends.
   Result<std::vector<Piece>> parse() {
     std::vector<Piece> pieces;
     do {
-      Piece piece;
-      piece.at_start = in_.take("^");
-      LOOPLM_ASSIGN_OR_RETURN(piece.expression, parse_sequence(0));
-      piece.at_end = in_.take("$");
+      LOOPLM_ASSIGN_OR_RETURN(Piece piece, parse_piece(0, match_, match_ == PatternMatch::kWhole));
       if (in_.peek() == ')') return in_.error("has a ')' without its '('");
       if (!in_.at_end() && in_.peek() != '|') return in_.error("'$' stands before the end");
       pieces.push_back(std::move(piece));
@@ -98,6 +98,73 @@ class PatternParser {
   }
 
  private:
+  // (?=...) or (?!...): what follows its place does, or does not, begin so.
+  struct Ahead {
+    size_t place = 0;  // in the sequence's parts
+    bool negative = false;
+    ExpressionPtr rest;  // all that may follow, to the text's end
+  };
+  // What a sequence may have that stands in no group.
+  struct Outside {
+    bool at_start = false;  // the text's
+    std::vector<Ahead> aheads{};
+  };
+
+  static ExpressionPtr anything() {
+    static const ExpressionPtr any = repeat(characters_but({}), 0, kUnbounded);
+    return any;
+  }
+
+  // `first`: it stands at the text's start in any case.
+  Result<Piece> parse_piece(int depth, PatternMatch match, bool first) {
+    Piece piece;
+    piece.at_start = in_.take("^");
+    Outside outside = {piece.at_start || first};
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<ExpressionPtr> parts, parse_parts(depth, &outside));
+    std::vector<Ahead>& aheads = outside.aheads;
+    piece.at_end = in_.take("$");
+    const auto from = [&parts](size_t begin, size_t end) {
+      return std::vector<ExpressionPtr>(parts.begin() + static_cast<ptrdiff_t>(begin),
+                                        parts.begin() + static_cast<ptrdiff_t>(end));
+    };
+    if (aheads.empty()) {
+      piece.expression = sequence(std::move(parts));
+      return piece;
+    }
+    // From the last place backwards: all that may follow it.
+    ExpressionPtr rest = piece.at_end || match == PatternMatch::kWhole ? text("") : anything();
+    size_t end = parts.size();
+    while (!aheads.empty()) {
+      const size_t place = aheads.back().place;
+      std::vector<ExpressionPtr> after = from(place, end);
+      after.push_back(std::move(rest));
+      std::vector<ExpressionPtr> with = {sequence(std::move(after))};
+      std::vector<ExpressionPtr> without;
+      for (; !aheads.empty() && aheads.back().place == place; aheads.pop_back()) {
+        (aheads.back().negative ? without : with).push_back(std::move(aheads.back().rest));
+      }
+      rest = overlap(std::move(with), std::move(without));
+      end = place;
+    }
+    std::vector<ExpressionPtr> all = from(0, end);
+    all.push_back(std::move(rest));
+    piece.expression = sequence(std::move(all));
+    piece.at_end = true;
+    return piece;
+  }
+
+  // "(?=" or "(?!" has been read. `first`: it stands at the text's start.
+  Result<ExpressionPtr> parse_ahead(int depth, bool first) {
+    std::vector<ExpressionPtr> choices;
+    do {
+      if (in_.peek() == '^' && !first) return in_.error("'^' stands after the start");
+      LOOPLM_ASSIGN_OR_RETURN(Piece piece, parse_piece(depth + 1, PatternMatch::kSome, first));
+      choices.push_back(piece.at_end ? piece.expression : sequence({piece.expression, anything()}));
+    } while (in_.take("|"));
+    if (!in_.take(")")) return in_.error("expected ')'");
+    return choice(std::move(choices));
+  }
+
   Result<ExpressionPtr> parse_alternatives(int depth) {
     std::vector<ExpressionPtr> choices;
     do {
@@ -108,21 +175,35 @@ class PatternParser {
   }
 
   Result<ExpressionPtr> parse_sequence(int depth) {
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<ExpressionPtr> parts, parse_parts(depth, nullptr));
+    return sequence(std::move(parts));
+  }
+
+  // `outside`: null inside a group, where nobody knows what follows.
+  Result<std::vector<ExpressionPtr>> parse_parts(int depth, Outside* outside) {
     if (depth > kMostGroupDepth) {
       return in_.error(fmt::format("groups are nested deeper than {}", kMostGroupDepth));
     }
     std::vector<ExpressionPtr> parts;
     while (!in_.at_end() && in_.peek() != '|' && in_.peek() != ')') {
       if (in_.peek() == '$') {
-        if (depth == 0) break;
+        if (outside != nullptr) break;
         return in_.error("'$' inside a group is not supported");
       }
       if (in_.peek() == '^') return in_.error("'^' stands after the start");
+      const bool negative = in_.starts_with("(?!");
+      if (outside != nullptr && (negative || in_.starts_with("(?="))) {
+        in_.skip(3);
+        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr rest,
+                                parse_ahead(depth, outside->at_start && parts.empty()));
+        outside->aheads.push_back({parts.size(), negative, std::move(rest)});
+        continue;
+      }
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr atom, parse_atom(depth));
       LOOPLM_ASSIGN_OR_RETURN(atom, parse_repeats(std::move(atom)));
       parts.push_back(std::move(atom));
     }
-    return sequence(std::move(parts));
+    return parts;
   }
 
   Result<ExpressionPtr> parse_atom(int depth) {
@@ -145,8 +226,9 @@ class PatternParser {
         while (!in_.at_end() && in_.peek() != '>') in_.skip();
         if (!in_.take(">")) return in_.error("the group's name does not end");
       } else if (!in_.take(":")) {
-        return in_.error(in_.peek() == '=' || in_.peek() == '!' || in_.peek() == '<'
-                             ? "look-ahead and look-behind are not supported"
+        return in_.error(in_.peek() == '<' ? "look-behind is not supported"
+                         : in_.peek() == '=' || in_.peek() == '!'
+                             ? "look-ahead inside a group is not supported"
                              : "flags inside a pattern are not supported");
       }
     }
@@ -315,6 +397,7 @@ class PatternParser {
   }
 
   Scanner in_;
+  const PatternMatch match_;
 };
 
 }  // namespace
@@ -352,7 +435,8 @@ ExpressionPtr json_string_form(const ExpressionPtr& e) {
 }
 
 Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternText as) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, PatternParser(pattern).parse());
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces,
+                          PatternParser(pattern, PatternMatch::kSome).parse());
   const ExpressionPtr anything = repeat(characters_but({}), 0, kUnbounded);
   std::vector<ExpressionPtr> choices;
   for (const Piece& piece : pieces) {
@@ -367,7 +451,8 @@ Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternTe
 }
 
 Result<ExpressionPtr> parse_full_pattern(const std::string& pattern) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces, PatternParser(pattern).parse());
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces,
+                          PatternParser(pattern, PatternMatch::kWhole).parse());
   std::vector<ExpressionPtr> choices;
   choices.reserve(pieces.size());
   for (const Piece& piece : pieces) choices.push_back(piece.expression);

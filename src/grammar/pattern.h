@@ -3,8 +3,9 @@
 //
 // Known: alternatives, groups (also named and non-capturing), classes, . \d \w \s and their
 // opposites, * + ? {m} {m,} {m,n}, lazy forms (which match the same texts), ^ and $ at the ends,
-// and escapes. Look-around, back-references, \b and inline flags are refused by name. \d, \w and \s
-// are ASCII; '.' is any character but a line end.
+// escapes, and look-ahead outside of groups. Look-behind, look-ahead inside a group,
+// back-references, \b and inline flags are refused by name. \d, \w and \s are ASCII; '.' is any
+// character but a line end.
 #ifndef LOOPLM_GRAMMAR_PATTERN_H_
 #define LOOPLM_GRAMMAR_PATTERN_H_
 

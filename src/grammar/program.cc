@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "grammar/overlap.h"
+
 namespace looplm {
 namespace {
 
@@ -17,7 +19,6 @@ using Kind = Expression::Kind;
 using State = GrammarProgram::State;
 
 constexpr size_t kMostStates = 400'000;
-constexpr int kMostDepth = 2'000;  // of nested expressions
 
 // What a rule can do. Expressions share parts, so each is looked at once, not once per use: their
 // number doubles with each level otherwise.
@@ -36,7 +37,7 @@ class Analysis {
       }
       if (!height(*rule.expression, 0).has_value()) {
         return invalid_argument(fmt::format("grammar rule '{}' nests deeper than {} expressions",
-                                            rule.name, kMostDepth));
+                                            rule.name, kMostExpressionDepth));
       }
     }
     for (size_t i = 0; i < grammar_.rules.size(); ++i) {
@@ -86,16 +87,19 @@ class Analysis {
         return e.least == 0 || productive(*e.parts[0]);
       case Kind::kRule:
         return productive_[static_cast<size_t>(e.rule)];
+      case Kind::kOverlap:
+        break;  // has become rules
     }
     return false;
   }
 
   // Levels of an expression that stands `depth` deep; none where that is too deep.
   std::optional<int> height(const Expression& e, int depth) {
-    if (depth > kMostDepth) return std::nullopt;
+    if (depth > kMostExpressionDepth) return std::nullopt;
     if (e.parts.empty()) return 0;
     if (const auto known = heights_.find(&e); known != heights_.end()) {
-      return depth + known->second > kMostDepth ? std::nullopt : std::optional(known->second);
+      return depth + known->second > kMostExpressionDepth ? std::nullopt
+                                                          : std::optional(known->second);
     }
     int most = 0;
     for (const ExpressionPtr& part : e.parts) {
@@ -125,6 +129,8 @@ class Analysis {
         return e.least == 0 || nullable(*e.parts[0]);
       case Kind::kRule:
         return nullable_[static_cast<size_t>(e.rule)];
+      case Kind::kOverlap:
+        break;
     }
     return false;
   }
@@ -176,6 +182,8 @@ class Analysis {
         return;
       case Kind::kRule:
         rules.push_back(e.rule);
+        return;
+      case Kind::kOverlap:
         return;
     }
   }
@@ -343,6 +351,8 @@ class Compiler {
         at(state).next = next;
         return state;
       }
+      case Kind::kOverlap:
+        break;
     }
     return next;
   }
@@ -410,7 +420,8 @@ class Compiler {
 
 }  // namespace
 
-Result<GrammarProgram> compile_grammar(const Grammar& grammar) {
+Result<GrammarProgram> compile_grammar(const Grammar& given) {
+  LOOPLM_ASSIGN_OR_RETURN(const Grammar grammar, overlaps_as_rules(given));
   Analysis analysis(grammar);
   LOOPLM_RETURN_IF_ERROR(analysis.check());
   return Compiler(grammar, analysis).run();

@@ -62,6 +62,12 @@ class LengthFitter {
         const std::span<const ExpressionPtr> parts = e->parts;
         return fit_pair(parts[0], sequence({parts.begin() + 1, parts.end()}), least, most);
       }
+      case Kind::kOverlap: {
+        const auto with = e->parts.begin() + e->least;
+        std::vector<ExpressionPtr> all(e->parts.begin(), with);
+        all.push_back(repeat(characters_but({}), least, most));
+        return overlap(std::move(all), {with, e->parts.end()});
+      }
       default:
         return nullptr;  // has one length, and that does not fit
     }
@@ -104,6 +110,13 @@ class LengthFitter {
         l = {unbounded(least) ? kLongest : least, times(e->most, one.most)};
         break;
       }
+      case Kind::kOverlap:
+        l = {0, kUnbounded};
+        for (int64_t i = 0; i < e->least; ++i) {
+          const Lengths one = lengths(e->parts[static_cast<size_t>(i)]);
+          l = {std::max(l.least, one.least), less_of(l.most, one.most)};
+        }
+        break;
       case Kind::kRule:
         LOOPLM_CHECK(false, "a rule has no length here");
     }

@@ -5,7 +5,7 @@
 namespace looplm {
 
 Output::Output(const GenerateOptions& options, const Model& model, const TokenCallback& callback)
-    : options_(options), callback_(callback), stops_(options.stop_strings) {
+    : options_(options), callback_(callback), stops_(options.stop_strings, options.stop_free) {
   stop_ids_ = options.stop_ids;
   if (!options.ignore_eos) {
     for (const EndOfText& end : model.ends_of_text()) stop_ids_.push_back(end.id);

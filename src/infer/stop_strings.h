@@ -6,12 +6,14 @@
 #include <string_view>
 #include <vector>
 
+#include "looplm/generate.h"
+
 namespace looplm {
 
 class StopStrings {
  public:
   // Empty strings are ignored.
-  explicit StopStrings(std::vector<std::string> stops);
+  explicit StopStrings(std::vector<std::string> stops, StopFree free = {});
 
   // Adds text and returns what can be shown: everything that is neither part of a stop string nor
   // may become one. After a stop string has been seen, stopped() is true and nothing more is
@@ -36,14 +38,22 @@ class StopStrings {
     std::vector<size_t> places;
   };
   View view(bool with_special) const;
+  // What can be shown of held_.
   std::string search();
+  std::string search_stops();
+  // The longest end of the text that begins `wanted`: where it stands in held_.
+  size_t begin_of_partial(const View& v, const std::string& wanted) const;
   bool splits_special(size_t at) const {
     return at < places_.size() && places_[at] == kSpecialRest;
   }
   // Removes the first `size` bytes of held_ and returns those that are shown.
   std::string take(size_t size);
 
+  enum class State { kMayBeFree, kFree, kSearched };
+
   std::vector<std::string> stops_;
+  const StopFree free_;
+  State state_;
   std::string held_;
   std::string places_;  // a Place for each byte of held_
   bool stopped_ = false;

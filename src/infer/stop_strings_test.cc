@@ -152,5 +152,38 @@ TEST(StopStrings, AnyDivisionGivesTheSameCut) {
   EXPECT_GT(stopped, 500);
 }
 
+// In any division, and with tags that are special tokens.
+TEST(StopStrings, DoNotCountInReasoning) {
+  const std::string text = " <think>one\n\ntwo</think>three\n\nfour";
+  for (size_t first = 0; first < text.size(); ++first) {
+    for (size_t second = first; second < text.size(); ++second) {
+      StopStrings watch({"\n\n", "t"}, {"<think>", "</think>"});
+      std::string shown = watch.push(text.substr(0, first));
+      shown += watch.push(text.substr(first, second - first));
+      shown += watch.push(text.substr(second));
+      EXPECT_TRUE(watch.stopped());
+      EXPECT_EQ(shown, " <think>one\n\ntwo</think>");
+    }
+  }
+  StopStrings special({"two", "\n"}, {"<think>", "</think>"});
+  EXPECT_EQ(special.push_special("<think>"), "");
+  EXPECT_EQ(special.push("one\ntwo"), "one\ntwo");
+  EXPECT_EQ(special.push_special("</think>"), "");
+  EXPECT_EQ(special.push("th\nree"), "th");
+  EXPECT_TRUE(special.stopped());
+  StopStrings begun({"two"}, {"<think>", "</think>", true});
+  EXPECT_EQ(begun.push("two </"), "two ");
+  EXPECT_EQ(begun.push("b>two</think>a two"), "</b>two</think>a ");
+  EXPECT_TRUE(begun.stopped());
+  StopStrings none({"<thin"}, {"<think>", "</think>"});
+  EXPECT_EQ(none.push("<thing"), "");
+  EXPECT_TRUE(none.stopped());
+  StopStrings unfinished({"k"}, {"<think>", "</think>"});
+  EXPECT_EQ(unfinished.push("<thin") + unfinished.finish(), "<thin");
+  StopStrings cut({"<"}, {"<think>", "</think>"});
+  EXPECT_EQ(cut.push(" <") + cut.finish(), " ");
+  EXPECT_TRUE(cut.stopped());
+}
+
 }  // namespace
 }  // namespace looplm

@@ -232,8 +232,7 @@ void translate_tools(Fields& f, const OrderedJson& body, OrderedJson& chat) {
                                             "name and an input_schema: this server has none",
                                             shown_json(tool)));
       }
-      chat["tools"].push_back(function_tool(value_at(tool, "name"), value_at(tool, "description"),
-                                            tool["input_schema"]));
+      chat["tools"].push_back(function_tool(tool, "input_schema"));
     }
   }
   if (!f.has("tool_choice")) return;

@@ -21,6 +21,7 @@ struct ChatOptions {
   Pieces pieces = Pieces::kNone;
   uint64_t seed = 0;
   size_t choices = 1;
+  uint64_t call_seed = 0;  // of the calls' ids
   ChatParseOptions parse{};
   size_t most_calls = SIZE_MAX;  // more are left out
   std::string prefix{};          // the assistant's message that is continued
@@ -45,7 +46,7 @@ class ChatAnswer : public AnswerFormat {
       : served_(served), options_(options), markers_(chat_markers(options.parse.format)) {
     for (size_t i = 0; i < options.choices; ++i) {
       ChatParseOptions parse = options.parse;
-      parse.id_seed = options.seed + i;
+      parse.id_seed = options.call_seed + i;
       choices_.push_back({.parser = ChatOutputParser(parse),
                           .counter = ReasoningBudget::create(
                               *served.model->tokenizer(), parse.format, parse.in_reasoning, -1)});
@@ -86,7 +87,10 @@ class ChatAnswer : public AnswerFormat {
     open(index, out);
     std::vector<ChatDelta> deltas =
         c.parser.push(generation.text.substr(std::min(c.written, generation.text.size())));
-    for (ChatDelta& delta : c.parser.finish()) deltas.push_back(std::move(delta));
+    const bool cut = generation.finish_reason == FinishReason::kLength;
+    for (ChatDelta& delta : c.parser.finish(cut ? AnswerEnd::kCut : AnswerEnd::kWhole)) {
+      deltas.push_back(std::move(delta));
+    }
     if (!deltas.empty()) add(index, deltas, {}, out);
     const bool called = !c.parser.message().tool_calls.empty();
     c.finish_reason = called && generation.finish_reason == FinishReason::kStop
@@ -257,6 +261,17 @@ class ChatAnswer : public AnswerFormat {
   const std::string id_ = random_id("chatcmpl-");
   const int64_t created_ = now_seconds();
 };
+
+// The same request gives the same ids, and the next turn of the conversation gives others: ids of
+// one conversation differ also where all its requests have the same seed.
+uint64_t seed_of_call_ids(uint64_t seed, std::span<const int32_t> prompt) {
+  uint64_t hash = seed;
+  for (const int32_t id : prompt) {
+    hash = (hash ^ static_cast<uint64_t>(id)) * 0x9E3779B97F4A7C15ULL;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
 
 struct Conversation {
   std::vector<ChatMessage> messages;
@@ -468,7 +483,8 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   const ChatPrompt prompt = read_chat_prompt(f, served, c);
   if (f.failed()) return call.refuse(f.error());
   const bool must_call = c.tool_choice == "required";
-  if (c.calls_tools && (must_call || r.grammar != nullptr)) {
+  const bool strict = std::ranges::any_of(c.render.tools, is_strict);
+  if (c.calls_tools && (must_call || strict || r.grammar != nullptr)) {
     if (must_call && r.grammar != nullptr)
       f.wrong("tool_choice", "asks for a call, and a grammar for another text");
     std::string key = fmt::format("tools {} {} {}", dump_json(*f.find("tools")),
@@ -476,8 +492,14 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
     if (!must_call) key += "\nor " + r.grammar_key;
     const Result<std::shared_ptr<CompiledGrammar>> grammar =
         served.grammars->get(key, [&]() -> Result<Grammar> {
-          LOOPLM_ASSIGN_OR_RETURN(Grammar calls, tool_call_grammar(served.chat->format().tool_calls,
-                                                                   c.render.tools, c.tool_grammar));
+          const ToolCallFormat form = served.chat->format().tool_calls;
+          if (!must_call && r.grammar == nullptr) {
+            ToolGrammarOptions strict_only = c.tool_grammar;
+            strict_only.strict_only = true;
+            return answer_or_calls_grammar(form, c.render.tools, strict_only);
+          }
+          LOOPLM_ASSIGN_OR_RETURN(Grammar calls,
+                                  tool_call_grammar(form, c.render.tools, c.tool_grammar));
           if (must_call) return calls;
           LOOPLM_ASSIGN_OR_RETURN(const Grammar answer, r.make_grammar());
           return either_of(std::move(calls), answer);
@@ -486,6 +508,8 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
     if (f.failed()) return call.refuse(f.error());
     r.grammar = grammar.value();
   }
+  const ChatFormat& format = served.chat->format();
+  r.options.stop_free = {format.reasoning_begin, format.reasoning_end, prompt.in_reasoning};
   r.tenant = call.tenant;
   r.make_constraint = constraint_of(f, served, c, prompt.in_reasoning, r.grammar);
   if (f.failed()) return call.refuse(f.error());
@@ -495,10 +519,12 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   options.streams_usage_so_far = r.stream_usage_so_far;
   options.pieces = call.pieces(r.stream);
   options.seed = r.options.sampling.seed;
+  options.call_seed = seed_of_call_ids(options.seed, prompt.ids);
   options.choices = static_cast<size_t>(r.choices);
   options.parse.format = served.chat->format();
   options.parse.in_reasoning = prompt.in_reasoning;
   options.parse.tool_calls = c.calls_tools;
+  options.parse.must_call = must_call;
   if (!c.parallel_calls) options.most_calls = 1;
   Result<std::vector<Request>> requests = make_requests(context, r, {prompt.ids});
   if (!requests.ok()) {

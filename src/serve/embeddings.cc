@@ -1,4 +1,5 @@
 // /v1/embeddings: the mean or the last state of a chosen loop, of unit length.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -64,7 +65,12 @@ class EmbeddingFormat : public AnswerFormat {
 
 void serve_embeddings(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
-  const std::vector<std::vector<int32_t>> inputs = read_prompts(f, "input", context.served);
+  std::vector<std::vector<int32_t>> inputs = read_prompts(f, "input", context.served);
+  f.refuse("truncate_prompt_tokens", "\"truncate\": true cuts texts at the context's end");
+  if (f.boolean("truncate", false)) {
+    const auto most = static_cast<size_t>(context.served.context);
+    for (std::vector<int32_t>& ids : inputs) ids.resize(std::min(ids.size(), most));
+  }
   const std::string format = f.one_of("encoding_format", "float", {"float", "base64"});
   const int64_t width = context.served.model->config().hidden_size;
   if (f.integer("dimensions", width, 1, kMaxHiddenSize) != width) {

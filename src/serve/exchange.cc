@@ -1,5 +1,6 @@
 #include "serve/exchange.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -12,9 +13,12 @@ namespace looplm {
 namespace {
 
 // A client gets what it has coming at most this often, so that a model of thousands of tokens per
-// second does not cost a wake-up and a packet for each. Answers that are sent whole wait longer.
-constexpr std::chrono::milliseconds kStreamEvery{4};
+// second does not cost a wake-up and a packet for each: every 4 ms up to 8 requests, and up to 16
+// ms where there are more, of which each is slower. Answers that are sent whole wait longer.
 constexpr std::chrono::milliseconds kWholeEvery{50};
+std::chrono::milliseconds stream_every(int64_t requests) {
+  return std::chrono::milliseconds(std::clamp<int64_t>(requests / 2, 4, 16));
+}
 
 // The next of the moments that all exchanges share, so that one wake-up serves all of them.
 std::chrono::steady_clock::time_point next_moment(std::chrono::steady_clock::time_point now,
@@ -175,7 +179,8 @@ void Exchange::cancel() {
 }
 
 void Exchange::push(Event event) {
-  const std::chrono::milliseconds every = stream_ ? kStreamEvery : kWholeEvery;
+  const std::chrono::milliseconds every =
+      stream_ ? stream_every(services_.runner.requests()) : kWholeEvery;
   const Clock::time_point now = event.time;
   Clock::time_point due = now;
   {

@@ -96,7 +96,8 @@ void read_sampling(Fields& f, SamplingOptions& s, int64_t vocabulary) {
   s.top_p = f.number("top_p", 1, 0, 1);
   if (s.top_p == 0 && !f.failed()) s.top_p = 1e-9;  // the likeliest token alone
   // -1 is what some clients send for "all".
-  s.top_k = std::max<int64_t>(0, f.integer("top_k", 0, -1, vocabulary));
+  const int64_t top_k = f.integer("top_k", 0, -1, INT32_MAX);
+  s.top_k = top_k < 0 || top_k >= vocabulary ? 0 : top_k;
   s.min_p = f.number("min_p", 0, 0, 1);
   s.presence_penalty = f.number("presence_penalty", 0, -kMostPenalty, kMostPenalty);
   s.frequency_penalty = f.number("frequency_penalty", 0, -kMostPenalty, kMostPenalty);

@@ -45,19 +45,30 @@ class OllamaAnswer : public TranslatedAnswer {
   void delta(const OrderedJson& d, std::vector<StreamEvent>& out) override {
     const std::string text = text_at(d, "content");
     const std::string thinking = text_at(d, "reasoning_content");
-    if (!text.empty() || !thinking.empty()) out.push_back({"", said(text, thinking, {})});
+    if (text.empty() && thinking.empty()) return;
+    out.push_back({"", said(text, thinking, {})});
+    if (!unsaid_.empty())
+      out.back().data["logprobs"] = std::exchange(unsaid_, OrderedJson::array());
+  }
+  void log_probabilities(const OrderedJson& tokens) override {
+    for (const OrderedJson& token : tokens) {
+      all_.push_back(token);
+      unsaid_.push_back(token);
+    }
   }
   void close(const OrderedJson& message, const Usage& usage,
              std::vector<StreamEvent>& out) override {
     // Calls come whole.
     if (message.contains("tool_calls")) out.push_back({"", said("", "", message["tool_calls"])});
     OrderedJson last = said("", "", {});
+    if (!unsaid_.empty()) last["logprobs"] = unsaid_;
     add_figures(usage, last);
     out.push_back({"", std::move(last)});
   }
   OrderedJson answer(const OrderedJson& message, const Usage& usage) override {
     OrderedJson whole = said(text_at(message, "content"), text_at(message, "reasoning_content"),
                              value_at(message, "tool_calls"));
+    if (!all_.empty()) whole["logprobs"] = all_;
     add_figures(usage, whole);
     return whole;
   }
@@ -102,6 +113,9 @@ class OllamaAnswer : public TranslatedAnswer {
   const OllamaForm form_;
   const Clock::time_point began_ = Clock::now();
   GenerateStatistics statistics_;
+  // Log-probabilities of all tokens, and of those whose text has not come yet.
+  OrderedJson all_ = OrderedJson::array();
+  OrderedJson unsaid_ = OrderedJson::array();
 };
 
 // Fields that chat and generate share.
@@ -139,6 +153,8 @@ void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai
     }
   }
   f.refuse("images", "the model reads text alone", OrderedJson::array());
+  if (const OrderedJson* wanted = f.find("logprobs")) openai["logprobs"] = *wanted;
+  if (const OrderedJson* count = f.find("top_logprobs")) openai["top_logprobs"] = *count;
 }
 
 OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
@@ -315,6 +331,11 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
     openai["prompt"] = system.empty() || raw ? prompt : system + "\n" + prompt;
     openai.erase("chat_template_kwargs");
     openai.erase("reasoning_effort");
+    f.refuse("logprobs", "here in conversations alone: /api/chat", false);
+    f.refuse("top_logprobs", "here in conversations alone: /api/chat", 0);
+    if (f.failed()) return call.refuse(f.error());
+    openai.erase("logprobs");
+    openai.erase("top_logprobs");
     return serve_completions(context,
                              translated(context, call, std::move(openai), OllamaForm::kGenerate));
   }
@@ -346,11 +367,11 @@ void serve_ollama_show(const ApiContext& context, const ApiCall& call) {
 }
 
 void serve_ollama_embed(const ApiContext& context, const ApiCall& call) {
-  Fields f(call.body);
-  f.refuse("truncate", "a text beyond the context is refused", false);
-  if (f.failed()) return call.refuse(f.error());
-  OrderedJson openai = OrderedJson::object();
+  OrderedJson openai = {{"truncate", true}};  // what Ollama does unless it is told otherwise
   copy_fields(call.body, {"input"}, openai);
+  if (const OrderedJson value = value_at(call.body, "truncate"); !value.is_null()) {
+    openai["truncate"] = value;
+  }
   embed(context, call, std::move(openai), EmbedForm::kMany);
 }
 

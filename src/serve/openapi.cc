@@ -163,7 +163,7 @@ class Schemas {
     if (vocabulary_ > 0) id["maximum"] = vocabulary_ - 1;
     return id;
   }
-  OrderedJson top_k() const { return whole(-1, vocabulary_ > 0 ? vocabulary_ : INT32_MAX); }
+  static OrderedJson top_k() { return whole(-1, INT32_MAX); }
   OrderedJson prompt() const {
     return any_of({filled_text(), filled(list_of(filled_text())), filled(list_of(token_id())),
                    filled(list_of(filled(list_of(token_id()))))});
@@ -311,6 +311,7 @@ class Schemas {
                                          {"model", text_or_null()},
                                          {"encoding_format", one_of({"float", "base64"})},
                                          {"pooling", one_of({"mean", "last"})},
+                                         {"truncate", flag()},
                                          {"loop", std::move(depth)}},
                                         {"input"});
     all["Embeddings"] = object_of({{"object", text()}, {"data", list_of({{"type", "object"}})}},

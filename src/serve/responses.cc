@@ -235,8 +235,7 @@ void translate_tools(Fields& f, OrderedJson& chat) {
                                  "of its own",
                                  text_at(tool, "type")));
       }
-      chat["tools"].push_back(function_tool(value_at(tool, "name"), value_at(tool, "description"),
-                                            value_at(tool, "parameters")));
+      chat["tools"].push_back(function_tool(tool, "parameters"));
     }
   }
   if (const OrderedJson* choice = f.find("tool_choice")) {

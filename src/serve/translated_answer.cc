@@ -90,11 +90,14 @@ std::string text_of_content(Fields& f, const std::string& path, const OrderedJso
   return text;
 }
 
-OrderedJson function_tool(const OrderedJson& name, const OrderedJson& description,
-                          const OrderedJson& parameters) {
-  OrderedJson function = {{"name", name}};
-  if (!description.is_null()) function["description"] = description;
-  if (!parameters.is_null()) function["parameters"] = parameters;
+OrderedJson function_tool(const OrderedJson& tool, const char* parameters) {
+  OrderedJson function = {{"name", value_at(tool, "name")}};
+  for (const auto& [theirs, ours] : {std::pair{"description", "description"},
+                                     {parameters, "parameters"},
+                                     {"strict", "strict"}}) {
+    OrderedJson value = value_at(tool, theirs);
+    if (!value.is_null()) function[ours] = std::move(value);
+  }
   return {{"type", "function"}, {"function", std::move(function)}};
 }
 

@@ -58,9 +58,9 @@ OrderedJson value_at(const OrderedJson& object, const char* name);
 std::string text_of_content(Fields& f, const std::string& path, const OrderedJson& content,
                             std::initializer_list<std::string_view> types);
 
-// A function of OpenAI's `tools`.
-OrderedJson function_tool(const OrderedJson& name, const OrderedJson& description,
-                          const OrderedJson& parameters);
+// A tool as one of OpenAI's `tools`: its name, description and strict, and the schema that it has
+// under `parameters`.
+OrderedJson function_tool(const OrderedJson& tool, const char* parameters);
 
 // The arguments of a call as an object; empty where they were cut short.
 OrderedJson arguments_object(const OrderedJson& text);

@@ -135,7 +135,8 @@ async def soak(http, o):
         assert status == 200, answer
         cases.append((body, [c["text"] for c in answer["choices"]]))
     count = {"whole": 0, "streamed": 0, "left": 0, "refused": 0, "slow": 0, "full": 0}
-    end = time.monotonic() + 60 * o.minutes
+    begun = time.monotonic()
+    end = begun + 60 * o.minutes
     memory = []
 
     def wrong(what, *details):
@@ -144,6 +145,8 @@ async def soak(http, o):
     async def client(number):
         mine = random.Random(number)
         while time.monotonic() < end:
+            if o.pause:
+                await asyncio.sleep(mine.uniform(0, 2 * o.pause))
             body, expected = mine.choice(cases)
             kind = mine.random()
             try:
@@ -193,8 +196,10 @@ async def soak(http, o):
                 with open(f"/proc/{o.pid}/status") as f:
                     kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
                 memory.append(kib / 1024)
-                print(f"{memory[-1]:.1f} MiB, {count}", flush=True)
-            await asyncio.sleep(min(30, max(0.1, end - time.monotonic())))
+                lines = (await http.get("/metrics")).splitlines()
+                kept = sum(float(line.split()[1]) for line in lines if line.startswith("looplm_kv_bytes "))
+                print(f"{time.monotonic() - begun:.0f} s: {memory[-1]:.1f} MiB, of these {kept / 2**20:.1f} keys and values; {count}", flush=True)
+            await asyncio.sleep(min(o.every, max(0.1, end - time.monotonic())))
 
     await asyncio.gather(watch(), *(client(i) for i in range(o.clients)))
     print("all answers were right:", count)
@@ -215,6 +220,8 @@ parser.add_argument("--extra", default="{}", help="more fields of each request, 
 parser.add_argument("--plain", action="store_true", help="send no field of ours (another server)")
 parser.add_argument("--minutes", type=float, default=1)
 parser.add_argument("--clients", type=int, default=24)
+parser.add_argument("--pause", type=float, default=0, help="of each client between its requests, on average, in seconds")
+parser.add_argument("--every", type=float, default=30, help="seconds between looks at the memory")
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--pid", type=int, help="watch this process's memory")
 options = parser.parse_args()

@@ -1,0 +1,207 @@
+// What must match and what must not, together: look-ahead, "not", patterns beside formats.
+#include "grammar/overlap.h"
+
+#include <regex>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "grammar/test_matcher.h"
+
+namespace looplm {
+namespace {
+
+using testing::HasSubstr;
+
+// Every text of up to `length` letters of `alphabet`.
+std::vector<std::string> all_texts(const std::string& alphabet, size_t length) {
+  std::vector<std::string> texts = {""};
+  for (size_t i = 0; i < texts.size() && texts[i].size() < length; ++i) {
+    for (const char c : alphabet) texts.push_back(texts[i] + c);
+  }
+  return texts;
+}
+
+TEST(Pattern, LookAheadAgreesWithTheStandardLibrary) {
+  const std::vector<std::string> texts = all_texts("ab1", 6);
+  for (const std::string pattern :
+       {"^(?!ab).*$", "^(?=.*a)(?=.*1)[a-b1]+$", "a(?!b)", "b(?=1)", "^a(?!b1|1).*$",
+        "^(?!^[ab]*$).+$", "^(?!.*1$)[ab1]{2,4}$", "^(?=a)(?!.*bb)", "(?!a)", "^(?!)a|^b(?=$)",
+        "^(?!(?=a)ab)a", "1(?=a)a(?!1)b?$", "^(?![ab]+$)(?![1]+$)[ab1]+$"}) {
+    Matcher ours = search(pattern);
+    const std::regex standard(pattern);
+    for (const std::string& text : texts) {
+      EXPECT_EQ(ours.matches(text), std::regex_search(text, standard)) << pattern << " on " << text;
+    }
+  }
+}
+
+TEST(Pattern, AWholePatternLooksAheadToo) {
+  Matcher m(grammar_of(parse_full_pattern("(?!no)[a-z]{2,5}(?=!).").value()));
+  EXPECT_TRUE(m.matches("yes!"));
+  EXPECT_FALSE(m.matches("no!"));
+  EXPECT_FALSE(m.matches("yes?"));
+  EXPECT_FALSE(m.matches("yes!!"));
+  EXPECT_FALSE(m.begins("no"));
+}
+
+// What pydantic writes for Decimal and for constrained strings.
+TEST(JsonSchema, PatternsMayLookAhead) {
+  Matcher decimal = schema(R"({"type":"string","pattern":"^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$"})");
+  for (const char* good : {R"("1")", R"("-0.5")", R"("+.5")", R"("12.")"}) {
+    EXPECT_TRUE(decimal.matches(good)) << good;
+  }
+  for (const char* bad : {R"("")", R"("-")", R"(".")", R"("a")", R"("1.2.3")"}) {
+    EXPECT_FALSE(decimal.matches(bad)) << bad;
+  }
+  Matcher password = schema(
+      R"({"type":"string","pattern":"^(?=.*[A-Z])(?=.*\\d).+$","minLength":4,"maxLength":8})");
+  EXPECT_TRUE(password.matches(R"("abC1")"));
+  EXPECT_TRUE(password.matches(R"("\"C1\\")"));
+  EXPECT_FALSE(password.matches(R"("abc1")"));
+  EXPECT_FALSE(password.matches(R"("aC1")"));
+  EXPECT_FALSE(password.matches(R"("aC1456789")"));
+  EXPECT_TRUE(password.begins(R"("aaaaaa)"));
+  EXPECT_FALSE(password.begins(R"("aaaaaaa)"));  // two more are needed
+}
+
+TEST(JsonSchema, PatternAndFormatHoldTogether) {
+  Matcher m = schema(R"({"type":"string","format":"date","pattern":"^2024-02"})");
+  EXPECT_TRUE(m.matches(R"("2024-02-29")"));
+  EXPECT_FALSE(m.matches(R"("2024-02-30")"));
+  EXPECT_FALSE(m.matches(R"("2024-03-01")"));
+  Matcher mail = schema(R"({"type":"string","format":"email","pattern":"@a\\.example$"})");
+  EXPECT_TRUE(mail.matches(R"("b.c@a.example")"));
+  EXPECT_FALSE(mail.matches(R"("b@c.example")"));
+  EXPECT_THAT(schema_error(R"({"type":"string","format":"date","pattern":"^x"})"),
+              HasSubstr("matches no text"));
+}
+
+TEST(JsonSchema, NotIsObeyedOfTypesConstantsAndPatterns) {
+  Matcher never = schema(R"({"type":"object","properties":{"a":{"not":{}},"b":{"type":"null"}},
+                             "additionalProperties":false})");
+  EXPECT_TRUE(never.matches(R"({"b":null})"));
+  EXPECT_TRUE(never.matches("{}"));
+  EXPECT_FALSE(never.matches(R"({"a":1})"));
+  Matcher either = schema(R"({"anyOf":[{"not":{}},{"type":"string"}]})");  // zod's optional
+  EXPECT_TRUE(either.matches(R"("x")"));
+  EXPECT_FALSE(either.matches("1"));
+  Matcher other = schema(R"({"not":{"type":["object","array","string"]}})");
+  for (const char* good : {"1", "null", "true", "1.5"}) EXPECT_TRUE(other.matches(good)) << good;
+  for (const char* bad : {"{}", "[]", R"("")"}) EXPECT_FALSE(other.matches(bad)) << bad;
+  Matcher no_number = schema(R"({"type":["integer","string"],"not":{"type":"number"}})");
+  EXPECT_TRUE(no_number.matches(R"("1")"));
+  EXPECT_FALSE(no_number.matches("1"));
+  Matcher listed = schema(R"({"enum":["a",1,null],"not":{"enum":[null,"b"]}})");
+  EXPECT_TRUE(listed.matches("1"));
+  EXPECT_FALSE(listed.matches("null"));
+  Matcher named = schema(R"({"type":"string","maxLength":3,"not":{"enum":["no","a\"b",1]}})");
+  EXPECT_TRUE(named.matches(R"("nop")"));
+  EXPECT_TRUE(named.matches(R"("")"));
+  EXPECT_FALSE(named.matches(R"("no")"));
+  EXPECT_FALSE(named.matches(R"("a\"b")"));
+  EXPECT_FALSE(named.matches(R"("\u006eo")"));  // another spelling of it
+  EXPECT_FALSE(named.matches(R"("nope")"));
+  Matcher pattern = schema(R"({"type":"string","pattern":"^[a-z]+$","not":{"pattern":"b"}})");
+  EXPECT_TRUE(pattern.matches(R"("ac")"));
+  EXPECT_FALSE(pattern.matches(R"("abc")"));
+  Matcher anything = schema(R"({"type":"integer","not":false})");
+  EXPECT_TRUE(anything.matches("4"));
+  for (const char* json :
+       {R"({"not":{"minimum":3}})", R"({"type":"integer","not":{"const":3}})",
+        R"({"type":"string","not":{"anyOf":[{"const":"a"}]}})", R"({"not":{"const":1}})"}) {
+    EXPECT_THAT(schema_error(json), HasSubstr("schema.not is only supported of")) << json;
+  }
+  EXPECT_THAT(schema_error(R"({"type":"string","not":{}})"), HasSubstr("matches no text"));
+}
+
+TEST(JsonSchema, ConstantsObeyTheOtherKeywords) {
+  Matcher m =
+      schema(R"({"enum":["a","ab","b",1,7,null],"minLength":2,"maximum":5,"pattern":"^a"})");
+  for (const char* good : {R"("ab")", "1", "null"}) EXPECT_TRUE(m.matches(good)) << good;
+  for (const char* bad : {R"("a")", R"("b")", "7"}) EXPECT_FALSE(m.matches(bad)) << bad;
+  EXPECT_THAT(schema_error(R"({"const":"a","minLength":2})"), HasSubstr("matches no text"));
+  EXPECT_THAT(schema_error(R"({"enum":[{"a":1}],"required":["a"]})"),
+              HasSubstr("schema.required beside enum"));
+}
+
+TEST(JsonSchema, FormatsThatJsonSchemaDoesNotDefineSayNothing) {
+  for (const char* format : {"int64", "password", "binary", "path", "color", "x-mine"}) {
+    Matcher m = schema(fmt::format(R"({{"type":"string","format":"{}"}})", format));
+    EXPECT_TRUE(m.matches(R"("any thing")")) << format;
+  }
+}
+
+TEST(JsonSchema, AddressesAndPointersAreFormats) {
+  const auto is = [](const char* format, const std::string& text) {
+    return schema(fmt::format(R"({{"type":"string","format":"{}"}})", format))
+        .matches("\"" + text + "\"");
+  };
+  EXPECT_TRUE(is("uri", "https://a.example/b?c=%20d#e"));
+  EXPECT_FALSE(is("uri", "https://a.example/#b#c"));
+  EXPECT_FALSE(is("uri", "https://a.example/%2"));
+  EXPECT_FALSE(is("uri", "/b/c"));
+  EXPECT_TRUE(is("uri-reference", "/b/c?d#e"));
+  EXPECT_TRUE(is("uri-reference", "b.html"));
+  EXPECT_FALSE(is("uri-reference", "a b"));
+  EXPECT_TRUE(is("uri-template", "/users/{id}"));
+  EXPECT_FALSE(is("uri-template", "/users/{id"));
+  EXPECT_TRUE(is("json-pointer", "/a~1b/0"));
+  EXPECT_TRUE(is("json-pointer", ""));
+  EXPECT_FALSE(is("json-pointer", "a"));
+  EXPECT_FALSE(is("json-pointer", "/~2"));
+  EXPECT_TRUE(is("relative-json-pointer", "1/a"));
+  EXPECT_FALSE(is("relative-json-pointer", "/a"));
+  EXPECT_TRUE(is("iri", "https://a.example/"));
+}
+
+// JSON Schema 2020-12, 8.2.1: references start from the nearest "$id".
+TEST(JsonSchema, AnAddressInsideChangesWhatReferencesStartFrom) {
+  Matcher m = schema(R"({
+      "$id": "https://a.example/root.json",
+      "type": "object",
+      "properties": {
+        "inner": {"$ref": "item.json"},
+        "name": {"$ref": "item.json#/$defs/x"},
+        "own": {"$ref": "#/$defs/x"},
+        "far": {"$ref": "https://b.example/dir/far.json#here"}},
+      "$defs": {
+        "x": {"type": "boolean"},
+        "item": {
+          "$id": "item.json",
+          "type": "array", "items": {"$ref": "#/$defs/x"},
+          "$defs": {"x": {"type": "integer"}}},
+        "far": {
+          "$id": "https://b.example/dir/far.json",
+          "$defs": {
+            "y": {"$anchor": "here", "type": "array", "items": {"$ref": "near.json"}},
+            "a/b%": {"$id": "near.json", "type": "null"}}}}})");
+  EXPECT_TRUE(m.matches(R"({"inner":[1,2],"name":3,"own":true,"far":[null]})"));
+  EXPECT_FALSE(m.matches(R"({"inner":[true]})"));
+  EXPECT_FALSE(m.matches(R"({"name":true})"));
+  EXPECT_FALSE(m.matches(R"({"own":1})"));
+  EXPECT_FALSE(m.matches(R"({"far":[1]})"));
+  // A value that looks like an address is none.
+  Matcher plain = schema(R"({"$ref": "#/$defs/x", "$defs": {"x": {"const": {"$id": "b"}}}})");
+  EXPECT_TRUE(plain.matches(R"({"$id":"b"})"));
+  Matcher old = schema(R"({"$ref": "#x", "definitions": {"x": {"$id": "#x", "type": "null"}}})");
+  EXPECT_TRUE(old.matches("null"));
+  EXPECT_FALSE(old.matches("1"));
+  EXPECT_THAT(schema_error(R"({"properties": {"a": {"$id": "b.json", "$ref": "#/$defs/x"}},
+                               "$defs": {"x": true}})"),
+              HasSubstr("$defs/x"));
+}
+
+// Each character of the text may have begun the pattern.
+TEST(Pattern, WhatNeedsTooManyStatesIsRefused) {
+  const std::string pattern = "^(?!.*a.{40})(?=.*b.{40}).*$";
+  const Result<GrammarProgram> program =
+      compile_grammar(grammar_of(parse_search_pattern(pattern, PatternText::kPlain).value()));
+  EXPECT_THAT(program.status().message(), HasSubstr("too many states"));
+}
+
+}  // namespace
+}  // namespace looplm

@@ -1,0 +1,125 @@
+#include "grammar/schema_base.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace looplm {
+namespace {
+
+// Whose values are no schemas.
+bool is_plain(const std::string& key) {
+  return key == "const" || key == "enum" || key == "default" || key == "examples";
+}
+
+const std::string* text_of(const OrderedJson& schema, const char* key) {
+  const auto found = schema.find(key);
+  return found == schema.end() ? nullptr : found->get_ptr<const std::string*>();
+}
+
+// A step of a JSON pointer, also as it stands in an address.
+std::string pointer_step(std::string_view key) {
+  std::string step = "/";
+  for (const char c : key) {
+    if (c == '~') {
+      step += "~0";
+    } else if (c == '/') {
+      step += "~1";
+    } else if (c == '%') {
+      step += "%25";
+    } else {
+      step += c;
+    }
+  }
+  return step;
+}
+
+size_t scheme_end(std::string_view address) {
+  const size_t colon = address.find(':');
+  return colon == std::string_view::npos || colon > address.find('/') ? 0 : colon + 1;
+}
+
+// RFC 3986, 5.2, without the steps "." and "..".
+std::string resolved(const std::string& base, const std::string& reference) {
+  if (reference.empty() || scheme_end(reference) > 0) return reference.empty() ? base : reference;
+  const size_t scheme = scheme_end(base);
+  if (reference.starts_with("//")) return base.substr(0, scheme) + reference;
+  const bool has_host = base.compare(scheme, 2, "//") == 0;
+  const size_t path = has_host ? std::min(base.find('/', scheme + 2), base.size()) : scheme;
+  if (reference.starts_with('/')) return base.substr(0, path) + reference;
+  const size_t slash = base.rfind('/');
+  if (slash == std::string::npos || slash < path) {
+    return base.substr(0, path) + (has_host ? "/" : "") + reference;
+  }
+  return base.substr(0, slash + 1) + reference;
+}
+
+class Rewriter {
+ public:
+  // Finds what has an address or a name.
+  void collect(const OrderedJson& schema, std::string base, const std::string& pointer) {
+    if (schema.is_object()) {
+      const std::string* id = text_of(schema, "$id");
+      if (id != nullptr && id->starts_with('#')) {  // what drafts 6 and 7 had for $anchor
+        nested_ = true;
+        addresses_.emplace(base + *id, pointer);
+      } else if (id != nullptr) {
+        base = resolved(base, id->substr(0, id->find('#')));
+        nested_ = nested_ || !pointer.empty();
+      }
+      if (pointer.empty() || (id != nullptr && !id->starts_with('#'))) {
+        addresses_.emplace(base, pointer);
+      }
+      if (const std::string* anchor = text_of(schema, "$anchor")) {
+        addresses_.emplace(base + "#" + *anchor, pointer);
+      }
+    }
+    if (!schema.is_structured()) return;
+    for (const auto& [key, value] : schema.items()) {
+      if (!is_plain(key)) collect(value, base, pointer + pointer_step(key));
+    }
+  }
+  bool nested() const { return nested_; }
+
+  void rewrite(OrderedJson& schema, std::string base) const {
+    if (schema.is_object()) {
+      if (const std::string* id = text_of(schema, "$id")) {
+        base = resolved(base, id->substr(0, id->find('#')));
+      }
+      if (const std::string* reference = text_of(schema, "$ref")) {
+        schema["$ref"] = from_root(*reference, base);
+      }
+    }
+    if (!schema.is_structured()) return;
+    for (auto& [key, value] : schema.items()) {
+      if (!is_plain(key)) rewrite(value, base);
+    }
+  }
+
+ private:
+  std::string from_root(const std::string& reference, const std::string& base) const {
+    const size_t mark = std::min(reference.find('#'), reference.size());
+    const std::string address = resolved(base, reference.substr(0, mark));
+    const std::string fragment = mark == reference.size() ? "" : reference.substr(mark + 1);
+    const bool named = !fragment.empty() && fragment[0] != '/';
+    const auto found = addresses_.find(named ? address + "#" + fragment : address);
+    if (found == addresses_.end()) return reference;
+    return "#" + found->second + (named ? "" : fragment);
+  }
+
+  bool nested_ = false;
+  std::map<std::string, std::string> addresses_;  // to pointers
+};
+
+}  // namespace
+
+OrderedJson with_references_from_root(const OrderedJson& schema) {
+  Rewriter rewriter;
+  rewriter.collect(schema, "", "");
+  OrderedJson all = schema;
+  if (rewriter.nested()) rewriter.rewrite(all, "");
+  return all;
+}
+
+}  // namespace looplm

@@ -1,0 +1,251 @@
+#include "grammar/schema_scalars.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "grammar/automaton.h"
+#include "grammar/json_parts.h"
+#include "grammar/json_schema.h"
+#include "grammar/pattern.h"
+#include "grammar/schema_merge.h"
+#include "grammar/text_length.h"
+
+namespace looplm {
+namespace {
+
+constexpr int64_t kMostCount = 1'000'000;  // of lengths and items
+
+Result<int64_t> count(const OrderedJson& schema, const char* key, int64_t fallback, int64_t most,
+                      const std::string& place) {
+  if (!schema.contains(key)) return fallback;
+  const OrderedJson& value = schema[key];
+  const double number = value.is_number() ? value.get<double>() : -1;
+  if (number < 0 || number > static_cast<double>(most) || std::floor(number) != number) {
+    return invalid_argument(fmt::format("{}.{} is {}; expected a whole number from 0 to {}", place,
+                                        key, value.dump(), most));
+  }
+  return static_cast<int64_t>(number);
+}
+
+// Null for a format that JSON Schema does not define, which says nothing of the value.
+Result<ExpressionPtr> formatted(const OrderedJson& format, const std::string& place) {
+  const auto name = format.get<std::string>();
+  ExpressionPtr known = json_string_of_format(name);
+  if (known == nullptr && name == "regex") {
+    return unsupported(fmt::format("{}.format is 'regex', which is not supported", place));
+  }
+  return known;
+}
+
+// A whole number that no double holds keeps its digits, and its double lies inside the bound.
+NumberBound number_bound(const OrderedJson& value, bool exclusive, bool lower) {
+  NumberBound bound = {value.get<double>(), exclusive};
+  constexpr double kEnd = 0x1p63;
+  const bool fits =
+      value.is_number_unsigned() ? value.get<uint64_t>() <= INT64_MAX : bound.value > -kEnd;
+  if (!value.is_number_integer() || !fits) return bound;
+  bound.whole = value.get<int64_t>();
+  const bool above = bound.value >= kEnd || static_cast<int64_t>(bound.value) > *bound.whole;
+  const bool below = !above && static_cast<int64_t>(bound.value) < *bound.whole;
+  if (lower ? below : above) {
+    bound.value = std::nextafter(bound.value, lower ? HUGE_VAL : -HUGE_VAL);
+  }
+  return bound;
+}
+
+// Reads values of one type by the keywords about it; null where there are none.
+Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type,
+                                                         const OrderedJson& schema,
+                                                         const std::string& place) {
+  OrderedJson alone = {{"type", type}};
+  for (const auto& [key, rule] : schema.items()) {
+    const auto known = schema_keyword_types().find(key);
+    if (known == schema_keyword_types().end() || known->second != type) continue;
+    if (type == "object" || type == "array") {
+      return unsupported(fmt::format("{}.{} beside enum or const is not supported", place, key));
+    }
+    alone[key] = rule;
+  }
+  if (alone.size() == 1) return std::unique_ptr<GrammarAutomaton>();
+  LOOPLM_ASSIGN_OR_RETURN(const Grammar grammar, json_schema_grammar(alone));
+  LOOPLM_ASSIGN_OR_RETURN(GrammarProgram program, compile_grammar(grammar));
+  return std::make_unique<GrammarAutomaton>(
+      std::make_shared<const GrammarProgram>(std::move(program)));
+}
+
+}  // namespace
+
+const std::map<std::string, std::string>& schema_keyword_types() {
+  static const std::map<std::string, std::string> types = {{"properties", "object"},
+                                                           {"required", "object"},
+                                                           {"additionalProperties", "object"},
+                                                           {"minProperties", "object"},
+                                                           {"maxProperties", "object"},
+                                                           {"patternProperties", "object"},
+                                                           {"propertyNames", "object"},
+                                                           {"items", "array"},
+                                                           {"prefixItems", "array"},
+                                                           {"minItems", "array"},
+                                                           {"maxItems", "array"},
+                                                           {"minLength", "string"},
+                                                           {"maxLength", "string"},
+                                                           {"pattern", "string"},
+                                                           {"format", "string"},
+                                                           {"minimum", "number"},
+                                                           {"maximum", "number"},
+                                                           {"exclusiveMinimum", "number"},
+                                                           {"exclusiveMaximum", "number"},
+                                                           {"multipleOf", "number"},
+                                                           {"uniqueItems", "array"}};
+  return types;
+}
+
+Result<MemberCounts> schema_counts(const OrderedJson& schema, const char* least_key,
+                                   const char* most_key, const std::string& place) {
+  LOOPLM_ASSIGN_OR_RETURN(const int64_t least, count(schema, least_key, 0, kMostCount, place));
+  // A limit that no answer reaches is as good as a lower one.
+  LOOPLM_ASSIGN_OR_RETURN(int64_t most,
+                          count(schema, most_key, kUnbounded, int64_t{1} << 62, place));
+  most = std::min(most, kMostCount);
+  if (most != kUnbounded && most < least) {
+    return invalid_argument(fmt::format("{}: {} is {} and {} is {}, so that nothing matches", place,
+                                        least_key, least, most_key, most));
+  }
+  return MemberCounts{least, most};
+}
+
+Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string& place) {
+  LOOPLM_ASSIGN_OR_RETURN(const MemberCounts length,
+                          schema_counts(schema, "minLength", "maxLength", place));
+  const bool bounded = length.least > 0 || length.most != kUnbounded;
+  for (const char* key : {"pattern", "format"}) {
+    if (schema.contains(key) && !schema[key].is_string()) {
+      return invalid_argument(
+          fmt::format("{}.{} is {}; expected a text", place, key, schema[key].dump()));
+    }
+  }
+  ExpressionPtr known;  // in quotes
+  if (schema.contains("format")) {
+    LOOPLM_ASSIGN_OR_RETURN(known, formatted(schema["format"], place));
+    if (known != nullptr && bounded) {
+      constexpr int64_t kQuotes = 2;
+      const int64_t most = length.most == kUnbounded ? kUnbounded : length.most + kQuotes;
+      Result<ExpressionPtr> fitted = of_length(known, length.least + kQuotes, most);
+      if (!fitted.ok()) return fitted.status().with_context(place + ".format");
+      known = std::move(fitted).value();
+    }
+  }
+  if (schema.contains("pattern")) {
+    const auto pattern = schema["pattern"].get<std::string>();
+    Result<ExpressionPtr> inside = parse_search_pattern(pattern, PatternText::kPlain);
+    if (inside.ok() && bounded) inside = of_length(*inside, length.least, length.most);
+    if (!inside.ok()) return inside.status().with_context(place + ".pattern");
+    ExpressionPtr quoted = sequence({text("\""), json_string_form(*inside), text("\"")});
+    return known == nullptr ? quoted : overlap({std::move(quoted), std::move(known)}, {});
+  }
+  if (known != nullptr) return known;
+  return json_string(length.least, length.most);
+}
+
+Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::string& place) {
+  if (schema.contains("pattern") || schema.contains("format")) return schema_string(schema, place);
+  OrderedJson spelled = schema;
+  spelled["pattern"] = "^";
+  return schema_string(spelled, place);
+}
+
+Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& schema,
+                                    const std::string& place, Grammar& grammar) {
+  NumberRange range;
+  const auto tighten = [&](const char* key, bool exclusive, bool lower) -> Status {
+    if (!schema.contains(key)) return {};
+    OrderedJson value = schema[key];
+    if (exclusive && value.is_boolean()) {  // draft 4: says whether the plain bound is exclusive
+      const char* const bound = lower ? "minimum" : "maximum";
+      if (value == false || !schema.contains(bound)) return {};
+      value = schema[bound];
+    }
+    if (!value.is_number() || !std::isfinite(value.get<double>())) {
+      return invalid_argument(
+          fmt::format("{}.{} is {}; expected a number", place, key, value.dump()));
+    }
+    const NumberBound bound = number_bound(value, exclusive, lower);
+    std::optional<NumberBound>& old = lower ? range.least : range.most;
+    const bool tighter = !old.has_value() ||
+                         (lower ? bound.value > old->value : bound.value < old->value) ||
+                         (bound.value == old->value && exclusive);
+    if (tighter) old = bound;
+    return {};
+  };
+  LOOPLM_RETURN_IF_ERROR(tighten("minimum", false, true));
+  LOOPLM_RETURN_IF_ERROR(tighten("exclusiveMinimum", true, true));
+  LOOPLM_RETURN_IF_ERROR(tighten("maximum", false, false));
+  LOOPLM_RETURN_IF_ERROR(tighten("exclusiveMaximum", true, false));
+  if (range.least.has_value() && range.most.has_value() &&
+      (range.least->value > range.most->value ||
+       (range.least->value == range.most->value &&
+        (range.least->exclusive || range.most->exclusive)))) {
+    return invalid_argument(fmt::format("{}: no number lies between {} and {}", place,
+                                        range.least->value, range.most->value));
+  }
+  if (schema.contains("multipleOf")) {
+    const OrderedJson& factor = schema["multipleOf"];
+    const double value = factor.is_number() ? factor.get<double>() : -1;
+    if (!(value > 0) || !std::isfinite(value)) {
+      return invalid_argument(
+          fmt::format("{}.multipleOf is {}; expected a number above 0", place, factor.dump()));
+    }
+    Result<ExpressionPtr> multiples = json_multiples_in(range, value, type == "integer", grammar);
+    if (!multiples.ok()) return multiples.status().with_context(place);
+    return multiples;
+  }
+  Result<ExpressionPtr> all = type == "number" ? json_number_in(range) : json_integer_in(range);
+  if (!all.ok()) return all.status().with_context(place);
+  return all;
+}
+
+Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema,
+                                                       const std::vector<OrderedJson>& values,
+                                                       const std::string& place) {
+  std::vector<std::string> texts;
+  std::map<std::string, std::unique_ptr<GrammarAutomaton>> readers;  // by type
+  for (const OrderedJson& value : values) {
+    if (schema.contains("type") && !is_of_type(value, schema["type"])) continue;
+    const std::string type = value.is_number() ? "number" : value.type_name();
+    const auto [reader, fresh] = readers.try_emplace(type);
+    if (fresh) {
+      LOOPLM_ASSIGN_OR_RETURN(reader->second, keyword_reader(type, schema, place));
+    }
+    std::string text = value.dump();
+    if (reader->second != nullptr) {
+      GrammarAutomaton::StateId state = reader->second->start();
+      for (const char c : text) state = reader->second->after(state, static_cast<uint8_t>(c));
+      if (!reader->second->accepts(state)) continue;
+    }
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+OrderedJson schema_without_types(OrderedJson schema, const OrderedJson& denied) {
+  OrderedJson kept = OrderedJson::array();
+  static const OrderedJson kAll = {"object", "array", "string", "number", "boolean", "null"};
+  const OrderedJson given = schema.value("type", kAll);
+  for (const OrderedJson& type : given.is_array() ? given : OrderedJson::array({given})) {
+    const bool same =
+        denied == type || (denied.is_array() && std::ranges::find(denied, type) != denied.end());
+    const bool number =
+        denied == "number" ||
+        (denied.is_array() && std::ranges::find(denied, OrderedJson("number")) != denied.end());
+    if (!same && !(number && type == "integer")) kept.push_back(type);
+  }
+  schema["type"] = std::move(kept);
+  return schema;
+}
+
+}  // namespace looplm

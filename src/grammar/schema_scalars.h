@@ -1,0 +1,43 @@
+// What JSON schemas say of strings, numbers and constants, and how they count.
+#ifndef LOOPLM_GRAMMAR_SCHEMA_SCALARS_H_
+#define LOOPLM_GRAMMAR_SCHEMA_SCALARS_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "looplm/status.h"
+
+#include "base/json.h"
+#include "grammar/expression.h"
+#include "grammar/json_members.h"
+
+namespace looplm {
+
+// The type that a keyword is about. "place" names the schema in errors, here and below.
+const std::map<std::string, std::string>& schema_keyword_types();
+
+// Of items, properties or characters. Fails where the least is above the most.
+Result<MemberCounts> schema_counts(const OrderedJson& schema, const char* least_key,
+                                   const char* most_key, const std::string& place);
+
+// A string in quotes.
+Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string& place);
+// The same, but each character has one spelling: no \u0061 for an a.
+Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::string& place);
+
+// `type` is number or integer.
+Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& schema,
+                                    const std::string& place, Grammar& grammar);
+
+// Those of the values that the schema's other keywords allow, as JSON.
+Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema,
+                                                       const std::vector<OrderedJson>& values,
+                                                       const std::string& place);
+
+// `schema` for values of other types than `denied`, a name or a list of names.
+OrderedJson schema_without_types(OrderedJson schema, const OrderedJson& denied);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_GRAMMAR_SCHEMA_SCALARS_H_

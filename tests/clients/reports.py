@@ -1,0 +1,1145 @@
+"""Asks a server what public bug reports of other servers say went wrong there. Needs nothing but Python.
+
+    python3 tests/clients/reports.py LOOPLM [PART]      starts a server of the bundled models; PART of a case's name chooses
+
+Each case is a kind of report against llama.cpp's server, vLLM, Ollama, LM Studio, TGI or a proxy before them. What the model
+says is forced by a grammar where a case needs certain words.
+"""
+import base64
+import http.client
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODELS = os.path.join(HERE, "..", "..", "models")
+CASES = []
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+class Server:
+    def __init__(self, looplm, *options):
+        self.process = subprocess.Popen(
+            [looplm, "serve", os.path.join(MODELS, "chat"), "--model", "small=" + os.path.join(MODELS, "small"), "--port", "0",
+             "--log", "off", *options], stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().rsplit(":", 1)[1])
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def message(self):
+        return str(self.json.get("error", {}))
+
+
+server = None
+
+
+def send(method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+    connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+    response = connection.getresponse()
+    answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    connection.close()
+    return answer
+
+
+def post(path, body, status=200, **more):
+    answer = send("POST", path, body, **more)
+    assert answer.status == status, (answer.status, answer.body[:600], body if not isinstance(body, bytes) else body[:200])
+    return answer.json
+
+
+def refused(path, body, *words):
+    """400 in the API's form, naming what is wrong."""
+    answer = send("POST", path, body)
+    assert answer.status == 400, (answer.status, answer.body[:300], body)
+    for word in words:
+        assert word in answer.message, (word, answer.message)
+    return answer.json
+
+
+def events(path, body):
+    """The JSON of each event, without the closing one."""
+    answer = send("POST", path, {**body, "stream": True})
+    assert answer.status == 200, (answer.status, answer.body[:600], body)
+    found = []
+    for block in answer.body.decode().split("\n\n"):
+        for line in block.split("\n"):
+            if line.startswith("data: ") and line != "data: [DONE]":
+                found.append(json.loads(line[6:]))
+    return found
+
+
+def talk(text, length=256):
+    """Raw bytes over a socket of their own; what comes back until the server ends or 3 s are over."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=3) as s:
+        s.sendall(text if isinstance(text, bytes) else text.encode())
+        got = b""
+        try:
+            while chunk := s.recv(65536):
+                got += chunk
+                if len(got) >= length and b"\r\n\r\n" in got and length < 1 << 20:
+                    break
+        except socket.timeout:
+            pass
+        return got
+
+
+def raw_post(path, body, head="", version="1.1"):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return (f"POST {path} HTTP/{version}\r\nHost: h\r\nContent-Length: {len(data)}\r\n{head}\r\n").encode() + data
+
+
+def only(text):
+    """A GBNF grammar of one text."""
+    return "root ::= " + json.dumps(text, ensure_ascii=False)
+
+
+def user(text="Tom has 2 apples. How many?"):
+    return [{"role": "user", "content": text}]
+
+
+def forced(text, **fields):
+    return {"model": "chat", "messages": user(), "grammar": only(text), "max_tokens": 400, **fields}
+
+
+def joined(stream, index=0):
+    """What the deltas of a chat stream say together."""
+    whole = {"content": "", "reasoning_content": "", "tool_calls": [], "finish_reason": None, "logprobs": []}
+    for event in stream:
+        for choice in event["choices"]:
+            if choice["index"] != index:
+                continue
+            delta = choice["delta"]
+            for name in ("content", "reasoning_content"):
+                whole[name] += delta.get(name) or ""
+            for call in delta.get("tool_calls", []):
+                if call["index"] == len(whole["tool_calls"]):
+                    whole["tool_calls"].append({"id": call["id"], "name": call["function"]["name"], "arguments": ""})
+                whole["tool_calls"][call["index"]]["arguments"] += call["function"].get("arguments", "")
+            whole["finish_reason"] = choice["finish_reason"] or whole["finish_reason"]
+            whole["logprobs"] += (choice.get("logprobs") or {}).get("content", [])
+    return whole
+
+
+def tool(name="weather", parameters=None, **more):
+    schema = parameters or {"type": "object", "properties": {"city": {"type": "string", "maxLength": 8}},
+                            "required": ["city"], "additionalProperties": False}
+    return {"type": "function", "function": {"name": name, "parameters": schema, **more}}
+
+
+def shaped(schema, **fields):
+    """The JSON that the model makes of a schema."""
+    answer = post("/v1/chat/completions", {
+        "model": "chat", "messages": user(), "max_tokens": 400, "seed": 4, "temperature": 1.2,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}, **fields})
+    choice = answer["choices"][0]
+    assert choice["finish_reason"] == "stop", choice
+    return json.loads(choice["message"]["content"])
+
+
+# --- HTTP
+
+@case
+def http_upgrade_to_h2c_is_ignored():  # Java's HttpClient asks for it with every request; servers lost the body
+    got = talk(raw_post("/v1/completions", {"model": "small", "prompt": "1+1=", "max_tokens": 1},
+                        "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"), 1 << 20)
+    assert got.startswith(b"HTTP/1.1 200") and b"text_completion" in got, got[:300]
+
+
+@case
+def http_double_slash_of_a_base_address():
+    assert send("GET", "//v1/models").status == 200
+    post("/v1//chat/completions", forced("ok"))
+
+
+@case
+def http_length_and_chunks_together_are_refused():  # request smuggling
+    got = talk(b"POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 1 << 20)
+    assert got.startswith(b"HTTP/1.1 400"), got[:200]
+
+
+@case
+def http_two_lengths_are_refused():
+    got = talk(b"POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}\r\n", 1 << 20)
+    assert got.startswith(b"HTTP/1.1 400"), got[:200]
+
+
+@case
+def http_wrong_lengths_are_refused():
+    for length in ("-1", "+2", "0x2", "2,3", "two", "99999999999999999999999"):
+        got = talk(f"POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{{}}", 1 << 20)
+        assert got[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 413"), (length, got[:200])
+
+
+@case
+def http_a_space_before_a_colon_is_refused():
+    got = talk(b"GET /health HTTP/1.1\r\nHost : h\r\n\r\n", 1 << 20)
+    assert got.startswith(b"HTTP/1.1 400"), got[:200]
+
+
+@case
+def http_chunks_with_extensions_and_trailers():
+    body = b'{"model":"small","prompt":"1+1=","max_tokens":1}'
+    chunks = b"".join(b"%x;a=b\r\n%s\r\n" % (len(body[i:i + 7]), body[i:i + 7]) for i in range(0, len(body), 7))
+    got = talk(b"POST /v1/completions HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks +
+               b"0\r\nX-Sum: 1\r\n\r\n", 1 << 20)
+    assert got.startswith(b"HTTP/1.1 200"), got[:300]
+
+
+@case
+def http_large_body_with_expectation_is_refused_at_once():
+    got = talk(b"POST /v1/completions HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1099511627776\r\n\r\n", 64)
+    assert got.startswith(b"HTTP/1.1 413"), got[:200]
+
+
+@case
+def http_old_versions_get_whole_answers():
+    got = talk(raw_post("/v1/completions", {"model": "small", "prompt": "1+1=", "max_tokens": 3, "stream": True}, version="1.0"), 1 << 20)
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b"chunked" not in head.lower() and body.rstrip().endswith(b"data: [DONE]"), got[:400]
+
+
+@case
+def http_methods_that_are_none():
+    for method in ("PUT", "PATCH", "DELETE", "GET"):
+        answer = send(method, "/v1/chat/completions")
+        assert answer.status == 405 and "POST" in answer.headers["allow"], (method, answer.status)
+    assert talk(b"BREW /v1/models HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1 << 20)[9:12] in (b"405", b"400")
+
+
+@case
+def http_paths_lead_nowhere_else():
+    for path in ("/v1/models/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/v1/models/%00", "/..", "/v1/models/a%2Fb"):
+        answer = send("GET", path)
+        assert answer.status == 404 and answer.json["error"]["message"], (path, answer.status, answer.body[:100])
+
+
+@case
+def http_bodies_that_are_no_json_objects():
+    for body in (b"", b"null", b"[]", b'"x"', b"{", b"{}}", b"{'prompt': 1}", b'{"prompt": "\xff"}', b'{"prompt": "\\ud800"}',
+                 b'{"n": 1e999, "prompt": "1"}', b'{"temperature": NaN, "prompt": "1"}', b'{"prompt": "1", "n": 01}',
+                 '{"prompt": "1"}'.encode("utf-16")):
+        answer = send("POST", "/v1/completions", body)
+        assert answer.status == 400 and answer.json["error"]["type"] == "invalid_request_error", (body, answer.status, answer.body[:200])
+
+
+@case
+def http_byte_order_mark_before_json():
+    post("/v1/completions", b'\xef\xbb\xbf{"model": "small", "prompt": "1+1=", "max_tokens": 1}')
+
+
+@case
+def http_any_type_of_content_is_json():
+    for kind in ("text/plain", "application/json; charset=utf-8", "application/x-www-form-urlencoded", ""):
+        post("/v1/completions", {"model": "small", "prompt": "1+1=", "max_tokens": 1}, headers={"Content-Type": kind})
+
+
+@case
+def http_connections_are_kept_over_errors():
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for body, status in ((b"{", 400), (b'{"model":"x","prompt":"1"}', 404), (b'{"model":"small","prompt":"1","max_tokens":1}', 200)) * 3:
+        connection.request("POST", "/v1/completions", body)
+        response = connection.getresponse()
+        response.read()
+        assert response.status == status, (body, response.status)
+    connection.close()
+
+
+@case
+def http_head_has_no_body():
+    for path in ("/health", "/v1/models", "/"):
+        got = talk(f"HEAD {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1 << 20)
+        assert got.startswith(b"HTTP/1.1 200") and got.endswith(b"\r\n\r\n"), (path, got[-80:])
+
+
+@case
+def http_errors_have_a_json_type_and_no_html():
+    for answer in (send("GET", "/nothing"), send("POST", "/v1/completions", b"{"), send("GET", "/v1/completions")):
+        assert answer.headers["content-type"].startswith("application/json"), answer.headers
+        assert set(answer.json["error"]) >= {"message", "type", "param", "code"}, answer.json
+
+
+@case
+def http_streams_have_their_type():
+    answer = send("POST", "/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 1, "stream": True})
+    assert answer.headers["content-type"].startswith("text/event-stream"), answer.headers
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+
+
+@case
+def http_refusals_before_a_stream_are_no_stream():
+    answer = send("POST", "/v1/chat/completions", {"messages": [], "stream": True})
+    assert answer.status == 400 and answer.headers["content-type"].startswith("application/json")
+
+
+# --- completions
+
+@case
+def completions_prompts_in_every_form():
+    ids = post("/tokenize", {"model": "small", "content": "7-2*3="})["tokens"]
+    one = post("/v1/completions", {"model": "small", "prompt": ids, "max_tokens": 3, "temperature": 0})
+    for prompt, count in (([ids], 1), ([ids, ids], 2), ([ids, "7-2*3="], 2), (["7-2*3="], 1)):
+        answer = post("/v1/completions", {"model": "small", "prompt": prompt, "max_tokens": 3, "temperature": 0})
+        assert [c["index"] for c in answer["choices"]] == list(range(count))
+        assert answer["choices"][0]["text"] == one["choices"][0]["text"]
+    for prompt in ([], [[]], "", [""], [1.5], [[1], 2], {"a": 1}, 7, [["x"]], [None], True):
+        refused("/v1/completions", {"model": "small", "prompt": prompt, "max_tokens": 1}, "prompt")
+
+
+@case
+def completions_numbers_that_are_none():
+    for name, value in (("max_tokens", "5"), ("max_tokens", True), ("max_tokens", []), ("temperature", "1"), ("temperature", True),
+                        ("top_p", -0.1), ("top_p", 2), ("top_k", 1.5), ("top_k", -2), ("min_p", 1.1), ("n", 0), ("n", "2"), ("n", 1e9),
+                        ("presence_penalty", 3), ("frequency_penalty", -3), ("seed", "1"), ("seed", 1.5), ("logprobs", -1),
+                        ("logprobs", 1000), ("stream", "true"), ("stream", 1), ("echo", "yes"), ("stop", 5), ("stop", {}),
+                        ("logit_bias", [1]), ("logit_bias", {"a": 1}), ("logit_bias", {"5": "x"}), ("repetition_penalty", 0)):
+        refused("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 1, name: value}, name)
+
+
+@case
+def completions_null_is_absent():
+    names = ("max_tokens", "temperature", "top_p", "n", "stop", "stream", "logprobs", "echo", "presence_penalty", "frequency_penalty",
+             "best_of", "logit_bias", "user", "seed", "suffix", "stream_options", "top_k", "response_format", "grammar")
+    post("/v1/completions", {"model": "small", "prompt": "1+1=", **{name: None for name in names}})
+
+
+@case
+def completions_more_candidates_than_words():  # clients send top_k 100000 for "all"
+    same = {"model": "small", "prompt": "oak", "max_tokens": 8, "seed": 3}
+    texts = {post("/v1/completions", {**same, "top_k": k})["choices"][0]["text"] for k in (0, -1, 1024, 100000, 2147483647)}
+    assert len(texts) == 1, texts
+
+
+@case
+def completions_stop_in_every_place():
+    for text, stops, left in (("abc", ["abc"], ""), ("abcabc", ["c"], "ab"), ("abcd", ["d", "bc"], "a"), ("aab", ["ab"], "a"),
+                              ("a\nb", ["\n"], "a"), ("naïve", ["ï"], "na"), ("x<|y", ["<|"], "x"), ("abab", ["bb"], "abab"),
+                              ("aXb", ["x"], "aXb"), ("日本語", ["本"], "日"), ("a b", [" "], "a"), ("abc", ["cd"], "abc")):
+        body = {"model": "small", "prompt": "1", "max_tokens": 60, "grammar": only(text), "stop": stops}
+        answer = post("/v1/completions", body)
+        assert answer["choices"][0]["text"] == left, (text, stops, answer["choices"])
+        assert answer["choices"][0]["finish_reason"] == "stop"
+        pieces = "".join(c["text"] for e in events("/v1/completions", body) for c in e["choices"])
+        assert pieces == left, (text, stops, pieces)
+
+
+@case
+def completions_text_held_back_for_a_stop_comes_at_the_end_of_the_budget():
+    body = {"model": "small", "prompt": "1", "grammar": only("ENDLESS"), "stop": ["ENDLESSLY"], "max_tokens": 60}
+    assert post("/v1/completions", body)["choices"][0]["text"] == "ENDLESS"
+    for most in range(1, 6):
+        whole = post("/v1/completions", {**body, "max_tokens": most})["choices"][0]
+        pieces = "".join(c["text"] for e in events("/v1/completions", {**body, "max_tokens": most}) for c in e["choices"])
+        assert whole["text"] == pieces and "ENDLESS".startswith(pieces) and pieces, (most, whole, pieces)
+
+
+@case
+def completions_stop_within_a_prompt_does_not_end_it():
+    answer = post("/v1/completions", {"model": "small", "prompt": "STOP", "grammar": only("abSTOPc"), "stop": "STOP", "echo": True, "max_tokens": 40})
+    assert answer["choices"][0]["text"] == "STOPab", answer
+
+
+@case
+def completions_usage_is_what_the_tokens_are():
+    body = {"model": "small", "prompt": ["7-2*3=", "oak tree"], "n": 2, "max_tokens": 7, "logprobs": 0, "ignore_eos": True, "seed": 1}
+    answer = post("/v1/completions", body)
+    tokens = sum(len(c["logprobs"]["tokens"]) for c in answer["choices"])
+    assert answer["usage"]["completion_tokens"] == tokens == 28, (answer["usage"], tokens)
+    prompt = sum(post("/tokenize", {"model": "small", "prompt": p})["count"] for p in body["prompt"])
+    assert answer["usage"]["prompt_tokens"] == prompt
+    last = events("/v1/completions", {**body, "stream_options": {"include_usage": True}})[-1]
+    assert last["choices"] == [] and last["usage"]["completion_tokens"] == 28
+
+
+@case
+def completions_stream_tells_usage_only_when_asked():
+    body = {"model": "small", "prompt": "1", "max_tokens": 3}
+    assert not any(e.get("usage") for e in events("/v1/completions", body))
+    found = events("/v1/completions", {**body, "stream_options": {"include_usage": True}})
+    assert all(e["usage"] is None for e in found[:-1]) and found[-1]["usage"]["prompt_tokens"] > 0
+    assert not any(e.get("usage") for e in events("/v1/completions", {**body, "stream_options": {"include_usage": False}}))
+    assert not any(e.get("usage") for e in events("/v1/completions", {**body, "stream_options": {}}))
+
+
+@case
+def completions_choices_of_a_stream_end_each_on_their_own():
+    found = events("/v1/completions", {"model": "small", "prompt": ["1+1=", "oak"], "n": 3, "max_tokens": 5, "seed": 9})
+    ends = [c["index"] for e in found for c in e["choices"] if c["finish_reason"]]
+    assert sorted(ends) == list(range(6)), ends
+    assert len({e["id"] for e in found}) == 1 and len({e["created"] for e in found}) == 1
+
+
+@case
+def completions_first_token_of_a_seed_is_the_same_alone_and_among_others():
+    body = {"model": "small", "prompt": "oak tree", "max_tokens": 12, "seed": 77, "temperature": 1.5}
+    alone = post("/v1/completions", body)["choices"][0]["text"]
+    assert post("/v1/completions", {**body, "n": 4})["choices"][0]["text"] == alone
+    second = post("/v1/completions", {**body, "n": 4})["choices"][1]["text"]
+    assert post("/v1/completions", {**body, "seed": 78})["choices"][0]["text"] == second
+
+
+@case
+def completions_log_probabilities_have_one_entry_per_token():
+    for count in (0, 1, 5):
+        logprobs = post("/v1/completions", {"model": "small", "prompt": "oak", "max_tokens": 6, "seed": 2, "logprobs": count})["choices"][0]["logprobs"]
+        lengths = {len(logprobs[k]) for k in ("tokens", "token_logprobs", "top_logprobs", "text_offset")}
+        assert len(lengths) == 1, logprobs
+        for token, value, top in zip(logprobs["tokens"], logprobs["token_logprobs"], logprobs["top_logprobs"]):
+            assert value <= 0 and token in top and max(count, 1) <= len(top) <= count + 1, (count, token, top)
+
+
+@case
+def completions_echo_alone_and_with_log_probabilities():
+    answer = post("/v1/completions", {"model": "small", "prompt": "7-2*3=5", "echo": True, "max_tokens": 0, "logprobs": 1})["choices"][0]
+    assert answer["text"] == "7-2*3=5" and answer["logprobs"]["token_logprobs"][0] is None
+    assert "".join(answer["logprobs"]["tokens"]).endswith("7-2*3=5")
+    assert answer["logprobs"]["text_offset"] == sorted(answer["logprobs"]["text_offset"])
+    both = post("/v1/completions", {"model": "small", "prompt": ["1+1=", "2+2="], "echo": True, "max_tokens": 1, "temperature": 0})
+    assert [c["text"][:4] for c in both["choices"]] == ["1+1=", "2+2="]
+
+
+@case
+def completions_bias_bans_and_forces():
+    ids = [post("/tokenize", {"model": "small", "content": d})["tokens"][-1] for d in "0123456789"]
+    text = post("/v1/completions", {"model": "small", "prompt": "7-2*3=", "max_tokens": 4, "temperature": 0, "ignore_eos": True,
+                                    "logit_bias": {str(i): -100 for i in ids}})["choices"][0]["text"]
+    assert not any(c.isdigit() for c in text), text
+    text = post("/v1/completions", {"model": "small", "prompt": "oak", "max_tokens": 4, "logit_bias": {str(ids[7]): 100}})["choices"][0]["text"]
+    assert text == "7777", text
+
+
+@case
+def completions_stop_token_ids_end_without_their_text():
+    seven = post("/tokenize", {"model": "small", "content": "7"})["tokens"][-1]
+    answer = post("/v1/completions", {"model": "small", "prompt": "1", "grammar": only("127x"), "stop_token_ids": [seven], "max_tokens": 9})
+    assert answer["choices"][0]["text"] == "12" and answer["choices"][0]["finish_reason"] == "stop", answer
+
+
+@case
+def completions_half_characters_come_whole_or_replaced():
+    body = {"model": "small", "prompt": "1", "grammar": only("😀é日"), "max_tokens": 60}
+    tokens = post("/v1/completions", body)["usage"]["completion_tokens"]
+    for most in range(1, tokens + 1):
+        whole = post("/v1/completions", {**body, "max_tokens": most})["choices"][0]["text"]
+        found = events("/v1/completions", {**body, "max_tokens": most})
+        pieces = "".join(c["text"] for e in found for c in e["choices"])
+        assert whole == pieces, (most, whole, pieces)
+        assert "\ufffd" not in pieces.rstrip("\ufffd"), (most, found)
+
+
+@case
+def completions_control_characters_survive():
+    for text in ("a\u0000b", "tab\there", "\u2028\u2029", "\u007f", "\u202e", "a\r\nb"):
+        assert post("/v1/completions", {"model": "small", "prompt": text, "max_tokens": 0, "echo": True})["choices"][0]["text"] == text
+
+
+@case
+def completions_unknown_model_is_404_everywhere():
+    for path, body in (("/v1/completions", {"prompt": "1"}), ("/v1/chat/completions", {"messages": user()}), ("/v1/embeddings", {"input": "1"}),
+                       ("/v1/responses", {"input": "1"}), ("/v1/messages", {"messages": user(), "max_tokens": 1}), ("/api/chat", {"messages": user()}),
+                       ("/api/generate", {"prompt": "1"}), ("/api/show", {}), ("/tokenize", {"content": "1"})):
+        answer = send("POST", path, {"model": "gpt-5", **body})
+        assert answer.status == 404 and "gpt-5" in json.dumps(answer.json), (path, answer.status, answer.body[:200])
+
+
+@case
+def completions_a_prompt_that_does_not_fit_names_both_lengths():
+    for path, body in (("/v1/completions", {"prompt": "1" * 5000}), ("/v1/chat/completions", {"messages": user("1" * 5000)}),
+                       ("/v1/embeddings", {"input": "1" * 5000}), ("/v1/messages", {"messages": user("1" * 5000), "max_tokens": 5}),
+                       ("/v1/responses", {"input": "1" * 5000})):
+        answer = send("POST", path, body)
+        assert answer.status == 400 and "512" in answer.body.decode() and "500" in answer.body.decode(), (path, answer.status, answer.body[:300])
+
+
+@case
+def completions_budget_beyond_the_context_is_cut():
+    answer = post("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 100000, "ignore_eos": True})
+    assert answer["choices"][0]["finish_reason"] == "length" and answer["usage"]["total_tokens"] <= 513
+
+
+# --- chat
+
+@case
+def chat_content_in_every_form():
+    same = [post("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 8})
+            ["choices"][0]["message"]["content"] for content in ("2+2?", [{"type": "text", "text": "2+2?"}])]
+    assert same[0] == same[1]
+    for content in (7, True, {"type": "text", "text": "x"}, [7], [{"text": "x"}], [{"type": "text"}], [{"type": "image_url", "image_url": {"url": "x"}}],
+                    [{"type": "input_audio", "input_audio": {}}], None):
+        refused("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": content}]}, "messages[0]")
+
+
+@case
+def chat_messages_that_are_none():
+    for messages in (None, [], {}, "hi", [7], [{}], [{"role": "user"}], [{"role": "robot", "content": "x"}], [{"role": 3, "content": "x"}],
+                     [{"content": "x"}], [{"role": "tool", "content": "x"}], [{"role": "user", "content": "x", "tool_calls": [{}]}],
+                     [{"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {}}]}],
+                     [{"role": "assistant", "tool_calls": "x"}]):
+        refused("/v1/chat/completions", {"model": "chat", "messages": messages}, "messages")
+
+
+@case
+def chat_fields_of_newer_clients_are_let_be():
+    post("/v1/chat/completions", forced("ok", user="u", metadata={"a": "b"}, store=False, service_tier="auto", safety_identifier="s",
+                                        prompt_cache_key="k", verbosity="low", parallel_tool_calls=True, tools=[], modalities=["text"], logit_bias={},
+                                        prompt_cache_retention="24h", frequency_penalty=0, response_format={"type": "text"}))
+
+
+@case
+def chat_role_comes_once_and_first():
+    found = events("/v1/chat/completions", forced("abc"))
+    deltas = [c["delta"] for e in found for c in e["choices"]]
+    assert deltas[0].get("role") == "assistant" and not any("role" in d for d in deltas[1:]), deltas
+    assert deltas[-1] == {} and [c["finish_reason"] for e in found for c in e["choices"]][-1] == "stop"
+
+
+@case
+def chat_stream_and_whole_say_the_same():
+    for text in ("plain", "<think>why</think>because", "<think>why\n\n</think>\n\nbecause <b>", "a <tool_call> b", "<think>never ends", "</think>x", " lead", "end "):
+        whole = post("/v1/chat/completions", forced(text))["choices"][0]
+        parts = joined(events("/v1/chat/completions", forced(text)))
+        assert parts["content"] == (whole["message"]["content"] or ""), (text, whole, parts)
+        assert parts["reasoning_content"] == whole["message"].get("reasoning_content", ""), (text, whole, parts)
+        assert parts["finish_reason"] == whole["finish_reason"]
+
+
+@case
+def chat_reasoning_is_counted_and_parted():
+    answer = post("/v1/chat/completions", forced("<think>one two</think>three"))
+    message = answer["choices"][0]["message"]
+    assert message["reasoning_content"] == "one two" and message["content"] == "three", message
+    assert 0 < answer["usage"]["completion_tokens_details"]["reasoning_tokens"] < answer["usage"]["completion_tokens"]
+
+
+@case
+def chat_stops_do_not_cut_reasoning():  # vLLM 14170
+    for text, stop, content in (("<think>a\n\nb</think>one\n\ntwo", "\n\n", "one"), ("<think>9.8</think>it is 9.8!", "9.8", "it is "), ("no\n\nthought", "\n\n", "no")):
+        message = post("/v1/chat/completions", forced(text, stop=[stop]))["choices"][0]["message"]
+        assert message["content"] == content, message
+        assert joined(events("/v1/chat/completions", forced(text, stop=[stop])))["content"] == content
+
+
+CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+
+
+def calling(text, **fields):
+    return forced(text, tools=[tool()], **fields)
+
+
+@case
+def tools_stream_and_whole_say_the_same():
+    for text in (CALL, "Let me see.\n" + CALL, CALL + "\n" + CALL, '<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>',
+                 '<tool_call>{"arguments": {"city": "Ü\\n\\"x\\""}, "name": "weather"}</tool_call>', "<tool_call>nonsense</tool_call>", "no call"):
+        whole = post("/v1/chat/completions", calling(text, seed=5))["choices"][0]
+        parts = joined(events("/v1/chat/completions", calling(text, seed=5)))
+        calls = whole["message"].get("tool_calls", [])
+        assert [(c["name"], c["arguments"]) for c in parts["tool_calls"]] == [(c["function"]["name"], c["function"]["arguments"]) for c in calls], (text, whole, parts)
+        assert parts["content"] == (whole["message"]["content"] or ""), (text, whole, parts)
+        assert parts["finish_reason"] == whole["finish_reason"] in ("length", "tool_calls" if calls else "stop"), (text, whole)
+        assert "<tool_call" not in parts["content"] or not calls, (text, whole)
+
+
+@case
+def tools_cut_by_the_budget_are_cut_alike():  # vLLM 47903
+    for most in range(1, 30, 3):
+        body = {"model": "chat", "messages": user(), "tools": [tool()], "tool_choice": "required", "seed": 6, "temperature": 1.3, "max_tokens": most}
+        whole = post("/v1/chat/completions", body)["choices"][0]
+        parts = joined(events("/v1/chat/completions", body))
+        calls = [(c["function"]["name"], c["function"]["arguments"]) for c in whole["message"].get("tool_calls", [])]
+        assert [(c["name"], c["arguments"]) for c in parts["tool_calls"]] == calls and parts["content"] == (whole["message"]["content"] or ""), (most, whole, parts)
+        assert parts["finish_reason"] == whole["finish_reason"], (most, whole, parts)
+
+
+@case
+def tools_without_parameters_or_description():  # llama.cpp 17667, llm-tools-mcp 51
+    for function in ({"name": "now"}, {"name": "now", "parameters": None}, {"name": "now", "parameters": {}}, {"name": "now", "description": None},
+                     {"name": "now", "description": "", "parameters": {"type": "object", "properties": {}}}, {"name": "now", "strict": None}):
+        body = {"model": "chat", "messages": user(), "tools": [{"type": "function", "function": function}], "tool_choice": "required", "max_tokens": 200}
+        choice = post("/v1/chat/completions", body)["choices"][0]
+        call = choice["message"]["tool_calls"][0]["function"]
+        assert call["name"] == "now" and (choice["finish_reason"] == "length" or isinstance(json.loads(call["arguments"]), dict)), call
+
+
+@case
+def tools_with_all_arguments_optional():  # llama.cpp 28340
+    schema = {"type": "object", "properties": {"query": {"type": "string", "maxLength": 5}, "limit": {"type": "integer", "minimum": 1, "maximum": 100}},
+              "required": ["query"]}
+    for seed in range(4):
+        body = {"model": "chat", "messages": user(), "tools": [tool("web", schema)], "tool_choice": "required", "max_tokens": 300, "seed": seed,
+                "temperature": 1.2, "parallel_tool_calls": False}
+        call = json.loads(post("/v1/chat/completions", body)["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"])
+        assert set(call) <= {"query", "limit"} and "query" in call and 1 <= call.get("limit", 1) <= 100, call
+
+
+@case
+def tools_named_choice_is_held():  # llama.cpp 26535
+    small = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    tools = [tool("time_here", small), tool("time_there", small)]
+    for name in ("time_here", "time_there"):
+        body = {"model": "chat", "messages": user("time_there"), "tools": tools, "tool_choice": {"type": "function", "function": {"name": name}}, "max_tokens": 300}
+        calls = post("/v1/chat/completions", body)["choices"][0]["message"]["tool_calls"]
+        assert [c["function"]["name"] for c in calls] == [name], calls
+    refused("/v1/chat/completions", {"model": "chat", "messages": user(), "tools": tools, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "'x'")
+    refused("/v1/chat/completions", {"model": "chat", "messages": user(), "tools": tools, "tool_choice": "always"}, "tool_choice")
+    refused("/v1/chat/completions", {"model": "chat", "messages": user(), "tool_choice": "required"}, "tool_choice")
+    post("/v1/chat/completions", forced("ok", tool_choice="none"))
+    post("/v1/chat/completions", forced("ok", tool_choice="auto"))
+
+
+@case
+def tools_none_is_held():
+    answer = post("/v1/chat/completions", calling(CALL, tool_choice="none"))["choices"][0]
+    assert "tool_calls" not in answer["message"] and answer["message"]["content"] == CALL and answer["finish_reason"] == "stop", answer
+
+
+@case
+def tools_one_call_where_one_is_asked_for():
+    body = {"model": "chat", "messages": user(), "tools": [tool()], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 400, "n": 3, "seed": 1, "temperature": 1.4}
+    for choice in post("/v1/chat/completions", body)["choices"]:
+        assert len(choice["message"]["tool_calls"]) == 1, choice
+
+
+@case
+def tools_ids_differ_over_choices_and_turns():
+    body = {"model": "chat", "tools": [tool("f", {"type": "object"})], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 60, "seed": 42,
+            "messages": user(), "n": 2}
+    first = post("/v1/chat/completions", body)["choices"]
+    ids = [c["id"] for choice in first for c in choice["message"]["tool_calls"]]
+    assert post("/v1/chat/completions", body)["choices"][0]["message"]["tool_calls"][0]["id"] == ids[0]
+    message = first[0]["message"]
+    body["messages"] += [message] + [{"role": "tool", "tool_call_id": c["id"], "content": "sunny"} for c in message["tool_calls"]]
+    ids += [c["id"] for choice in post("/v1/chat/completions", body)["choices"] for c in choice["message"]["tool_calls"]]
+    assert len(set(ids)) == len(ids), ids
+
+
+@case
+def tools_history_as_clients_write_it():
+    for call in ({"arguments": "{}"}, {"arguments": ""}, {"arguments": {"city": "Rome"}}, {}, {"arguments": "not json"}):
+        for content in (None, "", [], [{"type": "text", "text": "Let me see."}]):
+            messages = user() + [{"role": "assistant", "content": content, "refusal": None, "annotations": [], "audio": None, "function_call": None,
+                                  "tool_calls": [{"id": "c1", "type": "function", "index": 0, "function": {"name": "weather", **call}}]},
+                                 {"role": "tool", "tool_call_id": "c1", "name": "weather", "content": "sunny"}]
+            post("/v1/chat/completions", {**forced("ok"), "messages": messages, "tools": [tool()], "tool_choice": "none"})
+    for content in ("", [], [{"type": "text", "text": "sunny"}]):
+        messages = user() + [{"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]},
+                             {"role": "tool", "tool_call_id": "c1", "content": content}]
+        post("/v1/chat/completions", {**forced("ok"), "messages": messages})
+
+
+@case
+def tools_that_are_none():
+    for tools in ({}, "x", [7], [{}], [{"type": "function"}], [{"type": "function", "function": {}}], [{"type": "code_interpreter"}],
+                  [tool(""), tool("b")], [tool("a"), tool("a")], [{"type": "function", "function": {"name": "a", "parameters": []}}],
+                  [{"type": "function", "function": {"name": "a", "parameters": "x"}}]):
+        refused("/v1/chat/completions", {"model": "chat", "messages": user(), "tools": tools}, "tools")
+
+
+@case
+def tools_strict_arguments_hold_where_the_model_chooses():
+    words = 'root ::= "<tool_call>\\n{\\"name\\": \\"weather\\", \\"arguments\\": "'  # the model would go on as it likes
+    body = {"model": "chat", "messages": user(), "tools": [tool(strict=True)], "max_tokens": 300, "seed": 3, "temperature": 1.5}
+    opening = post("/tokenize", {"model": "chat", "content": "<"})["tokens"][-1]
+    choice = post("/v1/chat/completions", {**body, "logit_bias": {str(opening): 100}})["choices"][0]
+    assert words and choice["finish_reason"] in ("tool_calls", "stop", "length"), choice
+    for call in choice["message"].get("tool_calls", []):
+        assert call["function"]["name"] == "weather"
+    refused("/v1/chat/completions", {**body, "tools": [tool(parameters={"type": "object", "if": {}}, strict=True)]}, "parameters.if")
+
+
+@case
+def tools_schemas_as_servers_of_tools_write_them():  # llama.cpp 26930, 27580, 27397, 25895
+    schemas = (
+        {"type": "object", "properties": {"id": {"type": "string", "pattern": "^\\d+$"}}, "required": ["id"]},
+        {"type": "object", "properties": {"s": {"type": "string", "pattern": "\\S", "maxLength": 9}}, "required": ["s"]},
+        {"type": "object", "properties": {"u": {"type": "array", "maxItems": 2, "items": {"type": "string", "pattern": "^(https:\\/\\/)?(www\\.)?a\\.com\\/[a-z]{1,4}$"}}}},
+        {"type": "object", "properties": {"ids": {"type": "array", "minItems": 1, "maxItems": 3, "items": {"type": "string", "pattern": "^(\\d{1,4}|imap:[A-Za-z0-9_-]{1,4})$"}}}, "required": ["ids"]},
+        {"type": "object", "properties": {"p": {"anyOf": [{"type": "string", "maxLength": 4}, {"type": "null"}], "default": None, "title": "P"}}},
+        {"type": "object", "properties": {"t": {"type": ["string", "null"], "enum": ["a", "b", None]}}, "required": ["t"]},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": {}, "additionalProperties": False},
+        {"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}}, "required": ["n"], "$defs": {"N": {"type": "object", "properties": {"v": {"type": "boolean"}}, "required": ["v"]}}},
+        {"type": "object", "properties": {"when": {"type": "string", "format": "date-time"}, "n": {"type": "integer", "format": "int32", "minimum": 0, "maximum": 9}}, "required": ["when", "n"]},
+        {"type": "object", "properties": {"x": {"not": {}}, "y": {"type": "boolean"}}, "required": ["y"]},
+        {"properties": {"q": {"type": "string", "maxLength": 3}}, "required": ["q"]},
+        {"type": "object", "properties": {"file path": {"type": "string", "maxLength": 3}, "ünï\"q\"": {"type": "null"}}, "required": ["file path", "ünï\"q\""]},
+    )
+    for schema in schemas:
+        body = {"model": "chat", "messages": user(), "tools": [tool("f", schema)], "tool_choice": "required", "max_tokens": 450, "seed": 2, "parallel_tool_calls": False}
+        choice = post("/v1/chat/completions", body)["choices"][0]
+        if choice["finish_reason"] == "length":
+            continue
+        arguments = json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"])
+        assert set(schema.get("required", [])) <= set(arguments), (schema, arguments)
+
+
+# --- structured output
+
+@case
+def schema_shapes_of_real_programs():
+    assert shaped({"type": "object", "properties": {"colours": {"items": {"type": "string"}, "maxItems": 0, "type": "array"}}, "required": ["colours"]}) == {"colours": []}
+    assert shaped({"type": "array", "minItems": 2, "maxItems": 2, "items": {"const": 1}}) == [1, 1]
+    assert shaped({"const": {"a": [1, None, "é"]}}) == {"a": [1, None, "é"]}
+    assert shaped({"enum": ["a\"b\\c\n", "a\"b\\c\n"]}) == "a\"b\\c\n"
+    assert shaped({"type": "object", "properties": {"": {"const": 1}}, "required": [""]}) == {"": 1}
+    assert shaped({"type": "string", "minLength": 3, "maxLength": 3, "pattern": "^[ab]+$"}) in [a + b + c for a in "ab" for b in "ab" for c in "ab"]
+    assert shaped({"allOf": [{"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}, {"properties": {"b": {"const": 2}}, "required": ["b"]}]}) == {"a": 1, "b": 2}
+    assert shaped({"oneOf": [{"type": "object", "properties": {"kind": {"const": "x"}}, "required": ["kind"], "additionalProperties": False}]}) == {"kind": "x"}
+    assert shaped({"type": "integer", "minimum": 7, "maximum": 7}) == 7
+    assert shaped({"type": "number", "exclusiveMinimum": 1, "maximum": 1.5}) <= 1.5
+    assert re.fullmatch("[0-9]{3}-[a-z]", shaped({"type": "string", "pattern": "^\\d{3}-[a-z]$"}))
+    assert shaped({"type": "string", "format": "ipv4"}).count(".") == 3
+    assert shaped({"type": "string", "pattern": "^(?!a)[ab]$"}) == "b"
+    assert shaped({"enum": ["x", 1], "not": {"const": "x"}}) == 1
+    assert shaped(True) is not Ellipsis and shaped({"type": "null"}) is None
+
+
+@case
+def schema_large_enums_and_many_fields():
+    many = [f"option number {i}" for i in range(3000)]
+    assert shaped({"enum": many}) in many
+    wide = {f"f{i}": {"type": "boolean"} for i in range(60)}
+    body = {"type": "object", "properties": wide, "required": list(wide)[:3], "additionalProperties": False}
+    assert set(shaped({"type": "object", "properties": {k: wide[k] for k in list(wide)[:8]}, "required": list(wide)[:8]})) == set(list(wide)[:8])
+    assert post("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 2, "json_schema": body})
+
+
+@case
+def schema_what_cannot_be_obeyed_is_refused():
+    for schema, word in (({"if": {}, "then": {}}, "if"), ({"type": "array", "contains": {}}, "contains"), ({"type": "string", "pattern": "(a)\\1"}, "back-references"),
+                         ({"type": "string", "pattern": "^a{3,1}$"}, "at least 3"), ({"type": "string", "minLength": 5, "maxLength": 2}, "minLength"),
+                         ({"$ref": "#/$defs/none"}, "$defs/none"), ({"$ref": "https://a.example/x"}, "reference"), ({"type": "strange"}, "strange"),
+                         ({"type": "object", "required": "a"}, "required"), ({"enum": []}, "enum"), ({"type": "string", "pattern": "["}, "class"),
+                         ({"type": "object", "properties": []}, "properties"), ({"$ref": "#"}, "matches no text"), (7, "schema"), ("x", "schema"), ([], "schema")):
+        body = {"model": "chat", "messages": user(), "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}
+        refused("/v1/chat/completions", body, word)
+        refused("/v1/chat/completions", {**body, "stream": True}, word)
+
+
+@case
+def schema_format_in_every_place():
+    schema = {"enum": ["only"]}
+    for fields in ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": schema}}},
+                   {"response_format": {"type": "json_schema", "schema": schema}}, {"response_format": {"type": "json_object", "schema": schema}},
+                   {"json_schema": schema}, {"guided_json": schema}, {"guided_choice": ['"only"']}, {"guided_regex": '"only"'}, {"regex": '"only"'},
+                   {"guided_grammar": only('"only"')}, {"grammar": only('"only"')}):
+        answer = post("/v1/chat/completions", {"model": "chat", "messages": user(), "max_tokens": 50, **fields})["choices"][0]
+        assert answer["message"]["content"] == '"only"' and answer["finish_reason"] == "stop", (fields, answer)
+    answer = post("/v1/messages", {"model": "chat", "messages": user(), "max_tokens": 50, "output_config": {"format": {"type": "json_schema", "schema": schema}}})
+    assert answer["content"][-1]["text"] == '"only"'
+    assert post("/api/chat", {"model": "chat", "messages": user(), "format": schema, "stream": False})["message"]["content"] == '"only"'
+    answer = post("/v1/responses", {"model": "chat", "input": "x", "text": {"format": {"type": "json_schema", "name": "a", "schema": schema}}})
+    assert answer["output"][-1]["content"][0]["text"] == '"only"'
+    for wrong in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": {}}, {"type": "xml"}, {}, [], "json_object", {"type": 1}):
+        refused("/v1/chat/completions", {"model": "chat", "messages": user(), "response_format": wrong}, "response_format")
+
+
+@case
+def schema_json_mode_gives_an_object():
+    answer = post("/v1/chat/completions", {"model": "chat", "messages": user(), "response_format": {"type": "json_object"}, "max_tokens": 120, "seed": 5, "temperature": 1.3})["choices"][0]
+    assert answer["message"]["content"].startswith("{")
+    assert answer["finish_reason"] == "length" or isinstance(json.loads(answer["message"]["content"]), dict)
+
+
+@case
+def grammar_forms_of_llama_cpp():
+    for grammar, text in (('root ::= "a" | "b"\n', "ab"), ('# comment\nroot ::= x\nx ::= "a"', "a"), ('root ::= [a-a]{2}', "aa"), ('root ::= "\\x61"', "a"),
+                          ('root ::= ("a")\n', "a"), ('root ::=\n  "a"\n', "a"), ('root ::= "\\u00e9"', "é"), ('root ::= [^\\x00-\\x60\\x62-\\U0010FFFF]', "a")):
+        answer = post("/v1/completions", {"model": "small", "prompt": "1", "grammar": grammar, "max_tokens": 9})["choices"][0]["text"]
+        assert answer and set(answer) <= set(text), (grammar, answer)
+    for grammar in ("root ::= x", 'x ::= "a"', 'root ::= "a', "root ::= root", "hello", 'root ::= "a" "', "root ::= [", 'root ::= ("a"', 'root ::= "a"{3,1}'):
+        refused("/v1/completions", {"model": "small", "prompt": "1", "grammar": grammar}, "grammar")
+
+
+# --- log-probabilities of chats
+
+@case
+def logprobs_of_chat_are_whole():
+    for most in (3, 400):
+        body = forced("naïve 😀", logprobs=True, top_logprobs=3, max_tokens=most)
+        answer = post("/v1/chat/completions", body)
+        entries = answer["choices"][0]["logprobs"]["content"]
+        assert len(entries) == answer["usage"]["completion_tokens"], (len(entries), answer["usage"])
+        assert len(joined(events("/v1/chat/completions", body))["logprobs"]) == len(entries)
+        for entry in entries:
+            assert entry["logprob"] <= 0 and len(entry["top_logprobs"]) == 3, entry
+            assert entry["top_logprobs"] == sorted(entry["top_logprobs"], key=lambda e: -e["logprob"])
+        if most == 400:
+            assert b"".join(bytes(e["bytes"]) for e in entries).decode() == "naïve 😀"
+
+
+@case
+def logprobs_need_their_switch():
+    refused("/v1/chat/completions", forced("a", top_logprobs=2), "top_logprobs")
+    refused("/v1/chat/completions", forced("a", logprobs=True, top_logprobs=21), "top_logprobs")
+    refused("/v1/chat/completions", forced("a", logprobs=2), "logprobs")
+    answer = post("/v1/chat/completions", forced("a", logprobs=True))["choices"][0]["logprobs"]["content"]
+    assert answer[0]["top_logprobs"] == [], answer
+    assert post("/v1/chat/completions", forced("a", logprobs=False))["choices"][0]["logprobs"] is None
+
+
+# --- prefill
+
+@case
+def prefill_goes_on_in_every_form():  # llama.cpp 14353
+    texts = []
+    for content in ("The answer is", [{"type": "text", "text": "The answer is"}]):
+        body = {"model": "chat", "messages": user() + [{"role": "assistant", "content": content}], "temperature": 0, "max_tokens": 8}
+        texts.append(post("/v1/chat/completions", body)["choices"][0]["message"]["content"])
+        prompt = post("/apply-template", body)["prompt"]
+        assert prompt.endswith("The answer is"), prompt
+    assert texts[0] == texts[1]
+    new = post("/apply-template", {**body, "continue_final_message": False})["prompt"]
+    assert not new.endswith("The answer is"), new
+    refused("/v1/chat/completions", {**body, "continue_final_message": True, "add_generation_prompt": True}, "continue_final_message")
+
+
+# --- embeddings
+
+def vector(data):
+    return struct.unpack(f"<{len(base64.b64decode(data)) // 4}f", base64.b64decode(data))
+
+
+@case
+def embeddings_are_the_same_in_every_form():
+    texts = ["oak", "a tree that is tall", "7-2*3=5", "naïve 😀"]
+    together = post("/v1/embeddings", {"model": "small", "input": texts})
+    assert [d["index"] for d in together["data"]] == [0, 1, 2, 3] and together["object"] == "list"
+    for text, data in zip(texts, together["data"]):
+        assert post("/v1/embeddings", {"model": "small", "input": text})["data"][0]["embedding"] == data["embedding"]
+        coded = post("/v1/embeddings", {"model": "small", "input": text, "encoding_format": "base64"})["data"][0]["embedding"]
+        assert max(abs(a - b) for a, b in zip(vector(coded), data["embedding"])) < 1e-6
+        ids = post("/tokenize", {"model": "small", "prompt": text})["tokens"]
+        assert post("/v1/embeddings", {"model": "small", "input": [ids]})["data"][0]["embedding"] == data["embedding"]
+        assert abs(sum(x * x for x in data["embedding"]) - 1) < 1e-4
+    assert together["usage"]["prompt_tokens"] == together["usage"]["total_tokens"] > 4
+
+
+@case
+def embeddings_inputs_that_are_none():
+    for body in ({}, {"input": None}, {"input": ""}, {"input": []}, {"input": [""]}, {"input": [[]]}, {"input": 7}, {"input": {"a": 1}}, {"input": [[1.5]]},
+                 {"input": "x", "encoding_format": "int8"}, {"input": "x", "dimensions": 0}, {"input": "x", "dimensions": 3}, {"input": ["x", 5]},
+                 {"input": "x", "truncate_prompt_tokens": 5}):
+        refused("/v1/embeddings", {"model": "small", **body})
+
+
+@case
+def embeddings_too_long_are_refused_or_cut():
+    refused("/v1/embeddings", {"model": "small", "input": ["a", "1" * 3000]}, "512")
+    ids = post("/tokenize", {"model": "small", "prompt": "1" * 3000})["tokens"][:512]
+    cut = post("/v1/embeddings", {"model": "small", "input": [ids]})["data"][0]["embedding"]
+    assert post("/v1/embeddings", {"model": "small", "input": "1" * 3000, "truncate": True})["data"][0]["embedding"] == cut
+    assert post("/api/embed", {"model": "small", "input": "1" * 3000})["embeddings"][0] == cut  # Ollama's default
+    assert send("POST", "/api/embed", {"model": "small", "input": "1" * 3000, "truncate": False}).status == 400
+
+
+@case
+def embeddings_batches_of_many():
+    many = post("/v1/embeddings", {"model": "small", "input": [f"{i}" for i in range(300)]})["data"]
+    assert len(many) == 300 and many[123]["embedding"] == post("/v1/embeddings", {"model": "small", "input": "123"})["data"][0]["embedding"]
+
+
+# --- Anthropic
+
+def message(**fields):
+    return {"model": "chat", "max_tokens": 60, "messages": user(), "temperature": 0, **fields}
+
+
+@case
+def anthropic_content_in_every_form():
+    same = {post("/v1/messages", message(messages=[{"role": "user", "content": c}]))["content"][0]["text"]
+            for c in ("2+2?", [{"type": "text", "text": "2+2?"}], [{"type": "text", "text": "2+2?", "cache_control": {"type": "ephemeral"}}])}
+    assert len(same) == 1, same
+    post("/v1/messages", message(system=[{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}], metadata={"user_id": "u"}))
+    history = user() + [{"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "Wait."},
+                                                         {"type": "tool_use", "id": "t1", "name": "weather", "input": {}}]},
+                        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": [{"type": "text", "text": "no"}]},
+                                                     {"type": "tool_result", "tool_use_id": "t1"}, {"type": "text", "text": "And now?"}]}]
+    post("/v1/messages?beta=true", message(messages=history, tools=[{"name": "weather", "input_schema": {"type": "object"}}]),
+         headers={"anthropic-version": "2023-06-01", "anthropic-beta": "x", "x-api-key": "none"})
+
+
+@case
+def anthropic_errors_have_their_form():
+    for body in ({}, {"messages": user()}, message(max_tokens=0), message(messages=[]), message(messages=[{"role": "system", "content": "x"}]),
+                 message(messages=[{"role": "user", "content": [{"type": "image", "source": {}}]}]), message(tools=[{"type": "web_search_20250305", "name": "w"}]),
+                 message(tool_choice={"type": "sometimes"}), message(stop_sequences="x"), message(temperature="hot"), message(thinking={"type": "sure"})):
+        answer = send("POST", "/v1/messages", body)
+        assert answer.status == 400 and answer.json["type"] == "error" and answer.json["error"]["type"] == "invalid_request_error", (body, answer.status, answer.body[:200])
+
+
+@case
+def anthropic_streams_are_in_order():
+    body = message(stop_sequences=["zzz"], tools=[{"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string", "maxLength": 5}}, "required": ["city"]}}],
+                   tool_choice={"type": "any", "disable_parallel_tool_use": True}, max_tokens=200)
+    answer = send("POST", "/v1/messages", {**body, "stream": True})
+    names = re.findall(r"^event: (.*)$", answer.body.decode(), re.M)
+    found = [json.loads(line[6:]) for line in answer.body.decode().split("\n") if line.startswith("data: ")]
+    assert names == [e["type"] for e in found] and names[0] == "message_start" and names[-2:] == ["message_delta", "message_stop"], names
+    open_blocks = []
+    for e in found:
+        if e["type"] == "content_block_start":
+            assert not open_blocks
+            open_blocks.append(e["index"])
+        elif e["type"] == "content_block_delta":
+            assert open_blocks == [e["index"]]
+        elif e["type"] == "content_block_stop":
+            assert open_blocks.pop() == e["index"]
+    arguments = json.loads("".join(e["delta"]["partial_json"] for e in found if e["type"] == "content_block_delta" and e["delta"]["type"] == "input_json_delta"))
+    whole = post("/v1/messages", body)
+    assert whole["stop_reason"] == "tool_use" and whole["content"][-1]["input"] == arguments, (whole, arguments)
+    assert found[-2]["usage"]["output_tokens"] == whole["usage"]["output_tokens"]
+
+
+@case
+def anthropic_counts_tokens_as_used():
+    body = message(system="Be brief.")
+    count = post("/v1/messages/count_tokens", {k: v for k, v in body.items() if k not in ("max_tokens", "temperature")})["input_tokens"]
+    usage = post("/v1/messages", body)["usage"]
+    assert count == usage["input_tokens"] + usage["cache_read_input_tokens"], (count, usage)
+
+
+@case
+def anthropic_says_which_stop_it_was():
+    answer = post("/v1/chat/completions", {"model": "chat", "messages": user(), "temperature": 0, "max_tokens": 30})["choices"][0]["message"]["content"]
+    stop = answer[2:4]
+    body = message(stop_sequences=["\u0001", stop])
+    whole = post("/v1/messages", body)
+    assert whole["stop_reason"] == "stop_sequence" and whole["stop_sequence"] == stop, (stop, whole)
+    whole = post("/v1/messages", message(max_tokens=1))
+    assert whole["stop_reason"] == "max_tokens" and whole["stop_sequence"] is None, whole
+
+
+# --- Ollama
+
+def lines(path, body):
+    answer = send("POST", path, body)
+    assert answer.status == 200 and answer.headers["content-type"].startswith("application/x-ndjson"), (answer.status, answer.headers, answer.body[:300])
+    return [json.loads(line) for line in answer.body.decode().strip().split("\n")]
+
+
+@case
+def ollama_streams_by_itself_and_ends_once():
+    options = {"temperature": 0, "num_predict": 8, "num_ctx": 4096, "num_thread": 4, "repeat_penalty": 1.1, "top_k": 40, "top_p": 0.9, "stop": ["zzz"], "seed": 0}
+    found = lines("/api/chat", {"model": "chat", "messages": user(), "options": options, "keep_alive": "5m"})
+    assert [e["done"] for e in found] == [False] * (len(found) - 1) + [True], found
+    whole = post("/api/chat", {"model": "chat", "messages": user(), "options": options, "stream": False})
+    assert "".join(e["message"]["content"] for e in found) == whole["message"]["content"]
+    last = found[-1]
+    for name in ("total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count", "eval_duration", "done_reason", "created_at"):
+        assert name in last, (name, last)
+    assert last["eval_count"] == whole["eval_count"]
+
+
+@case
+def ollama_log_probabilities():
+    options = {"temperature": 0, "num_predict": 6}
+    whole = post("/api/chat", {"model": "chat", "messages": user(), "options": options, "stream": False, "logprobs": True, "top_logprobs": 2})
+    assert len(whole["logprobs"]) == whole["eval_count"] and len(whole["logprobs"][0]["top_logprobs"]) == 2, whole
+    found = lines("/api/chat", {"model": "chat", "messages": user(), "options": options, "logprobs": True, "top_logprobs": 2})
+    assert [e for line in found for e in line.get("logprobs", [])] == whole["logprobs"]
+    assert send("POST", "/api/generate", {"model": "small", "prompt": "1", "logprobs": True}).status == 400
+
+
+@case
+def ollama_tools_have_objects_for_arguments():
+    body = {"model": "chat", "messages": user(), "tools": [tool()], "stream": False, "options": {"num_predict": 5}}
+    post("/api/chat", body)
+    messages = user() + [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Rome"}}}]},
+                         {"role": "tool", "content": "sunny", "tool_name": "weather"}]
+    post("/api/chat", {**body, "messages": messages})
+
+
+@case
+def ollama_requests_that_are_wrong():
+    for path, body in (("/api/chat", {"messages": "x"}), ("/api/chat", {"messages": [{"role": "x", "content": "y"}]}), ("/api/generate", {"prompt": 5}),
+                       ("/api/generate", {"prompt": "x", "options": {"temperature": "hot"}}), ("/api/generate", {"prompt": "x", "format": "xml"}),
+                       ("/api/generate", {"prompt": "x", "images": ["aGk="]}), ("/api/embed", {}), ("/api/chat", {"messages": user(), "stream": "no"})):
+        answer = send("POST", path, {"model": "chat", **body})
+        assert answer.status == 400 and isinstance(answer.json["error"], str), (path, body, answer.status, answer.body[:200])
+
+
+@case
+def ollama_loads_without_a_prompt():
+    for path, field in (("/api/generate", "response"), ("/api/chat", "message")):
+        answer = post(path, {"model": "chat"})
+        assert answer["done"] is True and answer["done_reason"] == "load" and field in answer, answer
+    assert {m["name"] for m in send("GET", "/api/tags").json["models"]} == {"chat", "small"}
+    assert send("GET", "/api/version").json["version"]
+    assert post("/api/show", {"name": "small"})["model_info"]["looped.context_length"] == 512
+
+
+# --- Responses
+
+@case
+def responses_events_have_what_clients_read():  # llama.cpp 20607
+    found = events("/v1/responses", {"model": "chat", "input": "2+2?", "max_output_tokens": 20, "temperature": 0})
+    assert [e["sequence_number"] for e in found] == list(range(len(found)))
+    assert found[0]["type"] == "response.created" and found[-1]["type"] in ("response.completed", "response.incomplete"), found[-1]
+    for e in found:
+        if e["type"].startswith("response.output_item"):
+            assert isinstance(e["output_index"], int) and e["item"]["id"], e
+        if e["type"] == "response.output_text.delta":
+            assert e["item_id"] and e["content_index"] == 0 and isinstance(e["output_index"], int), e
+        if "response" in e:
+            for name in ("id", "object", "created_at", "model", "output", "status", "parallel_tool_calls", "tools", "tool_choice"):
+                assert name in e["response"], (name, e)
+    whole = post("/v1/responses", {"model": "chat", "input": "2+2?", "max_output_tokens": 20, "temperature": 0})
+    said = "".join(e["delta"] for e in found if e["type"] == "response.output_text.delta")
+    assert said == whole["output"][-1]["content"][0]["text"]
+    usage = found[-1]["response"]["usage"]
+    assert usage["input_tokens_details"]["cached_tokens"] >= 0 and usage["output_tokens_details"]["reasoning_tokens"] == 0
+
+
+@case
+def responses_calls_have_ids():
+    body = {"model": "chat", "input": "x", "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer", "maximum": 9, "minimum": 0}}, "required": ["a"]}, "strict": True}],
+            "tool_choice": "required", "parallel_tool_calls": False, "max_output_tokens": 200}
+    found = events("/v1/responses", body)
+    item = [e["item"] for e in found if e["type"] == "response.output_item.done"][-1]
+    assert item["type"] == "function_call" and item["id"] and item["call_id"] and item["status"] == "completed" and "a" in json.loads(item["arguments"]), item
+    history = [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}, item, {"type": "function_call_output", "call_id": item["call_id"], "output": "5"}]
+    post("/v1/responses", {**body, "input": history, "tool_choice": "none"})
+    for wrong in ({"input": []}, {"input": 5}, {}, {"input": "x", "previous_response_id": "r"}, {"input": "x", "tools": [{"type": "web_search"}]},
+                  {"input": [{"type": "magic"}]}, {"input": "x", "background": True}, {"input": "x", "max_output_tokens": 0}):
+        refused("/v1/responses", {"model": "chat", **wrong})
+
+
+# --- operations
+
+@case
+def metrics_are_in_prometheus_form():
+    answer = send("GET", "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4"), answer.headers
+    types, seen = {}, set()
+    for line in answer.body.decode().splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in types, line
+            types[name] = kind
+        elif not line.startswith("#") and line:
+            match = re.fullmatch(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (\S+)", line)
+            assert match and float(match[3]) is not None, line
+            assert (match[1], match[2]) not in seen, line
+            seen.add((match[1], match[2]))
+            base = re.sub("_(bucket|sum|count)$", "", match[1])
+            assert match[1] in types or types.get(base) == "histogram", line
+    buckets = [float(l.rsplit(" ", 1)[1]) for l in answer.body.decode().splitlines() if l.startswith("looplm_request_seconds_bucket")]
+    assert buckets == sorted(buckets)
+
+
+def running():
+    text = send("GET", "/metrics").body.decode()
+    return sum(float(line.split(" ")[1]) for line in text.splitlines() if line.startswith(("looplm_requests_running ", "looplm_requests_waiting ")))
+
+
+@case
+def clients_that_leave_end_their_work():  # llama.cpp 24496, 13262; also before the first token and while they wait
+    for stream in (True, False):
+        body = {"model": "small", "prompt": "oak", "max_tokens": 500, "ignore_eos": True, "n": 64, "stream": stream}
+        sockets = []
+        for _ in range(3):
+            s = socket.create_connection(("127.0.0.1", server.port))
+            s.sendall(raw_post("/v1/completions", body))
+            sockets.append(s)
+        for s in sockets:
+            s.close()
+        end = time.monotonic() + 60
+        calm = 0  # looks in a row: a request may still be on its way in
+        while calm < 10 and time.monotonic() < end:
+            calm = 0 if running() else calm + 1
+            time.sleep(0.05)
+        assert calm == 10, running()
+
+
+@case
+def answers_do_not_mix():
+    wrong = []
+
+    def ask(i):
+        for _ in range(5):
+            text = f"number {i} says {i * 7919}"
+            got = post("/v1/chat/completions", forced(text))["choices"][0]["message"]["content"]
+            if got != text:
+                wrong.append((text, got))
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong, wrong
+
+
+@case
+def tokens_there_and_back():
+    for text in ("", "a", "naïve 😀", " lead", "a\nb", "<|end|>", "\t"):
+        ids = post("/tokenize", {"model": "chat", "content": text})["tokens"]
+        assert post("/detokenize", {"model": "chat", "tokens": ids})["content"] == text, (text, ids)
+    assert post("/detokenize", {"model": "chat", "tokens": []})["content"] == ""
+    for body in ({}, {"content": 5}, {"content": ["a"]}):
+        refused("/tokenize", body)
+    for body in ({}, {"tokens": "a"}, {"tokens": [-1]}, {"tokens": [1 << 40]}, {"tokens": [None]}):
+        refused("/detokenize", body)
+
+
+@case
+def special_words_of_users_stay_words():
+    plain = post("/v1/messages/count_tokens", message(messages=user("hi")))["input_tokens"]
+    tricky = post("/v1/messages/count_tokens", message(messages=user("hi<|end|><|user|>")))["input_tokens"]
+    assert tricky > plain + 2, (plain, tricky)  # as special tokens they would be two
+
+
+@case
+def browsers_may_ask_first():
+    answer = send("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://x.example", "Access-Control-Request-Method": "POST"})
+    assert answer.status == 204 and "access-control-allow-origin" not in answer.headers, answer.headers
+
+
+def main():
+    global server
+    part = sys.argv[2] if len(sys.argv) > 2 else ""
+    server = Server(sys.argv[1])
+    failed = []
+    try:
+        for one in CASES:
+            if part not in one.__name__:
+                continue
+            try:
+                one()
+            except Exception as error:  # a broken connection is a failure of the case too
+                failed.append(one.__name__)
+                print(f"FAILED {one.__name__}: {type(error).__name__}: {str(error)[:1500]}", flush=True)
+            if server.process.poll() is not None:
+                print(f"the server died in {one.__name__}")
+                failed.append(one.__name__)
+                break
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+    print(f"{len(CASES) - len(failed)} of {len(CASES)} cases passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

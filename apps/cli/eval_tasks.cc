@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/count_text.h"
+#include "base/directory.h"
 #include "base/file.h"
 #include "cli/token_text.h"
 #include "common/project_files.h"
@@ -323,14 +324,11 @@ Status eval_data(const EvalOptions& options) {
 Status list_tasks() {
   for (const std::string& place : project_places("tasks")) {
     if (!is_directory(place)) continue;
-    std::vector<std::string> files;
-    for (const auto& entry : std::filesystem::directory_iterator(place)) {
-      if (entry.path().extension() == ".yaml") files.push_back(entry.path().string());
-    }
-    std::sort(files.begin(), files.end());
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string> files, list_directory(place));
+    std::erase_if(files, [](const std::string& name) { return !name.ends_with(".yaml"); });
     TableCells rows = {{"task", "kind", "data", "about"}};
     for (const std::string& file : files) {
-      LOOPLM_ASSIGN_OR_RETURN(const Task task, read_task(file));
+      LOOPLM_ASSIGN_OR_RETURN(const Task task, read_task(place + "/" + file));
       const bool here = find_data(task, task.data.front(), {}).ok();
       rows.push_back({std::filesystem::path(file).stem().string(), task_kind_name(task.kind),
                       here ? "shipped" : "yours", task.about});

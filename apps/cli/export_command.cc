@@ -1,11 +1,12 @@
 // looplm export: a checkpoint in the form of another program.
-#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
 
 #include "base/count_text.h"
 #include "base/cpu.h"
+#include "base/directory.h"
+#include "base/file.h"
 #include "base/timer.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
@@ -43,8 +44,8 @@ Status run_export(const ExportOptions& o) {
     matrices += fmt::format("{}{} in {}", matrices.empty() ? "" : ", ",
                             count_text(count, "matrix", "matrices"), name);
   }
-  fmt::print("{}: {} ({}), {:.1f} s\n", o.gguf, bytes_text(std::filesystem::file_size(o.gguf)),
-             matrices, timer.seconds());
+  LOOPLM_ASSIGN_OR_RETURN(const uint64_t bytes, file_size(o.gguf));
+  fmt::print("{}: {} ({}), {:.1f} s\n", o.gguf, bytes_text(bytes), matrices, timer.seconds());
   if (!result.gate_file.empty()) {
     fmt::print("{}: the exit gate, for which llama.cpp has no place\n", result.gate_file);
   }

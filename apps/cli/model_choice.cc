@@ -95,7 +95,9 @@ Result<std::string> locate_named_model(const std::string& given) {
 std::string model_title(const std::string& path) {
   const std::string name = HubCache::name_of(path);
   if (!name.empty()) return name;
-  const std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  std::error_code error;  // in a folder that is gone
+  std::filesystem::path whole = std::filesystem::absolute(path, error).lexically_normal();
+  if (error) whole = path;
   return whole.has_filename() ? whole.filename() : whole.parent_path().filename();
 }
 

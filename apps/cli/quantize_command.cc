@@ -1,10 +1,11 @@
 // looplm quantize: a checkpoint with matrices in small integers.
-#include <filesystem>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "base/cpu.h"
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/timer.h"
 #include "cli/commands.h"
@@ -63,8 +64,12 @@ Status quantize(const QuantizeOptions& o) {
   LOOPLM_RETURN_IF_ERROR(save_quantized(o.out, source, blocks, quant_named(o.head), pool));
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint written, open_checkpoint(o.out));
   uint64_t before = 0, after = 0;
-  for (const std::string& file : source.files()) before += std::filesystem::file_size(file);
-  for (const std::string& file : written.files()) after += std::filesystem::file_size(file);
+  for (const auto& [model, bytes] : {std::pair{&source, &before}, {&written, &after}}) {
+    for (const std::string& file : model->files()) {
+      LOOPLM_ASSIGN_OR_RETURN(const uint64_t size, file_size(file));
+      *bytes += size;
+    }
+  }
   std::string kept;
   for (const std::string& text : o.keep) kept += fmt::format(", {}", text);
   fmt::print("{}: {} in blocks{}, {} in the head, {} (from {}), {:.1f} s\n", o.out, o.to, kept,

@@ -1,5 +1,6 @@
 // looplm run: text from a model, as it comes.
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <map>
@@ -107,16 +108,18 @@ Result<GenerateOptions> resolve(const RunOptions& options, const std::string& pa
   return o;
 }
 
+// Of the tokens after the first; NaN where there are none, which JSON has as null.
 double tokens_per_second(const Generation& g) {
   const double after_first = static_cast<double>(g.tokens.size()) - 1;
   return g.statistics.decode_seconds > 0 && after_first > 0
              ? after_first / g.statistics.decode_seconds
-             : 0;
+             : std::nan("");
 }
 
 double passes_per_token(const Generation& g) {
   const double after_first = static_cast<double>(g.tokens.size()) - 1;
-  return after_first > 0 ? static_cast<double>(g.statistics.decode_passes) / after_first : 0;
+  return after_first > 0 ? static_cast<double>(g.statistics.decode_passes) / after_first
+                         : std::nan("");
 }
 
 OrderedJson generation_json(const Generation& g) {
@@ -150,6 +153,7 @@ OrderedJson generation_json(const Generation& g) {
 
 // "mean loops 2.25 (1: 3, 2: 14, 4: 7)"
 std::string loops_summary(const Generation& g) {
+  if (g.tokens.empty()) return "no tokens";
   std::map<int64_t, int64_t> counts;
   for (const GeneratedToken& token : g.tokens) ++counts[token.loops];
   std::string parts;
@@ -170,10 +174,11 @@ double peak_read(Model& model) {
 void print_statistics(const Generation& g, double peak_read) {
   const GenerateStatistics& s = g.statistics;
   const bool more = g.tokens.size() > 1;
-  std::string line = fmt::format("{}{}; prompt of {} in {:.2f} s; mean loops {:.2f}",
-                                 count_text(g.tokens.size(), "token"),
-                                 more ? fmt::format(", {:.1f} tok/s", tokens_per_second(g)) : "",
-                                 s.prompt_tokens, s.prompt_seconds, g.mean_loops());
+  std::string line =
+      fmt::format("{}{}; prompt of {} in {:.2f} s", count_text(g.tokens.size(), "token"),
+                  more ? fmt::format(", {:.1f} tok/s", tokens_per_second(g)) : "", s.prompt_tokens,
+                  s.prompt_seconds);
+  if (!g.tokens.empty()) line += fmt::format("; mean loops {:.2f}", g.mean_loops());
   if (more) line += fmt::format("; {:.2f} passes per token", passes_per_token(g));
   if (s.provisional_tokens > 0) {
     line += fmt::format("; {} of {} taken back", s.revised_tokens,

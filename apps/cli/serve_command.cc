@@ -62,7 +62,11 @@ Result<std::vector<std::string>> read_keys(const ServeCommandOptions& o) {
   if (!o.api_key.empty()) keys.push_back(o.api_key);
   if (o.api_key_file.empty()) return keys;
   std::ifstream file(o.api_key_file);
-  if (!file) return io_error(fmt::format("--api-key-file: cannot read '{}'", o.api_key_file));
+  if (!file || is_directory(o.api_key_file)) {
+    return io_error(
+        fmt::format("--api-key-file: cannot read '{}'; expected a file with a key in each line",
+                    o.api_key_file));
+  }
   for (std::string line; std::getline(file, line);) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
     if (!line.empty() && line[0] != '#') keys.push_back(line);

@@ -14,6 +14,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/file.h"
+
 namespace looplm::cli {
 
 Check::Check(const CLI::Validator& validator)
@@ -112,6 +114,10 @@ void Command::read_config(const std::string& name, const std::string& help) {
 void Command::apply_config(const std::string& path) {
   std::ifstream file(path);
   if (!file) throw CLI::FileError::Missing(path);
+  if (is_directory(path)) {  // which opens like a file, and reads as an empty one
+    throw CLI::ValidationError(path,
+                               "is a directory; expected a file with lines such as port = 8080");
+  }
   for (const CLI::ConfigItem& item : app_.get_config_formatter()->from_config(file)) {
     if (item.name == "++" || item.name == "--") continue;  // a section begins or ends
     const bool ours = item.parents.empty() || item.parents == std::vector{app_.get_name()};

@@ -175,7 +175,7 @@ struct Generation {
   std::vector<float> embedding;         // (E), or empty
   GenerateStatistics statistics;
 
-  double mean_loops() const;
+  double mean_loops() const;  // NaN where there is no token
 };
 
 // Called once for every final token, in order. Return false to stop.

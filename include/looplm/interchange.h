@@ -48,7 +48,7 @@ struct StatePlace {
 };
 
 // Reads one text repeatedly, each time with some states of another text. Positions before the first
-// changed one are read once. The model must outlive it.
+// changed one are read once for each version of the model's weights. The model must outlive it.
 class Interchange {
  public:
   static Result<Interchange> create(Model& model, std::span<const int32_t> ids, int64_t loops);

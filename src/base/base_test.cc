@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <limits>
 #include <stdexcept>
 #include <thread>
@@ -19,6 +20,7 @@
 #include "base/check.h"
 #include "base/count_text.h"
 #include "base/cpu.h"
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -197,6 +199,21 @@ TEST(File, AtomicWriterLeavesNothingWithoutCommit) {
   EXPECT_EQ(read_text_file(dir.file("out")).value(), "whole");
   EXPECT_ERROR_SAYS(read_text_file(dir.file("absent")), "absent", "No such file");
   EXPECT_ERROR_SAYS(MappedFile::open(dir.path()), "not a regular file");
+}
+
+TEST(File, ListsAndMeasuresWhatIsThere) {
+  const TempDir dir;
+  const std::string loop = dir.file("loop");
+  std::filesystem::create_symlink(loop, loop);
+  EXPECT_OK(write_text_file(dir.file("b"), "text"));
+  EXPECT_OK(write_text_file(dir.file("a"), ""));
+  EXPECT_EQ(list_directory(dir.path()).value(), (std::vector<std::string>{"a", "b", "loop"}));
+  EXPECT_EQ(file_size(dir.file("b")).value(), 4);
+  for (const std::string& path : {loop, dir.file("none")}) {
+    EXPECT_ERROR_SAYS(list_directory(path), path.c_str());
+    EXPECT_ERROR_SAYS(file_size(path), path.c_str());
+    EXPECT_FALSE(is_directory(path));
+  }
 }
 
 TEST(Cpu, ForcedIsaMustExist) {

@@ -6,6 +6,7 @@
 
 #include "looplm/chat.h"
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -71,13 +72,12 @@ Status add_jinja_files(const fs::path& directory, std::vector<ChatTemplateSource
     LOOPLM_ASSIGN_OR_RETURN(std::string text, read_text(directory / "chat_template.jinja"));
     templates.push_back({.text = std::move(text)});
   }
-  std::error_code error;
-  std::vector<fs::path> more;
-  for (const auto& entry : fs::directory_iterator(directory / "additional_chat_templates", error)) {
-    if (entry.path().extension() == ".jinja") more.push_back(entry.path());
-  }
-  std::sort(more.begin(), more.end());
-  for (const fs::path& path : more) {
+  const fs::path more = directory / "additional_chat_templates";
+  if (!is_directory(more.string())) return {};
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_directory(more.string()));
+  for (const std::string& name : names) {
+    const fs::path path = more / name;
+    if (path.extension() != ".jinja") continue;
     LOOPLM_ASSIGN_OR_RETURN(std::string text, read_text(path));
     templates.push_back({path.stem().string(), std::move(text)});
   }

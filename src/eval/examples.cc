@@ -113,18 +113,25 @@ Result<std::vector<EvalExample>> read_examples(const std::string& path, const To
                                                const ExampleLimits& limits,
                                                const Result<ChatTemplate>* chat) {
   if (path.ends_with(".tokens")) return shard_examples(path, tokenizer, limits);
-  LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
   std::vector<EvalExample> examples;
-  std::string_view rest = without_byte_order_mark(file.text());
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    if (limits.examples > 0 && static_cast<int64_t>(examples.size()) == limits.examples) break;
-    const std::string_view line = take_line(rest);
-    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    const std::string where = fmt::format("{}:{}", path, number);
-    LOOPLM_ASSIGN_OR_RETURN(EvalExample example, example_of(line, tokenizer, chat, where));
-    LOOPLM_RETURN_IF_ERROR(check(example, limits, where));
-    examples.push_back(std::move(example));
-  }
+  int64_t number = 0;  // of the line
+  const VisitPart add_lines = [&](std::string_view rest) -> Result<bool> {
+    if (number == 0) rest = without_byte_order_mark(rest);
+    while (!rest.empty()) {
+      if (limits.examples > 0 && static_cast<int64_t>(examples.size()) == limits.examples) {
+        return false;
+      }
+      ++number;
+      const std::string_view line = take_line(rest);
+      if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
+      const std::string where = fmt::format("{}:{}", path, number);
+      LOOPLM_ASSIGN_OR_RETURN(EvalExample example, example_of(line, tokenizer, chat, where));
+      LOOPLM_RETURN_IF_ERROR(check(example, limits, where));
+      examples.push_back(std::move(example));
+    }
+    return true;
+  };
+  LOOPLM_RETURN_IF_ERROR(read_text_parts(path, whole_lines, add_lines));
   if (examples.empty()) return invalid_argument(fmt::format("'{}' holds no examples", path));
   return examples;
 }

@@ -50,27 +50,56 @@ Status add(const Task& task, Json fields, const std::string& file, std::string w
   return {};
 }
 
-Status read_file(const Task& task, const std::string& path, std::vector<TaskRecord>& records) {
-  LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
-  std::string_view rest = without_byte_order_mark(file.text());
-  const size_t begin = rest.find_first_not_of(" \t\r\n");
-  if (begin != std::string_view::npos && rest[begin] == '[') {
-    LOOPLM_ASSIGN_OR_RETURN(const Json list, parse_json(rest, path));
+// A JSON list of records, or a record in each line.
+class RecordReader {
+ public:
+  RecordReader(const Task& task, const std::string& path, std::vector<TaskRecord>& records)
+      : task_(task), path_(path), records_(records) {}
+
+  Status read() {
+    const WholePart whole = [](std::string_view text) {
+      return is_list(without_byte_order_mark(text)) ? 0 : whole_lines(text);
+    };
+    return read_text_parts(path_, whole, [this](std::string_view part) -> Result<bool> {
+      if (number_ == 0) part = without_byte_order_mark(part);
+      const bool list = number_ == 0 && is_list(part);
+      LOOPLM_RETURN_IF_ERROR(list ? add_list(part) : add_lines(part));
+      return true;
+    });
+  }
+
+ private:
+  static bool is_list(std::string_view text) {
+    const size_t begin = text.find_first_not_of(" \t\r\n");
+    return begin != std::string_view::npos && text[begin] == '[';
+  }
+
+  Status add_list(std::string_view text) {
+    LOOPLM_ASSIGN_OR_RETURN(const Json list, parse_json(text, path_));
     for (size_t i = 0; i < list.size(); ++i) {
       LOOPLM_RETURN_IF_ERROR(
-          add(task, list[i], path, fmt::format("{}, element {}", path, i + 1), records));
+          add(task_, list[i], path_, fmt::format("{}, element {}", path_, i + 1), records_));
     }
     return {};
   }
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const std::string_view line = take_line(rest);
-    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    const std::string where = fmt::format("{}:{}", path, number);
-    LOOPLM_ASSIGN_OR_RETURN(Json fields, parse_json(line, where));
-    LOOPLM_RETURN_IF_ERROR(add(task, std::move(fields), path, where, records));
+
+  Status add_lines(std::string_view rest) {
+    while (!rest.empty()) {
+      ++number_;
+      const std::string_view line = take_line(rest);
+      if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
+      const std::string where = fmt::format("{}:{}", path_, number_);
+      LOOPLM_ASSIGN_OR_RETURN(Json fields, parse_json(line, where));
+      LOOPLM_RETURN_IF_ERROR(add(task_, std::move(fields), path_, where, records_));
+    }
+    return {};
   }
-  return {};
-}
+
+  const Task& task_;
+  const std::string& path_;
+  std::vector<TaskRecord>& records_;
+  int64_t number_ = 0;  // of the line
+};
 
 }  // namespace
 
@@ -100,7 +129,7 @@ Result<std::vector<TaskRecord>> read_records(const Task& task,
   for (const std::string& pattern : patterns) {
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> files, find_data(task, pattern, folder));
     for (const std::string& file : files) {
-      LOOPLM_RETURN_IF_ERROR(read_file(task, file, records));
+      LOOPLM_RETURN_IF_ERROR(RecordReader(task, file, records).read());
     }
   }
   return records;

@@ -104,7 +104,10 @@ Figure category_figure(const TaskResult& r) {
 class ScratchDirectory {
  public:
   ScratchDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "looplm.XXXXXX").string();
+    std::error_code error;
+    std::filesystem::path place = std::filesystem::temp_directory_path(error);
+    if (error) place = "/tmp";  // TMPDIR is no folder
+    std::string name = (place / "looplm.XXXXXX").string();
     if (mkdtemp(name.data()) != nullptr) path_ = name;
   }
   ~ScratchDirectory() {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "hub/model_files.h"
 
@@ -138,15 +139,17 @@ Status HubCache::set_revision(const std::string& model, const std::string& revis
 
 std::vector<CachedModel> HubCache::list() const {
   std::vector<CachedModel> models;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory_, error)) {
-    const std::string name = model_of(entry.path().filename().string());
-    if (name.empty() || !entry.is_directory()) continue;
+  const Result<std::vector<std::string>> folders = list_directory(directory_);
+  if (!folders.ok()) return models;
+  for (const std::string& folder : folders.value()) {
+    const std::string name = model_of(folder);
+    const fs::path place = fs::path(directory_) / folder;
+    if (name.empty() || !is_directory(place.string())) continue;
     CachedModel whole{.name = name};
-    for (const std::string& file : files_under(entry.path().string())) {
+    std::error_code error;
+    for (const std::string& file : files_under(place.string())) {
       const bool blob = file.starts_with("blobs/");
-      const fs::path path = entry.path() / file;
-      if (blob || !fs::is_symlink(path)) whole.bytes += size_of(path);
+      if (blob || !fs::is_symlink(place / file, error)) whole.bytes += size_of(place / file);
     }
     const std::string snapshot = snapshot_path(name, commit_of({name}));
     const std::set<std::string> files = files_under(snapshot);
@@ -165,7 +168,7 @@ std::vector<CachedModel> HubCache::list() const {
       continue;
     }
     if (!found.ok()) {
-      const std::set<std::string> all = files_under(entry.path().string());
+      const std::set<std::string> all = files_under(place.string());
       const bool coming = files.empty() || files.contains("model.safetensors.index.json") ||
                           std::any_of(all.begin(), all.end(), [](const std::string& file) {
                             return file.ends_with(".incomplete");
@@ -193,8 +196,12 @@ Result<uint64_t> HubCache::remove(const HubReference& reference) const {
   std::vector<FileLock> locks;
   std::error_code error;
   const fs::path lock_folder = fs::path(lock_path(reference.name, "x")).parent_path();
-  for (const auto& entry : fs::directory_iterator(lock_folder, error)) {
-    LOOPLM_ASSIGN_OR_RETURN(std::optional<FileLock> lock, FileLock::try_lock(entry.path()));
+  std::vector<std::string> lock_files;
+  if (is_directory(lock_folder.string())) {
+    LOOPLM_ASSIGN_OR_RETURN(lock_files, list_directory(lock_folder.string()));
+  }
+  for (const std::string& name : lock_files) {
+    LOOPLM_ASSIGN_OR_RETURN(std::optional<FileLock> lock, FileLock::try_lock(lock_folder / name));
     if (!lock.has_value()) {
       return io_error(fmt::format("'{}' is being fetched by another process", reference.name));
     }
@@ -202,8 +209,10 @@ Result<uint64_t> HubCache::remove(const HubReference& reference) const {
   }
   std::set<std::string> doomed;  // blobs
   if (reference.file.empty()) {
-    for (const auto& entry : fs::directory_iterator(root / "blobs", error)) {
-      doomed.insert(entry.path().filename().string());
+    if (is_directory((root / "blobs").string())) {
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> blobs,
+                              list_directory((root / "blobs").string()));
+      doomed.insert(blobs.begin(), blobs.end());
     }
   } else {
     LOOPLM_ASSIGN_OR_RETURN(const std::string path, find(reference));

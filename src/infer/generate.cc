@@ -1,5 +1,7 @@
 #include "looplm/generate.h"
 
+#include <cmath>
+
 #include "looplm/engine.h"
 
 #include "base/check.h"
@@ -25,7 +27,7 @@ const char* finish_reason_name(FinishReason reason) {
 double Generation::mean_loops() const {
   double sum = 0;
   for (const GeneratedToken& token : tokens) sum += static_cast<double>(token.loops);
-  return tokens.empty() ? 0 : sum / static_cast<double>(tokens.size());
+  return tokens.empty() ? std::nan("") : sum / static_cast<double>(tokens.size());
 }
 
 Result<Generation> generate(Model& model, Request request) {

@@ -101,19 +101,23 @@ Result<TextStates> read_states(Model& model, std::span<const int32_t> ids, int64
 }
 
 struct Interchange::Parts {
-  Parts(Model& model, std::span<const int32_t> text, int64_t text_loops)
-      : config(model.config()),
+  Parts(Model& of, std::span<const int32_t> text, int64_t text_loops)
+      : model(of),
+        config(model.config()),
         runner(*model.parts().runner),
         ids(text.begin(), text.end()),
         loops(text_loops),
         sequence(runner, model.parts().pages, loops, KvPolicy::kFull) {}
 
+  Model& model;
   const ModelConfig& config;
   PassRunner& runner;
   std::vector<int32_t> ids;
   int64_t loops;
   Sequence sequence;
-  int64_t unchanged = 0;  // positions from 0 whose keys and values are the text's own
+  // Positions from 0 whose keys and values are the text's own, by the weights of this version.
+  int64_t unchanged = 0;
+  uint64_t weights_version = 0;
 };
 
 Interchange::Interchange(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -147,6 +151,8 @@ Result<std::vector<float>> Interchange::run(const StatePlace& place, const TextS
                     p.config.layers, positions, p.config.hidden_size));
   }
   const std::span<const int32_t> ids = p.ids;
+  if (p.weights_version != p.model.weights_version()) p.unchanged = 0;
+  p.weights_version = p.model.weights_version();
   if (p.unchanged > place.first) p.unchanged = place.first;
   p.sequence.rewind(std::min(p.sequence.length(), p.unchanged));
   if (p.unchanged < place.first) {

@@ -109,6 +109,17 @@ TEST_F(InterchangeTest, RunsDoNotDependOnThoseBefore) {
   }
 }
 
+TEST_F(InterchangeTest, ATextIsReadAgainByNewWeights) {
+  Interchange text = Interchange::create(*model_, ids_, kLoops).value();
+  const StatePlace place = {1, 0, kTokens - 1, kTokens};
+  const std::vector<float> before = text.run(place, own_).value();
+  const ParameterSet others = random_parameters(config_, 34);
+  ASSERT_OK(model_->update_weights(others.source()));
+  const std::vector<float> after = text.run(place, own_).value();
+  EXPECT_TRUE(same_bits(after, with(place, own_)));
+  EXPECT_FALSE(same_bits(after, before));
+}
+
 TEST_F(InterchangeTest, WrongRequestsAreNamed) {
   EXPECT_ERROR_SAYS(read_states(*model_, {}, 1), "no tokens");
   const std::vector<int32_t> high = {61}, many(257, 1);

@@ -1,5 +1,6 @@
 // A low-rank adapter (Hu et al., "LoRA", 2021): beside a block's matrix W (out, in) stand A (rank,
-// in) and B (out, rank), and the product is W x + alpha / rank * B A x. All loops share A and B, or
+// in) and B (out, rank), and the product is W x + alpha / rank * B A x, or with a stabilised rank
+// (Kalajdzievski, "rsLoRA", 2023) W x + alpha / sqrt(rank) * B A x. All loops share A and B, or
 // each loop has its own.
 //
 // Files are as the `peft` package writes and reads them: adapter_config.json and
@@ -9,6 +10,7 @@
 #ifndef LOOPLM_MODEL_ADAPTER_H_
 #define LOOPLM_MODEL_ADAPTER_H_
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -30,6 +32,7 @@ inline constexpr double kMaxAdapterAlpha = 1e6;
 struct AdapterSettings {
   int64_t rank = 0;  // 0: no adapter
   double alpha = 16;
+  bool rslora = false;               // alpha / sqrt(rank) instead of alpha / rank
   double dropout = 0;                // of the adapter's input while it is trained
   std::vector<std::string> targets;  // "q_proj", ...; empty: all matrices of a block
   bool per_loop = false;             // each loop has its own
@@ -40,7 +43,10 @@ struct AdapterSettings {
     return !per_loop ? 1 : loops > 0 ? loops : config.loops;
   }
   bool any() const { return rank > 0; }
-  double scale() const { return alpha / static_cast<double>(rank); }
+  double scale() const {
+    const auto r = static_cast<double>(rank);
+    return alpha / (rslora ? std::sqrt(r) : r);
+  }
   bool operator==(const AdapterSettings&) const = default;
 };
 
@@ -91,7 +97,7 @@ Status save_adapter(const std::string& directory, const AdapterSettings& setting
                     const ParameterSet& values, const std::string& base,
                     const std::string& chat_template = {});
 
-// out[i] += element first + i of alpha / rank * B A, of the matrix of that name; nothing for a
+// out[i] += element first + i of scale() * B A, of the matrix of that name; nothing for a
 // parameter without adapter. The same bits however a matrix is cut into spans.
 void add_adapter(const Adapter& adapter, const std::string& parameter, int64_t first,
                  std::span<float> out);

@@ -20,16 +20,30 @@ constexpr const char* kTemplateFile = "chat_template.jinja";
 constexpr const char* kLoopsKey = "looplm_loops";
 
 // Keys of PEFT that ask for more than a product with B A. Absent, null, false and empty say no.
-constexpr std::array<const char*, 18> kUnknownVariants = {
-    "use_rslora",          "use_dora",
-    "use_qalora",          "use_bdlora",
-    "lora_bias",           "fan_in_fan_out",
-    "modules_to_save",     "rank_pattern",
-    "kasa_config",         "alpha_pattern",
-    "layers_to_transform", "exclude_modules",
-    "arrow_config",        "target_parameters",
-    "layer_replication",   "trainable_token_indices",
-    "monteclora_config",   "alora_invocation_tokens"};
+constexpr std::array<const char*, 17> kUnknownVariants = {"use_dora",
+                                                          "use_qalora",
+                                                          "use_bdlora",
+                                                          "lora_bias",
+                                                          "fan_in_fan_out",
+                                                          "modules_to_save",
+                                                          "rank_pattern",
+                                                          "kasa_config",
+                                                          "alpha_pattern",
+                                                          "layers_to_transform",
+                                                          "exclude_modules",
+                                                          "arrow_config",
+                                                          "target_parameters",
+                                                          "layer_replication",
+                                                          "monteclora_config",
+                                                          "trainable_token_indices",
+                                                          "alora_invocation_tokens"};
+
+// What the adapter was before its training: a name, or true, false or nothing, which give "".
+Result<std::string> read_start(const Json& json) {
+  const auto found = json.find("init_lora_weights");
+  if (found == json.end() || found->is_boolean()) return std::string();
+  return json_string(json, "init_lora_weights", "");
+}
 
 Status check_variant(const Json& json) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string type, json_string(json, "peft_type", ""));
@@ -38,6 +52,15 @@ Status check_variant(const Json& json) {
   }
   LOOPLM_ASSIGN_OR_RETURN(const std::string bias, json_string(json, "bias", "none"));
   if (bias != "none") return unsupported(fmt::format("'bias' is '{}'; looplm reads none", bias));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string start, read_start(json));
+  for (const char* changes : {"pissa", "olora", "corda", "loftq", "lora_ga"}) {
+    if (!start.starts_with(changes)) continue;
+    return unsupported(fmt::format(
+        "'init_lora_weights' is '{}', which changes the base model too; expected an adapter for "
+        "the "
+        "model as it was (PEFT's save_pretrained with path_initial_model_for_weight_conversion)",
+        start));
+  }
   for (const char* key : kUnknownVariants) {
     const auto found = json.find(key);
     if (found == json.end() || found->is_null() || *found == false) continue;
@@ -59,8 +82,10 @@ Result<AdapterSettings> parse_settings(const Json& json) {
     if (!given(key)) return invalid_argument(fmt::format("'{}' is missing", key));
   }
   LOOPLM_ASSIGN_OR_RETURN(settings.rank, json_int(json, "r", 0, 1, kMaxAdapterRank));
+  // PEFT takes any number, also one below 0, which turns the adapter's effect round.
   LOOPLM_ASSIGN_OR_RETURN(settings.alpha,
                           json_number(json, "lora_alpha", 0, -kMaxAdapterAlpha, kMaxAdapterAlpha));
+  LOOPLM_ASSIGN_OR_RETURN(settings.rslora, json_bool(json, "use_rslora", false));
   LOOPLM_ASSIGN_OR_RETURN(settings.dropout, json_number(json, "lora_dropout", 0, 0, 1));
   const Json& targets = json["target_modules"];
   if (!targets.is_array() || targets.empty()) {
@@ -93,6 +118,7 @@ std::string config_json(const AdapterSettings& settings, const std::string& base
   json["base_model_name_or_path"] = base.empty() ? OrderedJson() : OrderedJson(base);
   json["r"] = settings.rank;
   json["lora_alpha"] = settings.alpha;
+  json["use_rslora"] = settings.rslora;
   json["lora_dropout"] = settings.dropout;
   json["target_modules"] = OrderedJson::array();
   for (const AdapterTarget& target : adapter_targets()) {

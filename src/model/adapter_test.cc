@@ -1,5 +1,8 @@
 #include "model/adapter.h"
 
+#include <cmath>
+
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -82,6 +85,29 @@ TEST_F(AdapterTest, AddsTheScaledProductHoweverItIsCut) {
   EXPECT_THAT(other, testing::Each(1.0f));
 }
 
+TEST_F(AdapterTest, ScalesAsPeftDoes) {
+  EXPECT_EQ(read()->settings.scale(), 2);
+  change("\"use_rslora\": false", "\"use_rslora\": true");
+  EXPECT_TRUE(read()->settings.rslora);
+  EXPECT_DOUBLE_EQ(read()->settings.scale(), 6 / std::sqrt(3.0));
+  change("\"lora_alpha\": 6.0", "\"lora_alpha\": -6");
+  EXPECT_DOUBLE_EQ(read()->settings.scale(), -6 / std::sqrt(3.0));
+  change("\"use_rslora\": true", "\"use_rslora\": 1");
+  EXPECT_ERROR_SAYS(read(), "'use_rslora' is 1");
+  settings_.rslora = true;
+  ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
+  EXPECT_EQ(read()->settings, settings_);
+}
+
+// These say how training begins, not what the adapter means.
+TEST_F(AdapterTest, MayHaveBegunAsPeftLetsIt) {
+  for (const char* start : {"true", "false", "null", "\"gaussian\"", "\"eva\"", "\"orthogonal\""}) {
+    ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
+    change("\"inference_mode\": true", fmt::format("\"init_lora_weights\": {}", start));
+    EXPECT_OK(read()) << start;
+  }
+}
+
 TEST_F(AdapterTest, OneForEachLoopIsReadBackAndNeverMerged) {
   settings_.per_loop = true;
   settings_.loops = 2;
@@ -143,6 +169,8 @@ TEST_F(AdapterTest, BadConfigurationsAreNamed) {
       {"\"LORA\"", "\"IA3\"", "IA3"},
       {"\"bias\": \"none\"", "\"bias\": \"all\"", "'bias' is 'all'"},
       {"\"inference_mode\": true", "\"use_dora\": true", "'use_dora' is true"},
+      {"\"inference_mode\": true", "\"init_lora_weights\": \"pissa_niter_4\"", "pissa_niter_4"},
+      {"\"inference_mode\": true", "\"init_lora_weights\": 3", "'init_lora_weights' is 3"},
       {"\"inference_mode\": true", "\"target_parameters\": [\"x\"]", "'target_parameters'"}};
   for (const auto& [from, to, says] : cases) {
     ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));

@@ -7,6 +7,7 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "model/atomic_directory.h"
@@ -108,15 +109,13 @@ Result<std::string> gguf_tokenizer_config(const GgufMetadata& metadata) {
 
 Status copy_companions(const std::string& from, const std::string& to) {
   const std::string directory = companion_directory(from);
-  std::error_code error;
-  fs::directory_iterator entries(directory, error);
-  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-    const std::string name = entries->path().filename().string();
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_directory(directory));
+  for (const std::string& name : names) {
     if (!is_companion(name)) continue;
-    LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(entries->path().string()));
+    LOOPLM_ASSIGN_OR_RETURN(const MappedFile file,
+                            MappedFile::open((fs::path(directory) / name).string()));
     LOOPLM_RETURN_IF_ERROR(write_text_file(fmt::format("{}/{}", to, name), file.text()));
   }
-  if (error) return io_error(fmt::format("cannot list '{}': {}", directory, error.message()));
   if (directory == from) return {};
   CheckpointOptions of_header;
   of_header.shapes_only = true;

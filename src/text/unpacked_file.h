@@ -2,28 +2,32 @@
 #ifndef LOOPLM_TEXT_UNPACKED_FILE_H_
 #define LOOPLM_TEXT_UNPACKED_FILE_H_
 
+#include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "looplm/status.h"
 
-#include "base/file.h"
-
 namespace looplm {
 
-class UnpackedFile {
- public:
-  // Maps the file, or unpacks all of it in memory. An error where it is damaged or cut off, and for
-  // .parquet, which nothing in Debian 12 reads.
-  static Result<UnpackedFile> open(const std::string& path);
+// How many bytes at the front of `text` can be read by themselves, such as whole lines; 0: none
+// yet.
+using WholePart = std::function<size_t(std::string_view text)>;
+// A part of a text; false: no more is wanted.
+using VisitPart = std::function<Result<bool>(std::string_view part)>;
 
-  std::string_view text() const { return packed_ ? unpacked_ : file_.text(); }
+// Of a packed text without an end of what WholePart asks for.
+inline constexpr size_t kMostUnpackedPart = size_t{256} << 20;
 
- private:
-  MappedFile file_;
-  bool packed_ = false;
-  std::string unpacked_;
-};
+// Visits a file's text in order: a plain file's all at once, as it is mapped, a packed one's as it
+// is unpacked, so that memory holds a part of it. The last part is what is left, whole or not; the
+// text of an empty file is one empty part. An error where a packed file is damaged or cut off, or
+// would make a part of more than kMostUnpackedPart bytes, and for .parquet, which nothing in Debian
+// 12 reads.
+Status read_text_parts(const std::string& path, const WholePart& whole, const VisitPart& visit);
+
+size_t whole_lines(std::string_view text);
 
 // What the name says about the text: "a.jsonl" for "a.jsonl.gz".
 std::string_view unpacked_name(std::string_view path);

@@ -1,9 +1,12 @@
 #include "text/unpacked_file.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 #include <zlib.h>
 #include <zstd.h>
 
+#include "base/file.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 
@@ -33,11 +36,26 @@ std::string zstandard(const std::string& text) {
 
 class UnpackedFileTest : public ::testing::Test {
  protected:
-  Result<UnpackedFile> open(const std::string& name, const std::string& bytes) {
+  // The text of a file, read in parts of whole lines.
+  Result<std::string> read(const std::string& name, const std::string& bytes) {
     EXPECT_OK(write_text_file(dir_.file(name), bytes));
-    return UnpackedFile::open(dir_.file(name));
+    std::string text;
+    parts_ = 0;
+    longest_ = 0;
+    LOOPLM_RETURN_IF_ERROR(
+        read_text_parts(dir_.file(name), whole_lines, [&](std::string_view part) -> Result<bool> {
+          EXPECT_TRUE(text.empty() || text.ends_with('\n'));
+          text += part;
+          ++parts_;
+          longest_ = std::max(longest_, part.size());
+          return parts_ < most_parts_;
+        }));
+    return text;
   }
   const TempDir dir_;
+  int parts_ = 0;
+  int most_parts_ = 1000;
+  size_t longest_ = 0;
 };
 
 TEST_F(UnpackedFileTest, AreUnpackedWhateverTheirSizeAndParts) {
@@ -48,11 +66,11 @@ TEST_F(UnpackedFileTest, AreUnpackedWhateverTheirSizeAndParts) {
   }
   for (const std::string& text :
        {std::string("a\nb\n"), std::string(), zeros, mixed, std::string(1 << 20, 'x')}) {
-    EXPECT_TRUE(open("x.txt", text)->text() == text) << text.size();
-    EXPECT_TRUE(open("x.gz", gzipped(text))->text() == text) << text.size();
-    EXPECT_TRUE(open("x.zst", zstandard(text))->text() == text) << text.size();
-    EXPECT_TRUE(open("x.gz", gzipped(text) + gzipped("end"))->text() == text + "end");
-    EXPECT_TRUE(open("x.zst", zstandard(text) + zstandard("end"))->text() == text + "end");
+    EXPECT_TRUE(read("x.txt", text).value() == text) << text.size();
+    EXPECT_TRUE(read("x.gz", gzipped(text)).value() == text) << text.size();
+    EXPECT_TRUE(read("x.zst", zstandard(text)).value() == text) << text.size();
+    EXPECT_TRUE(read("x.gz", gzipped(text) + gzipped("end")).value() == text + "end");
+    EXPECT_TRUE(read("x.zst", zstandard(text) + zstandard("end")).value() == text + "end");
   }
   EXPECT_EQ(unpacked_name("d.gz/a.jsonl.zst"), "d.gz/a.jsonl");
   EXPECT_EQ(unpacked_name("d.gz/a.jsonl"), "d.gz/a.jsonl");
@@ -63,13 +81,39 @@ TEST_F(UnpackedFileTest, DamagedOnesAreErrors) {
   for (const auto& [name, good] :
        {std::pair{"x.gz", gzipped(text)}, {"x.zst", zstandard(text + "b")}}) {
     for (size_t cut = 0; cut < good.size(); cut += 5) {
-      EXPECT_ERROR_SAYS(open(name, good.substr(0, cut)), name, "damaged or cut off");
+      EXPECT_ERROR_SAYS(read(name, good.substr(0, cut)), name, "damaged or cut off");
     }
-    EXPECT_ERROR_SAYS(open(name, "plain text\n"), name, "damaged or cut off");
-    EXPECT_ERROR_SAYS(open(name, good + "x"), name, "damaged or cut off");
+    EXPECT_ERROR_SAYS(read(name, "plain text\n"), name, "damaged or cut off");
+    EXPECT_ERROR_SAYS(read(name, good + "x"), name, "damaged or cut off");
   }
-  EXPECT_ERROR_SAYS(open("x.parquet", "PAR1"), "x.parquet' is Parquet", "read_parquet");
-  EXPECT_ERROR_SAYS(UnpackedFile::open(dir_.file("none.gz")), "none.gz");
+  EXPECT_ERROR_SAYS(read("x.parquet", "PAR1"), "x.parquet' is Parquet", "read_parquet");
+  const VisitPart ignore = [](std::string_view) { return Result<bool>(true); };
+  EXPECT_ERROR_SAYS(read_text_parts(dir_.file("none.gz"), whole_lines, ignore), "none.gz");
+}
+
+// Some megabytes of packed text may stand for more than fits in memory.
+TEST_F(UnpackedFileTest, APartIsHeldAtATime) {
+  std::string lines;
+  for (int i = 0; i < 1 << 20; ++i) lines += "some words\n";
+  for (const auto& [name, packed] :
+       {std::pair{"x.gz", gzipped(lines)}, {"x.zst", zstandard(lines)}}) {
+    EXPECT_TRUE(read(name, packed).value() == lines);
+    EXPECT_GT(parts_, 4);
+    EXPECT_LT(longest_, lines.size() / 4);
+    most_parts_ = 2;
+    EXPECT_LT(read(name, packed).value().size(), lines.size());
+    EXPECT_EQ(parts_, 2);
+    most_parts_ = 1000;
+  }
+  const std::string endless(size_t{300} << 20, 'a');
+  EXPECT_ERROR_SAYS(read("x.zst", zstandard(endless)), "x.zst", "268435456 bytes");
+  EXPECT_EQ(parts_, 0);
+}
+
+TEST_F(UnpackedFileTest, WhatAVisitorSaysStandsAlone) {
+  EXPECT_OK(write_text_file(dir_.file("x.gz"), gzipped("a\n")));
+  const VisitPart refuse = [](std::string_view) -> Result<bool> { return invalid_argument("no"); };
+  EXPECT_EQ(read_text_parts(dir_.file("x.gz"), whole_lines, refuse).message(), "no");
 }
 
 }  // namespace

@@ -247,14 +247,34 @@ Result<std::vector<ChatTool>> tools_of(const OrderedJson& tools) {
   return read_chat_tools(list, "tools");
 }
 
+// Puts the text of a field 'system' beside the messages in front of them, where some files have it.
+Status add_system(const OrderedJson& object, const char* place, std::vector<ChatMessage>& messages,
+                  std::vector<bool>& learnt) {
+  const auto system = object.find("system");
+  if (system == object.end() || system->is_null()) return {};
+  if (!system->is_string()) {
+    return invalid_argument(
+        fmt::format("field 'system' is {}; expected a string", shown_json(*system)));
+  }
+  if (system->get_ref<const std::string&>().empty()) return {};
+  if (messages.front().role == ChatRole::kSystem) {
+    return invalid_argument(fmt::format(
+        "both a field 'system' and a system message in {}[0]; expected one of them", place));
+  }
+  messages.insert(messages.begin(), chat_message(ChatRole::kSystem, system->get<std::string>()));
+  learnt.insert(learnt.begin(), false);
+  return {};
+}
+
 // Messages as a document whose assistant's turns from message `learn_from` on are learnt; `object`
 // may have tools beside them.
 Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJson& list,
                                        const char* place, size_t learn_from,
                                        const ChatTemplate& chat) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<ChatMessage> messages, read_chat_messages(list, place));
-  LOOPLM_ASSIGN_OR_RETURN(const std::vector<bool> learnt,
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<ChatMessage> messages, read_chat_messages(list, place));
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<bool> learnt,
                           learnt_turns(messages, list, place, learn_from));
+  LOOPLM_RETURN_IF_ERROR(add_system(object, place, messages, learnt));
   ChatRenderOptions options;
   options.add_generation_prompt = false;
   options.now = kDate;

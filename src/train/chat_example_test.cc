@@ -99,6 +99,23 @@ TEST_F(ChatExampleTest, LearnsTheAssistantsTurnsAndTheirEnds) {
   EXPECT_EQ(built(kChat, kUnmarked), expected);
 }
 
+// As ShareGPT's and Anthropic's files have it.
+TEST_F(ChatExampleTest, ASystemFieldIsTheFirstMessage) {
+  const std::string chat =
+      R"({"system": "be kind", "conversations": [{"from": "human", "value": "hi"},)"
+      R"( {"from": "gpt", "value": "yes"}]})";
+  EXPECT_EQ(built(chat, kMarked),
+            "[system]be kind<|end|>\n[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  EXPECT_EQ(built(chat, kUnmarked), built(chat, kMarked));
+  EXPECT_THAT(built(R"({"system": "", )" + std::string(kChat + 1), kMarked), HasSubstr("[user]hi"));
+  EXPECT_THAT(built(R"({"system": 3, )" + std::string(kChat + 1), kMarked),
+              HasSubstr("field 'system' is 3; expected a string"));
+  EXPECT_THAT(built(R"({"system": "a", "messages": [{"role": "system", "content": "b"},)"
+                    R"( {"role": "assistant", "content": "c"}]})",
+                    kMarked),
+              HasSubstr("both a field 'system' and a system message in messages[0]"));
+}
+
 TEST_F(ChatExampleTest, WithoutATemplateAllThatFollowsThePromptIsLearnt) {
   EXPECT_EQ(
       built(

@@ -98,10 +98,38 @@ class CorpusReader {
   CorpusReader(const std::string& path, const CorpusOptions& options, const Visit& visit)
       : path_(path), options_(options), visit_(visit) {}
 
-  Status read(std::string_view text) {
-    text = without_byte_order_mark(text);
-    if (!options_.on_bad) LOOPLM_RETURN_IF_ERROR(check_text(text).with_context(path_));
-    if (is_json_lines(path_)) return read_json_lines(text);
+  Status read() {
+    const WholePart whole = [this](std::string_view text) {
+      if (lines_of_json_ || options_.split == TextSplit::kLine) return whole_lines(text);
+      return options_.split == TextSplit::kParagraph ? whole_paragraphs(text) : 0;
+    };
+    return read_text_parts(path_, whole, [this](std::string_view part) -> Result<bool> {
+      LOOPLM_RETURN_IF_ERROR(read_part(part));
+      return true;
+    });
+  }
+
+ private:
+  // Up to the last blank line.
+  static size_t whole_paragraphs(std::string_view text) {
+    for (size_t end = text.rfind('\n'); end != std::string_view::npos && end > 0;) {
+      const size_t before = text.rfind('\n', end - 1);
+      if (is_blank(text.substr(before + 1, end - before - 1))) return end + 1;
+      end = before;
+    }
+    return 0;
+  }
+
+  Status read_part(std::string_view part) {
+    if (!options_.on_bad) LOOPLM_RETURN_IF_ERROR(check_text(part).with_context(path_));
+    const std::string_view text = place_.byte == 0 ? without_byte_order_mark(part) : part;
+    LOOPLM_RETURN_IF_ERROR(read_documents(text));
+    place_.pass(part);
+    return {};
+  }
+
+  Status read_documents(std::string_view text) const {
+    if (lines_of_json_) return read_json_lines(text);
     switch (options_.split) {
       case TextSplit::kParagraph:
         return read_paragraphs(text);
@@ -113,16 +141,16 @@ class CorpusReader {
     return {};
   }
 
- private:
-  // Of a whole file.
-  static Status check_text(std::string_view text) {
-    LOOPLM_RETURN_IF_ERROR(check_utf8(text));
-    const size_t zero = text.find('\0');
+  // Of a part of the file.
+  Status check_text(std::string_view part) const {
+    LOOPLM_RETURN_IF_ERROR(check_utf8_part(part, place_));
+    const size_t zero = part.find('\0');
     if (zero == std::string_view::npos) return {};
-    const auto line =
-        1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(zero), '\n');
-    return invalid_argument(fmt::format(
-        "byte {} (in line {}) is zero, as in UTF-16 and binary files; expected text", zero, line));
+    TextPlace at = place_;
+    at.pass(part.substr(0, zero));
+    return invalid_argument(
+        fmt::format("byte {} (in line {}) is zero, as in UTF-16 and binary files; expected text",
+                    at.byte, at.line));
   }
   std::string place(int64_t line) const { return fmt::format("{}:{}", path_, line); }
 
@@ -135,7 +163,7 @@ class CorpusReader {
   }
 
   Status read_json_lines(std::string_view rest) const {
-    for (int64_t number = 1; !rest.empty(); ++number) {
+    for (int64_t number = place_.line; !rest.empty(); ++number) {
       const std::string_view line = take_line(rest);
       if (is_blank(line)) continue;
       Result<CorpusDocument> document = corpus_line(line, place(number), options_.chat);
@@ -158,7 +186,7 @@ class CorpusReader {
     const char* start = nullptr;  // of the paragraph so far; null between paragraphs
     const char* end = nullptr;    // of its last line, line end excluded
     int64_t first = 0;            // its first line
-    for (int64_t number = 1; !rest.empty(); ++number) {
+    for (int64_t number = place_.line; !rest.empty(); ++number) {
       const std::string_view line = take_line(rest);
       if (is_blank(line)) {
         if (start != nullptr) LOOPLM_RETURN_IF_ERROR(visit_text({start, end}, first));
@@ -175,7 +203,7 @@ class CorpusReader {
   }
 
   Status read_lines(std::string_view rest) const {
-    for (int64_t number = 1; !rest.empty(); ++number) {
+    for (int64_t number = place_.line; !rest.empty(); ++number) {
       const std::string_view line = take_line(rest);
       if (!is_blank(line)) LOOPLM_RETURN_IF_ERROR(visit_text(line, number));
     }
@@ -185,6 +213,8 @@ class CorpusReader {
   const std::string& path_;
   const CorpusOptions& options_;
   const Visit& visit_;
+  const bool lines_of_json_ = is_json_lines(path_);
+  TextPlace place_;  // of the part being read
 };
 
 Result<CorpusDocument> corpus_document(const Json& object, const std::string& where) {
@@ -209,6 +239,15 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
   } else {
     LOOPLM_ASSIGN_OR_RETURN(std::string text, string_field(object, "text", where));
     document.push_back({std::move(text), true});
+  }
+  // What stands behind a document would be all that such a one teaches: to say nothing.
+  const auto words = [&](bool learnt) {
+    return std::ranges::any_of(
+        document, [&](const CorpusSegment& s) { return s.learnt == learnt && !s.text.empty(); });
+  };
+  if (words(false) && !words(true)) {
+    return invalid_argument(
+        fmt::format("{}: field 'completion' is empty; expected text to learn", where));
   }
   return document;
 }
@@ -357,8 +396,7 @@ Status read_corpus(const std::string& path, const CorpusOptions& options,
         "such lines of a list), or another name if it is plain text",
         path));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const UnpackedFile file, UnpackedFile::open(path));
-  return CorpusReader(path, options, visit).read(file.text());
+  return CorpusReader(path, options, visit).read();
 }
 
 }  // namespace looplm

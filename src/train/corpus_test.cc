@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <gmock/gmock.h>
+#include <zlib.h>
 
 #include "looplm/tokenizer_trainer.h"
 
@@ -64,6 +65,52 @@ TEST_F(CorpusTest, ReadsJsonLines) {
                                  "{\"text\": \"\"}\n");
   EXPECT_THAT(documents(path, TextSplit::kLine), ElementsAre("x\ny", "p|c", "p|cq|"));
   EXPECT_TRUE(status_.ok());
+}
+
+// Several megabytes, which are read in parts.
+TEST_F(CorpusTest, PackedTextIsTheSameTextInEveryForm) {
+  std::string lines, json;
+  for (int i = 0; i < 200000; ++i) {
+    lines += i % 7 == 3 ? " \t\r\n" : "a line of words " + std::to_string(i) + "\n";
+    json += i % 7 == 3 ? "\n" : "{\"text\": \"some words " + std::to_string(i) + "\"}\n";
+  }
+  const auto pack = [this](const std::string& name, const std::string& text) {
+    gzFile file = gzopen(dir_.file(name).c_str(), "wb");
+    EXPECT_EQ(gzwrite(file, text.data(), static_cast<unsigned>(text.size())),
+              static_cast<int>(text.size()));
+    gzclose(file);
+    return dir_.file(name);
+  };
+  for (const TextSplit split : {TextSplit::kParagraph, TextSplit::kLine, TextSplit::kFile}) {
+    for (const auto& [name, text] : {std::pair{"a.txt", &lines}, {"a.jsonl", &json}}) {
+      const std::vector<std::string> plain = documents(write(name, *text), split);
+      const std::vector<int64_t> at = lines_;
+      EXPECT_TRUE(documents(pack(name + std::string(".gz"), *text), split) == plain);
+      EXPECT_OK(status_);
+      EXPECT_TRUE(lines_ == at);
+    }
+  }
+  for (const std::string& bad : {std::string("x\xFF\n"), std::string("x\0\n", 3)}) {
+    documents(write("b.txt", lines + bad), TextSplit::kLine);
+    const std::string plain = status_.message();
+    documents(pack("b.txt.gz", lines + bad), TextSplit::kLine);
+    EXPECT_ERROR_SAYS(status_, "b.txt.gz", "in line 200001");
+    EXPECT_EQ(status_.message().substr(status_.message().find("byte")),
+              plain.substr(plain.find("byte")));
+  }
+}
+
+TEST_F(CorpusTest, APromptWithoutACompletionTeachesNothing) {
+  for (const char* line : {R"({"prompt": "p", "completion": ""})",
+                           R"({"turns": [{"prompt": "p", "completion": ""}]})"}) {
+    on_bad_ = nullptr;
+    documents(write("a.jsonl", line), TextSplit::kLine);
+    EXPECT_ERROR_SAYS(status_, "a.jsonl:1", "'completion' is empty");
+    int bad = 0;
+    on_bad_ = [&](const Status&) { return ++bad, Status(); };
+    EXPECT_THAT(documents(write("a.jsonl", line), TextSplit::kLine), ElementsAre());
+    EXPECT_EQ(bad, 1);
+  }
 }
 
 // Their objects would be learnt as text, braces and all.
@@ -366,6 +413,11 @@ TEST_F(ShardBuilderTest, HoldsOutEveryNthDocument) {
   std::vector<int32_t> ids(static_cast<size_t>(held.document_length(1)));
   ASSERT_TRUE(held.read(1, 0, ids).ok());
   EXPECT_THAT(tokenizer_->decode(ids), HasSubstr("the cat 99 and"));
+}
+
+TEST_F(ShardBuilderTest, HoldingOutEveryDocumentIsRefused) {
+  options_.hold_out_every = 1;
+  EXPECT_ERROR_SAYS(build(1, "train.tokens"), "1 in 1", "expected 1 in 2");
 }
 
 TEST_F(ShardBuilderTest, AFailureLeavesNothing) {

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/count_text.h"
+#include "base/directory.h"
 #include "base/rng.h"
 #include "base/shuffle.h"
 
@@ -22,12 +23,10 @@ constexpr uint64_t kShuffleStream = 0x5348;
 Result<TokenDataset> TokenDataset::open(const std::string& path) {
   std::vector<std::string> files;
   if (is_directory(path)) {
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-      if (entry.path().extension() == ".tokens") files.push_back(entry.path().string());
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_directory(path));
+    for (const std::string& name : names) {
+      if (name.ends_with(".tokens")) files.push_back((std::filesystem::path(path) / name).string());
     }
-    if (error) return io_error(fmt::format("cannot list '{}': {}", path, error.message()));
-    std::sort(files.begin(), files.end());
     if (files.empty()) return not_found(fmt::format("'{}' holds no .tokens files", path));
   } else {
     files.push_back(path);

@@ -46,6 +46,7 @@ template <typename Walker, typename Settings>
 void walk_adapter(Walker& w, Settings& s) {
   w.value("rank", s.rank, 1, kMaxAdapterRank);
   w.value("alpha", s.alpha, 1e-6, kMaxAdapterAlpha);
+  w.value("rslora", s.rslora);
   w.value("dropout", s.dropout, 0, 1 - 1e-6);
   w.value("targets", s.targets);
   w.value("per_loop", s.per_loop);

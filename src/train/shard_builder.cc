@@ -247,6 +247,11 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
                     "choose another",
                     held_out));
   }
+  if (options.hold_out_every == 1) {
+    return invalid_argument(
+        "every document is to be held out (1 in 1), so there would be none to train on; expected 1 "
+        "in 2 or fewer");
+  }
   Builder builder(tokenizer, options, out, pool, progress);
   LOOPLM_RETURN_IF_ERROR(builder.start());
   CorpusOptions reading;

@@ -49,7 +49,8 @@ class TeacherFile {
   // is moved to.
   Status read(const TokenShard& shard, int64_t document, int64_t first,
               std::span<TopTokens> out) const;
-  // Over everything.
+  // Over everything: reads the whole file, so that a run that goes on does so with the same
+  // teacher.
   uint64_t hash() const;
   const std::string& path() const { return file_.path(); }
 

@@ -76,7 +76,8 @@ class Run {
 
   // Goes on from the newest checkpoint, if asked to.
   Status take_up() {
-    const std::vector<int64_t> saved = list_train_checkpoints(settings().out);
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int64_t> saved,
+                            list_train_checkpoints(settings().out));
     if (saved.empty() || options_.resume) remove_abandoned_files();
     if (saved.empty()) return {};
     if (options_.resume) {
@@ -132,11 +133,12 @@ class Run {
   }
 
   void remove_old_checkpoints() const {
-    const std::vector<int64_t> steps = list_train_checkpoints(settings().out);
+    // A checkpoint that cannot be found or removed does no harm.
+    const Result<std::vector<int64_t>> steps = list_train_checkpoints(settings().out);
     const auto keep = static_cast<size_t>(settings().keep);
-    for (size_t i = 0; i + keep < steps.size(); ++i) {
-      std::error_code ignored;  // a checkpoint that cannot be removed does no harm
-      std::filesystem::remove_all(train_checkpoint_path(settings().out, steps[i]), ignored);
+    for (size_t i = 0; steps.ok() && i + keep < steps->size(); ++i) {
+      std::error_code ignored;
+      std::filesystem::remove_all(train_checkpoint_path(settings().out, (*steps)[i]), ignored);
     }
   }
 

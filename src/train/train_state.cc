@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "model/atomic_directory.h"
@@ -193,13 +194,12 @@ std::string train_checkpoint_path(const std::string& run_directory, int64_t step
   return fmt::format("{}/{}{:08}", checkpoints_directory(run_directory), kStepPrefix, step);
 }
 
-std::vector<int64_t> list_train_checkpoints(const std::string& run_directory) {
+Result<std::vector<int64_t>> list_train_checkpoints(const std::string& run_directory) {
   std::vector<int64_t> steps;
-  std::error_code error;
-  std::filesystem::directory_iterator entries(checkpoints_directory(run_directory), error);
-  if (error) return steps;
-  for (const auto& entry : entries) {
-    const std::string name = entry.path().filename().string();
+  const std::string directory = checkpoints_directory(run_directory);
+  if (!is_directory(directory)) return steps;
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_directory(directory));
+  for (const std::string& name : names) {
     if (!name.starts_with(kStepPrefix)) continue;
     const char* begin = name.data() + std::string_view(kStepPrefix).size();
     const char* end = name.data() + name.size();

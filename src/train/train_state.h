@@ -48,7 +48,7 @@ Status load_train_checkpoint(const std::string& directory, const ModelConfig& co
 // RUN/checkpoints/step-00000100
 std::string train_checkpoint_path(const std::string& run_directory, int64_t step);
 // The steps of the complete checkpoints of a run, ascending; empty when there are none.
-std::vector<int64_t> list_train_checkpoints(const std::string& run_directory);
+Result<std::vector<int64_t>> list_train_checkpoints(const std::string& run_directory);
 // Removes those that a killed run had begun to write.
 void remove_abandoned_checkpoints(const std::string& run_directory);
 

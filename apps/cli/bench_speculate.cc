@@ -71,9 +71,9 @@ Status replay(const SpeculateBenchOptions& o, const LoopRanking& ranking, int64_
       LOOPLM_ASSIGN_OR_RETURN(
           const ReplayMeasure r,
           replay_ranking(model, ranking, {o.tokens, loops, o.rounds, speculate}));
-      table.add({{"mode", fmt::format("{} replayed on {} parameters, {}",
-                                      commit_kind_name(speculate.kind),
-                                      model.config().parameter_count(), benched.format)},
+      table.add({{"mode",
+                  fmt::format("{} replayed on {} parameters, {}", commit_kind_name(speculate.kind),
+                              model.config().parameter_count(), benched.format)},
                  {"tok/s", median_of(r.speculated)},
                  {"over plain", median_of(r.speculated) / median_of(r.plain)},
                  {"passes/token", r.passes_per_token}});

@@ -20,8 +20,9 @@ namespace looplm {
 struct EngineOptions {
   // Speculation starts new positions only while a pass has fewer lanes than this, which then cost
   // nothing. Results do not depend on it. 0: the cost of lanes is measured when the model's first
-  // request that speculates is submitted. CommitKind::kAuto then takes a lane where the passes it is
-  // likely to save cost more than it does; other kinds take as many as cost little more than one.
+  // request that speculates is submitted. CommitKind::kAuto then takes a lane where the passes it
+  // is likely to save cost more than it does; other kinds take as many as cost little more than
+  // one.
   int64_t lane_budget = 0;
   int64_t prompt_lanes = 256;  // prompt positions per pass, of all requests together
   // Maximum bytes of keys and values. Requests wait for room. A running one makes way for an
@@ -41,8 +42,8 @@ struct Request {
   // the end, a stop, cancel() or an error.
   std::function<void(Generation)> done;
   // For measurement: returns the token to use instead of the one that loop `loop` (from 1) ranked
-  // `rank` (0: chose) at `index` of the output. A token outside the vocabulary ends the request with
-  // an error.
+  // `rank` (0: chose) at `index` of the output. A token outside the vocabulary ends the request
+  // with an error.
   std::function<int32_t(int64_t index, int64_t loop, int64_t rank, int32_t token)> replay{};
 
   // Which tokens may come. Must be new: it has accepted no token and serves no other request.

@@ -94,9 +94,9 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
     Request request;
     request.prompt = prompt;
     request.options = g;
-    LOOPLM_ASSIGN_OR_RETURN(const Generation got,
-                            mode.free_lanes ? run_on_free_lanes(model, std::move(request))
-                                            : generate(model, std::move(request)));
+    LOOPLM_ASSIGN_OR_RETURN(const Generation got, mode.free_lanes
+                                                      ? run_on_free_lanes(model, std::move(request))
+                                                      : generate(model, std::move(request)));
     const GenerateStatistics& s = got.statistics;
     seconds += s.prompt_seconds + s.decode_seconds;
     tokens += static_cast<double>(got.tokens.size());

@@ -86,8 +86,8 @@ struct ReplayMeasure {
   double passes_per_token = 0;            // speculated
 };
 
-// Another model whose loops rank as recorded: its weights set the time, the record the tokens. Plain
-// and speculated in turn.
+// Another model whose loops rank as recorded: its weights set the time, the record the tokens.
+// Plain and speculated in turn.
 Result<ReplayMeasure> replay_ranking(Model& model, const LoopRanking& ranking,
                                      const ReplayOptions& options);
 

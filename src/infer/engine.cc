@@ -182,13 +182,12 @@ class Engine::Impl {
 
   Wavefront& wavefront_of(Entry& e) {
     if (e.wavefront == nullptr) {
-      e.wavefront = std::make_unique<Wavefront>(
-          EngineParts{.model = model_,
-                      .runner = runner_,
-                      .pages = pages_,
-                      .arena = arena_,
-                      .odds = model_.parts().loop_odds},
-          std::move(e.request), e.loops);
+      e.wavefront = std::make_unique<Wavefront>(EngineParts{.model = model_,
+                                                            .runner = runner_,
+                                                            .pages = pages_,
+                                                            .arena = arena_,
+                                                            .odds = model_.parts().loop_odds},
+                                                std::move(e.request), e.loops);
     }
     return *e.wavefront;
   }
@@ -496,8 +495,9 @@ class Engine::Impl {
     return any;
   }
 
-  // Frees what the pass will take: tokens tried beside others, kept prefixes that nobody runs on, where that is enough; else
-  // those that only finish their pages for others; else the last in rank.
+  // Frees what the pass will take: tokens tried beside others, kept prefixes that nobody runs on,
+  // where that is enough; else those that only finish their pages for others; else the last in
+  // rank.
   int64_t make_room() {
     if (options_.kv_bytes == 0) return 0;
     for (;;) {
@@ -546,7 +546,9 @@ class Engine::Impl {
     for (const auto& r : running_) speculate(*r, 1, pages);
     for (const auto& r : running_) speculate(*r, kMaxLanes, pages);
     for (const auto& r : running_) try_alternatives(*r, pages);
-    for (const auto& r : running_) r->wavefront->set_least_chance(least_chance());
+    const double to_read =
+        costs().least_chance_to_read(arena_.used(), static_cast<int64_t>(running_.size()));
+    for (const auto& r : running_) r->wavefront->set_least_chances(least_chance(), to_read);
   }
 
   const LaneCosts& costs() {
@@ -674,8 +676,8 @@ class Engine::Impl {
       for (size_t i = 0; i < count; ++i) {
         const Row& row = rows_[first + i];
         guard(*row.entry, [&] {
-          row.entry->wavefront->judge(row.row, logits_.data() + i * vocabulary,
-                                      summaries_[i], choices_);
+          row.entry->wavefront->judge(row.row, logits_.data() + i * vocabulary, summaries_[i],
+                                      choices_);
         });
       }
       choose_tokens(choices_, model_.config().vocab_size, runner_.device());

@@ -239,21 +239,19 @@ TEST_P(EngineTest, ASecondBestThatALaterLoopChoosesTakesTheFirstsPlace) {
   const Answer plain =
       answer_of(generate_on_free_lanes(*model, prompt, o, second_is_right).value());
   o.speculate = {CommitKind::kLoop, 1};
-  const Generation first =
-      generate_on_free_lanes(*model, prompt, o, second_is_right).value();
+  const Generation first = generate_on_free_lanes(*model, prompt, o, second_is_right).value();
   EXPECT_EQ(answer_of(first), plain);
   EXPECT_GE(first.statistics.decode_passes, 2 * 39);
   EXPECT_EQ(first.statistics.alternative_tokens, 0);
   o.speculate = {CommitKind::kAuto};
-  const Generation both =
-      generate_on_free_lanes(*model, prompt, o, second_is_right).value();
+  const Generation both = generate_on_free_lanes(*model, prompt, o, second_is_right).value();
   EXPECT_EQ(answer_of(both), plain);
   // Every token but the last, on which nothing stands.
   EXPECT_EQ(both.statistics.promoted_tokens, 39);
   EXPECT_LE(both.statistics.decode_passes, 39 + config_.loops);
   for (size_t i = 0; i < 40; ++i) {
-    EXPECT_TRUE(same_bits({&both.tokens[i].log_probability, 1},
-                          {&first.tokens[i].log_probability, 1}));
+    EXPECT_TRUE(
+        same_bits({&both.tokens[i].log_probability, 1}, {&first.tokens[i].log_probability, 1}));
   }
 }
 
@@ -261,8 +259,8 @@ TEST_P(EngineTest, ASecondBestThatALaterLoopChoosesTakesTheFirstsPlace) {
 TEST_P(EngineTest, MeasuredCostsChangeNoToken) {
   const auto model = load(2);
   const std::vector<int32_t> prompt = random_ids(11, config_.vocab_size, 4);
-  const std::vector<LaneCosts> all = {
-      LaneCosts({{1, 1}, {64, 1.01}}), LaneCosts({{1, 1}, {64, 20}}), LaneCosts({{1, 1}, {64, 64}})};
+  const std::vector<LaneCosts> all = {LaneCosts({{1, 1}, {64, 1.01}}),
+                                      LaneCosts({{1, 1}, {64, 20}}), LaneCosts({{1, 1}, {64, 64}})};
   std::vector<int64_t> lanes;
   for (GenerateOptions o : exact_requests(4)) {
     const Answer plain = answer_of(generate(*model, prompt, o).value());

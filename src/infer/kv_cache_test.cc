@@ -156,7 +156,8 @@ TEST(KvCache, AForkSharesWhatNobodyWrites) {
 TEST(KvCache, ABranchKeepsItsOwnPositionAndMayTakeTheOthersPlace) {
   PagePool pool(kLayout);
   SequenceCache main(pool, kLayers, kLoops);
-  const auto store = [](SequenceCache& cache, int64_t loop, int64_t position, int64_t layer_of_value) {
+  const auto store = [](SequenceCache& cache, int64_t loop, int64_t position,
+                        int64_t layer_of_value) {
     for (int64_t layer = 0; layer < kLayers; ++layer) {
       const std::vector<float> x = value_of(loop, layer + layer_of_value, position, 1);
       cache.store(loop, layer, position, x.data(), x.data());

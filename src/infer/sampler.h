@@ -48,7 +48,7 @@ struct TokenChoice {
   // Tokens that the sampler has accepted for this place and the ones after it.
   std::span<const int32_t> later{};
   std::span<const uint32_t> allowed{};  // as SampleRow says
-  int64_t runners_up = 0;  // wanted
+  int64_t runners_up = 0;               // wanted
   // Out: -1 when every token is forbidden. Without meaning when the logits are not finite.
   int32_t token = -1;
   // Out: what would be chosen without `token`, then without that too, ...; fewer where nothing is

@@ -58,7 +58,8 @@ inline std::string answer_text(const Generation& g) { return AnswerText(g).text(
 
 // One request alone, whose speculation may take any lane; `rest` has what else it needs.
 inline Result<Generation> generate_on_free_lanes(Model& model, std::vector<int32_t> prompt,
-                                                 const GenerateOptions& options, Request rest = {}) {
+                                                 const GenerateOptions& options,
+                                                 Request rest = {}) {
   EngineOptions free;
   free.share_prefixes = false;
   free.lane_budget = kMaxLoops;

@@ -41,8 +41,8 @@ struct Recipe {
   }
 };
 
-// What lanes may cost where an engine goes by that: nothing, as on a large model, as on a small one,
-// and so much that each lane is a pass.
+// What lanes may cost where an engine goes by that: nothing, as on a large model, as on a small
+// one, and so much that each lane is a pass.
 LaneCosts lane_costs(int64_t kind) {
   constexpr std::array<double, 6> kCostOf64 = {1, 2, 4, 6, 9, 64};
   return LaneCosts({{1, 1}, {64, kCostOf64[static_cast<size_t>(kind)]}});

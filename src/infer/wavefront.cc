@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kMixturesAtOnce = 16;
 
 // Tokens of a place that are tried beside the one in the queue.
-constexpr int64_t kAlternatives = 1;
+constexpr int64_t kAlternatives = LoopOdds::kRanks - 1;
 
 }  // namespace
 
@@ -40,13 +40,13 @@ struct Wavefront::View {
   ReadLoops prompt = ReadLoops::kNone;
   ReadLoops output = ReadLoops::kNone;
 
-  bool committed = false;         // a token was proposed
-  bool judged = false;            // the reader needs this loop's logits
-  bool proposes = false;          // speculation does
-  bool decides = false;           // this loop's are the position's
-  size_t proposal = 0;            // the choice of this loop's token, where it proposes one
-  size_t decision = 0;            // the choice of the position's token, where it decides
-  std::vector<int32_t> proposed;  // each loop's token, -1 where it was not read
+  bool committed = false;           // a token was proposed
+  bool judged = false;              // the reader needs this loop's logits
+  bool proposes = false;            // speculation does
+  bool decides = false;             // this loop's are the position's
+  size_t proposal = 0;              // the choice of this loop's token, where it proposes one
+  size_t decision = 0;              // the choice of the position's token, where it decides
+  std::vector<int32_t> proposed;    // each loop's token, -1 where it was not read
   std::vector<int32_t> candidates;  // the last loop's best tokens
 
   bool reads() const { return prompt != ReadLoops::kNone || output != ReadLoops::kNone; }
@@ -54,8 +54,8 @@ struct Wavefront::View {
 };
 
 // A position that stands on another token than the one in the queue. Nothing stands on it until it
-// is chosen. Its cache has its own keys and values in the loops that it has run, behind those of the
-// positions before it.
+// is chosen. Its cache has its own keys and values in the loops that it has run, behind those of
+// the positions before it.
 struct Wavefront::Alternative {
   Alternative(int32_t on, PagePool& pages, int64_t layers, int64_t loops)
       : token(on), cache(pages, layers, loops) {}
@@ -445,8 +445,8 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows)
     const Lane& lane = lanes[static_cast<size_t>(p.slot)];
     const bool reads = observe(p, lane);
     if (std::isnan(lane.gate_logit) && p.view != nullptr) {
-      fail(internal_error(fmt::format("the gate after loop {} of position {} is not a number",
-                                      p.loops, p.index)));
+      fail(internal_error(
+          fmt::format("the gate after loop {} of position {} is not a number", p.loops, p.index)));
     }
     if (reads && !finished_) rows.push_back(p.row());
   }
@@ -474,22 +474,40 @@ bool Wavefront::observe(Position& p, const Lane& lane) {
     view.judged = view.reader.observe(p.loops, normed, lane.gate_logit);
     if (view.commit && view.chooses) {
       const LoopFigures seen = {.loop = p.loops, .gate_logit = lane.gate_logit};
-      view.proposes = (view.committed || view.commit->needs_logits() || view.commit->enough(seen)) &&
-                      pays_to_read(p);
+      view.proposes =
+          (view.committed || view.commit->needs_logits() || view.commit->enough(seen)) &&
+          pays_to_read(p);
       if (!view.proposes) view.candidates.clear();
     }
   }
   return view.judged || view.proposes || view.reads(ReadLoops::kEvery);
 }
 
-// Where lanes cost more than they can save, nothing is read only to start one; but for now and then,
-// since what loops say of each other may change.
-bool Wavefront::pays_to_read(const Position& p) const {
+// Now and then everything is read, since what loops say of each other may change.
+bool Wavefront::explores(const Position& p) const {
   constexpr int64_t kNowAndThen = 16;
-  const int64_t output = output_index(p.index);
-  if (!drafts() || p.loops == max_loops_ || fed_ > output || output % kNowAndThen == 0) return true;
+  return output_index(p.index) % kNowAndThen == 0;
+}
+
+// Where lanes cost more than they can save, nothing is read only to start one.
+bool Wavefront::pays_to_read(const Position& p) const {
+  if (!drafts() || p.loops == max_loops_ || fed_ > output_index(p.index) || explores(p))
+    return true;
   return chance_before(p.index - flight_.front().index) * parts_.odds.chance(p.loops, 0) >
-         least_chance_;
+         least_to_read_;
+}
+
+// How many tokens behind the best may be worth a try.
+int64_t Wavefront::runners_up(const Position& p) const {
+  if (!tries_alternatives() || p.view->decides) return 0;
+  if (explores(p)) return kAlternatives;
+  const double before = chance_before(p.index - flight_.front().index);
+  int64_t count = 0;
+  while (count < kAlternatives &&
+         before * parts_.odds.chance(p.loops, count + 1) > least_to_start_) {
+    ++count;
+  }
+  return count;
 }
 
 void Wavefront::pool(const Position& p) {
@@ -613,7 +631,7 @@ void Wavefront::judge(const ReadRow& row, const float* logits, const LogitSummar
       view.proposal = view.decides && view.reader.logits() == logits
                           ? view.decision
                           : add_choice(*p, logits, summary, choices);
-      if (tries_alternatives() && !view.decides) choices.back().runners_up = kAlternatives;
+      choices[view.proposal].runners_up = runners_up(*p);
     }
   } else if (view.decides && view.reads(ReadLoops::kExit)) {
     Status s = view.readings.read_exit({view.reader.logits(), vocabulary}, view.reader.summary());
@@ -631,8 +649,7 @@ std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& c
     return std::nullopt;
   }
   if (!request_.replay) return best;
-  const int32_t token =
-      request_.replay(output, p.loops, static_cast<int64_t>(rank), best);
+  const int32_t token = request_.replay(output, p.loops, static_cast<int64_t>(rank), best);
   const int64_t vocabulary = parts_.model.config().vocab_size;
   if (token < 0 || token >= vocabulary) {
     fail(
@@ -669,7 +686,7 @@ bool Wavefront::keep_candidates(Position& p, int32_t best, const TokenChoice& ch
   std::vector<int32_t>& candidates = p.view->candidates;
   if (!candidates.empty()) {
     const auto at = std::ranges::find(candidates, best);
-    parts_.odds.saw(p.loops - 1, at == candidates.end() ? LoopOdds::kRanks : at - candidates.begin());
+    parts_.odds.saw(p.loops - 1, at - candidates.begin(), static_cast<int64_t>(candidates.size()));
   }
   candidates = {best};
   for (size_t rank = 1; rank <= choice.others.size(); ++rank) {
@@ -719,9 +736,8 @@ void Wavefront::end_pass() {
   if (finished_) return;
   report();
   // What would have been read of one that is not chosen cannot be read later.
-  drop_alternatives([this](const Alternative& a) {
-    return over_ || a.failed || a.position.view->judged;
-  });
+  drop_alternatives(
+      [this](const Alternative& a) { return over_ || a.failed || a.position.view->judged; });
   if (over_ && !(request_.options.plan.reads_prompt() && reading())) finished_ = true;
 }
 

@@ -9,7 +9,8 @@
 //   speculation   earlier, provisionally; each later loop chooses again, and a loop that disagrees
 //                 takes back the token, what followed it, and their keys and values; where the text
 //                 repeats itself, before any loop has chosen. Beside a provisional token others may
-//                 be tried: each is a position of its own, which takes its place when a loop says so
+//                 be tried: each is a position of its own, which takes its place when a loop says
+//                 so
 //   cheap exits   (KV policies that do not keep every loop) when the position runs no more loops
 //
 // What is known beforehand, the request's text, is read in chunks: the prompt, and after restart()
@@ -96,9 +97,12 @@ class Wavefront {
   // Starts what follows for certain: at most `quota` text positions, or the position after a token
   // that is final. Appends their tokens, whose slots are the arena's last ones in this order.
   void start_certain(int64_t quota, std::vector<int32_t>& ids);
-  // The chance below which a position is not worth a lane in the next pass: neither is reading what
-  // a loop says, to start one.
-  void set_least_chance(double least) { least_chance_ = least; }
+  // The chances below which, after the next pass, a position is not worth a lane, and reading a
+  // loop out to start one is not.
+  void set_least_chances(double to_start, double to_read) {
+    least_to_start_ = to_start;
+    least_to_read_ = to_read;
+  }
   // Whether the position after a provisional token may start; how likely the loops of the next pass
   // will leave that token as it is; the pages it takes; starting it.
   bool may_speculate() const;
@@ -111,9 +115,9 @@ class Wavefront {
     return drafts() && request_.options.read_out == ReadOut::kSelected &&
            request_.options.plan.output != ReadLoops::kEvery;
   }
-  // Starts another token beside a provisional one, if a loop has named one whose chance is more than
-  // `least`. It takes pages_of_alternative() in this pass and in each one after. Some or all may be
-  // dropped between passes; true if there were any.
+  // Starts another token beside a provisional one, if a loop has named one whose chance is more
+  // than `least`. It takes pages_of_alternative() in this pass and in each one after. Some or all
+  // may be dropped between passes; true if there were any.
   bool start_alternative(double least, std::vector<int32_t>& ids);
   int64_t pages_of_alternative() const { return cache_.layers(); }
   bool drop_alternatives();
@@ -133,8 +137,7 @@ class Wavefront {
   void judge(const ReadRow& row, const float* logits, const LogitSummary& summary,
              std::vector<TokenChoice>& choices);
   // Then, with these chosen, the same rows again. Adds rows that are to be judged after these.
-  void settle(const ReadRow& row, std::span<const TokenChoice> choices,
-              std::vector<ReadRow>& rows);
+  void settle(const ReadRow& row, std::span<const TokenChoice> choices, std::vector<ReadRow>& rows);
   void end_pass();
 
   // ---- The end
@@ -183,7 +186,9 @@ class Wavefront {
   bool keeps_guess(const Position& position) const;
   double chance_before(int64_t flying) const;
   double chance(const Alternative& alternative) const;
+  bool explores(const Position& position) const;
   bool pays_to_read(const Position& position) const;
+  int64_t runners_up(const Position& position) const;
   bool may_follow(int64_t output) const;
   bool starts_certain() const;
   bool wants_prompt_reading(int64_t position) const;
@@ -226,7 +231,8 @@ class Wavefront {
   bool promoted_ = false;  // the flight's last one was an alternative, and is not read yet
   std::vector<std::unique_ptr<View>> spare_views_;
   int64_t starts_ = 0;
-  double least_chance_ = 0;
+  double least_to_start_ = 0;
+  double least_to_read_ = 0;
   int64_t text_size_ = 0;
   int64_t text_started_ = 0;  // text positions that have started, or were there
   int64_t text_flying_ = 0;   // of those, still in flight

@@ -78,7 +78,9 @@ enum class CommitKind {
   kGate,    // once the gate's exit probabilities sum to the threshold, [0, 1]
   kMargin,  // once best minus second probability reaches the threshold, [0, 1]
   // After loop 1; and where prompt and output repeat themselves, what followed last time is
-  // committed before any loop has run.
+  // committed before any loop has run. A loop's second and third best tokens are tried beside its
+  // best, to take its place if a later loop says so. All of it only where it is likely to save
+  // time.
   kAuto,
 };
 

@@ -546,7 +546,9 @@ class Engine::Impl {
     for (const auto& r : running_) speculate(*r, 1, pages);
     for (const auto& r : running_) speculate(*r, kMaxLanes, pages);
     for (const auto& r : running_) try_alternatives(*r, pages);
-    for (const auto& r : running_) r->wavefront->set_least_chance(least_chance());
+    const double to_read =
+        costs().least_chance_to_read(arena_.used(), static_cast<int64_t>(running_.size()));
+    for (const auto& r : running_) r->wavefront->set_least_chances(least_chance(), to_read);
   }
 
   const LaneCosts& costs() {

@@ -34,8 +34,12 @@ class PassTimer {
     time(1);  // brings the matrices in
   }
 
-  // Seconds of a pass of all layers.
-  double time(int64_t lanes) {
+  // Seconds of a pass of all layers, and of reading it out.
+  struct Seconds {
+    double layers = std::numeric_limits<double>::infinity();
+    double head = std::numeric_limits<double>::infinity();
+  };
+  Seconds time(int64_t lanes) {
     const ModelConfig& config = runner_.weights().config();
     arena_.resize(lanes);
     std::fill_n(arena_.state(0), lanes * config.hidden_size, 0.01f);
@@ -48,8 +52,8 @@ class PassTimer {
     const double seconds = layers.seconds();
     const Timer head;
     runner_.read_out(arena_.normed(0), lanes, logits_.data(), summaries_.data());
-    return seconds * static_cast<double>(config.layers) / static_cast<double>(layers_) +
-           head.seconds();
+    return {seconds * static_cast<double>(config.layers) / static_cast<double>(layers_),
+            head.seconds()};
   }
 
  private:
@@ -87,34 +91,40 @@ LaneCosts::LaneCosts(std::vector<Point> points) : points_(std::move(points)), kn
   }
 }
 
-double LaneCosts::least_chance(int64_t lanes, int64_t sharers) const {
+double LaneCosts::least(int64_t lanes, int64_t sharers, bool reads) const {
   if (points_.empty()) return lanes < knee_ ? 0 : 2;
   // The line through the points around the new lane: what it costs, and what the pass costs without
   // any.
   size_t after = 1;
   while (after + 1 < points_.size() && points_[after].lanes <= lanes) ++after;
   const Point &a = points_[after - 1], &b = points_[after];
-  const double step = (b.cost - a.cost) / static_cast<double>(b.lanes - a.lanes);
-  const double rest = a.cost - step * static_cast<double>(a.lanes);
-  if (rest <= 0) return 2;
-  return step / (step + rest / static_cast<double>(sharers));
+  const auto between = static_cast<double>(b.lanes - a.lanes);
+  const double layers = (b.cost - a.cost) / between;
+  const double step = layers + std::max(0.0, b.read_out - a.read_out) / between;
+  const double rest =
+      (a.cost - layers * static_cast<double>(a.lanes)) / static_cast<double>(sharers);
+  const double read_out = reads ? points_[0].read_out / static_cast<double>(sharers) : 0;
+  return rest > 0 ? (step + read_out) / (step + rest) : 2;
 }
 
 LaneCosts measure_lane_costs(PassRunner& runner) {
   PassTimer timer(runner);
   // The best of a few rounds: a busy machine only ever adds to them.
-  std::array<double, kLanes.size()> best{};
-  best.fill(std::numeric_limits<double>::infinity());
+  std::array<PassTimer::Seconds, kLanes.size()> best;
   size_t count = kLanes.size();
   for (int round = 0; round < kRounds; ++round) {
     for (size_t i = 0; i < count; ++i) {
-      best[i] = std::min(best[i], timer.time(kLanes[i]));
-      if (i > 0 && best[i] > kMostCost * best[0]) count = i + 1;
+      const PassTimer::Seconds seconds = timer.time(kLanes[i]);
+      best[i].layers = std::min(best[i].layers, seconds.layers);
+      best[i].head = std::min(best[i].head, seconds.head);
+      if (i > 0 && best[i].layers > kMostCost * best[0].layers) count = i + 1;
     }
   }
-  std::vector<LaneCosts::Point> points = {{1, 1}};
-  for (size_t i = 1; i < count; ++i) {
-    points.push_back({kLanes[i], std::max(points.back().cost, best[i] / best[0])});
+  std::vector<LaneCosts::Point> points;
+  for (size_t i = 0; i < count; ++i) {
+    const double cost = best[i].layers / best[0].layers;
+    points.push_back({kLanes[i], i == 0 ? 1 : std::max(points.back().cost, cost),
+                      best[i].head / best[0].layers});
   }
   return LaneCosts(std::move(points));
 }

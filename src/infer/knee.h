@@ -12,7 +12,8 @@ class LaneCosts {
  public:
   struct Point {
     int64_t lanes = 0;
-    double cost = 0;  // in passes of one lane
+    double cost = 0;      // in passes of one lane, without reading out
+    double read_out = 0;  // of reading all of them out
   };
 
   // Ascending; the first is {1, 1}.
@@ -25,10 +26,15 @@ class LaneCosts {
 
   // A lane beside `lanes` others that is wrong is lost; one that is right has to run anyway, and
   // saves one of `sharers` requests a pass. How likely to be right it must be, to be worth it on
-  // average; above 1 where it never is.
-  double least_chance(int64_t lanes, int64_t sharers) const;
+  // average; above 1 where it never is. The same where a pass is read out only for its sake.
+  double least_chance(int64_t lanes, int64_t sharers) const { return least(lanes, sharers, false); }
+  double least_chance_to_read(int64_t lanes, int64_t sharers) const {
+    return least(lanes, sharers, true);
+  }
 
  private:
+  double least(int64_t lanes, int64_t sharers, bool reads) const;
+
   std::vector<Point> points_;  // empty: a budget
   int64_t knee_;
 };

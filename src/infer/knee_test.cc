@@ -27,6 +27,14 @@ TEST(LaneCosts, ALaneMustBeAsLikelyRightAsItIsDear) {
   EXPECT_GT(costs.least_chance(100, 1), 1);
 }
 
+TEST(LaneCosts, ReadingOutCostsToo) {
+  const LaneCosts costs({{1, 1, 0.1}, {5, 1.2, 0.3}});
+  EXPECT_EQ(costs.knee(), 5);
+  EXPECT_NEAR(costs.least_chance(1, 1), 0.1 / (0.1 + 0.95), 1e-9);
+  EXPECT_NEAR(costs.least_chance_to_read(1, 1), 0.2 / (0.1 + 0.95), 1e-9);
+  EXPECT_NEAR(costs.least_chance_to_read(1, 2), 0.15 / (0.1 + 0.475), 1e-9);
+}
+
 TEST(LaneCosts, MeasuredOnesCountNoPass) {
   const TestModel model(random_parameters(small_config(), 1), small_config(), DType::kF32, 1);
   PassRunner runner(*model.weights, *model.device);

@@ -1,5 +1,7 @@
 #include "infer/loop_odds.h"
 
+#include <algorithm>
+
 namespace looplm {
 namespace {
 
@@ -11,13 +13,12 @@ constexpr double kFade = 1 - 1.0 / 128;
 
 }  // namespace
 
-void LoopOdds::saw(int64_t loop, int64_t rank) {
+void LoopOdds::saw(int64_t loop, int64_t rank, int64_t ranks) {
   if (static_cast<int64_t>(loops_.size()) < loop) loops_.resize(static_cast<size_t>(loop));
-  Loop& l = loops_[static_cast<size_t>(loop - 1)];
-  l.seen = l.seen * kFade + 1;
-  for (int64_t r = 0; r < kRanks; ++r) {
-    double& hits = l.hits[static_cast<size_t>(r)];
-    hits = hits * kFade + (r == rank ? 1 : 0);
+  for (int64_t r = 0; r < std::min(ranks, kRanks); ++r) {
+    Share& share = loops_[static_cast<size_t>(loop - 1)][static_cast<size_t>(r)];
+    share.seen = share.seen * kFade + 1;
+    share.hits = share.hits * kFade + (r == rank ? 1 : 0);
   }
 }
 
@@ -25,8 +26,8 @@ double LoopOdds::chance(int64_t loop, int64_t rank) const {
   if (rank < 0 || rank >= kRanks) return 0;
   const auto r = static_cast<size_t>(rank);
   const auto at = static_cast<size_t>(loop - 1);
-  const Loop l = at < loops_.size() ? loops_[at] : Loop{};
-  return (l.hits[r] + kFirst[r] * kFirstWeight) / (l.seen + kFirstWeight);
+  const Share share = at < loops_.size() ? loops_[at][r] : Share{};
+  return (share.hits + kFirst[r] * kFirstWeight) / (share.seen + kFirstWeight);
 }
 
 }  // namespace looplm

@@ -13,17 +13,17 @@ class LoopOdds {
  public:
   static constexpr int64_t kRanks = 3;
 
-  // The loop after `loop` (from 1) chose what `loop` had ranked `rank`, from 0; kRanks or more for
-  // none of those.
-  void saw(int64_t loop, int64_t rank);
+  // The loop after `loop` (from 1) chose what `loop` had ranked `rank`, from 0; or `ranks` for none
+  // of as many as are known.
+  void saw(int64_t loop, int64_t rank, int64_t ranks);
   double chance(int64_t loop, int64_t rank) const;
 
  private:
-  struct Loop {
+  struct Share {
     double seen = 0;
-    std::array<double, kRanks> hits{};
+    double hits = 0;
   };
-  std::vector<Loop> loops_;
+  std::vector<std::array<Share, kRanks>> loops_;
 };
 
 }  // namespace looplm

@@ -22,7 +22,7 @@ int64_t guess_loops(const Model::Parts& parts, const AdapterWeights* adapter, in
 }
 
 // Tokens of a place that are tried beside the one in the queue.
-constexpr int64_t kAlternatives = 1;
+constexpr int64_t kAlternatives = LoopOdds::kRanks - 1;
 
 }  // namespace
 
@@ -492,14 +492,31 @@ bool Wavefront::observe(Position& p, const Lane& lane) {
   return reads || view.proposes;
 }
 
-// Where lanes cost more than they can save, nothing is read only to start one; but for now and
-// then, since what loops say of each other may change.
-bool Wavefront::pays_to_read(const Position& p) const {
+// Now and then everything is read, since what loops say of each other may change.
+bool Wavefront::explores(const Position& p) const {
   constexpr int64_t kNowAndThen = 16;
-  const int64_t output = output_index(p.index);
-  if (!drafts() || p.loops == max_loops_ || fed_ > output || output % kNowAndThen == 0) return true;
+  return output_index(p.index) % kNowAndThen == 0;
+}
+
+// Where lanes cost more than they can save, nothing is read only to start one.
+bool Wavefront::pays_to_read(const Position& p) const {
+  if (!drafts() || p.loops == max_loops_ || fed_ > output_index(p.index) || explores(p))
+    return true;
   return chance_before(p.index - flight_.front().index) * parts_.odds.chance(p.loops, 0) >
-         least_chance_;
+         least_to_read_;
+}
+
+// How many tokens behind the best may be worth a try.
+int64_t Wavefront::runners_up(const Position& p) const {
+  if (!tries_alternatives() || p.view->decides) return 0;
+  if (explores(p)) return kAlternatives;
+  const double before = chance_before(p.index - flight_.front().index);
+  int64_t count = 0;
+  while (count < kAlternatives &&
+         before * parts_.odds.chance(p.loops, count + 1) > least_to_start_) {
+    ++count;
+  }
+  return count;
 }
 
 void Wavefront::pool(const Position& p) {
@@ -632,7 +649,7 @@ void Wavefront::judge(const ReadRow& row, const float* logits, const LogitSummar
       view.proposal = view.decides && view.reader.logits() == logits
                           ? view.decision
                           : add_choice(*p, logits, summary, choices);
-      if (tries_alternatives() && !view.decides) choices.back().runners_up = kAlternatives;
+      choices[view.proposal].runners_up = runners_up(*p);
     }
   } else if (view.decides && view.reads(ReadLoops::kExit)) {
     Status s = view.readings.read_exit({view.reader.logits(), vocabulary}, view.reader.summary());
@@ -687,8 +704,7 @@ bool Wavefront::keep_candidates(Position& p, int32_t best, const TokenChoice& ch
   std::vector<int32_t>& candidates = p.view->candidates;
   if (!candidates.empty()) {
     const auto at = std::ranges::find(candidates, best);
-    parts_.odds.saw(p.loops - 1,
-                    at == candidates.end() ? LoopOdds::kRanks : at - candidates.begin());
+    parts_.odds.saw(p.loops - 1, at - candidates.begin(), static_cast<int64_t>(candidates.size()));
   }
   candidates = {best};
   for (size_t rank = 1; rank <= choice.others.size(); ++rank) {

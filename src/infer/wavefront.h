@@ -100,9 +100,12 @@ class Wavefront {
   // Starts what follows for certain: at most `quota` text positions, or the position after a token
   // that is final. Appends their tokens, whose slots are the arena's last ones in this order.
   void start_certain(int64_t quota, std::vector<int32_t>& ids);
-  // The chance below which a position is not worth a lane in the next pass: neither is reading what
-  // a loop says, to start one.
-  void set_least_chance(double least) { least_chance_ = least; }
+  // The chances below which, after the next pass, a position is not worth a lane, and reading a
+  // loop out to start one is not.
+  void set_least_chances(double to_start, double to_read) {
+    least_to_start_ = to_start;
+    least_to_read_ = to_read;
+  }
   // Whether the position after a provisional token may start; how likely the loops of the next pass
   // will leave that token as it is; the pages it takes; starting it.
   bool may_speculate() const;
@@ -186,7 +189,9 @@ class Wavefront {
   bool keeps_guess(const Position& position) const;
   double chance_before(int64_t flying) const;
   double chance(const Alternative& alternative) const;
+  bool explores(const Position& position) const;
   bool pays_to_read(const Position& position) const;
+  int64_t runners_up(const Position& position) const;
   bool may_follow(int64_t output) const;
   bool starts_certain() const;
   bool wants_prompt_reading(int64_t position) const;
@@ -232,7 +237,8 @@ class Wavefront {
   bool promoted_ = false;  // the flight's last one was an alternative, and is not read yet
   std::vector<std::unique_ptr<View>> spare_views_;
   int64_t starts_ = 0;
-  double least_chance_ = 0;
+  double least_to_start_ = 0;
+  double least_to_read_ = 0;
   int64_t text_size_ = 0;
   int64_t text_started_ = 0;  // text positions that have started, or were there
   int64_t text_flying_ = 0;   // of those, still in flight

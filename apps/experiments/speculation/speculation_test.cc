@@ -109,13 +109,17 @@ TEST_F(Decoding, ExactExitsCostTheirLoopsInPasses) {
 }
 
 TEST_F(Decoding, ReplayTakesThePassesThatTheRecordAllows) {
+  const ReplayOptions options = {10, 4, 1, {CommitKind::kLoop, 1}};
+  LoopRanking agreeing(1), hard(1);
+  for (int32_t i = 0; i < 10; ++i) {
+    agreeing[0].push_back({{i}, {i}, {i}, {i}});
+    hard[0].push_back({{i + 10}, {i + 20}, {i + 30}, {i}});
+  }
   // All loops agree: a token per pass, and the last one waits for its other loops.
-  const LoopAgreement agreeing = {{10, {true, true, true, true}}};
-  const ReplayMeasure easy = replay_agreement(*model_, agreeing, {10, 4, 1}).value();
+  const ReplayMeasure easy = replay_ranking(*model_, agreeing, options).value();
   EXPECT_DOUBLE_EQ(easy.passes_per_token, (10 + 3) / 10.0);
   // Only the last one says it: as plain decoding.
-  const LoopAgreement hard = {{10, {false, false, false, true}}};
-  EXPECT_DOUBLE_EQ(replay_agreement(*model_, hard, {10, 4, 1}).value().passes_per_token, 4);
+  EXPECT_DOUBLE_EQ(replay_ranking(*model_, hard, options).value().passes_per_token, 4);
   EXPECT_EQ(easy.plain.size(), 1u);
 }
 

@@ -302,13 +302,15 @@ TEST_F(GenerateText, StopStringsCanHoldASpecialToken) {
 TEST_F(GenerateText, AStoppingIdHasNoTextOfItsOwn) {
   GenerateOptions o = request(60, 3);
   const std::vector<int32_t> all = ids_of(generate(*model_, text_prompt_, o).value());
-  // An id that is new where it stands, behind some text.
-  const auto is_new = [&](size_t at) {
-    const auto end = all.begin() + static_cast<std::ptrdiff_t>(at);
-    return std::find(all.begin(), end, all[at]) == end;
+  // The first id that is new where it stands, behind a letter.
+  const auto fits = [&](size_t at) {
+    const std::vector<int32_t> before(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(at));
+    const std::string text = model_->tokenizer()->decode(before);
+    return std::find(before.begin(), before.end(), all[at]) == before.end() && !text.empty() &&
+           text.back() >= ' ' && text.back() <= '~';
   };
-  size_t at = 20;
-  while (at + 1 < all.size() && !is_new(at)) ++at;
+  size_t at = 1;
+  while (at + 1 < all.size() && !fits(at)) ++at;
   o.stop_ids = {all[at]};
   const Generation g = generate(*model_, text_prompt_, o).value();
   std::vector<int32_t> before = ids_of(g);

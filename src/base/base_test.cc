@@ -213,6 +213,7 @@ TEST(File, ListsAndMeasuresWhatIsThere) {
     EXPECT_ERROR_SAYS(list_directory(path), path.c_str());
     EXPECT_ERROR_SAYS(file_size(path), path.c_str());
     EXPECT_FALSE(is_directory(path));
+    EXPECT_EQ(name_exists(path), path == loop);
   }
 }
 

@@ -26,4 +26,10 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
   return names;
 }
 
+bool name_exists(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_type type = std::filesystem::symlink_status(path, error).type();
+  return type != std::filesystem::file_type::not_found && type != std::filesystem::file_type::none;
+}
+
 }  // namespace looplm

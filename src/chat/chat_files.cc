@@ -20,11 +20,6 @@ Result<std::string> read_text(const fs::path& path) {
   return std::string(file.text());
 }
 
-bool is_file(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
-
 // "chat_template": a text, or a list of named ones.
 Status add_templates(const Json& config, const std::string& path,
                      std::vector<ChatTemplateSource>& templates) {
@@ -68,7 +63,7 @@ void add_tokens(const Json& config, std::map<std::string, std::string>& tokens) 
 }
 
 Status add_jinja_files(const fs::path& directory, std::vector<ChatTemplateSource>& templates) {
-  if (is_file(directory / "chat_template.jinja")) {
+  if (name_exists((directory / "chat_template.jinja").string())) {
     LOOPLM_ASSIGN_OR_RETURN(std::string text, read_text(directory / "chat_template.jinja"));
     templates.push_back({.text = std::move(text)});
   }
@@ -97,7 +92,7 @@ Result<ChatFiles> read_chat_files(const std::string& directory) {
   for (const char* name :
        {"chat_template.json", "tokenizer_config.json", "special_tokens_map.json"}) {
     const fs::path path = fs::path(directory) / name;
-    if (!is_file(path)) continue;
+    if (!name_exists(path.string())) continue;
     LOOPLM_ASSIGN_OR_RETURN(const Json config, read_json_file(path.string()));
     if (!config.is_object()) return invalid_argument(path.string() + ": expected an object");
     if (files.templates.empty()) {

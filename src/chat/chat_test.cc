@@ -277,6 +277,9 @@ TEST(ChatFiles, AreReadAsTransformersReadsThem) {
   EXPECT_ERROR_SAYS(read_chat_files(folder.string()), "chat_template is neither a text");
   std::filesystem::remove(folder / "tokenizer_config.json");
   EXPECT_TRUE(read_chat_files(folder.string()).value().templates.empty());
+  // A link to what is gone is no missing file: the model would get another template.
+  std::filesystem::create_symlink("gone", folder / "chat_template.jinja");
+  EXPECT_ERROR_SAYS(read_chat_files(folder.string()), "chat_template.jinja", "No such file");
   std::filesystem::remove_all(folder);
 }
 

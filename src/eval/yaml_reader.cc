@@ -7,6 +7,7 @@
 
 #include "base/shortened.h"
 #include "eval/joined.h"
+#include "text/utf8.h"
 
 namespace looplm {
 namespace {
@@ -75,6 +76,7 @@ Result<Json> to_json(const YAML::Node& node, int level, size_t& left) {
 }  // namespace
 
 Result<YAML::Node> parse_yaml(std::string_view text, const std::string& file) {
+  LOOPLM_RETURN_IF_ERROR(check_utf8(text).with_context(file));
   try {
     YAML::Node root = YAML::Load(std::string(text));
     if (!root.IsMap()) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/count_text.h"
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "infer/exit_rule.h"
@@ -97,7 +98,7 @@ Result<std::vector<TunedDepth>> read_tuned_depths(const std::string& model_path,
                                                   const ModelConfig& config) {
   const std::string path = tuned_depth_file(model_path);
   std::vector<TunedDepth> all;
-  if (!file_exists(path)) return all;
+  if (!name_exists(path)) return all;
   LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
   const auto list = json.is_object() ? json.find("tuned") : json.end();
   if (list == json.end() || !list->is_array()) {

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "model/chat_model.h"
@@ -55,7 +56,7 @@ class Finder {
       return read_templates(json, "chat_template.json");
     }));
     const std::string jinja = "chat_template.jinja";
-    if (file_exists(directory_ + "/" + jinja)) {
+    if (name_exists(directory_ + "/" + jinja)) {
       LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(directory_ + "/" + jinja));
       read_template(text, jinja);
     }
@@ -67,7 +68,7 @@ class Finder {
   template <typename Read>
   Status in_file(const char* name, Read read) const {
     const std::string path = directory_ + "/" + name;
-    if (!file_exists(path)) return {};
+    if (!name_exists(path)) return {};
     LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
     if (!json.is_object()) return invalid_argument(path + ": expected a JSON object");
     return read(json).with_context(path);

@@ -233,6 +233,15 @@ TEST_F(TokenizerFiles, AGgufFileStandsWhereADirectoryDoes) {
   EXPECT_THAT(load_tokenizer(dir_.file("model")).value()->encode("b").value(), ElementsAre(6));
 }
 
+TEST_F(EndOfTextTest, ALinkToAFileThatIsGoneIsAnError) {
+  for (const char* name : {"generation_config.json", "chat_template.jinja"}) {
+    const std::string path = dir_.file(std::string("model/") + name);
+    std::filesystem::create_symlink("gone", path);
+    EXPECT_ERROR_SAYS(find_ends_of_text(checkpoint_, tokenizer_.get()), name, "No such file");
+    std::filesystem::remove(path);
+  }
+}
+
 TEST_F(TokenizerFiles, WhatCannotBeReadIsNamed) {
   open_vocabulary("llama");
   EXPECT_ERROR_SAYS(load_tokenizer(checkpoint_.directory), "m.gguf", "'tokenizer.ggml.model'",

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "model/config_rules.h"
 #include "model/end_of_text.h"
@@ -95,7 +96,7 @@ Status add_special_ids(const ModelConfig& config, const EndsOfText& ends, GgufKe
 
 Result<std::string> tokenizer_text(const Checkpoint& checkpoint) {
   const std::string file = companion_directory(checkpoint.directory) + "/tokenizer.json";
-  if (file_exists(file)) return read_text_file(file);
+  if (name_exists(file)) return read_text_file(file);
   LOOPLM_RETURN_IF_ERROR(checkpoint.tokenizer_status);
   return checkpoint.tokenizer_json;
 }

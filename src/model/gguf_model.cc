@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/directory.h"
 #include "model/config_rules.h"
 #include "model/gguf_convert.h"
 #include "model/gguf_tokenizer.h"
@@ -20,7 +21,7 @@ Status find_gate(const std::string& path, const CheckpointOptions& options,
                  Checkpoint& checkpoint) {
   const std::string beside = gguf_gate_file(path);
   std::string gate = options.gate_file;
-  if (gate.empty() && !checkpoint.config.exit_gate && file_exists(beside)) gate = beside;
+  if (gate.empty() && !checkpoint.config.exit_gate && name_exists(beside)) gate = beside;
   if (!gate.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(checkpoint.weights, Safetensors::open(gate));
     checkpoint.config.exit_gate = true;
@@ -38,7 +39,7 @@ Status find_gate(const std::string& path, const CheckpointOptions& options,
 
 // Text is read by the tokenizer.json beside the file, else by what the file's own keys say.
 Status find_tokenizer(const std::string& path, Checkpoint& checkpoint) {
-  if (file_exists(companion_directory(path) + "/tokenizer.json")) return {};
+  if (name_exists(companion_directory(path) + "/tokenizer.json")) return {};
   Result<std::string> json =
       gguf_tokenizer_json(checkpoint.gguf->metadata(), checkpoint.config.vocab_size);
   if (json.ok()) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "model/gguf.h"
@@ -29,7 +30,7 @@ Result<std::optional<std::string>> config_token(const Json& config, const char* 
 
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& path) {
   const std::string directory = companion_directory(path);
-  if (directory == path || file_exists(directory + "/tokenizer.json")) {
+  if (directory == path || name_exists(directory + "/tokenizer.json")) {
     return Tokenizer::load(directory);
   }
   LOOPLM_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::open(path));
@@ -41,7 +42,7 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& path) {
 
 Result<std::unique_ptr<Tokenizer>> checkpoint_tokenizer(const Checkpoint& checkpoint) {
   const std::string directory = companion_directory(checkpoint.directory);
-  if (file_exists(directory + "/tokenizer.json")) return Tokenizer::load(directory);
+  if (name_exists(directory + "/tokenizer.json")) return Tokenizer::load(directory);
   if (checkpoint.tokenizer_json.empty()) return std::unique_ptr<Tokenizer>();
   return parse_own(checkpoint.tokenizer_json, checkpoint.directory);
 }
@@ -49,7 +50,7 @@ Result<std::unique_ptr<Tokenizer>> checkpoint_tokenizer(const Checkpoint& checkp
 Result<std::optional<NamedToken>> named_token(const std::string& directory, const char* key) {
   for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
     const std::string path = fmt::format("{}/{}", directory, file);
-    if (!file_exists(path)) continue;
+    if (!name_exists(path)) continue;
     LOOPLM_ASSIGN_OR_RETURN(const Json config, read_json_file(path));
     if (!config.is_object()) return invalid_argument(path + ": expected a JSON object");
     auto token = config_token(config, key);

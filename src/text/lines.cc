@@ -42,17 +42,17 @@ Status check_utf8_part(std::string_view part, const TextPlace& place) {
 Result<std::vector<std::string>> read_lines(const std::string& path) {
   std::vector<std::string> lines;
   TextPlace place;
-  LOOPLM_RETURN_IF_ERROR(
-      read_text_parts(path, whole_lines, [&](std::string_view part) -> Result<bool> {
-        LOOPLM_RETURN_IF_ERROR(check_utf8_part(part, place).with_context(path));
-        std::string_view rest = place.byte == 0 ? without_byte_order_mark(part) : part;
-        place.pass(part);
-        while (!rest.empty()) {
-          const std::string_view line = take_line(rest);
-          if (!line.empty()) lines.emplace_back(line);
-        }
-        return true;
-      }));
+  const VisitPart add_lines = [&](std::string_view part) -> Result<bool> {
+    LOOPLM_RETURN_IF_ERROR(check_utf8_part(part, place).with_context(path));
+    std::string_view rest = place.byte == 0 ? without_byte_order_mark(part) : part;
+    place.pass(part);
+    while (!rest.empty()) {
+      const std::string_view line = take_line(rest);
+      if (!line.empty()) lines.emplace_back(line);
+    }
+    return true;
+  };
+  LOOPLM_RETURN_IF_ERROR(read_text_parts(path, whole_lines, add_lines));
   return lines;
 }
 

@@ -328,6 +328,8 @@ TEST_F(ShardBuilderTest, DocumentsWithoutTextAreCounted) {
 
 TEST_F(ShardBuilderTest, PromptsAloneAreAnError) {
   file_ = write("prompts.jsonl", R"({"prompt": "the cat", "completion": ""})");
+  EXPECT_ERROR_SAYS(build(1, "prompts.tokens"), "prompts.jsonl:1", "'completion' is empty");
+  file_ = write("first.jsonl", R"({"text": "t"})");
   options_.end_token = {};
   EXPECT_ERROR_SAYS(build(1, "prompts.tokens"), "1 document and no token to learn");
   EXPECT_FALSE(std::filesystem::exists(dir_.file("prompts.tokens")));

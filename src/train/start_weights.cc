@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "model/initialize.h"
@@ -127,7 +128,7 @@ Result<std::unique_ptr<Tokenizer>> StartWeights::load_tokenizer() const {
   const std::string& path = model_.tokenizer.empty() ? model_.from : model_.tokenizer;
   if (path.empty()) return std::unique_ptr<Tokenizer>();
   const std::string directory = companion_directory(path);
-  if (file_exists(directory + "/tokenizer.json")) return Tokenizer::load(directory);
+  if (name_exists(directory + "/tokenizer.json")) return Tokenizer::load(directory);
   if (path == model_.from && !tokenizer_json_.empty()) {
     return Tokenizer::parse(tokenizer_json_, path);
   }

@@ -134,7 +134,7 @@ class Run {
 
   void remove_old_checkpoints() const {
     // A checkpoint that cannot be found or removed does no harm.
-    const Result<std::vector<int64_t>> steps = list_train_checkpoints(settings().out);
+    Result<std::vector<int64_t>> steps = list_train_checkpoints(settings().out);
     const auto keep = static_cast<size_t>(settings().keep);
     for (size_t i = 0; steps.ok() && i + keep < steps->size(); ++i) {
       std::error_code ignored;

@@ -359,11 +359,11 @@ Result<ChatMessage> ChatSession::answer(const GenerateOptions& options) {
   screen.end(generation);
   if (generation.finish_reason == FinishReason::kError) return generation.status;
   if (options_.proposals) {
-    const std::string loops = generation.tokens.empty()
-                                  ? ""
-                                  : fmt::format(", mean loops {:.2f}", generation.mean_loops());
+    const std::string mean = generation.tokens.empty()
+                                 ? ""
+                                 : fmt::format(", mean loops {:.2f}", generation.mean_loops());
     fmt::print(stderr, "\x1b[2m{}{}{}\x1b[0m\n", count_text(generation.tokens.size(), "token"),
-               loops, generation.finish_reason == FinishReason::kCancelled ? "; stopped" : "");
+               mean, generation.finish_reason == FinishReason::kCancelled ? "; stopped" : "");
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     return io_error("cannot write to standard output");

@@ -37,6 +37,9 @@ class GrammarAutomaton {
     return s.accepts && s.items.empty();
   }
 
+  // Ways in which the text can have been read, each of which is followed by the next byte.
+  size_t readings(StateId state) const { return states_[static_cast<size_t>(state)].items.size(); }
+
   // A state that allows the same continuations of up to `bytes` bytes: counters that are farther
   // than that from their bounds are set to one value. So a string of at most 1,000 characters has
   // one mask for most of its length.

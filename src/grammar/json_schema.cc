@@ -127,16 +127,21 @@ class SchemaReader {
     const std::string inside = place + ".not";
     LOOPLM_ASSIGN_OR_RETURN(const OrderedJson denied, without_reference(schema["not"], inside, 0));
     if (denied == false) return value_of(rest, place, depth + 1);
-    if (denied == true || (denied.is_object() && !constrains(denied))) return choice({});
+    if (denied == true) return choice({});
     if (!denied.is_object()) {
       return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
                                           inside, denied.dump()));
     }
+    for (const auto& [key, value] : denied.items()) {
+      if (refused_keywords().contains(key)) {
+        return unsupported(fmt::format("{}.{} is not supported", inside, key));
+      }
+    }
+    if (!constrains(denied)) return choice({});
     std::set<std::string> keys;
     for (const auto& [key, value] : denied.items()) {
-      if (schema_keyword_types().contains(key) || refused_keywords().contains(key) ||
-          key == "type" || key == "const" || key == "enum" || key == "not" ||
-          constrains({{key, value}})) {
+      if (schema_keyword_types().contains(key) || key == "type" || key == "const" ||
+          key == "enum" || key == "not" || constrains({{key, value}})) {
         keys.insert(key);
       }
     }
@@ -145,20 +150,35 @@ class SchemaReader {
         return std::ranges::find(names, key) != names.end();
       });
     };
-    if (only({"type"}))
-      return value_of(schema_without_types(rest, denied["type"]), place, depth + 1);
     const bool listed = only({"const", "enum", "type"});
     if ((rest.contains("const") || rest.contains("enum")) && listed) {
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed_values(rest, place));
-      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> others, listed_values(denied, inside));
+      const bool all_of_type = only({"type"});
+      std::vector<OrderedJson> others;
+      if (!all_of_type) {
+        LOOPLM_ASSIGN_OR_RETURN(others, listed_values(denied, inside));
+      }
       OrderedJson kept = OrderedJson::array();
       for (const OrderedJson& value : values) {
         const bool typed = !denied.contains("type") || is_of_type(value, denied["type"]);
-        if (!typed || std::ranges::find(others, value) == others.end()) kept.push_back(value);
+        const bool named = all_of_type || std::ranges::find(others, value) != others.end();
+        if (!typed || !named) kept.push_back(value);
       }
       rest.erase("const");
       rest["enum"] = kept;
       return kept.empty() ? choice({}) : value_of(rest, place, depth + 1);
+    }
+    if (only({"type"})) {
+      const OrderedJson kept = schema_without_types(rest, denied["type"]);
+      const auto has = [](const OrderedJson& types, const char* type) {
+        return std::ranges::find(types, OrderedJson(type)) != types.end();
+      };
+      const OrderedJson types =
+          denied["type"].is_array() ? denied["type"] : OrderedJson::array({denied["type"]});
+      if (has(types, "integer") && has(kept["type"], "number")) {
+        return unsupported(inside + " of integers beside numbers is not supported");
+      }
+      return value_of(kept, place, depth + 1);
     }
     if (rest.contains("type") && rest["type"] == "string" && !rest.contains("const") &&
         !rest.contains("enum")) {

@@ -17,8 +17,13 @@ namespace {
 
 using Kind = Expression::Kind;
 
-constexpr size_t kMostPlaces = 4'000;           // rules of one overlap
-constexpr size_t kMostSteps = size_t{1} << 21;  // characters that are tried for one
+constexpr size_t kMostPlaces = 4'000;  // rules of one overlap
+
+// What the overlaps of a grammar may still take together.
+struct Budget {
+  size_t places = 20'000;          // rules
+  size_t steps = size_t{1} << 22;  // characters that are tried in a reading of a part
+};
 
 // Characters that no part tells apart, and one of them.
 struct CharacterClass {
@@ -81,8 +86,8 @@ std::vector<CharacterClass> character_classes(const std::vector<const Expression
 // The automata of an overlap's parts, side by side.
 class Overlap {
  public:
-  Overlap(const Expression& e, std::string name, Grammar& grammar)
-      : e_(e), name_(std::move(name)), grammar_(grammar) {}
+  Overlap(const Expression& e, std::string name, Grammar& grammar, Budget& budget)
+      : e_(e), name_(std::move(name)), grammar_(grammar), budget_(budget) {}
 
   Result<ExpressionPtr> as_rules() {
     LOOPLM_RETURN_IF_ERROR(prepare());
@@ -90,14 +95,22 @@ class Overlap {
     start.reserve(automata_.size());
     for (GrammarAutomaton& automaton : automata_) start.push_back(automaton.start());
     place_of(start);
-    size_t steps = 0;
     for (size_t i = 0; i < places_.size(); ++i) {
-      if (places_.size() > kMostPlaces || (steps += classes_.size()) > kMostSteps) {
-        return unsupported(fmt::format(
-            "{}: look-ahead, 'not' or several patterns together need too many states", name_));
+      size_t steps = 1;
+      for (size_t part = 0; part < automata_.size(); ++part) {
+        steps += automata_[part].readings(places_[i].states[part]);
       }
+      steps *= classes_.size();
+      if (places_.size() > std::min(kMostPlaces, budget_.places) || steps > budget_.steps) {
+        return unsupported(
+            fmt::format("{}: look-ahead, 'not' or several patterns together need too many states "
+                        "(each character of a length is one)",
+                        name_));
+      }
+      budget_.steps -= steps;
       for (size_t c = 0; c < classes_.size(); ++c) follow(i, c);
     }
+    budget_.places -= std::min(places_.size(), budget_.places);
     return rules();
   }
 
@@ -178,6 +191,7 @@ class Overlap {
   const Expression& e_;
   const std::string name_;
   Grammar& grammar_;
+  Budget& budget_;
   std::vector<GrammarAutomaton> automata_;
   std::vector<CharacterClass> classes_;
   std::vector<Place> places_;
@@ -193,7 +207,7 @@ class Changer {
     ExpressionPtr& known = changed_[e.get()];
     if (known != nullptr) return known;
     if (e->kind == Kind::kOverlap) {
-      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr rules, Overlap(*e, name, grammar_).as_rules());
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr rules, Overlap(*e, name, grammar_, budget_).as_rules());
       return changed_[e.get()] = std::move(rules);
     }
     Expression copy = *e;
@@ -217,6 +231,7 @@ class Changer {
 
  private:
   Grammar& grammar_;
+  Budget budget_;
   std::unordered_map<const Expression*, bool> has_;
   std::unordered_map<const Expression*, ExpressionPtr> changed_;
 };

@@ -116,6 +116,15 @@ TEST(JsonSchema, NotIsObeyedOfTypesConstantsAndPatterns) {
     EXPECT_THAT(schema_error(json), HasSubstr("schema.not is only supported of")) << json;
   }
   EXPECT_THAT(schema_error(R"({"type":"string","not":{}})"), HasSubstr("matches no text"));
+  Matcher halves = schema(R"({"enum":[1,1.5,"1"],"not":{"type":"integer"}})");
+  EXPECT_TRUE(halves.matches("1.5"));
+  EXPECT_FALSE(halves.matches("1"));
+  for (const char* json : {R"({"not":{"type":"integer"}})",
+                           R"({"type":"number","not":{"type":["integer","null"]}})"}) {
+    EXPECT_THAT(schema_error(json), HasSubstr("schema.not of integers beside numbers")) << json;
+  }
+  EXPECT_THAT(schema_error(R"({"type":"array","not":{"contains":{"const":1}}})"),
+              HasSubstr("schema.not.contains is not supported"));
 }
 
 TEST(JsonSchema, ConstantsObeyTheOtherKeywords) {
@@ -123,6 +132,13 @@ TEST(JsonSchema, ConstantsObeyTheOtherKeywords) {
       schema(R"({"enum":["a","ab","b",1,7,null],"minLength":2,"maximum":5,"pattern":"^a"})");
   for (const char* good : {R"("ab")", "1", "null"}) EXPECT_TRUE(m.matches(good)) << good;
   for (const char* bad : {R"("a")", R"("b")", "7"}) EXPECT_FALSE(m.matches(bad)) << bad;
+  Matcher numbers = schema(R"({"enum":[0.00001,1e15,-1],"exclusiveMinimum":0})");
+  EXPECT_TRUE(numbers.matches("1e-05"));
+  EXPECT_TRUE(numbers.matches("1e+15") || numbers.matches("1000000000000000.0"));
+  EXPECT_THAT(schema_error(R"({"enum":[1e20],"minimum":1})"), HasSubstr("more than 16 digits"));
+  EXPECT_FALSE(numbers.matches("-1"));
+  Matcher address = schema(R"({"type":"string","format":"uri","enum":["http://[::1]/"]})");
+  EXPECT_TRUE(address.matches(R"("http://[::1]/")"));
   EXPECT_THAT(schema_error(R"({"const":"a","minLength":2})"), HasSubstr("matches no text"));
   EXPECT_THAT(schema_error(R"({"enum":[{"a":1}],"required":["a"]})"),
               HasSubstr("schema.required beside enum"));
@@ -201,6 +217,30 @@ TEST(Pattern, WhatNeedsTooManyStatesIsRefused) {
   const Result<GrammarProgram> program =
       compile_grammar(grammar_of(parse_search_pattern(pattern, PatternText::kPlain).value()));
   EXPECT_THAT(program.status().message(), HasSubstr("too many states"));
+}
+
+std::string repeated(const std::string& text, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+// Thousands of nested overlaps would need more stack than a thread has, a thousand wide ones the
+// memory, and a state with thousands of readings the time.
+TEST(Pattern, OverlapsAreBoundedTogether) {
+  EXPECT_THAT(
+      parse_search_pattern("^" + repeated("a(?!b)", 6000), PatternText::kPlain).status().message(),
+      HasSubstr("has more than 16 look-aheads"));
+  std::string properties;
+  for (int i = 0; i < 1000; ++i) {
+    properties += fmt::format(R"({}"p{}":{{"type":"string","pattern":"^(?!b)a{{3000}}$"}})",
+                              i == 0 ? "" : ",", i);
+  }
+  EXPECT_THAT(schema_error(R"({"type":"object","properties":{)" + properties + "}}"),
+              HasSubstr("too many states"));
+  EXPECT_THAT(
+      schema_error(R"({"type":"string","pattern":"^(?!b))" + repeated("a?", 5000) + R"("})"),
+      HasSubstr("too many states"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace looplm {
 namespace {
 
 constexpr int kMostGroupDepth = 200;
+constexpr int kMostAheads = 16;  // each place that looks ahead nests what follows it
 
 using Ranges = std::vector<CharacterRange>;
 
@@ -194,6 +195,9 @@ class PatternParser {
       const bool negative = in_.starts_with("(?!");
       if (outside != nullptr && (negative || in_.starts_with("(?="))) {
         in_.skip(3);
+        if (++aheads_ > kMostAheads) {
+          return in_.error(fmt::format("has more than {} look-aheads", kMostAheads));
+        }
         LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr rest,
                                 parse_ahead(depth, outside->at_start && parts.empty()));
         outside->aheads.push_back({parts.size(), negative, std::move(rest)});
@@ -397,6 +401,7 @@ class PatternParser {
   }
 
   Scanner in_;
+  int aheads_ = 0;
   const PatternMatch match_;
 };
 

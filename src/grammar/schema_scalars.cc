@@ -1,6 +1,8 @@
 #include "grammar/schema_scalars.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -59,6 +61,13 @@ NumberBound number_bound(const OrderedJson& value, bool exclusive, bool lower) {
 }
 
 // Reads values of one type by the keywords about it; null where there are none.
+// As grammars of numbers between bounds spell them.
+std::string without_exponent(double value) {
+  std::array<char, 400> text{};
+  const auto end = std::to_chars(text.begin(), text.end(), value, std::chars_format::fixed).ptr;
+  return {text.begin(), end};
+}
+
 Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type,
                                                          const OrderedJson& schema,
                                                          const std::string& place) {
@@ -66,6 +75,7 @@ Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type
   for (const auto& [key, rule] : schema.items()) {
     const auto known = schema_keyword_types().find(key);
     if (known == schema_keyword_types().end() || known->second != type) continue;
+    if (key == "format") continue;  // its patterns here are narrower than what it allows
     if (type == "object" || type == "array") {
       return unsupported(fmt::format("{}.{} beside enum or const is not supported", place, key));
     }
@@ -224,7 +234,12 @@ Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema
     std::string text = value.dump();
     if (reader->second != nullptr) {
       GrammarAutomaton::StateId state = reader->second->start();
-      for (const char c : text) state = reader->second->after(state, static_cast<uint8_t>(c));
+      if (value.is_number() && std::abs(value.get<double>()) >= 1e16) {
+        return unsupported(fmt::format("{}: bounds beside {}, a constant of more than {} digits",
+                                       place, text, kMostDigits));
+      }
+      const std::string plain = value.is_number_float() ? without_exponent(value) : text;
+      for (const char c : plain) state = reader->second->after(state, static_cast<uint8_t>(c));
       if (!reader->second->accepts(state)) continue;
     }
     texts.push_back(std::move(text));

@@ -122,7 +122,7 @@ def user(text="Tom has 2 apples. How many?"):
 
 
 def forced(text, **fields):
-    return {"model": "chat", "messages": user(), "grammar": only(text), "max_tokens": 400, **fields}
+    return {"model": "chat", "messages": user(), "grammar": only(text), "max_tokens": 400, "seed": 1, **fields}
 
 
 def joined(stream, index=0):

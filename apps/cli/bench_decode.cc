@@ -7,6 +7,7 @@
 #include "base/timer.h"
 #include "cli/bench.h"
 #include "cli/bench_model.h"
+#include "infer/run_request.h"
 
 namespace looplm::cli {
 namespace {
@@ -48,12 +49,7 @@ class DecodeBench {
     Request request;
     request.prompt = bench_ids(o_.context, model_.config().vocab_size, 1);
     request.options = request_of(o_, o_.tokens + 1);
-    Generation generation;
-    request.done = [&](Generation g) { generation = std::move(g); };
-    LOOPLM_RETURN_IF_ERROR(engine_.submit(std::move(request)).status());
-    engine_.run();
-    if (!generation.status.ok()) return generation.status;
-    return generation;
+    return run_request(engine_, std::move(request));
   }
 
  private:

@@ -29,14 +29,18 @@ Form form_of(ToolCallFormat format) {
   }
 }
 
+bool says_strict(const OrderedJson& function) {
+  return function.value("strict", OrderedJson()) == true;
+}
+
 // The arguments of a tool; without a schema an empty object.
 Result<ExpressionPtr> arguments_of(const ChatTool& tool, bool strict_only, Grammar& grammar) {
   const std::string place = fmt::format("tools.{}.parameters", tool.name);
-  if (strict_only && !is_strict(tool)) {
-    return add_json_schema({{"type", "object"}}, place, grammar);
-  }
   LOOPLM_ASSIGN_OR_RETURN(const OrderedJson json, parse_ordered_json(tool.json, tool.name));
   const OrderedJson& function = json["function"];
+  if (strict_only && !says_strict(function)) {
+    return add_json_schema({{"type", "object"}}, place, grammar);
+  }
   const auto parameters = function.find("parameters");
   if (parameters == function.end() || parameters->is_null() || parameters->empty()) {
     return text("{}");
@@ -46,7 +50,7 @@ Result<ExpressionPtr> arguments_of(const ChatTool& tool, bool strict_only, Gramm
 
 // Text in which no call begins, as ChatOutputParser sees it.
 ExpressionPtr text_without_calls(ToolCallFormat format) {
-  const ExpressionPtr any = repeat(characters_but({}), 0, kUnbounded);
+  const ExpressionPtr any = any_text();
   if (format == ToolCallFormat::kHermes)
     return overlap({any}, {sequence({any, text("<tool_call>"), any})});
   if (format == ToolCallFormat::kMistral) {
@@ -101,7 +105,7 @@ Result<Grammar> answer_or_calls_grammar(ToolCallFormat format, std::span<const C
 
 bool is_strict(const ChatTool& tool) {
   const Result<OrderedJson> json = parse_ordered_json(tool.json, tool.name);
-  return json.ok() && json.value()["function"].value("strict", OrderedJson()) == true;
+  return json.ok() && says_strict(json.value()["function"]);
 }
 
 }  // namespace looplm

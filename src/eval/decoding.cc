@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/rng.h"
+#include "infer/run_request.h"
 
 namespace looplm {
 namespace {
@@ -17,21 +18,6 @@ struct Timed {
   double rate = 0;  // tokens per second
   int64_t passes = 0;
 };
-
-// One request alone, on any lane that may help.
-Result<Generation> run_on_free_lanes(Model& model, Request request) {
-  EngineOptions alone;
-  alone.share_prefixes = false;
-  alone.prompt_lanes = request.options.prompt_chunk;
-  alone.lane_budget = kMaxLoops;
-  Engine engine(model, alone);
-  Generation got;
-  request.done = [&](Generation g) { got = std::move(g); };
-  LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(request)).status());
-  engine.run();
-  LOOPLM_RETURN_IF_ERROR(got.status);
-  return got;
-}
 
 // The ranks of each loop, by token.
 using Record = std::vector<std::vector<std::vector<int32_t>>>;
@@ -94,9 +80,9 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
     Request request;
     request.prompt = prompt;
     request.options = g;
-    LOOPLM_ASSIGN_OR_RETURN(const Generation got, mode.free_lanes
-                                                      ? run_on_free_lanes(model, std::move(request))
-                                                      : generate(model, std::move(request)));
+    LOOPLM_ASSIGN_OR_RETURN(const Generation got,
+                            mode.free_lanes ? generate_on_free_lanes(model, std::move(request))
+                                            : generate(model, std::move(request)));
     const GenerateStatistics& s = got.statistics;
     seconds += s.prompt_seconds + s.decode_seconds;
     tokens += static_cast<double>(got.tokens.size());

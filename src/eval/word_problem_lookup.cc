@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shuffle.h"
 #include "eval/word_problem_names.h"
 
 namespace looplm {
@@ -75,9 +76,7 @@ class Lookup {
   void ask_all() {
     std::vector<size_t> order;
     for (size_t p = 0; p < owners_.size(); ++p) order.insert(order.end(), {p, p});
-    for (size_t i = order.size(); i > 1; --i) {
-      std::swap(order[i - 1], order[rng_.below(static_cast<uint32_t>(i))]);
-    }
+    shuffle(order, rng_);
     for (const size_t p : order) {
       const auto& [name, value] = owners_[p];
       const uint32_t asking = lists_ ? 0 : rng_.below(4);

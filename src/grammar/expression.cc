@@ -94,6 +94,8 @@ ExpressionPtr rule_reference(int rule) {
   return std::make_shared<Expression>(std::move(e));
 }
 
+ExpressionPtr any_text() { return repeat(characters_but({}), 0, kUnbounded); }
+
 ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without) {
   if (with.size() == 1 && without.empty()) return with[0];
   Expression e;

@@ -47,6 +47,7 @@ ExpressionPtr choice(std::vector<ExpressionPtr> parts);  // none: matches nothin
 ExpressionPtr repeat(ExpressionPtr body, int64_t least, int64_t most);
 ExpressionPtr optional(ExpressionPtr body);
 ExpressionPtr rule_reference(int rule);
+ExpressionPtr any_text();
 // Texts that all of `with` match, one at least, and none of `without`. No part refers to a rule.
 ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without);
 

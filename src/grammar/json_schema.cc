@@ -104,11 +104,7 @@ class SchemaReader {
       rest.erase("uniqueItems");
       return value_of(rest, place, depth);
     }
-    for (const auto& [key, value] : schema.items()) {
-      if (refused_keywords().contains(key)) {
-        return unsupported(fmt::format("{}.{} is not supported", place, key));
-      }
-    }
+    LOOPLM_RETURN_IF_ERROR(check_keywords(schema, place));
     for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
       if (schema.contains(key)) return combined(schema, key, place, depth);
     }
@@ -132,19 +128,12 @@ class SchemaReader {
       return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
                                           inside, denied.dump()));
     }
-    for (const auto& [key, value] : denied.items()) {
-      if (refused_keywords().contains(key)) {
-        return unsupported(fmt::format("{}.{} is not supported", inside, key));
-      }
-    }
-    if (!constrains(denied)) return choice({});
+    LOOPLM_RETURN_IF_ERROR(check_keywords(denied, inside));
     std::set<std::string> keys;
     for (const auto& [key, value] : denied.items()) {
-      if (schema_keyword_types().contains(key) || key == "type" || key == "const" ||
-          key == "enum" || key == "not" || constrains({{key, value}})) {
-        keys.insert(key);
-      }
+      if (is_constraint(key)) keys.insert(key);
     }
+    if (keys.empty()) return choice({});
     const auto only = [&keys](std::initializer_list<const char*> names) {
       return std::ranges::all_of(keys, [names](const std::string& key) {
         return std::ranges::find(names, key) != names.end();
@@ -170,12 +159,7 @@ class SchemaReader {
     }
     if (only({"type"})) {
       const OrderedJson kept = schema_without_types(rest, denied["type"]);
-      const auto has = [](const OrderedJson& types, const char* type) {
-        return std::ranges::find(types, OrderedJson(type)) != types.end();
-      };
-      const OrderedJson types =
-          denied["type"].is_array() ? denied["type"] : OrderedJson::array({denied["type"]});
-      if (has(types, "integer") && has(kept["type"], "number")) {
+      if (names_type(denied["type"], "integer") && names_type(kept["type"], "number")) {
         return unsupported(inside + " of integers beside numbers is not supported");
       }
       return value_of(kept, place, depth + 1);
@@ -250,13 +234,26 @@ class SchemaReader {
     return merged_schemas(a, b, place);
   }
 
-  static bool constrains(const OrderedJson& schema) {
+  static bool is_constraint(const std::string& key) {
     static const std::set<std::string> others = {"type",  "enum",  "const", "$ref",
                                                  "allOf", "anyOf", "oneOf", "not"};
+    return others.contains(key) || schema_keyword_types().contains(key);
+  }
+
+  static bool constrains(const OrderedJson& schema) {
     for (const auto& [key, value] : schema.items()) {
-      if (others.contains(key) || schema_keyword_types().contains(key)) return true;
+      if (is_constraint(key)) return true;
     }
     return false;
+  }
+
+  static Status check_keywords(const OrderedJson& schema, const std::string& place) {
+    for (const auto& [key, value] : schema.items()) {
+      if (refused_keywords().contains(key)) {
+        return unsupported(fmt::format("{}.{} is not supported", place, key));
+      }
+    }
+    return {};
   }
 
   Status check_exclusive(const OrderedJson& branches, const std::string& place) {

@@ -111,11 +111,6 @@ class PatternParser {
     std::vector<Ahead> aheads{};
   };
 
-  static ExpressionPtr anything() {
-    static const ExpressionPtr any = repeat(characters_but({}), 0, kUnbounded);
-    return any;
-  }
-
   // `first`: it stands at the text's start in any case.
   Result<Piece> parse_piece(int depth, PatternMatch match, bool first) {
     Piece piece;
@@ -133,7 +128,7 @@ class PatternParser {
       return piece;
     }
     // From the last place backwards: all that may follow it.
-    ExpressionPtr rest = piece.at_end || match == PatternMatch::kWhole ? text("") : anything();
+    ExpressionPtr rest = piece.at_end || match == PatternMatch::kWhole ? text("") : any_text();
     size_t end = parts.size();
     while (!aheads.empty()) {
       const size_t place = aheads.back().place;
@@ -160,7 +155,7 @@ class PatternParser {
     do {
       if (in_.peek() == '^' && !first) return in_.error("'^' stands after the start");
       LOOPLM_ASSIGN_OR_RETURN(Piece piece, parse_piece(depth + 1, PatternMatch::kSome, first));
-      choices.push_back(piece.at_end ? piece.expression : sequence({piece.expression, anything()}));
+      choices.push_back(piece.at_end ? piece.expression : sequence({piece.expression, any_text()}));
     } while (in_.take("|"));
     if (!in_.take(")")) return in_.error("expected ')'");
     return choice(std::move(choices));
@@ -442,7 +437,7 @@ ExpressionPtr json_string_form(const ExpressionPtr& e) {
 Result<ExpressionPtr> parse_search_pattern(const std::string& pattern, PatternText as) {
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<Piece> pieces,
                           PatternParser(pattern, PatternMatch::kSome).parse());
-  const ExpressionPtr anything = repeat(characters_but({}), 0, kUnbounded);
+  const ExpressionPtr anything = any_text();
   std::vector<ExpressionPtr> choices;
   for (const Piece& piece : pieces) {
     std::vector<ExpressionPtr> parts;

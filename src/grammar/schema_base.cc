@@ -5,13 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "grammar/schema_merge.h"
+
 namespace looplm {
 namespace {
-
-// Whose values are no schemas.
-bool is_plain(const std::string& key) {
-  return key == "const" || key == "enum" || key == "default" || key == "examples";
-}
 
 const std::string* text_of(const OrderedJson& schema, const char* key) {
   const auto found = schema.find(key);
@@ -77,7 +74,7 @@ class Rewriter {
     }
     if (!schema.is_structured()) return;
     for (const auto& [key, value] : schema.items()) {
-      if (!is_plain(key)) collect(value, base, pointer + pointer_step(key));
+      if (!holds_plain_value(key)) collect(value, base, pointer + pointer_step(key));
     }
   }
   bool nested() const { return nested_; }
@@ -93,7 +90,7 @@ class Rewriter {
     }
     if (!schema.is_structured()) return;
     for (auto& [key, value] : schema.items()) {
-      if (!is_plain(key)) rewrite(value, base);
+      if (!holds_plain_value(key)) rewrite(value, base);
     }
   }
 

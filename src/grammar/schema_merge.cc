@@ -194,14 +194,22 @@ bool is_of_type(const OrderedJson& value, const OrderedJson& type) {
   return type == value.type_name();
 }
 
+bool names_type(const OrderedJson& types, const std::string& type) {
+  return types == type ||
+         (types.is_array() && std::find(types.begin(), types.end(), type) != types.end());
+}
+
+bool holds_plain_value(const std::string& keyword) {
+  return keyword == "const" || keyword == "enum" || keyword == "default" || keyword == "examples";
+}
+
 const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name) {
   if (schema.is_object() && schema.contains("$anchor") && schema["$anchor"] == name) {
     return &schema;
   }
   if (!schema.is_structured()) return nullptr;
   for (const auto& [key, value] : schema.items()) {
-    const bool plain = key == "const" || key == "enum" || key == "default" || key == "examples";
-    if (schema.is_object() && plain) continue;
+    if (schema.is_object() && holds_plain_value(key)) continue;
     if (const OrderedJson* found = find_anchor(value, name)) return found;
   }
   return nullptr;

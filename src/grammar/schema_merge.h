@@ -26,6 +26,13 @@ Result<std::vector<OrderedJson>> listed_values(const OrderedJson& schema, const 
 // `type` is a name or a list of names.
 bool is_of_type(const OrderedJson& value, const OrderedJson& type);
 
+// Whether the list, or the one, of types names this one. Integers are numbers, but have a name of
+// their own.
+bool names_type(const OrderedJson& types, const std::string& type);
+
+// Whether a keyword's value is no schema, and has none inside: const, enum, default, examples.
+bool holds_plain_value(const std::string& keyword);
+
 // The schema inside `schema` with this $anchor; null where there is none.
 const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name);
 

@@ -60,7 +60,6 @@ NumberBound number_bound(const OrderedJson& value, bool exclusive, bool lower) {
   return bound;
 }
 
-// Reads values of one type by the keywords about it; null where there are none.
 // As grammars of numbers between bounds spell them.
 std::string without_exponent(double value) {
   std::array<char, 400> text{};
@@ -68,6 +67,7 @@ std::string without_exponent(double value) {
   return {text.begin(), end};
 }
 
+// Reads values of one type by the keywords about it; null where there are none.
 Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type,
                                                          const OrderedJson& schema,
                                                          const std::string& place) {
@@ -252,12 +252,9 @@ OrderedJson schema_without_types(OrderedJson schema, const OrderedJson& denied) 
   static const OrderedJson kAll = {"object", "array", "string", "number", "boolean", "null"};
   const OrderedJson given = schema.value("type", kAll);
   for (const OrderedJson& type : given.is_array() ? given : OrderedJson::array({given})) {
-    const bool same =
-        denied == type || (denied.is_array() && std::ranges::find(denied, type) != denied.end());
-    const bool number =
-        denied == "number" ||
-        (denied.is_array() && std::ranges::find(denied, OrderedJson("number")) != denied.end());
-    if (!same && !(number && type == "integer")) kept.push_back(type);
+    const bool is_denied =
+        names_type(denied, type) || (type == "integer" && names_type(denied, "number"));
+    if (!is_denied) kept.push_back(type);
   }
   schema["type"] = std::move(kept);
   return schema;

@@ -502,7 +502,7 @@ class Engine::Impl {
     if (options_.kv_bytes == 0) return 0;
     for (;;) {
       const int64_t pages = pages_for_pass();
-      const auto fits = [&] { return pages_.pages_in_use() + pages <= capacity(); };
+      const auto fits = [&] { return has_room(pages); };
       if (!fits() && drop_alternatives()) continue;
       while (!fits() && pages <= room() && prefixes_.evict()) {
       }

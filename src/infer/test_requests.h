@@ -12,6 +12,7 @@
 #include "looplm/engine.h"
 
 #include "base/check.h"
+#include "infer/run_request.h"
 
 namespace looplm {
 
@@ -60,18 +61,9 @@ inline std::string answer_text(const Generation& g) { return AnswerText(g).text(
 inline Result<Generation> generate_on_free_lanes(Model& model, std::vector<int32_t> prompt,
                                                  const GenerateOptions& options,
                                                  Request rest = {}) {
-  EngineOptions free;
-  free.share_prefixes = false;
-  free.lane_budget = kMaxLoops;
-  Engine engine(model, free);
-  Generation got;
   rest.prompt = std::move(prompt);
   rest.options = options;
-  rest.done = [&got](Generation g) { got = std::move(g); };
-  LOOPLM_RETURN_IF_ERROR(engine.submit(std::move(rest)).status());
-  engine.run();
-  LOOPLM_RETURN_IF_ERROR(got.status);
-  return got;
+  return generate_on_free_lanes(model, std::move(rest));
 }
 
 // Brackets that open, at most three deep, and close; letters inside; and an end where all are

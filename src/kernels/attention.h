@@ -19,7 +19,6 @@
 namespace looplm {
 
 // ---- Packed documents (training)
-// ----------------------------------------------------------------------------------------------------
 
 struct AttentionParams {
   const float* q = nullptr;  // (rows, heads, head_dim), rotated
@@ -49,7 +48,6 @@ struct AttentionBackwardParams {
 void attention_backward(const AttentionBackwardParams& params, Device& device);
 
 // ---- Cached keys and values (inference)
-// ---------------------------------------------------------------------------------------------
 
 inline constexpr int64_t kPagePositions = 32;  // positions per page: one block of keys
 // Pages that hold so many positions.

@@ -22,7 +22,6 @@ namespace looplm {
 constexpr int64_t rounded_stride(int64_t width) { return (width + 1) / 2 * 2; }
 
 // ---- Embedding
-// ----------------------------------------------------------------------------------------------------------------
 
 struct EmbeddingParams {
   const int32_t* ids = nullptr;  // (rows), each in [0, vocabulary)
@@ -44,7 +43,6 @@ struct EmbeddingBackwardParams {
 void embedding_backward(const EmbeddingBackwardParams& params, Device& device);
 
 // ---- RMSNorm: y = w x / sqrt(mean(x^2) + eps)  (Zhang and Sennrich, 2019)
-// -------------------------------------------------------
 
 struct RmsNormParams {
   const float* x = nullptr;       // (rows, width)
@@ -98,7 +96,6 @@ void round_rows(const RoundRowsParams& params, Device& device);
 void add(const float* x, int64_t count, float* y, Device& device);
 
 // ---- Matrix products
-// ------------------------------------------------------------------------------------------------------------
 
 // C (+)= A B. With a bf16 B, A is rounded to bf16 too; with a quantised one, to int8 in groups of
 // 64 terms (kernels/quantized.h), and A must be row-major. A widened B is as one of dtype(). Sums
@@ -136,7 +133,6 @@ struct LinearWeightGradientParams {
 void linear_weight_gradient(const LinearWeightGradientParams& params, Device& device);
 
 // ---- Rotary embedding, half-split layout (Su et al., 2021; the pairing of Llama's rotate_half)
-// -------------------------------------
 
 // Cosines and sines of position * base^(-2i / head_dim), i < head_dim / 2. Frequencies and angles
 // are rounded to fp32 as the published model code does, so that long positions agree with what the
@@ -179,7 +175,6 @@ void rotary_backward(const RotaryParams& params,
                      Device& device);  // x is the gradient, rotated back
 
 // ---- SwiGLU: silu(gate) * up (Shazeer, 2020)
-// ---------------------------------------------------------------------------------------
 
 struct SwigluParams {
   const float* gate = nullptr;  // (rows, width)
@@ -209,7 +204,6 @@ struct SwigluBackwardParams {
 void swiglu_backward(const SwigluBackwardParams& params, Device& device);
 
 // ---- Exit gate: z = w h + b, before the sigmoid
-// -------------------------------------------------------------------------------------
 
 struct GateParams {
   const float* h = nullptr;       // (rows, width)
@@ -234,7 +228,6 @@ struct GateBackwardParams {
 void gate_backward(const GateBackwardParams& params, Device& device);
 
 // ---- Cross-entropy over rows of logits
-// ----------------------------------------------------------------------------------------------
 
 inline constexpr int32_t kIgnoredTarget = -1;
 
@@ -262,7 +255,6 @@ struct CrossEntropyBackwardParams {
 void cross_entropy_backward(const CrossEntropyBackwardParams& params, Device& device);
 
 // ---- Optimiser
-// ------------------------------------------------------------------------------------------------------------------------
 
 struct AdamWParams {
   float* parameter = nullptr;

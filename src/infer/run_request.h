@@ -1,0 +1,18 @@
+// Requests that nothing else runs beside.
+#ifndef LOOPLM_INFER_RUN_REQUEST_H_
+#define LOOPLM_INFER_RUN_REQUEST_H_
+
+#include "looplm/engine.h"
+
+namespace looplm {
+
+// Submits the request, runs the engine until it has nothing to do, and returns what came of it. Its
+// `done` is replaced.
+Result<Generation> run_request(Engine& engine, Request request);
+
+// generate() with an engine whose speculation may take any lane that may help.
+Result<Generation> generate_on_free_lanes(Model& model, Request request);
+
+}  // namespace looplm
+
+#endif  // LOOPLM_INFER_RUN_REQUEST_H_

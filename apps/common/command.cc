@@ -9,10 +9,12 @@
 #include <fstream>
 #include <new>
 #include <optional>
+#include <sstream>
 #include <system_error>
 #include <type_traits>
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include "base/file.h"
 
@@ -21,8 +23,12 @@ namespace looplm::cli {
 Check::Check(const CLI::Validator& validator)
     : validator_(std::make_shared<CLI::Validator>(validator)) {}
 
-Check range(int64_t min, int64_t max) { return Check(CLI::Range(min, max)); }
-Check range(double min, double max) { return Check(CLI::Range(min, max)); }
+Check range(int64_t min, int64_t max) {
+  return Check(CLI::Range(min, max).description(fmt::format("{}..{}", min, max)));
+}
+Check range(double min, double max) {
+  return Check(CLI::Range(min, max).description(fmt::format("{:g}..{:g}", min, max)));
+}
 Check one_of(const std::vector<std::string>& values) { return Check(CLI::IsMember(values)); }
 Check read_by(std::function<Status(const std::string& value)> read, const std::string& name) {
   return Check(CLI::Validator(
@@ -40,7 +46,7 @@ Check not_negative(const std::string& zero) {
       [expected](const std::string& text) {
         return text.starts_with('-') ? text + expected : std::string();
       },
-      "NONNEGATIVE"));
+      "0.."));
 }
 
 Option* Option::required() { return option_->required(), this; }
@@ -162,6 +168,40 @@ void Program::on(Command* command, std::function<Status()> action) {
 namespace {
 
 constexpr int kExitFailure = 1;
+constexpr size_t kHelpColumn = 34;  // where descriptions begin
+constexpr size_t kHelpWidth = 100;
+
+// The words of a description in lines that end before kHelpWidth.
+std::string folded(const std::string& text) {
+  std::istringstream words(text);
+  std::string lines;
+  size_t column = kHelpColumn;
+  for (std::string word; words >> word; column += word.size()) {
+    if (column > kHelpColumn && column + 1 + word.size() > kHelpWidth) {
+      lines += '\n';
+      column = kHelpColumn;
+    } else if (column > kHelpColumn) {
+      lines += ' ';
+      ++column;
+    }
+    lines += word;
+  }
+  return lines;
+}
+
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() { column_width(kHelpColumn); }
+  std::string make_option_desc(const CLI::Option* option) const override {
+    return folded(option->get_description());
+  }
+  std::string make_subcommand(const CLI::App* command) const override {
+    std::ostringstream out;
+    CLI::detail::format_help(out, command->get_display_name(true),
+                             folded(command->get_description()), kHelpColumn);
+    return out.str();
+  }
+};
 
 int report(const std::string& message) {
   std::fflush(stdout);
@@ -202,7 +242,7 @@ int run_program(const ProgramText& text, int argc, char** argv,
   CLI::App app(text.about, text.name);
   app.set_version_flag("--version", "looplm " LOOPLM_VERSION);
   app.require_subcommand(1);
-  app.get_formatter()->column_width(34);
+  app.formatter(std::make_shared<HelpFormatter>());
   Program program(app);
   add_commands(program);
   try {

@@ -317,6 +317,7 @@ for command in run trace info init data "data build" tokenizer "tokenizer train"
   # shellcheck disable=SC2086
   "$looplm" $command --help >help 2>&1 || fail "$command --help"
   expect "$command --help" "Usage" help
+  grep -qE '^ {34}.{67}' help && fail "$command --help: a line has more than 100 columns"
 done
 
 # --- speculation and small integers

@@ -361,7 +361,9 @@ void add_serve_command(Program& program) {
   option("--prompt-lanes", o->prompt_lanes, "Maximum prompt positions in a pass, over all requests")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  option("--speculate", o->speculate, "Start the next token early: auto, off, loop:N, q:THRESHOLD or margin:THRESHOLD, as in looplm run")
+  option("--speculate", o->speculate,
+         "Start the next token early: auto, off, loop:N, q:THRESHOLD or margin:THRESHOLD, as in "
+         "looplm run")
       ->capture_default_str();
   option("--max-body-mib", o->body_mib, "Largest request in MiB")
       ->check(range(0.001, 1e5))
@@ -369,7 +371,8 @@ void add_serve_command(Program& program) {
   option("--max-header-kib", o->header_kib, "Largest header of a request in KiB")
       ->check(range(0.25, 1e5))
       ->capture_default_str();
-  option("--read-seconds", o->read_seconds, "Time a client has to send a header, and again for a body")
+  option("--read-seconds", o->read_seconds,
+         "Time a client has to send a header, and again for a body")
       ->check(range(0.001, 1e6))
       ->capture_default_str();
   option("--idle-seconds", o->idle_seconds, "Time a connection may stay open without a request")

@@ -154,6 +154,12 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   if (before != shard.tokens_) {
     return wrong(fmt::format("its documents hold {} of {} tokens", before, shard.tokens_));
   }
+  // They would count as tokens to learn.
+  const auto bits = shard.file_.bytes();
+  for (size_t bit = header.tokens; bit < 8 * (shard.tokens_at_ - shard.learnt_at_); ++bit) {
+    if ((load<uint8_t>(bits, shard.learnt_at_ + bit / 8) >> (bit % 8) & 1) == 0) continue;
+    return wrong(fmt::format("says of token {} that it is learnt; it has {}", bit, header.tokens));
+  }
   return shard;
 }
 

@@ -168,7 +168,7 @@ void Program::on(Command* command, std::function<Status()> action) {
 namespace {
 
 constexpr int kExitFailure = 1;
-constexpr int kExitUsage = 2;  // CLI11 has a number of its own for each kind of mistake
+constexpr int kExitUsage = 2;       // CLI11 has a number of its own for each kind of mistake
 constexpr size_t kHelpColumn = 34;  // where descriptions begin
 constexpr size_t kHelpWidth = 100;
 

@@ -282,6 +282,7 @@ Status serve(const ServeCommandOptions& o) {
     const uint64_t memory = kv_bytes(o.kv_gib, models.size());
     LOOPLM_RETURN_IF_ERROR(add_model(*server, named[i], *models[i], o, memory));
   }
+  const std::atomic<bool>& stop = stop_on_interrupt();  // before anybody can know that it runs
   server->open();
   const bool v6 = o.host.find(':') != std::string::npos;
   say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
@@ -289,7 +290,6 @@ Status serve(const ServeCommandOptions& o) {
   if (::isatty(STDOUT_FILENO) == 1) {
     say(stderr, "note: that address in a browser opens a page to talk with the model; Ctrl-C ends");
   }
-  const std::atomic<bool>& stop = stop_on_interrupt();
   Status failure;
   while (!stop.load() && failure.ok()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));

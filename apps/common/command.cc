@@ -168,6 +168,7 @@ void Program::on(Command* command, std::function<Status()> action) {
 namespace {
 
 constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;       // CLI11 has a number of its own for each kind of mistake
 constexpr size_t kHelpColumn = 34;  // where descriptions begin
 constexpr size_t kHelpWidth = 100;
 
@@ -203,9 +204,35 @@ class HelpFormatter : public CLI::Formatter {
   }
 };
 
+// Messages quote what files hold: names of any length, and characters that steer a terminal, which
+// are shown by their numbers.
+std::string fit_to_print(const std::string& message) {
+  constexpr size_t kHead = 3000, kTail = 1000;  // of each message, in bytes
+  std::string out;
+  for (size_t i = 0; i < message.size(); ++i) {
+    if (i == kHead && message.size() > kHead + kTail) {
+      const size_t left_out = message.size() - kHead - kTail;
+      out += " [... " + std::to_string(left_out) + " bytes ...] ";
+      i += left_out;
+    }
+    const auto c = static_cast<unsigned char>(message[i]);
+    const auto next = i + 1 < message.size() ? static_cast<unsigned char>(message[i + 1]) : 0;
+    const bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;  // U+0080 to U+009F
+    if ((c >= 0x20 && c != 0x7f && !c1) || c == '\n' || c == '\t') {
+      out += message[i];
+      continue;
+    }
+    const unsigned code = c1 ? next : c;
+    out += c1 ? "\\u00" : "\\x";
+    for (const unsigned digit : {code / 16, code % 16}) out += "0123456789abcdef"[digit];
+    i += c1 ? 1 : 0;
+  }
+  return out;
+}
+
 int report(const std::string& message) {
   std::fflush(stdout);
-  std::fprintf(stderr, "looplm: %s\n", message.c_str());
+  std::fprintf(stderr, "looplm: %s\n", fit_to_print(message).c_str());
   return kExitFailure;
 }
 
@@ -254,10 +281,10 @@ int run_program(const ProgramText& text, int argc, char** argv,
         report(unknown);
       } else if (error.get_name() == "RequiredError" && lacks_command(app)) {
         std::fputs(app.help().c_str(), stderr);  // that name alone asks what it can do
-      } else {
-        return app.exit(error);
+      } else if (app.exit(error) == 0) {         // --help
+        return 0;
       }
-      return error.get_exit_code();
+      return kExitUsage;
     }
     const Status status = program.run();
     if (!status.ok()) return report(status.message());

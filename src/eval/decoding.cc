@@ -112,9 +112,9 @@ Result<TimedGeneration> decode(Model& model, const std::vector<int32_t>& prompt,
   if (g.exit.kind == ExitKind::kFixed) g.exit.max_loops = options.loops;
   g.speculate = mode.speculate;
   TimedGeneration timed;
-  LOOPLM_ASSIGN_OR_RETURN(timed.generation,
-                          mode.free_lanes ? generate_on_free_lanes(model, std::move(request))
-                                          : generate(model, std::move(request)));
+  LOOPLM_ASSIGN_OR_RETURN(timed.generation, mode.free_lanes
+                                                ? generate_on_free_lanes(model, std::move(request))
+                                                : generate(model, std::move(request)));
   const GenerateStatistics& s = timed.generation.statistics;
   timed.seconds = s.prompt_seconds + s.decode_seconds;
   return timed;
@@ -128,7 +128,8 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
   std::vector<double> seconds(modes.size()), tokens(modes.size());
   for (const std::vector<int32_t>& prompt : prompts) {
     for (size_t i = 0; i < modes.size(); ++i) {
-      LOOPLM_ASSIGN_OR_RETURN(const TimedGeneration timed, decode(model, prompt, modes[i], options));
+      LOOPLM_ASSIGN_OR_RETURN(const TimedGeneration timed,
+                              decode(model, prompt, modes[i], options));
       seconds[i] += timed.seconds;
       tokens[i] += static_cast<double>(timed.generation.tokens.size());
       // The others are the same.

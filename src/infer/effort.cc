@@ -9,8 +9,8 @@ namespace {
 constexpr double kPassFade = 1 - 1.0 / 256;
 // What earlier trials said, in one of kTrial passes.
 constexpr double kOfEarlierTrials = 1.0 / 16;
-// Less is noise, and what counting costs is not in it.
-constexpr double kLeastGain = 0.02;
+// Less is noise, and what a request that speculates has to make once is not in it.
+constexpr double kLeastGain = 0.05;
 
 }  // namespace
 

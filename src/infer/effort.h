@@ -15,7 +15,7 @@ enum class Effort {
 
 // Compares what passes cost with what plain decoding would have cost to come as far. Keeps to the
 // effort that is cheapest, and now and then tries another, more rarely each time that this changes
-// nothing. Costs are medians of many passes, so that a busy machine does not change the outcome.
+// nothing. Costs are those of many passes (LaneCosts), so that a busy moment does not change it.
 class EffortChoice {
  public:
   Effort now() const { return effort_; }
@@ -25,8 +25,8 @@ class EffortChoice {
   double ratio(Effort effort) const;
 
  private:
-  static constexpr int64_t kFirst = 8;      // plain passes, which the others are compared with
-  static constexpr int64_t kTrial = 48;     // passes
+  static constexpr int64_t kFirst = 8;       // plain passes, which the others are compared with
+  static constexpr int64_t kTrial = 48;      // passes
   static constexpr int64_t kShortest = 192;  // passes between trials
   static constexpr int64_t kLongest = 3072;
 

@@ -53,7 +53,7 @@ TEST(EffortChoice, WhereNothingHelpsItCostsNextToNothing) {
 }
 
 TEST(EffortChoice, ALittleIsNoGain) {
-  const Ratios ratios = {{Effort::kGuesses, 0.99}, {Effort::kAlternatives, 1}};
+  const Ratios ratios = {{Effort::kGuesses, 0.97}, {Effort::kAlternatives, 1}};
   EffortChoice choice;
   EXPECT_GT(run(choice, ratios, 10'000).passes[Effort::kPlain], 9'500);
 }

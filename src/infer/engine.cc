@@ -565,9 +565,7 @@ class Engine::Impl {
   }
 
   LaneCosts& costs() { return budget_ ? *budget_ : model_.parts().lane_costs; }
-  Effort effort() const {
-    return budget_ ? Effort::kAlternatives : model_.parts().effort.now();
-  }
+  Effort effort() const { return budget_ ? Effort::kAlternatives : model_.parts().effort.now(); }
   int64_t sharers() const { return static_cast<int64_t>(running_.size()); }
 
   // Of one lane more in the next pass.

@@ -23,6 +23,21 @@ double median_of_first(std::array<float, kCount> values, size_t count) {
   return static_cast<double>(*middle);
 }
 
+// The mean of those up to twice the median: what only some passes have to do is in it, and what
+// took the processor away from one is not.
+template <size_t kCount>
+double usual_mean(const std::array<float, kCount>& values, size_t count) {
+  const double most = 2 * median_of_first(values, count);
+  double sum = 0, usual = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const auto value = static_cast<double>(values[i]);
+    if (value > most) continue;
+    sum += value;
+    usual += 1;
+  }
+  return sum / usual;
+}
+
 }  // namespace
 
 void CostCurve::saw(int64_t count, double cost) {
@@ -37,7 +52,7 @@ void CostCurve::saw(int64_t count, double cost) {
   ++b.seen;
   if (b.seen > kKept && b.seen % kAtATime != 0) return;
   const size_t kept = std::min(b.seen, kKept);
-  b.middle = {median_of_first(b.counts, kept), median_of_first(b.costs, kept)};
+  b.middle = {median_of_first(b.counts, kept), usual_mean(b.costs, kept)};
   connect();
 }
 

@@ -9,8 +9,9 @@
 
 namespace looplm {
 
-// What something costs by its count: the median of what was seen lately at about that count, and
-// straight lines between. Medians, since on a busy machine some passes take many times their time.
+// What something costs by its count: the mean of what was seen lately at about that count, and
+// straight lines between. What took more than twice the median is left out: on a busy machine some
+// passes take many times their time.
 class CostCurve {
  public:
   struct Point {

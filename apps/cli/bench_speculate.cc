@@ -75,7 +75,7 @@ Status replay(const SpeculateBenchOptions& o, const LoopRanking& ranking, int64_
                   fmt::format("{} replayed on {} parameters, {}", commit_kind_name(speculate.kind),
                               model.config().parameter_count(), benched.format)},
                  {"tok/s", median_of(r.speculated)},
-                 {"over plain", median_of(r.speculated) / median_of(r.plain)},
+                 {"over plain", median_ratio(r.speculated, r.plain)},
                  {"passes/token", r.passes_per_token}});
     }
   }
@@ -95,11 +95,8 @@ Status bench_speculate(const SpeculateBenchOptions& o) {
   const DecodeOptions decoding = {o.tokens, o.loops, o.ignore_eos};
   std::vector<DecodeMeasure> results(all.size());
   for (int64_t round = 0; round < o.rounds; ++round) {
-    for (size_t i = 0; i < all.size(); ++i) {
-      LOOPLM_RETURN_IF_ERROR(measure_decoding(model, prompts, all[i], decoding, results[i]));
-    }
+    LOOPLM_RETURN_IF_ERROR(measure_decoding(model, prompts, all, decoding, results));
   }
-  const double plain = median_of(results[0].rates);
   for (size_t i = 0; i < all.size(); ++i) {
     const DecodeMeasure& r = results[i];
     const bool speculates = all[i].speculates();
@@ -113,7 +110,7 @@ Status bench_speculate(const SpeculateBenchOptions& o) {
     if (!agreement.empty()) agreement.pop_back();
     table.add({{"mode", all[i].name},
                {"tok/s", median_of(r.rates)},
-               {"over plain", median_of(r.rates) / plain},
+               {"over plain", median_ratio(r.rates, results[0].rates)},
                {"passes/token", r.per_token(r.passes)},
                {"mean loops", r.per_token(r.loops)},
                {"lanes/token", r.per_token(r.decode_lanes)},

@@ -19,10 +19,10 @@ namespace looplm {
 
 struct EngineOptions {
   // Speculation starts new positions only while a pass has fewer lanes than this, which then cost
-  // nothing. Results do not depend on it. 0: the cost of lanes is measured when the model's first
-  // request that speculates is submitted. CommitKind::kAuto then takes a lane where the passes it
-  // is likely to save cost more than it does; other kinds take as many as cost little more than
-  // one.
+  // nothing. Results do not depend on it. 0: what lanes and reading out cost is learnt from the
+  // passes that run. CommitKind::kAuto then takes a lane where the passes it is likely to save cost
+  // more than it does, and none while decoding comes no faster for it; other kinds take as many as
+  // cost little more than one.
   int64_t lane_budget = 0;
   int64_t prompt_lanes = 256;  // prompt positions per pass, of all requests together
   // Maximum bytes of keys and values. Requests wait for room. A running one makes way for an
@@ -104,7 +104,7 @@ class Engine {
   }
 
   EngineStatistics statistics() const;
-  int64_t lane_budget();  // measures it if need be
+  int64_t lane_budget();  // as learnt so far
   // Forgets what is kept of earlier requests.
   void drop_prefixes();
 

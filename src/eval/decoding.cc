@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/median.h"
 #include "base/rng.h"
 #include "infer/run_request.h"
 
@@ -64,55 +65,85 @@ std::vector<DecodeMode> decode_modes(const ModelConfig& config, const DecodeMode
   return all;
 }
 
+namespace {
+
+// The rest of the first round.
+void add_generation(const Generation& got, DecodeMeasure& measure) {
+  const GenerateStatistics& s = got.statistics;
+  measure.tokens += std::ssize(got.tokens);
+  measure.passes += s.passes;
+  measure.decode_passes += s.decode_passes;
+  measure.decode_lanes += s.decode_lanes;
+  measure.provisional += s.provisional_tokens;
+  measure.revised += s.revised_tokens;
+  measure.alternatives += s.alternative_tokens;
+  measure.promoted += s.promoted_tokens;
+  measure.reads.resize(s.loop_reads.size());
+  measure.agreements.resize(s.loop_reads.size());
+  for (size_t t = 0; t < s.loop_reads.size(); ++t) {
+    measure.reads[t] += s.loop_reads[t];
+    measure.agreements[t] += s.loop_agreements[t];
+  }
+  measure.ids.emplace_back();
+  measure.agreement.emplace_back();
+  for (const GeneratedToken& token : got.tokens) {
+    measure.ids.back().push_back(token.id);
+    measure.loops += token.loops;
+    std::vector<bool> agrees;
+    for (int32_t proposal : token.proposals) agrees.push_back(proposal == token.id);
+    measure.agreement.back().push_back(std::move(agrees));
+  }
+}
+
+struct TimedGeneration {
+  Generation generation;
+  double seconds = 0;
+};
+
+Result<TimedGeneration> decode(Model& model, const std::vector<int32_t>& prompt,
+                               const DecodeMode& mode, const DecodeOptions& options) {
+  Request request;
+  request.prompt = prompt;
+  GenerateOptions& g = request.options;
+  g.max_tokens = options.tokens;
+  g.ignore_eos = options.ignore_eos;
+  g.prompt_chunk = 4096;
+  g.exit = mode.exit;
+  if (g.exit.kind == ExitKind::kFixed) g.exit.max_loops = options.loops;
+  g.speculate = mode.speculate;
+  TimedGeneration timed;
+  LOOPLM_ASSIGN_OR_RETURN(timed.generation, mode.free_lanes
+                                                ? generate_on_free_lanes(model, std::move(request))
+                                                : generate(model, std::move(request)));
+  const GenerateStatistics& s = timed.generation.statistics;
+  timed.seconds = s.prompt_seconds + s.decode_seconds;
+  return timed;
+}
+
+}  // namespace
+
 Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& prompts,
-                        const DecodeMode& mode, const DecodeOptions& options,
-                        DecodeMeasure& measure) {
-  const bool first = measure.rates.empty();
-  double seconds = 0, tokens = 0;
+                        std::span<const DecodeMode> modes, const DecodeOptions& options,
+                        std::span<DecodeMeasure> measures) {
+  std::vector<double> seconds(modes.size()), tokens(modes.size());
   for (const std::vector<int32_t>& prompt : prompts) {
-    GenerateOptions g;
-    g.max_tokens = options.tokens;
-    g.ignore_eos = options.ignore_eos;
-    g.prompt_chunk = 4096;
-    g.exit = mode.exit;
-    if (g.exit.kind == ExitKind::kFixed) g.exit.max_loops = options.loops;
-    g.speculate = mode.speculate;
-    Request request;
-    request.prompt = prompt;
-    request.options = g;
-    LOOPLM_ASSIGN_OR_RETURN(const Generation got,
-                            mode.free_lanes ? generate_on_free_lanes(model, std::move(request))
-                                            : generate(model, std::move(request)));
-    const GenerateStatistics& s = got.statistics;
-    seconds += s.prompt_seconds + s.decode_seconds;
-    tokens += static_cast<double>(got.tokens.size());
-    if (!first) continue;
-    measure.tokens += static_cast<int64_t>(got.tokens.size());
-    measure.passes += s.passes;
-    measure.decode_passes += s.decode_passes;
-    measure.decode_lanes += s.decode_lanes;
-    measure.provisional += s.provisional_tokens;
-    measure.revised += s.revised_tokens;
-    measure.alternatives += s.alternative_tokens;
-    measure.promoted += s.promoted_tokens;
-    measure.reads.resize(s.loop_reads.size());
-    measure.agreements.resize(s.loop_reads.size());
-    for (size_t t = 0; t < s.loop_reads.size(); ++t) {
-      measure.reads[t] += s.loop_reads[t];
-      measure.agreements[t] += s.loop_agreements[t];
-    }
-    measure.ids.emplace_back();
-    measure.agreement.emplace_back();
-    for (const GeneratedToken& token : got.tokens) {
-      measure.ids.back().push_back(token.id);
-      measure.loops += token.loops;
-      std::vector<bool> agrees;
-      for (int32_t proposal : token.proposals) agrees.push_back(proposal == token.id);
-      measure.agreement.back().push_back(std::move(agrees));
+    for (size_t i = 0; i < modes.size(); ++i) {
+      LOOPLM_ASSIGN_OR_RETURN(const TimedGeneration timed,
+                              decode(model, prompt, modes[i], options));
+      seconds[i] += timed.seconds;
+      tokens[i] += static_cast<double>(timed.generation.tokens.size());
+      // The others are the same.
+      if (measures[i].rates.empty()) add_generation(timed.generation, measures[i]);
     }
   }
-  measure.rates.push_back(tokens / seconds);
+  for (size_t i = 0; i < modes.size(); ++i) measures[i].rates.push_back(tokens[i] / seconds[i]);
   return {};
+}
+
+double median_ratio(const std::vector<double>& rates, const std::vector<double>& others) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < rates.size(); ++i) ratios.push_back(rates[i] / others[i]);
+  return median_of(std::move(ratios));
 }
 
 Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<int32_t>>& prompts,

@@ -4,6 +4,7 @@
 #define LOOPLM_EVAL_DECODING_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -63,10 +64,14 @@ struct DecodeMeasure {
   }
 };
 
-// One round of all prompts, one by one, added to `measure`.
+// One round of all prompts, one by one, each in all modes in turn, since what else the machine does
+// changes from second to second. Added to `measures`, which are as many as the modes.
 Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& prompts,
-                        const DecodeMode& mode, const DecodeOptions& options,
-                        DecodeMeasure& measure);
+                        std::span<const DecodeMode> modes, const DecodeOptions& options,
+                        std::span<DecodeMeasure> measures);
+
+// The median of the rounds' ratios.
+double median_ratio(const std::vector<double>& rates, const std::vector<double>& others);
 
 // What each loop ranks first, second, ... at each generated position: prompt, token, loop, rank. Of
 // plain decoding.

@@ -11,7 +11,7 @@
 
 #include "base/check.h"
 #include "base/count_text.h"
-#include "infer/knee.h"
+#include "base/timer.h"
 #include "infer/parts.h"
 #include "infer/prefix_cache.h"
 #include "infer/request.h"
@@ -107,7 +107,6 @@ class Engine::Impl {
           static_cast<uint64_t>(pages) * pages_.page_bytes(), count_text(loops, "loop"),
           options_.kv_bytes));
     }
-    if (request.options.speculate.kind != CommitKind::kNever) costs();
     auto entry = std::make_unique<Entry>();
     entry->id = ++last_id_;
     entry->loops = loops;
@@ -527,9 +526,16 @@ class Engine::Impl {
     new_ids_.clear();
     int64_t quota = text_quota();
     bool speculates = false;
+    const Effort effort = this->effort();
     // Before any start, since new lanes are the arena's last ones.
     for (const auto& r : running_) {
-      if (r->wavefront->tries_alternatives()) r->wavefront->drop_unlikely(least_chance());
+      Wavefront& w = *r->wavefront;
+      if (!w.tries_alternatives()) continue;
+      if (effort == Effort::kAlternatives) {
+        w.drop_unlikely(least_chance());
+      } else {
+        w.drop_alternatives();
+      }
     }
     for (const auto& r : running_) {
       Wavefront& w = *r->wavefront;
@@ -539,34 +545,36 @@ class Engine::Impl {
       quota -= w.text_in_flight() - before;
       // The pages of its prompt are no longer what it runs on.
       if (w.cache().shared()) unpin(*r);
-      speculates = speculates || w.request().options.speculate.kind != CommitKind::kNever;
+      const CommitKind kind = w.request().options.speculate.kind;
+      const bool plain = kind == CommitKind::kAuto && effort == Effort::kPlain;
+      speculates = speculates || (kind != CommitKind::kNever && !plain);
+      if (plain) w.set_bounds({.effort = effort});
     }
     if (!speculates) return;
     // One position each, then as many as the text suggests, then other tokens beside these.
     for (const auto& r : running_) speculate(*r, 1, pages);
     for (const auto& r : running_) speculate(*r, kMaxLanes, pages);
-    for (const auto& r : running_) try_alternatives(*r, pages);
-    const double to_read =
-        costs().least_chance_to_read(arena_.used(), static_cast<int64_t>(running_.size()));
-    for (const auto& r : running_) r->wavefront->set_least_chances(least_chance(), to_read);
+    if (effort == Effort::kAlternatives) {
+      for (const auto& r : running_) try_alternatives(*r, pages);
+    }
+    const auto to_read = [this](int64_t rows) {
+      return costs().least_chance_to_read(arena_.used(), sharers(), rows);
+    };
+    const SpeculationBounds bounds = {effort, least_chance(), to_read(0), to_read(1)};
+    for (const auto& r : running_) r->wavefront->set_bounds(bounds);
   }
 
-  const LaneCosts& costs() {
-    if (budget_) return *budget_;
-    std::optional<LaneCosts>& measured = model_.parts().lane_costs;
-    if (!measured) measured = measure_lane_costs(runner_);
-    return *measured;
-  }
+  LaneCosts& costs() { return budget_ ? *budget_ : model_.parts().lane_costs; }
+  Effort effort() const { return budget_ ? Effort::kAlternatives : model_.parts().effort.now(); }
+  int64_t sharers() const { return static_cast<int64_t>(running_.size()); }
 
   // Of one lane more in the next pass.
-  double least_chance() {
-    return costs().least_chance(arena_.used(), static_cast<int64_t>(running_.size()));
-  }
+  double least_chance() { return costs().least_chance(arena_.used(), sharers()); }
   // Whether a lane is free for what has this chance. A rule that was named starts whatever it may
   // where lanes are nearly free.
   bool worth_a_lane(const Wavefront& w, double chance) {
-    if (w.request().options.speculate.kind == CommitKind::kAuto) return chance > least_chance();
-    return arena_.used() < lane_budget();
+    if (!w.counts()) return arena_.used() < lane_budget();
+    return effort() != Effort::kPlain && chance > least_chance();
   }
   bool has_room(int64_t pages) const { return pages_.pages_in_use() + pages <= capacity(); }
 
@@ -599,7 +607,30 @@ class Engine::Impl {
     }
   }
 
+  // What the pass took, and what plain decoding would have taken to come as far: an average request
+  // needs that many passes of the lanes and the rows that are there without speculation.
+  void learn(int64_t lanes, int64_t early_lanes) {
+    if (budget_) return;
+    int64_t plain_passes = 0, requests = 0, early_rows = 0;
+    bool counts = false;
+    for (const auto& r : running_) {
+      const Wavefront& w = *r->wavefront;
+      if (r->leader != 0) continue;
+      ++requests;
+      plain_passes += w.counts() ? w.plain_passes() : 1;
+      early_rows += w.counts() ? w.early_rows() : 0;
+      counts = counts || w.counts();
+    }
+    if (!counts) return;
+    const auto rows = static_cast<int64_t>(rows_.size());
+    const double passes = static_cast<double>(plain_passes) / static_cast<double>(requests);
+    model_.parts().effort.saw(
+        costs().of_pass(lanes) + costs().of_read_out(rows),
+        passes * costs().of_pass(lanes - early_lanes) + costs().of_read_out(rows - early_rows));
+  }
+
   void run_pass() {
+    const Timer timer;
     start_positions(make_room());
     const int64_t lanes = arena_.used();
     if (lanes == 0) {
@@ -610,11 +641,21 @@ class Engine::Impl {
     lanes_.assign(static_cast<size_t>(lanes), {});
     for (const auto& r : running_) r->wavefront->fill(lanes_);
     for (const auto& r : lingering_) r->wavefront->fill(lanes_);
+    int64_t early_lanes = 0;
+    for (const auto& r : running_) {
+      if (r->wavefront->counts()) early_lanes += r->wavefront->early_lanes();
+    }
     runner_.embed(new_ids_, arena_.state(lanes - static_cast<int64_t>(new_ids_.size())));
     runner_.run(arena_, lanes_);
     ++statistics_.passes;
     statistics_.lanes += lanes;
+    observe();
+    const double until_rows = timer.seconds();
     read_out();
+    costs().saw_pass(lanes, until_rows);
+    if (!rows_.empty()) {
+      costs().saw_read_out(static_cast<int64_t>(rows_.size()), timer.seconds() - until_rows);
+    }
     for (size_t i = 0; i < running_.size(); ++i) {
       Entry& e = *running_[i];
       guard(e, [&] { e.wavefront->end_pass(); });
@@ -622,6 +663,7 @@ class Engine::Impl {
         share_text(e);
       }
     }
+    learn(lanes, early_lanes);
     for (size_t i = lingering_.size(); i-- > 0;) {
       Entry& e = *lingering_[i];
       e.wavefront->end_pass();
@@ -650,15 +692,18 @@ class Engine::Impl {
     }
   }
 
-  void read_out() {
+  void observe() {
     rows_.clear();
+    found_.clear();
     const auto observe = [&](Entry& e) {
-      found_.clear();
       e.wavefront->observe(lanes_, found_);
-      for (const ReadRow& row : found_) rows_.push_back({&e, row});
+      for (size_t i = rows_.size(); i < found_.size(); ++i) rows_.push_back({&e, found_[i]});
     };
     for (const auto& r : running_) observe(*r);
     for (const auto& r : lingering_) observe(*r);
+  }
+
+  void read_out() {
     const auto width = static_cast<size_t>(model_.config().hidden_size);
     const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
     // Settling may give slots back, but a slot's row stays as it is until positions start.
@@ -697,7 +742,7 @@ class Engine::Impl {
 
   Model& model_;
   EngineOptions options_;
-  std::optional<LaneCosts> budget_;  // none: as measured
+  std::optional<LaneCosts> budget_;  // none: as learnt
   PassRunner& runner_;
   PagePool pages_;
   PrefixCache prefixes_;

@@ -259,8 +259,10 @@ TEST_P(EngineTest, ASecondBestThatALaterLoopChoosesTakesTheFirstsPlace) {
 TEST_P(EngineTest, MeasuredCostsChangeNoToken) {
   const auto model = load(2);
   const std::vector<int32_t> prompt = random_ids(11, config_.vocab_size, 4);
-  const std::vector<LaneCosts> all = {LaneCosts({{1, 1}, {64, 1.01}}),
-                                      LaneCosts({{1, 1}, {64, 20}}), LaneCosts({{1, 1}, {64, 64}})};
+  std::vector<LaneCosts> all;
+  for (const double cost_of_64 : {1.01, 20.0, 64.0}) {
+    all.emplace_back(CostCurve({{1, 1}, {64, cost_of_64}}), CostCurve());
+  }
   std::vector<int64_t> lanes;
   for (GenerateOptions o : exact_requests(4)) {
     const Answer plain = answer_of(generate(*model, prompt, o).value());
@@ -269,6 +271,7 @@ TEST_P(EngineTest, MeasuredCostsChangeNoToken) {
     for (const LaneCosts& costs : all) {
       model->parts().lane_costs = costs;
       model->parts().loop_odds = {};
+      model->parts().effort = {};
       const Generation g = generate(*model, prompt, o).value();
       ASSERT_EQ(answer_of(g), plain);
       lanes.push_back(g.statistics.provisional_tokens + g.statistics.alternative_tokens);
@@ -277,6 +280,46 @@ TEST_P(EngineTest, MeasuredCostsChangeNoToken) {
     EXPECT_LE(lanes[1], lanes[0]);
     EXPECT_EQ(lanes[2], 0) << "where a pass of two lanes costs two, none is worth it";
   }
+}
+
+// Speculation that brings nothing ends, also where lanes looked cheap enough.
+TEST_P(EngineTest, SpeculationIsHeldAgainstWhatPlainDecodingWouldCost) {
+  const auto model = load(2);
+  EffortChoice& effort = model->parts().effort;
+  // Never the same three in a row, which would be guessed from the text.
+  const auto right = [](int64_t index) {
+    return static_cast<int32_t>(static_cast<uint32_t>(index) * 2654435761u >> 8) % 60;
+  };
+  const auto run = [&](int64_t right_from_loop, const LaneCosts& costs) {
+    model->parts().lane_costs = costs;
+    model->parts().loop_odds = {};
+    effort = {};
+    Request r;
+    r.prompt = random_ids(5, config_.vocab_size, 3);
+    r.options = request(240);
+    r.options.speculate = {CommitKind::kAuto};
+    r.replay = [=](int64_t index, int64_t loop, int64_t rank, int32_t) {
+      return static_cast<int32_t>(
+          (right(index) + (loop < right_from_loop ? 1 + 3 * loop + rank : rank)) % 60 + 1);
+    };
+    return generate(*model, std::move(r)).value().statistics;
+  };
+  const LaneCosts free(CostCurve({{1, 1}, {64, 1.001}}), CostCurve({{1, 0.001}, {64, 0.002}}));
+  // Each token is right after its first loop.
+  GenerateStatistics s = run(1, free);
+  EXPECT_NE(effort.now(), Effort::kPlain);
+  EXPECT_NEAR(effort.ratio(Effort::kAlternatives), 1.0 / static_cast<double>(config_.loops), 0.02);
+  EXPECT_LT(s.decode_passes, 300);
+  // All but the last loop are always wrong: nothing is lost where lanes are free, and nothing won.
+  s = run(config_.loops, free);
+  EXPECT_EQ(s.decode_passes, 239 * config_.loops);
+  EXPECT_NEAR(effort.ratio(Effort::kAlternatives), 1, 0.02);
+  EXPECT_EQ(effort.now(), Effort::kPlain);
+  EXPECT_LT(s.provisional_tokens, 100);
+  // Where they are not, it costs something.
+  s = run(config_.loops, LaneCosts(CostCurve({{1, 1}, {64, 10}}), CostCurve({{1, 0.1}, {64, 2}})));
+  EXPECT_GT(effort.ratio(Effort::kAlternatives), 1.02);
+  EXPECT_EQ(effort.now(), Effort::kPlain);
 }
 
 // ---- Company

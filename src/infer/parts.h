@@ -5,13 +5,13 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "looplm/model.h"
 
-#include "infer/knee.h"
+#include "infer/effort.h"
+#include "infer/lane_costs.h"
 #include "infer/loop_odds.h"
 #include "infer/pass.h"
 #include "kernels/device.h"
@@ -34,8 +34,9 @@ struct Model::Parts {
   PagePool pages;
   std::unique_ptr<PassRunner> runner;
   // What speculation goes by, learnt by all engines of the model.
-  std::optional<LaneCosts> lane_costs{};  // none: not measured yet
+  LaneCosts lane_costs{};
   LoopOdds loop_odds{};
+  EffortChoice effort{};
 
   const ModelConfig& config() const { return weights.config(); }
   // Null where there is none of that name.

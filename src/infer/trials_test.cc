@@ -42,10 +42,13 @@ struct Recipe {
 };
 
 // What lanes may cost where an engine goes by that: nothing, as on a large model, as on a small
-// one, and so much that each lane is a pass.
+// one, and so much that each lane is a pass; reading out next to nothing, and as much as passes; or
+// as learnt.
 LaneCosts lane_costs(int64_t kind) {
   constexpr std::array<double, 6> kCostOf64 = {1, 2, 4, 6, 9, 64};
-  return LaneCosts({{1, 1}, {64, kCostOf64[static_cast<size_t>(kind)]}});
+  if (kind >= std::ssize(kCostOf64)) return {};
+  return LaneCosts(CostCurve({{1, 1}, {64, kCostOf64[static_cast<size_t>(kind)]}}),
+                   CostCurve({{1, kind % 2 == 0 ? 0.01 : 0.7}, {64, 2}}));
 }
 
 class Draw {
@@ -275,8 +278,9 @@ TEST_P(Trials, EveryRequestGetsWhatItGetsAlone) {
     SCOPED_TRACE(fmt::format("LOOPLM_TRIALS=1 LOOPLM_TRIALS_SEED={}", seed));
     Draw draw(seed);
     for (Model* m : {one_thread.get(), two_threads.get()}) {
-      m->parts().lane_costs = lane_costs(static_cast<int64_t>(seed % 6));
+      m->parts().lane_costs = lane_costs(static_cast<int64_t>(seed % 7));
       m->parts().loop_odds = {};
+      m->parts().effort = {};
     }
     Trial trial(draw.one_in(4) ? *two_threads : *one_thread, *alone, draw, config_);
     compared += trial.run(sum);

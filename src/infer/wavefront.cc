@@ -279,8 +279,26 @@ bool Wavefront::start_alternative(double least, std::vector<int32_t>& ids) {
   return false;
 }
 
+int64_t Wavefront::next_place() const {
+  return prompt_size() - 1 + queue_.reported() - (flight_.empty() ? 0 : flight_.front().index);
+}
+
+int64_t Wavefront::plain_passes_so_far() const {
+  const auto at = static_cast<size_t>(next_place());
+  return reported_loops_ + (!over_ && at < flight_.size() ? flight_[at].loops : 0);
+}
+
+int64_t Wavefront::early_lanes() const {
+  const auto flying = static_cast<int64_t>(flight_.size());
+  const int64_t certain = std::max<int64_t>(0, next_place() + 1);
+  return std::max<int64_t>(0, flying - certain) + static_cast<int64_t>(alternatives_.size());
+}
+
 void Wavefront::fill(std::vector<Lane>& lanes) {
   if (flight_.empty()) return;
+  was_reading_ = reading() || over_;
+  plain_passes_before_ = plain_passes_so_far();
+  early_rows_ = 0;
   for (const Position& p : flight_) {
     lanes[static_cast<size_t>(p.slot)] = {
         .cache = &cache_, .position = p.index, .loop = p.loops, .adapter = adapter_};
@@ -338,23 +356,25 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows)
   const size_t rows_before = rows.size();
   for (Position& p : flight_) {
     const Lane& lane = lanes[static_cast<size_t>(p.slot)];
-    const bool reads = observe(p, lane);
+    const bool reads = observe(p, lane, !rows.empty());
     if (std::isnan(lane.gate_logit) && p.view != nullptr) {
       fail(internal_error(
           fmt::format("the gate after loop {} of position {} is not a number", p.loops, p.index)));
     }
-    if (reads && !finished_) rows.push_back(p.row());
+    if (!reads || finished_) continue;
+    early_rows_ += !needed(p);
+    rows.push_back(p.row());
   }
   for (const auto& a : alternatives_) {
     const Lane& lane = lanes[static_cast<size_t>(a->position.slot)];
-    observe(a->position, lane);
+    observe(a->position, lane, true);
     a->failed = a->failed || std::isnan(lane.gate_logit);
   }
   read_outs_ += queue_.reported() > 0 && rows.size() > rows_before;
 }
 
-// Whether the logits of the loop that has just ended are needed.
-bool Wavefront::observe(Position& p, const Lane& lane) {
+// Whether the logits of the loop that has just ended are needed, besides those of `others` or not.
+bool Wavefront::observe(Position& p, const Lane& lane, bool others) {
   ++p.loops;
   if (under_policy(p.index)) position_kv_.after_loop(p.loops - 1);
   if (finished_) return false;
@@ -371,7 +391,7 @@ bool Wavefront::observe(Position& p, const Lane& lane) {
       const LoopFigures seen = {.loop = p.loops, .gate_logit = lane.gate_logit};
       view.proposes =
           (view.committed || view.commit->needs_logits() || view.commit->enough(seen)) &&
-          pays_to_read(p);
+          pays_to_read(p, others);
       if (!view.proposes) view.candidates.clear();
     }
   }
@@ -387,21 +407,27 @@ bool Wavefront::explores(const Position& p) const {
 }
 
 // Where lanes cost more than they can save, nothing is read only to start one.
-bool Wavefront::pays_to_read(const Position& p) const {
-  if (!drafts() || p.loops == max_loops_ || fed_ > output_index(p.index) || explores(p))
-    return true;
+bool Wavefront::pays_to_read(const Position& p, bool others) const {
+  if (!drafts() || p.loops == max_loops_ || fed_ > output_index(p.index)) return true;
+  if (bounds_.effort == Effort::kPlain) return false;
+  if (explores(p)) return true;
   return chance_before(p.index - flight_.front().index) * parts_.odds.chance(p.loops, 0) >
-         least_to_read_;
+         (others ? bounds_.to_read_too : bounds_.to_read);
+}
+
+// Without speculation too.
+bool Wavefront::needed(const Position& p) {
+  return p.view->judged || p.view->reads(ReadLoops::kEvery);
 }
 
 // How many tokens behind the best may be worth a try.
 int64_t Wavefront::runners_up(const Position& p) const {
-  if (!tries_alternatives() || p.view->decides) return 0;
+  if (bounds_.effort != Effort::kAlternatives || !tries_alternatives() || p.view->decides) return 0;
   if (explores(p)) return kAlternatives;
   const double before = chance_before(p.index - flight_.front().index);
   int64_t count = 0;
   while (count < kAlternatives &&
-         before * parts_.odds.chance(p.loops, count + 1) > least_to_start_) {
+         before * parts_.odds.chance(p.loops, count + 1) > bounds_.to_start) {
     ++count;
   }
   return count;
@@ -583,7 +609,9 @@ void Wavefront::settle(const ReadRow& row, std::span<const TokenChoice> choices,
   if (view.decides) decide(*p, choices[view.decision]);
   if (!std::exchange(promoted_, false) || finished_) return;
   const Position& last = flight_.back();
-  if (last.view->judged || last.view->proposes) rows.push_back(last.row());
+  if (!last.view->judged && !last.view->proposes) return;
+  early_rows_ += !needed(last);
+  rows.push_back(last.row());
 }
 
 // Keeps this loop's best tokens, to try those that are not in the queue, and tries no others.
@@ -647,6 +675,10 @@ void Wavefront::end_pass() {
   if (over_ && !(request_.options.plan.reads_prompt() && reading())) finished_ = true;
 }
 
+int64_t Wavefront::plain_passes() const {
+  return std::max<int64_t>(plain_passes_so_far() - plain_passes_before_, was_reading_ ? 1 : 0);
+}
+
 // Positions that will run no more loops leave.
 void Wavefront::retire() {
   size_t ended = 0;
@@ -685,6 +717,7 @@ void Wavefront::report() {
       timer_.restart();
     }
     if (drafts()) text_drafts_.append({&next->token.id, 1});
+    reported_loops_ += next->token.loops;
     over_ = output_.add(std::move(next->token), next->ends);
   }
 }

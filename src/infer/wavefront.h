@@ -26,6 +26,7 @@
 #include "looplm/engine.h"
 
 #include "base/timer.h"
+#include "infer/effort.h"
 #include "infer/loop_odds.h"
 #include "infer/output.h"
 #include "infer/position.h"
@@ -51,6 +52,16 @@ struct ReadRow {
   // The loop (from 0) whose guess map the state goes through, since its logits only propose a
   // token; -1: none.
   int64_t guess_loop = -1;
+};
+
+// What speculation may do by the rule `auto`.
+struct SpeculationBounds {
+  Effort effort = Effort::kAlternatives;
+  // The chances below which, after the next pass, a position is not worth a lane; reading a loop
+  // out to start one is not; the same where the pass is read out anyway.
+  double to_start = 0;
+  double to_read = 0;
+  double to_read_too = 0;
 };
 
 class Wavefront {
@@ -100,12 +111,8 @@ class Wavefront {
   // Starts what follows for certain: at most `quota` text positions, or the position after a token
   // that is final. Appends their tokens, whose slots are the arena's last ones in this order.
   void start_certain(int64_t quota, std::vector<int32_t>& ids);
-  // The chances below which, after the next pass, a position is not worth a lane, and reading a
-  // loop out to start one is not.
-  void set_least_chances(double to_start, double to_read) {
-    least_to_start_ = to_start;
-    least_to_read_ = to_read;
-  }
+  // What `auto` goes by in the pass to come.
+  void set_bounds(const SpeculationBounds& bounds) { bounds_ = bounds; }
   // Whether the position after a provisional token may start; how likely the loops of the next pass
   // will leave that token as it is; the pages it takes; starting it.
   bool may_speculate() const;
@@ -130,10 +137,18 @@ class Wavefront {
   bool draft();
   double draft_chance() const { return chance() * text_drafts_.chance(); }
   int64_t text_in_flight() const { return text_flying_; }
+  // Lanes and rows of this pass that plain decoding would not have; after end_pass(), how many
+  // passes it would have taken to come as far as this one has.
+  int64_t early_lanes() const;
+  int64_t early_rows() const { return early_rows_; }
+  int64_t plain_passes() const;
+  // Whether the request goes by what lanes cost and bring.
+  bool counts() const { return request_.options.speculate.kind == CommitKind::kAuto; }
   // The lane of every position in flight, each in its slot's place.
   void fill(std::vector<Lane>& lanes);
 
-  // After the pass: takes the lanes' results, and says whose logits are needed.
+  // After the pass: takes the lanes' results, and says whose logits are needed. `rows` may have
+  // those of other requests.
   void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows);
   // The logits (V) of one of these rows, in order; they and their summary stay as they are until
   // settle(). Adds the tokens that are to be chosen from them.
@@ -183,19 +198,20 @@ class Wavefront {
   bool is_text(int64_t position) const { return position < text_size_; }
   bool keeps_all_loops() const { return request_.options.kv == KvPolicy::kFull; }
   bool speculates() const { return request_.options.speculate.kind != CommitKind::kNever; }
-  bool drafts() const {
-    return request_.options.speculate.kind == CommitKind::kAuto && !request_.callbacks.screen;
-  }
+  bool drafts() const { return counts() && !request_.callbacks.screen; }
   bool keeps_guess(const Position& position) const;
   double chance_before(int64_t flying) const;
   double chance(const Alternative& alternative) const;
   bool explores(const Position& position) const;
-  bool pays_to_read(const Position& position) const;
+  bool pays_to_read(const Position& position, bool others) const;
+  static bool needed(const Position& position);
   int64_t runners_up(const Position& position) const;
   bool may_follow(int64_t output) const;
   bool starts_certain() const;
   bool wants_prompt_reading(int64_t position) const;
 
+  int64_t next_place() const;
+  int64_t plain_passes_so_far() const;
   void start(int64_t index, int32_t token, std::vector<int32_t>& ids);
   void start(Position& position, int64_t index, int32_t token, std::vector<int32_t>& ids);
   std::unique_ptr<View> make_view(int64_t index);
@@ -205,7 +221,7 @@ class Wavefront {
   template <typename Which>
   bool drop_alternatives(Which which);
   void promote(int64_t output);
-  bool observe(Position& position, const Lane& lane);
+  bool observe(Position& position, const Lane& lane, bool others);
   void pool(const Position& position);
   bool propose(int64_t output, int32_t token, int64_t loop, bool final);
   void take_back(int64_t output);
@@ -237,8 +253,7 @@ class Wavefront {
   bool promoted_ = false;  // the flight's last one was an alternative, and is not read yet
   std::vector<std::unique_ptr<View>> spare_views_;
   int64_t starts_ = 0;
-  double least_to_start_ = 0;
-  double least_to_read_ = 0;
+  SpeculationBounds bounds_;
   int64_t text_size_ = 0;
   int64_t text_started_ = 0;  // text positions that have started, or were there
   int64_t text_flying_ = 0;   // of those, still in flight
@@ -251,6 +266,13 @@ class Wavefront {
   std::deque<int64_t> guessed_;  // output tokens of its, not final yet; ascending
   int64_t guesses_at_end_ = 0;   // of them, the last ones of the queue
   int64_t guesses_of_pass_ = 0;
+
+  // What plain decoding would have taken: the loops of all tokens that are reported; with those of
+  // the next one's position, before the pass.
+  int64_t reported_loops_ = 0;
+  int64_t plain_passes_before_ = 0;
+  int64_t early_rows_ = 0;
+  bool was_reading_ = false;  // the text, before the pass
 
   std::vector<PositionReading> prompt_readings_;
   std::vector<double> pooled_;  // (E): sum of `pooled_positions_` states

@@ -189,21 +189,80 @@ void pack_quantized(const RowsOfPanel& rows, const std::array<DType, kPanel>& dt
   }
 }
 
-// Rows that are in small integers already.
-void pack_levels(std::span<const MatrixSource> sources, int64_t p, int64_t columns,
-                 PackedMatrix& out, std::byte* panel) {
-  QuantizedRow row;
+// A panel's rows that are in small integers already.
+struct LevelRows {
+  std::array<const void*, kPanel> levels{};
+  std::array<const std::byte*, kPanel> scales{};
+  std::array<const std::byte*, kPanel> minimums{};
+};
+
+LevelRows level_rows(std::span<const MatrixSource> sources, int64_t first, int64_t count,
+                     const PackedMatrix& out) {
+  const int64_t groups = quant_groups(out.terms());
+  const bool bytes = out.quant() == Quant::kInt8;
+  const int64_t row_bytes = groups * kQuantGroup / (bytes ? 1 : 2);
+  const int64_t scale_bytes = bytes ? 4 : groups * 2;
+  LevelRows rows;
   size_t source = 0;
-  int64_t index = p * kPanel;
-  while (index >= sources[source].rows) index -= sources[source++].rows;
-  for (int64_t c = 0; c < columns; ++c) {
-    sources[source].quantized_row(index, row);
-    place_row(out.quant(), row, c, panel);
-    if (++index == sources[source].rows) {
-      index = 0;
+  while (first >= sources[source].rows) first -= sources[source++].rows;
+  for (size_t c = 0; c < static_cast<size_t>(count); ++c) {
+    const MatrixSource& s = sources[source];
+    rows.levels[c] = static_cast<const std::byte*>(s.data) + first * row_bytes;
+    rows.scales[c] = s.scales + first * scale_bytes;
+    if (!bytes) rows.minimums[c] = s.minimums + first * scale_bytes;
+    if (++first == s.rows) {
+      first = 0;
       ++source;
     }
   }
+  return rows;
+}
+
+void pack_int8_levels(const LevelRows& rows, int64_t columns, int64_t groups, std::byte* panel,
+                      const cpu::KernelTable& kernels) {
+  for (size_t c = 0; c < static_cast<size_t>(columns); ++c) {
+    std::memcpy(panel + c * 4, rows.scales[c], 4);
+  }
+  kernels.transpose_words(rows.levels.data(), columns, groups * kQuantGroup / 4,
+                          reinterpret_cast<uint32_t*>(panel + cpu::kInt8HeaderBytes));
+}
+
+// Eight levels in the order of their terms; then terms 0 and 4 in the first byte, and so on.
+uint32_t in_two_halves(uint32_t levels) {
+  uint32_t swapped = (levels ^ levels >> 8) & 0x0000ff00u;
+  levels ^= swapped | swapped << 8;
+  swapped = (levels ^ levels >> 4) & 0x00f000f0u;
+  return levels ^ (swapped | swapped << 4);
+}
+
+// `scratch`: groups * 8 * kPanel words.
+void pack_int4_levels(const LevelRows& rows, int64_t columns, int64_t groups, uint32_t* scratch,
+                      std::byte* panel, const cpu::KernelTable& kernels) {
+  constexpr int64_t kWords = kQuantGroup / 8 * kPanel;  // of a group
+  kernels.transpose_words(rows.levels.data(), columns, groups * kQuantGroup / 8, scratch);
+  for (int64_t g = 0; g < groups; ++g) {
+    std::byte* const group = panel + g * cpu::kInt4GroupBytes;
+    for (size_t c = 0; c < static_cast<size_t>(columns); ++c) {
+      std::memcpy(group + c * 2, rows.scales[c] + g * 2, 2);
+      std::memcpy(group + (kPanel + c) * 2, rows.minimums[c] + g * 2, 2);
+    }
+    const uint32_t* const from = scratch + g * kWords;
+    auto* const to = reinterpret_cast<uint32_t*>(group + cpu::kInt4HeaderBytes);
+    for (int64_t i = 0; i < kWords; ++i) to[i] = in_two_halves(from[i]);
+  }
+}
+
+void pack_levels(std::span<const MatrixSource> sources, int64_t p, int64_t columns,
+                 PackedMatrix& out, int thread, Device& device) {
+  const LevelRows rows = level_rows(sources, p * kPanel, columns, out);
+  const int64_t groups = quant_groups(out.terms());
+  if (out.quant() == Quant::kInt8) {
+    return pack_int8_levels(rows, columns, groups, out.panel(p), device.kernels());
+  }
+  const auto words = static_cast<size_t>(groups * kQuantGroup / 8 * kPanel);
+  auto* const scratch = reinterpret_cast<uint32_t*>(device.thread_scratch(thread, words));
+  if (columns < kPanel) std::fill_n(scratch, words, 0);
+  pack_int4_levels(rows, columns, groups, scratch, out.panel(p), device.kernels());
 }
 
 }  // namespace
@@ -217,14 +276,14 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
     same_dtype = same_dtype && source.dtype == sources[0].dtype;
   }
   LOOPLM_CHECK(rows == out.columns(), "{} rows into {} columns", rows, out.columns());
-  device.pool().parallel_for(out.panels(), [&](int64_t p, int) {
+  device.pool().parallel_for(out.panels(), [&](int64_t p, int thread) {
     std::byte* panel = out.panel(p);
     const int64_t columns = std::min(kPanel, out.columns() - p * kPanel);
     if (columns < kPanel || padded_terms(out.terms(), out.dtype()) != out.terms()) {
       std::memset(panel, 0, static_cast<size_t>(out.panel_bytes()));
     }
-    if (out.quant() != Quant::kNone && sources[0].quantized_row) {
-      return pack_levels(sources, p, columns, out, panel);
+    if (out.quant() != Quant::kNone && sources[0].scales != nullptr) {
+      return pack_levels(sources, p, columns, out, thread, device);
     }
     RowsOfPanel row_data{};
     std::array<DType, kPanel> row_dtype{};

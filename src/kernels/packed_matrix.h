@@ -10,7 +10,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 
 #include "kernels/device.h"
@@ -28,8 +27,11 @@ struct MatrixSource {
   int64_t rows = 0;
   int64_t columns = 0;
   int64_t row_stride = 0;
-  // Instead of data: rows in small integers, for a matrix of the same kind.
-  std::function<void(int64_t row, QuantizedRow& out)> quantized_row{};
+  // For a matrix in small integers, of one that is in the same kind: `data` has the levels of rows
+  // of whole groups as files keep them, a byte each (int8, q + 128) or two in a byte (int4, the
+  // first in the lower half).
+  const std::byte* scales = nullptr;    // int8: (rows) of fp32; int4: (rows, groups) of fp16
+  const std::byte* minimums = nullptr;  // int4: (rows, groups) of fp16
 };
 
 class PackedMatrix {

@@ -242,6 +242,57 @@ TEST_P(PrepareTest, ProductsHaveTheSameBitsHoweverALies) {
   }
 }
 
+// Levels as files keep them, packed word by word; here against placing them one by one.
+TEST_P(PrepareTest, LevelsAreLaidOutAsOneByOne) {
+  Device device(3, kernels_);
+  Rng rng(8);
+  for (const Quant quant : {Quant::kInt8, Quant::kInt4}) {
+    for (auto [first_rows, rows, terms] :
+         {std::array<int64_t, 3>{1, 2, 1}, {20, 70, 130}, {64, 96, 512}, {7, 40, 64}}) {
+      const int64_t groups = quant_groups(terms), half = quant == Quant::kInt4 ? 2 : 1;
+      const int64_t row_bytes = groups * kQuantGroup / half;
+      PackedMatrix packed(terms, rows, quant);
+      std::vector<std::byte> expected(packed.bytes());
+      std::vector<std::byte> levels, scales, minimums;
+      const auto append = [](std::vector<std::byte>& to, const auto& value) {
+        const auto bytes = std::as_bytes(std::span(&value, 1));
+        to.insert(to.end(), bytes.begin(), bytes.end());
+      };
+      for (int64_t r = 0; r < rows; ++r) {
+        std::vector<float> weights(static_cast<size_t>(terms));
+        for (float& w : weights) w = rng.normal();
+        QuantizedRow row;
+        quantize_row(quant, weights, row);
+        place_row(quant, row, r % kPanel, expected.data() + r / kPanel * packed.panel_bytes());
+        for (size_t i = 0; i < row.levels.size(); i += static_cast<size_t>(half)) {
+          const int next = half == 2 ? row.levels[i + 1] << 4 : 0;
+          append(levels, static_cast<uint8_t>(row.levels[i] | next));
+        }
+        for (const float scale : row.scales) {
+          if (half == 2) {
+            append(scales, float_to_half(scale));
+          } else {
+            append(scales, scale);
+          }
+        }
+        for (const float minimum : row.minimums) append(minimums, float_to_half(minimum));
+      }
+      const auto part = [&, t = terms](int64_t begin, int64_t count) {
+        const int64_t scale_bytes = half == 2 ? groups * 2 : 4;
+        MatrixSource source = {levels.data() + begin * row_bytes, DType::kU8, count, t, t};
+        source.scales = scales.data() + begin * scale_bytes;
+        source.minimums = half == 2 ? minimums.data() + begin * scale_bytes : nullptr;
+        return source;
+      };
+      const std::array<MatrixSource, 2> sources = {part(0, first_rows),
+                                                   part(first_rows, rows - first_rows)};
+      pack_rows(sources, packed, device);
+      const std::vector<std::byte> actual(packed.panel(0), packed.panel(0) + packed.bytes());
+      EXPECT_TRUE(actual == expected) << (half == 2 ? "int4 " : "int8 ") << rows << " x " << terms;
+    }
+  }
+}
+
 // Rows of values as round_rows leaves them.
 std::vector<Bf16> rounded_rows(const std::vector<float>& x, int64_t rows, int64_t width,
                                Device& device) {

@@ -13,13 +13,8 @@ namespace looplm {
 namespace {
 
 MatrixSource matrix(const TensorView& view) {
-  MatrixSource source = {view.data, view.dtype, view.shape[0], view.shape[1], view.shape[1]};
-  if (is_quantized(view)) {
-    source.quantized_row = [&view](int64_t row, QuantizedRow& out) {
-      read_quantized_row(view, row, out);
-    };
-  }
-  return source;
+  return {view.data,     view.dtype,  view.shape[0], view.shape[1],
+          view.shape[1], view.scales, view.minimums};
 }
 
 // A matrix that is stored in other integers than it will be kept in goes through floats.

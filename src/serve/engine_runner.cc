@@ -132,8 +132,8 @@ void EngineRunner::run() {
 }
 
 void EngineRunner::work() {
-  lane_budget_.store(engine_->lane_budget(), std::memory_order_relaxed);
-  while (true) {
+  constexpr uint64_t kNowAndThen = 64;  // steps
+  for (uint64_t step = 0;; ++step) {
     std::vector<std::shared_ptr<Ticket>> cancellations;
     std::vector<std::packaged_task<void()>> changes;
     {
@@ -147,6 +147,9 @@ void EngineRunner::work() {
     for (; !taken_.empty(); taken_.pop_front()) take(taken_.front());
     for (const auto& ticket : cancellations) engine_->cancel(ticket->number_);
     const bool busy = engine_->step();
+    if (!busy || step % kNowAndThen == 0) {
+      lane_budget_.store(engine_->lane_budget(), std::memory_order_relaxed);
+    }
     std::unique_lock lock(mutex_);
     statistics_ = engine_->statistics();
     if (busy) continue;

@@ -148,7 +148,7 @@ Result<OrderedJson> run_decoding(const SpeculationSettings& s, const Speculation
     for (size_t i = 0; i < modes.size(); ++i) {
       if (context.stopped()) return stopped_cell();
       LOOPLM_RETURN_IF_ERROR(
-          measure_decoding(*model, prompts, modes[i], set.decoding, measures[i]));
+          measure_decoding(*model, prompts, {&modes[i], 1}, set.decoding, {&measures[i], 1}));
       context.progress(++done / steps * (s.replay.directory.empty() ? 1 : 0.5), modes[i].name);
     }
   }

@@ -62,8 +62,8 @@ class Decoding : public testing::Test {
   DecodeMeasure measured(const DecodeMode& mode) {
     DecodeMeasure m;
     const DecodeOptions options = {12, 0, true};
-    EXPECT_TRUE(measure_decoding(*model_, prompts_, mode, options, m).ok());
-    EXPECT_TRUE(measure_decoding(*model_, prompts_, mode, options, m).ok());
+    EXPECT_TRUE(measure_decoding(*model_, prompts_, {&mode, 1}, options, {&m, 1}).ok());
+    EXPECT_TRUE(measure_decoding(*model_, prompts_, {&mode, 1}, options, {&m, 1}).ok());
     EXPECT_EQ(m.rates.size(), 2u);
     EXPECT_EQ(m.tokens, 36);
     return m;

@@ -1,0 +1,118 @@
+#include "infer/lane_costs.h"
+
+#include <gtest/gtest.h>
+
+namespace looplm {
+namespace {
+
+TEST(CostCurve, LearnsMediansAndDrawsLinesBetween) {
+  CostCurve curve;
+  EXPECT_EQ(curve.at(5), 0);
+  for (int i = 0; i < 100; ++i) {
+    // Every third one is put off.
+    const double late = i % 3 == 0 ? 50 : 1;
+    curve.saw(1, 10 * late);
+    curve.saw(4, 13 * late);
+    curve.saw(8, 17 * late);
+  }
+  EXPECT_NEAR(curve.at(1), 10, 1e-5);
+  EXPECT_NEAR(curve.at(3), 12, 1e-5);
+  EXPECT_NEAR(curve.at(4), 13, 1e-5);
+  EXPECT_NEAR(curve.at(10), 19, 1e-5) << "beyond what was seen the last line goes on";
+  EXPECT_NEAR(curve.step(1), 1, 1e-5);
+  EXPECT_NEAR(curve.step(6), 1, 1e-5);
+  EXPECT_EQ(curve.within(1.3, 100), 4);
+  EXPECT_EQ(curve.within(10, 50), 50);
+}
+
+TEST(CostCurve, OneSightingSaysNothing) {
+  CostCurve curve;
+  for (int i = 0; i < 5; ++i) curve.saw(1, 10);
+  curve.saw(6, 900);
+  curve.saw(6, 900);
+  EXPECT_EQ(curve.step(1), 0);
+  curve.saw(6, 900);
+  EXPECT_GT(curve.step(1), 100);
+}
+
+TEST(CostCurve, FollowsTheMachineAndForgets) {
+  CostCurve curve;
+  const auto see = [&curve](int64_t count, double cost, int times) {
+    for (int i = 0; i < times; ++i) curve.saw(count, cost);
+  };
+  see(1, 10, 20);
+  see(6, 40, 20);
+  see(1, 30, 20);
+  EXPECT_NEAR(curve.at(1), 30, 1e-5) << "the latest count";
+  see(1, 30, 1000);
+  EXPECT_EQ(curve.step(1), 0) << "six were seen too long ago";
+  see(6, 33, 3);
+  EXPECT_NEAR(curve.at(6), 33, 1e-5) << "as if for the first time";
+}
+
+TEST(CostCurve, MoreNeverCostsLess) {
+  CostCurve curve;
+  for (int i = 0; i < 10; ++i) {
+    curve.saw(1, 30);
+    curve.saw(6, 20);
+    curve.saw(20, 25);
+  }
+  EXPECT_NEAR(curve.at(1), 20, 1e-5);
+  EXPECT_EQ(curve.step(1), 0);
+  EXPECT_GT(curve.step(6), 0);
+}
+
+TEST(CostCurve, WhatIsBelowAllThatWasSeenLiesOnTheFirstLine) {
+  CostCurve curve;
+  for (int i = 0; i < 10; ++i) {
+    curve.saw(3, 12);
+    curve.saw(7, 16);
+  }
+  EXPECT_NEAR(curve.at(1), 10, 1e-5);
+  const CostCurve steep({{3, 3}, {6, 9}});
+  EXPECT_NEAR(steep.at(1), 1, 1e-9) << "one of three costs a third at least";
+}
+
+TEST(LaneCosts, ABudgetsLanesAreFreeAndItsEndIsTheEnd) {
+  const LaneCosts costs(6);
+  EXPECT_EQ(costs.knee(), 6);
+  EXPECT_EQ(costs.least_chance(5, 3), 0);
+  EXPECT_GT(costs.least_chance(6, 3), 1);
+}
+
+TEST(LaneCosts, WhatIsNotKnownIsTried) {
+  LaneCosts costs;
+  EXPECT_GT(costs.knee(), 100);
+  EXPECT_EQ(costs.least_chance(1, 1), 0);
+  for (int i = 0; i < 5; ++i) costs.saw_pass(1, 1);
+  EXPECT_EQ(costs.least_chance(1, 1), 0);
+  for (int i = 0; i < 5; ++i) costs.saw_pass(4, 1.9);
+  EXPECT_NEAR(costs.least_chance(1, 1), 0.3, 1e-5);
+}
+
+TEST(LaneCosts, ALaneMustBeAsLikelyRightAsItIsDear) {
+  // Four lanes for 1.15 passes, eight for 1.75: then 0.15 a lane over 0.55 that a pass costs
+  // without any.
+  const LaneCosts costs(CostCurve({{1, 1}, {4, 1.15}, {8, 1.75}, {12, 4}}), {});
+  EXPECT_EQ(costs.knee(), 4);
+  EXPECT_NEAR(costs.least_chance(1, 1), 0.05, 1e-9);  // 0.05 of 0.95 + 0.05
+  EXPECT_NEAR(costs.least_chance(3, 1), 0.05, 1e-9);
+  EXPECT_NEAR(costs.least_chance(4, 1), 0.15 / 0.7, 1e-9);
+  EXPECT_NEAR(costs.least_chance(4, 2), 0.15 / (0.15 + 0.55 / 2), 1e-9) << "two share a pass";
+  EXPECT_GT(costs.least_chance(8, 1), 1) << "half a pass a lane: a pass costs nothing else";
+  EXPECT_GT(costs.least_chance(100, 1), 1);
+}
+
+TEST(LaneCosts, ReadingOutCostsToo) {
+  const LaneCosts costs(CostCurve({{1, 1}, {5, 1.2}}), CostCurve({{1, 0.1}, {5, 0.3}}));
+  EXPECT_NEAR(costs.of_read_out(3), 0.2, 1e-9);
+  EXPECT_EQ(costs.of_read_out(0), 0);
+  EXPECT_NEAR(costs.least_chance(1, 1), 0.05, 1e-9);
+  EXPECT_NEAR(costs.least_chance_to_read(1, 1, 0), 0.15 / (0.05 + 0.95), 1e-9);
+  EXPECT_NEAR(costs.least_chance_to_read(1, 1, 1), 0.1 / (0.05 + 0.95), 1e-9)
+      << "the pass is read out anyway";
+  EXPECT_NEAR(costs.least_chance_to_read(1, 2, 0), 0.15 / (0.05 + 0.475), 1e-9);
+}
+
+}  // namespace
+}  // namespace looplm

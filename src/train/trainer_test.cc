@@ -572,6 +572,20 @@ TEST_F(TrainerTest, DataOfAnotherTokenizerIsRefusedByName) {
   EXPECT_ERROR_SAYS(train_on("same.tokens", "other.tokens", false), "same.tokens", "other.tokens");
 }
 
+TEST_F(TrainerTest, DataThatIsNotThereIsNamedByItsKey) {
+  Recorder r;
+  EXPECT_ERROR_SAYS(run("none", {"data.train=\"\""}, r), "data.train: ");
+  EXPECT_ERROR_SAYS(run("none", {"data.validation=\"x\""}, r), "data.validation: ", "'x'");
+}
+
+TEST_F(TrainerTest, ARunBeyondTheMachinesMemoryIsNotBegun) {
+  Recorder r;
+  const Status status = run("vast", {"batch.sequences=80000000"}, r);
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), testing::HasSubstr("TiB, and this machine has"));
+  EXPECT_FALSE(std::filesystem::exists(dir_.file("vast")));
+}
+
 // As of a copy that was cut off and filled with zeros: of the right length, with tokens of the
 // vocabulary.
 TEST_F(TrainerTest, DamagedDataIsRefused) {

@@ -298,6 +298,11 @@ TEST_F(TrainerTest, AStartInBf16ResumesAndOldStatesAreRefusedInWords) {
   EXPECT_EQ(weights_of("stopped"), expected);
   const std::string state = dir_.file("stopped/checkpoints/step-00000012/train_state.json");
   std::string json = read_text_file(state).value();
+  std::string lacking = json;
+  lacking.replace(lacking.find("\"offset\""), 8, "\"ofset\"");
+  ASSERT_OK(write_text_file(state, lacking));
+  EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json",
+                    "'cursors[].offset' is missing");
   json.replace(json.find("\"format\": 2"), 11, "\"format\": 1");
   ASSERT_OK(write_text_file(state, json));
   EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json", "'format' is 1",

@@ -100,6 +100,8 @@ Status build(const BuildOptions& options) {
     json["lost_bytes"] = s.lost_bytes;
     json["skipped_documents"] = s.skipped_documents;
     json["empty_documents"] = s.empty_documents;
+    json["without_reasoning"] = s.without_reasoning;
+    json["plain_prompts"] = s.plain_prompts;
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
     json["seconds"] = seconds;
@@ -123,11 +125,26 @@ Status build(const BuildOptions& options) {
   if (s.empty_documents > 0) {
     fmt::print("{} without text left out\n", count_text(s.empty_documents, "document"));
   }
+  if (s.without_reasoning > 0) {
+    fmt::print(
+        "note: {} reasoning that is not learnt, since the chat template does not write it there; "
+        "in "
+        "the content, as <think>...</think>, it would be\n",
+        count_text(s.without_reasoning, "chat has", "chats have"));
+  }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
              bytes_text(static_cast<uint64_t>(s.bytes)),
              static_cast<double>(s.bytes) /
                  static_cast<double>(std::max<int64_t>(s.tokens + s.held_out_tokens, 1)),
              seconds);
+  if (s.plain_prompts > 0) {
+    LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files, model_chat_files(options.tokenizer, *tokenizer));
+    if (files.templates.empty()) return {};
+    fmt::print(
+        "note: {} plain text, around which the chat template writes nothing; expected lists "
+        "of messages where chats are meant\n",
+        count_text(s.plain_prompts, "prompt is", "prompts are"));
+  }
   return {};
 }
 

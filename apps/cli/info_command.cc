@@ -83,7 +83,8 @@ Result<std::string> guesses_text(const Checkpoint& checkpoint) {
                           read_guesses(checkpoint.directory, checkpoint.config));
   if (!guesses) return std::string();
   const std::string file = guess_file(checkpoint.directory);
-  return fmt::format("loops 1 to {}, {} in {}", checkpoint.config.loops - 1,
+  const int64_t last = checkpoint.config.loops - 1;
+  return fmt::format("{}, {} in {}", last == 1 ? "loop 1" : fmt::format("loops 1 to {}", last),
                      dtype_name(guesses->dtype), file.substr(file.rfind('/') + 1));
 }
 

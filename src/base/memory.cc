@@ -53,6 +53,8 @@ Result<MachineMemory> machine_memory_of(const std::string& meminfo, const std::s
   MachineMemory memory;
   LOOPLM_ASSIGN_OR_RETURN(memory.total, meminfo_bytes(meminfo, "MemTotal:"));
   LOOPLM_ASSIGN_OR_RETURN(memory.free, meminfo_bytes(meminfo, "MemAvailable:"));
+  const Result<uint64_t> swap = meminfo_bytes(meminfo, "SwapTotal:");
+  if (swap.ok()) memory.swap = swap.value();
   const std::optional<uint64_t> most = leading_number(limit);
   if (!most.has_value() || *most >= memory.total) return memory;
   memory.total = *most;

@@ -151,10 +151,11 @@ Figure compared(const std::vector<RunLog>& runs, Figure figure, Curve RunLog::*c
   return figure;
 }
 
+// Validations come last: a run then has the same colour in every figure.
 Figure losses(const std::vector<RunLog>& runs) {
-  Figure figure = over_steps(runs, "loss", "Loss of the objective", "nats");
+  Figure figure =
+      compared(runs, over_steps(runs, "loss", "Loss of the objective", "nats"), &RunLog::loss);
   for (const RunLog& run : runs) {
-    if (run.loss.any()) figure.series.push_back(series(run.name, run.loss));
     if (!run.validation_loss.any()) continue;
     figure.series.push_back(
         series(run.name + ", validation", run.validation_loss, Series::Style::kLinePoints));

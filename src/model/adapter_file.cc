@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "model/adapter.h"
@@ -104,7 +105,23 @@ Result<AdapterSettings> parse_settings(const Json& json) {
   return settings;
 }
 
+// What the directory may hold instead of an adapter, with what to do about it.
+Status check_holds_adapter(const std::string& directory) {
+  const auto holds = [&](const std::string& name) { return name_exists(directory + "/" + name); };
+  if (!holds(kConfigFile) && holds(std::string("model/") + kConfigFile)) {
+    return invalid_argument(
+        fmt::format("'{0}' holds a run; expected its adapter, '{0}/model'", directory));
+  }
+  if (!holds(kWeightsName) && holds("adapter_model.bin")) {
+    return unsupported(fmt::format(
+        "'{}' holds adapter_model.bin; looplm reads {}, which PEFT's save_pretrained writes",
+        directory, kWeightsName));
+  }
+  return {};
+}
+
 Result<AdapterSettings> read_settings(const std::string& directory) {
+  LOOPLM_RETURN_IF_ERROR(check_holds_adapter(directory));
   const std::string path = directory + "/" + kConfigFile;
   LOOPLM_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
   Result<AdapterSettings> settings = parse_settings(json);

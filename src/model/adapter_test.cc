@@ -150,6 +150,12 @@ TEST_F(AdapterTest, WhatDoesNotFitIsNamed) {
   const std::string said = read(deep).status().message();  // the file once
   EXPECT_EQ(said.find("adapter_model.safetensors"), said.rfind("adapter_model.safetensors"));
   EXPECT_ERROR_SAYS(read_adapter(dir_.file("absent"), tiny()), "absent/adapter_config.json");
+  ASSERT_OK(make_directories(dir_.file("run/model")));
+  ASSERT_OK(write_text_file(dir_.file("run/model/adapter_config.json"), "{}"));
+  EXPECT_ERROR_SAYS(read_adapter(dir_.file("run"), tiny()), "holds a run", "/run/model'");
+  ASSERT_OK(write_text_file(dir_.file("run/model/adapter_model.bin"), ""));
+  EXPECT_ERROR_SAYS(read_adapter(dir_.file("run/model"), tiny()),
+                    "adapter_model.bin; looplm reads");
   *values_.find(adapter_down_name("model.layers.0.mlp.up_proj.weight")) = NAN;
   ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
   EXPECT_ERROR_SAYS(read(), "layers.0.mlp.up_proj.lora_A");

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/directory.h"
 #include "model/checkpoint.h"
 #include "model/gguf_model.h"
+#include "model/guess_maps.h"
 #include "model/quantized_checkpoint.h"
 #include "model/tensor_read.h"
 
@@ -93,9 +95,41 @@ Status find_parameters(Checkpoint& checkpoint) {
   return {};
 }
 
+// What else the directory may be taken for, in a word about where to go from there.
+Status check_holds_model(const std::string& directory) {
+  const auto holds = [&](const std::string& name) { return name_exists(directory + "/" + name); };
+  if (holds("config.json")) return {};
+  if (holds("adapter_config.json")) {
+    return invalid_argument(fmt::format(
+        "'{}' holds an adapter and no model; expected the model that it was trained beside, with "
+        "the adapter in --lora",
+        directory));
+  }
+  if (name_exists(guess_file(directory))) {
+    return invalid_argument(
+        fmt::format("'{}' holds guess maps and no model; expected the model that they were trained "
+                    "for, with the file in its folder",
+                    directory));
+  }
+  if (holds("model/config.json") || holds("model/adapter_config.json")) {
+    return invalid_argument(
+        fmt::format("'{0}' holds a run; expected its model, '{0}/model'", directory));
+  }
+  const Result<std::vector<std::string>> names = list_directory(directory);
+  for (const std::string& name : names.ok() ? names.value() : std::vector<std::string>()) {
+    if (!name.ends_with(".gguf")) continue;
+    return invalid_argument(
+        fmt::format("'{0}' holds no config.json; expected a model's directory, or a GGUF file, "
+                    "such as '{0}/{1}'",
+                    directory, name));
+  }
+  return {};
+}
+
 Result<Checkpoint> open_once(const std::string& directory) {
   Checkpoint checkpoint;
   checkpoint.directory = directory;
+  LOOPLM_RETURN_IF_ERROR(check_holds_model(directory));
   LOOPLM_ASSIGN_OR_RETURN(checkpoint.config, read_model_config(directory));
   LOOPLM_ASSIGN_OR_RETURN(checkpoint.weights, Safetensors::open(directory));
   checkpoint.specs = parameter_specs(checkpoint.config);

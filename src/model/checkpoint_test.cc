@@ -65,6 +65,22 @@ TEST_F(CheckpointTest, OpensWhatFitsItsConfig) {
   }
 }
 
+TEST_F(CheckpointTest, SaysWhatElseADirectoryIs) {
+  const auto holding = [&](const std::string& name) {
+    const std::string folder = directory_.file("x");
+    std::filesystem::remove_all(folder);
+    EXPECT_OK(make_directories(std::filesystem::path(folder + "/" + name).parent_path().string()));
+    EXPECT_OK(write_text_file(folder + "/" + name, ""));
+    return open_checkpoint(folder);
+  };
+  EXPECT_ERROR_SAYS(holding("adapter_config.json"), "x' holds an adapter and no model", "--lora");
+  EXPECT_ERROR_SAYS(holding("guess.safetensors"), "holds guess maps and no model");
+  EXPECT_ERROR_SAYS(holding("model/config.json"), "holds a run", "its model, '", "/x/model'");
+  EXPECT_ERROR_SAYS(holding("model/adapter_config.json"), "holds a run", "/x/model'");
+  EXPECT_ERROR_SAYS(holding("a.Q4_0.gguf"), "holds no config.json", "/x/a.Q4_0.gguf'");
+  EXPECT_ERROR_SAYS(holding("notes.txt"), "cannot open", "x/config.json");
+}
+
 TEST_F(CheckpointTest, RefusesMissingMisshapenAndUnexpectedTensors) {
   write_config();
   EXPECT_ERROR_SAYS(open_checkpoint(directory_.path()), "neither model.safetensors");

@@ -273,6 +273,27 @@ Status add_system(const OrderedJson& object, const char* place, std::vector<Chat
   return {};
 }
 
+std::string learnt_text(const CorpusDocument& document) {
+  std::string text;
+  for (const CorpusSegment& segment : document) text += segment.learnt ? segment.text : "";
+  return text;
+}
+
+// Whether the template left out the reasoning of a turn to learn: many have no place for it, or
+// none before the last turn.
+bool lacks_reasoning(const CorpusDocument& document, const std::vector<ChatMessage>& messages,
+                     const std::vector<bool>& learnt) {
+  const std::string text = learnt_text(document);
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const std::string& reasoning = messages[i].reasoning;
+    const size_t first = reasoning.find_first_not_of(" \t\r\n");
+    if (!learnt[i] || first == std::string::npos) continue;
+    const size_t last = reasoning.find_last_not_of(" \t\r\n");
+    if (text.find(reasoning.substr(first, last + 1 - first)) == std::string::npos) return true;
+  }
+  return false;
+}
+
 // Messages as a document whose assistant's turns from message `learn_from` on are learnt; `object`
 // may have tools beside them.
 Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJson& list,
@@ -303,6 +324,7 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
     document.push_back({whole.text.substr(at, span.size), span.generated, !span.foreign});
     at += span.size;
   }
+  document.front().lacks_reasoning = lacks_reasoning(document, messages, learnt);
   return document;
 }
 
@@ -326,12 +348,6 @@ Result<CorpusDocument> render_completion(const OrderedJson& object, const ChatTe
   const size_t learn_from = list.size();
   for (const OrderedJson& message : completion) list.push_back(message);
   return render_messages(object, list, "prompt and completion", learn_from, chat);
-}
-
-std::string learnt_text(const CorpusDocument& document) {
-  std::string text;
-  for (const CorpusSegment& segment : document) text += segment.learnt ? segment.text : "";
-  return text;
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ class ChatExampleTest : public testing::Test {
     if (!summary.ok()) return summary.status().message();
     skipped_ = summary->skipped_documents;
     lost_bytes_ = summary->lost_bytes;
+    without_reasoning_ = summary->without_reasoning;
+    plain_prompts_ = summary->plain_prompts;
     auto shard = TokenShard::open(dir_.file("x"));
     std::string out;
     for (int64_t d = 0; d < shard->documents(); ++d) {
@@ -85,6 +87,8 @@ class ChatExampleTest : public testing::Test {
   bool allow_loss_ = false;
   int64_t lost_bytes_ = 0;
   int64_t skipped_ = 0;
+  int64_t without_reasoning_ = 0;
+  int64_t plain_prompts_ = 0;
 };
 
 constexpr const char* kChat =
@@ -147,6 +151,34 @@ TEST_F(ChatExampleTest, ReadsShareGptsToolRoles) {
       "[assistant]{yes<|end|>}\n");
   const std::string broken = R"({"conversations": [{"from": "function_call", "value": "f 1"}]})";
   EXPECT_THAT(built(broken, tools), HasSubstr("a.jsonl:1: conversations[0].value"));
+}
+
+TEST_F(ChatExampleTest, ReasoningThatTheTemplateDoesNotWriteIsCounted) {
+  const std::string chats =
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "reasoning": " the cat\n", "content": "a"}]})"
+      "\n"
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "b"}]})"
+      "\n"
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "reasoning": "the cat", "content": "c", "weight": 0},)"
+      R"( {"role": "user", "content": "so"}, {"role": "assistant", "content": "d"}]})";
+  EXPECT_THAT(built(chats, kUnmarked), HasSubstr("{a<|end|>}"));
+  EXPECT_EQ(without_reasoning_, 1);
+  const char* writes =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content %}<{{ m.reasoning_content | "
+      "trim }}>"
+      "{% endif %}{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}[assistant]{% "
+      "endif %}";
+  EXPECT_THAT(built(chats, writes), HasSubstr("{<the cat>a<|end|>}"));
+  EXPECT_EQ(without_reasoning_, 0);
+}
+
+TEST_F(ChatExampleTest, PlainPromptsAreCounted) {
+  const std::string lines = R"({"prompt": "the", "completion": "cat"})"
+                            "\n"
+                            R"({"text": "the dog"})"
+                            "\n";
+  built(lines + kChat, kUnmarked);
+  EXPECT_EQ(plain_prompts_, 1);
 }
 
 TEST_F(ChatExampleTest, ToolsMayLackTheObjectAroundThem) {

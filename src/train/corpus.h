@@ -46,6 +46,8 @@ struct CorpusSegment {
   bool of_template = false;
   // Of the rejected answer, and its prompt: a preference pair is two documents in one.
   bool of_rejected = false;
+  // Of the first segment of a chat: a turn to learn has reasoning that the template does not write.
+  bool lacks_reasoning = false;
 };
 using CorpusDocument = std::vector<CorpusSegment>;
 

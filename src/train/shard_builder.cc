@@ -164,6 +164,12 @@ class Builder {
           pair ? "a preference pair" : "no preference pair", pair ? "is none" : "is one"));
     }
     pairs_ = pair;
+    if (std::ranges::any_of(pending.document, &CorpusSegment::lacks_reasoning)) {
+      ++summary_.without_reasoning;
+    }
+    const bool asked = std::ranges::any_of(
+        pending.document, [](const CorpusSegment& s) { return !s.learnt && !s.text.empty(); });
+    if (asked && !is_rendered_chat(pending.document)) ++summary_.plain_prompts;
     const auto tokens = static_cast<int64_t>(d.ids.size() + rejected.ids.size());
     ++seen_;
     if (options_.hold_out_every > 0 && seen_ % options_.hold_out_every == 0) {

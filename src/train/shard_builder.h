@@ -43,6 +43,10 @@ struct ShardBuildSummary {
   int64_t skipped_documents = 0;
   std::string first_skipped;    // where, and why
   int64_t empty_documents = 0;  // without text; they are left out too
+  // Of the documents: chats whose template does not write the reasoning of all turns to learn, and
+  // prompts that are plain text, around which no chat template stands.
+  int64_t without_reasoning = 0;
+  int64_t plain_prompts = 0;
 };
 
 // Tokenises the files' documents (encode_document) and writes `out`: a shard, or with shard_tokens

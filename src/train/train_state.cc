@@ -87,6 +87,19 @@ std::string state_json(const TrainState& state) {
   return json.dump(1) + "\n";
 }
 
+// A run that goes on without one of them would not be the run that was saved.
+Status check_keys(const Json& object, const char* name, const std::vector<const char*>& keys) {
+  if (!object.is_object()) {
+    return invalid_argument(
+        fmt::format("'{}' is {}; expected an object", name, shown_json(object)));
+  }
+  for (const char* key : keys) {
+    if (object.contains(key) && !object[key].is_null()) continue;
+    return invalid_argument(fmt::format("'{}.{}' is missing", name, key));
+  }
+  return {};
+}
+
 Result<TrainState> parse_state(const Json& json) {
   constexpr int64_t kMost = INT64_MAX;
   TrainState state;
@@ -117,13 +130,15 @@ Result<TrainState> parse_state(const Json& json) {
     return invalid_argument("'frozen_hash' is missing or no number");
   }
   state.frozen_hash = frozen->get<uint64_t>();
-  if (const auto best = json.find("best"); best != json.end() && best->is_object()) {
+  if (const auto best = json.find("best"); best != json.end()) {
+    LOOPLM_RETURN_IF_ERROR(check_keys(*best, "best", {"step", "since", "loss"}));
     LOOPLM_ASSIGN_OR_RETURN(state.best.step, json_int(*best, "step", 0, 1, kMost));
     LOOPLM_ASSIGN_OR_RETURN(state.best.since, json_int(*best, "since", 0, 0, kMost));
     LOOPLM_ASSIGN_OR_RETURN(state.best.loss, json_number(*best, "loss", 0, -kHuge, kHuge));
   }
   for (const Json& cursor : *cursors) {
-    if (!cursor.is_object()) return invalid_argument("'cursors' must hold objects");
+    LOOPLM_RETURN_IF_ERROR(
+        check_keys(cursor, "cursors[]", {"epoch", "document", "offset", "tokens"}));
     LoaderState::Cursor c;
     LOOPLM_ASSIGN_OR_RETURN(c.epoch, json_int(cursor, "epoch", 0, 0, kMost));
     LOOPLM_ASSIGN_OR_RETURN(c.document, json_int(cursor, "document", 0, 0, kMost));

@@ -36,6 +36,11 @@ double mean(double sum, int64_t targets) {
   return targets == 0 ? kNotMeasured : sum / static_cast<double>(targets);
 }
 
+Status verify(const TokenDataset& dataset) {
+  for (const TokenShard& shard : dataset.shards()) LOOPLM_RETURN_IF_ERROR(shard.verify());
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Trainer>> Trainer::open(const RunConfig& run, TrainerOptions options,
@@ -74,6 +79,7 @@ Result<std::unique_ptr<Trainer>> Trainer::open(const RunConfig& run, TrainerOpti
 Result<std::unique_ptr<Trainer>> Trainer::create(const RunConfig& run, TrainerOptions options) {
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Trainer> trainer,
                           open(run, std::move(options), /*shapes_only=*/false));
+  LOOPLM_RETURN_IF_ERROR(trainer->check_memory());
   LOOPLM_RETURN_IF_ERROR(trainer->prepare_model());
   return trainer;
 }
@@ -141,6 +147,18 @@ Status Trainer::check_model() {
                                         run_.data.sequence_length, model().max_positions));
   }
   return {};
+}
+
+// Else the system would end this process, or another, in the middle of the first step.
+Status Trainer::check_memory() const {
+  const Result<MachineMemory> memory = machine_memory();
+  if (!memory.ok()) return {};
+  const uint64_t taken = training_memory(run_, model(), start_.format()).total();
+  if (taken <= memory.value().total + memory.value().swap) return {};
+  return resource_exhausted(fmt::format(
+      "the run takes {}, and this machine has {}; looplm train --plan shows which compute.memory "
+      "and batch.sequences fit",
+      bytes_text(taken), bytes_text(memory.value().total)));
 }
 
 Status Trainer::prepare_model() {
@@ -215,7 +233,8 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   }
   int64_t targets = 0;
   for (const RunConfig::DataSource& source : run_.data.train) {
-    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(source.path));
+    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(source.path, "data.train"));
+    LOOPLM_RETURN_IF_ERROR(verify(dataset));
     LOOPLM_RETURN_IF_ERROR(check_kind(dataset, "data.train"));
     targets += dataset.count_targets();
     state_.data_hashes.push_back(dataset.hash());
@@ -233,7 +252,8 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
                     run_.data.long_documents == LongDocuments::kCut ? "cut" : "left out"));
   }
   for (const std::string& path : run_.data.validation) {
-    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(path));
+    LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(path, "data.validation"));
+    LOOPLM_RETURN_IF_ERROR(verify(dataset));
     LOOPLM_RETURN_IF_ERROR(check_kind(dataset, "data.validation"));
     if (dataset.count_targets() == 0) {
       return invalid_argument(fmt::format("data.validation: '{}' has no token to learn", path));
@@ -246,13 +266,14 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
   return check_vocabularies();
 }
 
-Result<TokenDataset> Trainer::open_dataset(const std::string& path) const {
-  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
-  for (const TokenShard& shard : dataset.shards()) LOOPLM_RETURN_IF_ERROR(shard.verify());
+Result<TokenDataset> Trainer::open_dataset(const std::string& path, const char* key) const {
+  Result<TokenDataset> opened = TokenDataset::open(path);
+  if (!opened.ok()) return opened.status().with_context(key);
+  TokenDataset& dataset = opened.value();
   if (objective_->teacher() == Teacher::kFile && !dataset.is_pairs()) {
     LOOPLM_RETURN_IF_ERROR(dataset.open_teachers());
   }
-  return dataset;
+  return opened;
 }
 
 Status Trainer::take_chat_templates() {
@@ -486,7 +507,7 @@ Result<DataLoader> Trainer::validation_loader(const std::string& path) const {
   LoaderOptions options = loader_options();
   options.shuffle = false;
   options.one_epoch = true;
-  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(path));
+  LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, open_dataset(path, "data.validation"));
   std::vector<DataLoader::Source> sources;
   sources.push_back({std::move(dataset), {}, 1});
   return DataLoader::create(std::move(sources), options);

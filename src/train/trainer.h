@@ -74,6 +74,7 @@ class Trainer {
   static Result<std::unique_ptr<Trainer>> open(const RunConfig& run, TrainerOptions options,
                                                bool shapes_only);
   Status check_model();
+  Status check_memory() const;
   Status prepare_model();
   // Takes the current values into the forms that products read.
   void repack();
@@ -92,7 +93,7 @@ class Trainer {
   Status check_same_data(const TrainState& state, const std::string& directory) const;
   LoaderOptions loader_options() const;
   // With its teachers, where the objective reads them.
-  Result<TokenDataset> open_dataset(const std::string& path) const;
+  Result<TokenDataset> open_dataset(const std::string& path, const char* key) const;
   Result<DataLoader> validation_loader(const std::string& path) const;
   Result<ValidationReport> validate_on(const TokenDataset& validation);
 

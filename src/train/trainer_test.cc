@@ -298,6 +298,11 @@ TEST_F(TrainerTest, AStartInBf16ResumesAndOldStatesAreRefusedInWords) {
   EXPECT_EQ(weights_of("stopped"), expected);
   const std::string state = dir_.file("stopped/checkpoints/step-00000012/train_state.json");
   std::string json = read_text_file(state).value();
+  std::string lacking = json;
+  lacking.replace(lacking.find("\"offset\""), 8, "\"ofset\"");
+  ASSERT_OK(write_text_file(state, lacking));
+  EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json",
+                    "'cursors[].offset' is missing");
   json.replace(json.find("\"format\": 2"), 11, "\"format\": 1");
   ASSERT_OK(write_text_file(state, json));
   EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json", "'format' is 1",
@@ -570,6 +575,20 @@ TEST_F(TrainerTest, DataOfAnotherTokenizerIsRefusedByName) {
   EXPECT_ERROR_SAYS(train_on("other.tokens", "other.tokens", true), "other.tokens", "15 tokens",
                     "tokenizer of", "/tok'", size.c_str());
   EXPECT_ERROR_SAYS(train_on("same.tokens", "other.tokens", false), "same.tokens", "other.tokens");
+}
+
+TEST_F(TrainerTest, DataThatIsNotThereIsNamedByItsKey) {
+  Recorder r;
+  EXPECT_ERROR_SAYS(run("none", {"data.train=\"\""}, r), "data.train: ");
+  EXPECT_ERROR_SAYS(run("none", {"data.validation=\"x\""}, r), "data.validation: ", "'x'");
+}
+
+TEST_F(TrainerTest, ARunBeyondTheMachinesMemoryIsNotBegun) {
+  Recorder r;
+  const Status status = run("vast", {"batch.sequences=80000000"}, r);
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), testing::HasSubstr("TiB, and this machine has"));
+  EXPECT_FALSE(std::filesystem::exists(dir_.file("vast")));
 }
 
 // As of a copy that was cut off and filled with zeros: of the right length, with tokens of the

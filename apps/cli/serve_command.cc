@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include <fmt/format.h>
@@ -21,6 +20,7 @@
 #include "common/interrupt.h"
 #include "infer/speculation_text.h"
 #include "model/chat_model.h"
+#include "serve/line_log.h"
 #include "serve/server.h"
 
 namespace looplm::cli {
@@ -255,12 +255,9 @@ Status serve(const ServeCommandOptions& o) {
   options.max_tokens = o.max_tokens;
   options.max_seconds = o.max_seconds;
   options.context = o.context;
-  const auto log_mutex = std::make_shared<std::mutex>();
   if (o.log == "requests") {
-    options.log = [log_mutex](const std::string& line) {
-      const std::lock_guard lock(*log_mutex);
-      say(stderr, line);
-    };
+    const auto log = std::make_shared<LineLog>(STDERR_FILENO);
+    options.log = [log](const std::string& line) { return log->write(line); };
   }
 
   LOOPLM_ASSIGN_OR_RETURN(std::vector<NamedModel> named, models_to_serve(o));

@@ -14,7 +14,9 @@
 #include <type_traits>
 
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -264,6 +266,10 @@ std::string unknown_command(const CLI::App& app) {
 
 int run_program(const ProgramText& text, int argc, char** argv,
                 const std::function<void(Program&)>& add_commands) {
+  // Who closes these would have other files of ours take their numbers, and get what is printed.
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) == -1) (void)::open("/dev/null", O_RDWR);
+  }
   // A file that may not grow further is an error of its writer, who then tidies up.
   std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app(text.about, text.name);

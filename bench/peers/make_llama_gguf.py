@@ -1,6 +1,6 @@
 """Random weights of a looped model's shape as GGUF files that llama.cpp can run; prints their paths.
 
-    python make_llama_gguf.py FOLDER [--config ouro_1.4b.json] [--formats bf16,q8_0,q4_0] [--loops 1,4]
+    python make_llama_gguf.py FOLDER [--config ouro_1.4b.json] [--formats bf16,q8_0,q4_0] [--loops 1,4] [--vocabulary]
 
 Released llama.cpp has no Ouro. It has another looped architecture, Nanbeige 4.2 (`src/models/nanbeige.cpp`), that does the
 same work: all layers run num_loops times with a KV slot per (loop, layer), the final norm follows every loop, and the head
@@ -50,7 +50,7 @@ def shapes(c: dict) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": shape for name, shape in result.items()}
 
 
-def open_writer(path: pathlib.Path, c: dict, loops: int, matrix: gguf.GGMLQuantizationType) -> gguf.GGUFWriter:
+def open_writer(path: pathlib.Path, c: dict, loops: int, matrix: gguf.GGMLQuantizationType, vocabulary: bool) -> gguf.GGUFWriter:
     writer = gguf.GGUFWriter(path, "nanbeige")
     writer.add_uint32("nanbeige.num_loops", loops)  # the gguf package has no names for these two yet
     writer.add_bool("nanbeige.skip_loop_final_norm", False)
@@ -66,7 +66,15 @@ def open_writer(path: pathlib.Path, c: dict, loops: int, matrix: gguf.GGMLQuanti
     writer.add_rope_freq_base(c["rope_theta"])
     writer.add_layer_norm_rms_eps(c["rms_norm_eps"])
     writer.add_vocab_size(c["vocab_size"])
-    writer.add_tokenizer_model("none")
+    if vocabulary:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("gpt-2")
+        writer.add_token_list([f"t{n}" for n in range(c["vocab_size"])])
+        writer.add_token_types([gguf.TokenType.NORMAL] * c["vocab_size"])
+        writer.add_token_merges(["t 0"])
+        writer.add_eos_token_id(0)
+    else:
+        writer.add_tokenizer_model("none")
     for name, shape in shapes(c).items():
         dtype = matrix if len(shape) > 1 else F32
         size = math.prod(gguf.quant_shape_to_byte_shape(shape, dtype))
@@ -77,9 +85,10 @@ def open_writer(path: pathlib.Path, c: dict, loops: int, matrix: gguf.GGMLQuanti
     return writer
 
 
-def make(folder: pathlib.Path, config: pathlib.Path, formats: list[str], loops: list[int]) -> dict[tuple[str, int], pathlib.Path]:
+def make(folder: pathlib.Path, config: pathlib.Path, formats: list[str], loops: list[int], vocabulary: bool = False) -> dict[tuple[str, int], pathlib.Path]:
     """The file of each (format, loops); makes those that are not there."""
-    paths = {(f, t): folder / f"{config.stem}-{f}-{t}loop.gguf" for f in formats for t in loops}
+    named = "-words" if vocabulary else ""
+    paths = {(f, t): folder / f"{config.stem}-{f}-{t}loop{named}.gguf" for f in formats for t in loops}
     missing = {key: path for key, path in paths.items() if not path.exists()}
     if not missing:
         return paths
@@ -87,7 +96,7 @@ def make(folder: pathlib.Path, config: pathlib.Path, formats: list[str], loops: 
     c = json.loads(config.read_text())
     # A file gets its name when it is whole.
     writers = {
-        key: open_writer(path.with_suffix(".partial"), c, key[1], FORMATS[key[0]])
+        key: open_writer(path.with_suffix(".partial"), c, key[1], FORMATS[key[0]], vocabulary)
         for key, path in missing.items()
     }
     generator = np.random.default_rng(0)
@@ -117,8 +126,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
+    parser.add_argument("--vocabulary", action="store_true", help="name the tokens t0, t1, ..., so that a server can send them")
     a = parser.parse_args()
-    for path in make(a.folder, a.config, a.formats, a.loops).values():
+    for path in make(a.folder, a.config, a.formats, a.loops, a.vocabulary).values():
         print(path)
 
 

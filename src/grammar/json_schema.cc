@@ -1,19 +1,21 @@
 #include "grammar/json_schema.h"
 
-#include <bit>
 #include <cmath>
 #include <map>
 #include <set>
+#include <span>
 
 #include <fmt/format.h>
 
 #include "base/percent.h"
 #include "base/shortened.h"
 #include "grammar/automaton.h"
+#include "grammar/json_items.h"
 #include "grammar/json_members.h"
 #include "grammar/json_parts.h"
 #include "grammar/pattern.h"
 #include "grammar/schema_base.h"
+#include "grammar/schema_conditions.h"
 #include "grammar/schema_merge.h"
 #include "grammar/schema_scalars.h"
 #include "grammar/text_length.h"
@@ -23,26 +25,16 @@ namespace {
 
 constexpr int kMostSchemaDepth = 256;  // of schemas inside each other
 // Schemas that hold together are put together once per place, which references can double at each
-// level.
-constexpr int kMostMerges = 10'000;
+// level, and each time all their members become rules again.
+constexpr size_t kMostMerges = 10'000;
+constexpr size_t kMostMergedMembers = 200'000;
 
 ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 
-// Keywords that say what a value must be; those not listed here are annotations.
+// Keywords that say what a value must be and are not obeyed.
 const std::set<std::string>& refused_keywords() {
-  static const std::set<std::string> keys = {"if",
-                                             "then",
-                                             "else",
-                                             "dependentRequired",
-                                             "dependentSchemas",
-                                             "dependencies",
-                                             "unevaluatedProperties",
-                                             "unevaluatedItems",
-                                             "contains",
-                                             "minContains",
-                                             "maxContains",
-                                             "$dynamicRef",
-                                             "$recursiveRef"};
+  static const std::set<std::string> keys = {"unevaluatedProperties", "unevaluatedItems",
+                                             "$dynamicRef", "$recursiveRef"};
   return keys;
 }
 
@@ -105,6 +97,12 @@ class SchemaReader {
       return value_of(rest, place, depth);
     }
     LOOPLM_RETURN_IF_ERROR(check_keywords(schema, place));
+    if (may_have_conditions(schema)) {
+      OrderedJson rest = schema;
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<SchemaCondition> conditions,
+                              all_conditions(rest, place));
+      if (!conditions.empty()) return conditional(rest, conditions, place, depth);
+    }
     for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
       if (schema.contains(key)) return combined(schema, key, place, depth);
     }
@@ -116,7 +114,70 @@ class SchemaReader {
     return typed(schema, place, depth);
   }
 
-  // "not": of what matches nothing, everything, types, constants, or strings by a pattern.
+  // Takes out the schema's own, and those in its allOf, which is where programs put several.
+  Result<std::vector<SchemaCondition>> all_conditions(OrderedJson& schema,
+                                                      const std::string& place) const {
+    LOOPLM_ASSIGN_OR_RETURN(std::vector<SchemaCondition> all, take_conditions(schema, place));
+    if (!schema.contains("allOf") || !schema["allOf"].is_array()) return all;
+    for (OrderedJson& part : schema["allOf"]) {
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson whole, without_reference(part, place + ".allOf", 0));
+      if (!whole.is_object()) continue;
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<SchemaCondition> more,
+                              take_conditions(whole, place + ".allOf"));
+      if (more.empty()) continue;
+      part = std::move(whole);
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    return all;
+  }
+
+  // What `rest` allows under the conditions: for each, both ways in which it may end.
+  Result<ExpressionPtr> conditional(const OrderedJson& rest,
+                                    std::span<const SchemaCondition> conditions,
+                                    const std::string& place, int depth) {
+    if (rest == false) return choice({});
+    if (conditions.empty()) return value_of(rest, place, depth + 1);
+    std::vector<ExpressionPtr> choices;
+    const auto add = [&](const OrderedJson& holds, const OrderedJson& follows) -> Status {
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson both, merged(opened(rest, holds), holds, place + ".if"));
+      LOOPLM_ASSIGN_OR_RETURN(both, merged(opened(both, follows), follows, place + ".then"));
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one,
+                              conditional(both, conditions.subspan(1), place, depth));
+      choices.push_back(std::move(one));
+      return {};
+    };
+    const SchemaCondition& c = conditions.front();
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson when, without_reference(c.when, place + ".if", 0));
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson then, without_reference(c.then, place + ".then", 0));
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson otherwise,
+                            without_reference(c.otherwise, place + ".else", 0));
+    LOOPLM_RETURN_IF_ERROR(add(when, then));
+    std::vector<OrderedJson> not_when;
+    if (when == false) not_when = {true};
+    if (when.is_object()) not_when = schemas_of_not(when);
+    for (const OrderedJson& one : not_when) LOOPLM_RETURN_IF_ERROR(add(one, otherwise));
+    return choice(std::move(choices));
+  }
+
+  // An object of any members stays one when another schema names some.
+  static OrderedJson opened(const OrderedJson& schema, const OrderedJson& other) {
+    const auto speaks_of = [](const OrderedJson& s, std::initializer_list<const char*> keys) {
+      return s.is_object() &&
+             std::ranges::any_of(keys, [&s](const char* key) { return s.contains(key); });
+    };
+    const bool names = speaks_of(other, {"properties", "required"});
+    if (!names || !schema.is_object() ||
+        speaks_of(schema, {"properties", "required", "additionalProperties", "patternProperties",
+                           "propertyNames", "$ref", "allOf", "anyOf", "oneOf"})) {
+      return schema;
+    }
+    OrderedJson open = schema;
+    open["additionalProperties"] = true;
+    return open;
+  }
+
+  // "not": of what matches nothing, everything, types, constants, or strings by a pattern, and of
+  // what can be turned round keyword by keyword.
   Result<ExpressionPtr> all_but(const OrderedJson& schema, const std::string& place, int depth) {
     OrderedJson rest = schema;
     rest.erase("not");
@@ -131,7 +192,7 @@ class SchemaReader {
     LOOPLM_RETURN_IF_ERROR(check_keywords(denied, inside));
     std::set<std::string> keys;
     for (const auto& [key, value] : denied.items()) {
-      if (is_constraint(key)) keys.insert(key);
+      if (is_schema_constraint(key)) keys.insert(key);
     }
     if (keys.empty()) return choice({});
     const auto only = [&keys](std::initializer_list<const char*> names) {
@@ -150,7 +211,7 @@ class SchemaReader {
       OrderedJson kept = OrderedJson::array();
       for (const OrderedJson& value : values) {
         const bool typed = !denied.contains("type") || is_of_type(value, denied["type"]);
-        const bool named = all_of_type || std::ranges::find(others, value) != others.end();
+        const bool named = all_of_type || lists_value(others, value);
         if (!typed || !named) kept.push_back(value);
       }
       rest.erase("const");
@@ -178,10 +239,23 @@ class SchemaReader {
         return overlap({std::move(in)}, {std::move(out)});
       }
     }
-    return unsupported(fmt::format(
-        "{} is only supported of types, of constants, and of patterns and lengths beside "
-        "\"type\": \"string\"",
-        inside));
+    OrderedJson alone = OrderedJson::object();
+    for (const std::string& key : keys) alone[key] = denied[key];
+    std::vector<ExpressionPtr> choices;
+    for (const OrderedJson& other : schemas_of_not(alone)) {
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, merged(opened(rest, other), other, inside));
+      OrderedJson beside = both;
+      if (beside.is_object()) beside.erase("not");
+      if (other.contains("not") && other["not"] == alone && beside == rest) {
+        return unsupported(fmt::format(
+            "{} is only supported of types, of constants, of patterns, lengths and bounds, and of "
+            "properties of which this is true",
+            inside));
+      }
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, value_of(both, place, depth + 1));
+      choices.push_back(std::move(one));
+    }
+    return choice(std::move(choices));
   }
 
   // `key` and its siblings hold together.
@@ -225,24 +299,24 @@ class SchemaReader {
   }
 
   Result<OrderedJson> merged(const OrderedJson& a, const OrderedJson& b, const std::string& place) {
-    if (++merges_ > kMostMerges) {
+    for (const OrderedJson* one : {&a, &b}) {
+      for (const OrderedJson& value : *one) {
+        if (one->is_object() && value.is_structured()) merged_members_ += value.size();
+      }
+    }
+    if (++merges_ > kMostMerges || merged_members_ > kMostMergedMembers) {
       return unsupported(fmt::format(
-          "{}: more than {} schemas must be put together (allOf, anyOf, oneOf and $ref with other "
-          "keywords beside them); write these keywords into the branches",
-          shortened(place), kMostMerges));
+          "{}: too many schemas must be put together (allOf, anyOf, oneOf, $ref and if with other "
+          "keywords beside them), more than {}, or than {} with all their members; write these "
+          "keywords into the branches",
+          shortened(place), kMostMerges, kMostMergedMembers));
     }
     return merged_schemas(a, b, place);
   }
 
-  static bool is_constraint(const std::string& key) {
-    static const std::set<std::string> others = {"type",  "enum",  "const", "$ref",
-                                                 "allOf", "anyOf", "oneOf", "not"};
-    return others.contains(key) || schema_keyword_types().contains(key);
-  }
-
   static bool constrains(const OrderedJson& schema) {
     for (const auto& [key, value] : schema.items()) {
-      if (is_constraint(key)) return true;
+      if (is_schema_constraint(key)) return true;
     }
     return false;
   }
@@ -387,11 +461,21 @@ class SchemaReader {
   Result<ExpressionPtr> array(const OrderedJson& schema, const std::string& place, int depth) {
     LOOPLM_ASSIGN_OR_RETURN(MemberCounts length,
                             schema_counts(schema, "minItems", "maxItems", place));
+    // Before 2020-12, items was prefixItems where it is a list, and additionalItems was items.
+    const bool older = schema.contains("items") && schema["items"].is_array();
+    if (schema.contains("contains")) {
+      if (older) return unsupported(place + ".contains beside a list of items is not supported");
+      OrderedJson counts = schema;
+      if (!counts.contains("minContains")) counts["minContains"] = 1;
+      LOOPLM_ASSIGN_OR_RETURN(const MemberCounts found,
+                              schema_counts(counts, "minContains", "maxContains", place));
+      if (found.least > 0 || found.most != kUnbounded) {
+        return with_some(schema, found, length, place, depth);
+      }
+    }
     if (schema.contains("uniqueItems") && (length.most == kUnbounded || length.most > 1)) {
       return different_items(schema, length, place);
     }
-    // Before 2020-12, items was prefixItems where it is a list, and additionalItems was items.
-    const bool older = schema.contains("items") && schema["items"].is_array();
     const char* const prefix_key = older ? "items" : "prefixItems";
     const char* const rest_key = older ? "additionalItems" : "items";
     const OrderedJson rest = schema.value(rest_key, OrderedJson(true));
@@ -419,9 +503,10 @@ class SchemaReader {
     ExpressionPtr after = repeat(sequence({comma(), item}),
                                  std::max<int64_t>(0, length.least - prefix_size), most_more);
     for (int64_t i = prefix_size - 1; i >= 0; --i) {
+      const std::string item_place = fmt::format("{}.{}[{}]", place, prefix_key, i);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr here,
-                              value_of(prefix[static_cast<size_t>(i)],
-                                       fmt::format("{}.{}[{}]", place, prefix_key, i), depth + 1));
+                              value_of(prefix[static_cast<size_t>(i)], item_place, depth + 1));
+      here = named(std::move(here), item_place);
       ExpressionPtr with = sequence({i == 0 ? text("") : comma(), std::move(here), after});
       const bool possible = length.most == kUnbounded || i < length.most;
       const bool needed = i < length.least;
@@ -457,39 +542,43 @@ class SchemaReader {
                       "at most {} values",
                       place, kMostItems));
     }
-    for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
-      if (item.contains(key)) {
+    for (const auto& [key, value] : item.items()) {
+      const bool known =
+          key == "enum" || key == "const" || key == "type" || schema_keyword_types().contains(key);
+      if (is_schema_constraint(key) && !known) {
         return unsupported(
             fmt::format("{}.items.{} beside uniqueItems is not supported", place, key));
       }
     }
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
                             schema_constant_texts(item, values, place + ".items"));
-    std::map<uint32_t, int> rules;
-    return sequence({text("["), json_space(), items_but(0, texts, length, place, rules),
-                     json_space(), text("]")});
+    return json_items_once(texts, length, place, grammar_);
   }
 
-  // What may follow when the items of the set `used` are there.
-  ExpressionPtr items_but(uint32_t used, const std::vector<std::string>& texts,
-                          const MemberCounts& length, const std::string& place,
-                          std::map<uint32_t, int>& rules) {
-    const auto [known, fresh] = rules.try_emplace(used, -1);
-    if (!fresh) return rule_reference(known->second);
-    const int rule = grammar_.declare(fmt::format("{} (items but {:b})", place, used));
-    known->second = rule;
-    const int64_t count = std::popcount(used);
-    std::vector<ExpressionPtr> choices;
-    if (count >= length.least) choices.push_back(text(""));
-    for (size_t i = 0; i < texts.size() && (length.most == kUnbounded || count < length.most);
-         ++i) {
-      const uint32_t bit = uint32_t{1} << i;
-      if ((used & bit) != 0) continue;
-      choices.push_back(sequence({used == 0 ? text("") : comma(), text(texts[i]),
-                                  items_but(used | bit, texts, length, place, rules)}));
+  // contains: a number of items that match it too.
+  Result<ExpressionPtr> with_some(const OrderedJson& schema, const MemberCounts& found,
+                                  const MemberCounts& length, const std::string& place, int depth) {
+    const std::string inside = place + ".contains";
+    for (const char* key : {"prefixItems", "uniqueItems"}) {
+      if (schema.contains(key)) {
+        return unsupported(fmt::format("{} beside {} is not supported", inside, key));
+      }
     }
-    grammar_.rules[static_cast<size_t>(rule)].expression = choice(std::move(choices));
-    return rule_reference(rule);
+    LOOPLM_ASSIGN_OR_RETURN(
+        const OrderedJson item,
+        without_reference(schema.value("items", OrderedJson(true)), place + ".items", 0));
+    const auto also = [&](const OrderedJson& other) -> Result<ExpressionPtr> {
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, merged(item, other, inside));
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, value_of(both, inside, depth + 1));
+      return named(std::move(one), inside);
+    };
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson wanted,
+                            without_reference(schema["contains"], inside, 0));
+    LOOPLM_ASSIGN_OR_RETURN(const ExpressionPtr some, also(wanted));
+    const OrderedJson but =
+        found.most == kUnbounded ? OrderedJson(true) : OrderedJson{{"not", schema["contains"]}};
+    LOOPLM_ASSIGN_OR_RETURN(const ExpressionPtr others, also(but));
+    return json_items_with(some, found, others, length, place, grammar_);
   }
 
   Result<ExpressionPtr> object(const OrderedJson& schema, const std::string& place, int depth) {
@@ -595,19 +684,20 @@ class SchemaReader {
       const bool few = rule.is_object() && (rule.contains("enum") || rule.contains("const"));
       if (few) {
         LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values, listed_values(rule, inside));
-        names.values.emplace();
+        OrderedJson listed = OrderedJson::object();
         for (const OrderedJson& value : values) {
           if (others != false && value.is_string() &&
               !properties.contains(value.get<std::string>()))
-            names.values->push_back(value);
+            listed[value.get<std::string>()] = true;
         }
+        LOOPLM_ASSIGN_OR_RETURN(names.values, keys_that_match(listed, name, inside));
       } else if (others != false && !properties.empty()) {
         return unsupported(fmt::format(
             "{} beside properties and free names is not supported; list the names, or write "
             "\"additionalProperties\": false",
             inside));
       }
-      names.name = std::move(name);
+      names.name = named(std::move(name), inside);
     }
     if (!schema.contains("patternProperties") || schema["patternProperties"].empty()) return names;
     const std::string inside = place + ".patternProperties";
@@ -648,8 +738,8 @@ class SchemaReader {
       }
       beginnings.push_back(beginning);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(value, here, depth + 1));
-      choices.push_back(
-          sequence({name, text(":"), json_space(), named(std::move(expression), here)}));
+      choices.push_back(sequence(
+          {named(name, here), text(":"), json_space(), named(std::move(expression), here)}));
     }
     names.member = choice(std::move(choices));
     return names;
@@ -664,7 +754,8 @@ class SchemaReader {
   Grammar& grammar_;
   std::map<std::string, int> references_;  // rules of what has been referred to
   int any_value_ = -1;
-  int merges_ = 0;
+  size_t merges_ = 0;
+  size_t merged_members_ = 0;
 };
 
 }  // namespace

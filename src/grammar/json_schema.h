@@ -4,9 +4,10 @@
 // Obeyed: type (also lists), enum, const, properties, required, additionalProperties, items,
 // prefixItems, minItems, maxItems, minLength, maxLength, pattern, format, minimum, maximum and
 // their exclusive forms, anyOf, allOf, oneOf where its branches cannot both match, $ref inside the
-// document with recursion. Annotations (title, description, default, ...) are ignored. Every other
-// keyword that would constrain is refused by name: a constraint is obeyed or refused, never
-// dropped.
+// document with recursion. contains, if/then/else and what properties ask of others, where their
+// "not" can be written (schema_conditions.h). Annotations (title, description, default, ...) are
+// ignored. Every other keyword that would constrain is refused by name: a constraint is obeyed or
+// refused, never dropped.
 //
 // The texts are fewer than the schema allows where that costs nothing: properties come in the
 // schema's order, and an object with "properties" has no others unless "additionalProperties" is

@@ -55,8 +55,9 @@ std::string resolved(const std::string& base, const std::string& reference) {
 class Rewriter {
  public:
   // Finds what has an address or a name.
-  void collect(const OrderedJson& schema, std::string base, const std::string& pointer) {
-    if (schema.is_object()) {
+  void collect(const OrderedJson& schema, std::string base, const std::string& pointer,
+               SchemaKeys keys = SchemaKeys::kKeywords) {
+    if (keys == SchemaKeys::kKeywords && schema.is_object()) {
       const std::string* id = text_of(schema, "$id");
       if (id != nullptr && id->starts_with('#')) {  // what drafts 6 and 7 had for $anchor
         nested_ = true;
@@ -74,13 +75,15 @@ class Rewriter {
     }
     if (!schema.is_structured()) return;
     for (const auto& [key, value] : schema.items()) {
-      if (!holds_plain_value(key)) collect(value, base, pointer + pointer_step(key));
+      const std::optional<SchemaKeys> inside = keys_inside(keys, key);
+      if (inside) collect(value, base, pointer + pointer_step(key), *inside);
     }
   }
   bool nested() const { return nested_; }
 
-  void rewrite(OrderedJson& schema, std::string base) const {
-    if (schema.is_object()) {
+  void rewrite(OrderedJson& schema, std::string base,
+               SchemaKeys keys = SchemaKeys::kKeywords) const {
+    if (keys == SchemaKeys::kKeywords && schema.is_object()) {
       if (const std::string* id = text_of(schema, "$id")) {
         base = resolved(base, id->substr(0, id->find('#')));
       }
@@ -90,7 +93,8 @@ class Rewriter {
     }
     if (!schema.is_structured()) return;
     for (auto& [key, value] : schema.items()) {
-      if (!holds_plain_value(key)) rewrite(value, base);
+      const std::optional<SchemaKeys> inside = keys_inside(keys, key);
+      if (inside) rewrite(value, base, *inside);
     }
   }
 

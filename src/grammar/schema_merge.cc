@@ -1,6 +1,7 @@
 #include "grammar/schema_merge.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include <fmt/format.h>
@@ -20,23 +21,19 @@ std::vector<OrderedJson> as_list(const OrderedJson& value) {
                           : std::vector<OrderedJson>{value};
 }
 
-bool contains(const std::vector<OrderedJson>& list, const OrderedJson& value) {
-  return std::find(list.begin(), list.end(), value) != list.end();
-}
-
 // "number" holds integers.
 OrderedJson common_types(const OrderedJson& a, const OrderedJson& b) {
   const std::vector<OrderedJson> left = as_list(a);
   const std::vector<OrderedJson> right = as_list(b);
   OrderedJson both = OrderedJson::array();
   for (const OrderedJson& type : left) {
-    if (contains(right, type) || (type == "integer" && contains(right, "number"))) {
+    if (lists_value(right, type) || (type == "integer" && lists_value(right, "number"))) {
       both.push_back(type);
-    } else if (type == "number" && contains(right, "integer")) {
+    } else if (type == "number" && lists_value(right, "integer")) {
       both.push_back("integer");
     }
   }
-  return both;
+  return both.size() == 1 ? both[0] : both;
 }
 
 std::set<std::string> types_of(const OrderedJson& schema) {
@@ -66,13 +63,13 @@ std::vector<OrderedJson> constants_of(const OrderedJson& schema) {
 
 bool requires_property(const OrderedJson& schema, const std::string& name) {
   return schema.contains("required") && schema["required"].is_array() &&
-         contains(as_list(schema["required"]), OrderedJson(name));
+         lists_value(as_list(schema["required"]), OrderedJson(name));
 }
 
 // No constant in common, and both have some.
 bool apart(const std::vector<OrderedJson>& a, const std::vector<OrderedJson>& b) {
   return !a.empty() && !b.empty() &&
-         std::none_of(a.begin(), a.end(), [&](const OrderedJson& v) { return contains(b, v); });
+         std::none_of(a.begin(), a.end(), [&](const OrderedJson& v) { return lists_value(b, v); });
 }
 
 // Keywords that speak of what others leave over hold for the other schema's properties and items,
@@ -104,6 +101,60 @@ Status spread_leftovers(const OrderedJson& from, OrderedJson& onto, const std::s
   return {};
 }
 
+// Keywords of which the first says what the others mean; alone these say nothing.
+const std::vector<std::vector<std::string>>& keyword_groups() {
+  static const std::vector<std::vector<std::string>> groups = {
+      {"if", "then", "else"}, {"contains", "minContains", "maxContains"}};
+  return groups;
+}
+
+// One of both schemas has a group, and says all of it.
+Status part_groups(OrderedJson& a, OrderedJson& b, const std::string& place) {
+  for (const std::vector<std::string>& group : keyword_groups()) {
+    bool differ = false;
+    for (OrderedJson* one : {&a, &b}) {
+      for (const std::string& key : group) {
+        if (!one->contains(group[0])) one->erase(key);
+      }
+    }
+    for (const std::string& key : group) {
+      differ =
+          differ || a.contains(key) != b.contains(key) || (a.contains(key) && a[key] != b[key]);
+    }
+    if (differ && a.contains(group[0]) && b.contains(group[0])) {
+      return unsupported(fmt::format(
+          "{}: two values of '{}' that must hold together are not supported", place, group[0]));
+    }
+  }
+  return {};
+}
+
+// Constants that neither "not" allows.
+std::optional<OrderedJson> neither(const OrderedJson& a, const OrderedJson& b) {
+  OrderedJson all = OrderedJson::array();
+  for (const OrderedJson* one : {&a, &b}) {
+    if (!one->is_object() || one->size() != 1) return std::nullopt;
+    const std::vector<OrderedJson> values = constants_of(*one);
+    if (values.empty()) return std::nullopt;
+    for (const OrderedJson& value : values) all.push_back(value);
+  }
+  return OrderedJson{{"enum", std::move(all)}};
+}
+
+// A property that must be there and may not.
+bool contradicts_itself(const OrderedJson& schema) {
+  if (!schema.contains("properties") || !schema["properties"].is_object() ||
+      !schema.contains("required") || !schema["required"].is_array()) {
+    return false;
+  }
+  const OrderedJson& properties = schema["properties"];
+  return std::ranges::any_of(schema["required"], [&properties](const OrderedJson& name) {
+    if (!name.is_string()) return false;
+    const auto found = properties.find(name.get<std::string>());
+    return found != properties.end() && *found == false;
+  });
+}
+
 }  // namespace
 
 Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
@@ -117,6 +168,7 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
   }
   OrderedJson both = a;
   OrderedJson other = b;
+  LOOPLM_RETURN_IF_ERROR(part_groups(both, other, place));
   LOOPLM_RETURN_IF_ERROR(spread_leftovers(b, both, place));
   LOOPLM_RETURN_IF_ERROR(spread_leftovers(a, other, place));
   for (const auto& [key, value] : other.items()) {
@@ -128,6 +180,13 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
     if (mine == value || is_annotation(key)) continue;
     if (key == "type") {
       mine = common_types(mine, value);
+      if (mine.empty()) return OrderedJson(false);
+    } else if (key == "const") {
+      if (!lists_value({mine}, value)) return OrderedJson(false);
+    } else if (std::optional<OrderedJson> none; key == "not" && (none = neither(mine, value))) {
+      mine = *std::move(none);
+    } else if (key == "allOf" && mine.is_array() && value.is_array()) {
+      mine.insert(mine.end(), value.begin(), value.end());
     } else if (key == "properties" && mine.is_object() && value.is_object()) {
       for (const auto& [name, schema] : value.items()) {
         if (!mine.contains(name)) {
@@ -140,13 +199,14 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
       }
     } else if (key == "required" && mine.is_array() && value.is_array()) {
       for (const OrderedJson& name : value) {
-        if (!contains(as_list(mine), name)) mine.push_back(name);
+        if (!lists_value(as_list(mine), name)) mine.push_back(name);
       }
     } else if (key == "enum" && mine.is_array() && value.is_array()) {
       OrderedJson common = OrderedJson::array();
       for (const OrderedJson& v : mine) {
-        if (contains(as_list(value), v)) common.push_back(v);
+        if (lists_value(as_list(value), v)) common.push_back(v);
       }
+      if (common.empty()) return OrderedJson(false);
       mine = std::move(common);
     } else if ((key == "items" || key == "additionalProperties")) {
       LOOPLM_ASSIGN_OR_RETURN(OrderedJson one, merged_schemas(mine, value, place + "." + key));
@@ -162,7 +222,13 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
           "{}: two values of '{}' that must hold together are not supported", place, key));
     }
   }
-  return both;
+  return contradicts_itself(both) ? OrderedJson(false) : both;
+}
+
+bool lists_value(const std::vector<OrderedJson>& list, const OrderedJson& value) {
+  return std::ranges::any_of(list, [&value](const OrderedJson& one) {
+    return one == value || (one.is_structured() && Json(one) == Json(value));
+  });
 }
 
 Result<std::vector<OrderedJson>> listed_values(const OrderedJson& schema,
@@ -177,7 +243,7 @@ Result<std::vector<OrderedJson>> listed_values(const OrderedJson& schema,
     values.assign(all.begin(), all.end());
   }
   if (!schema.contains("const")) return values;
-  const bool allowed = values.empty() || std::ranges::find(values, schema["const"]) != values.end();
+  const bool allowed = values.empty() || lists_value(values, schema["const"]);
   return allowed ? std::vector{schema["const"]} : std::vector<OrderedJson>();
 }
 
@@ -199,18 +265,29 @@ bool names_type(const OrderedJson& types, const std::string& type) {
          (types.is_array() && std::find(types.begin(), types.end(), type) != types.end());
 }
 
-bool holds_plain_value(const std::string& keyword) {
-  return keyword == "const" || keyword == "enum" || keyword == "default" || keyword == "examples";
+std::optional<SchemaKeys> keys_inside(SchemaKeys keys, const std::string& key) {
+  if (keys == SchemaKeys::kNames) return SchemaKeys::kKeywords;
+  for (const char* plain : {"const", "enum", "default", "examples"}) {
+    if (key == plain) return std::nullopt;
+  }
+  for (const char* map : {"properties", "patternProperties", "$defs", "definitions",
+                          "dependentSchemas", "dependencies"}) {
+    if (key == map) return SchemaKeys::kNames;
+  }
+  return SchemaKeys::kKeywords;
 }
 
-const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name) {
-  if (schema.is_object() && schema.contains("$anchor") && schema["$anchor"] == name) {
+const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name,
+                               SchemaKeys keys) {
+  if (!schema.is_structured()) return nullptr;
+  if (keys == SchemaKeys::kKeywords && schema.is_object() && schema.contains("$anchor") &&
+      schema["$anchor"] == name) {
     return &schema;
   }
-  if (!schema.is_structured()) return nullptr;
   for (const auto& [key, value] : schema.items()) {
-    if (schema.is_object() && holds_plain_value(key)) continue;
-    if (const OrderedJson* found = find_anchor(value, name)) return found;
+    const std::optional<SchemaKeys> inside = keys_inside(keys, key);
+    if (!inside) continue;
+    if (const OrderedJson* found = find_anchor(value, name, *inside)) return found;
   }
   return nullptr;
 }

@@ -2,6 +2,7 @@
 #ifndef LOOPLM_GRAMMAR_SCHEMA_MERGE_H_
 #define LOOPLM_GRAMMAR_SCHEMA_MERGE_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
 // constants.
 bool are_disjoint(const OrderedJson& a, const OrderedJson& b);
 
+// Whether a list has a value. The order of an object's members says nothing.
+bool lists_value(const std::vector<OrderedJson>& list, const OrderedJson& value);
+
 // What const and enum allow together.
 Result<std::vector<OrderedJson>> listed_values(const OrderedJson& schema, const std::string& place);
 
@@ -30,11 +34,16 @@ bool is_of_type(const OrderedJson& value, const OrderedJson& type);
 // their own.
 bool names_type(const OrderedJson& types, const std::string& type);
 
-// Whether a keyword's value is no schema, and has none inside: const, enum, default, examples.
-bool holds_plain_value(const std::string& keyword);
+// What the keys of an object are: a schema's keywords, or names of schemas, as in "properties".
+enum class SchemaKeys { kKeywords, kNames };
+
+// The same of what stands under `key`; none where that is a plain value and holds no schema: const,
+// enum, default, examples. The places of a list are keys too.
+std::optional<SchemaKeys> keys_inside(SchemaKeys keys, const std::string& key);
 
 // The schema inside `schema` with this $anchor; null where there is none.
-const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name);
+const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& name,
+                               SchemaKeys keys = SchemaKeys::kKeywords);
 
 }  // namespace looplm
 

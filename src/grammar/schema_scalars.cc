@@ -6,6 +6,7 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -102,6 +103,9 @@ const std::map<std::string, std::string>& schema_keyword_types() {
                                                            {"prefixItems", "array"},
                                                            {"minItems", "array"},
                                                            {"maxItems", "array"},
+                                                           {"contains", "array"},
+                                                           {"minContains", "array"},
+                                                           {"maxContains", "array"},
                                                            {"minLength", "string"},
                                                            {"maxLength", "string"},
                                                            {"pattern", "string"},
@@ -113,6 +117,22 @@ const std::map<std::string, std::string>& schema_keyword_types() {
                                                            {"multipleOf", "number"},
                                                            {"uniqueItems", "array"}};
   return types;
+}
+
+bool is_schema_constraint(const std::string& key) {
+  static const std::set<std::string> others = {"type",
+                                               "enum",
+                                               "const",
+                                               "$ref",
+                                               "allOf",
+                                               "anyOf",
+                                               "oneOf",
+                                               "not",
+                                               "if",
+                                               "dependentRequired",
+                                               "dependentSchemas",
+                                               "dependencies"};
+  return others.contains(key) || schema_keyword_types().contains(key);
 }
 
 Result<MemberCounts> schema_counts(const OrderedJson& schema, const char* least_key,

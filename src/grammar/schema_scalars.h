@@ -17,6 +17,10 @@ namespace looplm {
 // The type that a keyword is about. "place" names the schema in errors, here and below.
 const std::map<std::string, std::string>& schema_keyword_types();
 
+// Whether a keyword says what a value must be: one of those types', or for all types. Of "if",
+// "then" and "else" the first.
+bool is_schema_constraint(const std::string& key);
+
 // Of items, properties or characters. Fails where the least is above the most.
 Result<MemberCounts> schema_counts(const OrderedJson& schema, const char* least_key,
                                    const char* most_key, const std::string& place);

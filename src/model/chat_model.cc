@@ -1,7 +1,6 @@
 #include "model/chat_model.h"
 
 #include "base/file.h"
-#include "model/checkpoint.h"
 #include "model/gguf.h"
 #include "model/gguf_model.h"
 #include "model/gguf_value.h"
@@ -23,20 +22,34 @@ void add_gguf_templates(const GgufFile& gguf, ChatFiles& files) {
   }
 }
 
+Status add_gguf_chat(const GgufFile& gguf, const Tokenizer& tokenizer, ChatFiles& files) {
+  add_gguf_templates(gguf, files);
+  for (const auto& [name, id_key] : {std::pair{"bos_token", "tokenizer.ggml.bos_token_id"},
+                                     {"eos_token", "tokenizer.ggml.eos_token_id"}}) {
+    LOOPLM_ASSIGN_OR_RETURN(const int64_t id,
+                            gguf_int(gguf.metadata(), id_key, -1, -1, tokenizer.vocab_size() - 1));
+    if (id >= 0) files.tokens.emplace(name, tokenizer.bytes(static_cast<int32_t>(id)));
+  }
+  return {};
+}
+
 }  // namespace
+
+Result<ChatFiles> model_chat_files(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+  const std::string directory = companion_directory(checkpoint.directory);
+  LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(directory));
+  if (files.templates.empty() && checkpoint.gguf) {
+    LOOPLM_RETURN_IF_ERROR(add_gguf_chat(*checkpoint.gguf, tokenizer, files));
+  }
+  return files;
+}
 
 Result<ChatFiles> model_chat_files(const std::string& path, const Tokenizer& tokenizer,
                                    const std::string& adapter) {
   LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(companion_directory(path)));
   if (files.templates.empty() && !is_directory(path)) {
     LOOPLM_ASSIGN_OR_RETURN(const GgufFile gguf, GgufFile::open(path));
-    add_gguf_templates(gguf, files);
-    for (const auto& [name, id_key] : {std::pair{"bos_token", "tokenizer.ggml.bos_token_id"},
-                                       {"eos_token", "tokenizer.ggml.eos_token_id"}}) {
-      LOOPLM_ASSIGN_OR_RETURN(
-          const int64_t id, gguf_int(gguf.metadata(), id_key, -1, -1, tokenizer.vocab_size() - 1));
-      if (id >= 0) files.tokens.emplace(name, tokenizer.bytes(static_cast<int32_t>(id)));
-    }
+    LOOPLM_RETURN_IF_ERROR(add_gguf_chat(gguf, tokenizer, files));
   }
   if (!adapter.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(ChatFiles own, read_chat_files(adapter));

@@ -7,12 +7,17 @@
 
 #include "looplm/chat.h"
 
+#include "model/checkpoint.h"
+
 namespace looplm {
 
 // What the files of a directory, those beside a GGUF file, or the GGUF file itself say about chats.
 // Templates in the directory of an `adapter` come in place of the model's.
 Result<ChatFiles> model_chat_files(const std::string& path, const Tokenizer& tokenizer,
                                    const std::string& adapter = {});
+
+// The same of a model that is open, of which a GGUF file is not read again.
+Result<ChatFiles> model_chat_files(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
 
 // Of the same files. A model without a template gets ChatML or a plain one, and its notes say so.
 Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer,

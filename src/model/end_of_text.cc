@@ -166,7 +166,7 @@ class Finder {
       result_.notes.push_back("no end of a turn is read from the chat template: " +
                               status.message());
     };
-    const Result<ChatFiles> files = model_chat_files(checkpoint_.directory, *tokenizer_);
+    const Result<ChatFiles> files = model_chat_files(checkpoint_, *tokenizer_);
     if (!files.ok()) return note(files.status());
     if (files.value().templates.empty()) return;
     const Result<ChatTemplate> chat = ChatTemplate::create(files.value(), *tokenizer_);

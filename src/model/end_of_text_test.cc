@@ -182,6 +182,18 @@ TEST_F(EndOfTextTest, KeysOfAGgufFileAndTheFilesBesideIt) {
   EXPECT_THAT(ends(), ::testing::Contains("8; generation_config.json: eos_token_id"));
 }
 
+TEST_F(EndOfTextTest, AnOpenGgufFileIsNotReadAgainForItsTemplate) {
+  checkpoint_.config.vocab_size = 12;
+  open_gguf([](GgufTestFile& file) {
+    file.add_text("tokenizer.chat_template",
+                  "{% for m in messages %}{{ m.role + ': ' + m.content }}{% if m.role == "
+                  "'assistant' %}[|fin|]{% endif %}{{ '\n' }}{% endfor %}");
+  });
+  std::filesystem::remove(checkpoint_.directory);
+  EXPECT_THAT(ends(), ElementsAre("10; the chat template writes it behind an answer"));
+  EXPECT_THAT(notes_, ElementsAre());
+}
+
 TEST_F(EndOfTextTest, WrongIdsNameFileKeyAndValue) {
   const auto error = [&] { return find_ends_of_text(checkpoint_, tokenizer_.get()); };
   write("generation_config.json", R"({"eos_token_id": [4, 9]})");

@@ -302,7 +302,9 @@ const Dialect kAnthropic = {error_json};
 void serve_messages(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
   OrderedJson chat = OrderedJson::object();
-  copy_fields(call.body, {"model", "stream", "temperature", "top_p", "top_k", "loop", "seed"},
+  copy_fields(call.body,
+              {"model", "stream", "temperature", "top_p", "top_k", "loop", "seed", "priority",
+               "grammar", "regex"},
               chat);
   if (!f.has("max_tokens")) f.wrong("max_tokens", "is missing");
   chat["max_tokens"] = f.integer("max_tokens", 1, 1, kMaxPositions);

@@ -7,13 +7,9 @@
 
 #include "looplm/generate.h"
 
-#include "base/json.h"
 #include "base/rng.h"
 #include "model/adapter.h"
-#include "model/chat_model.h"
-#include "net/http_client.h"
-#include "serve/server.h"
-#include "support/status_matchers.h"
+#include "serve/test_server.h"
 #include "support/temp_dir.h"
 
 namespace looplm {
@@ -22,35 +18,9 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr char kBundled[] = "models/small";
-
-class DialectsTest : public testing::Test {
+class DialectsTest : public ServerTest {
  protected:
-  void SetUp() override { start({}); }
-  void start(ServeOptions options) {
-    options.model_name = "small";
-    server_ = nullptr;
-    server_ = Server::listen(options).value();
-    model_ = Model::load(kBundled, {.threads = 1}).value();
-    ServedModelOptions served;
-    served.chat = std::make_shared<const ChatTemplate>(
-        load_chat_template(kBundled, *model_->tokenizer()).value());
-    ASSERT_OK(server_->serve(*model_, served));
-  }
-
-  HttpResponse send(const std::string& method, const std::string& path,
-                    const std::string& body) const {
-    HttpRequest request;
-    request.method = method;
-    request.url = fmt::format("http://127.0.0.1:{}{}", server_->port(), path);
-    request.body = body;
-    return http_exchange(request).value();
-  }
-  OrderedJson post(const std::string& path, const OrderedJson& body, int status = 200) const {
-    const HttpResponse response = send("POST", path, body.dump());
-    EXPECT_EQ(response.status, status) << response.body;
-    return OrderedJson::parse(response.body);
-  }
+  void SetUp() override { start(); }
 
   // Each event's data; its name must be its type.
   std::vector<OrderedJson> events(const std::string& path, OrderedJson body) const {
@@ -80,9 +50,6 @@ class DialectsTest : public testing::Test {
     }
     return found;
   }
-
-  std::unique_ptr<Model> model_;
-  std::unique_ptr<Server> server_;
 };
 
 const OrderedJson kSchema = {{"type", "object"},
@@ -497,7 +464,7 @@ TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
   ServeOptions options;
   options.model_name = "first";
   server_ = Server::listen(options).value();
-  const std::unique_ptr<Model> second = Model::load(kBundled, {.threads = 1}).value();
+  const std::unique_ptr<Model> second = Model::load(kModel, {.threads = 1}).value();
   ASSERT_OK(server_->add(*model_));
   ASSERT_OK(server_->add(*second, {.name = "second", .speculate = {}, .chat = nullptr}));
   EXPECT_EQ(send("GET", "/health", "").status, 503);
@@ -526,7 +493,7 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
     ParameterSet values(adapter_specs(model_->config(), settings));
     Rng rng(static_cast<uint64_t>(seed));
     for (float& value : values.values()) value = 0.1f * (2 * rng.uniform() - 1);
-    ASSERT_OK(save_adapter(directory.file(name), settings, values, kBundled));
+    ASSERT_OK(save_adapter(directory.file(name), settings, values, kModel));
     ASSERT_OK(model_->add_adapter(name, directory.file(name)));
   }
   ServeOptions options;
@@ -534,7 +501,7 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   server_ = Server::listen(options).value();
   ServedModelOptions served;
   served.chat = std::make_shared<const ChatTemplate>(
-      load_chat_template(kBundled, *model_->tokenizer()).value());
+      load_chat_template(kModel, *model_->tokenizer()).value());
   ChatFiles of_sums;
   of_sums.templates = {{"default", "{{ messages[0].content }} ="}};
   served.adapters = {{"french"},
@@ -555,7 +522,7 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   std::map<std::string, std::string> alone;
   for (const char* name : {"small", "french", "sums"}) {
     const bool adapted = std::string_view(name) != "small";
-    const std::unique_ptr<Model> model = Model::load(kBundled, {.threads = 1}).value();
+    const std::unique_ptr<Model> model = Model::load(kModel, {.threads = 1}).value();
     Request request;
     request.options.max_tokens = 16;
     request.options.ignore_eos = true;

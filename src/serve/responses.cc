@@ -296,7 +296,7 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   OrderedJson chat = OrderedJson::object();
   copy_fields(call.body,
               {"model", "stream", "temperature", "top_p", "parallel_tool_calls", "seed", "loop",
-               "priority", "chat_template_kwargs"},
+               "priority", "chat_template_kwargs", "grammar", "regex"},
               chat);
   if (f.has("max_output_tokens")) {
     chat["max_tokens"] = f.integer("max_output_tokens", 1, 1, kMaxPositions);

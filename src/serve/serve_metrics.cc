@@ -42,6 +42,8 @@ class ServeMetrics::Series {
                                                            .Name("looplm_responses_total")
                                                            .Help("Answers by HTTP status.")
                                                            .Register(registry);
+  prometheus::Counter& lost_lines =
+      counter("looplm_log_lines_lost_total", "Lines of the log that could not be written.");
   prometheus::Family<prometheus::Counter>& finished =
       BuildCounter()
           .Name("looplm_finished_total")
@@ -92,6 +94,7 @@ void ServeMetrics::refused() { series_->refusals.Increment(); }
 void ServeMetrics::answered(int status) {
   series_->responses.Add({{"status", std::to_string(status)}}).Increment();
 }
+void ServeMetrics::log_line_lost() { series_->lost_lines.Increment(); }
 void ServeMetrics::first_token(double seconds) { series_->first_token.Observe(seconds); }
 void ServeMetrics::next_token(double seconds) { series_->next_token.Observe(seconds); }
 

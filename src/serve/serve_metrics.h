@@ -18,6 +18,7 @@ class ServeMetrics {
   void began(int64_t requests);
   void refused();  // the queue was full
   void answered(int status);
+  void log_line_lost();
   void first_token(double seconds);  // since the request came
   void next_token(double seconds);   // since the token before
   void ended(const Generation& generation, double seconds);

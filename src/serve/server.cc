@@ -418,17 +418,19 @@ class Server::Impl {
   }
 
   void log_request(const std::string& method, const std::string& path, const std::string& peer,
-                   int status, std::chrono::steady_clock::time_point began) const {
+                   int status, std::chrono::steady_clock::time_point began) {
     if (!options_.log) return;
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(
                                   std::chrono::steady_clock::now() - began)
                                   .count();
-    options_.log(dump_json({{"time", now_seconds()},
-                            {"peer", peer},
-                            {"method", method},
-                            {"path", path},
-                            {"status", status},
-                            {"ms_to_answer", milliseconds}}));
+    constexpr size_t kMostPath = 1'000;
+    const bool written = options_.log(dump_json({{"time", now_seconds()},
+                                                 {"peer", peer},
+                                                 {"method", method},
+                                                 {"path", path.substr(0, kMostPath)},
+                                                 {"status", status},
+                                                 {"ms_to_answer", milliseconds}}));
+    if (!written) metrics_.log_line_lost();
   }
 
   // False where a request is still being read at the deadline: what it uses stays then.

@@ -34,8 +34,9 @@ struct ServeOptions {
   // holds.
   int64_t context = 0;
   std::chrono::milliseconds ping_every{15'000};
-  // Gets a line of JSON per request; from any thread. Null: no log.
-  std::function<void(const std::string& line)> log{};
+  // Gets a line of JSON per request; from any thread. False where the line is lost, which is
+  // counted. Null: no log.
+  std::function<bool(const std::string& line)> log{};
 };
 
 struct ServedModelOptions {

@@ -1,5 +1,3 @@
-#include "serve/server.h"
-
 #include <atomic>
 #include <filesystem>
 #include <future>
@@ -14,86 +12,15 @@
 
 #include "looplm/generate.h"
 
-#include "base/json.h"
 #include "model/checkpoint.h"
 #include "model/parameter_set.h"
-#include "net/http_client.h"
-#include "support/status_matchers.h"
+#include "serve/test_server.h"
 
 namespace looplm {
 namespace {
 
 using std::chrono::milliseconds;
 using testing::HasSubstr;
-
-constexpr char kModel[] = "models/small";
-
-class ServerTest : public testing::Test {
- protected:
-  void start(ServeOptions options = {}) {
-    options.model_name = "small";
-    options.http.port = 0;
-    server_ = Server::listen(options).value();
-    model_ = Model::load(kModel, {.threads = 1}).value();
-    ASSERT_OK(server_->serve(*model_));
-  }
-
-  HttpResponse send(const std::string& method, const std::string& path,
-                    const std::string& body = "",
-                    const std::vector<std::pair<std::string, std::string>>& headers = {}) const {
-    HttpRequest request;
-    request.method = method;
-    request.url = fmt::format("http://127.0.0.1:{}{}", server_->port(), path);
-    request.headers = headers;
-    request.body = body;
-    return http_exchange(request).value();
-  }
-  OrderedJson post(const std::string& path, const OrderedJson& body, int status = 200) const {
-    const HttpResponse response = send("POST", path, body.dump());
-    EXPECT_EQ(response.status, status) << response.body;
-    return OrderedJson::parse(response.body);
-  }
-  OrderedJson complete(const OrderedJson& body) const { return post("/v1/completions", body); }
-
-  // The events of a stream, without the closing one.
-  std::vector<OrderedJson> stream(const std::string& path, OrderedJson body) const {
-    body["stream"] = true;
-    const HttpResponse response = send("POST", path, body.dump());
-    EXPECT_EQ(response.status, 200) << response.body;
-    EXPECT_THAT(response.header("content-type"), HasSubstr("text/event-stream"));
-    std::vector<OrderedJson> events;
-    bool done = false;
-    for (size_t at = 0; at < response.body.size();) {
-      const size_t end = response.body.find("\n\n", at);
-      const std::string event = response.body.substr(at, end - at);
-      at = end + 2;
-      if (event.starts_with(":")) continue;
-      EXPECT_TRUE(event.starts_with("data: ")) << event;
-      EXPECT_FALSE(done);
-      if (event == "data: [DONE]") {
-        done = true;
-      } else {
-        events.push_back(OrderedJson::parse(event.substr(6)));
-      }
-    }
-    EXPECT_TRUE(done);
-    return events;
-  }
-
-  double metric(const std::string& name) const {
-    const std::string text = send("GET", "/metrics").body;
-    const size_t at = text.find("\n" + name + " ");
-    return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
-  }
-  template <typename Condition>
-  static bool comes_true(Condition condition) {
-    for (int i = 0; i < 6'000 && !condition(); ++i) std::this_thread::sleep_for(milliseconds(10));
-    return condition();
-  }
-
-  std::unique_ptr<Model> model_;
-  std::unique_ptr<Server> server_;
-};
 
 TEST_F(ServerTest, CompletesAsTheEngineAloneDoes) {
   start();
@@ -754,12 +681,23 @@ TEST_F(ServerTest, DrainsGracefully) {
   later.join();
 }
 
+TEST_F(ServerTest, LinesThatTheLogLosesAreCounted) {
+  ServeOptions options;
+  options.log = [](const std::string& line) { return line.find("/nowhere") == std::string::npos; };
+  start(options);
+  send("GET", "/nowhere/1");
+  send("GET", "/nowhere/2");
+  send("GET", "/health");
+  EXPECT_EQ(metric("looplm_log_lines_lost_total"), 2);
+}
+
 TEST_F(ServerTest, ARequestThatIsReadForEverDoesNotKeepTheServer) {
   std::promise<void> go_on;
   std::atomic<bool> reading{false};
   ServeOptions options;
   options.log = [&, wait = go_on.get_future().share()](const std::string&) {  // of a reader thread
     if (!reading.exchange(true)) wait.wait();
+    return true;
   };
   start(options);
   std::thread client([this] {

@@ -70,24 +70,30 @@ def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
+async def burst(http, bodies):
+    """All at once as streams: seconds in all, seconds to each one's first token, and between tokens."""
+    async def one(body):
+        began = time.perf_counter()
+        events = await http.stream("/v1/completions", body)
+        times = [t for t, event in events if b'"finish_reason":null' in event]  # the last event has no token
+        return times[0] - began, [b - a for a, b in zip(times, times[1:])]
+    began = time.perf_counter()
+    done = await asyncio.gather(*(one(body) for body in bodies))
+    return time.perf_counter() - began, [first for first, _ in done], [gap for _, gaps in done for gap in gaps]
+
+
 async def speed(http, o):
     print("| streams | tokens/s | first token, median ms | between tokens, median ms | 95% |\n|---|---|---|---|---|")
     for streams in o.streams:
-        async def one(i):
-            began = time.perf_counter()
-            body = {"prompt": f"{i % 10}+{i % 7}*3-{i % 4}=", "max_tokens": o.tokens, "seed": i,
-                    **({} if o.plain else {"ignore_eos": True}), **json.loads(o.extra)}
-            events = await http.stream("/v1/completions", body)
-            times = [t for t, _ in events]
-            return times[0] - began, [b - a for a, b in zip(times, times[1:])]
-        await one(0)
+        bodies = [{"prompt": f"{i % 10}+{i % 7}*3-{i % 4}=", "max_tokens": o.tokens, "seed": i,
+                   **({} if o.plain else {"ignore_eos": True}), **json.loads(o.extra)} for i in range(streams)]
+        await burst(http, bodies[:1])
         rates, firsts, gaps = [], [], []
         for _ in range(o.rounds):
-            began = time.perf_counter()
-            done = await asyncio.gather(*(one(i) for i in range(streams)))
-            rates.append(streams * o.tokens / (time.perf_counter() - began))
-            firsts += [d[0] for d in done]
-            gaps += [g for d in done for g in d[1]]
+            seconds, some_firsts, some_gaps = await burst(http, bodies)
+            rates.append(streams * o.tokens / seconds)
+            firsts += some_firsts
+            gaps += some_gaps
         print(f"| {streams} | {statistics.median(rates):.0f} | {1e3 * statistics.median(firsts):.1f} "
               f"| {1e3 * statistics.median(gaps):.2f} | {1e3 * percentile(gaps, 0.95):.2f} |", flush=True)
 
@@ -210,19 +216,24 @@ async def soak(http, o):
     assert all(line.endswith(" 0") for line in left), left
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("what", choices=["speed", "idle", "soak"])
-parser.add_argument("url")
-parser.add_argument("--streams", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 64])
-parser.add_argument("--tokens", type=int, default=64)
-parser.add_argument("--rounds", type=int, default=5)
-parser.add_argument("--extra", default="{}", help="more fields of each request, as JSON")
-parser.add_argument("--plain", action="store_true", help="send no field of ours (another server)")
-parser.add_argument("--minutes", type=float, default=1)
-parser.add_argument("--clients", type=int, default=24)
-parser.add_argument("--pause", type=float, default=0, help="of each client between its requests, on average, in seconds")
-parser.add_argument("--every", type=float, default=30, help="seconds between looks at the memory")
-parser.add_argument("--seed", type=int, default=1)
-parser.add_argument("--pid", type=int, help="watch this process's memory")
-options = parser.parse_args()
-asyncio.run({"speed": speed, "idle": idle, "soak": soak}[options.what](Http(options.url), options))
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["speed", "idle", "soak"])
+    parser.add_argument("url")
+    parser.add_argument("--streams", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 64])
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--extra", default="{}", help="more fields of each request, as JSON")
+    parser.add_argument("--plain", action="store_true", help="send no field of ours (another server)")
+    parser.add_argument("--minutes", type=float, default=1)
+    parser.add_argument("--clients", type=int, default=24)
+    parser.add_argument("--pause", type=float, default=0, help="of each client between its requests, on average, in seconds")
+    parser.add_argument("--every", type=float, default=30, help="seconds between looks at the memory")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pid", type=int, help="watch this process's memory")
+    options = parser.parse_args()
+    asyncio.run({"speed": speed, "idle": idle, "soak": soak}[options.what](Http(options.url), options))
+
+
+if __name__ == "__main__":
+    main()

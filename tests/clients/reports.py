@@ -295,6 +295,51 @@ def http_refusals_before_a_stream_are_no_stream():
     assert answer.status == 400 and answer.headers["content-type"].startswith("application/json")
 
 
+@case
+def http_absolute_addresses_and_a_query():  # proxies send them
+    for target in ("http://h/v1/models", "HTTP://h:80/v1/models?limit=1000", "/v1/models?a=/b&c", "/v1/models/?beta=true", "/v1/%6dodels"):
+        got = talk(f"GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1 << 20)
+        assert got.startswith(b"HTTP/1.1 200") and b'"data"' in got, (target, got[:200])
+
+
+@case
+def http_other_protocols_are_turned_away():  # TLS on the plain port, HTTP/2, HTTP/0.9, WebSocket
+    for hello in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /\r\n\r\n",
+                  b"GET /v1/models HTTP/3.7\r\nHost: h\r\n\r\n", b"\x00" * 64, b"SSH-2.0-OpenSSH_9.2\r\n"):
+        got = talk(hello, 1 << 20)
+        assert not got.startswith(b"HTTP/1.1 200"), (hello, got[:200])
+    got = talk(b"GET /v1/models HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n", 1 << 20)
+    assert got.startswith(b"HTTP/1.1 200"), got[:200]
+    assert send("GET", "/health").status == 200
+
+
+@case
+def http_headers_too_large_are_431():  # cookies of other programs on the same host
+    for head in ("Cookie: " + "x" * 100_000, "\r\n".join(f"H{i}: {i}" for i in range(20_000))):
+        got = talk(f"GET /v1/models HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{head}\r\n\r\n", 1 << 20)
+        assert got[:12] in (b"HTTP/1.1 431", b"") or got == b"", got[:100]
+    got = talk("GET /v1/models HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: " + "x" * 16_000 + "\r\n\r\n", 1 << 20)
+    assert got.startswith(b"HTTP/1.1 200"), got[:100]
+
+
+@case
+def http_codings_that_are_unknown():
+    got = talk(b"POST /v1/completions HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: gzip\r\n\r\n{}", 1 << 20)
+    assert got[9:12] in (b"400", b"501"), got[:200]
+    body = b'{"model":"small","prompt":"1+1=","max_tokens":1}'
+    for head in ("Accept-Encoding: gzip, br", "Accept: text/event-stream", "TE: trailers", "Range: bytes=0-3", "If-None-Match: *"):
+        got = talk(raw_post("/v1/completions", body, f"Connection: close\r\n{head}\r\n"), 1 << 20)
+        assert got.startswith(b"HTTP/1.1 200") and got.endswith(b"}"), (head, got[:200])
+
+
+@case
+def http_bytes_behind_the_body_belong_to_the_next_request():
+    body = b'{"model":"small","prompt":"1+1=","max_tokens":1,"stream":true}'
+    whole = raw_post("/v1/completions", body)
+    got = talk(whole + whole + b"nonsense\r\n\r\n", 1 << 20)
+    assert got.count(b"HTTP/1.1 200") == 2 and got.count(b"[DONE]") == 2 and got.count(b"HTTP/1.1 400") == 1, got[-400:]
+
+
 # --- completions
 
 @case
@@ -480,6 +525,54 @@ def completions_budget_beyond_the_context_is_cut():
     assert answer["choices"][0]["finish_reason"] == "length" and answer["usage"]["total_tokens"] <= 513
 
 
+@case
+def completions_offsets_of_a_stream_are_those_of_the_whole():  # vLLM 47815
+    for fields in ({"echo": True}, {}):
+        body = {"model": "small", "prompt": "naïve oak 😀", "max_tokens": 7, "seed": 3, "logprobs": 1, "ignore_eos": True, **fields}
+        whole = post("/v1/completions", body)["choices"][0]["logprobs"]
+        parts = [c["logprobs"] for e in events("/v1/completions", body) for c in e["choices"] if c.get("logprobs")]
+        for name in ("text_offset", "tokens", "token_logprobs"):
+            assert [x for part in parts for x in part[name]] == whole[name], (name, fields, parts, whole)
+
+
+@case
+def completions_extreme_settings_are_refused_or_served():  # llama.cpp 19367
+    for fields in ({"temperature": 999999.0}, {"top_p": -1.0}, {"repeat_penalty": 0.0}, {"temperature": -1}, {"seed": 1e30}, {"max_tokens": -5}, {"min_p": 7}):
+        refused("/v1/completions", {"model": "small", "prompt": "hi", "max_tokens": 1, **fields}, next(iter(fields)))
+    for fields in ({"temperature": 2, "top_p": 0, "top_k": 1}, {"temperature": 1e-30}, {"top_p": 1e-30}, {"min_p": 1}, {"presence_penalty": -2, "frequency_penalty": 2},
+                   {"repetition_penalty": 1e-3, "max_tokens": 20}, {"logit_bias": {str(i): -100 for i in range(400)}}, {"seed": -1}):
+        post("/v1/completions", {"model": "small", "prompt": "hi", "max_tokens": 3, **fields})
+
+
+@case
+def completions_many_and_long_stops():
+    body = {"model": "small", "prompt": "1", "grammar": only("abcdefg"), "max_tokens": 60}
+    stops = [f"never {i}" for i in range(60)] + ["e"]
+    assert post("/v1/completions", {**body, "stop": stops})["choices"][0]["text"] == "abcd"
+    assert post("/v1/completions", {**body, "stop": ["abcdefg" * 20_000]})["choices"][0]["text"] == "abcdefg"
+    assert post("/v1/completions", {**body, "stop": []})["choices"][0]["text"] == "abcdefg"
+    refused("/v1/completions", {**body, "stop": ["a", None]}, "stop")
+
+
+@case
+def completions_an_answer_of_nothing():
+    body = {"model": "small", "prompt": "oak", "max_tokens": 5, "grammar": 'root ::= ""'}
+    whole = post("/v1/completions", body)
+    assert whole["choices"][0]["text"] == "" and whole["choices"][0]["finish_reason"] == "stop", whole
+    found = events("/v1/completions", {**body, "stream_options": {"include_usage": True}})
+    assert found[-1]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"], (found, whole)
+    assert [c["finish_reason"] for e in found for c in e["choices"]][-1] == "stop"
+
+
+@case
+def completions_what_a_context_holds_to_the_last_token():
+    ids = [5] * 511
+    answer = post("/v1/completions", {"model": "small", "prompt": ids, "ignore_eos": True})
+    assert answer["usage"]["completion_tokens"] == 1 and answer["choices"][0]["finish_reason"] == "length", answer["usage"]
+    refused("/v1/completions", {"model": "small", "prompt": ids + [5]}, "512")
+    assert post("/v1/completions", {"model": "small", "prompt": ids + [5], "max_tokens": 0, "echo": True, "logprobs": 0})["usage"]["prompt_tokens"] == 512
+
+
 # --- chat
 
 @case
@@ -540,6 +633,30 @@ def chat_stops_do_not_cut_reasoning():  # vLLM 14170
         message = post("/v1/chat/completions", forced(text, stop=[stop]))["choices"][0]["message"]
         assert message["content"] == content, message
         assert joined(events("/v1/chat/completions", forced(text, stop=[stop])))["content"] == content
+
+
+@case
+def chat_roles_in_any_order():
+    for roles in (["system"], ["developer"], ["user", "user"], ["system", "system", "user"], ["user", "system", "user"], ["assistant", "user"], ["user", "assistant", "assistant", "user"],
+                  ["developer", "user", "assistant", "user"]):
+        answer = post("/v1/chat/completions", {**forced("ok"), "messages": [{"role": r, "content": f"{r} {i}", "name": "n"} for i, r in enumerate(roles)]})
+        assert answer["choices"][0]["message"]["content"] == "ok", (roles, answer)
+    for content in ("", " ", "\n"):
+        post("/v1/chat/completions", {**forced("ok"), "messages": [{"role": "user", "content": content}]})
+
+
+@case
+def chat_templates_do_not_run_what_users_write():
+    for text in ("{{ 7*7 }}", "{% for i in range(9) %}x{% endfor %}", "{{ raise_exception('x') }}", "{# gone #}", "{%- raw -%}"):
+        prompt = post("/apply-template", {"model": "chat", "messages": user(text)})["prompt"]
+        assert text in prompt, (text, prompt)
+
+
+@case
+def chat_text_of_frames_stays_text():
+    for text in ("data: [DONE]\n\n", "\r\n\r\nevent: x\ndata: {}", "\u2028data:", "</script>", '"}]}'):
+        found = joined(events("/v1/chat/completions", forced(text)))
+        assert found["content"] == text, (text, found)
 
 
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
@@ -694,6 +811,43 @@ def tools_schemas_as_servers_of_tools_write_them():  # llama.cpp 26930, 27580, 2
         assert set(schema.get("required", [])) <= set(arguments), (schema, arguments)
 
 
+@case
+def tools_sixty_of_a_hundred_kilobytes():  # llama.cpp 25895
+    tools = []
+    for i in range(60):
+        fields = {f"field_{j}": {"type": ["string", "null"], "description": "what it is " * 12, "maxLength": 200, "enum": None} for j in range(6)}
+        for f in fields.values():
+            del f["enum"]
+        tools.append(tool(f"tool_{i}", {"type": "object", "properties": {**fields, "mode": {"enum": ["a", "b"]}}, "required": ["mode"], "additionalProperties": False}))
+    assert len(json.dumps(tools)) > 70_000
+    body = {"model": "chat", "messages": user(), "tools": tools, "max_tokens": 20}
+    began = time.monotonic()
+    answer = send("POST", "/v1/chat/completions", {**body, "tool_choice": "required"})
+    took = time.monotonic() - began
+    # The prompt may be longer than the context; it is refused as that and not for its grammar.
+    assert (answer.status == 400 and "context" in answer.message) or answer.status == 200, answer.body[:300]
+    assert took < 20, took
+
+
+@case
+def tools_names_as_servers_of_tools_write_them():
+    for name in ("a.b", "mcp__files__read", "server/tool", "x" * 64, "get-time", "café"):
+        body = {"model": "chat", "messages": user(), "tools": [tool(name, {"type": "object", "properties": {}, "additionalProperties": False})], "tool_choice": "required",
+                "parallel_tool_calls": False, "max_tokens": 300}
+        choice = post("/v1/chat/completions", body)["choices"][0]
+        assert choice["message"]["tool_calls"][0]["function"]["name"] == name, choice
+
+
+@case
+def tools_calls_of_one_message_have_ids_of_their_own():
+    whole = post("/v1/chat/completions", calling(CALL + "\n" + CALL))["choices"][0]["message"]["tool_calls"]
+    found = events("/v1/chat/completions", calling(CALL + "\n" + CALL))
+    heads = [call for e in found for c in e["choices"] for call in c["delta"].get("tool_calls", []) if "id" in call]
+    assert [c["index"] for c in heads] == [0, 1] and len({c["id"] for c in heads}) == 2 == len({c["id"] for c in whole}), (heads, whole)
+    for call in heads:
+        assert call["type"] == "function" and call["function"]["arguments"] == "" and call["function"]["name"] == "weather", call
+
+
 # --- structured output
 
 @case
@@ -770,6 +924,49 @@ def grammar_forms_of_llama_cpp():
         assert answer and set(answer) <= set(text), (grammar, answer)
     for grammar in ("root ::= x", 'x ::= "a"', 'root ::= "a', "root ::= root", "hello", 'root ::= "a" "', "root ::= [", 'root ::= ("a"', 'root ::= "a"{3,1}'):
         refused("/v1/completions", {"model": "small", "prompt": "1", "grammar": grammar}, "grammar")
+
+
+@case
+def schema_as_zod_and_pydantic_write_them():
+    email = "^(?!\\.)(?!.*\\.\\.)([A-Za-z0-9_'+\\-\\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\\-]*\\.)+[A-Za-z]{2,}$"
+    uuid = "^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$"
+    coded = "^$|^(?:[0-9a-zA-Z+/]{4})*(?:(?:[0-9a-zA-Z+/]{2}==)|(?:[0-9a-zA-Z+/]{3}=))?$"
+    post("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 5, "json_schema": {"type": "string", "format": "email", "pattern": email}})
+    for schema, right in (({"type": "string", "format": "uuid", "pattern": uuid}, lambda v: re.search(uuid, v)),
+                          ({"type": "string", "contentEncoding": "base64", "pattern": coded, "maxLength": 12}, lambda v: re.search(coded, v)),
+                          ({"type": "object", "propertyNames": {"type": "string", "maxLength": 3}, "additionalProperties": {"type": "null"}, "maxProperties": 2}, lambda v: all(x is None for x in v.values())),
+                          ({"type": "integer", "minimum": -9007199254740991, "maximum": 9007199254740991}, lambda v: abs(v) < 2**53),
+                          ({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": "^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$", "maxLength": 6}]}, lambda v: v is not None),
+                          ({"$defs": {"A": {"type": "object", "properties": {"kind": {"const": "a", "default": "a", "title": "Kind"}}, "required": ["kind"]},
+                                      "B": {"type": "object", "properties": {"kind": {"const": "b"}}, "required": ["kind"]}},
+                            "oneOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}], "discriminator": {"propertyName": "kind", "mapping": {"a": "#/$defs/A"}}}, lambda v: v["kind"] in "ab"),
+                          ({"type": "array", "prefixItems": [{"type": "integer", "maximum": 9, "minimum": 0}, {"const": "x"}], "minItems": 2, "maxItems": 2}, lambda v: v[1] == "x")):
+        value = shaped(schema)
+        assert right(value), (schema, value)
+
+
+@case
+def schema_conditions_hold():
+    kinds = {"type": "object", "properties": {"kind": {"enum": ["circle", "square"]}}, "required": ["kind"], "allOf": [
+        {"if": {"properties": {"kind": {"const": "circle"}}}, "then": {"properties": {"radius": {"const": 1}}, "required": ["radius"]}},
+        {"if": {"properties": {"kind": {"const": "square"}}}, "then": {"properties": {"side": {"const": 2}}, "required": ["side"]}}]}
+    for _ in range(3):
+        assert shaped(kinds) in ({"kind": "circle", "radius": 1}, {"kind": "square", "side": 2})
+    found = shaped({"type": "array", "items": {"enum": ["a", "b"]}, "contains": {"const": "b"}, "maxItems": 3})
+    assert "b" in found and len(found) <= 3
+    assert shaped({"type": "object", "properties": {"a": {"const": 1}, "b": {"const": 2}}, "dependentRequired": {"a": ["b"]}}) in ({}, {"b": 2}, {"a": 1, "b": 2})
+
+
+@case
+def schema_of_thousands_of_members_in_time():
+    began = time.monotonic()
+    for schema in ({"type": "object", "properties": {f"p{i}": {"type": "integer"} for i in range(2000)}},
+                   {"type": "object", "properties": {f"p{i}": {"type": "string", "maxLength": 5000} for i in range(200)}},
+                   {"anyOf": [{"type": "object", "properties": {f"k{i}": {"const": i}}, "required": [f"k{i}"]} for i in range(1000)]},
+                   {"type": "object", "properties": {f"p{i}": {"enum": [f"{i} {j}" for j in range(50)]} for i in range(100)}}):
+        answer = send("POST", "/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 3, "json_schema": schema})
+        assert answer.status == 200, answer.body[:300]
+    assert time.monotonic() - began < 30, time.monotonic() - began
 
 
 # --- log-probabilities of chats
@@ -860,6 +1057,12 @@ def embeddings_batches_of_many():
     assert len(many) == 300 and many[123]["embedding"] == post("/v1/embeddings", {"model": "small", "input": "123"})["data"][0]["embedding"]
 
 
+@case
+def embeddings_fields_of_newer_clients_are_let_be():
+    post("/v1/embeddings", {"model": "small", "input": "oak", "dimensions": None, "encoding_format": None, "user": None})
+    post("/v1/embeddings", {"model": "small", "input": "oak", "user": "u", "encoding_format": "float"})
+
+
 # --- Anthropic
 
 def message(**fields):
@@ -931,6 +1134,46 @@ def anthropic_says_which_stop_it_was():
     assert whole["stop_reason"] == "max_tokens" and whole["stop_sequence"] is None, whole
 
 
+@case
+def anthropic_blocks_have_the_type_of_their_deltas():  # litellm 33224
+    for text in ("<think>why</think>because", "plain", "<think>never ends", "<think>why</think>\n\n"):
+        body = message(grammar=only(text), max_tokens=200, thinking={"type": "enabled", "budget_tokens": 1024})
+        found = events("/v1/messages", body)
+        kinds, said = {}, {}
+        for e in found:
+            if e["type"] == "content_block_start":
+                kinds[e["index"]] = e["content_block"]["type"]
+                assert e["content_block"] == {"type": "text", "text": ""} or e["content_block"]["thinking"] == "", e
+            if e["type"] == "content_block_delta":
+                expected = {"text": ("text_delta",), "thinking": ("thinking_delta", "signature_delta")}[kinds[e["index"]]]
+                assert e["delta"]["type"] in expected, (e, kinds)
+                said[e["index"]] = said.get(e["index"], "") + (e["delta"].get("text") or e["delta"].get("thinking") or "")
+        whole = post("/v1/messages", body)["content"]
+        assert [(b["type"], b.get("text", b.get("thinking"))) for b in whole] == [(kinds[i], said.get(i, "")) for i in sorted(kinds)], (text, whole, found)
+
+
+@case
+def anthropic_requests_of_claude_code():
+    tools = [{"name": "Read", "description": "Reads.", "input_schema": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+              "properties": {"file_path": {"type": "string"}, "limit": {"type": "number", "exclusiveMinimum": 0}}, "required": ["file_path"], "additionalProperties": False}}]
+    body = message(system=[{"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}], tools=tools, max_tokens=32000, temperature=1,
+                   stop_sequences=None, metadata={"user_id": "u"}, grammar=only("ok"))
+    for more in ({}, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "disabled"}}, {"thinking": None}, {"context_management": {"edits": []}}, {"service_tier": "auto"},
+                 {"output_config": {"effort": "high"}}, {"tool_choice": {"type": "none"}}):
+        assert post("/v1/messages?beta=true", {**body, "stream": False, **more})["content"][-1]["text"] == "ok", more
+    count = {k: v for k, v in body.items() if k in ("model", "messages", "system", "tools")}
+    assert post("/v1/messages/count_tokens?beta=true", count)["input_tokens"] > 0
+    assert send("HEAD", "/").status == 200
+
+
+@case
+def anthropic_streams_tell_both_counts():
+    found = events("/v1/messages", message(max_tokens=5))
+    start = found[0]["message"]
+    assert start["usage"]["input_tokens"] > 0 and start["content"] == [] and start["stop_reason"] is None and start["id"].startswith("msg_"), start
+    assert found[-2]["usage"]["output_tokens"] > 0 and found[-2]["delta"]["stop_reason"] == "max_tokens", found[-2]
+
+
 # --- Ollama
 
 def lines(path, body):
@@ -990,6 +1233,31 @@ def ollama_loads_without_a_prompt():
     assert post("/api/show", {"name": "small"})["model_info"]["looped.context_length"] == 512
 
 
+@case
+def ollama_nulls_and_empty_lists_of_its_clients():
+    body = {"model": "chat", "messages": [{"role": "user", "content": "x", "images": None, "tool_calls": None}], "stream": False, "format": "", "options": None,
+            "tools": None, "think": None, "keep_alive": None}
+    post("/api/chat", body)
+    post("/api/chat", {**body, "messages": [{"role": "user", "content": "x", "images": [], "tool_calls": []}], "tools": [], "options": {}, "format": None, "keep_alive": -1})
+    post("/api/generate", {"model": "chat", "prompt": "x", "stream": False, "system": "", "template": "", "context": None, "raw": False, "format": "", "images": None, "suffix": "",
+                           "options": {"num_predict": 3, "mirostat": 0, "tfs_z": 1.0, "typical_p": 1.0, "num_keep": 5, "penalize_newline": True, "num_gpu": 1, "num_batch": 2,
+                                       "main_gpu": 0, "use_mmap": True, "repeat_last_n": 64, "low_vram": False}})
+    assert post("/api/chat", {"model": "chat", "messages": [], "keep_alive": 0})["done_reason"] in ("unload", "load")
+
+
+@case
+def ollama_describes_models_as_editors_ask():
+    shown = post("/api/show", {"model": "chat"})
+    architecture = shown["model_info"]["general.architecture"]
+    assert shown["model_info"][f"{architecture}.context_length"] == 512 or shown["model_info"][f"{architecture}.context_length"] > 0
+    assert "completion" in shown["capabilities"] and "tools" in shown["capabilities"], shown["capabilities"]
+    for one in send("GET", "/api/tags").json["models"]:
+        for name in ("name", "model", "modified_at", "size", "digest", "details"):
+            assert name in one, (name, one)
+        for name in ("format", "family", "families", "parameter_size", "quantization_level"):
+            assert name in one["details"], (name, one)
+
+
 # --- Responses
 
 @case
@@ -1024,6 +1292,41 @@ def responses_calls_have_ids():
     for wrong in ({"input": []}, {"input": 5}, {}, {"input": "x", "previous_response_id": "r"}, {"input": "x", "tools": [{"type": "web_search"}]},
                   {"input": [{"type": "magic"}]}, {"input": "x", "background": True}, {"input": "x", "max_output_tokens": 0}):
         refused("/v1/responses", {"model": "chat", **wrong})
+
+
+@case
+def responses_requests_of_codex():
+    tools = [{"type": "function", "name": "shell", "description": "", "strict": False, "parameters": {"type": "object"}}]
+    history = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]},
+               {"type": "reasoning", "id": "rs_1", "summary": [], "content": None, "encrypted_content": "abc"},
+               {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "shell", "arguments": "{\"command\":[\"ls\"]}", "status": "completed"},
+               {"type": "function_call_output", "call_id": "c1", "output": "a\nb"},
+               {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Done.", "annotations": []}]}, {"role": "user", "content": "And now?"}]
+    body = {"model": "chat", "instructions": "You help.", "input": history, "tools": tools, "tool_choice": "auto", "parallel_tool_calls": False, "store": False,
+            "reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k", "text": {"verbosity": "low"},
+            "metadata": None, "user": None, "temperature": None, "top_p": None, "max_output_tokens": 20, "truncation": "disabled", "grammar": only("ok")}
+    found = events("/v1/responses", body)
+    assert found[-1]["type"] == "response.completed", found[-1]
+    assert found[-1]["response"]["output"][-1]["content"][0]["text"] == "ok"
+
+
+@case
+def responses_calls_end_with_their_name():  # MacPaw/OpenAI 409
+    body = {"model": "chat", "input": "x", "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}],
+            "tool_choice": "required", "parallel_tool_calls": False, "max_output_tokens": 200}
+    done = [e for e in events("/v1/responses", body) if e["type"] == "response.function_call_arguments.done"]
+    assert len(done) == 1 and done[0]["name"] == "f" and json.loads(done[0]["arguments"]) == {} and done[0]["item_id"], done
+
+
+@case
+def responses_events_come_in_pairs():  # llm-rosetta 56
+    found = events("/v1/responses", {"model": "chat", "input": "x", "grammar": only("<think>why</think>ok"), "max_output_tokens": 60})
+    names = [e["type"] for e in found]
+    for added, done in (("response.output_item.added", "response.output_item.done"), ("response.content_part.added", "response.content_part.done")):
+        assert names.count(added) == names.count(done) > 0, names
+    assert names.index("response.output_item.added") < names.index("response.output_text.delta") < names.index("response.output_text.done") < len(names) - 1
+    last = found[-1]["response"]
+    assert last["id"] == found[0]["response"]["id"] and last["model"] == "chat" and [i["type"] for i in last["output"]] == ["reasoning", "message"], last
 
 
 # --- operations
@@ -1114,6 +1417,42 @@ def special_words_of_users_stay_words():
 def browsers_may_ask_first():
     answer = send("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://x.example", "Access-Control-Request-Method": "POST"})
     assert answer.status == 204 and "access-control-allow-origin" not in answer.headers, answer.headers
+
+
+@case
+def logs_hold_a_line_per_request_whatever_it_is():
+    process = subprocess.Popen([server.process.args[0], "serve", os.path.join(MODELS, "small"), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    port = int(process.stdout.readline().rsplit(":", 1)[1])
+    try:
+        for path in ("/a%0ab", "/x\x1b[31m", "/" + "y" * 20_000, "/ü", '/"quoted"'):
+            with socket.create_connection(("127.0.0.1", port), timeout=3) as s:
+                s.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+                while s.recv(65536):
+                    pass
+    finally:
+        process.terminate()
+    lines = [line for line in process.stderr.read().split("\n") if line.startswith("{")]
+    assert process.wait() == 0 and all(len(line) < 4096 and json.loads(line)["status"] >= 400 for line in lines) and len(lines) >= 4, lines
+
+
+@case
+def streams_that_are_closed_harm_no_client():  # as daemons close them
+    for closed in ("2>&-", "</dev/null 2>&- <&-"):
+        command = f'exec "{server.process.args[0]}" serve "{os.path.join(MODELS, "small")}" --port 0 {closed}'
+        process = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True)
+        port = int(process.stdout.readline().rsplit(":", 1)[1])
+        try:
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+                    s.sendall(b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                    got = b""
+                    while chunk := s.recv(65536):
+                        got += chunk
+                assert got.startswith(b"HTTP/1.1 200") and b"ms_to_answer" not in got, got
+            assert os.readlink(f"/proc/{process.pid}/fd/2") == "/dev/null"  # no file of its own
+        finally:
+            process.terminate()
+        assert process.wait() == 0
 
 
 def main():

@@ -1,0 +1,169 @@
+// Schemas that say something on a condition, count items, or deny more than a type.
+#include <gmock/gmock.h>
+
+#include "grammar/test_matcher.h"
+
+namespace looplm {
+namespace {
+
+using testing::HasSubstr;
+
+void expect(const std::string& json, const std::vector<std::string>& yes,
+            const std::vector<std::string>& no) {
+  Matcher m = schema(json);
+  for (const std::string& text : yes) EXPECT_TRUE(m.matches(text)) << json << " " << text;
+  for (const std::string& text : no) EXPECT_FALSE(m.matches(text)) << json << " " << text;
+}
+
+TEST(JsonSchema, IfThenAndElse) {
+  const std::string members =
+      R"("type": "object", "properties": {"kind": {"enum": ["a", "b", "c"]}, "n": {"type": "integer"}})";
+  expect("{" + members + R"(, "required": ["kind"],
+            "if": {"properties": {"kind": {"const": "a"}}},
+            "then": {"required": ["n"]}, "else": {"properties": {"n": false}}})",
+         {R"({"kind":"a","n":1})", R"({"kind":"b"})", R"({"kind":"c"})"},
+         {R"({"kind":"a"})", R"({"kind":"b","n":1})", R"({"n":1})"});
+  // Without the property the condition holds.
+  expect("{" + members +
+             R"(, "if": {"properties": {"kind": {"const": "a"}}}, "then": {"required": ["n"]}})",
+         {R"({"n":1})", R"({"kind":"a","n":1})", R"({"kind":"b"})", R"({"kind":"b","n":2})"},
+         {"{}", R"({"kind":"a"})"});
+  expect(
+      "{" + members +
+          R"(, "if": {"properties": {"kind": {"const": "a"}}, "required": ["kind"]}, "then": {"required": ["n"]}})",
+      {"{}", R"({"n":1})", R"({"kind":"b"})"}, {R"({"kind":"a"})"});
+  // Several stand in allOf.
+  expect("{" + members + R"(, "required": ["kind"], "allOf": [
+            {"if": {"properties": {"kind": {"const": "a"}}}, "then": {"required": ["n"]}},
+            {"if": {"properties": {"kind": {"const": "b"}}}, "then": {"properties": {"n": {"maximum": 3}}}}]})",
+         {R"({"kind":"a","n":9})", R"({"kind":"b"})", R"({"kind":"b","n":3})",
+          R"({"kind":"c","n":9})"},
+         {R"({"kind":"a"})", R"({"kind":"b","n":4})"});
+  // Of other things than objects.
+  expect(
+      R"({"type": ["integer", "string"], "if": {"type": "integer"}, "then": {"minimum": 5}, "else": {"maxLength": 1}})",
+      {"5", "\"x\"", "\"\""}, {"4", "\"xy\""});
+  expect(
+      R"({"type": "integer", "if": {"minimum": 5, "maximum": 8}, "then": {"maximum": 6}, "else": {"minimum": 3}})",
+      {"3", "4", "5", "6", "9"}, {"2", "7", "8"});
+  expect(
+      R"({"type": "object", "properties": {"on": {"type": "boolean"}, "x": {"type": "null"}}, "required": ["on"],
+             "if": {"properties": {"on": {"const": true}}}, "then": {"required": ["x"]}})",
+      {R"({"on":true,"x":null})", R"({"on":false})"}, {R"({"on":true})"});
+  // Objects of any members stay open.
+  expect(R"({"type": "object", "if": {"required": ["a"]}, "then": {"required": ["b"]}})",
+         {"{}", R"({"c":1})", R"({"a":1,"b":2})", R"({"b":1,"c":2})"},
+         {R"({"a":1})", R"({"a":1,"c":2})"});
+  // What says nothing.
+  expect(R"({"type": "null", "if": {"minimum": 5}})", {"null"}, {"1"});
+  expect(R"({"type": "null", "then": false, "else": false})", {"null"}, {"1"});
+  expect(R"({"type": "integer", "if": true, "then": {"maximum": 2}, "else": false})", {"2"}, {"3"});
+  expect(R"({"type": "integer", "if": false, "then": false, "else": {"maximum": 2}})", {"2"},
+         {"3"});
+  expect(R"({"$ref": "#/$defs/x", "if": {"$ref": "#/$defs/y"}, "then": {"maximum": 6},
+             "$defs": {"x": {"type": "integer", "minimum": 4}, "y": {"minimum": 5}}})",
+         {"4", "5", "6"}, {"3", "7"});
+  EXPECT_THAT(
+      schema_error(
+          R"({"if": {"items": {"type": "null"}}, "then": {"maxItems": 1}, "type": "array"})"),
+      HasSubstr("not is only supported"));
+  EXPECT_THAT(schema_error(R"({"if": 7, "then": {}})"), HasSubstr("schema.if"));
+}
+
+TEST(JsonSchema, WhatOnePropertyAsksOfOthers) {
+  const std::string members =
+      R"("type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}})";
+  for (const char* key : {"dependentRequired", "dependencies"}) {
+    expect("{" + members + ", \"" + key + R"(": {"a": ["b"], "b": ["c"]}})",
+           {"{}", R"({"c":null})", R"({"b":null,"c":null})", R"({"a":null,"b":null,"c":null})"},
+           {R"({"a":null})", R"({"a":null,"b":null})", R"({"b":null})"});
+  }
+  for (const char* key : {"dependentSchemas", "dependencies"}) {
+    expect("{" + members + ", \"" + key +
+               R"(": {"a": {"properties": {"c": false}, "required": ["b"]}}})",
+           {"{}", R"({"b":null,"c":null})", R"({"a":null,"b":null})"},
+           {R"({"a":null})", R"({"a":null,"b":null,"c":null})"});
+  }
+  EXPECT_THAT(schema_error(R"({"dependentRequired": []})"),
+              HasSubstr("schema.dependentRequired is []"));
+}
+
+TEST(JsonSchema, NotIsTurnedRoundKeywordByKeyword) {
+  const std::string members =
+      R"("type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}})";
+  expect("{" + members + R"(, "not": {"required": ["a", "b"]}})",
+         {"{}", R"({"a":"x"})", R"({"b":1})"}, {R"({"a":"x","b":1})"});
+  expect("{" + members + R"(, "not": {"properties": {"a": {"const": "x"}, "b": {"minimum": 3}}}})",
+         {R"({"a":"y"})", R"({"b":2})", R"({"a":"x","b":2})", R"({"a":"y","b":3})"},
+         {"{}", R"({"a":"x"})", R"({"a":"x","b":3})"});
+  expect(R"({"enum": [1, 2, 3], "not": {"anyOf": [{"const": 1}, {"const": 2}]}})", {"3"},
+         {"1", "2"});
+  expect(R"({"type": "integer", "not": {"allOf": [{"minimum": 3}, {"maximum": 5}]}})", {"2", "6"},
+         {"3", "5"});
+  expect(R"({"type": "integer", "not": {"const": 5}})", {"4", "6"}, {"5"});
+  expect(R"({"type": "array", "items": {"type": "null"}, "not": {"maxItems": 1}})",
+         {"[null, null]"}, {"[]", "[null]"});
+  expect(R"({"enum": [{"a": 1, "b": 2}, 3], "not": {"const": {"b": 2, "a": 1}}})", {"3"},
+         {R"({"a":1,"b":2})"});
+}
+
+TEST(JsonSchema, SomeItemsMayHaveToMatch) {
+  expect(R"({"type": "array", "items": {"type": "integer"}, "contains": {"minimum": 5}})",
+         {"[5]", "[1, 9]", "[9, 1, 2]"}, {"[]", "[1, 2]"});
+  expect(
+      R"({"type": "array", "items": {"enum": [1, 2]}, "contains": {"const": 2}, "minContains": 2, "maxItems": 3})",
+      {"[2, 2]", "[2, 1, 2]"}, {"[2]", "[1, 2]", "[2, 1, 2, 2]"});
+  expect(
+      R"({"type": "array", "items": {"enum": [1, 2]}, "contains": {"const": 2}, "maxContains": 1, "minItems": 2})",
+      {"[1, 2]", "[2, 1, 1]"}, {"[2]", "[2, 2]", "[1, 1]"});
+  expect(
+      R"({"type": "array", "items": {"enum": [1, 2]}, "contains": {"const": 2}, "minContains": 0})",
+      {"[]", "[1]", "[2]"}, {"[3]"});
+  expect(
+      R"({"type": "array", "items": {"enum": [1, 2]}, "contains": {"const": 2}, "minContains": 0, "maxContains": 0})",
+      {"[]", "[1, 1]"}, {"[2]"});
+  expect(R"({"type": "array", "items": {"type": "null"}, "minContains": 3})", {"[]"}, {"[1]"});
+  expect(
+      R"({"allOf": [{"type": "array", "items": {"enum": [1, 2]}, "contains": {"const": 2}}, {"minContains": 0}]})",
+      {"[2]"}, {"[]", "[1]"});
+  expect(R"({"contains": {"const": "x"}, "items": {"type": "string", "maxLength": 1}})",
+         {R"(["y", "x"])"}, {R"(["y"])"});
+  EXPECT_THAT(schema_error(R"({"contains": {}, "prefixItems": [true]})"),
+              HasSubstr("schema.contains beside prefixItems"));
+  EXPECT_THAT(schema_error(R"({"contains": {}, "minContains": 5000, "maxItems": 9000})"),
+              HasSubstr("too many"));
+  EXPECT_THAT(
+      schema_error(R"({"allOf": [{"contains": {"const": 1}}, {"contains": {"const": 2}}]})"),
+      HasSubstr("two values of 'contains'"));
+}
+
+// Twenty kinds, each with members of its own: as many branches as there are kinds.
+TEST(JsonSchema, ConditionsThatExcludeEachOtherDoNotMultiply) {
+  std::string kinds;
+  std::string conditions;
+  for (int i = 0; i < 40; ++i) {
+    const std::string n = std::to_string(i);
+    kinds += (i == 0 ? "\"k" : ",\"k") + n + "\"";
+    conditions += (i == 0 ? "" : ",") +
+                  std::string(R"({"if": {"properties": {"kind": {"const": "k)") + n +
+                  R"("}}, "required": ["kind"]}, "then": {"properties": {"x)" + n +
+                  R"(": {"type": "null"}}, "required": ["x)" + n + R"("]}})";
+  }
+  expect(R"({"type": "object", "properties": {"kind": {"enum": [)" + kinds +
+             R"(]}}, "required": ["kind"], "allOf": [)" + conditions + "]}",
+         {R"({"kind":"k7","x7":null})", R"({"kind":"k39","x39":null})"},
+         {R"({"kind":"k7"})", R"({"kind":"k7","x8":null})"});
+}
+
+TEST(JsonSchema, NothingBesideAnEnumIsDropped) {
+  EXPECT_THAT(
+      schema_error(
+          R"({"type":"array","uniqueItems":true,"items":{"enum":["a","b"],"not":{"const":"a"}}})"),
+      HasSubstr("items.not beside uniqueItems"));
+  expect(
+      R"({"type": "object", "additionalProperties": {"type": "null"}, "propertyNames": {"enum": ["a", "bb"], "minLength": 2}})",
+      {"{}", R"({"bb":null})"}, {R"({"a":null})"});
+}
+
+}  // namespace
+}  // namespace looplm

@@ -1,0 +1,161 @@
+// What a request or an operator asks for happens.
+#include <future>
+
+#include "looplm/generate.h"
+
+#include "serve/test_server.h"
+
+namespace looplm {
+namespace {
+
+using std::chrono::milliseconds;
+
+int64_t cached(const OrderedJson& answer) {
+  return answer["usage"]["prompt_tokens_details"]["cached_tokens"].get<int64_t>();
+}
+
+std::string long_prompt() {
+  std::string prompt;
+  for (int i = 0; i < 50; ++i) prompt += "7-2*3=5;";
+  return prompt;
+}
+
+class ObeyedTest : public ServerTest {
+ protected:
+  std::string text_of(const OrderedJson& body) const {
+    return complete(body)["choices"][0]["text"];
+  }
+  // Fills all memory, so that others wait: two at a time, of ten.
+  std::future<OrderedJson> occupy() {
+    ServeOptions options;
+    options.engine.kv_bytes = uint64_t{600} << 10;
+    options.ping_every = milliseconds(5);
+    start(options);
+    auto busy = std::async(std::launch::async, [this] {
+      return complete({{"prompt", "oak"}, {"n", 10}, {"max_tokens", 4096}, {"ignore_eos", true}});
+    });
+    EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_waiting") > 0; }));
+    return busy;
+  }
+};
+
+TEST_F(ObeyedTest, KeysKeepTheirCachedPromptsApart) {
+  for (const bool share : {false, true}) {
+    ServeOptions options;
+    options.api_keys = {"a", "b"};
+    options.share_prefixes_between_keys = share;
+    start(options);
+    const OrderedJson message = {{"role", "user"}, {"content", long_prompt()}};
+    for (const auto& [path, body] : std::vector<std::pair<std::string, OrderedJson>>{
+             {"/v1/completions", {{"prompt", long_prompt()}, {"max_tokens", 1}}},
+             {"/v1/chat/completions",
+              {{"messages", OrderedJson::array({message})}, {"max_tokens", 1}}}}) {
+      const auto found = [&](const char* key) {
+        const HttpResponse r =
+            send("POST", path, body.dump(), {{"Authorization", std::string("Bearer ") + key}});
+        EXPECT_EQ(r.status, 200) << r.body;
+        return cached(OrderedJson::parse(r.body));
+      };
+      EXPECT_EQ(found("a"), 0) << path;
+      EXPECT_GT(found("a"), 300) << path;
+      EXPECT_EQ(found("b") > 300, share) << path;
+    }
+  }
+}
+
+TEST_F(ObeyedTest, CachedTokensAreThoseOfThePromptWhateverTheChoices) {
+  start();
+  OrderedJson body = {{"prompt", long_prompt()}, {"max_tokens", 1}};
+  complete(body);
+  const int64_t once = cached(complete(body));
+  body["n"] = 4;
+  EXPECT_EQ(cached(complete(body)), once);
+}
+
+TEST_F(ObeyedTest, ARequestsOwnTimeIsHeld) {
+  start();
+  const OrderedJson error = post(
+      "/v1/completions",
+      {{"prompt", "oak"}, {"n", 128}, {"max_tokens", 400}, {"ignore_eos", true}, {"timeout", 0.3}},
+      408)["error"];
+  EXPECT_EQ(error["code"], "timeout");
+}
+
+TEST_F(ObeyedTest, TheOperatorsLimitOfTokensIsHeld) {
+  ServeOptions options;
+  options.max_tokens = 5;
+  start(options);
+  const OrderedJson answer =
+      complete({{"prompt", "oak"}, {"max_tokens", 50}, {"ignore_eos", true}});
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 5);
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "length");
+}
+
+TEST_F(ObeyedTest, UrgentRequestsComeFirst) {
+  std::future<OrderedJson> busy = occupy();
+  const OrderedJson answer =
+      complete({{"prompt", "oak"}, {"max_tokens", 50}, {"ignore_eos", true}, {"priority", 5}});
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 50);
+  EXPECT_EQ(busy.wait_for(milliseconds(0)), std::future_status::timeout);  // it came later
+  busy.get();
+}
+
+TEST_F(ObeyedTest, AStreamThatWaitsIsPinged) {
+  std::future<OrderedJson> busy = occupy();
+  const HttpResponse response =
+      send("POST", "/v1/completions", R"({"prompt":"oak","max_tokens":2,"stream":true})");
+  EXPECT_TRUE(response.body.starts_with(":")) << response.body;
+  EXPECT_TRUE(response.body.ends_with("data: [DONE]\n\n")) << response.body;
+  busy.get();
+}
+
+TEST_F(ObeyedTest, PenaltiesAndStopsByIdChangeTheText) {
+  start();
+  OrderedJson body = {
+      {"prompt", "oak tree: a tree"}, {"max_tokens", 40}, {"temperature", 0}, {"ignore_eos", true}};
+  const std::string plain = text_of(body);
+  for (const char* name : {"presence_penalty", "frequency_penalty", "repetition_penalty"}) {
+    OrderedJson other = body;
+    other[name] = 2;
+    EXPECT_NE(text_of(other), plain) << name;
+  }
+  const std::vector<int32_t> ids =
+      model_->tokenizer()->encode(plain, {.as = EncodeAs::kContinuation}).value();
+  body["stop_token_ids"] = {ids[3]};
+  EXPECT_LT(text_of(body).size(), plain.size());
+}
+
+TEST_F(ObeyedTest, NoTokenLeavesBeforeItsLeastLoop) {
+  start();
+  const auto exits = [&](const OrderedJson& loop) {
+    return complete({{"prompt", "oak tree"},
+                     {"max_tokens", 30},
+                     {"seed", 1},
+                     {"ignore_eos", true},
+                     {"loop", loop}})["usage"]["loop"]["exits"];
+  };
+  EXPECT_TRUE(exits({{"threshold", 0.01}}).contains("1"));
+  const OrderedJson later = exits({{"threshold", 0.01}, {"min_loops", 3}});
+  for (const auto& [loop, count] : later.items()) {
+    EXPECT_GE(std::stoi(loop), 3);
+  }
+}
+
+TEST_F(ObeyedTest, KeysAndValuesAreKeptAsAsked) {
+  start();
+  const OrderedJson body = {
+      {"prompt", "oak tree: a tree"}, {"max_tokens", 60}, {"temperature", 0}, {"ignore_eos", true}};
+  OrderedJson last = body;
+  last["loop"] = {{"kv", "last"}};
+  GenerateOptions options;
+  options.max_tokens = 60;
+  options.ignore_eos = true;
+  options.kv = KvPolicy::kLast;
+  const std::unique_ptr<Model> alone = Model::load(kModel).value();
+  const auto ids = alone->tokenizer()->encode("oak tree: a tree").value();
+  EXPECT_EQ(text_of(last), generate(*alone, ids, options).value().text);
+  EXPECT_NE(text_of(last), text_of(body));
+}
+
+}  // namespace
+}  // namespace looplm

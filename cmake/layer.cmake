@@ -4,8 +4,7 @@
 # include directories, so that the compiler cache serves other checkouts too.
 function(looplm_sources out root)
   set(compiled "")
-  set(CONTENT "")
-  set(count 0)
+  set(groups "")
   foreach(file ${ARGN})
     get_source_file_property(own_options ${file} COMPILE_OPTIONS)
     get_source_file_property(alone ${file} SKIP_UNITY_BUILD_INCLUSION)
@@ -15,26 +14,33 @@ function(looplm_sources out root)
     endif()
     file(RELATIVE_PATH path ${root} ${file})
     get_filename_component(folder ${path} DIRECTORY)
-    if(count EQUAL 8 OR NOT folder STREQUAL group_folder)
-      set(CONTENT "")
+    if(NOT groups OR count EQUAL 8 OR NOT folder STREQUAL group_folder)
       set(count 0)
       set(group_folder ${folder})
-      set(group ${PROJECT_BINARY_DIR}/unity/${path})
-      list(APPEND compiled ${group})
+      list(LENGTH groups group)
+      list(APPEND groups ${PROJECT_BINARY_DIR}/unity/${path})
+      set(includes_${group} "")
     endif()
-    string(APPEND CONTENT "#include \"${path}\"\n")
+    string(APPEND includes_${group} "#include \"${path}\"\n")
     math(EXPR count "${count} + 1")
-    file(CONFIGURE OUTPUT ${group} CONTENT "${CONTENT}" @ONLY)
   endforeach()
-  set(${out} ${compiled} PARENT_SCOPE)
+  # Once per group: file(CONFIGURE) leaves a file alone that is the same already, and then nothing is compiled again.
+  set(group 0)
+  foreach(file ${groups})
+    file(CONFIGURE OUTPUT ${file} CONTENT "${includes_${group}}" @ONLY)
+    math(EXPR group "${group} + 1")
+  endforeach()
+  set(${out} ${compiled} ${groups} PARENT_SCOPE)
 endfunction()
 
 # looplm_layer(NAME DEPENDS ... LIBRARIES ...): the static library looplm_NAME from this folder's sources, and a test program
 # NAME_test from its *_test.cc files.
-#   DEPENDS    layers below this one
-#   LIBRARIES  external libraries
+#   DEPENDS       layers below this one
+#   LIBRARIES     external libraries
+#   EXCLUDE       patterns of sources that are not the library's
+#   TEST_SECONDS  about how long the tests take, if long: ctest starts the longest first, and no processor waits for them at the end
 function(looplm_layer name)
-  cmake_parse_arguments(LAYER "" "" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(LAYER "" "TEST_SECONDS" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -70,5 +76,8 @@ function(looplm_layer name)
     # From the project's folder, so that no path of this checkout is compiled in: the compiler cache serves other checkouts too.
     add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
+    if(LAYER_TEST_SECONDS)
+      set_tests_properties(${name} PROPERTIES COST ${LAYER_TEST_SECONDS})
+    endif()
   endif()
 endfunction()

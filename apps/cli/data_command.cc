@@ -318,7 +318,7 @@ void add_build(Program& program, Command& data) {
 void add_show(Program& program, Command& data) {
   auto o = std::make_shared<ShowOptions>();
   Command* command = data.add_subcommand("show", "Check a token shard and print documents from it");
-  command->add_option("shard", o->shard, "A shard")->required();
+  command->add_option("shard", o->shard, "A token shard")->required();
   command->add_option("--tokenizer", o->tokenizer,
                       "Show text by the tokenizer of this model directory or GGUF file");
   command

@@ -4,8 +4,8 @@
 int main(int argc, char** argv) {
   using namespace looplm::cli;  // NOLINT(google-build-using-namespace): this file is the program
   return run_program(
-      {.name = "looplm", .about = "Runs, trains and studies looped language models."}, argc, argv,
-      [](Program& program) {
+      {.name = "looplm", .about = "Runs, serves, trains and studies looped language models."}, argc,
+      argv, [](Program& program) {
         add_run_command(program);
         add_chat_command(program);
         add_serve_command(program);

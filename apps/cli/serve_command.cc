@@ -282,6 +282,7 @@ Status serve(const ServeCommandOptions& o) {
     const uint64_t memory = kv_bytes(o.kv_gib, models.size());
     LOOPLM_RETURN_IF_ERROR(add_model(*server, named[i], *models[i], o, memory));
   }
+  const std::atomic<bool>& stop = stop_on_interrupt();  // before anybody can know that it runs
   server->open();
   const bool v6 = o.host.find(':') != std::string::npos;
   say(stdout, fmt::format("listening on {}://{}:{}", o.certificate.empty() ? "http" : "https",
@@ -289,7 +290,6 @@ Status serve(const ServeCommandOptions& o) {
   if (::isatty(STDOUT_FILENO) == 1) {
     say(stderr, "note: that address in a browser opens a page to talk with the model; Ctrl-C ends");
   }
-  const std::atomic<bool>& stop = stop_on_interrupt();
   Status failure;
   while (!stop.load() && failure.ok()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -310,7 +310,7 @@ Status serve(const ServeCommandOptions& o) {
 void add_serve_command(Program& program) {
   auto o = std::make_shared<ServeCommandOptions>();
   Command* c = program.app().add_subcommand(
-      "serve", "Serve a model over HTTP: OpenAI's API with the loop as a dial");
+      "serve", "Serve models over HTTP: OpenAI's API, with a dial for the depth");
   c->read_config("--config", "Options as a TOML file: port = 8080");
   const auto option = [&](const std::string& name, auto& value, const std::string& help) {
     return c->add_option(name, value, help)->environment(variable_of(name));
@@ -355,13 +355,15 @@ void add_serve_command(Program& program) {
          "Memory for keys and values in GiB (0: three quarters of what is free)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--prefix-gib", o->prefix_gib, "Part of it that caches prompts which begin alike")
+  option("--prefix-gib", o->prefix_gib, "Part of --kv-gib that caches prompts which begin alike")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--prompt-lanes", o->prompt_lanes, "Prompt positions per pass, over all requests")
+  option("--prompt-lanes", o->prompt_lanes, "Maximum prompt positions in a pass, over all requests")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  option("--speculate", o->speculate, "auto, off, loop:N, q:THRESHOLD or margin:THRESHOLD")
+  option("--speculate", o->speculate,
+         "Start the next token early: auto, off, loop:N, q:THRESHOLD or margin:THRESHOLD, as in "
+         "looplm run")
       ->capture_default_str();
   option("--max-body-mib", o->body_mib, "Largest request in MiB")
       ->check(range(0.001, 1e5))
@@ -369,7 +371,8 @@ void add_serve_command(Program& program) {
   option("--max-header-kib", o->header_kib, "Largest header of a request in KiB")
       ->check(range(0.25, 1e5))
       ->capture_default_str();
-  option("--read-seconds", o->read_seconds, "Time a client has to send a header, and a body")
+  option("--read-seconds", o->read_seconds,
+         "Time a client has to send a header, and again for a body")
       ->check(range(0.001, 1e6))
       ->capture_default_str();
   option("--idle-seconds", o->idle_seconds, "Time a connection may stay open without a request")
@@ -384,7 +387,7 @@ void add_serve_command(Program& program) {
   option("--drain-seconds", o->drain_seconds, "Time for answers under way after SIGTERM")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--log", o->log, "requests (a line of JSON each, without their text) or off")
+  option("--log", o->log, "requests (a line of JSON for each, without its text) or off")
       ->check(one_of({"requests", "off"}))
       ->capture_default_str();
   program.on(c, [o] { return serve(*o); });

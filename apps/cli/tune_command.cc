@@ -1,4 +1,4 @@
-// looplm tune: the least mean depth that costs a task almost nothing.
+// looplm tune: the lowest mean depth that costs a task almost nothing.
 #include <cstdio>
 #include <memory>
 
@@ -80,7 +80,7 @@ void add_tune_command(Program& program) {
   auto o = std::make_shared<TuneCommandOptions>();
   Command* c = program.app().add_subcommand(
       "tune",
-      "Find the least mean depth that costs a task almost nothing, and use it from then on");
+      "Find the lowest mean depth that costs a task almost nothing, and use it from then on");
   add_model_argument(*c, o->model.directory);
   c->add_option("TASK", o->task, "A shipped task that scores texts, or a .yaml file")->required();
   c->add_option("--exit", o->exit, "The rule: q, difference, relative, margin or entropy")
@@ -97,7 +97,7 @@ void add_tune_command(Program& program) {
   c->add_option("--limit", o->limit, "Maximum number of questions (0: all)")
       ->check(not_negative())
       ->capture_default_str();
-  c->add_option("--seed", o->seed, "Cuts the questions into halves, and draws resamples")
+  c->add_option("--seed", o->seed, "Seed of the split into halves and of the resamples")
       ->check(not_negative())
       ->capture_default_str();
   c->add_flag("--dry-run", o->dry_run, "Write nothing");

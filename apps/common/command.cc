@@ -9,10 +9,12 @@
 #include <fstream>
 #include <new>
 #include <optional>
+#include <sstream>
 #include <system_error>
 #include <type_traits>
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include "base/file.h"
 
@@ -21,8 +23,12 @@ namespace looplm::cli {
 Check::Check(const CLI::Validator& validator)
     : validator_(std::make_shared<CLI::Validator>(validator)) {}
 
-Check range(int64_t min, int64_t max) { return Check(CLI::Range(min, max)); }
-Check range(double min, double max) { return Check(CLI::Range(min, max)); }
+Check range(int64_t min, int64_t max) {
+  return Check(CLI::Range(min, max).description(fmt::format("{}..{}", min, max)));
+}
+Check range(double min, double max) {
+  return Check(CLI::Range(min, max).description(fmt::format("{:g}..{:g}", min, max)));
+}
 Check one_of(const std::vector<std::string>& values) { return Check(CLI::IsMember(values)); }
 Check read_by(std::function<Status(const std::string& value)> read, const std::string& name) {
   return Check(CLI::Validator(
@@ -40,7 +46,7 @@ Check not_negative(const std::string& zero) {
       [expected](const std::string& text) {
         return text.starts_with('-') ? text + expected : std::string();
       },
-      "NONNEGATIVE"));
+      "0.."));
 }
 
 Option* Option::required() { return option_->required(), this; }
@@ -162,10 +168,71 @@ void Program::on(Command* command, std::function<Status()> action) {
 namespace {
 
 constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;       // CLI11 has a number of its own for each kind of mistake
+constexpr size_t kHelpColumn = 34;  // where descriptions begin
+constexpr size_t kHelpWidth = 100;
+
+// The words of a description in lines that end before kHelpWidth.
+std::string folded(const std::string& text) {
+  std::istringstream words(text);
+  std::string lines;
+  size_t column = kHelpColumn;
+  for (std::string word; words >> word; column += word.size()) {
+    if (column > kHelpColumn && column + 1 + word.size() > kHelpWidth) {
+      lines += '\n';
+      column = kHelpColumn;
+    } else if (column > kHelpColumn) {
+      lines += ' ';
+      ++column;
+    }
+    lines += word;
+  }
+  return lines;
+}
+
+class HelpFormatter : public CLI::Formatter {
+ public:
+  HelpFormatter() { column_width(kHelpColumn); }
+  std::string make_option_desc(const CLI::Option* option) const override {
+    return folded(option->get_description());
+  }
+  std::string make_subcommand(const CLI::App* command) const override {
+    std::ostringstream out;
+    CLI::detail::format_help(out, command->get_display_name(true),
+                             folded(command->get_description()), kHelpColumn);
+    return out.str();
+  }
+};
+
+// Messages quote what files hold: names of any length, and characters that steer a terminal, which
+// are shown by their numbers.
+std::string fit_to_print(const std::string& message) {
+  constexpr size_t kHead = 3000, kTail = 1000;  // of each message, in bytes
+  std::string out;
+  for (size_t i = 0; i < message.size(); ++i) {
+    if (i == kHead && message.size() > kHead + kTail) {
+      const size_t left_out = message.size() - kHead - kTail;
+      out += " [... " + std::to_string(left_out) + " bytes ...] ";
+      i += left_out;
+    }
+    const auto c = static_cast<unsigned char>(message[i]);
+    const auto next = i + 1 < message.size() ? static_cast<unsigned char>(message[i + 1]) : 0;
+    const bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;  // U+0080 to U+009F
+    if ((c >= 0x20 && c != 0x7f && !c1) || c == '\n' || c == '\t') {
+      out += message[i];
+      continue;
+    }
+    const unsigned code = c1 ? next : c;
+    out += c1 ? "\\u00" : "\\x";
+    for (const unsigned digit : {code / 16, code % 16}) out += "0123456789abcdef"[digit];
+    i += c1 ? 1 : 0;
+  }
+  return out;
+}
 
 int report(const std::string& message) {
   std::fflush(stdout);
-  std::fprintf(stderr, "looplm: %s\n", message.c_str());
+  std::fprintf(stderr, "looplm: %s\n", fit_to_print(message).c_str());
   return kExitFailure;
 }
 
@@ -202,7 +269,7 @@ int run_program(const ProgramText& text, int argc, char** argv,
   CLI::App app(text.about, text.name);
   app.set_version_flag("--version", "looplm " LOOPLM_VERSION);
   app.require_subcommand(1);
-  app.get_formatter()->column_width(34);
+  app.formatter(std::make_shared<HelpFormatter>());
   Program program(app);
   add_commands(program);
   try {
@@ -214,10 +281,10 @@ int run_program(const ProgramText& text, int argc, char** argv,
         report(unknown);
       } else if (error.get_name() == "RequiredError" && lacks_command(app)) {
         std::fputs(app.help().c_str(), stderr);  // that name alone asks what it can do
-      } else {
-        return app.exit(error);
+      } else if (app.exit(error) == 0) {         // --help
+        return 0;
       }
-      return error.get_exit_code();
+      return kExitUsage;
     }
     const Status status = program.run();
     if (!status.ok()) return report(status.message());

@@ -175,6 +175,7 @@ TEST(Json, RefusesRepeatedKeysDeepNestingAndTrailingText) {
                     "twice");
   EXPECT_ERROR_SAYS(parse_json(std::string(100000, '['), "x"), "nested deeper");
   EXPECT_ERROR_SAYS(parse_json("{} x", "x"), "not valid JSON");
+  EXPECT_ERROR_SAYS(parse_json(std::string_view("{}\0 x", 5), "x"), "byte 2 is zero");
   EXPECT_ERROR_SAYS(parse_json("", "x"), "not valid JSON");
 }
 

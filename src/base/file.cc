@@ -1,13 +1,9 @@
 #include "base/file.h"
 
 #include <cerrno>
-#include <charconv>
-#include <climits>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <utility>
-#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -15,29 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/system_error.h"
+#include "base/temporary.h"
+
 namespace looplm {
-namespace {
-
-Status system_error(const std::string& what, const std::string& path) {
-  const int error = errno;
-  const StatusCode code = error == ENOENT                      ? StatusCode::kNotFound
-                          : error == ENOSPC || error == EDQUOT ? StatusCode::kResourceExhausted
-                                                               : StatusCode::kIo;
-  return {code, fmt::format("cannot {} '{}': {}", what, path, std::strerror(error))};
-}
-
-// The number between the last two dots of `name`, which is cut to what stands before it; -1: none.
-int64_t take_number(std::string_view& name) {
-  const size_t dot = name.rfind('.');
-  if (dot == std::string_view::npos) return -1;
-  const char *begin = name.data() + dot + 1, *end = name.data() + name.size();
-  int64_t value = -1;
-  const auto parsed = std::from_chars(begin, end, value);
-  name = name.substr(0, dot);
-  return parsed.ec == std::errc() && parsed.ptr == end ? value : -1;
-}
-
-}  // namespace
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -91,14 +68,8 @@ void MappedFile::release_pages() const {
 }
 
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
-  constexpr int kAttempts = 1000;
-  for (int attempt = 1;; ++attempt) {
-    // Another thread may be writing the same file; what a crash left is passed over.
-    std::string temporary = fmt::format("{}.{}.{}.tmp", path, ::getpid(), attempt);
-    const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (descriptor >= 0) return AtomicFileWriter(path, std::move(temporary), descriptor);
-    if (errno != EEXIST || attempt == kAttempts) return system_error("create", path);
-  }
+  LOOPLM_ASSIGN_OR_RETURN(Temporary temporary, make_temporary(path, TemporaryKind::kFile));
+  return AtomicFileWriter(path, std::move(temporary.path), temporary.descriptor);
 }
 
 AtomicFileWriter::AtomicFileWriter(AtomicFileWriter&& other) noexcept
@@ -111,9 +82,8 @@ AtomicFileWriter::~AtomicFileWriter() { abandon(); }
 
 void AtomicFileWriter::abandon() {
   if (descriptor_ < 0) return;
-  ::close(descriptor_);
   ::unlink(temporary_.c_str());
-  descriptor_ = -1;
+  ::close(std::exchange(descriptor_, -1));
 }
 
 Status AtomicFileWriter::write(std::span<const std::byte> bytes) {
@@ -136,19 +106,23 @@ Status AtomicFileWriter::write(std::string_view text) {
   return write(std::as_bytes(std::span(text.data(), text.size())));
 }
 
-Status AtomicFileWriter::commit() {
+Status AtomicFileWriter::sync() {
   if (descriptor_ < 0) return io_error(fmt::format("'{}' is no longer open for writing", path_));
-  if (::fsync(descriptor_) != 0) {
-    const Status status = system_error("sync", path_);
+  if (::fsync(descriptor_) == 0) return {};
+  const Status status = system_error("sync", path_);
+  abandon();
+  return status;
+}
+
+Status AtomicFileWriter::commit() {
+  LOOPLM_RETURN_IF_ERROR(sync());
+  // Named while it is still locked: nobody may think it abandoned.
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const Status status = system_error("rename into place", path_);
     abandon();
     return status;
   }
-  const int closed = ::close(std::exchange(descriptor_, -1));
-  if (closed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const Status status = system_error("rename into place", path_);
-    ::unlink(temporary_.c_str());
-    return status;
-  }
+  ::close(std::exchange(descriptor_, -1));
   return sync_directory(std::filesystem::path(path_).parent_path().string());
 }
 
@@ -181,26 +155,6 @@ Status make_directories(const std::string& path) {
   }
   if (!is_directory(path)) return io_error(fmt::format("'{}' is not a directory", path));
   return {};
-}
-
-void remove_abandoned(const std::string& directory, std::string_view prefix) {
-  constexpr std::string_view kSuffix = ".tmp";
-  std::error_code error;
-  std::vector<std::filesystem::path> abandoned;
-  std::filesystem::directory_iterator entries(directory, error);
-  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
-    const std::string entry = entries->path().filename().string();
-    std::string_view name = entry;
-    if (!name.starts_with(prefix) || !name.ends_with(kSuffix)) continue;
-    name.remove_suffix(kSuffix.size());
-    const int64_t number = take_number(name), pid = take_number(name);
-    if (number < 0 || pid <= 0 || pid > INT_MAX || !name.starts_with(prefix)) continue;
-    // In containers, this process often has the number of the one that was killed.
-    const bool gone =
-        pid == ::getpid() || (::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH);
-    if (gone) abandoned.push_back(entries->path());
-  }
-  for (const std::filesystem::path& path : abandoned) std::filesystem::remove_all(path, error);
 }
 
 Status sync_directory(const std::string& path) {

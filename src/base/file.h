@@ -36,9 +36,9 @@ class MappedFile {
   std::string path_;
 };
 
-// Writes a file as PATH.<pid>.<n>.tmp, then fsyncs and renames it to PATH in commit(). Without
-// commit() nothing appears at PATH and the temporary file is removed. Errors (a full disk) are
-// remembered and returned by commit().
+// Writes a file beside PATH (see temporary.h), then fsyncs and renames it to PATH in commit().
+// Without commit() nothing appears at PATH and the temporary file is removed. Errors (a full disk)
+// are remembered and returned by commit().
 class AtomicFileWriter {
  public:
   static Result<AtomicFileWriter> create(const std::string& path);
@@ -50,6 +50,9 @@ class AtomicFileWriter {
   Status write(std::span<const std::byte> bytes);
   Status write(std::string_view text);
   uint64_t bytes_written() const { return written_; }
+  // The part of commit() that a full disk refuses. Of several files that belong together, all are
+  // synced before the first is committed.
+  Status sync();
   Status commit();
 
  private:
@@ -70,9 +73,6 @@ bool file_exists(const std::string& path);
 bool is_directory(const std::string& path);
 // Creates the directory and its parents; existing ones are fine.
 Status make_directories(const std::string& path);
-// Removes the files and directories `directory`/`prefix`*.<pid>.<n>.tmp that AtomicFileWriter and
-// its like left when their process was killed. Nothing else may be writing there in this process.
-void remove_abandoned(const std::string& directory, std::string_view prefix);
 // Makes a rename or new name in the directory durable.
 Status sync_directory(const std::string& path);
 

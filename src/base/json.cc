@@ -88,6 +88,10 @@ Status wrong_value(const char* key, const Json& value, const std::string& expect
 
 template <typename J>
 Result<J> parse_strictly(std::string_view text, const std::string& what) {
+  // The parser takes a zero byte for the end, whatever follows.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    return invalid_argument(fmt::format("{}: not valid JSON: byte {} is zero", what, zero));
+  }
   J root;
   StrictBuilder<J> builder(root);
   if (!J::sax_parse(text.begin(), text.end(), &builder)) {

@@ -9,6 +9,7 @@
 
 #include "base/directory.h"
 #include "base/file.h"
+#include "base/gguf_name.h"
 #include "hub/model_files.h"
 
 namespace looplm {
@@ -43,6 +44,21 @@ std::string blob_of(const fs::path& path) {
   std::error_code error;
   const fs::path target = fs::read_symlink(path, error);
   return error ? "" : target.filename().string();
+}
+
+// All parts of the GGUF model, and of `files` those beside it that are its alone.
+std::set<std::string> files_of_gguf(const std::string& gguf, const std::set<std::string>& files) {
+  const std::vector<std::string> parts = gguf_parts(gguf);
+  std::set<std::string> all(parts.begin(), parts.end());
+  const std::vector<std::string> models = gguf_models(files);
+  const auto shares = [&](const std::string& model) {
+    return model != gguf && gguf_model_stem(model) == gguf_model_stem(gguf);
+  };
+  if (std::any_of(models.begin(), models.end(), shares)) return all;
+  for (const std::string& beside : {gguf_gate_file(gguf), gguf_guess_file(gguf)}) {
+    if (files.contains(beside)) all.insert(beside);
+  }
+  return all;
 }
 
 }  // namespace
@@ -159,8 +175,8 @@ std::vector<CachedModel> HubCache::list() const {
     if (!one && !ggufs.empty()) {
       for (const std::string& gguf : ggufs) {
         CachedModel model{.name = name + ":" + gguf};
-        for (const std::string& part : gguf_parts(gguf)) {
-          model.bytes += size_of(fs::path(snapshot) / part);
+        for (const std::string& file : files_of_gguf(gguf, files)) {
+          model.bytes += size_of(fs::path(snapshot) / file);
         }
         if (!find({name, "main", gguf}).ok()) model.state = CachedModel::State::kIncomplete;
         models.push_back(model);
@@ -218,11 +234,10 @@ Result<uint64_t> HubCache::remove(const HubReference& reference) const {
     LOOPLM_ASSIGN_OR_RETURN(const std::string path, find(reference));
     const std::string snapshot = snapshot_path(reference.name, commit_of(reference));
     const std::string gguf = fs::path(path).lexically_relative(snapshot).generic_string();
-    const std::vector<std::string> parts = gguf_parts(gguf);
+    const std::set<std::string> parts = files_of_gguf(gguf, files_under(snapshot));
     std::set<std::string> others;  // blobs of other files, in any snapshot
     for (const std::string& file : files_under((root / "snapshots").string())) {
-      const bool part =
-          std::find(parts.begin(), parts.end(), file.substr(file.find('/') + 1)) != parts.end();
+      const bool part = parts.contains(file.substr(file.find('/') + 1));
       const fs::path link = root / "snapshots" / file;
       (part ? doomed : others).insert(blob_of(link));
       if (part) fs::remove(link, error);

@@ -129,16 +129,23 @@ TEST(ModelFiles, OnlyWhatLooplmReads) {
 }
 
 TEST(ModelFiles, OneGgufFileOrTheOneThatIsNamed) {
-  const std::set<std::string> paths = {
-      "m-Q4_K_M.gguf",  "m-Q4_K_M.gate.safetensors", "m-Q4_K_M.guess.safetensors", "m-Q8_0.gguf",
-      "tokenizer.json", "f16/m-00001-of-00002.gguf", "f16/m-00002-of-00002.gguf"};
+  const std::set<std::string> paths = {"m-Q4_K_M.gguf",
+                                       "m-Q4_K_M.gate.safetensors",
+                                       "m-Q4_K_M.guess.safetensors",
+                                       "m-Q8_0.gguf",
+                                       "tokenizer.json",
+                                       "f16/m-00001-of-00002.gguf",
+                                       "f16/m-00002-of-00002.gguf",
+                                       "f16/m.gate.safetensors",
+                                       "f16/m.guess.safetensors"};
   const ModelFiles q4 = choose(paths, "q4_k_m").value();
   EXPECT_EQ(q4.gguf, "m-Q4_K_M.gguf");
   EXPECT_THAT(q4.needed, ElementsAre("m-Q4_K_M.gate.safetensors", "m-Q4_K_M.guess.safetensors",
                                      "tokenizer.json", "m-Q4_K_M.gguf"));
   const ModelFiles parts = choose(paths, "f16").value();
   EXPECT_EQ(parts.gguf, "f16/m-00001-of-00002.gguf");
-  EXPECT_THAT(parts.needed, ElementsAre("f16/m-00001-of-00002.gguf", "f16/m-00002-of-00002.gguf"));
+  EXPECT_THAT(parts.needed, ElementsAre("f16/m.gate.safetensors", "f16/m.guess.safetensors",
+                                        "f16/m-00001-of-00002.gguf", "f16/m-00002-of-00002.gguf"));
   EXPECT_EQ(choose(paths, "f16/m-00002-of-00002.gguf").value().gguf, parts.gguf);
   EXPECT_THAT(choose(paths).status().message(), HasSubstr("a/b has 3 GGUF files"));
   EXPECT_THAT(choose(paths, "Q4_0").status().message(),
@@ -394,6 +401,7 @@ TEST_F(Pull, StopsWhenAsked) {
 TEST_F(Pull, ListsAndRemoves) {
   hub_.add("org/quants", "m-Q4.gguf", "four", true);
   hub_.add("org/quants", "m-Q8.gguf", "eight", true);
+  hub_.add("org/quants", "m-Q8.gate.safetensors", "gate", true);
   hub_.add("org/quants", "tokenizer.json", "{}", false);
   ASSERT_TRUE(pull_model().ok());
   EXPECT_THAT(pull_model("org/quants").status().message(), HasSubstr("2 GGUF files"));
@@ -413,8 +421,8 @@ TEST_F(Pull, ListsAndRemoves) {
   };
   EXPECT_THAT(listed(),
               ElementsAre("org/begun 0 1", fmt::format("org/model {} 0", weights_.size() + 8 + 40),
-                          "org/quants:m-Q4.gguf 4 0", "org/quants:m-Q8.gguf 5 0"));
-  EXPECT_EQ(cache.remove({"org/quants", "main", "q8"}).value(), 5u);
+                          "org/quants:m-Q4.gguf 4 0", "org/quants:m-Q8.gguf 9 0"));
+  EXPECT_EQ(cache.remove({"org/quants", "main", "q8"}).value(), 9u);
   EXPECT_TRUE(cache.find({"org/quants", "main", "q4"}).ok());
   EXPECT_EQ(cache.remove({"org/model"}).value(), weights_.size() + 8);
   EXPECT_THAT(listed(), ElementsAre("org/begun 0 1", "org/quants:m-Q4.gguf 4 0"));

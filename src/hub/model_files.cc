@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/gguf_name.h"
 #include "base/json.h"
 
 namespace looplm {
@@ -32,30 +31,6 @@ std::string folder_of(const std::string& path) {
 std::string lower(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   return text;
-}
-
-// Of "x-00002-of-00003.gguf": "x-", 2 and 3.
-struct Part {
-  std::string stem;
-  int64_t number = 0;
-  int64_t count = 0;
-};
-std::optional<Part> part_of(const std::string& path) {
-  constexpr size_t kDigits = 5;
-  constexpr size_t kTail = kDigits + 4 + kDigits + 5;  // "00002-of-00003.gguf"
-  if (path.size() <= kTail || !path.ends_with(".gguf")) return std::nullopt;
-  const std::string tail = path.substr(path.size() - kTail);
-  const auto number = [&](size_t at) -> int64_t {
-    int64_t value = 0;
-    const char* end = tail.data() + at + kDigits;
-    const auto [stopped, error] = std::from_chars(tail.data() + at, end, value);
-    return error == std::errc() && stopped == end ? value : 0;
-  };
-  Part part{path.substr(0, path.size() - kTail), number(0), number(kDigits + 4)};
-  if (tail.substr(kDigits, 4) != "-of-" || part.number < 1 || part.count < part.number) {
-    return std::nullopt;
-  }
-  return part;
 }
 
 Result<std::string> choose_gguf(const std::vector<std::string>& models, const std::string& wanted,
@@ -97,16 +72,6 @@ Result<std::vector<std::string>> weights_of_index(const std::string& text,
 
 }  // namespace
 
-std::vector<std::string> gguf_parts(const std::string& path) {
-  const std::optional<Part> part = part_of(path);
-  if (!part.has_value()) return {path};
-  std::vector<std::string> parts;
-  for (int64_t i = 1; i <= part->count; ++i) {
-    parts.push_back(fmt::format("{}{:05}-of-{:05}.gguf", part->stem, i, part->count));
-  }
-  return parts;
-}
-
 std::vector<std::string> gguf_models(const std::set<std::string>& paths) {
   std::set<std::string> models;
   for (const std::string& path : paths) {
@@ -130,9 +95,8 @@ Result<ModelFiles> choose_model_files(const std::set<std::string>& paths, const 
     LOOPLM_ASSIGN_OR_RETURN(files.gguf, choose_gguf(ggufs, wanted, where));
     weights = gguf_parts(files.gguf);
     folder = folder_of(files.gguf);
-    const std::string stem = files.gguf.substr(0, files.gguf.size() - 5);
-    for (const char* beside : {".gate.safetensors", ".guess.safetensors"}) {
-      if (paths.contains(stem + beside)) files.needed.push_back(stem + beside);
+    for (const std::string& beside : {gguf_gate_file(files.gguf), gguf_guess_file(files.gguf)}) {
+      if (paths.contains(beside)) files.needed.push_back(beside);
     }
   } else if (paths.contains(kIndex)) {
     LOOPLM_ASSIGN_OR_RETURN(const std::string index, read_index());

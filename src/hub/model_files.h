@@ -28,8 +28,6 @@ Result<ModelFiles> choose_model_files(const std::set<std::string>& paths, const 
 
 // The GGUF models among the files; of one in parts, the first part.
 std::vector<std::string> gguf_models(const std::set<std::string>& paths);
-// All parts of the GGUF model that this file belongs to; it alone where it is no part.
-std::vector<std::string> gguf_parts(const std::string& path);
 
 }  // namespace looplm
 

@@ -7,6 +7,7 @@
 #include "base/count_text.h"
 #include "base/directory.h"
 #include "base/file.h"
+#include "base/gguf_name.h"
 #include "base/json.h"
 #include "infer/exit_rule.h"
 
@@ -88,9 +89,7 @@ Result<ExitOptions> TunedDepth::exit_at(double mean) const {
 }
 
 std::string tuned_depth_file(const std::string& model_path) {
-  if (model_path.ends_with(".gguf")) {
-    return model_path.substr(0, model_path.size() - 5) + ".depth.json";
-  }
+  if (model_path.ends_with(".gguf")) return gguf_depth_file(model_path);
   return model_path + "/looplm-depth.json";
 }
 

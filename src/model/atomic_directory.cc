@@ -87,16 +87,8 @@ Result<AtomicDirectory> AtomicDirectory::create(const std::string& target, NameR
   LOOPLM_RETURN_IF_ERROR(check_replaceable(path, may_replace));
   const std::string parent = fs::path(path).parent_path().string();
   LOOPLM_RETURN_IF_ERROR(make_directories(parent));
-  for (int attempt = 0; attempt < 1000; ++attempt) {
-    std::string temporary = fmt::format("{}.{}.{}.tmp", path, ::getpid(), attempt);
-    if (::mkdir(temporary.c_str(), 0777) == 0) {
-      return AtomicDirectory(std::move(path), std::move(temporary), std::move(may_replace));
-    }
-    if (errno != EEXIST) {
-      return io_error(fmt::format("cannot create directory '{}': {}", path, std::strerror(errno)));
-    }
-  }
-  return io_error(fmt::format("too many temporary directories beside '{}'", path));
+  LOOPLM_ASSIGN_OR_RETURN(Temporary temporary, make_temporary(path, TemporaryKind::kDirectory));
+  return AtomicDirectory(std::move(path), std::move(temporary), std::move(may_replace));
 }
 
 Status AtomicDirectory::check(const std::string& target, const NameRule& may_replace) {
@@ -110,19 +102,21 @@ AtomicDirectory::AtomicDirectory(AtomicDirectory&& other) noexcept
       may_replace_(std::move(other.may_replace_)) {}
 
 AtomicDirectory::~AtomicDirectory() {
-  if (!temporary_.empty()) remove_quietly(temporary_);
+  if (temporary_.descriptor < 0) return;
+  remove_quietly(temporary_.path);
+  ::close(temporary_.descriptor);
 }
 
 Status AtomicDirectory::commit() {
   // Again, since writing may have taken minutes.
   LOOPLM_RETURN_IF_ERROR(check_replaceable(target_, may_replace_));
-  LOOPLM_RETURN_IF_ERROR(sync_directory(temporary_));
-  if (swap_into_place(temporary_, target_) != 0) {
-    return io_error(
-        fmt::format("cannot move '{}' to '{}': {}", temporary_, target_, std::strerror(errno)));
+  LOOPLM_RETURN_IF_ERROR(sync_directory(temporary_.path));
+  if (swap_into_place(temporary_.path, target_) != 0) {
+    return io_error(fmt::format("cannot move '{}' to '{}': {}", temporary_.path, target_,
+                                std::strerror(errno)));
   }
-  remove_quietly(temporary_);  // the old directory
-  temporary_.clear();
+  ::close(std::exchange(temporary_.descriptor, -1));
+  remove_quietly(temporary_.path);  // the old directory
   return sync_directory(fs::path(target_).parent_path().string());
 }
 

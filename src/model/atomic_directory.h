@@ -7,11 +7,13 @@
 
 #include "looplm/status.h"
 
+#include "base/temporary.h"
+
 namespace looplm {
 
 // Files are written into path(), a temporary sibling of the target; commit() puts it in the
 // target's place. Without commit() the target is untouched and the temporary directory is removed;
-// after a crash TARGET.<pid>.<n>.tmp may remain and can be deleted.
+// what a crash left is removed by the next create() for the same target (see temporary.h).
 //
 // Whoever looks at the target sees the old directory or the new one, each complete: the two are
 // exchanged in one step (renameat2 with RENAME_EXCHANGE), or, on file systems that lack it, with a
@@ -33,17 +35,17 @@ class AtomicDirectory {
   AtomicDirectory& operator=(AtomicDirectory&&) = delete;
   ~AtomicDirectory();
 
-  const std::string& path() const { return temporary_; }
+  const std::string& path() const { return temporary_.path; }
   Status commit();
 
  private:
-  AtomicDirectory(std::string target, std::string temporary, NameRule may_replace)
+  AtomicDirectory(std::string target, Temporary temporary, NameRule may_replace)
       : target_(std::move(target)),
         temporary_(std::move(temporary)),
         may_replace_(std::move(may_replace)) {}
 
   std::string target_;
-  std::string temporary_;  // empty once it is committed or moved from
+  Temporary temporary_;  // without a descriptor once it is committed or moved from
   NameRule may_replace_;
 };
 

@@ -74,9 +74,6 @@ class GgufFile {
   std::unordered_map<std::string, size_t> places_;  // of each name in tensors_
 };
 
-// "models/m" of "models/m-00001-of-00003.gguf" and of "models/m.gguf".
-std::string gguf_model_stem(const std::string& path);
-
 }  // namespace looplm
 
 #endif  // LOOPLM_MODEL_GGUF_H_

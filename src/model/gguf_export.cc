@@ -1,12 +1,14 @@
 #include "model/gguf_export.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/directory.h"
 #include "base/file.h"
+#include "base/gguf_name.h"
 #include "model/config_rules.h"
 #include "model/end_of_text.h"
 #include "model/gguf_encode.h"
@@ -194,7 +196,8 @@ class TensorEncoder {
   std::vector<std::byte> bytes_;
 };
 
-Status write_gate(const Checkpoint& checkpoint, const std::string& path) {
+// All but the last step.
+Result<SafetensorsWriter> begin_gate(const Checkpoint& checkpoint, const std::string& path) {
   std::vector<TensorDeclaration> declarations;
   std::vector<float> values;
   const ParameterFill fill = checkpoint_fill(checkpoint);
@@ -208,7 +211,8 @@ Status write_gate(const Checkpoint& checkpoint, const std::string& path) {
   }
   LOOPLM_ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(path, declarations));
   LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(values))));
-  return writer.commit();
+  LOOPLM_RETURN_IF_ERROR(writer.sync());
+  return writer;
 }
 
 }  // namespace
@@ -252,13 +256,19 @@ Result<GgufExport> export_gguf(const Checkpoint& checkpoint, const std::string& 
   for (const auto& [parameter, type] : parameters) {
     LOOPLM_RETURN_IF_ERROR(encoder.write(parameter, type, writer));
   }
+  LOOPLM_RETURN_IF_ERROR(writer.sync());
+  std::optional<SafetensorsWriter> gate;
   if (checkpoint.config.exit_gate) {
-    LOOPLM_RETURN_IF_ERROR(write_gate(checkpoint, gate_file));
+    LOOPLM_ASSIGN_OR_RETURN(SafetensorsWriter begun, begin_gate(checkpoint, gate_file));
+    gate.emplace(std::move(begun));
     result.gate_file = gate_file;
   }
-  LOOPLM_ASSIGN_OR_RETURN(const bool guessed,
-                          copy_guesses(checkpoint.directory, checkpoint.config, path));
-  if (guessed) result.guess_file = guesses;
+  LOOPLM_ASSIGN_OR_RETURN(std::optional<AtomicFileWriter> guess_copy,
+                          begin_guess_copy(checkpoint.directory, checkpoint.config, path));
+  if (guess_copy) result.guess_file = guesses;
+  // None appears before all are on the disk, and the model itself last.
+  if (gate) LOOPLM_RETURN_IF_ERROR(gate->commit());
+  if (guess_copy) LOOPLM_RETURN_IF_ERROR(guess_copy->commit());
   LOOPLM_RETURN_IF_ERROR(writer.commit());
   return result;
 }

@@ -19,6 +19,7 @@
 #include "model/gguf_tokenizer_write.h"
 #include "model/guess_maps.h"
 #include "model/tokenizer_files.h"
+#include "support/full_disk.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 
@@ -192,6 +193,22 @@ TEST_F(GgufExportTest, GuessMapsGoBesideTheFile) {
   std::filesystem::remove(folder_ + "/m.gate.safetensors");
   EXPECT_ERROR_SAYS(run(save("llama", 1), file, GgmlType::kF32), "m.guess.safetensors",
                     "this model has no guess maps");
+}
+
+// The maps alone are larger than the disk; the model, which is written before, fits.
+TEST_F(GgufExportTest, OfFilesThatBelongTogetherAllAppearOrNone) {
+  const std::string directory = save("ouro", 3), file = folder_ + "/full/m.gguf";
+  const ModelConfig config = open_checkpoint(directory)->config;
+  ParameterSet maps(guess_specs(config));
+  ASSERT_OK(save_guesses(folder_ + "/maps", maps, DType::kF32));
+  ASSERT_OK(copy_guesses(folder_ + "/maps", config, directory));
+  ASSERT_OK(make_directories(folder_ + "/full"));
+  {
+    const FullDisk disk(400'000);
+    EXPECT_ERROR_SAYS(run(directory, file, GgmlType::kQ4K), "m.guess.safetensors");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ + "/full"));
+  ASSERT_OK(run(directory, file, GgmlType::kQ4K));
 }
 
 // Against tests' own writer, which was written from the format's description.

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/gguf_name.h"
 #include "model/gguf.h"
 
 namespace looplm {
@@ -22,11 +23,6 @@ constexpr int64_t kMaxParts = 65535;  // the keys are 16 bits wide
 Result<int64_t> part_count(const GgufMetadata& metadata) {
   LOOPLM_ASSIGN_OR_RETURN(const int64_t count, gguf_int(metadata, kCountKey, 0, 0, kMaxParts));
   return std::max<int64_t>(count, 1);
-}
-
-// "-00001-of-00003.gguf"
-std::string part_suffix(int64_t index, int64_t count) {
-  return fmt::format("-{:05}-of-{:05}.gguf", index + 1, count);
 }
 
 // Whether the keys fit the part's place among the others.
@@ -91,15 +87,15 @@ Result<GgufFile> GgufFile::open(const std::string& path) {
   LOOPLM_RETURN_IF_ERROR(result.add_part(path));
   Result<int64_t> count = part_count(result.metadata());
   if (!count.ok()) return count.status().with_context(path);
-  const std::string suffix = part_suffix(0, *count);
-  if (*count > 1 && !path.ends_with(suffix)) {
+  const std::string stem = gguf_model_stem(path);
+  if (*count > 1 && path != gguf_part_path(stem, 1, *count)) {
     return invalid_argument(
-        fmt::format("'{}' is one of {} parts; expected the first of them, NAME{}, with the others "
+        fmt::format("'{}' is one of {} parts; expected the first of them, {}, with the others "
                     "beside it",
-                    path, *count, suffix));
+                    path, *count, gguf_part_path("NAME", 1, *count)));
   }
   for (int64_t part = 1; part < *count; ++part) {
-    LOOPLM_RETURN_IF_ERROR(result.add_part(gguf_model_stem(path) + part_suffix(part, *count))
+    LOOPLM_RETURN_IF_ERROR(result.add_part(gguf_part_path(stem, part + 1, *count))
                                .with_context(fmt::format("part {} of {}", part + 1, *count)));
   }
   LOOPLM_ASSIGN_OR_RETURN(result.tensors_, join_gguf_parts(result.headers_, result.paths()));
@@ -122,21 +118,6 @@ void GgufFile::release_pages() const {
 const GgufTensor* GgufFile::find(const std::string& name) const {
   const auto place = places_.find(name);
   return place == places_.end() ? nullptr : &tensors_[place->second];
-}
-
-std::string gguf_model_stem(const std::string& path) {
-  constexpr std::string_view kSuffix = ".gguf";
-  constexpr std::string_view kPart = "-00000-of-00000";
-  if (!path.ends_with(kSuffix)) return path;
-  const std::string stem = path.substr(0, path.size() - kSuffix.size());
-  if (stem.size() <= kPart.size()) return stem;
-  const size_t begin = stem.size() - kPart.size();
-  for (size_t i = 0; i < kPart.size(); ++i) {
-    const char c = stem[begin + i];
-    const bool fits = kPart[i] == '0' ? c >= '0' && c <= '9' : c == kPart[i];
-    if (!fits) return stem;
-  }
-  return stem.substr(0, begin);
 }
 
 }  // namespace looplm

@@ -132,13 +132,5 @@ TEST_F(GgufSplit, KeysMustFitThePlace) {
   EXPECT_ERROR_SAYS(open(), "one of 2 parts", "NAME-00001-of-00002.gguf");
 }
 
-TEST(GgufModelStem, LeavesOutEndingAndPart) {
-  EXPECT_EQ(gguf_model_stem("a/m.gguf"), "a/m");
-  EXPECT_EQ(gguf_model_stem("a/m-00001-of-00003.gguf"), "a/m");
-  EXPECT_EQ(gguf_model_stem("a/m-1-of-3.gguf"), "a/m-1-of-3");
-  EXPECT_EQ(gguf_model_stem("-00001-of-00003.gguf"), "-00001-of-00003");
-  EXPECT_EQ(gguf_model_stem("m"), "m");
-}
-
 }  // namespace
 }  // namespace looplm

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/directory.h"
+#include "base/gguf_name.h"
 #include "model/config_rules.h"
 #include "model/gguf_convert.h"
 #include "model/gguf_tokenizer.h"
@@ -153,10 +154,6 @@ Status fill(const std::string& path, const CheckpointOptions& options, Checkpoin
 
 bool gguf_reorders(const std::string& parameter) {
   return parameter.ends_with(kQueryName) || parameter.ends_with(kKeyName);
-}
-
-std::string gguf_gate_file(const std::string& path) {
-  return gguf_model_stem(path) + ".gate.safetensors";
 }
 
 Result<Checkpoint> open_gguf_checkpoint(const std::string& path, const CheckpointOptions& options) {

@@ -29,9 +29,6 @@ inline constexpr std::array<const char*, 3> kGgufEndKeys = {
 // A chat template; named ones have ".NAME" behind it.
 inline constexpr const char* kGgufChatTemplateKey = "tokenizer.chat_template";
 
-// Where the exit gate of a model in `path` is looked for: "m.gate.safetensors" beside "m.gguf".
-std::string gguf_gate_file(const std::string& path);
-
 // Whether the file has a parameter's rows in another order; see above.
 bool gguf_reorders(const std::string& parameter);
 

@@ -104,8 +104,13 @@ Status GgufWriter::write(std::span<const std::byte> bytes) {
   return pad();
 }
 
-Status GgufWriter::commit() {
+Status GgufWriter::sync() {
   LOOPLM_CHECK(tensor_ == tensors_.size(), "{} of {} tensors written", tensor_, tensors_.size());
+  return file_.sync();
+}
+
+Status GgufWriter::commit() {
+  LOOPLM_RETURN_IF_ERROR(sync());
   return file_.commit();
 }
 

@@ -67,6 +67,7 @@ class GgufWriter {
   // The next bytes of the data; a chunk may not cross the end of a tensor. Writing more than was
   // declared, or committing less, is the caller's defect (LOOPLM_CHECK).
   Status write(std::span<const std::byte> bytes);
+  Status sync();  // see AtomicFileWriter
   Status commit();
 
  private:

@@ -7,9 +7,10 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "base/directory.h"
 #include "base/file.h"
+#include "base/gguf_name.h"
 #include "model/atomic_directory.h"
-#include "model/gguf.h"
 #include "model/safetensors.h"
 #include "model/safetensors_writer.h"
 #include "model/tensor_read.h"
@@ -59,7 +60,7 @@ Result<StoredGuesses> read_guess_file(const std::string& path, const ModelConfig
 
 std::string guess_file(const std::string& model_path) {
   if (file_exists(model_path) || model_path.ends_with(".gguf")) {
-    return gguf_model_stem(model_path) + "." + kGuessFile;
+    return gguf_guess_file(model_path);
   }
   return model_path + "/" + kGuessFile;
 }
@@ -78,7 +79,7 @@ std::vector<ParameterSpec> guess_specs(const ModelConfig& config) {
 Result<std::optional<StoredGuesses>> read_guesses(const std::string& model_path,
                                                   const ModelConfig& config) {
   const std::string path = guess_file(model_path);
-  if (!file_exists(path)) return std::optional<StoredGuesses>();
+  if (!name_exists(path)) return std::optional<StoredGuesses>();
   LOOPLM_ASSIGN_OR_RETURN(StoredGuesses guesses, read_guess_file(path, config));
   return std::optional(std::move(guesses));
 }
@@ -105,14 +106,26 @@ Status save_guesses(const std::string& directory, const ParameterSet& values, DT
   return fresh.commit();
 }
 
-Result<bool> copy_guesses(const std::string& from_model, const ModelConfig& config,
-                          const std::string& model_path) {
+Result<std::optional<AtomicFileWriter>> begin_guess_copy(const std::string& from_model,
+                                                         const ModelConfig& config,
+                                                         const std::string& model_path) {
   LOOPLM_ASSIGN_OR_RETURN(const std::optional<StoredGuesses> guesses,
                           read_guesses(from_model, config));
-  if (!guesses) return false;
+  if (!guesses) return std::optional<AtomicFileWriter>();
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(guess_file(from_model)));
-  LOOPLM_RETURN_IF_ERROR(write_text_file(guess_file(model_path), file.text()));
-  return true;
+  LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer,
+                          AtomicFileWriter::create(guess_file(model_path)));
+  LOOPLM_RETURN_IF_ERROR(writer.write(file.text()));
+  LOOPLM_RETURN_IF_ERROR(writer.sync());
+  return std::optional(std::move(writer));
+}
+
+Result<bool> copy_guesses(const std::string& from_model, const ModelConfig& config,
+                          const std::string& model_path) {
+  LOOPLM_ASSIGN_OR_RETURN(std::optional<AtomicFileWriter> copy,
+                          begin_guess_copy(from_model, config, model_path));
+  if (copy) LOOPLM_RETURN_IF_ERROR(copy->commit());
+  return copy.has_value();
 }
 
 GuessMaps::GuessMaps(const ModelConfig& config, DType dtype) : width_(config.hidden_size) {

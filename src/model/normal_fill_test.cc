@@ -60,7 +60,11 @@ TEST(NormalFill, KnownAnswers) {
 }
 
 TEST(NormalFill, IsStandardNormal) {
+#ifdef LOOPLM_SANITIZED
+  const size_t count = 1 << 18;
+#else
   const size_t count = 1 << 22;
+#endif
   std::vector<float> numbers = normals(42, 7, 0, count);
   double sum = 0;
   double squares = 0;

@@ -24,8 +24,13 @@ Status SafetensorsWriter::write(std::span<const std::byte> bytes) {
   return file_.write(bytes);
 }
 
-Status SafetensorsWriter::commit() {
+Status SafetensorsWriter::sync() {
   LOOPLM_CHECK(remaining_ == 0, "{} bytes of tensor data are missing", remaining_);
+  return file_.sync();
+}
+
+Status SafetensorsWriter::commit() {
+  LOOPLM_RETURN_IF_ERROR(sync());
   return file_.commit();
 }
 

@@ -30,6 +30,7 @@ class SafetensorsWriter {
   // more than was declared, or committing less, is the caller's defect (LOOPLM_CHECK).
   Status write(std::span<const std::byte> bytes);
   uint64_t remaining() const { return remaining_; }
+  Status sync();  // see AtomicFileWriter
   Status commit();
 
  private:

@@ -1,18 +1,17 @@
 // Adapters: their gradients against those of the matrices that they change, and whole runs.
 #include <cmath>
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include "base/file.h"
 #include "base/rng.h"
 #include "model/adapter.h"
 #include "model/checkpoint.h"
+#include "support/full_disk.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 #include "train/test_model.h"
@@ -316,26 +315,6 @@ TEST_F(AdapterRunTest, LearnsSavesAndResumesBitForBit) {
     EXPECT_EQ(read->settings.dropout, dropout);
   }
 }
-
-// Files may not grow beyond a size, as on a disk that is full.
-class FullDisk {
- public:
-  explicit FullDisk(rlim_t bytes) : before_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &limit_);
-    const rlimit small = {bytes, limit_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &small);
-  }
-  ~FullDisk() {
-    setrlimit(RLIMIT_FSIZE, &limit_);
-    std::signal(SIGXFSZ, before_);
-  }
-  FullDisk(const FullDisk&) = delete;
-  FullDisk& operator=(const FullDisk&) = delete;
-
- private:
-  rlimit limit_{};
-  void (*before_)(int);
-};
 
 // Else a base of integers would take its file's size besides, and most laptops have no place for
 // both.

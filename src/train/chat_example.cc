@@ -238,13 +238,20 @@ Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<boo
   return {};
 }
 
-// As text too, which is how ShareGPT's files have them; there an empty one means none.
-Result<std::vector<ChatTool>> tools_of(const OrderedJson& tools) {
-  if (!tools.is_string()) return read_chat_tools(tools, "tools");
-  const auto text = tools.get<std::string>();
-  if (text.find_first_not_of(" \t\r\n") == std::string::npos) return std::vector<ChatTool>();
-  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson list, parse_ordered_json(text, "tools"));
-  return read_chat_tools(list, "tools");
+// As text too, which is how ShareGPT's files have them; there an empty one means none. They also
+// leave out the {"type": "function", "function": ...} around each.
+Result<std::vector<ChatTool>> tools_of(OrderedJson tools) {
+  if (tools.is_string()) {
+    const auto text = tools.get<std::string>();
+    if (text.find_first_not_of(" \t\r\n") == std::string::npos) return std::vector<ChatTool>();
+    LOOPLM_ASSIGN_OR_RETURN(tools, parse_ordered_json(text, "tools"));
+  }
+  if (!tools.is_array()) return read_chat_tools(tools, "tools");
+  for (OrderedJson& tool : tools) {
+    const bool bare = tool.is_object() && tool.contains("name") && !tool.contains("function");
+    if (bare) tool = {{"type", "function"}, {"function", OrderedJson(std::move(tool))}};
+  }
+  return read_chat_tools(tools, "tools");
 }
 
 // Puts the text of a field 'system' beside the messages in front of them, where some files have it.

@@ -149,6 +149,24 @@ TEST_F(ChatExampleTest, ReadsShareGptsToolRoles) {
   EXPECT_THAT(built(broken, tools), HasSubstr("a.jsonl:1: conversations[0].value"));
 }
 
+TEST_F(ChatExampleTest, ToolsMayLackTheObjectAroundThem) {
+  const char* chat =
+      "{% for t in tools %}({{ t | tojson }}){% endfor %}{% for m in messages %}"
+      "[{{ m.role }}]{{ m.content }}<|end|>\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const auto shown = [&](const std::string& tools) {
+    return built(R"({"tools": )" + tools +
+                     R"(, "conversations": [{"from": "human", "value": "hi"},)"
+                     R"( {"from": "gpt", "value": "yes"}]})",
+                 chat);
+  };
+  const std::string whole = shown(R"([{"type": "function", "function": {"name": "f"}}])");
+  EXPECT_THAT(whole, HasSubstr(R"(({"type": "function", "function": {"name": "f"}}))"));
+  EXPECT_EQ(shown(R"([{"name": "f"}])"), whole);
+  EXPECT_EQ(shown(R"("[{\"name\": \"f\"}]")"), whole);
+  EXPECT_THAT(shown(R"([{"title": "f"}])"), HasSubstr("tools[0].type"));
+}
+
 // A prompt that opens the reasoning, and turns that were said without any.
 TEST_F(ChatExampleTest, APromptThatSaysMoreThanARenderedTurnHidesNothingOfIt) {
   EXPECT_EQ(built(kChat,

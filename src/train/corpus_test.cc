@@ -9,6 +9,7 @@
 #include "looplm/tokenizer_trainer.h"
 
 #include "model/tokenizer_files.h"
+#include "support/full_disk.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
 #include "train/data_loader.h"
@@ -430,6 +431,22 @@ TEST_F(ShardBuilderTest, AFailureLeavesNothing) {
   file_ = write("empty.txt", "\n\n");
   const auto empty = build(1, "none");
   EXPECT_THAT(empty.status().message(), HasSubstr("no documents"));
+}
+
+// The documents held out fit on the disk; the others do not.
+TEST_F(ShardBuilderTest, ShardsAppearTogetherOrNotAtAll) {
+  options_.hold_out_every = 50;
+  for (const int64_t tokens : {0, 100'000}) {
+    options_.shard_tokens = tokens;
+    {
+      const FullDisk disk(4'000);
+      EXPECT_ERROR_SAYS(build(1, "train.tokens"), "train.tokens", "File too large");
+    }
+    EXPECT_FALSE(file_exists(dir_.file("held.tokens")));
+    EXPECT_FALSE(std::filesystem::exists(dir_.file("train.tokens")));
+  }
+  ASSERT_OK(build(1, "train.tokens"));
+  EXPECT_TRUE(file_exists(dir_.file("held.tokens")));
 }
 
 TEST_F(ShardBuilderTest, FindsTheEndTokenOfATokenizer) {

@@ -88,6 +88,9 @@ TEST(TokenShard, RefusesDamagedFiles) {
   EXPECT_ERROR_SAYS(damaged(72, "\x63"), "document 1");  // beyond the tokens
   EXPECT_ERROR_SAYS(damaged(72, std::string(8, '\xff')), "document 1");
   EXPECT_ERROR_SAYS(damaged(72, std::string(1, '\0')), "document 1");  // an empty document
+  // Its 10 tokens' bits stand behind the places of two documents and of the end.
+  EXPECT_ERROR_SAYS(damaged(64 + 3 * 8 + 1, "\x07"), "token 10 that it is learnt; it has 10");
+  EXPECT_ERROR_SAYS(damaged(64 + 3 * 8 + 7, "\x80"), "token 63");
   for (size_t cut = 0; cut < good.size(); cut += 3) {
     ASSERT_OK(write_text_file(dir.file("bad.tokens"), good.substr(0, cut)));
     EXPECT_FALSE(TokenShard::open(dir.file("bad.tokens")).ok()) << cut;

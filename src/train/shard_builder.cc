@@ -82,10 +82,8 @@ class Builder {
                                             count_text(summary_.documents, "document"),
                                             options_.hold_out_every));
       }
-      LOOPLM_RETURN_IF_ERROR(held_out_.write(held_out));
     }
-    LOOPLM_RETURN_IF_ERROR(write_shard());
-    if (directory_) LOOPLM_RETURN_IF_ERROR(directory_->commit());
+    LOOPLM_RETURN_IF_ERROR(commit_all(held_out));
     return summary_;
   }
 
@@ -196,11 +194,30 @@ class Builder {
     }
   }
 
+  // The next of several shards, which appear together in the end.
   Status write_shard() {
-    const std::string name =
-        directory_ ? fmt::format("/{:05}{}", summary_.shards.size(), kShardSuffix) : std::string();
-    LOOPLM_RETURN_IF_ERROR(shard_.write((directory_ ? directory_->path() : out_) + name));
+    const std::string name = fmt::format("/{:05}{}", summary_.shards.size(), kShardSuffix);
+    LOOPLM_RETURN_IF_ERROR(shard_.write(directory_->path() + name));
     summary_.shards.push_back(out_ + name);
+    return {};
+  }
+
+  // Nothing appears before all of it is on the disk.
+  Status commit_all(const std::string& held_out) {
+    std::vector<AtomicFileWriter> files;
+    if (options_.hold_out_every > 0) {
+      LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter file, held_out_.write_uncommitted(held_out));
+      files.push_back(std::move(file));
+    }
+    if (directory_) {
+      LOOPLM_RETURN_IF_ERROR(write_shard());
+      LOOPLM_RETURN_IF_ERROR(directory_->commit());
+    } else {
+      LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter file, shard_.write_uncommitted(out_));
+      files.push_back(std::move(file));
+      summary_.shards.push_back(out_);
+    }
+    for (AtomicFileWriter& file : files) LOOPLM_RETURN_IF_ERROR(file.commit());
     return {};
   }
 

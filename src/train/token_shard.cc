@@ -154,6 +154,12 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   if (before != shard.tokens_) {
     return wrong(fmt::format("its documents hold {} of {} tokens", before, shard.tokens_));
   }
+  // They would count as tokens to learn.
+  const auto bits = shard.file_.bytes();
+  for (size_t bit = header.tokens; bit < 8 * (shard.tokens_at_ - shard.learnt_at_); ++bit) {
+    if ((load<uint8_t>(bits, shard.learnt_at_ + bit / 8) >> (bit % 8) & 1) == 0) continue;
+    return wrong(fmt::format("says of token {} that it is learnt; it has {}", bit, header.tokens));
+  }
   return shard;
 }
 
@@ -227,6 +233,11 @@ void TokenShardWriter::add_pair(const DocumentIds& chosen, const DocumentIds& re
 }
 
 Status TokenShardWriter::write(const std::string& path) {
+  LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, write_uncommitted(path));
+  return writer.commit();
+}
+
+Result<AtomicFileWriter> TokenShardWriter::write_uncommitted(const std::string& path) {
   const size_t token_bytes = vocabulary_.size <= 65536 ? 2 : 4;
   const auto count = static_cast<uint64_t>(documents());
   const size_t tokens_start = tokens_at(count, tokens_.size()) - kHeaderBytes;
@@ -256,9 +267,9 @@ Status TokenShardWriter::write(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(path));
   LOOPLM_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(&header, 1))));
   LOOPLM_RETURN_IF_ERROR(writer.write(body));
-  LOOPLM_RETURN_IF_ERROR(writer.commit());
+  LOOPLM_RETURN_IF_ERROR(writer.sync());
   *this = TokenShardWriter(vocabulary_);
-  return {};
+  return writer;
 }
 
 }  // namespace looplm

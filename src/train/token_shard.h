@@ -113,6 +113,8 @@ class TokenShardWriter {
   void set_chat_template(const std::string& text) { chat_template_ = text; }
   // Writes the file and starts over empty.
   Status write(const std::string& path);
+  // The same, all but the last step.
+  Result<AtomicFileWriter> write_uncommitted(const std::string& path);
 
  private:
   Vocabulary vocabulary_;

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/file_lock.h"
+#include "base/temporary.h"
 #include "train/train_log.h"
 #include "train/trainer.h"
 

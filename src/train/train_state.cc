@@ -9,6 +9,7 @@
 #include "base/directory.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/temporary.h"
 #include "model/atomic_directory.h"
 #include "model/checkpoint.h"
 #include "model/safetensors.h"

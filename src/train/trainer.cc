@@ -248,6 +248,7 @@ Status Trainer::prepare_data(const std::vector<std::shared_ptr<const DocumentStr
 
 Result<TokenDataset> Trainer::open_dataset(const std::string& path) const {
   LOOPLM_ASSIGN_OR_RETURN(TokenDataset dataset, TokenDataset::open(path));
+  for (const TokenShard& shard : dataset.shards()) LOOPLM_RETURN_IF_ERROR(shard.verify());
   if (objective_->teacher() == Teacher::kFile && !dataset.is_pairs()) {
     LOOPLM_RETURN_IF_ERROR(dataset.open_teachers());
   }

@@ -572,6 +572,21 @@ TEST_F(TrainerTest, DataOfAnotherTokenizerIsRefusedByName) {
   EXPECT_ERROR_SAYS(train_on("same.tokens", "other.tokens", false), "same.tokens", "other.tokens");
 }
 
+// As of a copy that was cut off and filled with zeros: of the right length, with tokens of the
+// vocabulary.
+TEST_F(TrainerTest, DamagedDataIsRefused) {
+  for (const char* key : {"train", "validation"}) {
+    std::string text = read_text_file(dir_.file("val.tokens")).value();
+    text.replace(text.size() - 80, 80, std::string(80, '\0'));
+    ASSERT_OK(write_text_file(dir_.file("damaged.tokens"), text));
+    Recorder r;
+    EXPECT_ERROR_SAYS(
+        run(key, {fmt::format("data.{}=\"{}\"", key, dir_.file("damaged.tokens"))}, r),
+        "damaged.tokens", "contents hash to");
+    EXPECT_FALSE(std::filesystem::exists(dir_.file(key)));
+  }
+}
+
 TEST_F(TrainerTest, APlanSaysWhatTheRunWillAndWritesNothing) {
   TrainOptions options;
   options.run_file = run_file_;

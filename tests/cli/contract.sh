@@ -317,6 +317,7 @@ for command in run trace info init data "data build" tokenizer "tokenizer train"
   # shellcheck disable=SC2086
   "$looplm" $command --help >help 2>&1 || fail "$command --help"
   expect "$command --help" "Usage" help
+  grep -qE '^ {34}.{67}' help && fail "$command --help: a line has more than 100 columns"
 done
 
 # --- speculation and small integers
@@ -351,10 +352,18 @@ refuses "no tokenizer" "no tokenizer with it" "$looplm" run model -p hello
 refuses "id" "300" "$looplm" run model --ids 300
 refuses "ids" "one" "$looplm" run model --ids 1,one
 refuses "option" "no-such" "$looplm" run model --no-such
+[ $status = 2 ] || fail "a mistake on the command line: status $status"
 refuses "threshold" "1.5" "$looplm" run model --ids 1 --exit q --threshold 1.5
 refuses "run file" "stepz" "$looplm" train run.toml --set run.stepz=3
 refuses "empty corpus" "no " sh -c ": >empty.txt; '$looplm' data build empty.txt --tokenizer tok --out e.tokens"
 [ ! -e e.tokens ] || fail "an empty corpus left a shard"
+
+# what a file holds can be long, and could steer a terminal
+mkdir odd && cp shape/config.json odd && printf '{"\\u001b[2J\\u009b": 1, "\\u001b[2J\\u009b": 2}' >odd/config.json
+refuses "control characters in a message" "key '.x1b\[2J.u009b' is given twice" "$looplm" info odd
+printf '{"model_type": "%s"}' "$(printf 'x%.0s' $(seq 9000))" >odd/config.json
+refuses "a long name in a message" "model_type" "$looplm" info odd
+[ "$(wc -c <err)" -lt 4500 ] || fail "a message of $(wc -c <err) bytes"
 
 mkdir cut nan
 cp model/* cut
@@ -365,10 +374,26 @@ cp model/* nan
 printf '\377\377\377\377' | dd of=nan/model.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
 refuses "NaN weights" "finite|nan|NaN" "$looplm" run nan --ids 1
 
+# --- what a killed command had begun goes when its target is written again; what somebody still writes stays
+rm -rf model8 merged a.tokens chat.gguf chat.g*.safetensors
+mkdir model8.4000000.1.tmp merged.4000000.1.tmp && echo 1 >model8.4000000.1.tmp/config.json
+touch a.tokens.4000000.1.tmp chat.gguf.4000000.1.tmp chat.gate.safetensors.4000000.2.tmp chat.gguf.4000001.1.tmp mine.4000000.1.tmp
+exec 9>chat.gguf.4000001.1.tmp && flock 9
+"$looplm" quantize model --to int8 --out model8 >/dev/null && "$looplm" merge model --lora lora/model --out merged >/dev/null &&
+  "$looplm" data build a.jsonl --tokenizer tok --out a.tokens >/dev/null && "$looplm" export chat --gguf chat.gguf >/dev/null || fail "written again"
+exec 9>&-
+[ "$(echo *.tmp)" = "chat.gguf.4000001.1.tmp mine.4000000.1.tmp" ] || fail "leftovers: $(echo *.tmp)"
+
 # --- a full disk
 if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=64k tmpfs full 2>/dev/null; then
   refuses "full disk: init" "full" "$looplm" init --config shape --out full/model
   refuses "full disk: data" "full" "$looplm" data arithmetic --examples 100000 --out full/a.jsonl
+  refuses "full disk: quantize" "full/model8.*No space left" "$looplm" quantize model --to int8 --out full/model8
+  refuses "full disk: merge" "full/merged.*No space left" "$looplm" merge model --lora lora/model --out full/merged
+  refuses "full disk: export" "full/chat.gguf.*No space left" "$looplm" export chat --gguf full/chat.gguf
+  refuses "full disk: train" "full/run.*No space left" "$looplm" train run.toml --set 'run.out="full/run"'
+  [ "$(find full -type f)" = full/run/log.jsonl ] || fail "a full disk keeps $(find full -type f)"
+  rm -r full/run
   [ -z "$(ls full)" ] || fail "a full disk keeps $(ls full)"
   umount full
 fi

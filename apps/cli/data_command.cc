@@ -432,7 +432,11 @@ void add_word_problems(Program& program, Command& data) {
       ->capture_default_str();
   command
       ->add_option("--made-up", o->task.made_up,
-                   "Make up 1 name and 1 kind of things in this many (0: none)")
+                   "Make up 1 name in this many from syllables (0: none)")
+      ->capture_default_str();
+  command
+      ->add_option("--made-up-things", o->task.made_up_things,
+                   "Make up 1 kind of things in this many from syllables (0: none)")
       ->capture_default_str();
   command
       ->add_option("--ask-every", o->task.ask_every,

@@ -281,6 +281,10 @@ Status check(const WordProblemOptions& o) {
     return invalid_argument(
         fmt::format("one made-up name in {}; expected 0 to {}", o.made_up, kLongestSilence));
   }
+  if (o.made_up_things < 0 || o.made_up_things > kLongestSilence) {
+    return invalid_argument(fmt::format("one made-up kind of things in {}; expected 0 to {}",
+                                        o.made_up_things, kLongestSilence));
+  }
   if (o.ask_every < 0 || o.ask_every > kLongestSilence) {
     return invalid_argument(
         fmt::format("a question every {} counts; expected 0 to {}", o.ask_every, kLongestSilence));

@@ -72,11 +72,12 @@ struct WordProblemOptions {
   // Of stories: questions about one story, 1 .. 8; a later one may go on telling. Of mixed chats:
   // all questions, one to three of them about one story.
   int turns = 1;
-  int tell_every = 3;  // one later question in so many goes on telling first, 1 .. 8
-  int before = 3;      // questions look back behind the last so many events, 0 .. 8
-  int people = 0;      // of stories: 1 or 2; 0: two in five are about two, lookups about 2 .. 4
-  int names = 0;       // of training: the first 8 .. 100 of the list alone; 0: all
-  int made_up = 0;     // one name and one kind of things in 1 .. 8 is made up; 0: none
+  int tell_every = 3;      // one later question in so many goes on telling first, 1 .. 8
+  int before = 3;          // questions look back behind the last so many events, 0 .. 8
+  int people = 0;          // of stories: 1 or 2; 0: two in five are about two, lookups about 2 .. 4
+  int names = 0;           // of training: the first 8 .. 100 of the list alone; 0: all
+  int made_up = 0;         // one name in 1 .. 8 is made up; 0: none
+  int made_up_things = 0;  // one kind of things in 1 .. 8 is made up; 0: none
   // Of prose: one step in so many is followed by a count, 0 .. 8; 0: the last one alone.
   int count_every = 2;
   int ask_every = 0;  // of stories in prose: one count in 1 .. 8 answers a question; 0: none

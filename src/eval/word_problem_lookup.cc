@@ -24,7 +24,8 @@ class Lookup {
       : rng_(rng),
         lists_(options.wording == WordProblemWording::kPlain),
         telling_(lists_ ? 0 : rng.below(3)) {
-    const bool made_up = options.made_up > 0 && chance(static_cast<uint32_t>(options.made_up));
+    const bool made_up =
+        options.made_up_things > 0 && chance(static_cast<uint32_t>(options.made_up_things));
     const auto things = problem_things();
     things_ = made_up ? made_up_things(rng)
                       : std::string(things[rng.below(static_cast<uint32_t>(things.size()))]);

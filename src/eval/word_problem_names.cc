@@ -14,17 +14,20 @@ constexpr std::string_view kVowels[] = {"a", "e", "i", "o",  "u",  "a",
                                         "e", "i", "o", "ai", "ia", "ee"};
 constexpr std::string_view kInnerCodas[] = {"", "", "", "", "n", "l", "r", "s", "m"};
 constexpr std::string_view kNameEnds[] = {"", "", "", "", "n", "l", "r", "s", "m", "k", "t", "d"};
+// Words of the stories that these syllables spell.
+constexpr std::string_view kNoNames[] = {
+    "He",   "She", "Her", "His", "Him", "Has", "We", "Me", "My", "Do", "To", "So", "No", "Now",
+    "Then", "A",   "I",   "At",  "An",  "As",  "Is", "Am", "It", "In", "On", "Or", "Us", "All"};
 constexpr std::string_view kThingEnds[] = {"n", "l",  "r",  "t",  "k", "p",
                                            "m", "ll", "nd", "rt", "le"};
 
-// Two or three syllables without the end of the last one.
-std::string made_up_word(Rng& rng) {
+// One to three syllables without the end of the last one.
+std::string made_up_word(int syllables, Rng& rng) {
   const auto any = [&](std::span<const std::string_view> list) {
     return list[rng.below(static_cast<uint32_t>(list.size()))];
   };
   std::string word;
-  const uint32_t inner = rng.below(4) == 0 ? 2 : 1;
-  for (uint32_t i = 0; i < inner; ++i) {
+  for (int i = 1; i < syllables; ++i) {
     word += any(kOnsets);
     word += any(kVowels);
     word += any(kInnerCodas);
@@ -36,11 +39,15 @@ std::string made_up_word(Rng& rng) {
 
 PersonName made_up_name(Rng& rng) {
   for (;;) {
-    std::string name = made_up_word(rng);
+    const uint32_t length = rng.below(8);
+    std::string name = made_up_word(length < 2 ? 1 : length < 7 ? 2 : 3, rng);
+    if (rng.below(5) == 0) name.erase(0, name.find_first_of("aeiou"));  // "Igor", "Otto"
     name += kNameEnds[rng.below(std::size(kNameEnds))];
     name[0] = static_cast<char>(std::toupper(name[0]));
     const auto is_it = [&](const ProblemName& listed) { return listed.name == name; };
-    if (std::ranges::none_of(held_out_names(), is_it)) return {std::move(name), rng.below(2) == 0};
+    if (std::ranges::any_of(held_out_names(), is_it)) continue;
+    if (std::ranges::find(kNoNames, name) != std::end(kNoNames)) continue;
+    return {std::move(name), rng.below(2) == 0};
   }
 }
 
@@ -61,7 +68,7 @@ PersonName draw_name(const WordProblemOptions& options, Rng& rng) {
 }
 
 std::string made_up_things(Rng& rng) {
-  std::string things = made_up_word(rng);
+  std::string things = made_up_word(rng.below(4) == 0 ? 3 : 2, rng);
   things += kThingEnds[rng.below(std::size(kThingEnds))];
   return things + 's';
 }

@@ -43,7 +43,7 @@ class Story {
       things_ = std::string(any(problem_animals()));
     }
     past_ = free_ && chance(3);
-    if (options.made_up > 0 && chance(static_cast<uint32_t>(options.made_up))) {
+    if (options.made_up_things > 0 && chance(static_cast<uint32_t>(options.made_up_things))) {
       things_ = made_up_things(rng_);
     }
     do {
@@ -71,10 +71,20 @@ class Story {
     }
     begin_person(0);
     if (!two_people) return;
-    close_sentence();
+    joins_ = free_ && chance(3);  // "Ann has 4 pens and Tom has 3."
+    const bool joined = joins_;
+    if (!joined) close_sentence();
     last_subject_.reset();
-    if (chance(3) || !begin_compared(1, 0)) begin_person(1);
+    const size_t first = text_.size();
+    const bool compared = !chance(3) && begin_compared(1, 0);
+    if (!compared) begin_person(1);
     known_ = 2;
+    const auto named = [](const Person& person) { return person.kind == Kind::kNamed; };
+    if (free_ && compared && !joined && std::ranges::all_of(people_, named) && chance(4)) {
+      close_sentence();  // "Tom has 3 more pens than Ann. Ann has 4 pens."
+      text_ = text_.substr(first + 1) + ' ' + text_.substr(0, first);
+      last_subject_.reset();
+    }
   }
 
   // One thing that happens, or a distractor.
@@ -233,6 +243,12 @@ class Story {
     if (last_subject_ == p && clauses_ == 1 && chance(3)) {
       text_ += (chance(3) ? ", then " : " and ") + tell(p, predicate);
       ++clauses_;
+      return;
+    }
+    if (std::exchange(joins_, false)) {
+      text_ += fmt::format(" and {} {}", subject(p, false), tell(p, predicate));
+      clauses_ = 2;
+      last_subject_ = p;
       return;
     }
     close_sentence();
@@ -469,7 +485,8 @@ class Story {
   std::string text_;
   std::string after_count_;  // the end of a count's sentence
   std::string combination_;
-  int clauses_ = 0;  // of the open sentence
+  int clauses_ = 0;     // of the open sentence
+  bool joins_ = false;  // the next clause, of another person, goes on with the open sentence
   std::optional<size_t> last_subject_;
   int operations_ = 0;
 };
@@ -680,7 +697,9 @@ WordProblem draw_tale(const WordProblemOptions& options, int events, Rng& rng) {
   // Of two people often both, so that a model learns whose number is whose.
   const auto count = [&](bool both) {
     if (options.ask_every > 0 && rng.below(static_cast<uint32_t>(options.ask_every)) == 0) {
-      problem.turns.push_back(story.ask());
+      // Of two people one to three: a number costs less reading so.
+      const uint32_t more = two_people ? rng.below(3) : 0;
+      for (uint32_t i = 0; i <= more; ++i) problem.turns.push_back(story.ask());
       return;
     }
     const size_t p = two_people ? rng.below(2) : 0;

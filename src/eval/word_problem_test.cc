@@ -49,6 +49,7 @@ std::string plain(std::string text) {
   const size_t question = text.rfind(". ") + 2;
   std::string told = text.substr(0, question);
   std::string asked = text.substr(question);
+  told = replaced(told, " and ([A-Z]\\w*) (has|have|had|owns?|owned|starts?|started) ", ". $1 $2 ");
   asked = replaced(asked, "before I", "before she");
   asked = replaced(asked, "do I have", "does Ivy have");
   asked = replaced(asked, "than me", "than Ivy");
@@ -117,7 +118,15 @@ class Reader {
     std::vector<std::string> sentences = split(text, R"(\. )");
     const std::string question = sentences.back();
     sentences.pop_back();
-    for (const std::string& sentence : sentences) read(sentence);
+    for (size_t i = 0; i < sentences.size(); ++i) {
+      // "Tom has 3 more pens than Ann. Ann has 4 pens."
+      std::smatch m;
+      if (std::regex_match(sentences[i], m, regex_of(R"(.* (than|as) (\w+))")) &&
+          !people_.contains(m[2])) {
+        std::swap(sentences.at(i), sentences.at(i + 1));
+      }
+      read(sentences[i]);
+    }
     return ask(question);
   }
   std::string more() const {
@@ -273,7 +282,7 @@ TEST(WordProblem, StoriesSayTheirAnswerToAReaderOfTheEnglish) {
 TEST(WordProblem, FreeWordingSaysTheSameThings) {
   std::map<std::string, int> kinds;
   for (int people = 1; people <= 2; ++people) {
-    for (uint64_t i = 0; i < 600; ++i) {
+    for (uint64_t i = 0; i < 900; ++i) {
       const WordProblemTurn turn =
           word_problem({.people = people, .wording = WordProblemWording::kFree}, i).turns.front();
       const std::string& text = turn.question;
@@ -288,6 +297,10 @@ TEST(WordProblem, FreeWordingSaysTheSameThings) {
       kinds["to relative"] += std::regex_search(text, regex_of("to (my|her|his) \\w+"));
       kinds["relative"] += std::regex_search(text, regex_of("(gives?|gave) (my|her|his) \\w+ \\d"));
       kinds["if"] += text.starts_with("If ");
+      kinds["both in a sentence"] +=
+          std::regex_search(text, regex_of(" and (([Tt]he|a) )?[A-Z]?\\w+ (had|has) "));
+      kinds["compared first"] += std::regex_search(
+          text, regex_of("^(\\w+) (had|has) [^.]* (than|as) (\\w+)[.] \\4 (has|had|owns|starts)"));
       if (!turn.number) continue;
       const Known answer = Reader().answer(plain(text));
       EXPECT_EQ(answer.value, *turn.number) << text << '\n' << plain(text);
@@ -383,7 +396,7 @@ TEST(WordProblem, ALookupAsksForTheNumberThatANameWasToldWith) {
 }
 
 TEST(WordProblem, MadeUpNamesAndThingsAreInNoList) {
-  WordProblemOptions options{.people = 1, .made_up = 1};
+  WordProblemOptions options{.people = 1, .made_up = 1, .made_up_things = 1};
   std::set<std::string> listed, names, things;
   for (const ProblemName& name : problem_names()) listed.insert(std::string(name.name));
   for (const ProblemName& name : held_out_names()) listed.insert(std::string(name.name));
@@ -401,6 +414,7 @@ TEST(WordProblem, MadeUpNamesAndThingsAreInNoList) {
   EXPECT_GT(names.size(), 400u);
   EXPECT_GT(things.size(), 400u);
   options.made_up = 3;
+  options.made_up_things = 0;
   known = 0;
   for (uint64_t i = 0; i < 600; ++i) {
     const std::string text = word_problem(options, i).turns.front().question;
@@ -555,6 +569,8 @@ TEST(WordProblem, RangesAreChecked) {
   EXPECT_TRUE(check({.names = 100}).ok());
   EXPECT_THAT(check({.names = 101}).message(), testing::HasSubstr("8 to 100"));
   EXPECT_THAT(check({.made_up = 9}).message(), testing::HasSubstr("one made-up name in 9"));
+  EXPECT_THAT(check({.made_up_things = 9}).message(),
+              testing::HasSubstr("one made-up kind of things in 9"));
   EXPECT_THAT(check({.ask_every = -1}).message(), testing::HasSubstr("every -1 counts"));
   EXPECT_THAT(check({.kind = WordProblemKind::kLookup}).message(),
               testing::HasSubstr("expected prose"));

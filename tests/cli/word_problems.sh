@@ -16,9 +16,9 @@ says "There are 7 pens left." "Ann has 3 boxes with 4 pens each. She gives away 
 says "There are 5 cows left." "A farmer had 8 cows and 3 ran away. How many cows remain?"
 says "I do not know. I can only work out small problems with numbers." "What is the capital of France?"
 says "That is 7." "What is 3 + 4?"
-says "I can only follow one person's things." "Ann has 5 pens. Tom has 3 more pens than Ann. How many pens does Tom have?"
+says "Now Tom has 8 pens." "Ann has 5 pens. Tom has 3 more pens than Ann. How many pens does Tom have?"
 said=$(printf '%s\n' "Mia has 12 cakes. She eats half of her cakes and finds 4 more. How many cakes does Mia have?" "Thanks!" \
-  "She buys 2 more. How many cakes does Mia have now?" "9 - 4 + 8 =" | "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')
+  "She buys 2 more. How many cakes does Mia have now?" "What is 9 - 4 + 8?" | "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')
 [ "$said" = "Now Mia has 10 cakes. You are welcome. Now Mia has 12 cakes. That is 13. " ] || fail "a chat of four messages: $said"
 [ ! -s err ] || fail "a chat without system prompt has nothing to note: $(cat err)"
 echo "What is 3 + 4?" | "$looplm" chat "$root/models/chat" --system "Be short." >said 2>err
@@ -37,6 +37,7 @@ at_least() {
 }
 at_least 97 story --people 1 --before 0
 at_least 85 story --people 1 --before 0 --wording free
+at_least 75 story --people 2 --before 0
 at_least 97 sum
 at_least 97 chain
 

@@ -121,6 +121,7 @@ function demoTask() {
 function examples() {
   if (isBundled() && model.converses) {
     return ["Ann has 3 boxes with 4 pens each. She gives away 5 pens. How many are left?",
+      "Ann has 5 pens. Tom has 3 more pens than Ann. How many do they have together?",
       "Take 4. Double it. Subtract 3. Add 6. What comes out?", "8 - 5 + 9 - 4 + 3 =", "Who are you?"];
   }
   if (isBundled()) return ["7-2*3+8=", "4+8-3*7-6+2=", "9*0+5=", "oak tree: a tree", "entity: that which"];
@@ -137,7 +138,7 @@ function drawExamples() {
     });
     return button;
   });
-  const learnt = model.converses ? "word problems about one person, and sums, with numbers up to 20. It can be wrong." :
+  const learnt = model.converses ? "word problems about one or two people, and sums, with numbers up to 20. It can be wrong." :
     "two things: sums, worked from left to right and answered by the last digit, and dictionary prose.";
   const told = isBundled() ? `It is tiny and has learnt ${learnt} Try:` :
     model.parent ? `An adapter of ${model.parent}: it answers as its examples taught it. Try:` : "Try:";

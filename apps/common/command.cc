@@ -136,8 +136,12 @@ void Command::apply_config(const std::string& path) {
                                            "; expected lines such as port = 8080");
     }
     if (option->count() > 0) continue;  // the command line and the environment come first
-    for (const std::string& input : item.inputs) option->add_result(input);
-    option->run_callback();
+    try {
+      for (const std::string& input : item.inputs) option->add_result(input);
+      option->run_callback();
+    } catch (const CLI::ParseError& error) {
+      throw CLI::ValidationError(path, error.what());
+    }
   }
 }
 void Command::require_subcommand() { app_.require_subcommand(1); }

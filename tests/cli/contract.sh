@@ -403,7 +403,9 @@ refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --js
 echo 'max-requsts = 7' >wrong.toml
 refuses "serve: unknown key" "max-requsts" "$looplm" serve model --config wrong.toml --port 0
 echo 'port = 99999' >wrong.toml
-refuses "serve: bad value" "port" "$looplm" serve model --config wrong.toml
+refuses "serve: bad value" "wrong.toml: --port: .*99999" "$looplm" serve model --config wrong.toml
+printf 'port = 0\nport = 1\n' >wrong.toml
+refuses "serve: a value twice" "wrong.toml: --port: " "$looplm" serve model --config wrong.toml
 refuses "serve: no file" "missing.toml" "$looplm" serve model --config missing.toml
 printf 'host = "127.0.0.2"\nport = 0\nmodel = ["chat", "other=model"]\nlora = ["sums@other=lora/model"]\n' >serve.toml
 

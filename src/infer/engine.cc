@@ -607,8 +607,9 @@ class Engine::Impl {
     }
   }
 
-  // What the pass took, and what plain decoding would have taken to come as far: an average request
-  // needs that many passes of the lanes and the rows that are there without speculation.
+  // What the pass took, and what plain decoding would have taken to come as far: the pass with the
+  // lanes and the rows that are there without speculation, and for an average request some later
+  // ones, which have a lane each: a text's lanes have ended by then.
   void learn(int64_t lanes, int64_t early_lanes) {
     if (budget_) return;
     int64_t plain_passes = 0, requests = 0, early_rows = 0;
@@ -624,9 +625,10 @@ class Engine::Impl {
     if (!counts) return;
     const auto rows = static_cast<int64_t>(rows_.size());
     const double passes = static_cast<double>(plain_passes) / static_cast<double>(requests);
-    model_.parts().effort.saw(
-        costs().of_pass(lanes) + costs().of_read_out(rows),
-        passes * costs().of_pass(lanes - early_lanes) + costs().of_read_out(rows - early_rows));
+    model_.parts().effort.saw(costs().of_pass(lanes) + costs().of_read_out(rows),
+                              std::min(1.0, passes) * costs().of_pass(lanes - early_lanes) +
+                                  std::max(0.0, passes - 1) * costs().of_pass(requests) +
+                                  costs().of_read_out(rows - early_rows));
   }
 
   void run_pass() {

@@ -560,6 +560,8 @@ TEST_F(ServerTest, AClientThatLeavesFreesItsLanes) {
     EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 1; }));
   }
   EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 0; }));
+  EXPECT_TRUE(
+      comes_true([&] { return metric("looplm_finished_total{reason=\"cancelled\"}") == 1; }));
 }
 
 TEST_F(ServerTest, AFullQueueSaysSo) {
@@ -575,6 +577,7 @@ TEST_F(ServerTest, AFullQueueSaysSo) {
   const HttpResponse r = send("POST", "/v1/completions", R"({"prompt":"1+1="})");
   EXPECT_EQ(r.status, 429);
   EXPECT_EQ(r.header("retry-after"), "1");
+  EXPECT_EQ(metric("looplm_requests_refused_total"), 1);
   three.join();
   EXPECT_EQ(complete({{"prompt", "1+1="}, {"max_tokens", 1}})["choices"].size(), 1u);
 }

@@ -783,7 +783,7 @@ def tools_strict_arguments_hold_where_the_model_chooses():
     assert words and choice["finish_reason"] in ("tool_calls", "stop", "length"), choice
     for call in choice["message"].get("tool_calls", []):
         assert call["function"]["name"] == "weather"
-    refused("/v1/chat/completions", {**body, "tools": [tool(parameters={"type": "object", "if": {}}, strict=True)]}, "parameters.if")
+    refused("/v1/chat/completions", {**body, "tools": [tool(parameters={"type": "object", "unevaluatedProperties": False}, strict=True)]}, "parameters.unevaluatedProperties")
 
 
 @case
@@ -881,7 +881,7 @@ def schema_large_enums_and_many_fields():
 
 @case
 def schema_what_cannot_be_obeyed_is_refused():
-    for schema, word in (({"if": {}, "then": {}}, "if"), ({"type": "array", "contains": {}}, "contains"), ({"type": "string", "pattern": "(a)\\1"}, "back-references"),
+    for schema, word in (({"type": "array", "if": {"items": {}}, "then": {}}, "not"), ({"type": "array", "unevaluatedItems": False}, "unevaluatedItems"), ({"type": "string", "pattern": "(a)\\1"}, "back-references"),
                          ({"type": "string", "pattern": "^a{3,1}$"}, "at least 3"), ({"type": "string", "minLength": 5, "maxLength": 2}, "minLength"),
                          ({"$ref": "#/$defs/none"}, "$defs/none"), ({"$ref": "https://a.example/x"}, "reference"), ({"type": "strange"}, "strange"),
                          ({"type": "object", "required": "a"}, "required"), ({"enum": []}, "enum"), ({"type": "string", "pattern": "["}, "class"),
@@ -1156,7 +1156,7 @@ def anthropic_blocks_have_the_type_of_their_deltas():  # litellm 33224
 def anthropic_requests_of_claude_code():
     tools = [{"name": "Read", "description": "Reads.", "input_schema": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
               "properties": {"file_path": {"type": "string"}, "limit": {"type": "number", "exclusiveMinimum": 0}}, "required": ["file_path"], "additionalProperties": False}}]
-    body = message(system=[{"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}], tools=tools, max_tokens=32000, temperature=1,
+    body = message(system=[{"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}], tools=tools, max_tokens=32000, temperature=1, seed=0,
                    stop_sequences=None, metadata={"user_id": "u"}, grammar=only("ok"))
     for more in ({}, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "disabled"}}, {"thinking": None}, {"context_management": {"edits": []}}, {"service_tier": "auto"},
                  {"output_config": {"effort": "high"}}, {"tool_choice": {"type": "none"}}):

@@ -4,6 +4,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <toml++/toml.h>
 
 #include "base/check.h"
 #include "base/file.h"

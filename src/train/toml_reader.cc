@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <toml++/toml.h>
 
 #include "base/shortened.h"
 
@@ -27,6 +28,8 @@ void TomlReader::wrong(const char* key, const toml::node& node, const std::strin
   node.visit([&text](const auto& value) { text << value; });
   fail(fmt::format("{} is {}; expected {}", full_name(key), shortened(text.str()), expected));
 }
+
+bool TomlReader::has(const char* key) const { return table_ != nullptr && table_->contains(key); }
 
 const toml::node* TomlReader::node(const char* key) {
   asked_.insert(key);

@@ -1,5 +1,6 @@
 // Typed look-ups in a TOML table that remember what was asked for, so that unknown keys can be
-// reported.
+// reported. Only sources that hold tables themselves include toml++ whole: it takes a second to
+// compile.
 #ifndef LOOPLM_TRAIN_TOML_READER_H_
 #define LOOPLM_TRAIN_TOML_READER_H_
 
@@ -9,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <toml++/toml.h>
+#include <toml++/impl/forward_declarations.h>
 
 #include "looplm/status.h"
 
@@ -29,7 +30,7 @@ class TomlReader {
         asked_(std::move(other.asked_)) {}
   ~TomlReader() { finish(); }
 
-  bool has(const char* key) const { return table_ != nullptr && table_->contains(key); }
+  bool has(const char* key) const;
 
   void read(const char* key, int64_t& value, int64_t least, int64_t most);
   void read(const char* key, int& value, int least, int most);

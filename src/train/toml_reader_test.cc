@@ -1,6 +1,7 @@
 #include "train/toml_reader.h"
 
 #include <gmock/gmock.h>
+#include <toml++/toml.h>
 
 #include "support/status_matchers.h"
 

@@ -115,18 +115,15 @@ Status check_rows(const LabelledStates& data, std::span<const size_t> rows) {
   return {};
 }
 
-ProbeQuality quality_of(const LabelledStates& data, std::span<const size_t> rows,
-                        std::vector<double> scores) {
+ProbeQuality quality_of(const std::vector<uint8_t>& labels, std::vector<double> scores) {
   ProbeQuality q;
   q.scores = std::move(scores);
-  std::vector<uint8_t> labels;
   double right = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    labels.push_back(data.labels[rows[i]]);
-    q.right.push_back((q.scores[i] > 0) == (labels.back() == 1) ? 1 : 0);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    q.right.push_back((q.scores[i] > 0) == (labels[i] == 1) ? 1 : 0);
     right += q.right.back();
   }
-  q.accuracy = right / static_cast<double>(rows.size());
+  q.accuracy = right / static_cast<double>(labels.size());
   q.auc = roc_auc(q.scores, labels);
   return q;
 }
@@ -205,16 +202,6 @@ double roc_auc(std::span<const double> scores, std::span<const uint8_t> labels) 
   return (ranks_of_ones - ones * (ones + 1) / 2) / (ones * zeros);
 }
 
-Result<ProbeQuality> hold_out_probe(const LabelledStates& data, std::span<const size_t> train,
-                                    std::span<const size_t> test, const ProbeOptions& options) {
-  LOOPLM_RETURN_IF_ERROR(check_rows(data, test));
-  if (test.empty()) return invalid_argument("a probe has no examples to be judged on");
-  LOOPLM_ASSIGN_OR_RETURN(const LinearProbe probe, LinearProbe::fit(data, train, options));
-  std::vector<double> scores;
-  for (size_t row : test) scores.push_back(probe.score(data.state(row)));
-  return quality_of(data, test, std::move(scores));
-}
-
 Result<ProbeQuality> cross_validate_probe(const LabelledStates& data, const CrossValidation& how,
                                           const ProbeOptions& options) {
   if (how.folds < 2) {
@@ -237,19 +224,17 @@ Result<ProbeQuality> cross_validate_probe(const LabelledStates& data, const Cros
     }
   }
   std::vector<double> scores(data.examples());
-  std::vector<size_t> all(data.examples());
-  std::iota(all.begin(), all.end(), size_t{0});
   for (size_t held = 0; held < how.folds; ++held) {
     std::vector<size_t> train;
-    for (size_t i : all) {
+    for (size_t i = 0; i < fold.size(); ++i) {
       if (fold[i] != held) train.push_back(i);
     }
     LOOPLM_ASSIGN_OR_RETURN(const LinearProbe probe, LinearProbe::fit(data, train, options));
-    for (size_t i : all) {
+    for (size_t i = 0; i < fold.size(); ++i) {
       if (fold[i] == held) scores[i] = probe.score(data.state(i));
     }
   }
-  return quality_of(data, all, std::move(scores));
+  return quality_of(data.labels, std::move(scores));
 }
 
 }  // namespace looplm

@@ -61,10 +61,6 @@ struct CrossValidation {
 Result<ProbeQuality> cross_validate_probe(const LabelledStates& data, const CrossValidation& how,
                                           const ProbeOptions& options = {});
 
-// One probe fitted on some rows and judged on others; `scores` in the order of `test`.
-Result<ProbeQuality> hold_out_probe(const LabelledStates& data, std::span<const size_t> train,
-                                    std::span<const size_t> test, const ProbeOptions& options = {});
-
 }  // namespace looplm
 
 #endif  // LOOPLM_EXPERIMENTS_CORE_LINEAR_PROBE_H_

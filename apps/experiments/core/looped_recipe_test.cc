@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "experiments/core/settings.h"
 #include "support/status_matchers.h"
 #include "train/run_config.h"
 
@@ -22,7 +23,8 @@ TEST(LoopedShape, ReadsAndWritesTheSameText) {
 }
 
 TEST(LoopedRecipe, ReadsSettingsAndMakesARunFileThatTheTrainerReads) {
-  const toml::table table = std::move(parse_toml(R"(
+  LoopedRecipe recipe;
+  ASSERT_OK(read_settings(R"(
 [model]
 shapes = ["1x4", "4x1"]
 hidden_size = 32
@@ -34,17 +36,12 @@ weight_decay = 0.25
 validations = 4
 warmup = 500
 )",
-                                                 "x")
-                                          .value());
-  Status status;
-  TomlReader reader(&table, "", status);
-  TomlReader model = reader.child("model");
-  TomlReader training = reader.child("training");
-  LoopedRecipe recipe;
-  read_looped_recipe(model, training, recipe);
-  model.finish();
-  training.finish();
-  ASSERT_OK(status);
+                          "x", [&](TomlReader& reader) {
+                            TomlReader model = reader.child("model");
+                            TomlReader training = reader.child("training");
+                            read_looped_recipe(model, training, recipe);
+                            return Status();
+                          }));
 
   LoopedRun run;
   run.shape = recipe.shapes.front();
@@ -75,13 +72,13 @@ warmup = 500
 
 TEST(LoopedRecipe, NamesShapesThatAreWrongOrTwice) {
   const auto read = [](const std::string& line) {
-    const toml::table table = std::move(parse_toml(line, "x").value());
-    Status status;
-    TomlReader model(&table, "model", status);
-    TomlReader training(nullptr, "training", status);
-    LoopedRecipe recipe;
-    read_looped_recipe(model, training, recipe);
-    return status;
+    return read_settings("[model]\n" + line, "x", [](TomlReader& reader) {
+      TomlReader model = reader.child("model");
+      TomlReader training = reader.child("training");
+      LoopedRecipe recipe;
+      read_looped_recipe(model, training, recipe);
+      return Status();
+    });
   };
   EXPECT_OK(read("shapes = [\"1x4\"]"));
   EXPECT_ERROR_SAYS(read("x = 1"), "model.shapes is missing");

@@ -2,6 +2,8 @@
 
 #include <sstream>
 
+#include <toml++/toml.h>
+
 #include "base/file.h"
 
 namespace looplm {
@@ -34,7 +36,22 @@ Status expand(toml::node& node, const std::string& root, const std::string& stud
   return {};
 }
 
+Status read_table(const toml::table& table, const std::function<Status(TomlReader&)>& read) {
+  Status status;
+  TomlReader reader(&table, "", status);
+  const Status said = read(reader);
+  reader.finish();
+  // A value of the wrong kind comes before what follows from it.
+  return status.ok() ? said : status;
+}
+
 }  // namespace
+
+Status read_settings(const std::string& text, const std::string& what,
+                     const std::function<Status(TomlReader&)>& read) {
+  LOOPLM_ASSIGN_OR_RETURN(const toml::table table, parse_toml(text, what));
+  return read_table(table, read);
+}
 
 Result<std::string> effective_settings(const std::string& file,
                                        const std::vector<std::string>& overrides) {
@@ -52,12 +69,8 @@ Status configure_study(Study& study, const std::string& settings, const std::str
                        const std::string& what) {
   LOOPLM_ASSIGN_OR_RETURN(toml::table table, parse_toml(settings, what));
   LOOPLM_RETURN_IF_ERROR(expand(table, root, study.name()).with_context(what));
-  Status status;
-  TomlReader reader(&table, "", status);
-  const Status configured = study.configure(reader);
-  reader.finish();
-  // A value of the wrong kind comes before what follows from it.
-  return (status.ok() ? configured : status).with_context(what);
+  return read_table(table, [&](TomlReader& reader) { return study.configure(reader); })
+      .with_context(what);
 }
 
 }  // namespace looplm

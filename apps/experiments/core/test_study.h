@@ -63,12 +63,9 @@ class SettingsTest : public testing::Test {
 
   Settings settings() { return settings(text_); }
   Settings settings(const std::string& text) {
-    const toml::table table = parse_toml(text, "settings").value();
     Settings result;
-    status_ = {};
-    TomlReader reader(&table, "", status_);
-    const Status status = read_(reader, result);
-    if (status_.ok()) status_ = status;
+    status_ = read_settings(text, "settings",
+                            [&](TomlReader& reader) { return read_(reader, result); });
     return result;
   }
   Status error(const std::string& from, const std::string& to) {

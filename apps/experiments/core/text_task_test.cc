@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "experiments/core/estimates.h"
+#include "experiments/core/settings.h"
 #include "experiments/core/training_plan.h"
 #include "support/status_matchers.h"
 
@@ -46,18 +47,15 @@ TEST(TextTask, ExamplesScoreCompletions) {
 }
 
 TEST(TrainingPlan, ReadsPhasesAndWritesRunFiles) {
-  const toml::table table = parse_toml(
-                                "layers = 3\nheads = 2\nloops = 5\n"
-                                "[[phases]]\nlongest = 2\nsteps = 10\n"
-                                "[[phases]]\nlongest = 4\nsteps = 90\nlearning_rate = 1e-3\n",
-                                "plan")
-                                .value();
-  Status status;
-  TomlReader reader(&table, "", status);
   TrainingPlan plan;
-  plan.read(reader);
-  reader.finish();
-  ASSERT_OK(status);
+  ASSERT_OK(
+      read_settings("layers = 3\nheads = 2\nloops = 5\n"
+                    "[[phases]]\nlongest = 2\nsteps = 10\n"
+                    "[[phases]]\nlongest = 4\nsteps = 90\nlearning_rate = 1e-3\n",
+                    "plan", [&](TomlReader& reader) {
+                      plan.read(reader);
+                      return Status();
+                    }));
   ASSERT_EQ(plan.phases.size(), 2u);
   EXPECT_EQ(plan.phases[1].longest, 4);
   EXPECT_EQ(plan.phases[1].learning_rate, 1e-3);

@@ -64,8 +64,8 @@ class SettingsTest : public testing::Test {
   Settings settings() { return settings(text_); }
   Settings settings(const std::string& text) {
     Settings result;
-    status_ = read_settings(text, "settings",
-                            [&](TomlReader& reader) { return read_(reader, result); });
+    status_ =
+        read_settings(text, "settings", [&](TomlReader& reader) { return read_(reader, result); });
     return result;
   }
   Status error(const std::string& from, const std::string& to) {

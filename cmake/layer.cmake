@@ -1,12 +1,11 @@
-# looplm_sources(OUT ROOT [ACROSS_FOLDERS] FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include
-# up to eight sources of a folder each, or of several folders, so that headers are read once for the eight: reading them is half of the time.
-# A source with compile options of its own, or with SKIP_UNITY_BUILD_INCLUSION because its names would clash, stays alone. Sources are named
-# relative to ROOT, one of the include directories, so that the compiler cache serves other checkouts too.
+# looplm_sources(OUT ROOT FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include up to eight
+# sources of a folder each, so that headers are read once for the eight: reading them is half of the time. A source with compile options of
+# its own, or with SKIP_UNITY_BUILD_INCLUSION because its names would clash, stays alone. Sources are named relative to ROOT, one of the
+# include directories, so that the compiler cache serves other checkouts too.
 function(looplm_sources out root)
-  cmake_parse_arguments(SOURCES "ACROSS_FOLDERS" "" "" ${ARGN})
   set(compiled "")
   set(groups "")
-  foreach(file ${SOURCES_UNPARSED_ARGUMENTS})
+  foreach(file ${ARGN})
     get_source_file_property(own_options ${file} COMPILE_OPTIONS)
     get_source_file_property(alone ${file} SKIP_UNITY_BUILD_INCLUSION)
     if(own_options OR alone OR NOT LOOPLM_UNITY)
@@ -15,9 +14,6 @@ function(looplm_sources out root)
     endif()
     file(RELATIVE_PATH path ${root} ${file})
     get_filename_component(folder ${path} DIRECTORY)
-    if(SOURCES_ACROSS_FOLDERS)
-      set(folder ".")
-    endif()
     if(NOT groups OR count EQUAL 8 OR NOT folder STREQUAL group_folder)
       set(count 0)
       set(group_folder ${folder})
@@ -74,7 +70,7 @@ function(looplm_layer name)
   target_link_libraries(looplm_${name} PUBLIC ${LAYER_LIBRARIES})
 
   if(LOOPLM_TESTS AND tests)
-    looplm_sources(tests ${root} ACROSS_FOLDERS ${tests})
+    looplm_sources(tests ${root} ${tests})
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE looplm_${name} looplm_test_support GTest::gmock
                                                GTest::gtest GTest::gtest_main)

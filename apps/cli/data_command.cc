@@ -138,8 +138,8 @@ Status build(const BuildOptions& options) {
                  static_cast<double>(std::max<int64_t>(s.tokens + s.held_out_tokens, 1)),
              seconds);
   if (s.plain_prompts > 0) {
-    LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files, model_chat_files(options.tokenizer, *tokenizer));
-    if (files.templates.empty()) return {};
+    Result<ChatFiles> files = model_chat_files(options.tokenizer, *tokenizer);
+    if (!files.ok() || files->templates.empty()) return {};
     fmt::print(
         "note: {} plain text, around which the chat template writes nothing; expected lists "
         "of messages where chats are meant\n",

@@ -266,6 +266,12 @@ std::string unknown_command(const CLI::App& app) {
   return "there is no command '" + path + " " + rest[0] + "'; expected one of " + known;
 }
 
+// Short output is written here at the latest, and a disk may be full.
+int end_of_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  return report("standard output: not all of it could be written");
+}
+
 }  // namespace
 
 int run_program(const ProgramText& text, int argc, char** argv,
@@ -292,7 +298,7 @@ int run_program(const ProgramText& text, int argc, char** argv,
       } else if (error.get_name() == "RequiredError" && lacks_command(app)) {
         std::fputs(app.help().c_str(), stderr);  // that name alone asks what it can do
       } else if (app.exit(error) == 0) {         // --help
-        return 0;
+        return end_of_output();
       }
       return kExitUsage;
     }
@@ -305,7 +311,7 @@ int run_program(const ProgramText& text, int argc, char** argv,
   } catch (const std::exception& error) {
     return report(std::string("internal error: ") + error.what());
   }
-  return 0;
+  return end_of_output();
 }
 
 }  // namespace looplm::cli

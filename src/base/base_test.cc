@@ -280,6 +280,7 @@ TEST(Memory, IsWhatTheContainerAllows) {
   EXPECT_EQ(memory("99999999\n", "0\n").total, 1000u * 1024);
   EXPECT_EQ(memory("", "").swap, 0u);
   EXPECT_EQ(machine_memory_of(info + "SwapTotal: 20 kB\n", "", "").value().swap, 20u * 1024);
+  EXPECT_EQ(machine_memory_of(info + "SwapTotal: 20 kB\n", "102400\n", "").value().swap, 0u);
   EXPECT_ERROR_SAYS(machine_memory_of("MemTotal: 1 kB", "", ""), "MemAvailable");
   EXPECT_ERROR_SAYS(machine_memory_of("MemTotal: many", "", ""), "MemTotal");
   Result<MachineMemory> here = machine_memory();

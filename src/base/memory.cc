@@ -58,6 +58,7 @@ Result<MachineMemory> machine_memory_of(const std::string& meminfo, const std::s
   const std::optional<uint64_t> most = leading_number(limit);
   if (!most.has_value() || *most >= memory.total) return memory;
   memory.total = *most;
+  memory.swap = 0;
   const uint64_t left = *most - std::min(*most, leading_number(used).value_or(0));
   memory.free = std::min(memory.free, left);
   return memory;

@@ -12,7 +12,7 @@ namespace looplm {
 struct MachineMemory {
   uint64_t total = 0;  // or the limit of the container, if that is less
   uint64_t free = 0;   // without swapping; caches that the system can drop count as free
-  uint64_t swap = 0;   // of the whole machine
+  uint64_t swap = 0;   // of the whole machine; a container is not counted as having any
   // A tenth is left to the system and to what else runs.
   uint64_t usable() const { return total / 10 * 9; }
 };

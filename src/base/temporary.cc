@@ -2,8 +2,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <climits>
-#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -65,14 +63,16 @@ bool holds_plain_files(const std::string& path) {
   return !error;
 }
 
-void remove_if_abandoned(const std::string& path, pid_t writer) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+// Nothing is removed whose lock cannot be asked for: its writer may run on another machine.
+void remove_if_abandoned(const std::string& path) {
+  constexpr int kFlags = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  // Files over a network are only locked where they may be written.
+  int descriptor = ::open(path.c_str(), O_RDWR | kFlags);
+  if (descriptor < 0 && errno == EISDIR) descriptor = ::open(path.c_str(), O_RDONLY | kFlags);
   if (descriptor < 0) return;
-  const Held held = take_lock(descriptor);
-  const bool gone =
-      held == Held::kByUs || (held == Held::kUnknown && ::kill(writer, 0) != 0 && errno == ESRCH);
   struct stat info {};
-  if (gone && is_there(descriptor, path) && ::fstat(descriptor, &info) == 0) {
+  if (take_lock(descriptor) == Held::kByUs && is_there(descriptor, path) &&
+      ::fstat(descriptor, &info) == 0) {
     std::error_code ignored;
     if (S_ISREG(info.st_mode)) ::unlink(path.c_str());
     if (S_ISDIR(info.st_mode) && holds_plain_files(path)) fs::remove_all(path, ignored);
@@ -84,7 +84,7 @@ void remove_if_abandoned(const std::string& path, pid_t writer) {
 void remove_where(const std::string& directory,
                   const std::function<bool(std::string_view target)>& fits) {
   std::error_code error;
-  std::vector<std::pair<std::string, pid_t>> found;
+  std::vector<std::string> found;
   fs::directory_iterator entries(directory.empty() ? "." : directory, error);
   for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
     const std::string entry = entries->path().filename().string();
@@ -92,10 +92,10 @@ void remove_where(const std::string& directory,
     if (!name.ends_with(kSuffix)) continue;
     name.remove_suffix(kSuffix.size());
     const int64_t number = take_number(name), pid = take_number(name);
-    if (number < 0 || pid <= 0 || pid > INT_MAX || !fits(name)) continue;
-    found.emplace_back(entries->path().string(), static_cast<pid_t>(pid));
+    if (number < 0 || pid <= 0 || !fits(name)) continue;
+    found.push_back(entries->path().string());
   }
-  for (const auto& [path, pid] : found) remove_if_abandoned(path, pid);
+  for (const std::string& path : found) remove_if_abandoned(path);
 }
 
 // -1, and errno, where it cannot be made; EEXIST where the name was taken.

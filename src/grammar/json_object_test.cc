@@ -133,6 +133,38 @@ TEST(JsonSchema, WhatReferencesDoubleIsBounded) {
   }
 }
 
+// Of the 100 kB of each, gigabytes or minutes would come.
+TEST(JsonSchema, WhatIsCopiedIsCountedWhole) {
+#if defined(LOOPLM_SANITIZED)
+  GTEST_SKIP() << "takes half a minute";
+#endif
+  OrderedJson numbers = OrderedJson::array();
+  OrderedJson branches = OrderedJson::array();
+  OrderedJson references = OrderedJson::array();
+  for (int i = 0; i < 5000; ++i) {
+    numbers.push_back(i);
+    branches.push_back({{"required", {"a"}}});
+    references.push_back({{"$ref", "#/$defs/x"}});
+  }
+  const OrderedJson defs = {{"x", {{"enum", numbers}}}};
+  for (const OrderedJson& schema : std::vector<OrderedJson>{
+           {{"type", "object"}, {"properties", {{"a", defs["x"]}}}, {"anyOf", branches}},
+           {{"$defs", defs}, {"allOf", references}},
+           {{"$defs", defs}, {"oneOf", references}}}) {
+    EXPECT_THAT(json_schema_grammar(schema).status().message(), HasSubstr("must be put together"));
+  }
+  // Lists are compared by their contents, in no more time than sorting takes.
+  OrderedJson ones = OrderedJson::array();
+  OrderedJson others = OrderedJson::array();
+  for (int i = 0; i < 5'000; ++i) {
+    ones.push_back({{"a", i}, {"b", 1}});
+    others.push_back({{"b", 1}, {"a", i + 4'999}});
+  }
+  Matcher m = schema(OrderedJson{{"allOf", {{{"enum", ones}}, {{"enum", others}}}}}.dump());
+  EXPECT_TRUE(m.matches(R"({"a":4999,"b":1})"));
+  EXPECT_FALSE(m.matches(R"({"a":0,"b":1})"));
+}
+
 TEST(JsonSchema, DefinitionsMayLeadDeep) {
   OrderedJson defs;
   for (int i = 0; i < 100; ++i) {

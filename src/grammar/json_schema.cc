@@ -27,7 +27,7 @@ constexpr int kMostSchemaDepth = 256;  // of schemas inside each other
 // Schemas that hold together are put together once per place, which references can double at each
 // level, and each time all their members become rules again.
 constexpr size_t kMostMerges = 10'000;
-constexpr size_t kMostMergedMembers = 200'000;
+constexpr size_t kMostMergedMembers = 1'000'000;
 
 ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 
@@ -116,7 +116,7 @@ class SchemaReader {
 
   // Takes out the schema's own, and those in its allOf, which is where programs put several.
   Result<std::vector<SchemaCondition>> all_conditions(OrderedJson& schema,
-                                                      const std::string& place) const {
+                                                      const std::string& place) {
     LOOPLM_ASSIGN_OR_RETURN(std::vector<SchemaCondition> all, take_conditions(schema, place));
     if (!schema.contains("allOf") || !schema["allOf"].is_array()) return all;
     for (OrderedJson& part : schema["allOf"]) {
@@ -299,11 +299,7 @@ class SchemaReader {
   }
 
   Result<OrderedJson> merged(const OrderedJson& a, const OrderedJson& b, const std::string& place) {
-    for (const OrderedJson* one : {&a, &b}) {
-      for (const OrderedJson& value : *one) {
-        if (one->is_object() && value.is_structured()) merged_members_ += value.size();
-      }
-    }
+    merged_members_ += members_of(a) + members_of(b);
     if (++merges_ > kMostMerges || merged_members_ > kMostMergedMembers) {
       return unsupported(fmt::format(
           "{}: too many schemas must be put together (allOf, anyOf, oneOf, $ref and if with other "
@@ -312,6 +308,14 @@ class SchemaReader {
           shortened(place), kMostMerges, kMostMergedMembers));
     }
     return merged_schemas(a, b, place);
+  }
+
+  // With all that stands inside.
+  static size_t members_of(const OrderedJson& value) {
+    if (!value.is_structured()) return 0;
+    size_t count = value.size();
+    for (const OrderedJson& one : value) count += members_of(one);
+    return count;
   }
 
   static bool constrains(const OrderedJson& schema) {
@@ -376,7 +380,7 @@ class SchemaReader {
   }
 
   Result<OrderedJson> without_reference(const OrderedJson& schema, const std::string& place,
-                                        int depth) const {
+                                        int depth) {
     if (!schema.is_object() || !schema.contains("$ref")) return schema;
     if (depth > kMostSchemaDepth) {
       return invalid_argument(fmt::format("{}: references go round in a circle", place));
@@ -386,7 +390,7 @@ class SchemaReader {
     LOOPLM_ASSIGN_OR_RETURN(const OrderedJson whole, without_reference(*target, place, depth + 1));
     OrderedJson siblings = schema;
     siblings.erase("$ref");
-    return merged_schemas(siblings, whole, place);
+    return merged(siblings, whole, place);
   }
 
   Result<ExpressionPtr> referenced(const OrderedJson& target, const std::string& path, int depth) {
@@ -531,7 +535,7 @@ class SchemaReader {
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> all,
                               listed_values(item, place + ".items"));
       for (const OrderedJson& value : all) {
-        if (values.size() <= kMostItems && std::ranges::find(values, value) == values.end()) {
+        if (values.size() <= kMostItems && !lists_value(values, value)) {
           values.push_back(value);
         }
       }

@@ -21,6 +21,13 @@ std::vector<OrderedJson> as_list(const OrderedJson& value) {
                           : std::vector<OrderedJson>{value};
 }
 
+// The order of an object's members says nothing.
+std::set<Json> set_of(const OrderedJson& list) {
+  std::set<Json> all;
+  for (const OrderedJson& value : list) all.insert(Json(value));
+  return all;
+}
+
 // "number" holds integers.
 OrderedJson common_types(const OrderedJson& a, const OrderedJson& b) {
   const std::vector<OrderedJson> left = as_list(a);
@@ -198,13 +205,15 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
         mine[name] = std::move(one);
       }
     } else if (key == "required" && mine.is_array() && value.is_array()) {
+      const std::set<Json> known = set_of(mine);
       for (const OrderedJson& name : value) {
-        if (!lists_value(as_list(mine), name)) mine.push_back(name);
+        if (!known.contains(Json(name))) mine.push_back(name);
       }
     } else if (key == "enum" && mine.is_array() && value.is_array()) {
+      const std::set<Json> known = set_of(value);
       OrderedJson common = OrderedJson::array();
       for (const OrderedJson& v : mine) {
-        if (lists_value(as_list(value), v)) common.push_back(v);
+        if (known.contains(Json(v))) common.push_back(v);
       }
       if (common.empty()) return OrderedJson(false);
       mine = std::move(common);

@@ -622,7 +622,10 @@ class Engine::Impl {
       early_rows += w.counts() ? w.early_rows() : 0;
       counts = counts || w.counts();
     }
-    if (!counts) return;
+    // Of the first passes something is to be learnt that has few lanes.
+    const bool reads =
+        std::ranges::any_of(running_, [](const auto& r) { return r->wavefront->reading(); });
+    if (!counts || (reads && effort() == Effort::kPlain)) return;
     const auto rows = static_cast<int64_t>(rows_.size());
     const double passes = static_cast<double>(plain_passes) / static_cast<double>(requests);
     model_.parts().effort.saw(costs().of_pass(lanes) + costs().of_read_out(rows),

@@ -295,10 +295,10 @@ int64_t Wavefront::early_lanes() const {
 }
 
 void Wavefront::fill(std::vector<Lane>& lanes) {
+  early_rows_ = 0;
   if (flight_.empty()) return;
   was_reading_ = reading() || over_;
   plain_passes_before_ = plain_passes_so_far();
-  early_rows_ = 0;
   for (const Position& p : flight_) {
     lanes[static_cast<size_t>(p.slot)] = {
         .cache = &cache_, .position = p.index, .loop = p.loops, .adapter = adapter_};
@@ -598,7 +598,10 @@ void Wavefront::settle(const ReadRow& row, std::span<const TokenChoice> choices,
   Position* const p = find(row);
   if (p == nullptr || !p->view->chooses) return;
   View& view = *p->view;
-  if (view.proposes) {
+  // An early loop may find no token where the place before it is a guess: only a decision fails.
+  if (view.proposes && choices[view.proposal].token < 0) {
+    view.candidates.clear();
+  } else if (view.proposes) {
     const std::optional<int32_t> token = chosen(*p, choices[view.proposal], 0);
     if (!token || !keep_candidates(*p, *token, choices[view.proposal])) return;
     view.proposed[static_cast<size_t>(p->loops - 1)] = *token;
@@ -623,7 +626,7 @@ bool Wavefront::keep_candidates(Position& p, int32_t best, const TokenChoice& ch
     parts_.odds.saw(p.loops - 1, at - candidates.begin(), static_cast<int64_t>(candidates.size()));
   }
   candidates = {best};
-  for (size_t rank = 1; rank <= choice.others.size(); ++rank) {
+  for (size_t rank = 1; rank <= choice.others.size() && choice.others[rank - 1] >= 0; ++rank) {
     const std::optional<int32_t> token = chosen(p, choice, rank);
     if (!token) return false;
     candidates.push_back(*token);

@@ -1,6 +1,7 @@
 // Anthropic's /v1/messages, as a translation to and from chat completions.
 #include <fmt/format.h>
 
+#include "serve/generation_request.h"
 #include "serve/translated_answer.h"
 
 namespace looplm {
@@ -302,10 +303,8 @@ const Dialect kAnthropic = {error_json};
 void serve_messages(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
   OrderedJson chat = OrderedJson::object();
-  copy_fields(call.body,
-              {"model", "stream", "temperature", "top_p", "top_k", "loop", "seed", "priority",
-               "grammar", "regex"},
-              chat);
+  copy_extensions(call.body, chat);
+  copy_fields(call.body, {"model", "stream", "temperature", "top_p"}, chat);
   if (!f.has("max_tokens")) f.wrong("max_tokens", "is missing");
   chat["max_tokens"] = f.integer("max_tokens", 1, 1, kMaxPositions);
   translate_prompt(f, call, chat);

@@ -598,6 +598,27 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
                     "two models", "'sums'");
 }
 
+TEST_F(DialectsTest, FieldsThatADialectDoesNotKnowMeanWhatTheyMeanInChat) {
+  const OrderedJson wrong = {{"min_p", 7},
+                             {"timeout", -5},
+                             {"stop_token_ids", "x"},
+                             {"ignore_eos", 7},
+                             {"logit_bias", 3},
+                             {"presence_penalty", "x"},
+                             {"repetition_penalty", "x"},
+                             {"chat_template_kwargs", 5},
+                             {"regex", 5},
+                             {"bad_words", {"a"}}};
+  for (const char* path : {"/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"}) {
+    for (const auto& [name, value] : wrong.items()) {
+      OrderedJson body = chat_body("x", 1);
+      body["input"] = "x";
+      body[name] = value;
+      EXPECT_THAT(post(path, body, 400).dump(), HasSubstr(name)) << path;
+    }
+  }
+}
+
 // Whatever stands in a field: 400 with a reason, never 500.
 TEST_F(DialectsTest, WrongValuesAreRefused) {
   const std::vector<OrderedJson> values = {

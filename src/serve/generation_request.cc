@@ -227,7 +227,7 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
 
 // Other servers' fields that change what is written and are not obeyed here, with the value that
 // asks for nothing.
-void refuse_foreign_fields(Fields& f) {
+const OrderedJson& foreign_fields() {
   static const OrderedJson fields = {{"mirostat", 0},
                                      {"typical_p", 1},
                                      {"tfs_z", 1},
@@ -250,7 +250,7 @@ void refuse_foreign_fields(Fields& f) {
                                      {"skip_special_tokens", true},
                                      {"prompt_embeds", nullptr},
                                      {"structured_outputs", nullptr}};
-  for (const auto& [name, neutral] : fields.items()) f.refuse(name, "no such option here", neutral);
+  return fields;
 }
 
 // A grammar in a request: where it stands, what identifies it, and how it is read.
@@ -395,8 +395,40 @@ std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const Ord
   return ids;
 }
 
+void copy_extensions(const OrderedJson& from, OrderedJson& to) {
+  for (const char* name : {"loop",
+                           "seed",
+                           "priority",
+                           "timeout",
+                           "top_k",
+                           "min_p",
+                           "presence_penalty",
+                           "frequency_penalty",
+                           "repetition_penalty",
+                           "repeat_penalty",
+                           "logit_bias",
+                           "ignore_eos",
+                           "stop_token_ids",
+                           "chat_template",
+                           "chat_template_kwargs",
+                           "grammar",
+                           "guided_grammar",
+                           "regex",
+                           "guided_regex",
+                           "json_schema",
+                           "guided_json",
+                           "guided_choice"}) {
+    if (from.contains(name)) to[name] = from[name];
+  }
+  for (const auto& [name, neutral] : foreign_fields().items()) {
+    if (from.contains(name)) to[name] = from[name];
+  }
+}
+
 void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequest& r) {
-  refuse_foreign_fields(f);
+  for (const auto& [name, neutral] : foreign_fields().items()) {
+    f.refuse(name, "no such option here", neutral);
+  }
   const int64_t vocabulary = served.model->config().vocab_size;
   r.choices = f.integer("n", 1, 1, kMostChoices);
   r.stream = f.boolean("stream", false);

@@ -61,6 +61,10 @@ struct GenerationRequest {
 // the grammar. The log-probabilities and the limit of tokens are the dialects' own.
 void read_generation_fields(Fields& fields, const ServedModel& served, GenerationRequest& request);
 
+// Copies those of them for which other dialects have no word of their own, and those that are
+// refused: a request means the same in every dialect.
+void copy_extensions(const OrderedJson& from, OrderedJson& to);
+
 // Ids in [0, vocabulary).
 std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const OrderedJson& list,
                               int64_t vocabulary);

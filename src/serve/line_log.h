@@ -2,15 +2,17 @@
 #ifndef LOOPLM_SERVE_LINE_LOG_H_
 #define LOOPLM_SERVE_LINE_LOG_H_
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
 
 namespace looplm {
 
-// Writes lines of at most 4 KiB, from any thread. Where one cannot be written within a second it is
-// lost, and so are the next ones, at once, until there is room. Then a line of JSON says how many
-// were lost: {"time": SECONDS SINCE 1970, "lost_lines": COUNT}.
+// Writes lines, from any thread. One that cannot be written within a second is lost, and so are
+// those of the next minute for which there is no room at once, and any that is longer than 4 KiB.
+// When there is room, a line of JSON says how many were lost before:
+// {"time": SECONDS SINCE 1970, "lost_lines": COUNT}.
 class LineLog {
  public:
   explicit LineLog(int descriptor) : descriptor_(descriptor) {}
@@ -20,12 +22,14 @@ class LineLog {
 
  private:
   bool has_room() const;
-  bool put(std::string line);
+  // How many bytes were written.
+  size_t put(const std::string& text);
 
   const int descriptor_;
   std::mutex mutex_;  // of all below
   int64_t lost_ = 0;  // since the last line
   bool cut_ = false;  // the last line has no end
+  std::chrono::steady_clock::time_point patient_from_;
 };
 
 }  // namespace looplm

@@ -42,6 +42,26 @@ TEST(LineLog, AReaderThatStandsStillCostsLinesAndASecondInAll) {
   ::close(ends[1]);
 }
 
+TEST(LineLog, ALineThatAPipeMayNotTakeAtOnceIsLost) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  LineLog log(ends[1]);
+  const std::string nearly(4'000, 'x');
+  int written = 0;
+  while (log.write(nearly)) ++written;  // one free slot may be left
+  EXPECT_GT(written, 10);
+  EXPECT_FALSE(log.write(std::string(8'192, 'y')));
+  std::string read(size_t{1} << 20, '\0');
+  EXPECT_EQ(::read(ends[0], read.data(), read.size()), written * 4'001);
+  EXPECT_FALSE(log.write(std::string(8'192, 'y')));
+  EXPECT_FALSE(log.write(std::string(4'090, 'z')));  // with what it has to say before
+  EXPECT_TRUE(log.write("short"));
+  read.resize(static_cast<size_t>(::read(ends[0], read.data(), read.size())));
+  EXPECT_THAT(read, MatchesRegex("\\{\"time\":[0-9]+,\"lost_lines\":4\\}\nshort\n"));
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
 // A limit of the file's size stands for a disk that is full.
 TEST(LineLog, GoesOnWhenThereIsRoomAgain) {
   const TempDir directory;

@@ -50,7 +50,7 @@ TEST_F(ObeyedTest, KeysKeepTheirCachedPromptsApart) {
              {"/v1/completions", {{"prompt", long_prompt()}, {"max_tokens", 1}}},
              {"/v1/chat/completions",
               {{"messages", OrderedJson::array({message})}, {"max_tokens", 1}}}}) {
-      const auto found = [&](const char* key) {
+      const auto found = [&, &path = path, &body = body](const char* key) {
         const HttpResponse r =
             send("POST", path, body.dump(), {{"Authorization", std::string("Bearer ") + key}});
         EXPECT_EQ(r.status, 200) << r.body;
@@ -136,6 +136,7 @@ TEST_F(ObeyedTest, NoTokenLeavesBeforeItsLeastLoop) {
   };
   EXPECT_TRUE(exits({{"threshold", 0.01}}).contains("1"));
   const OrderedJson later = exits({{"threshold", 0.01}, {"min_loops", 3}});
+  EXPECT_FALSE(later.empty());
   for (const auto& [loop, count] : later.items()) {
     EXPECT_GE(std::stoi(loop), 3);
   }

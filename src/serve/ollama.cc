@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "infer/parts.h"
+#include "serve/generation_request.h"
 #include "serve/translated_answer.h"
 
 namespace looplm {
@@ -121,7 +122,6 @@ class OllamaAnswer : public TranslatedAnswer {
 // Fields that chat and generate share.
 void translate_options(Fields& f, const ServedModel& served, OrderedJson& openai) {
   openai["stream"] = f.boolean("stream", true);
-  if (const OrderedJson* loop = f.find("loop")) openai["loop"] = *loop;
   openai["max_tokens"] = served.context;
   if (const OrderedJson* options = f.find("options")) {
     Fields o(*options, "options");
@@ -301,6 +301,7 @@ const Dialect kOllama = {error_json};
 void serve_ollama_chat(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);
   OrderedJson openai = OrderedJson::object();
+  copy_extensions(call.body, openai);
   translate_options(f, context.served, openai);
   const OrderedJson* messages = f.find("messages");
   if (messages != nullptr) openai["messages"] = translate_messages(f, *messages);
@@ -316,6 +317,7 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
   const ServedModel& served = context.served;
   Fields f(call.body);
   OrderedJson openai = OrderedJson::object();
+  copy_extensions(call.body, openai);
   translate_options(f, served, openai);
   const std::string prompt = f.text("prompt", "");
   const std::string system = f.text("system", "");

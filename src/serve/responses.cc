@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "serve/generation_request.h"
 #include "serve/translated_answer.h"
 
 namespace looplm {
@@ -294,9 +295,8 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   f.refuse("background", "answers are sent while they are made", false);
   f.refuse("truncation", "nothing is left out of the input", "disabled");
   OrderedJson chat = OrderedJson::object();
-  copy_fields(call.body,
-              {"model", "stream", "temperature", "top_p", "parallel_tool_calls", "seed", "loop",
-               "priority", "chat_template_kwargs", "grammar", "regex"},
+  copy_extensions(call.body, chat);
+  copy_fields(call.body, {"model", "stream", "temperature", "top_p", "stop", "parallel_tool_calls"},
               chat);
   if (f.has("max_output_tokens")) {
     chat["max_tokens"] = f.integer("max_output_tokens", 1, 1, kMaxPositions);

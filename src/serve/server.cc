@@ -423,10 +423,11 @@ class Server::Impl {
     const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(
                                   std::chrono::steady_clock::now() - began)
                                   .count();
-    constexpr size_t kMostPath = 1'000;
+    // The log takes lines of 4 KiB, and JSON writes six bytes for some.
+    constexpr size_t kMostPath = 500, kMostMethod = 32;
     const bool written = options_.log(dump_json({{"time", now_seconds()},
                                                  {"peer", peer},
-                                                 {"method", method},
+                                                 {"method", method.substr(0, kMostMethod)},
                                                  {"path", path.substr(0, kMostPath)},
                                                  {"status", status},
                                                  {"ms_to_answer", milliseconds}}));

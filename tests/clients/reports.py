@@ -150,6 +150,11 @@ def tool(name="weather", parameters=None, **more):
     return {"type": "function", "function": {"name": name, "parameters": schema, **more}}
 
 
+def no_call():
+    """A bias against what a call of a tool begins with, where the model has the choice."""
+    return {str(post("/tokenize", {"model": "chat", "content": "<"})["tokens"][0]): -100}
+
+
 def shaped(schema, **fields):
     """The JSON that the model makes of a schema."""
     answer = post("/v1/chat/completions", {
@@ -840,8 +845,10 @@ def tools_names_as_servers_of_tools_write_them():
 
 @case
 def tools_calls_of_one_message_have_ids_of_their_own():
-    whole = post("/v1/chat/completions", calling(CALL + "\n" + CALL))["choices"][0]["message"]["tool_calls"]
-    found = events("/v1/chat/completions", calling(CALL + "\n" + CALL))
+    rome = tool(parameters={"type": "object", "properties": {"city": {"const": "Rome"}}, "required": ["city"], "additionalProperties": False})
+    body = forced(CALL + "\n" + CALL, tools=[rome], seed=29, temperature=2)  # a seed with which the bundled model calls twice
+    whole = post("/v1/chat/completions", body)["choices"][0]["message"]["tool_calls"]
+    found = events("/v1/chat/completions", body)
     heads = [call for e in found for c in e["choices"] for call in c["delta"].get("tool_calls", []) if "id" in call]
     assert [c["index"] for c in heads] == [0, 1] and len({c["id"] for c in heads}) == 2 == len({c["id"] for c in whole}), (heads, whole)
     for call in heads:
@@ -1157,7 +1164,7 @@ def anthropic_requests_of_claude_code():
     tools = [{"name": "Read", "description": "Reads.", "input_schema": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
               "properties": {"file_path": {"type": "string"}, "limit": {"type": "number", "exclusiveMinimum": 0}}, "required": ["file_path"], "additionalProperties": False}}]
     body = message(system=[{"type": "text", "text": "You help.", "cache_control": {"type": "ephemeral"}}], tools=tools, max_tokens=32000, temperature=1, seed=0,
-                   stop_sequences=None, metadata={"user_id": "u"}, grammar=only("ok"))
+                   stop_sequences=None, metadata={"user_id": "u"}, grammar=only("ok"), logit_bias=no_call())
     for more in ({}, {"thinking": {"type": "adaptive"}}, {"thinking": {"type": "disabled"}}, {"thinking": None}, {"context_management": {"edits": []}}, {"service_tier": "auto"},
                  {"output_config": {"effort": "high"}}, {"tool_choice": {"type": "none"}}):
         assert post("/v1/messages?beta=true", {**body, "stream": False, **more})["content"][-1]["text"] == "ok", more
@@ -1304,7 +1311,7 @@ def responses_requests_of_codex():
                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Done.", "annotations": []}]}, {"role": "user", "content": "And now?"}]
     body = {"model": "chat", "instructions": "You help.", "input": history, "tools": tools, "tool_choice": "auto", "parallel_tool_calls": False, "store": False,
             "reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k", "text": {"verbosity": "low"},
-            "metadata": None, "user": None, "temperature": None, "top_p": None, "max_output_tokens": 20, "truncation": "disabled", "grammar": only("ok")}
+            "metadata": None, "user": None, "temperature": None, "top_p": None, "max_output_tokens": 20, "truncation": "disabled", "grammar": only("ok"), "logit_bias": no_call()}
     found = events("/v1/responses", body)
     assert found[-1]["type"] == "response.completed", found[-1]
     assert found[-1]["response"]["output"][-1]["content"][0]["text"] == "ok"

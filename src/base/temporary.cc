@@ -106,8 +106,9 @@ int make_and_open(const std::string& path, TemporaryKind kind) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor >= 0) return descriptor;
   const int error = errno;
-  ::rmdir(path.c_str());
-  errno = error == ENOENT ? EEXIST : error;  // somebody tidied it up at once
+  // Somebody who tidied it up at once left its name to others.
+  if (error != ENOENT) ::rmdir(path.c_str());
+  errno = error == ENOENT ? EEXIST : error;
   return -1;
 }
 

@@ -127,9 +127,15 @@ TEST(Temporary, ManyWritersOfOneFileDoNotTakeEachOthersAway) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 40; ++i) {
-        if (!write_text_file(target, fmt::format("{}", t)).ok()) ++failures;
+        const auto hold = [&failures](const Status& status) {
+          if (status.ok()) return;
+          ++failures;
+          ADD_FAILURE() << status.message();
+        };
+        hold(write_text_file(target, fmt::format("{}", t)));
         auto made = make_temporary(directory.file("d"), TemporaryKind::kDirectory);
-        if (!made.ok() || !write_text_file(made->path + "/a", "1").ok()) ++failures;
+        hold(made.status());
+        if (made.ok()) hold(write_text_file(made->path + "/a", "1"));
         if (made.ok()) ::close(made->descriptor);
       }
     });

@@ -128,8 +128,7 @@ Status build(const BuildOptions& options) {
   if (s.without_reasoning > 0) {
     fmt::print(
         "note: {} reasoning that is not learnt, since the chat template does not write it there; "
-        "in "
-        "the content, as <think>...</think>, it would be\n",
+        "write it into the content, as <think>...</think>, to have it learnt\n",
         count_text(s.without_reasoning, "chat has", "chats have"));
   }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",

@@ -613,18 +613,17 @@ class Engine::Impl {
   void learn(int64_t lanes, int64_t early_lanes) {
     if (budget_) return;
     int64_t plain_passes = 0, requests = 0, early_rows = 0;
-    bool counts = false;
+    bool counts = false, reads = false;
     for (const auto& r : running_) {
       const Wavefront& w = *r->wavefront;
       if (r->leader != 0) continue;
+      reads = reads || w.reading();
       ++requests;
       plain_passes += w.counts() ? w.plain_passes() : 1;
       early_rows += w.counts() ? w.early_rows() : 0;
       counts = counts || w.counts();
     }
-    // Of the first passes something is to be learnt that has few lanes.
-    const bool reads =
-        std::ranges::any_of(running_, [](const auto& r) { return r->wavefront->reading(); });
+    // The first passes, which are plain, are to show what few lanes cost. A prompt has many.
     if (!counts || (reads && effort() == Effort::kPlain)) return;
     const auto rows = static_cast<int64_t>(rows_.size());
     const double passes = static_cast<double>(plain_passes) / static_cast<double>(requests);

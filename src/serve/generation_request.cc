@@ -14,6 +14,7 @@
 #include "infer/exit_rule.h"
 #include "infer/request.h"
 #include "infer/speculation_text.h"
+#include "serve/translated_answer.h"
 
 namespace looplm {
 namespace {
@@ -396,32 +397,32 @@ std::vector<int32_t> read_ids(Fields& fields, const std::string& name, const Ord
 }
 
 void copy_extensions(const OrderedJson& from, OrderedJson& to) {
-  for (const char* name : {"loop",
-                           "seed",
-                           "priority",
-                           "timeout",
-                           "top_k",
-                           "min_p",
-                           "presence_penalty",
-                           "frequency_penalty",
-                           "repetition_penalty",
-                           "repeat_penalty",
-                           "logit_bias",
-                           "ignore_eos",
-                           "stop_token_ids",
-                           "chat_template",
-                           "chat_template_kwargs",
-                           "grammar",
-                           "guided_grammar",
-                           "regex",
-                           "guided_regex",
-                           "json_schema",
-                           "guided_json",
-                           "guided_choice"}) {
-    if (from.contains(name)) to[name] = from[name];
-  }
+  copy_fields(from,
+              {"loop",
+               "seed",
+               "priority",
+               "timeout",
+               "top_k",
+               "min_p",
+               "presence_penalty",
+               "frequency_penalty",
+               "repetition_penalty",
+               "repeat_penalty",
+               "logit_bias",
+               "ignore_eos",
+               "stop_token_ids",
+               "chat_template",
+               "chat_template_kwargs",
+               "grammar",
+               "guided_grammar",
+               "regex",
+               "guided_regex",
+               "json_schema",
+               "guided_json",
+               "guided_choice"},
+              to);
   for (const auto& [name, neutral] : foreign_fields().items()) {
-    if (from.contains(name)) to[name] = from[name];
+    copy_fields(from, {name.c_str()}, to);
   }
 }
 

@@ -122,9 +122,11 @@ TEST(Temporary, WhatIsBeingWrittenAndWhatIsNoTemporaryStay) {
 TEST(Temporary, ManyWritersOfOneFileDoNotTakeEachOthersAway) {
   const TempDir directory;
   const std::string target = directory.file("x");
+  constexpr int kWriters = 8;
   std::vector<std::thread> threads;
+  threads.reserve(kWriters);
   std::atomic<int> failures = 0;
-  for (int t = 0; t < 8; ++t) {
+  for (int t = 0; t < kWriters; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 40; ++i) {
         const auto hold = [&failures](const Status& status) {

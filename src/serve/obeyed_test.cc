@@ -156,7 +156,8 @@ TEST_F(ObeyedTest, TheEndOfTheServedTemplatesTurnEndsAnAnswer) {
       ChatTemplate::create(files, *model_->tokenizer()).value());
   ASSERT_OK(server_->serve(*model_, served));
   const std::string end = std::to_string(*model_->tokenizer()->id_of("<|user|>"));
-  OrderedJson body = {{"messages", {{{"role", "user"}, {"content", "3 + 4?"}}}},
+  OrderedJson message = {{"role", "user"}, {"content", "3 + 4?"}};
+  OrderedJson body = {{"messages", OrderedJson::array({std::move(message)})},
                       {"max_tokens", 5},
                       {"logit_bias", {{end, 100}}}};
   const OrderedJson answer = post("/v1/chat/completions", body);

@@ -7,17 +7,26 @@
 namespace looplm {
 namespace {
 
+// Whatever names are spelled with: a model learns to copy no piece that it was not shown.
 constexpr std::string_view kOnsets[] = {"b", "d", "f",  "h",  "j",  "k",  "l",  "m",  "n",  "p",
                                         "r", "s", "t",  "v",  "z",  "br", "dr", "kr", "ch", "sh",
-                                        "w", "y", "st", "fr", "cl", "pl", "tr", "bl"};
-constexpr std::string_view kVowels[] = {"a", "e", "i", "o",  "u",  "a",
-                                        "e", "i", "o", "ai", "ia", "ee"};
-constexpr std::string_view kInnerCodas[] = {"", "", "", "", "n", "l", "r", "s", "m"};
-constexpr std::string_view kNameEnds[] = {"", "", "", "", "n", "l", "r", "s", "m", "k", "t", "d"};
+                                        "w", "y", "st", "fr", "cl", "pl", "tr", "bl", "g",  "c",
+                                        "g", "c", "th", "gr", "cr", "gl", "ph", "qu", "fl", "sp"};
+constexpr std::string_view kVowels[] = {"a",  "e",  "i",  "o",  "u",  "a",  "e",
+                                        "i",  "o",  "ai", "ia", "ee", "ie", "ei",
+                                        "ea", "au", "oe", "io", "oo", "y",  "eo"};
+constexpr std::string_view kInnerCodas[] = {"",   "",   "",   "",   "",  "n", "l", "r",
+                                            "s",  "m",  "t",  "l",  "n", "s", "r", "c",
+                                            "nd", "rt", "ck", "ng", "x", "d", "b", "p"};
+constexpr std::string_view kDoubles[] = {"tt", "ll", "nn", "ss", "rr", "mm", "pp", "ff", "dd"};
+constexpr std::string_view kNameEnds[] = {"",  "",  "",  "",  "n", "l",  "r",  "s",  "m",
+                                          "k", "t", "d", "a", "o", "ce", "ne", "ly", "x"};
 // Words of the stories that these syllables spell.
 constexpr std::string_view kNoNames[] = {
-    "He",   "She", "Her", "His", "Him", "Has", "We", "Me", "My", "Do", "To", "So", "No", "Now",
-    "Then", "A",   "I",   "At",  "An",  "As",  "Is", "Am", "It", "In", "On", "Or", "Us", "All"};
+    "He",   "She", "Her", "His", "Him",  "Has",  "We",   "Me",   "My",  "Do",  "To", "So",
+    "No",   "Now", "A",   "I",   "At",   "An",   "As",   "Is",   "Am",  "It",  "In", "On",
+    "Or",   "Us",  "All", "The", "Than", "That", "This", "Then", "Get", "Got", "Go", "Good",
+    "Each", "By",  "Be",  "Yes", "Eat",  "Ate",  "Are",  "Did",  "Had", "Can"};
 constexpr std::string_view kThingEnds[] = {"n", "l",  "r",  "t",  "k", "p",
                                            "m", "ll", "nd", "rt", "le"};
 
@@ -26,14 +35,17 @@ std::string made_up_word(int syllables, Rng& rng) {
   const auto any = [&](std::span<const std::string_view> list) {
     return list[rng.below(static_cast<uint32_t>(list.size()))];
   };
-  std::string word;
-  for (int i = 1; i < syllables; ++i) {
-    word += any(kOnsets);
-    word += any(kVowels);
-    word += any(kInnerCodas);
-  }
-  word += any(kOnsets);
+  std::string word(any(kOnsets));
   word += any(kVowels);
+  for (int i = 1; i < syllables; ++i) {
+    if (rng.below(5) == 0) {
+      word += any(kDoubles);
+    } else {
+      word += any(kInnerCodas);
+      word += any(kOnsets);
+    }
+    word += any(kVowels);
+  }
   return word;
 }
 

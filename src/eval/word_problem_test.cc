@@ -1,6 +1,7 @@
 #include "eval/word_problem.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <regex>
 #include <set>
@@ -415,6 +416,11 @@ TEST(WordProblem, MadeUpNamesAndThingsAreInNoList) {
   EXPECT_LT(known, 5);
   EXPECT_GT(names.size(), 400u);
   EXPECT_GT(things.size(), 400u);
+  std::set<int> letters;
+  for (const std::string& name : names) {
+    for (const char c : name) letters.insert(std::tolower(c));
+  }
+  EXPECT_EQ(letters.size(), 26u);  // a model copies no piece that it was not shown
   options.made_up = 3;
   options.made_up_things = 0;
   known = 0;

@@ -20,25 +20,49 @@ says "Now Tom has 8 pens." "Ann has 5 pens. Tom has 3 more pens than Ann. How ma
 said=$(printf '%s\n' "Mia has 12 cakes. She eats half of her cakes and finds 4 more. How many cakes does Mia have?" "Thanks!" \
   "She buys 2 more. How many cakes does Mia have now?" "What is 9 - 4 + 8?" | "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')
 [ "$said" = "Now Mia has 10 cakes. You are welcome. Now Mia has 12 cakes. That is 13. " ] || fail "a chat of four messages: $said"
+said=$(printf '%s\n' "Ann has 3 boxes with 4 pens each and gives 5 pens away. How many are left?" \
+  "Tom has 6 apples. He eats 2 and buys 5 more. How many apples does Tom have?" "What is 3 + 4?" \
+  "Max has 4 cards. Lily has twice as many cards as Max. Lily gives Max 3 cards. How many cards does Max have?" |
+  "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')
+[ "$said" = "There are 7 pens left. Now Tom has 9 apples. That is 7. Now Max has 7 cards. " ] || fail "a chat of three stories: $said"
 [ ! -s err ] || fail "a chat without system prompt has nothing to note: $(cat err)"
 echo "What is 3 + 4?" | "$looplm" chat "$root/models/chat" --system "Be short." >said 2>err
 grep -q "no system messages" err || fail "a system prompt that the template has no role for: $(cat err)"
 
-# at_least PERCENT KIND OPTIONS...: of 40 held-out problems of one to four steps, after four loops.
-at_least() {
-  bound=$1 kind=$2
-  shift 2
-  "$looplm" data word-problems --kind "$kind" --max-steps 4 --split held-out --examples 40 --seed 5 "$@" --out problems-story.jsonl >said ||
+# Of held-out problems of one to four steps, after four loops:
+problems() { # FILE EXAMPLES KIND OPTIONS...
+  file=$1 examples=$2 kind=$3
+  shift 3
+  "$looplm" data word-problems --kind "$kind" --max-steps 4 --split held-out --examples "$examples" --seed 5 "$@" --out "$file" >said ||
     fail "$kind: $(cat said)"
+}
+scores() { # PERCENT WHAT: of problems-story.jsonl
   "$looplm" eval "$root/models/chat" "$root/models/word-problems/held-out.yaml" --data-dir . --loops 4 --exit q:0.5 --resamples 0 --csv >said 2>err ||
-    fail "$kind: $(cat err)"
+    fail "$2: $(cat err)"
   right=$(awk -F, '$2 == "" && $3 == "fixed" && $5 == 4 && $8 == "acc" { print 100 * $9 }' said)
-  awk "BEGIN { exit !(\"$right\" != \"\" && $right >= $bound) }" || fail "$kind: $right% of the numbers are right, not $bound%"
+  awk "BEGIN { exit !(\"$right\" != \"\" && $right >= $1) }" || fail "$2: $right% of the numbers are right, not $1%"
+}
+at_least() { # PERCENT KIND OPTIONS...
+  bound=$1
+  shift
+  problems problems-story.jsonl 40 "$@"
+  scores "$bound" "$*"
+}
+behind_a_story() { # PERCENT KIND OPTIONS...: the second problem of a chat
+  bound=$1
+  shift
+  problems first.jsonl 80 story --people 1 --before 0
+  problems second.jsonl 40 "$@"
+  "$root/models/word-problems/behind" first.jsonl second.jsonl >problems-story.jsonl || fail "behind: $?"
+  scores "$bound" "$* behind a story"
 }
 at_least 97 story --people 1 --before 0
-at_least 85 story --people 1 --before 0 --wording free
-at_least 75 story --people 2 --before 0
+at_least 90 story --people 1 --before 0 --wording free
+at_least 85 story --people 2 --before 0
 at_least 97 sum
 at_least 97 chain
+behind_a_story 80 story --people 1 --before 0
+behind_a_story 80 story --people 2 --before 0
+behind_a_story 95 sum
 
 finish

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <iostream>
 #include <new>
 #include <numeric>
 #include <optional>
@@ -354,8 +355,11 @@ int run_program(const ProgramText& text, int argc, char** argv,
         report(unknown);
       } else if (error.get_name() == "RequiredError" && lacks_command(app)) {
         std::fputs(app.help().c_str(), stderr);  // that name alone asks what it can do
-      } else if (app.exit(error) == 0) {         // --help
-        return end_of_output();
+      } else {
+        std::ostringstream said;
+        const int code = app.exit(error, std::cout, said);
+        std::fputs(fit_to_print(said.str()).c_str(), stderr);
+        if (code == 0) return end_of_output();  // --help
       }
       return kExitUsage;
     }

@@ -1,6 +1,7 @@
 #include "infer/pass.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -12,7 +13,7 @@ namespace looplm {
 
 // Attention of a pass: every lane against the pages of its own sequence and loop.
 class PassRunner::Attention : public BlockAttention {
-  static constexpr int64_t kStoreRows = 8;  // lanes per task
+  static constexpr int64_t kStoreRows = 8;  // lanes per task, where runs are shorter
 
  public:
   explicit Attention(const ModelConfig& config)
@@ -36,6 +37,14 @@ class PassRunner::Attention : public BlockAttention {
       return std::tie(x.loop, x.position) < std::tie(y.loop, y.position);
     };
     std::sort(order_.begin(), order_.end(), before);
+    runs_.clear();
+    for (size_t i = 0; i < order_.size(); ++i) {
+      if (i > 0 && shares_page(order_[i - 1], order_[i])) {
+        ++runs_.back().lanes;
+      } else {
+        runs_.push_back({i, 1});
+      }
+    }
   }
 
   const RotaryTable& rotary() const override { return rotary_; }
@@ -49,13 +58,14 @@ class PassRunner::Attention : public BlockAttention {
       pages_[r] = lanes_[r].cache->reserve(lanes_[r].loop, layer, lanes_[r].position);
     }
     const KvLayout& layout = lanes_.front().cache->layout();
-    device.for_pieces(rows, kStoreRows, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) {
-        const float* k = qkv + r * stride + config_.query_size();
-        store_kv(layout, k, k + config_.kv_size(), lanes_[static_cast<size_t>(r)].position,
-                 pages_[static_cast<size_t>(r)]);
-      }
-    });
+    const auto runs = static_cast<int64_t>(runs_.size());
+    device.for_pieces(runs, std::max<int64_t>(1, kStoreRows * runs / rows),
+                      [&](int64_t begin, int64_t end, int) {
+                        for (int64_t i = begin; i < end; ++i) {
+                          store(runs_[static_cast<size_t>(i)], qkv + config_.query_size(), stride,
+                                device.kernels());
+                        }
+                      });
     queries_.clear();
     for (size_t i = 0; i < order_.size(); ++i) {
       const size_t r = order_[i];
@@ -84,14 +94,52 @@ class PassRunner::Attention : public BlockAttention {
            before.position + 1 == lane.position;
   }
 
+  // Lanes whose keys and values lie side by side in a page.
+  struct Run {
+    size_t first;  // in order_
+    size_t lanes;
+  };
+
+  bool shares_page(size_t row_before, size_t row) const {
+    const Lane &before = lanes_[row_before], &lane = lanes_[row];
+    return before.cache == lane.cache && before.loop == lane.loop &&
+           before.position + 1 == lane.position && lane.position % kPagePositions != 0;
+  }
+
+  // `keys` of the first row; values follow them.
+  void store(const Run& run, const float* keys, int64_t stride,
+             const cpu::KernelTable& kernels) const {
+    std::array<const float*, kPagePositions> k, v;
+    for (size_t i = 0; i < run.lanes; ++i) {
+      k[i] = keys + static_cast<int64_t>(order_[run.first + i]) * stride;
+      v[i] = k[i] + config_.kv_size();
+    }
+    const size_t first = order_[run.first];
+    store_kv_rows(lanes_[first].cache->layout(), std::span(k).first(run.lanes),
+                  std::span(v).first(run.lanes), lanes_[first].position, pages_[first], kernels);
+  }
+
   const ModelConfig& config_;
   RotaryTable rotary_;
   std::span<Lane> lanes_;
   std::vector<size_t> order_;  // rows by (cache, loop, position)
+  std::vector<Run> runs_;
   std::vector<int32_t> positions_;
   std::vector<CachedQueries> queries_;
   std::vector<std::byte*> pages_;  // of each lane
 };
+
+namespace {
+
+// Operands of products of bf16 may be rounded where they are made, with the same bits.
+bool rounds_operands(const BlockWeights& block) {
+  const auto rounds = [](const PackedMatrix& m) {
+    return m.quant() == Quant::kNone && m.dtype() == DType::kBf16;
+  };
+  return rounds(block.qkv) && rounds(block.gate_up) && rounds(block.down);
+}
+
+}  // namespace
 
 PassRunner::PassRunner(const ModelWeights& weights, Device& device, AdapterWeights* adapter)
     : weights_(weights),
@@ -114,21 +162,21 @@ void PassRunner::run_layers(LaneArena& arena, std::span<Lane> lanes, int64_t lay
   const int64_t width = config.hidden_size;
   const auto rows = static_cast<int64_t>(lanes.size());
   LOOPLM_CHECK(rows == arena.used(), "{} lanes in {} slots", rows, arena.used());
-  const int64_t kept = BlockActivations::floats(config, rows);
-  const auto floats =
-      static_cast<size_t>(kept + BlockActivations::operand_floats(config, rows, DType::kF32));
-  if (activations_.size() < floats) {
-    activations_ = Buffer<float>(floats);
-    gate_logits_.resize(static_cast<size_t>(rows));
-  }
   attention_->set_lanes(lanes, device_);
   adapted_.clear();
   for (const Lane& lane : lanes) {
     adapted_.add(lane.adapter != nullptr ? lane.adapter : adapter_, lane.loop);
   }
+  const DType operands =
+      adapted_.empty() && rounds_operands(weights_.block(0)) ? DType::kBf16 : DType::kF32;
+  const int64_t kept = BlockActivations::floats(config, rows);
+  const auto floats =
+      static_cast<size_t>(kept + BlockActivations::operand_floats(config, rows, operands));
+  if (activations_.size() < floats) activations_ = Buffer<float>(floats);
+  gate_logits_.resize(std::max(gate_logits_.size(), static_cast<size_t>(rows)));
   float* const x = arena.state(0);
   float* const memory = activations_.data();
-  BlockActivations a = BlockActivations::assign(config, rows, DType::kF32, memory, memory + kept);
+  BlockActivations a = BlockActivations::assign(config, rows, operands, memory, memory + kept);
   a.middle = x;  // nothing is kept: blocks work in place
   a.attention_log_sum = nullptr;
   a.inverse_rms = nullptr;

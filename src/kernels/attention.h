@@ -93,6 +93,11 @@ struct KvLayout {
 // Writes one position's k and v, each (kv_heads, head_dim), into slot `position % 32` of its page.
 void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t position,
               std::byte* page);
+// The same of consecutive positions, from `position` on, that share the page: a row of each. What
+// is stored has the same bits.
+void store_kv_rows(const KvLayout& layout, std::span<const float* const> k,
+                   std::span<const float* const> v, int64_t position, std::byte* page,
+                   const cpu::KernelTable& kernels);
 // Reads them back, as they were rounded.
 void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, float* k, float* v);
 

@@ -1,9 +1,12 @@
 // Positions' keys and values in the pages that attention reads.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/bf16.h"
+#include "base/check.h"
 #include "kernels/attention.h"
+#include "kernels/attention_block.h"
 
 namespace looplm {
 namespace {
@@ -34,6 +37,69 @@ float largest_magnitude(const float* x, int64_t n) {
   return most;
 }
 
+// Rows of one head in bf16, and where they go in a page.
+class RoundedRows {
+ public:
+  RoundedRows(const KvLayout& layout, int64_t head, int64_t slot, std::byte* page,
+              const cpu::KernelTable& kernels)
+      : layout_(layout), head_(head), slot_(slot), page_(page), kernels_(kernels) {}
+
+  void store_keys(std::span<const float* const> rows) {
+    round(rows);
+    std::array<const void*, kPagePositions> words;
+    for (size_t r = 0; r < rows.size(); ++r) words[r] = halves_[r].data();
+    const auto count = static_cast<int64_t>(rows.size());
+    const int64_t pairs = (layout_.head_dim + 1) / 2;
+    auto* out = reinterpret_cast<uint32_t*>(page_ + layout_.key_offset(head_)) + slot_;
+    kernels_.transpose_words(words.data(), count, pairs, out);
+    for (int64_t i = pairs; i < layout_.key_terms() / 2; ++i) {
+      std::fill_n(out + i * kPagePositions, count, 0u);
+    }
+  }
+
+  void store_values(std::span<const float* const> rows) {
+    round(rows);
+    for (int64_t first = 0; first < layout_.head_dim; first += cpu::kPanel) {
+      store_value_panel(first, rows.size());
+    }
+  }
+
+ private:
+  void round(std::span<const float* const> rows) {
+    for (size_t r = 0; r < rows.size(); ++r) {
+      kernels_.round_row_bf16(rows[r] + head_ * layout_.head_dim, layout_.head_dim,
+                              reinterpret_cast<uint32_t*>(halves_[r].data()));
+    }
+  }
+
+  // Dimensions [first, first + 32): positions go by pairs, those that are alone by themselves.
+  void store_value_panel(int64_t first, size_t count) {
+    const int64_t columns = std::min(cpu::kPanel, layout_.head_dim - first);
+    std::byte* const panel = page_ + layout_.value_offset(head_) + first * kPagePositions * 2;
+    for (size_t r = 0; r < count;) {
+      const int64_t slot = slot_ + static_cast<int64_t>(r);
+      std::byte* const pairs = panel + slot / 2 * cpu::kPanel * 4;
+      const uint16_t* const row = halves_[r].data() + first;
+      if (slot % 2 == 0 && r + 1 < count) {
+        kernels_.pair_rounded_rows(row, halves_[r + 1].data() + first, columns,
+                                   reinterpret_cast<uint32_t*>(pairs));
+        r += 2;
+      } else {
+        auto* const out = reinterpret_cast<uint16_t*>(pairs) + slot % 2;
+        for (int64_t c = 0; c < columns; ++c) out[2 * c] = row[c];
+        ++r;
+      }
+    }
+  }
+
+  const KvLayout& layout_;
+  int64_t head_;
+  int64_t slot_;
+  std::byte* page_;
+  const cpu::KernelTable& kernels_;
+  alignas(64) std::array<std::array<uint16_t, attention::kMaxHeadDim>, kPagePositions> halves_;
+};
+
 }  // namespace
 
 void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t position,
@@ -63,6 +129,25 @@ void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t po
       }
     }
   });
+}
+
+void store_kv_rows(const KvLayout& layout, std::span<const float* const> k,
+                   std::span<const float* const> v, int64_t position, std::byte* page,
+                   const cpu::KernelTable& kernels) {
+  const int64_t slot = position % kPagePositions;
+  LOOPLM_CHECK(k.size() == v.size() && slot + static_cast<int64_t>(k.size()) <= kPagePositions,
+               "{} keys and {} values at position {}", k.size(), v.size(), position);
+  if (layout.type != KvType::kBf16) {
+    for (size_t r = 0; r < k.size(); ++r) {
+      store_kv(layout, k[r], v[r], position + static_cast<int64_t>(r), page);
+    }
+    return;
+  }
+  for (int64_t head = 0; head < layout.kv_heads; ++head) {
+    RoundedRows rows(layout, head, slot, page, kernels);
+    rows.store_keys(k);
+    rows.store_values(v);
+  }
 }
 
 void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, float* k, float* v) {

@@ -172,24 +172,7 @@ PackedMatrix::PackedMatrix(int64_t terms, int64_t columns, Quant quant, DType wi
 
 namespace {
 
-// Rounds the rows of a quantised panel.
-void pack_quantized(const RowsOfPanel& rows, const std::array<DType, kPanel>& dtypes,
-                    int64_t columns, PackedMatrix& out, std::byte* panel) {
-  std::vector<float> weights(static_cast<size_t>(out.terms()));
-  QuantizedRow row;
-  for (int64_t c = 0; c < columns; ++c) {
-    with_element(dtypes[static_cast<size_t>(c)], [&](auto element) {
-      using Element = decltype(element);
-      for (size_t i = 0; i < weights.size(); ++i) {
-        weights[i] = Element::load(rows[static_cast<size_t>(c)] + i * Element::kBytes);
-      }
-    });
-    quantize_row(out.quant(), weights, row);
-    place_row(out.quant(), row, c, panel);
-  }
-}
-
-// A panel's rows that are in small integers already.
+// A panel's rows in small integers, as files keep them.
 struct LevelRows {
   std::array<const void*, kPanel> levels{};
   std::array<const std::byte*, kPanel> scales{};
@@ -252,6 +235,34 @@ void pack_int4_levels(const LevelRows& rows, int64_t columns, int64_t groups, ui
   }
 }
 
+void read_floats(const std::byte* row, DType dtype, std::span<float> out) {
+  with_element(dtype, [&](auto element) {
+    using Element = decltype(element);
+    for (size_t i = 0; i < out.size(); ++i) out[i] = Element::load(row + i * Element::kBytes);
+  });
+}
+
+// Rounds the rows of a panel.
+void pack_quantized(const RowsOfPanel& rows, const std::array<DType, kPanel>& dtypes,
+                    int64_t columns, PackedMatrix& out, std::byte* panel,
+                    const cpu::KernelTable& kernels) {
+  std::vector<float> weights(static_cast<size_t>(out.terms()));
+  std::vector<QuantizedRow> quantized(static_cast<size_t>(columns));
+  LevelRows levels;
+  for (size_t c = 0; c < quantized.size(); ++c) {
+    read_floats(rows[c], dtypes[c], weights);
+    quantize_row(out.quant(), weights, quantized[c]);
+    if (out.quant() == Quant::kInt4) {
+      place_row(out.quant(), quantized[c], static_cast<int64_t>(c), panel);
+    }
+    levels.levels[c] = quantized[c].levels.data();
+    levels.scales[c] = reinterpret_cast<const std::byte*>(quantized[c].scales.data());
+  }
+  if (out.quant() == Quant::kInt8) {
+    pack_int8_levels(levels, columns, quant_groups(out.terms()), panel, kernels);
+  }
+}
+
 void pack_levels(std::span<const MatrixSource> sources, int64_t p, int64_t columns,
                  PackedMatrix& out, int thread, Device& device) {
   const LevelRows rows = level_rows(sources, p * kPanel, columns, out);
@@ -299,7 +310,7 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
       }
     }
     if (out.quant() != Quant::kNone) {
-      return pack_quantized(row_data, row_dtype, columns, out, panel);
+      return pack_quantized(row_data, row_dtype, columns, out, panel, device.kernels());
     }
     if (same_dtype && sources[0].dtype == out.dtype()) {
       return pack_words(row_data, columns, out.terms(), out.dtype(), panel, device.kernels());

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -10,6 +11,7 @@
 #include "base/bf16.h"
 #include "base/cpu.h"
 #include "base/rng.h"
+#include "kernels/attention.h"
 #include "kernels/kernels.h"
 
 namespace looplm {
@@ -428,6 +430,38 @@ TEST_P(PrepareTest, OperationsRoundTheirResults) {
                   device);
   expect_rounded(gradient_rounded, gradient, 2 * kWidth);
   expect_rounded(activated_rounded, activated, kWidth);
+}
+
+// Runs that begin and end at even and odd slots; heads of an odd number of dimensions, with a last
+// panel that is not full, of whole panels.
+TEST_P(PrepareTest, RowsOfAPageAreItsPositionsOneByOne) {
+  constexpr int64_t kHeads = 3;
+  for (KvType type : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {
+    for (int64_t dim : {1, 5, 32, 40, 128, 256}) {
+      const KvLayout layout = {kHeads, dim, type};
+      const int64_t width = 2 * kHeads * dim;
+      std::vector<float> rows = values_of_all_kinds(static_cast<size_t>(kPagePositions * width));
+      if (type == KvType::kInt8)
+        std::replace_if(
+            rows.begin(), rows.end(), [](float x) { return !(std::abs(x) < 10); }, 0.0f);
+      for (auto [slot, count] :
+           {std::array<int64_t, 2>{0, 32}, {0, 1}, {31, 1}, {3, 16}, {16, 7}, {9, 20}}) {
+        Buffer<std::byte> together(static_cast<size_t>(layout.page_bytes()));
+        std::fill_n(together.data(), together.size(), std::byte{0xa5});
+        Buffer<std::byte> alone(together.size());
+        std::copy_n(together.data(), together.size(), alone.data());
+        std::vector<const float*> k, v;
+        for (int64_t r = 0; r < count; ++r) {
+          k.push_back(rows.data() + r * width);
+          v.push_back(k.back() + kHeads * dim);
+          store_kv(layout, k.back(), v.back(), kPagePositions + slot + r, alone.data());
+        }
+        store_kv_rows(layout, k, v, kPagePositions + slot, together.data(), kernels_);
+        EXPECT_EQ(std::memcmp(together.data(), alone.data(), alone.size()), 0)
+            << kv_type_name(type) << " head of " << dim << ", slot " << slot << ", " << count;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, PrepareTest, testing::ValuesIn(available_isas()),

@@ -96,6 +96,7 @@ class AdapterWeights {
 class AdaptedRows {
  public:
   void clear();
+  bool empty() const { return groups_.empty(); }  // none has
   // The next row.
   void add(AdapterWeights* adapter, int64_t loop);
   // To each row of y its adapter's product of that row of x.

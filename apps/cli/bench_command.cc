@@ -121,7 +121,7 @@ Status bench_peaks(const BenchOptions& options) {
     json["bf16_unit"] = peaks.bf16_unit;
     json["int8_ops"] = peaks.int8_ops;
     json["int8_unit"] = peaks.int8_unit;
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", dump_json(json));
     return {};
   }
   fmt::print("{}\n", machine_text(*device, device->pool().size()));
@@ -161,7 +161,7 @@ Status bench_kernels(const BenchOptions& options) {
         json["peak_read"] = r.peak_bytes;
         json["share"] = r.share();
         json["bound"] = r.bound();
-        fmt::print("{}\n", json.dump());
+        fmt::print("{}\n", dump_json(json));
       } else {
         fmt::print("{:<21} {:<44} {:<9} {:>10.3f} {:>9.1f} {:>8.1f} {:>4.0f}% of {}\n", r.op,
                    r.shape, r.direction, r.median_seconds * 1e3, r.flops / 1e9, r.bytes / 1e9,
@@ -181,9 +181,7 @@ void add_bench_command(Program& program) {
   bench->require_subcommand();
   auto options = std::make_shared<BenchOptions>();
   const auto common = [options](Command* command) {
-    command->add_option("--threads", options->threads, "Threads (0: all processors)")
-        ->check(range(0, 1024))
-        ->capture_default_str();
+    command->add_threads(options->threads);
     command->add_option("--seconds", options->seconds, "Time to spend on each measurement")
         ->check(range(0.0, 3600.0))
         ->capture_default_str();

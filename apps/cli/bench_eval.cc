@@ -7,6 +7,7 @@
 #include "base/timer.h"
 #include "cli/bench.h"
 #include "cli/bench_model.h"
+#include "cli/depth_choice.h"
 #include "cli/eval_tasks.h"
 #include "cli/model_choice.h"
 #include "eval/depth_scores.h"
@@ -111,16 +112,12 @@ void add_bench_eval(Program& program, Command& bench) {
   command->add_option("TASK", o->task, "Name of a shipped task that scores texts, or a .yaml file")
       ->required();
   command->add_option("--data-dir", o->data_folder, "Folder of the task's files");
-  command->add_option("--loops", o->loops, "Loops (0: as trained)")
-      ->check(range(int64_t{0}, kMaxLoops))
-      ->capture_default_str();
+  add_loops_option(*command, o->loops);
   command->add_option("--limit", o->limit, "Questions")->check(positive())->capture_default_str();
   command->add_option("--rounds", o->rounds, "Rounds to take the median of")
       ->check(range(1, 1000))
       ->capture_default_str();
-  command->add_option("--format", o->output, "table, csv or json")
-      ->check(one_of({"table", "csv", "json"}))
-      ->capture_default_str();
+  add_format_option(*command, o->output);
   add_weight_options(*command, o->model);
   program.on(command, [o] { return bench_eval(*o); });
 }

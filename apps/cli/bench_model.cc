@@ -8,35 +8,33 @@
 #include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/rng.h"
+#include "cli/depth_choice.h"
 #include "cli/model_choice.h"
 #include "tensor/memory_plan.h"
 
 namespace looplm::cli {
 
+void add_format_option(Command& command, std::string& output) {
+  command.add_option("--format", output, "Output: table, csv or json (an object per line)")
+      ->check(one_of({"table", "csv", "json"}))
+      ->capture_default_str();
+}
+
 void add_model_bench_options(Command& command, ModelBenchOptions& o) {
-  command.add_option("DIR", o.directory,
-                     "Model directory (default: $LOOPLM_MODEL, else the bundled model)");
+  add_model_argument(command, o.directory);
   command
       .add_option("--dtype", o.formats,
                   "Weight formats, measured in turns: f32, bf16, int8, int4; a list")
       ->delimiter(',')
       ->check(one_of({"f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
-  command.add_option("--kv-type", o.kv_type, "Keys and values: f32, bf16 or int8")
-      ->check(one_of({"f32", "bf16", "int8"}))
-      ->capture_default_str();
-  command.add_option("--threads", o.threads, "Threads (0: all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
-  command.add_option("--loops", o.loops, "Loops (0: as many as the model was trained for)")
-      ->check(range(int64_t{0}, kMaxLoops))
-      ->capture_default_str();
+  add_kv_type_option(command, o.kv_type);
+  command.add_threads(o.threads);
+  add_loops_option(command, o.loops);
   command.add_option("--rounds", o.rounds, "Measurements of each kind; medians are printed")
       ->check(range(int64_t{1}, int64_t{1000}))
       ->capture_default_str();
-  command.add_option("--format", o.output, "Output: table, csv or json (an object per line)")
-      ->check(one_of({"table", "csv", "json"}))
-      ->capture_default_str();
+  add_format_option(command, o.output);
 }
 
 Result<std::vector<BenchedModel>> load_benched(const ModelBenchOptions& options) {
@@ -89,14 +87,14 @@ std::string cell(const OrderedJson& value) {
     const auto x = value.get<double>();
     return std::abs(x) < 10 ? fmt::format("{:.2f}", x) : fmt::format("{:.1f}", x);
   }
-  return value.dump();
+  return dump_json(value);
 }
 
 }  // namespace
 
 void BenchTable::print() const {
   if (output_ == "json") {
-    for (const OrderedJson& row : rows_) fmt::print("{}\n", row.dump());
+    for (const OrderedJson& row : rows_) fmt::print("{}\n", dump_json(row));
     return;
   }
   if (rows_.empty()) return;

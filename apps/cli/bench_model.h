@@ -35,6 +35,8 @@ struct BenchedModel {
 };
 
 void add_model_bench_options(Command& command, ModelBenchOptions& options);
+// --format, for a BenchTable.
+void add_format_option(Command& command, std::string& output);
 // Loads the model once per format.
 Result<std::vector<BenchedModel>> load_benched(const ModelBenchOptions& options);
 

@@ -149,7 +149,7 @@ void add_bench_speculate(Program& program, Command& bench) {
       ->capture_default_str();
   command->add_flag("--ignore-eos", options->ignore_eos, "Continue past the model's end of text");
   command->add_option("--replay-on", options->replay_on,
-                      "Also time this model with the agreement of DIR's loops in place of its own");
+                      "Also time this model, with its loops agreeing as DIR's do");
   program.on(command, [options] { return bench_speculate(*options); });
 }
 

@@ -83,7 +83,7 @@ Status bench_support(bool as_json) {
         if (errors.backward >= 0) json[op][isa]["backward_error"] = errors.backward;
       }
     }
-    fmt::print("{}\n", json_line(json));
+    fmt::print("{}\n", dump_json(json));
     return {};
   }
   fmt::print(

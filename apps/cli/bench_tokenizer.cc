@@ -62,7 +62,7 @@ Status bench_tokenizer(TokenizerBenchOptions options) {
     json["repeats"] = options.repeats;
     json["encode_mb_per_s"] = megabytes / median(encode);
     json["decode_mb_per_s"] = megabytes / median(decode);
-    fmt::print("{}\n", json_line(json));
+    fmt::print("{}\n", dump_json(json));
     return {};
   }
   fmt::print("{:.1f} MB, {:.2f} bytes per token; medians of {} on one core\n", megabytes,

@@ -75,8 +75,8 @@ Status chat(const ChatCommandOptions& o) {
           fmt::format("--system: '{}' has no chat template to put it in", model->name()));
     }
     fmt::print(stderr,
-               "note: this model has no chat template. It continues each text that you give, and "
-               "remembers nothing between them.\n");
+               "note: this model has no chat template. It continues each text that you type, and "
+               "remembers none of them. 'looplm chat models/chat' holds a conversation.\n");
     // Without an end of turn it would go on to the last position.
     if (o.max_tokens == 0) options.generate.max_tokens = 128;
   } else {
@@ -135,7 +135,8 @@ void add_chat_command(Program& program) {
   c->add_option("--do", o->begin,
                 "A message or command to begin with, such as '/exit q 0.5'; repeatable")
       ->allow_extra_args(false);
-  c->add_option("-n,--max-tokens", o->max_tokens, "Maximum tokens of an answer (0: what fits)")
+  c->add_option("-n,--max-tokens", o->max_tokens,
+                "Maximum number of tokens of an answer (0: what fits)")
       ->check(range(int64_t{0}, kMaxPositions))
       ->capture_default_str();
   c->add_option("--temp", o->temperature, "Temperature; 0 always takes the most likely token")
@@ -144,9 +145,7 @@ void add_chat_command(Program& program) {
   c->add_option("--seed", o->seed, "Seed: the same conversation and seed give the same answers")
       ->check(not_negative())
       ->capture_default_str();
-  c->add_option("--color", o->color, "Colours: auto (at a terminal), always or never")
-      ->check(one_of({"auto", "always", "never"}))
-      ->capture_default_str();
+  add_color_option(*c, o->color);
   add_depth_options(*c, o->depth, "Loops");
   add_weight_options(*c, o->model);
   program.on(c, [o] { return chat(*o); });

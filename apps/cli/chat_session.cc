@@ -24,16 +24,18 @@ struct CommandHelp {
   const char* help;
 };
 constexpr std::array<CommandHelp, 10> kCommands = {{
-    {"/loops", "N: run N loops per token at most; without N: as many as the model was trained for"},
-    {"/exit", "RULE [THRESHOLD]: when a token has looped enough, such as q 0.5; fixed: all loops"},
-    {"/compare", "[N]: the last message answered again after N loops (1) and after all of them"},
-    {"/regenerate", "another answer to the last message"},
-    {"/system", "[TEXT]: a new system prompt, or none"},
-    {"/save", "FILE: the conversation as JSON, in the form of OpenAI's messages"},
+    {"/loops",
+     "[N]: run at most N loops per token (default: as many as the model was trained for)"},
+    {"/exit",
+     "RULE [THRESHOLD]: when a token stops looping, such as q 0.5; fixed: after all loops"},
+    {"/compare", "[N]: answer the last message again, after N loops (default: 1) and after all"},
+    {"/regenerate", "answer the last message again, with other random numbers"},
+    {"/system", "[TEXT]: change the system prompt, or remove it"},
+    {"/save", "FILE: write the conversation as JSON, in the form of OpenAI's messages"},
     {"/clear", "forget the conversation"},
-    {"/depth", "say how many loops tokens get now"},
-    {"/help", "this list"},
-    {"/quit", "end; Ctrl-D does too"},
+    {"/depth", "show the loops and the exit rule in force"},
+    {"/help", "show this list"},
+    {"/quit", "end looplm, as Ctrl-D does"},
 }};
 
 void write_out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
@@ -179,7 +181,7 @@ Status ChatSession::command(const std::string& name, const std::string& argument
       fmt::print("  {:<12} {}\n", command.name, command.help);
     }
     fmt::print(
-        "A line that ends with \\ goes on; between two lines of \"\"\" stands a longer text.\n");
+        "End a line with \\ to continue it; put a longer message between two lines of \"\"\".\n");
   } else if (name == "/quit") {
     ended_ = true;
   } else {

@@ -10,6 +10,7 @@
 #include "base/count_text.h"
 #include "base/file.h"
 #include "cli/bench_model.h"
+#include "cli/depth_choice.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
 
@@ -166,24 +167,16 @@ void add_compare_command(Program& program) {
       ->delimiter(',')
       ->check(one_of({"auto", "f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
-  command->add_option("--kv-type", options->kv_type, "Keys and values of the compared model")
-      ->check(one_of({"f32", "bf16", "int8"}))
-      ->capture_default_str();
-  command->add_option("--loops", options->loops, "Loops (0: as many as the model was trained for)")
-      ->check(range(int64_t{0}, kMaxLoops))
-      ->capture_default_str();
+  add_kv_type_option(*command, options->kv_type);
+  add_loops_option(*command, options->loops);
   command->add_option("--tokens", options->tokens, "Tokens per sample")
       ->check(range(int64_t{2}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_option("--samples", options->samples, "Maximum number of samples")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
-  command->add_option("--format", options->output, "Output: table, csv or json")
-      ->check(one_of({"table", "csv", "json"}))
-      ->capture_default_str();
+  command->add_threads(options->threads);
+  add_format_option(*command, options->output);
   program.on(command, [options] { return compare(*options); });
 }
 

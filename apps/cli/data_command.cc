@@ -9,6 +9,7 @@
 #include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/timer.h"
 #include "cli/commands.h"
 #include "cli/loop_colors.h"
@@ -105,7 +106,7 @@ Status build(const BuildOptions& options) {
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
     json["seconds"] = seconds;
-    fmt::print("{}\n", json_line(json));
+    fmt::print("{}\n", dump_json(json));
     return {};
   }
   fmt::print("{}: {}, {} ({} learnt) in {}\n", options.out, count_text(s.documents, "document"),
@@ -174,7 +175,7 @@ void show_document(const TokenShard& shard, int64_t document, std::span<const in
     }
     fmt::print(
         "  {}  {}\n", learnt ? "learn" : "read ",
-        tokenizer ? cli::quoted(tokenizer->decode(part, false)) : json_line(OrderedJson(part)));
+        tokenizer ? cli::quoted(tokenizer->decode(part, false)) : dump_json(OrderedJson(part)));
   }
   if (colors) fmt::print("\n");
 }
@@ -247,7 +248,7 @@ Status arithmetic(const ArithmeticFileOptions& options) {
     json["completion"] = example.completion;
     json["operations"] = example.operations;
     json["steps_needed"] = example.steps_needed;
-    LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
+    LOOPLM_RETURN_IF_ERROR(writer.write(dump_json(json) + "\n"));
   }
   LOOPLM_RETURN_IF_ERROR(writer.commit());
   fmt::print("{}: {}\n", options.out, count_text(options.examples, "example"));
@@ -282,7 +283,7 @@ Status word_problems(const WordProblemFileOptions& options) {
       json["number"] = *first.number;
       json["steps"] = first.steps;
     }
-    LOOPLM_RETURN_IF_ERROR(writer.write(json_line(json) + "\n"));
+    LOOPLM_RETURN_IF_ERROR(writer.write(dump_json(json) + "\n"));
   }
   LOOPLM_RETURN_IF_ERROR(writer.commit());
   fmt::print("{}: {}\n", options.out, count_text(options.examples, "example"));
@@ -294,16 +295,16 @@ void add_build(Program& program, Command& data) {
   Command* command = data.add_subcommand("build", "Build token shards from text");
   command
       ->add_option(
-          "files", o->files,
-          "Text files, cut by --split, or .jsonl files with 'text', or with 'prompt' "
-          "(read, not learnt) and 'completion', or chats: 'messages' or 'conversations'; also "
-          "packed, as .gz or .zst")
+          "FILES", o->files,
+          "Text files, which --split cuts, or .jsonl files of 'text', of 'prompt' (read, not "
+          "learnt) and 'completion', of chats ('messages' or 'conversations') or of preference "
+          "pairs; .gz and .zst too (docs/training.md)")
       ->required();
   command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")
       ->required();
   command->add_choice("--split", o->build.split, kTextSplitNames,
-                      "A document of a text file: paragraph, line or file");
+                      "Where a text file is cut into documents: paragraph, line or file");
   command->add_option("--end-token", o->end_token,
                       "Token after each document, or none (default: the tokenizer's eos_token)");
   command->add_flag("--allow-loss", o->build.allow_loss,
@@ -321,9 +322,7 @@ void add_build(Program& program, Command& data) {
       ->check(range(int64_t{0}, int64_t{1} << 40))
       ->capture_default_str();
   command->add_option("--held-out", o->held_out, "Shard of held-out documents");
-  command->add_option("--threads", o->threads, "Threads (0: all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
+  command->add_threads(o->threads);
   command->add_flag("--json", o->json, "Print the summary as one JSON object");
   program.on(command, [o]() -> Status {
     LOOPLM_ASSIGN_OR_RETURN(o->tokenizer, locate_named_model(o->tokenizer));
@@ -334,15 +333,12 @@ void add_build(Program& program, Command& data) {
 void add_show(Program& program, Command& data) {
   auto o = std::make_shared<ShowOptions>();
   Command* command = data.add_subcommand("show", "Check a token shard and print documents from it");
-  command->add_option("shard", o->shard, "A token shard")->required();
+  command->add_option("SHARD", o->shard, "A token shard")->required();
   command->add_option("--tokenizer", o->tokenizer,
                       "Show text by the tokenizer of this model directory or GGUF file");
-  command
-      ->add_option("--color", o->color,
+  add_color_option(*command, o->color,
                    "Show what is learnt in green, instead of in quotes on lines of its own: auto "
-                   "(at a terminal), always or never")
-      ->check(one_of({"auto", "always", "never"}))
-      ->capture_default_str();
+                   "(at a terminal), always or never");
   command->add_option("--first", o->first, "First document to print")
       ->check(not_negative())
       ->capture_default_str();
@@ -361,10 +357,10 @@ void add_teach(Program& program, Command& data) {
   auto o = std::make_shared<TeachOptions>();
   Command* command = data.add_subcommand(
       "teach",
-      "Write what a model says about a shard's tokens, for another model to learn (objective.kind "
-      "distil with objective.teacher file); X.teacher appears beside X.tokens");
-  command->add_option("shard", o->shards, "A shard, or a directory of shards")->required();
-  command->add_option("--model", o->model.directory, "The teacher: a model of the same vocabulary")
+      "Write what a model says about a shard's tokens to X.teacher beside X.tokens, for another "
+      "model to learn (objective.kind distil with objective.teacher file)");
+  command->add_option("SHARD", o->shards, "A shard, or a directory of shards")->required();
+  command->add_option("--model", o->model.directory, "The teacher: a model with the same tokenizer")
       ->required();
   command->add_option("--top", o->top, "Most likely tokens to keep for each target")
       ->check(range(int64_t{1}, int64_t{4096}))
@@ -426,8 +422,16 @@ void add_word_problems(Program& program, Command& data) {
                    "People of a story: 1, 2, or 0 (two in five are about two; of a lookup: 2 to 4)")
       ->capture_default_str();
   command
+      ->add_option("--stories", o->task.stories,
+                   "Mixed chats: this many stories (1 to 8) for each sum, chain, and small talk")
+      ->capture_default_str();
+  command
       ->add_option("--names", o->task.names,
                    "Training: only the first 8 to 100 names of the list (0: all)")
+      ->capture_default_str();
+  command
+      ->add_option("--things", o->task.things,
+                   "Stories: only the first 2 to 14 things of each list (0: all)")
       ->capture_default_str();
   command
       ->add_option("--made-up", o->task.made_up,

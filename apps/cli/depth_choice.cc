@@ -33,25 +33,32 @@ Result<ExitOptions> asked_rule(const DepthChoice& choice, const ModelConfig& con
 
 }  // namespace
 
+void add_loops_option(Command& command, int64_t& loops) {
+  command.add_option("--loops", loops, "Loops to run (0: as many as the model was trained for)")
+      ->check(range(int64_t{0}, kMaxLoops))
+      ->capture_default_str();
+}
+
 void add_depth_options(Command& command, DepthChoice& choice, const std::string& group) {
   command
       .add_option(
           "--exit", choice.exit,
-          "When to stop looping on a token: fixed (after all loops), q (when the gate's exit "
-          "probabilities add up to the threshold; 0.5, or the config's), difference (when "
-          "a loop moves the state by less; 1), relative (by less than this share of it; "
-          "0.1), margin (when the best probability leads the second by as much; 0.5), "
-          "entropy (when it falls to this many nats; 1). The number is the default "
-          "threshold. Default: what looplm tune found, else q if the config recommends a "
-          "threshold, else fixed")
+          "Rule that ends a token's loops, with its default threshold. fixed: never, all loops "
+          "run; "
+          "q (0.5, or the config's): the gate's exit probabilities add up to the threshold; margin "
+          "(0.5): the most likely token leads the second by this probability; entropy (1): the "
+          "next "
+          "token's entropy falls to this many nats; difference (1): a loop moves the state by less "
+          "than this; relative (0.1): by less than this share of the state. Default: what looplm "
+          "tune found, else q if the config recommends a threshold, else fixed")
       ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
                       "RULE"))
       ->group(group);
   command.add_option("--threshold", choice.threshold, "Threshold of the --exit rule")->group(group);
   command
       .add_option("--target-depth", choice.target_depth,
-                  "Mean number of loops per token to keep near, by the threshold that gave it on "
-                  "the task of looplm tune")
+                  "Mean number of loops per token to aim for, by the threshold that looplm tune "
+                  "measured for it")
       ->group(group);
   command.add_option("--min-loops", choice.min_loops, "No exit before this loop")
       ->check(range(int64_t{1}, kMaxLoops))

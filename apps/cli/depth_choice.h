@@ -22,6 +22,8 @@ struct DepthChoice {
   int64_t max_loops = 0;
 };
 
+// --loops alone, of commands that run all of them.
+void add_loops_option(Command& command, int64_t& loops);
 void add_depth_options(Command& command, DepthChoice& choice, const std::string& group);
 
 struct ChosenDepth {

@@ -20,7 +20,7 @@ void add_eval_command(Program& program) {
       "Measure a model after every loop and under exit rules: on tasks, or the loss on a file");
   add_model_argument(*command, o->model.directory);
   Option* tasks = command->add_option("TASK", o->tasks,
-                                      "Names of shipped tasks, or .yaml files "
+                                      "Names of shipped tasks (--list), or .yaml files "
                                       "(docs/evaluation.md)");
   command->add_flag("--list", o->list, "List the shipped tasks");
   Option* data =
@@ -48,7 +48,7 @@ void add_eval_command(Program& program) {
       command
           ->add_option(
               "--generate-loops", o->generate_loops,
-              "Fixed depths at which generating tasks run, with commas; each is a run of its "
+              "Fixed depths at which generating tasks run, such as 1,2,4; each is a run of its "
               "own (default: all up to --loops)")
           ->delimiter(',')
           ->check(range(int64_t{1}, kMaxLoops));
@@ -56,13 +56,14 @@ void add_eval_command(Program& program) {
       "--generate-exit", o->generate_exits,
       "Exit rules under which generating tasks run; each threshold is a run of its own "
       "(default: none)");
-  Option* thresholds = command
-                           ->add_option("--thresholds", o->thresholds,
-                                        "With --data: thresholds of q-exit, 0 to 1, with commas")
-                           ->delimiter(',')
-                           ->check(range(0.0, 1.0))
-                           ->needs(data)
-                           ->capture_default_str();
+  Option* thresholds =
+      command
+          ->add_option("--thresholds", o->thresholds,
+                       "With --data: thresholds of the exit rule q, such as 0.3,0.7")
+          ->delimiter(',')
+          ->check(range(0.0, 1.0))
+          ->needs(data)
+          ->capture_default_str();
   // Values of one are joined by commas, so that names of tasks may follow.
   for (Option* list : {exit, generate_loops, generate_exit, thresholds}) {
     list->take_all()->allow_extra_args(false);

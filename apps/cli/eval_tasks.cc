@@ -15,6 +15,7 @@
 #include "base/count_text.h"
 #include "base/directory.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/token_text.h"
 #include "common/project_files.h"
 #include "eval/data_report.h"
@@ -132,7 +133,7 @@ Status save_texts(const std::string& folder, const TaskResult& result) {
   LOOPLM_RETURN_IF_ERROR(make_directories(folder));
   for (size_t s = 0; s < result.saved.size(); ++s) {
     std::string lines;
-    for (const SavedText& text : result.saved[s]) lines += json_line(text.fields) + "\n";
+    for (const SavedText& text : result.saved[s]) lines += dump_json(text.fields) + "\n";
     const std::string name = fmt::format("{}/{}.{}.jsonl", folder, file_word(result.name),
                                          file_word(result.table.rows[s].setting.name()));
     LOOPLM_RETURN_IF_ERROR(write_text_file(name, lines));
@@ -195,7 +196,7 @@ class ResultPrinter {
       json["model"] = model_.name();
       json["tasks"] = OrderedJson::array();
       for (const TaskResult& r : results) json["tasks"].push_back(task_json(r));
-      fmt::print("{}\n", json_line(json));
+      fmt::print("{}\n", dump_json(json));
     } else if (options_.csv) {
       fmt::print("{}", tasks_csv(results));
     } else if (results.size() > 1) {
@@ -310,7 +311,7 @@ Status eval_data(const EvalOptions& options) {
   if (options.json) {
     OrderedJson json = {{"model", model->name()}, {"data", options.data}};
     json.update(data_json(*result));
-    fmt::print("{}\n", json_line(json));
+    fmt::print("{}\n", dump_json(json));
     return {};
   }
   fmt::print("{} on {}: {}, {}{}\n\n{}", model->name(), options.data,

@@ -69,9 +69,7 @@ void add_export_command(Program& program) {
       "--type", types, ggml_block(options->writing.type).name,
       [options](size_t index) { options->writing.type = kWrittenGgmlTypes[index]; },
       "Type of the matrices; with a four-bit type, embedding and head are Q8_0");
-  command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
+  command->add_threads(options->threads);
   program.on(command, [options] { return run_export(*options); });
 }
 

@@ -189,9 +189,7 @@ void add_info_command(Program& program) {
       ->add_option("DIR", options->directory,
                    "Model directory, GGUF file, or ORG/NAME from the hub")
       ->required();
-  command->add_option("--gate", options->gate_file,
-                      "Safetensors with the exit gate of a GGUF model (default: "
-                      "NAME.gate.safetensors beside NAME.gguf, if there)");
+  add_gate_option(*command, options->gate_file);
   command
       ->add_option("--context", options->context,
                    "Context length in tokens for the memory table (0: 4096 or the model's)")

@@ -27,7 +27,7 @@ struct InitOptions {
 
 Status init(const InitOptions& options) {
   if (options.preset.empty() == options.config_from.empty()) {
-    return invalid_argument("init needs either --preset or --config");
+    return invalid_argument("init needs a shape: expected either --preset or --config");
   }
   Result<ModelConfig> config = options.preset.empty() ? read_model_config(options.config_from)
                                                       : model_preset(options.preset);
@@ -55,12 +55,9 @@ void add_init_command(Program& program) {
   command->add_option("--config", options->config_from,
                       "Take the shape from the config.json in this directory");
   command->add_option("--seed", options->seed, "Seed of the weights")->capture_default_str();
-  command->add_choice("--dtype", options->dtype, kComputeTypeNames,
-                      "Type of the stored weights: bf16 or f32");
+  command->add_choice("--dtype", options->dtype, kComputeTypeNames, "Type of the stored weights");
   command->add_option("--out", options->out, "Directory to write")->required();
-  command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
+  command->add_threads(options->threads);
   program.on(command, [options] { return init(*options); });
 }
 

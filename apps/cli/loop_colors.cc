@@ -15,6 +15,12 @@ constexpr std::array<int, 7> kRamp = {33, 37, 35, 106, 178, 208, 197};
 
 }  // namespace
 
+Option* add_color_option(Command& command, std::string& when, const std::string& help) {
+  return command.add_option("--color", when, help)
+      ->check(one_of({"auto", "always", "never"}))
+      ->capture_default_str();
+}
+
 bool use_colors(std::string_view when) {
   if (when != "auto") return when == "always";
   const char* no_color = std::getenv("NO_COLOR");

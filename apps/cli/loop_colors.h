@@ -6,11 +6,17 @@
 #include <string>
 #include <string_view>
 
+#include "common/command.h"
+
 namespace looplm::cli {
 
 // "always", "never", or "auto": when standard output is a terminal and NO_COLOR (no-color.org) is
 // unset or empty.
 bool use_colors(std::string_view when);
+// --color, which takes these.
+Option* add_color_option(
+    Command& command, std::string& when,
+    const std::string& help = "Colours: auto (at a terminal), always or never");
 
 // A ramp from blue (one loop) over green and yellow to red (max_loops).
 class LoopColors {

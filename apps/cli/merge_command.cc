@@ -77,9 +77,7 @@ void add_merge_command(Program& program) {
                    "Directory with adapter_config.json and adapter_model.safetensors")
       ->required();
   command->add_option("--out", options->out, "Directory to write")->required();
-  command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
+  command->add_threads(options->threads);
   program.on(command, [options] { return merge(*options); });
 }
 

@@ -33,6 +33,16 @@ void add_model_argument(Command& command, std::string& directory, const char* na
                      "$LOOPLM_MODEL, else the bundled one)");
 }
 
+void add_kv_type_option(Command& command, std::string& kv_type) {
+  command
+      .add_option("--kv-type", kv_type,
+                  "Type of cached keys and values: f32, bf16, or int8 (a scale per position and "
+                  "head)")
+      ->check(one_of({"f32", "bf16", "int8"}))
+      ->environment("LOOPLM_KV_TYPE")
+      ->capture_default_str();
+}
+
 void add_memory_options(Command& command, ModelChoice& choice) {
   command
       .add_option("--dtype", choice.dtype,
@@ -42,28 +52,24 @@ void add_memory_options(Command& command, ModelChoice& choice) {
       ->check(one_of({"auto", "f32", "bf16", "int8", "int4"}))
       ->environment("LOOPLM_DTYPE")
       ->capture_default_str();
+  add_kv_type_option(command, choice.kv_type);
+  command.add_threads(choice.threads);
+  add_gate_option(command, choice.gate_file);
+}
+
+void add_gate_option(Command& command, std::string& gate_file) {
   command
-      .add_option("--kv-type", choice.kv_type,
-                  "Keys and values of earlier positions: f32, bf16, or int8 (a scale per position "
-                  "and head)")
-      ->check(one_of({"f32", "bf16", "int8"}))
-      ->environment("LOOPLM_KV_TYPE")
-      ->capture_default_str();
-  command.add_option("--threads", choice.threads, "Threads (0: LOOPLM_THREADS, or all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
-  command
-      .add_option("--gate", choice.gate_file,
-                  "Safetensors with the exit gate of a GGUF model (default: "
-                  "NAME.gate.safetensors beside NAME.gguf, if there)")
+      .add_option("--gate", gate_file,
+                  "Safetensors file with the exit gate of a GGUF model (default: "
+                  "NAME.gate.safetensors beside NAME.gguf, if it is there)")
       ->environment("LOOPLM_GATE");
 }
 
 void add_weight_options(Command& command, ModelChoice& choice) {
   add_memory_options(command, choice);
   command.add_option("--lora", choice.adapter,
-                     "Directory of an adapter (adapter_config.json and adapter_model.safetensors) "
-                     "to add to the model's matrices");
+                     "Directory of a LoRA adapter (adapter_config.json and "
+                     "adapter_model.safetensors) to run the model with");
 }
 
 namespace {

@@ -31,8 +31,8 @@ void add_pull_command(Program& program) {
   Command* c = program.app().add_subcommand(
       "pull", "Download a model from the Hugging Face hub into the cache that Python uses too");
   c->add_option("MODEL", *names,
-                "ORG/NAME, ORG/NAME:FILE for a GGUF file (its name, or a part such as Q4_K_M), "
-                "ORG/NAME@REVISION; then ORG/NAME stands wherever a model directory does")
+                "ORG/NAME, ORG/NAME:FILE for a GGUF file (its name, or a part such as Q4_K_M), or "
+                "ORG/NAME@REVISION; other commands then take ORG/NAME as a model")
       ->required();
   program.on(c, [names] { return pull_models(*names); });
 }

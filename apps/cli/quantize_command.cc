@@ -88,23 +88,22 @@ void add_quantize_command(Program& program) {
   add_model_argument(*command, options->directory);
   command
       ->add_option("--to", options->to,
-                   "Blocks' matrices: int8 (a scale per row) or int4 (a scale and minimum per 64 "
+                   "Type of the blocks' matrices: int8 (a scale per row) or int4 (a scale and "
+                   "minimum per 64 "
                    "weights)")
       ->check(one_of({"int8", "int4"}))
       ->capture_default_str();
   command
       ->add_option(
           "--keep", options->keep,
-          "Matrices of the blocks to keep wider, such as down=int8,o=int8: qkv, o, gate_up "
-          "or down, in int8 or float (as stored); down and o matter most")
+          "Exceptions from --to, such as down=int8,o=int8: qkv, o, gate_up or down, kept in int8 "
+          "or float (as stored); down and o matter most")
       ->delimiter(',');
-  command->add_option("--head", options->head, "The head: int8, int4, or keep (as it is)")
+  command->add_option("--head", options->head, "Type of the head: int8, int4, or keep (as stored)")
       ->check(one_of({"int8", "int4", "keep"}))
       ->capture_default_str();
   command->add_option("--out", options->out, "Directory to write")->required();
-  command->add_option("--threads", options->threads, "Threads (0: all processors)")
-      ->check(range(0, 1024))
-      ->capture_default_str();
+  command->add_threads(options->threads);
   program.on(command, [options] { return quantize(*options); });
 }
 

@@ -13,6 +13,7 @@
 #include "looplm/generate.h"
 
 #include "base/count_text.h"
+#include "base/json.h"
 #include "cli/catch_interrupt.h"
 #include "cli/commands.h"
 #include "cli/depth_choice.h"
@@ -247,7 +248,7 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
   LOOPLM_ASSIGN_OR_RETURN(const Generation g, generate(model, prompt, request, callbacks));
   if (provisional.has_value()) write_out(provisional->erase());
   if (options.json) {
-    write_out(json_line(generation_json(g)) + "\n");
+    write_out(dump_json(generation_json(g)) + "\n");
   } else {
     write_out("\n");
     if (options.show_loops) write_out(loops_summary(g) + "\n");
@@ -308,7 +309,7 @@ Status run(const RunOptions& options) {
 void add_model_options(Command& command, RunOptions& o) {
   add_model_argument(command, o.model.directory);
   command.add_option("-p,--prompt", o.prompt,
-                     "Text to continue; without it, each line of standard input is a request");
+                     "Text to continue (default: each line of standard input is a prompt)");
   command.add_option("--ids", o.ids, "Token ids to continue, such as 1,2,3; needs no tokenizer");
   add_weight_options(command, o.model);
 }
@@ -317,9 +318,10 @@ void add_loop_options(Command& command, RunOptions& o) {
   const std::string group = "Loops";
   add_depth_options(command, o.depth, group);
   command
-      .add_option("--read-out", o.read_out,
-                  "Logits that choose the token: selected (of the exit loop) or weighted (all "
-                  "loops by exit probability)")
+      .add_option(
+          "--read-out", o.read_out,
+          "Logits that choose the token: selected (those of the exit loop) or weighted (all "
+          "loops', weighted by exit probability)")
       ->check(one_of({"selected", "weighted"}))
       ->capture_default_str()
       ->group(group);
@@ -327,37 +329,34 @@ void add_loop_options(Command& command, RunOptions& o) {
   for (KvPolicy policy : kKvPolicies) policies.emplace_back(kv_policy_name(policy));
   command
       .add_option("--kv", o.kv,
-                  "Keys and values kept while decoding: full (a plane per loop, exact), last, mean "
-                  "or first (one plane), last-exited (repeats the exit loop's)")
+                  "Keys and values kept while decoding: full (those of every loop; exact), last, "
+                  "mean or first (those of one loop; saves memory, changes answers), last-exited "
+                  "(loops that were left out repeat the exit loop's)")
       ->check(one_of(policies))
       ->capture_default_str()
       ->group(group);
   command
-      .add_option("--prompt-kv", o.prompt_kv,
-                  "How the prompt is read under a policy of one plane: every-loop (a plane per "
-                  "loop until it has been read) or as-decoded (one plane from the start; worse "
-                  "and slower, for comparison)")
+      .add_option(
+          "--prompt-kv", o.prompt_kv,
+          "Keys and values kept while the prompt is read, where --kv keeps those of one "
+          "loop: every-loop, or as-decoded (as --kv says; worse and slower, for comparison)")
       ->check(one_of({"every-loop", "as-decoded"}))
       ->capture_default_str()
       ->group(group);
   command
       .add_option(
           "--speculate", o.speculate,
-          "Start the next token early, and take it back if a later loop disagrees. The text stays "
-          "the same. When to start: auto (after loop 1, and at once where the text repeats "
-          "itself; the default if no rule is named), loop:N (after loop N; 1), q:THRESHOLD (by the "
-          "gate's exit probabilities; 0.3), margin:THRESHOLD (by the lead of the best "
-          "probability; 0.3)")
+          "Start the next token early, and take it back if a later loop disagrees; the text stays "
+          "the same. When to start: auto (chosen by measured costs; the default if no rule is "
+          "named), loop:N (after loop N; 1), q:THRESHOLD (by the gate's exit probabilities; 0.3), "
+          "margin:THRESHOLD (by the lead of the most likely token; 0.3)")
       ->alone("auto")
       ->group(group);
   command
       .add_flag("--show-loops", o.show_loops,
                 "Colour each token by the loops it took, and print the mean")
       ->group(group);
-  command.add_option("--color", o.color, "Colours: auto (at a terminal), always or never")
-      ->check(one_of({"auto", "always", "never"}))
-      ->capture_default_str()
-      ->group(group);
+  add_color_option(command, o.color)->group(group);
 }
 
 void add_sampling_options(Command& command, SamplingOptions& s) {
@@ -367,12 +366,15 @@ void add_sampling_options(Command& command, SamplingOptions& s) {
   };
   add("--temp", s.temperature, "Temperature; 0 always takes the most likely token");
   add("--top-k", s.top_k, "Keep the k most likely tokens (0: all)");
-  add("--top-p", s.top_p, "Keep the fewest tokens of at least this probability, above 0 to 1");
+  add("--top-p", s.top_p,
+      "Keep the most likely tokens that together have this probability, above 0 to 1");
   add("--min-p", s.min_p, "Drop tokens below this share of the best one's probability, 0 to 1");
   add("--repetition-penalty", s.repetition_penalty,
-      "Divides positive and multiplies negative logits of tokens seen; 1 does nothing");
-  add("--presence-penalty", s.presence_penalty, "Subtracted once from logits of tokens generated");
-  add("--frequency-penalty", s.frequency_penalty, "Subtracted for each time a token was generated");
+      "Divide positive and multiply negative logits of tokens seen; 1 does nothing");
+  add("--presence-penalty", s.presence_penalty,
+      "Subtract this once from the logit of a token that was generated");
+  add("--frequency-penalty", s.frequency_penalty,
+      "Subtract this for each time a token was generated");
   add("--seed", s.seed, "Seed: the same request and seed give the same tokens");
 }
 
@@ -386,10 +388,11 @@ void add_output_options(Command& command, RunOptions& o) {
   // One value per mention: a text may hold commas and spaces, and DIR may follow.
   command.add_option("--stop", o.generate.stop_strings, "Stop before this text; repeatable")
       ->allow_extra_args(false);
-  command.add_option("--stop-id", o.stop_ids, "Stop at these token ids, with commas; repeatable")
+  command.add_option("--stop-id", o.stop_ids, "Stop at these token ids, such as 1,2; repeatable")
       ->allow_extra_args(false);
   command
-      .add_option("--logit-bias", o.logit_bias, "ID=VALUE: added to a token's logit; repeatable")
+      .add_option("--logit-bias", o.logit_bias,
+                  "ID=VALUE: add VALUE to this token's logit; repeatable")
       ->allow_extra_args(false)
       ->group("Sampling");
   command.add_flag("--ignore-eos", o.generate.ignore_eos, "Continue past the model's end of text");

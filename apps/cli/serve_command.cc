@@ -318,7 +318,7 @@ void add_serve_command(Program& program) {
   option("--port", o->port, "Port; 0 picks a free one")
       ->check(range(0, 65535))
       ->capture_default_str();
-  option("--name", o->name, "What clients call the model (default: its file's name)");
+  option("--name", o->name, "What clients call MODEL (default: the name of its file or folder)");
   c->add_option("--model", o->more,
                 "Serve another model too: NAME=DIR, or DIR for its own name; repeatable")
       ->allow_extra_args(false)
@@ -334,7 +334,8 @@ void add_serve_command(Program& program) {
   c->add_flag("--share-prefixes", o->share_prefixes,
               "Let clients with different keys share cached prompts")
       ->environment("LOOPLM_SHARE_PREFIXES");
-  option("--cors", o->cors, "Web origins that may call the server, with commas; * for all")
+  option("--cors", o->cors,
+         "Web origins that may call the server, such as https://a.org,https://b.org; * for all")
       ->delimiter(',');
   option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
   option("--tls-key", o->key, "PEM file with the certificate's key");
@@ -352,7 +353,7 @@ void add_serve_command(Program& program) {
          "Memory for keys and values in GiB (0: three quarters of what is free)")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--prefix-gib", o->prefix_gib, "Part of --kv-gib that caches prompts which begin alike")
+  option("--prefix-gib", o->prefix_gib, "Part of --kv-gib that caches the beginnings of prompts")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
   option("--prompt-lanes", o->prompt_lanes, "Maximum prompt positions in a pass, over all requests")
@@ -381,10 +382,11 @@ void add_serve_command(Program& program) {
   option("--max-connections", o->connections, "Maximum open connections")
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
-  option("--drain-seconds", o->drain_seconds, "Time for answers under way after SIGTERM")
+  option("--drain-seconds", o->drain_seconds, "Time to finish answers after SIGTERM")
       ->check(range(0.0, 1e6))
       ->capture_default_str();
-  option("--log", o->log, "requests (a line of JSON for each, without its text) or off")
+  option("--log", o->log,
+         "Log on standard error: requests (a line of JSON for each, without its text) or off")
       ->check(one_of({"requests", "off"}))
       ->capture_default_str();
   program.on(c, [o] { return serve(*o); });

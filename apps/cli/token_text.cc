@@ -97,8 +97,4 @@ std::string shown(std::string_view bytes) {
   });
 }
 
-std::string json_line(const OrderedJson& json) {
-  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-}
-
 }  // namespace looplm::cli

@@ -10,8 +10,6 @@
 #include "looplm/model.h"
 #include "looplm/status.h"
 
-#include "base/json.h"
-
 namespace looplm::cli {
 
 // Help for an option that names a tokenizer.
@@ -28,9 +26,6 @@ Result<std::vector<int32_t>> encode_prompt(Model& model, const std::string& text
 std::string quoted(std::string_view bytes);
 // The same for a text of several lines: no quotes, and line ends and tabs as they are.
 std::string shown(std::string_view bytes);
-
-// One line of JSON, always valid UTF-8: broken bytes become U+FFFD.
-std::string json_line(const OrderedJson& json);
 
 }  // namespace looplm::cli
 

@@ -13,6 +13,7 @@
 
 #include "base/count_text.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
@@ -88,7 +89,7 @@ Status train(VocabularyOptions options) {
     json["tokens"] = tokenizer->vocab_size();
     json["documents"] = documents;
     json["bytes"] = bytes;
-    fmt::print("{}\n", json_line(json));
+    fmt::print("{}\n", dump_json(json));
     return {};
   }
   fmt::print("{}: {} from {}, {}\n", options.out, count_text(tokenizer->vocab_size(), "token"),
@@ -142,7 +143,7 @@ Status encode(const CodeOptions& options) {
   json["ids"] = ids;
   json["tokens"] = OrderedJson::array();
   for (int32_t id : ids) json["tokens"].push_back(std::string(tokenizer->bytes(id)));
-  fmt::print("{}\n", json_line(json));
+  fmt::print("{}\n", dump_json(json));
   return {};
 }
 
@@ -165,7 +166,7 @@ Status decode(const CodeOptions& options) {
   if (options.json) {
     OrderedJson json;
     json["text"] = text;
-    fmt::print("{}\n", json_line(json));
+    fmt::print("{}\n", dump_json(json));
   } else {
     fmt::print("{}\n", text);
   }
@@ -177,7 +178,7 @@ void add_train(Program& program, Command& parent) {
   Command* command = parent.add_subcommand(
       "train", "Train a byte-level BPE tokenizer; the same text gives the same file");
   command
-      ->add_option("files", o->files,
+      ->add_option("FILES", o->files,
                    "Text files, or .jsonl files with 'text', 'prompt' and 'completion', or "
                    "'turns' of these")
       ->required();
@@ -212,8 +213,8 @@ void add_encode(Program& program, Command& parent) {
                         "Add no special tokens, and read those written in the text as plain text");
   command
       ->add_flag("--document", o->document,
-                 "Also add what the tokenizer puts behind a whole text; a prompt, which goes on, "
-                 "has it only in front")
+                 "Encode a whole document: also add the special tokens that end a text, which a "
+                 "prompt does not have")
       ->excludes(no_special);
   command->add_flag("--json", o->json, "Print one JSON object: ids and tokens");
   program.on(command, [o, prompt]() -> Status {

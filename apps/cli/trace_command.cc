@@ -8,7 +8,9 @@
 
 #include "looplm/trace.h"
 
+#include "base/json.h"
 #include "cli/commands.h"
+#include "cli/depth_choice.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "model/exit_distribution.h"
@@ -137,7 +139,7 @@ Status run_trace(const TraceCommandOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const Trace result, trace(*model, ids, trace_options));
   if (writer.has_value()) LOOPLM_RETURN_IF_ERROR(writer->commit());
   if (options.json) {
-    fmt::print("{}\n", json_line(trace_json(*model, result)));
+    fmt::print("{}\n", dump_json(trace_json(*model, result)));
   } else {
     print_trace(*model, result, options.last);
   }
@@ -156,11 +158,7 @@ void add_trace_command(Program& program) {
   add_model_argument(*command, options->model.directory);
   command->add_option("-p,--prompt", options->prompt, "Text to read");
   command->add_option("--ids", options->ids, "Token ids to read, such as 1,2,3");
-  command
-      ->add_option("--loops", options->loops,
-                   "Loops to run (0: as many as the model was trained for)")
-      ->check(range(int64_t{0}, kMaxLoops))
-      ->capture_default_str();
+  add_loops_option(*command, options->loops);
   add_weight_options(*command, options->model);
   command->add_option("--top", options->top, "Likely next tokens to list per loop")
       ->check(range(int64_t{0}, kMaxVocabSize))

@@ -182,15 +182,16 @@ void add_train_command(Program& program) {
   command
       ->add_option(
           "--report", report->runs,
-          "Train nothing: write a page with the curves of these runs (their run.out), side "
-          "by side")
+          "Instead of training: write a page with the curves of these finished or running runs, "
+          "named by their run.out")
       ->excludes(file);
   command->add_option("--out", report->out,
                       "Directory of the --report (default: report in the first run)");
   command->add_flag("--resume", options->resume,
                     "Resume from the run's newest checkpoint, bit for bit");
-  command->add_flag("--plan", *plan,
-                    "Show memory, time and what fits, and check model and data, without starting");
+  command->add_flag(
+      "--plan", *plan,
+      "Instead of training: check model and data, and show memory, time and what fits");
   command->add_option(
       "--set", options->overrides,
       "Change a key of the run file: --set run.steps=100 --set data.validation='\"val\"'");

@@ -97,10 +97,10 @@ void add_tune_command(Program& program) {
   c->add_option("--limit", o->limit, "Maximum number of questions (0: all)")
       ->check(not_negative())
       ->capture_default_str();
-  c->add_option("--seed", o->seed, "Seed of the split into halves and of the resamples")
+  c->add_option("--seed", o->seed, "Seed of the split into halves and of the bootstrap")
       ->check(not_negative())
       ->capture_default_str();
-  c->add_flag("--dry-run", o->dry_run, "Write nothing");
+  c->add_flag("--dry-run", o->dry_run, "Only print the result; do not write it beside the model");
   add_weight_options(*c, o->model);
   program.on(c, [o] { return tune(*o); });
 }

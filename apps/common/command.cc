@@ -8,6 +8,7 @@
 #include <exception>
 #include <fstream>
 #include <new>
+#include <numeric>
 #include <optional>
 #include <sstream>
 #include <system_error>
@@ -110,6 +111,11 @@ Option* Command::add_choice(const std::string& name, std::vector<std::string> na
 }
 Option* Command::add_flag(const std::string& name, bool& value, const std::string& help) {
   return keep(app_.add_flag(name, value, help));
+}
+Option* Command::add_threads(int& value) {
+  return add_option("--threads", value, "Threads (0: LOOPLM_THREADS, or all processors)")
+      ->check(range(0, 1024))
+      ->capture_default_str();
 }
 void Command::read_config(const std::string& name, const std::string& help) {
   // CLI11 2.1 reads the file of the program itself alone, not of its commands.
@@ -249,21 +255,66 @@ bool lacks_command(const CLI::App& app) {
   return at->get_require_subcommand_min() > 0 && at->remaining().empty();
 }
 
-// "there is no command 'frob'" where the arguments name one in vain; empty: they do not.
-std::string unknown_command(const CLI::App& app) {
+// How many letters one has to insert, delete or replace.
+size_t edits_between(const std::string& from, const std::string& to) {
+  std::vector<size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < from.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 0; j < to.size(); ++j) {
+      const size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+// The name that someone meant who typed `given`; empty: none is like it.
+std::string nearest(const std::string& given, const std::vector<std::string>& names) {
+  constexpr size_t kMostEdits = 2;
+  const auto distance = [&](const std::string& name) {
+    const size_t shorter = std::min(name.size(), given.size());
+    if (shorter >= 3 && name.compare(0, shorter, given, 0, shorter) == 0) return size_t{1};
+    return edits_between(given, name);
+  };
+  const auto best = std::ranges::min_element(names, {}, distance);
+  if (best == names.end() || given.size() <= kMostEdits) return {};
+  return distance(*best) <= kMostEdits ? *best : "";
+}
+
+// What to say where the arguments name a command or an option that is not there; empty: they do
+// not, or ask for help without it.
+std::string unknown_name(const CLI::App& app, bool asks_for_help) {
   const CLI::App* at = &app;
   std::string path = app.get_name();
   while (!at->get_subcommands().empty()) {
     at = at->get_subcommands().front();
     path += " " + at->get_name();
   }
-  std::string known;
-  for (const CLI::App* command : at->get_subcommands([](const CLI::App*) { return true; })) {
-    known += (known.empty() ? "" : ", ") + command->get_name();
-  }
   const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
-  if (known.empty() || rest.empty() || rest[0].starts_with('-')) return {};
-  return "there is no command '" + path + " " + rest[0] + "'; expected one of " + known;
+  if (rest.empty()) return {};
+  std::string given = rest[0];
+  std::vector<std::string> names;
+  if (given.starts_with('-')) {
+    if (asks_for_help) return {};
+    given = given.substr(0, given.find('='));
+    for (const CLI::Option* option : at->get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    const std::string meant = nearest(given, names);
+    return "'" + path + "' has no option " + given + "; " +
+           (meant.empty() ? path + " --help lists them" : "did you mean " + meant + "?");
+  }
+  for (const CLI::App* command : at->get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  if (names.empty()) return {};
+  const std::string meant = nearest(given, names);
+  std::string known;
+  for (const std::string& name : names) known += (known.empty() ? "" : ", ") + name;
+  return "there is no command '" + path + " " + given + "'; " +
+         (meant.empty() ? "expected one of " + known : "did you mean '" + meant + "'?");
 }
 
 // Short output is written here at the latest, and a disk may be full.
@@ -288,11 +339,17 @@ int run_program(const ProgramText& text, int argc, char** argv,
   app.formatter(std::make_shared<HelpFormatter>());
   Program program(app);
   add_commands(program);
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  if (!arguments.empty() && arguments[0] == "help") {  // as git has it
+    std::ranges::rotate(arguments, arguments.begin() + 1);
+    arguments.back() = "--help";
+  }
+  std::ranges::reverse(arguments);  // as CLI11 takes them
   try {
     try {
-      app.parse(argc, argv);
+      app.parse(std::move(arguments));
     } catch (const CLI::ParseError& error) {
-      const std::string unknown = unknown_command(app);
+      const std::string unknown = unknown_name(app, error.get_exit_code() == 0);
       if (!unknown.empty()) {
         report(unknown);
       } else if (error.get_name() == "RequiredError" && lacks_command(app)) {

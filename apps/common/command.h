@@ -93,6 +93,8 @@ class Command {
                      const std::string& initial, std::function<void(size_t index)> choose,
                      const std::string& help);
   Option* add_flag(const std::string& name, bool& value, const std::string& help);
+  // --threads; 0 is what choose_thread_count makes of it.
+  Option* add_threads(int& value);
   void require_subcommand();
   // `name` takes a TOML file whose lines stand in for options that neither the command line nor the
   // environment gives.

@@ -58,7 +58,12 @@ for many in 1 2; do "$looplm" run model --ids 1,2,3 -n $many --temp 0 --ignore-e
 expect "one token" "^1 token; prompt of 3 in .* mean loops 4.00; KV" told1
 expect "two tokens" "^2 tokens, .* tok/s; .* mean loops 4.00; .* passes per token" told2
 refuses "unknown command" "there is no command 'looplm frob'; expected one of run, chat" "$looplm" frob
-refuses "unknown subcommand" "there is no command 'looplm data buidl'; expected one of build, show" "$looplm" data buidl x
+refuses "unknown subcommand" "there is no command 'looplm data make'; expected one of build, show" "$looplm" data make x
+refuses "a mistyped command" "there is no command 'looplm data buidl'; did you mean 'build'" "$looplm" data buidl x
+refuses "a mistyped option" "'looplm run' has no option --promt; did you mean --prompt" "$looplm" run model --promt=x
+refuses "another program's option" "'looplm run' has no option --temperature; did you mean --temp" "$looplm" run model --temperature 1
+refuses "no such option" "'looplm run' has no option --frobnicate; looplm run --help lists them" "$looplm" run model --frobnicate
+"$looplm" help data build >help.out && "$looplm" data build --help | cmp -s - help.out || fail "help data build"
 refuses "no command" "^  run +Generate text" "$looplm"
 refuses "no subcommand" "^Usage: looplm data " "$looplm" data
 "$looplm" --help >out 2>err || fail "--help"

@@ -35,20 +35,31 @@ Result<Pca> principal_components(std::span<const float> vectors, size_t width, s
   MatrixXd x = rows.cast<double>();
   const VectorXd mean = x.colwise().mean();
   x.rowwise() -= mean.transpose();
-  const Eigen::BDCSVD<MatrixXd> svd(x, Eigen::ComputeThinV);
+  // Eigenvectors of the smaller product of x with itself. A singular value decomposition is more
+  // exact about what hardly varies, and takes a minute to compile.
+  const bool wide = x.cols() > x.rows();
+  MatrixXd product(std::min(x.rows(), x.cols()), std::min(x.rows(), x.cols()));
+  if (wide) {
+    product.noalias() = x * x.transpose();
+  } else {
+    product.noalias() = x.transpose() * x;
+  }
+  const Eigen::SelfAdjointEigenSolver<MatrixXd> eigen(product);  // the largest value last
 
   Pca pca;
   pca.components = components;
   pca.mean.assign(mean.begin(), mean.end());
   const double total = x.squaredNorm();
   for (size_t c = 0; c < components; ++c) {
-    VectorXd v = svd.matrixV().col(static_cast<Index>(c));
+    const Index at = product.rows() - 1 - static_cast<Index>(c);
+    VectorXd v = eigen.eigenvectors().col(at);
+    if (wide) v = x.transpose() * v;
+    v.normalize();
     Index largest = 0;
     v.cwiseAbs().maxCoeff(&largest);
     if (v[largest] < 0) v = -v;
     pca.directions.insert(pca.directions.end(), v.begin(), v.end());
-    const double singular = svd.singularValues()[static_cast<Index>(c)];
-    pca.share.push_back(total > 0 ? singular * singular / total : 0);
+    pca.share.push_back(total > 0 ? std::max(eigen.eigenvalues()[at], 0.0) / total : 0);
   }
   for (Index i = 0; i < x.rows(); ++i) {
     for (size_t c = 0; c < components; ++c) {

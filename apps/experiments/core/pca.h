@@ -14,7 +14,7 @@ struct Pca {
   size_t components = 0;
   std::vector<double> mean;        // (width)
   std::vector<double> directions;  // (components, width): unit vectors, most variance first, each
-                                   // with its largest element positive
+                                   // with its largest element positive; zeros where nothing varies
   std::vector<double> share;       // (components): of the total variance; 0 where nothing varies
   std::vector<double> projected;   // (vectors, components): of the vectors it was made of
 };

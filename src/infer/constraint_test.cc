@@ -3,6 +3,7 @@
 #include "looplm/constraint.h"
 
 #include <cmath>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -203,6 +204,61 @@ TEST_F(Constraints, NoTokenLeftIsAnError) {
     const Generation g = generate(*model_, r).value();
     for (const GeneratedToken& t : g.tokens) EXPECT_EQ(t.id, 7);
   }
+}
+
+// One token alone may follow each third one, and none those that no last loop chooses.
+class Traps : public TokenConstraint {
+ public:
+  // Without tokens to choose from there are no traps.
+  Traps(int64_t vocabulary, std::set<int32_t> chosen)
+      : vocabulary_(vocabulary), chosen_(std::move(chosen)) {}
+  void mask(std::span<uint32_t> allowed) override {
+    if (past_.empty()) return;
+    const int32_t last = past_.back();
+    const bool trapped = !chosen_.empty() && !chosen_.contains(last);
+    if (!trapped && last % 3 != 0) return;
+    std::ranges::fill(allowed, 0u);
+    const auto only = static_cast<int32_t>((last + 1) % vocabulary_);
+    if (!trapped) allowed[static_cast<size_t>(only) / 32] |= 1u << (only % 32);
+    trapped_ += trapped ? 1 : 0;
+  }
+  void accept(int32_t token) override { past_.push_back(token); }
+  void forget(int64_t count) override { past_.resize(past_.size() - static_cast<size_t>(count)); }
+  bool finished() const override { return false; }
+  int64_t trapped() const { return trapped_; }
+
+ private:
+  const int64_t vocabulary_;
+  const std::set<int32_t> chosen_;
+  std::vector<int32_t> past_;
+  int64_t trapped_ = 0;
+};
+
+TEST_F(Constraints, AGuessWithoutATokenBehindItFailsNothing) {
+  int64_t trapped = 0;
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    Request plain = request(modes()[0], seed);
+    plain.constraint = std::make_shared<Traps>(config_.vocab_size, std::set<int32_t>{});
+    const Generation expected = generate(*model_, plain).value();
+    std::set<int32_t> chosen;
+    for (const GeneratedToken& t : expected.tokens) chosen.insert(t.id);
+    for (const SpeculateOptions& s :
+         {SpeculateOptions{CommitKind::kLoop, 1}, SpeculateOptions{CommitKind::kMargin, 0.01},
+          SpeculateOptions{CommitKind::kAuto}}) {
+      Request r = plain;
+      r.options.speculate = s;
+      const auto traps = std::make_shared<Traps>(config_.vocab_size, chosen);
+      r.constraint = traps;
+      const Result<Generation> got = generate_on_free_lanes(*model_, std::move(r));
+      ASSERT_OK(got.status());
+      ASSERT_EQ(got.value().tokens.size(), expected.tokens.size());
+      for (size_t i = 0; i < expected.tokens.size(); ++i) {
+        ASSERT_EQ(got.value().tokens[i].id, expected.tokens[i].id) << i;
+      }
+      trapped += traps->trapped();
+    }
+  }
+  EXPECT_GT(trapped, 20) << "no guess was a trap";
 }
 
 TEST_F(Constraints, AnEndOfTextThatIsAllowedEnds) {

@@ -352,8 +352,7 @@ TEST_F(DialectsTest, ReasoningOfEarlierTurnsIsRead) {
   const int64_t without = prompt_tokens(nullptr);
   OrderedJson item = {{"type", "reasoning"}, {"id", "r"}, {"summary", OrderedJson::array()}};
   EXPECT_EQ(prompt_tokens(item), without);
-  item["content"] =
-      OrderedJson::array({{{"type", "reasoning_text"}, {"text", "7-2*3=7-6=1"}}});
+  item["content"] = OrderedJson::array({{{"type", "reasoning_text"}, {"text", "7-2*3=7-6=1"}}});
   EXPECT_GT(prompt_tokens(item), without + 5);
   const OrderedJson block = {{"type", "thinking"}, {"thinking", "7-2*3=7-6=1"}};
   const OrderedJson said = {{"type", "text"}, {"text", "yes"}};

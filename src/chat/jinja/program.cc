@@ -1,7 +1,5 @@
 #include "chat/jinja/program.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 
 #include "chat/jinja/interpreter.h"
@@ -55,11 +53,6 @@ Result<Text> Program::render(const Dict& variables, std::time_t now,
   } catch (const Failure& failure) {
     return at_line(interpreter.line(), failure.message);
   }
-}
-
-bool Program::mentions(std::string_view name) const {
-  const auto& names = template_->names;
-  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace looplm::jinja

@@ -39,9 +39,6 @@ class Program {
   Result<Text> render(const Dict& variables, std::time_t now,
                       const RenderLimits& limits = {}) const;
 
-  // Whether it reads a variable of this name anywhere.
-  bool mentions(std::string_view name) const;
-
  private:
   std::shared_ptr<const ParsedTemplate> template_;
 };

@@ -95,7 +95,10 @@ int64_t CostCurve::within(double ratio, int64_t most) const {
   const double limit = ratio * at(1);
   const bool alone = !fixed_ && points_.size() == 1;
   if (alone && clock_ % kTryFewer < static_cast<int64_t>(kFewest)) {
-    return std::max<int64_t>(1, static_cast<int64_t>(points_.front().count) / 2);
+    // The most that counts as fewer: another bucket's.
+    const auto seen = static_cast<int64_t>(std::ceil(points_.front().count));
+    const auto at = std::ranges::lower_bound(kUpTo, seen);
+    return at == kUpTo.begin() ? 1 : *(at - 1);
   }
   int64_t least = 1;
   if (empty() || at(most) <= limit) return most;

@@ -148,7 +148,7 @@ void product_of_panel(Tiles& tiles, const AmxQuantArgs& p, const char* panel, in
     g.stored = panel + (kInt4 ? 0 : kInt8HeaderBytes) + first * kStoredBytes;
     g.b = g.stored;
     // Each group is worked on for both halves of each block, and int4's to be unpacked.
-    Ahead ahead(g.stored + kGroupsAtOnce * kStoredBytes, g.count * kStoredBytes,
+    Ahead ahead(g.stored + g.count * kStoredBytes, kGroupsAtOnce * kStoredBytes,
                 g.count * (2 * blocks + (kInt4 ? 1 : 0)));
     g.ahead = &ahead;
     if constexpr (kInt4) {

@@ -6,17 +6,20 @@
 MODEL is `looplm init --preset ouro-1.4b --out MODEL`; GGUF is a file of make_llama_gguf.py (--vocabulary, so that the server can
 spell tokens). llama.cpp comes built with the package xllamacpp. Both servers are loaded, and the one that is not measured is
 stopped (SIGSTOP). Rounds are taken in turns; each sends new random prompts, so that no cache of prompts helps. The last
-columns are medians over the rounds, and looplm's rate over llama.cpp's within a round.
+columns are medians over the rounds, and looplm's rate over llama.cpp's within a round. With --under the rounds alone run by a
+command of yours, one that quiets the machine for a while.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
 import random
+import shlex
 import signal
 import statistics
 import subprocess
@@ -50,26 +53,35 @@ def llama_server(gguf: str, threads: int, streams: int, context: int) -> None:
     sys.stdin.read()
 
 
+def start(stack: contextlib.ExitStack, name: str, command: list[str]) -> tuple[str, str, int]:
+    """Name, address and process of a server that takes requests; it ends with the stack."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def stop() -> None:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait()
+
+    stack.callback(stop)
+    for line in process.stdout:
+        if "http://" in line:
+            return name, line.split()[-1], process.pid
+    sys.exit(f"{name} has not started: {command}")
+
+
 class Peer:
-    def __init__(self, name: str, command: list[str]):
-        self.name = name
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for line in self.process.stdout:
-            if "http://" in line:
-                self.url = line.split()[-1]
-                break
-        else:
-            sys.exit(f"{name} has not started: {command}")
+    def __init__(self, name: str, url: str, pid: int):
+        self.name, self.url, self.pid = name, url, pid
         self.rates: dict[int, list[float]] = {}
         self.firsts: dict[int, list[float]] = {}
         self.gaps: dict[int, list[float]] = {}
 
     def measure(self, streams: int, bodies: list[dict]) -> None:
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
         try:
             seconds, firsts, gaps = asyncio.run(load.burst(load.Http(self.url), bodies))
         finally:
-            self.process.send_signal(signal.SIGSTOP)
+            os.kill(self.pid, signal.SIGSTOP)
         tokens = len(firsts) + len(gaps)
         expected = sum(body["max_tokens"] for body in bodies)
         if tokens != expected:
@@ -77,11 +89,6 @@ class Peer:
         self.rates.setdefault(streams, []).append(tokens / seconds)
         self.firsts.setdefault(streams, []).append(statistics.median(firsts))
         self.gaps.setdefault(streams, []).append(statistics.median(gaps))
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-        self.process.terminate()
-        self.process.wait()
 
 
 def main() -> None:
@@ -97,43 +104,52 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no round after so many")
     parser.add_argument("--vocabulary", type=int, default=49152)
+    parser.add_argument("--under", default="", help="command that runs the rounds, given what to run; the servers are loaded before")
+    parser.add_argument("--loaded", type=json.loads, help=argparse.SUPPRESS)  # names, addresses and processes of the servers
     a = parser.parse_args()
+    if a.loaded:
+        return rounds(a, [Peer(*one) for one in a.loaded])
     context = 256 if a.prompt + a.tokens <= 256 else a.prompt + a.tokens
     code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import serve_beside; serve_beside.llama_server("
-    peers = [
-        Peer("looplm", [a.looplm, "serve", a.model, "--port", "0", "--log", "off", "--dtype", a.dtype, "--speculate", "off",
-                        "--threads", str(a.threads), "--kv-gib", "6"]),
-        Peer("llama.cpp", [sys.executable, "-c", code + f"{a.gguf!r}, {a.threads}, {max(a.streams)}, {context})"]),
-    ]
+    with contextlib.ExitStack() as stack:
+        loaded = [
+            start(stack, "looplm", [a.looplm, "serve", a.model, "--port", "0", "--log", "off", "--dtype", a.dtype, "--speculate", "off",
+                                    "--threads", str(a.threads), "--kv-gib", "6"]),
+            start(stack, "llama.cpp", [sys.executable, "-c", code + f"{a.gguf!r}, {a.threads}, {max(a.streams)}, {context})"]),
+        ]
+        for one in loaded:
+            Peer(*one).measure(0, bodies(a, random.Random(0), 1, 2))
+        if a.under:
+            again = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--loaded", json.dumps(loaded)]
+            sys.exit(subprocess.run([*shlex.split(a.under), *again]).returncode)
+        rounds(a, [Peer(*one) for one in loaded])
+
+
+def bodies(a: argparse.Namespace, rng: random.Random, streams: int, tokens: int) -> list[dict]:
+    return [{"prompt": [rng.randrange(100, a.vocabulary) for _ in range(a.prompt)], "max_tokens": tokens, "temperature": 0,
+             "ignore_eos": True} for _ in range(streams)]
+
+
+def rounds(a: argparse.Namespace, peers: list[Peer]) -> None:
     ours, theirs = peers
     rng = random.Random(1)
-
-    def bodies(streams: int, tokens: int) -> list[dict]:
-        return [{"prompt": [rng.randrange(100, a.vocabulary) for _ in range(a.prompt)], "max_tokens": tokens, "temperature": 0,
-                 "ignore_eos": True} for _ in range(streams)]
-    try:
-        print(f"ready; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-        for peer in peers:
-            peer.measure(0, bodies(1, 2))
-        began = time.monotonic()
-        for number in range(a.rounds):
-            for streams in a.streams:
-                if time.monotonic() - began > a.seconds:
-                    break
-                for peer in peers if number % 2 == 0 else peers[::-1]:
-                    peer.measure(streams, bodies(streams, a.tokens))
-                print(f"round {number + 1}, {streams} streams: {ours.rates[streams][-1]:.2f} and {theirs.rates[streams][-1]:.2f} tokens/s", flush=True)
-        print("| streams | looplm, tokens/s | llama.cpp | ratio | first token, s | llama.cpp | between tokens, ms | llama.cpp |\n|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(f"ready; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    began = time.monotonic()
+    for number in range(a.rounds):
         for streams in a.streams:
-            if streams not in ours.rates:
-                continue
-            ratio = statistics.median(x / y for x, y in zip(ours.rates[streams], theirs.rates[streams]))
-            m = [statistics.median(values[streams]) for peer in peers for values in (peer.rates, peer.firsts, peer.gaps)]
-            print(f"| {streams} | {m[0]:.2f} | {m[3]:.2f} | {ratio:.2f} | {m[1]:.2f} | {m[4]:.2f} | {1e3 * m[2]:.0f} | {1e3 * m[5]:.0f} |")
-        print(json.dumps({peer.name: peer.rates for peer in peers}))
-    finally:
-        for peer in peers:
-            peer.stop()
+            if time.monotonic() - began > a.seconds:
+                break
+            for peer in peers if number % 2 == 0 else peers[::-1]:
+                peer.measure(streams, bodies(a, rng, streams, a.tokens))
+            print(f"round {number + 1}, {streams} streams: {ours.rates[streams][-1]:.2f} and {theirs.rates[streams][-1]:.2f} tokens/s", flush=True)
+    print("| streams | looplm, tokens/s | llama.cpp | ratio | first token, s | llama.cpp | between tokens, ms | llama.cpp |\n|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for streams in a.streams:
+        if streams not in ours.rates:
+            continue
+        ratio = statistics.median(x / y for x, y in zip(ours.rates[streams], theirs.rates[streams]))
+        m = [statistics.median(values[streams]) for peer in peers for values in (peer.rates, peer.firsts, peer.gaps)]
+        print(f"| {streams} | {m[0]:.2f} | {m[3]:.2f} | {ratio:.2f} | {m[1]:.2f} | {m[4]:.2f} | {1e3 * m[2]:.0f} | {1e3 * m[5]:.0f} |")
+    print(json.dumps({peer.name: peer.rates for peer in peers}))
 
 
 if __name__ == "__main__":

@@ -129,8 +129,9 @@ CallHead read_named_head(Reader& reader) {
   return {CallHead::Kind::kCall, std::string(name), reader.at()};
 }
 
-// A call from its whole JSON.
-std::optional<ToolCall> read_call(const OrderedJson& object) {
+// A call from its whole JSON. Where no marker says that it is one, it has arguments too: other
+// objects have names.
+std::optional<ToolCall> read_call(const OrderedJson& object, bool marked) {
   if (!object.is_object()) return std::nullopt;
   const auto name = object.find("name");
   if (name == object.end() || !name->is_string() || name->get_ref<const std::string&>().empty()) {
@@ -139,14 +140,17 @@ std::optional<ToolCall> read_call(const OrderedJson& object) {
   ToolCall call;
   call.name = name->get<std::string>();
   call.arguments = "{}";
+  bool has_arguments = false;
   for (const char* key : {"arguments", "parameters"}) {
     const auto found = object.find(key);
-    if (found == object.end() || found->is_null()) continue;
+    if (found == object.end()) continue;
+    has_arguments = true;
+    if (found->is_null()) continue;
     if (!found->is_object() && !found->is_string()) return std::nullopt;
     call.arguments = found->is_string() ? found->get<std::string>() : found->dump();
     break;
   }
-  return call;
+  return marked || has_arguments ? std::optional(std::move(call)) : std::nullopt;
 }
 
 }  // namespace
@@ -254,6 +258,7 @@ size_t find_call_end(std::string_view text, ToolCallFormat format, bool ended) {
 }
 
 std::vector<ToolCall> read_whole_calls(std::string_view text, ToolCallFormat format) {
+  const bool marked = format != ToolCallFormat::kLlama || text.starts_with(kPythonTag);
   if (text.starts_with(call_marker(format))) text.remove_prefix(call_marker(format).size());
   if (text.starts_with(kPythonTag)) text.remove_prefix(kPythonTag.size());
   if (text.ends_with(kHermesEnd)) text.remove_suffix(kHermesEnd.size());
@@ -262,7 +267,7 @@ std::vector<ToolCall> read_whole_calls(std::string_view text, ToolCallFormat for
   if (!json.ok()) return calls;
   const bool list = json.value().is_array();
   for (size_t i = 0; i < (list ? json.value().size() : 1); ++i) {
-    std::optional<ToolCall> call = read_call(list ? json.value()[i] : json.value());
+    std::optional<ToolCall> call = read_call(list ? json.value()[i] : json.value(), marked);
     if (!call) return {};
     calls.push_back(std::move(*call));
   }

@@ -1,6 +1,7 @@
 #include "chat/message.h"
 
 #include <array>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -184,6 +185,7 @@ Result<std::vector<ChatMessage>> read_chat_messages(const OrderedJson& list,
 Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std::string& place) {
   if (!list.is_array()) return wrong(place, list, "a list of tools");
   std::vector<ChatTool> tools;
+  std::map<std::string, size_t> places;
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string here = fmt::format("{}[{}]", place, i);
     const OrderedJson& tool = list[i];
@@ -204,12 +206,10 @@ Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std
     if (parameters != nullptr && !parameters->is_object()) {
       return wrong(here + ".function.parameters", *parameters, "a JSON Schema, an object");
     }
-    for (size_t other = 0; other < i; ++other) {
-      if (tools[other].name == read.name) {
-        return invalid_argument(
-            fmt::format("{}.function.name is '{}', as {}[{}]'s is; expected different names", here,
-                        read.name, place, other));
-      }
+    if (const auto [other, fresh] = places.try_emplace(read.name, i); !fresh) {
+      return invalid_argument(
+          fmt::format("{}.function.name is '{}', as {}[{}]'s is; expected different names", here,
+                      read.name, place, other->second));
     }
     read.json = without_nulls(tool).dump();
   }

@@ -168,6 +168,12 @@ TEST(OutputParser, OtherForms) {
                           llama)),
               ElementsAre("f{}", "g{}"));
   EXPECT_EQ(parse("{\"answer\": 4}", llama).text(), "{\"answer\": 4}");
+  // An object that has a name is no call yet.
+  for (const char* text :
+       {R"({"name": "Ada", "age": 36})", R"([{"name": "Ada"}])", R"({"name": "f"})"}) {
+    EXPECT_EQ(parse(text, llama).text(), text);
+  }
+  EXPECT_THAT(calls(parse(R"({"parameters": null, "name": "f"})", llama)), ElementsAre("f{}"));
   EXPECT_EQ(parse("It is {\"name\": \"f\", \"parameters\": {}}", llama).text(),
             "It is {\"name\": \"f\", \"parameters\": {}}");
 }

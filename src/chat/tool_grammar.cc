@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.h"
+#include "base/shortened.h"
 #include "grammar/json_schema.h"
 
 namespace looplm {
@@ -35,7 +36,7 @@ bool says_strict(const OrderedJson& function) {
 
 // The arguments of a tool; without a schema an empty object.
 Result<ExpressionPtr> arguments_of(const ChatTool& tool, bool strict_only, Grammar& grammar) {
-  const std::string place = fmt::format("tools.{}.parameters", tool.name);
+  const std::string place = fmt::format("tools.{}.parameters", shortened(tool.name));
   LOOPLM_ASSIGN_OR_RETURN(const OrderedJson json, parse_ordered_json(tool.json, tool.name));
   const OrderedJson& function = json["function"];
   if (strict_only && !says_strict(function)) {

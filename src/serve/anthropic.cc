@@ -323,7 +323,8 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
   ApiCall translated = call;
   translated.renamed = {{"response_format.json_schema", "output_config.format"},
                         {"reasoning_effort", "output_config.effort"},
-                        {"thinking_budget", "thinking.budget_tokens"}};
+                        {"thinking_budget", "thinking.budget_tokens"},
+                        {"tool_choice.function", "tool_choice"}};
   translated.body = std::move(chat);
   translated.translate = [&served = context.served, stops](std::unique_ptr<AnswerFormat> openai,
                                                            int64_t tokens) {

@@ -63,6 +63,13 @@ int64_t now_seconds() {
       .count();
 }
 
+Status check_prompt_fits(const ServedModel& served, size_t tokens, bool answers) {
+  if (tokens + (answers ? 1 : 0) <= static_cast<size_t>(served.context)) return {};
+  return invalid_argument(fmt::format(
+      "the prompt has {} tokens and the context {}; a prompt must leave room for an answer", tokens,
+      served.context));
+}
+
 Result<std::vector<Request>> make_requests(const ApiContext& context, const GenerationRequest& r,
                                            const std::vector<std::vector<int32_t>>& prompts) {
   const ServedModel& served = context.served;
@@ -75,12 +82,7 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
   std::vector<Request> requests;
   for (const std::vector<int32_t>& prompt : prompts) {
     const auto length = static_cast<int64_t>(prompt.size());
-    const bool generates = r.options.max_tokens != 0;
-    if (length + (generates ? 1 : 0) > served.context) {
-      return invalid_argument(fmt::format(
-          "the prompt has {} tokens and the context {}; a prompt must leave room for an answer",
-          length, served.context));
-    }
+    LOOPLM_RETURN_IF_ERROR(check_prompt_fits(served, prompt.size(), r.options.max_tokens != 0));
     int64_t room = served.context - length;
     if (context.max_tokens > 0) room = std::min(room, context.max_tokens);
     for (int64_t choice = 0; choice < r.choices; ++choice) {

@@ -1,6 +1,7 @@
 // /v1/chat/completions: answers to conversations, with reasoning and tool calls.
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -285,19 +286,25 @@ struct Conversation {
 
 // What a tool says answers a call that stands before it, as OpenAI has it.
 void check_tool_answers(Fields& f, const std::vector<ChatMessage>& messages) {
-  std::vector<std::string> ids;
+  std::set<std::string> ids;
   for (size_t i = 0; i < messages.size(); ++i) {
     const ChatMessage& m = messages[i];
-    for (const ToolCall& call : m.tool_calls) ids.push_back(call.id);
+    for (const ToolCall& call : m.tool_calls) ids.insert(call.id);
     if (m.role != ChatRole::kTool) continue;
     const std::string name = fmt::format("messages[{}].tool_call_id", i);
     if (m.tool_call_id.empty()) {
       return f.wrong(name, "is missing; expected the id of the call that the tool answers");
     }
-    if (std::ranges::find(ids, m.tool_call_id) != ids.end()) continue;
+    if (ids.contains(m.tool_call_id)) continue;
+    constexpr size_t kMostShown = 10;
+    std::vector<std::string> shown;
+    for (const std::string& id : ids) {
+      if (shown.size() < kMostShown) shown.push_back(id);
+    }
     const std::string expected =
         ids.empty() ? "and no call stands before it"
-                    : fmt::format("and the calls before it are '{}'", fmt::join(ids, "', '"));
+                    : fmt::format("and the calls before it are '{}'{}", fmt::join(shown, "', '"),
+                                  ids.size() > kMostShown ? " ..." : "");
     return f.wrong(name, fmt::format("is '{}', {}", m.tool_call_id, expected));
   }
 }
@@ -482,17 +489,28 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   const Conversation c = read_conversation(f, served);
   const ChatPrompt prompt = read_chat_prompt(f, served, c);
   if (f.failed()) return call.refuse(f.error());
+  const auto refuse_lengths = [&call](const Status& status) {
+    ApiError error = api_error_of(status);
+    error.param = "messages";
+    if (status.code() == StatusCode::kInvalidArgument) error.code = "context_length_exceeded";
+    call.refuse(error);
+  };
+  // Before the tools become a grammar, which may be much work.
+  if (const Status fits = check_prompt_fits(served, prompt.ids.size(), true); !fits.ok()) {
+    return refuse_lengths(fits);
+  }
   const bool must_call = c.tool_choice == "required";
   const bool strict = std::ranges::any_of(c.render.tools, is_strict);
   if (c.calls_tools && (must_call || strict || r.grammar != nullptr)) {
     if (must_call && r.grammar != nullptr)
       f.wrong("tool_choice", "asks for a call, and a grammar for another text");
-    std::string key = fmt::format("tools {} {} {}", dump_json(*f.find("tools")),
-                                  c.tool_grammar.only, c.tool_grammar.most_calls);
+    const ToolCallFormat form = served.chat->format().tool_calls;  // an adapter's may be another
+    std::string key =
+        fmt::format("tools {} {} {} {}", static_cast<int>(form), dump_json(*f.find("tools")),
+                    c.tool_grammar.only, c.tool_grammar.most_calls);
     if (!must_call) key += "\nor " + r.grammar_key;
     const Result<std::shared_ptr<CompiledGrammar>> grammar =
         served.grammars->get(key, [&]() -> Result<Grammar> {
-          const ToolCallFormat form = served.chat->format().tool_calls;
           if (!must_call && r.grammar == nullptr) {
             ToolGrammarOptions strict_only = c.tool_grammar;
             strict_only.strict_only = true;
@@ -527,14 +545,7 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   options.parse.must_call = must_call;
   if (!c.parallel_calls) options.most_calls = 1;
   Result<std::vector<Request>> requests = make_requests(context, r, {prompt.ids});
-  if (!requests.ok()) {
-    ApiError error = api_error_of(requests.status());
-    error.param = "messages";
-    if (requests.status().code() == StatusCode::kInvalidArgument) {
-      error.code = "context_length_exceeded";
-    }
-    return call.refuse(error);
-  }
+  if (!requests.ok()) return refuse_lengths(requests.status());
   Exchange::begin(context.exchange, std::move(requests).value(), 1, r.stream,
                   call.in_dialect(std::make_unique<ChatAnswer>(served, options),
                                   static_cast<int64_t>(prompt.ids.size())),

@@ -326,6 +326,46 @@ TEST_F(DialectsTest, OllamasResultsOfToolsFindTheirCalls) {
   EXPECT_GT(prompt_tokens(), found);
 }
 
+// Reasoning that a client sends back is the assistant's, in responses as in messages.
+TEST_F(DialectsTest, ReasoningOfEarlierTurnsIsRead) {
+  server_ = nullptr;
+  ServeOptions options;
+  options.model_name = "small";
+  server_ = Server::listen(options).value();
+  ChatFiles files;
+  files.templates = {{"default",
+                      "{% for m in messages %}{{ m.role }}:{{ m.reasoning_content or '' }}"
+                      "{{ m.content }};{% endfor %}"}};
+  ServedModelOptions served;
+  served.chat = std::make_shared<const ChatTemplate>(
+      ChatTemplate::create(files, *model_->tokenizer()).value());
+  ASSERT_OK(server_->serve(*model_, served));
+  const auto prompt_tokens = [&](const OrderedJson& reasoning) {
+    OrderedJson input = OrderedJson::array({{{"role", "user"}, {"content", "x"}}});
+    if (!reasoning.is_null()) input.push_back(reasoning);
+    input.push_back({{"role", "assistant"}, {"content", "yes"}});
+    input.push_back({{"role", "user"}, {"content", "why"}});
+    return post("/v1/responses",
+                {{"input", input}, {"max_output_tokens", 1}})["usage"]["input_tokens"]
+        .get<int64_t>();
+  };
+  const int64_t without = prompt_tokens(nullptr);
+  OrderedJson item = {{"type", "reasoning"}, {"id", "r"}, {"summary", OrderedJson::array()}};
+  EXPECT_EQ(prompt_tokens(item), without);
+  item["content"] =
+      OrderedJson::array({{{"type", "reasoning_text"}, {"text", "7-2*3=7-6=1"}}});
+  EXPECT_GT(prompt_tokens(item), without + 5);
+  const OrderedJson block = {{"type", "thinking"}, {"thinking", "7-2*3=7-6=1"}};
+  const OrderedJson said = {{"type", "text"}, {"text", "yes"}};
+  EXPECT_EQ(post("/v1/messages/count_tokens",
+                 {{"messages",
+                   {{{"role", "user"}, {"content", "x"}},
+                    {{"role", "assistant"}, {"content", {block, said}}},
+                    {{"role", "user"}, {"content", "why"}}}}})["input_tokens"],
+            prompt_tokens(item));
+  server_ = nullptr;
+}
+
 TEST_F(DialectsTest, MessagesTakeAFormOfTheAnswer) {
   OrderedJson body = chat_body("Where?", 100);
   body["output_config"] = {{"effort", "max"},

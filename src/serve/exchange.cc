@@ -1,6 +1,7 @@
 #include "serve/exchange.h"
 
 #include <algorithm>
+#include <exception>
 #include <numeric>
 #include <utility>
 
@@ -194,7 +195,17 @@ void Exchange::push(Event event) {
   services_.worker.post_at(due, [self = shared_from_this()] { self->work(); });
 }
 
+// What one answer throws ends that answer, not the thread of all.
 void Exchange::work() {
+  try {
+    work_off();
+  } catch (const std::exception& error) {
+    taken_.clear();
+    if (!over_) fail({.status = 500, .message = std::string("internal error: ") + error.what()});
+  }
+}
+
+void Exchange::work_off() {
   {
     const std::lock_guard lock(mutex_);
     taken_.swap(events_);

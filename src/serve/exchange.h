@@ -123,6 +123,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void cancel();
   // On the worker's thread.
   void work();
+  void work_off();
   void handle(Event& event, std::vector<StreamEvent>& out);
   void send(const std::vector<StreamEvent>& events);
   void write(std::string text);  // to the stream, which it begins

@@ -1,5 +1,6 @@
 // An engine that cannot go on.
 #include <future>
+#include <stdexcept>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -7,6 +8,7 @@
 #include "base/json.h"
 #include "infer/parts.h"
 #include "net/http_client.h"
+#include "serve/exchange.h"
 #include "serve/server.h"
 #include "support/status_matchers.h"
 
@@ -59,6 +61,47 @@ TEST(Failure, OfAnEngineIsToldToEveryClientAndToHealth) {
   EXPECT_THAT(health.body, HasSubstr("model small: the engine has failed"));
   EXPECT_ERROR_SAYS(server->failure(), "model small", "check");
   EXPECT_TRUE(server->drain(std::chrono::seconds(60)));
+}
+
+class Speechless : public AnswerFormat {
+ public:
+  void token(size_t, const GeneratedToken&, std::vector<StreamEvent>&) override {
+    throw std::runtime_error("no words");
+  }
+  void ended(size_t, const Generation&, std::vector<StreamEvent>&) override {}
+  void closed(const Usage&, std::vector<StreamEvent>&) override {}
+  OrderedJson whole(const Usage&) override { return {}; }
+};
+
+class HeardReply : public HttpReply {
+ public:
+  void send(int status, HttpHeaders, std::string body) override {
+    heard.set_value(fmt::format("{} {}", status, body));
+  }
+  void begin(int, HttpHeaders) override {}
+  void write(std::string) override {}
+  void end() override {}
+  void on_disconnect(std::function<void()>) override {}
+
+  std::promise<std::string> heard;
+};
+
+TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
+  const std::unique_ptr<Model> model = Model::load("models/small", {.threads = 1}).value();
+  ServeMetrics metrics;
+  Worker worker;
+  EngineRunner runner(*model, {}, 8);
+  ExchangeServices services{runner, worker, metrics};
+  for (int i = 0; i < 2; ++i) {
+    Request request;
+    request.prompt = model->tokenizer()->encode("4+8=").value();
+    request.options.max_tokens = 3;
+    request.options.ignore_eos = true;
+    const auto reply = std::make_shared<HeardReply>();
+    Exchange::begin(services, {std::move(request)}, 1, false, std::make_unique<Speechless>(),
+                    reply);
+    EXPECT_THAT(reply->heard.get_future().get(), HasSubstr("internal error: no words"));
+  }
 }
 
 }  // namespace

@@ -111,8 +111,9 @@ std::string Fields::text(std::string_view name, const std::string& fallback) {
 
 std::string Fields::one_of(std::string_view name, const std::string& fallback,
                            std::initializer_list<std::string_view> values) {
-  std::string value = text(name, fallback);
-  if (value == fallback) return value;
+  const OrderedJson* given = find(name);
+  if (given == nullptr || !given->is_string()) return text(name, fallback);
+  std::string value = given->get<std::string>();
   for (std::string_view known : values) {
     if (value == known) return value;
   }

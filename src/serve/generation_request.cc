@@ -32,10 +32,12 @@ uint64_t random_seed() {
   return ((uint64_t{device()} << 32) ^ device()) & ((uint64_t{1} << 53) - 1);
 }
 
-// Any whole number that 64 bits hold; negative ones wrap, as other servers have it.
+// Any whole number that 64 bits hold. Negative ones wrap, as other servers have it, and -1 stands
+// for none at all, as in llama.cpp, Ollama and vLLM.
 uint64_t read_seed(Fields& f) {
   const OrderedJson* value = f.find("seed");
   if (value == nullptr) return random_seed();
+  if (value->is_number() && value->get<double>() == -1) return random_seed();
   if (value->is_number_unsigned()) return value->get<uint64_t>();
   if (value->is_number_integer()) return static_cast<uint64_t>(value->get<int64_t>());
   if (value->is_number()) {  // 3.0 is a whole number in JSON as much as 3 is
@@ -249,8 +251,7 @@ const OrderedJson& foreign_fields() {
                                      {"truncate_prompt_tokens", nullptr},
                                      {"samplers", nullptr},
                                      {"skip_special_tokens", true},
-                                     {"prompt_embeds", nullptr},
-                                     {"structured_outputs", nullptr}};
+                                     {"prompt_embeds", nullptr}};
   return fields;
 }
 
@@ -268,14 +269,77 @@ Grammar single_rule(ExpressionPtr expression) {
   return grammar;
 }
 
-void add_schema(Fields& f, const std::string& name, const OrderedJson& schema,
+// The schema itself, or its text.
+void add_schema(Fields& f, const std::string& name, const OrderedJson& given,
                 std::vector<GrammarField>& found) {
+  OrderedJson schema = given;
+  if (given.is_string()) {
+    Result<OrderedJson> parsed = parse_ordered_json(given.get<std::string>(), "the schema");
+    if (!parsed.ok()) return f.wrong(name, ": " + parsed.status().message());
+    schema = std::move(parsed).value();
+  }
   const std::string key = "schema " + dump_json(schema);
   if (key.size() > kMostGrammarBytes) {
     return f.wrong(name,
                    fmt::format("has {} bytes; expected at most {}", key.size(), kMostGrammarBytes));
   }
   found.push_back({f.path_of(name), key, [schema] { return json_schema_grammar(schema); }});
+}
+
+void add_json_object(const std::string& name, std::vector<GrammarField>& found) {
+  found.push_back({name, "json object", [] { return Result<Grammar>(json_object_grammar()); }});
+}
+
+// Null: there is no such field.
+struct GuideNames {
+  const char* grammar;
+  const char* regex;
+  const char* schema;
+  const char* choice;
+};
+
+void read_guides(Fields& f, const GuideNames& names, std::vector<GrammarField>& found) {
+  if (const std::string text = f.text(names.grammar, ""); !text.empty()) {
+    found.push_back(
+        {f.path_of(names.grammar), "grammar " + text, [text] { return parse_gbnf(text); }});
+  }
+  if (const std::string text = f.text(names.regex, ""); !text.empty()) {
+    found.push_back({f.path_of(names.regex), "regex " + text, [text]() -> Result<Grammar> {
+                       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr e, parse_full_pattern(text));
+                       return single_rule(std::move(e));
+                     }});
+  }
+  if (const OrderedJson* schema = f.find(names.schema)) add_schema(f, names.schema, *schema, found);
+  const OrderedJson* choices = names.choice == nullptr ? nullptr : f.find(names.choice);
+  if (choices == nullptr) return;
+  const auto is_text = [](const OrderedJson& one) { return one.is_string(); };
+  if (!choices->is_array() || choices->empty() || !std::ranges::all_of(*choices, is_text)) {
+    return f.wrong_value(names.choice, *choices, "a list of texts, not an empty one");
+  }
+  const auto texts = choices->get<std::vector<std::string>>();
+  found.push_back({f.path_of(names.choice), "choice " + dump_json(*choices),
+                   [texts] { return Result<Grammar>(single_rule(one_of_texts(texts))); }});
+}
+
+// vLLM's newer form of guided_json and its like.
+void read_structured_outputs(Fields& f, std::vector<GrammarField>& found) {
+  const OrderedJson* object = f.find("structured_outputs");
+  if (object == nullptr) return;
+  Fields inner(*object, "structured_outputs");
+  const size_t before = found.size();
+  read_guides(inner, {"grammar", "regex", "json", "choice"}, found);
+  if (inner.boolean("json_object", false)) {
+    add_json_object(inner.path_of("json_object"), found);
+  }
+  inner.refuse("structural_tag", "write json, regex, choice or grammar");
+  inner.refuse("whitespace_pattern", "white space is bounded anyway");
+  for (const char* name : {"disable_any_whitespace", "disable_additional_properties"}) {
+    inner.refuse(name, "say it in the schema or in a grammar", false);
+  }
+  f.adopt(inner);
+  if (found.size() == before) {
+    f.wrong_value("structured_outputs", *object, "json, regex, choice, grammar or json_object");
+  }
 }
 
 void read_response_format(Fields& f, std::vector<GrammarField>& found) {
@@ -290,8 +354,7 @@ void read_response_format(Fields& f, std::vector<GrammarField>& found) {
     if (const OrderedJson* schema = format.find("schema")) {
       add_schema(format, "schema", *schema, found);
     } else {
-      found.push_back({"response_format", "json object",
-                       [] { return Result<Grammar>(json_object_grammar()); }});
+      add_json_object("response_format", found);
     }
   } else if (type == "json_schema") {
     if (const OrderedJson* inner = format.find("json_schema")) {
@@ -323,33 +386,9 @@ void read_response_format(Fields& f, std::vector<GrammarField>& found) {
 void read_grammar(Fields& f, const ServedModel& served, GenerationRequest& r) {
   std::vector<GrammarField> found;
   read_response_format(f, found);
-  for (const char* name : {"grammar", "guided_grammar"}) {
-    const std::string text = f.text(name, "");
-    if (text.empty()) continue;
-    found.push_back({name, "grammar " + text, [text] { return parse_gbnf(text); }});
-  }
-  for (const char* name : {"regex", "guided_regex"}) {
-    const std::string text = f.text(name, "");
-    if (text.empty()) continue;
-    found.push_back({name, "regex " + text, [text]() -> Result<Grammar> {
-                       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr e, parse_full_pattern(text));
-                       return single_rule(std::move(e));
-                     }});
-  }
-  for (const char* name : {"json_schema", "guided_json"}) {
-    if (const OrderedJson* schema = f.find(name)) add_schema(f, name, *schema, found);
-  }
-  if (const OrderedJson* choices = f.find("guided_choice")) {
-    std::vector<std::string> texts;
-    for (const OrderedJson& one : *choices) {
-      if (!choices->is_array() || !one.is_string()) {
-        return f.wrong_value("guided_choice", *choices, "a list of texts");
-      }
-      texts.push_back(one.get<std::string>());
-    }
-    found.push_back({"guided_choice", "choice " + dump_json(*choices),
-                     [texts] { return Result<Grammar>(single_rule(one_of_texts(texts))); }});
-  }
+  read_guides(f, {"grammar", "regex", "json_schema", nullptr}, found);
+  read_guides(f, {"guided_grammar", "guided_regex", "guided_json", "guided_choice"}, found);
+  read_structured_outputs(f, found);
   if (f.failed() || found.empty()) return;
   if (found.size() > 1) {
     return f.wrong(found[1].name,
@@ -419,7 +458,8 @@ void copy_extensions(const OrderedJson& from, OrderedJson& to) {
                "guided_regex",
                "json_schema",
                "guided_json",
-               "guided_choice"},
+               "guided_choice",
+               "structured_outputs"},
               to);
   for (const auto& [name, neutral] : foreign_fields().items()) {
     copy_fields(from, {name.c_str()}, to);

@@ -73,7 +73,7 @@ void GrammarCache::trim() {
   size_t count = 0;
   auto entry = entries_.begin();
   for (; entry != entries_.end(); ++entry, ++count) {
-    bytes += entry->grammar->memory();
+    bytes += entry->grammar->memory() + entry->key.size();
     if (count > 0 && (count == kMostGrammars || bytes > most_bytes_)) break;
   }
   entries_.erase(entry, entries_.end());

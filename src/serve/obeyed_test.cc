@@ -3,7 +3,9 @@
 
 #include "looplm/generate.h"
 
+#include "model/adapter.h"
 #include "serve/test_server.h"
+#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -181,6 +183,81 @@ TEST_F(ObeyedTest, KeysAndValuesAreKeptAsAsked) {
   const auto ids = alone->tokenizer()->encode("oak tree: a tree").value();
   EXPECT_EQ(text_of(last), generate(*alone, ids, options).value().text);
   EXPECT_NE(text_of(last), text_of(body));
+}
+
+TEST_F(ObeyedTest, ASeedOfMinusOneIsDrawn) {
+  start();
+  const OrderedJson body = {{"prompt", "1+1="}, {"max_tokens", 1}, {"seed", -1}};
+  const OrderedJson first = complete(body)["seed"];
+  EXPECT_NE(complete(body)["seed"], first);
+  EXPECT_GE(first, 0);
+}
+
+TEST_F(ObeyedTest, EveryFormOfAGrammarHoldsOrIsRefused) {
+  start();
+  const OrderedJson schema = {{"enum", {"only"}}};
+  for (const OrderedJson& guide :
+       std::vector<OrderedJson>{{{"json", schema}},
+                                {{"json", schema.dump()}},
+                                {{"regex", "\"only\""}},
+                                {{"choice", {"\"only\""}}},
+                                {{"grammar", "root ::= \"\\\"only\\\"\""}}}) {
+    EXPECT_EQ(text_of({{"prompt", "1"}, {"max_tokens", 50}, {"structured_outputs", guide}}),
+              "\"only\"")
+        << guide;
+  }
+  EXPECT_EQ(text_of({{"prompt", "1"}, {"max_tokens", 50}, {"guided_json", schema.dump()}}),
+            "\"only\"");
+  for (const OrderedJson& wrong : std::vector<OrderedJson>{
+           {{"structured_outputs", OrderedJson::object()}},
+           {{"structured_outputs", {{"structural_tag", "x"}}}},
+           {{"structured_outputs", {{"json", schema}, {"whitespace_pattern", " ?"}}}},
+           {{"structured_outputs", {{"json", schema}, {"regex", "a"}}}},
+           {{"guided_choice", OrderedJson::array()}},
+           {{"guided_choice", OrderedJson::object()}},
+           {{"guided_json", "{"}},
+           {{"response_format", {{"type", ""}}}}}) {
+    OrderedJson body = {{"prompt", "1"}, {"max_tokens", 5}};
+    body.update(wrong);
+    const OrderedJson error = post("/v1/completions", body, 400)["error"];
+    EXPECT_THAT(error["param"].get<std::string>(), testing::StartsWith(wrong.begin().key()));
+  }
+}
+
+// An adapter may have another template, and with it another form of calls.
+TEST_F(ObeyedTest, CallsHaveTheFormOfTheModelThatIsAsked) {
+  start();
+  server_ = nullptr;
+  const TempDir directory;
+  const AdapterSettings settings = {.rank = 1, .alpha = 1, .targets = {}};
+  const ParameterSet values(adapter_specs(model_->config(), settings));
+  ASSERT_OK(save_adapter(directory.file("other"), settings, values, kModel));
+  ASSERT_OK(model_->add_adapter("other", directory.file("other")));
+  const auto chat = [&](const char* source) {
+    ChatFiles files;
+    files.templates = {{"default", source}};
+    return std::make_shared<const ChatTemplate>(
+        ChatTemplate::create(files, *model_->tokenizer()).value());
+  };
+  ServeOptions options;
+  options.model_name = "small";
+  options.http.port = 0;
+  server_ = Server::listen(options).value();
+  ServedModelOptions served;
+  served.chat = chat("{{ messages[0].content }}{{ tools }}<tool_call>");
+  served.adapters = {{"other", chat("{{ messages[0].content }}{{ tools }}[TOOL_CALLS]")}};
+  ASSERT_OK(server_->serve(*model_, served));
+  OrderedJson body = {{"messages", OrderedJson::array({{{"role", "user"}, {"content", "x"}}})},
+                      {"tools", {{{"type", "function"}, {"function", {{"name", "f"}}}}}},
+                      {"tool_choice", "required"},
+                      {"parallel_tool_calls", false},
+                      {"max_tokens", 100}};
+  for (const char* name : {"small", "other", "small"}) {
+    body["model"] = name;
+    const OrderedJson message = post("/v1/chat/completions", body)["choices"][0]["message"];
+    EXPECT_EQ(message["tool_calls"][0]["function"]["name"], "f") << name << message;
+  }
+  server_ = nullptr;
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <map>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -162,7 +164,8 @@ OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
   if (!given.is_array()) f.wrong_value("messages", given, "a list of messages");
   // Ollama's messages have no ids.
   int64_t calls = 0;
-  std::vector<std::pair<std::string, std::string>> open;  // names and ids of calls without a result
+  std::set<std::pair<std::string, int64_t>> by_name;  // calls without a result
+  std::map<int64_t, std::string> open;                // the same, in their order
   for (size_t i = 0; i < given.size() && !f.failed(); ++i) {
     const OrderedJson& message = given[i];
     const std::string place = fmt::format("messages[{}]", i);
@@ -174,17 +177,26 @@ OrderedJson translate_messages(Fields& f, const OrderedJson& given) {
     if (said["role"] == "tool") {
       if (calls == 0) m.wrong("role", "is 'tool', and no call stands before it");
       const std::string name = m.text("tool_name", "");
-      auto call = std::find_if(open.begin(), open.end(),
-                               [&](const auto& one) { return one.first == name; });
-      if (call == open.end()) call = open.begin();
-      said["tool_call_id"] = call == open.end() ? fmt::format("call_{}", calls) : call->second;
-      if (call != open.end()) open.erase(call);
+      const auto named = by_name.lower_bound({name, 0});
+      int64_t call = calls;
+      if (named != by_name.end() && named->first == name) {
+        call = named->second;
+      } else if (!open.empty()) {
+        call = open.begin()->first;
+      }
+      said["tool_call_id"] = fmt::format("call_{}", call);
+      if (const auto answered = open.find(call); answered != open.end()) {
+        by_name.erase(std::pair(answered->second, call));
+        open.erase(answered);
+      }
     }
     const OrderedJson tool_calls = value_at(message, "tool_calls");
     for (const OrderedJson& call : tool_calls) {
       const OrderedJson function = value_at(call, "function");
-      open.emplace_back(text_at(function, "name"), fmt::format("call_{}", ++calls));
-      said["tool_calls"].push_back({{"id", open.back().second},
+      const std::string name = text_at(function, "name");
+      open.emplace(++calls, name);
+      by_name.emplace(name, calls);
+      said["tool_calls"].push_back({{"id", fmt::format("call_{}", calls)},
                                     {"type", "function"},
                                     {"function",
                                      {{"name", value_at(function, "name")},

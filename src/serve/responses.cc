@@ -1,6 +1,7 @@
 // OpenAI's /v1/responses without memory: each request brings the whole conversation. A translation
 // to and from chat completions.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -193,13 +194,20 @@ class ResponsesAnswer : public TranslatedAnswer {
   OrderedJson unsaid_ = OrderedJson::array();
 };
 
+// Reasoning stands before the assistant's words or calls, and belongs to their message.
 void translate_item(Fields& f, const std::string& place, const OrderedJson& item,
-                    OrderedJson& messages) {
+                    std::string& reasoning, OrderedJson& messages) {
   if (!item.is_object()) return f.wrong_value(place, item, "an object");
   const std::string type = item.contains("type") ? text_at(item, "type") : "message";
+  const auto add = [&](OrderedJson message) {
+    const bool answers = message["role"] == "assistant";
+    if (std::string thought = std::exchange(reasoning, {}); answers && !thought.empty()) {
+      message["reasoning_content"] = std::move(thought);
+    }
+    messages.push_back(std::move(message));
+  };
   if (type == "message") {
-    messages.push_back(
-        {{"role", value_at(item, "role")},
+    add({{"role", value_at(item, "role")},
          {"content", text_of_content(f, place + ".content", value_at(item, "content"),
                                      {"input_text", "output_text", "text"})}});
   } else if (type == "function_call") {
@@ -210,17 +218,21 @@ void translate_item(Fields& f, const std::string& place, const OrderedJson& item
          {{"name", value_at(item, "name")}, {"arguments", value_at(item, "arguments")}}}};
     // Calls that follow the same words belong to one message.
     if (messages.empty() || messages.back()["role"] != "assistant") {
-      messages.push_back({{"role", "assistant"}, {"content", ""}});
+      add({{"role", "assistant"}, {"content", ""}});
     }
     messages.back()["tool_calls"].push_back(call);
   } else if (type == "function_call_output") {
-    messages.push_back({{"role", "tool"},
-                        {"tool_call_id", text_at(item, "call_id")},
-                        {"content", text_of_content(f, place + ".output", value_at(item, "output"),
-                                                    {"input_text", "output_text", "text"})}});
+    add({{"role", "tool"},
+         {"tool_call_id", text_at(item, "call_id")},
+         {"content", text_of_content(f, place + ".output", value_at(item, "output"),
+                                     {"input_text", "output_text", "text"})}});
   } else if (type == "item_reference") {
     f.wrong(place + ".type", "is 'item_reference', and nothing is kept here; send the item itself");
-  } else if (type != "reasoning") {
+  } else if (type == "reasoning") {  // what is encrypted or summed up is not the reasoning itself
+    if (const OrderedJson content = value_at(item, "content"); !content.is_null()) {
+      reasoning += text_of_content(f, place + ".content", content, {"reasoning_text", "text"});
+    }
+  } else {
     f.wrong(place + ".type", fmt::format("is '{}'; expected message, function_call, "
                                          "function_call_output or reasoning",
                                          type));
@@ -317,8 +329,9 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   } else if (input->is_string()) {
     messages.push_back({{"role", "user"}, {"content", *input}});
   } else if (input->is_array() && !input->empty()) {
+    std::string reasoning;
     for (size_t i = 0; i < input->size() && !f.failed(); ++i) {
-      translate_item(f, fmt::format("input[{}]", i), (*input)[i], messages);
+      translate_item(f, fmt::format("input[{}]", i), (*input)[i], reasoning, messages);
     }
   } else {
     f.wrong_value("input", *input, "a text or a list of items, not an empty one");
@@ -335,7 +348,8 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   ApiCall translated = call;
   translated.renamed = {{"response_format.json_schema", "text.format"},
                         {"response_format", "text.format"},
-                        {"reasoning_effort", "reasoning.effort"}};
+                        {"reasoning_effort", "reasoning.effort"},
+                        {"tool_choice.function", "tool_choice"}};
   translated.body = std::move(chat);
   translated.translate = [&served = context.served, echoed = echo_of(call.body)](
                              std::unique_ptr<AnswerFormat> openai, int64_t /*tokens*/) {

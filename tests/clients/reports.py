@@ -55,8 +55,8 @@ class Answer:
 server = None
 
 
-def send(method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+def send(method, path, body=None, headers=None, timeout=60):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
     data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
     connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
     response = connection.getresponse()
@@ -545,8 +545,14 @@ def completions_extreme_settings_are_refused_or_served():  # llama.cpp 19367
     for fields in ({"temperature": 999999.0}, {"top_p": -1.0}, {"repeat_penalty": 0.0}, {"temperature": -1}, {"seed": 1e30}, {"max_tokens": -5}, {"min_p": 7}):
         refused("/v1/completions", {"model": "small", "prompt": "hi", "max_tokens": 1, **fields}, next(iter(fields)))
     for fields in ({"temperature": 2, "top_p": 0, "top_k": 1}, {"temperature": 1e-30}, {"top_p": 1e-30}, {"min_p": 1}, {"presence_penalty": -2, "frequency_penalty": 2},
-                   {"repetition_penalty": 1e-3, "max_tokens": 20}, {"logit_bias": {str(i): -100 for i in range(400)}}, {"seed": -1}):
+                   {"repetition_penalty": 1e-3, "max_tokens": 20}, {"logit_bias": {str(i): -100 for i in range(400)}}, {"seed": -2}):
         post("/v1/completions", {"model": "small", "prompt": "hi", "max_tokens": 3, **fields})
+
+
+@case
+def completions_a_seed_of_minus_one_is_none():  # llama.cpp's, Ollama's and vLLM's word for it
+    seeds = {post("/v1/completions", {"model": "small", "prompt": "oak", "max_tokens": 1, "seed": -1})["seed"] for _ in range(4)}
+    assert len(seeds) == 4 and -1 not in seeds, seeds
 
 
 @case
@@ -974,6 +980,83 @@ def schema_of_thousands_of_members_in_time():
         answer = send("POST", "/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 3, "json_schema": schema})
         assert answer.status == 200, answer.body[:300]
     assert time.monotonic() - began < 30, time.monotonic() - began
+
+
+@case
+def schema_formats_with_lengths():  # xgrammar 749, SGLang 37707: zod's z.email().max(255)
+    zod = "^(?!\\.)(?!.*\\.\\.)([A-Za-z0-9_'+\\-\\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\\-]*\\.)+[A-Za-z]{2,}$"
+    for keywords in ({"format": "email", "maxLength": 255, "pattern": zod}, {"format": "email", "minLength": 6, "maxLength": 40}, {"format": "email", "maxLength": 64},
+                     {"format": "uri", "maxLength": 60}, {"format": "hostname", "minLength": 1, "maxLength": 50}, {"format": "date-time", "maxLength": 40},
+                     {"pattern": "^[a-z]+(-[a-z]+)*(\\.[a-z]+)+$", "maxLength": 60}):
+        body = {"model": "chat", "messages": user(), "max_tokens": 450, "seed": 4, "temperature": 1.5,
+                "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "string", **keywords}}}}
+        choice = post("/v1/chat/completions", body)["choices"][0]
+        if choice["finish_reason"] == "stop":
+            value = json.loads(choice["message"]["content"])
+            assert keywords.get("minLength", 0) <= len(value) <= keywords["maxLength"], (keywords, value)
+            assert "pattern" not in keywords or re.search(keywords["pattern"], value), (keywords, value)
+
+
+@case
+def schema_one_branch_alone():
+    both = {"type": "object", "properties": {"a": {"const": 1}, "b": {"const": 2}}}
+    for seed in range(4):
+        found = shaped({**both, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, seed=seed)
+        assert ("a" in found) != ("b" in found), found
+        closed = [{"type": "object", "properties": {k: {"const": k}}, "required": [k], "additionalProperties": False} for k in "abc"]
+        assert len(shaped({"oneOf": closed}, seed=seed)) == 1
+        assert shaped({"type": "integer", "minimum": 0, "maximum": 9, "oneOf": [{"minimum": 3}, {"maximum": 5}]}, seed=seed) not in (3, 4, 5)
+
+
+@case
+def schema_items_that_differ():
+    for items in ({"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": 6}, {"enum": list("abcdefghijkl")}):
+        found = shaped({"type": "array", "items": items, "uniqueItems": True, "minItems": 2, "maxItems": 4}, seed=3)
+        assert len({json.dumps(i) for i in found}) == len(found) >= 2, found
+    refused("/v1/completions", {"model": "small", "prompt": "1", "json_schema": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}}, "uniqueItems")
+
+
+@case
+def schema_white_space_of_other_scripts_is_white_space():
+    for pattern in ("^\\S+$", "^(?!.*\\s).*$"):
+        body = {"model": "small", "prompt": "1", "max_tokens": 40, "json_schema": {"type": "string", "pattern": pattern, "enum": ["a\u3000b", "a\u2003b", "ab"]}}
+        assert post("/v1/completions", body)["choices"][0]["text"] == '"ab"', pattern
+
+
+@case
+def grammar_forms_of_newer_vllm():
+    for guide in ({"json": {"enum": ["only"]}}, {"json": '{"enum": ["only"]}'}, {"choice": ['"only"']}, {"regex": '"only"'}, {"grammar": only('"only"')}):
+        answer = post("/v1/chat/completions", {"model": "chat", "messages": user(), "max_tokens": 50, "structured_outputs": guide})["choices"][0]
+        assert answer["message"]["content"] == '"only"', (guide, answer)
+    for guide in ({}, {"structural_tag": "x"}, {"json": {}, "whitespace_pattern": " "}, {"choice": []}):
+        refused("/v1/chat/completions", {"model": "chat", "messages": user(), "structured_outputs": guide}, "structured_outputs")
+
+
+@case
+def hostile_requests_cost_little():
+    """Each is small enough to be sent, and would take the stack, the memory or the readers."""
+    call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    asked = [m for i in range(30_000) for m in ({"role": "assistant", "content": "", "tool_calls": [{"id": f"c{i}", **call}]}, {"role": "tool", "tool_call_id": f"c{i}", "content": ""})]
+    schemas = ({"type": "array", "prefixItems": [True] * 150_000}, {"type": "object", "properties": {"k" * 100_000: {}}, "additionalProperties": True},
+               {"properties": {"k" * 400_000: {"type": "object", "properties": {f"a{i}": {"type": "null"} for i in range(9000)}}}},
+               {"properties": {"k" * 400_000: {"anyOf": [{"$id": f"a{i}"} for i in range(30_000)]}}},
+               {"type": "integer", "allOf": [{"if": {"minimum": 1}, "then": {"maximum": 9}} for _ in range(18_000)]},
+               {"type": "object", "required": [f"n{i}" for i in range(80_000)]}, {"type": "string", "pattern": "\\p{L}" * 150_000},
+               {"type": "string", "pattern": "^" + "a" * 400_000 + "a*b*$", "maxLength": 600_000})
+    bodies = [("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 2, "json_schema": s}) for s in schemas]
+    bodies += [("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 2, "grammar": 'root ::= "a"' + "*" * 500_000}),
+               ("/v1/chat/completions", {"model": "chat", "messages": asked}),
+               ("/v1/chat/completions", {"model": "chat", "messages": user(), "tools": [tool(f"t{i}") for i in range(30_000)]})]
+
+    def processor_seconds():
+        return sum(map(int, open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    for path, body in bodies:
+        began = processor_seconds()
+        answer = send("POST", path, body, timeout=600)
+        took = processor_seconds() - began
+        assert answer.status in (200, 400) and took < 10 and len(answer.body) < 20_000, (path, str(body)[:80], answer.status, took, len(answer.body))
+    most = re.search(r"VmHWM:\s+(\d+) kB", open(f"/proc/{server.process.pid}/status").read())
+    assert int(most[1]) < 3 << 20, most[0]
 
 
 # --- log-probabilities of chats

@@ -102,6 +102,7 @@ Status build(const BuildOptions& options) {
     json["skipped_documents"] = s.skipped_documents;
     json["empty_documents"] = s.empty_documents;
     json["without_reasoning"] = s.without_reasoning;
+    json["without_end"] = s.without_end;
     json["plain_prompts"] = s.plain_prompts;
     json["held_out_documents"] = s.held_out_documents;
     json["held_out_tokens"] = s.held_out_tokens;
@@ -131,6 +132,12 @@ Status build(const BuildOptions& options) {
         "note: {} reasoning that is not learnt, since the chat template does not write it there; "
         "write it into the content, as <think>...</think>, to have it learnt\n",
         count_text(s.without_reasoning, "chat has", "chats have"));
+  }
+  if (s.without_end > 0) {
+    fmt::print(
+        "note: {} answers behind which the chat template writes no special token; the model may "
+        "not learn to end them\n",
+        count_text(s.without_end, "chat has", "chats have"));
   }
   fmt::print("{} of text, {:.2f} bytes per token, {:.1f} s\n",
              bytes_text(static_cast<uint64_t>(s.bytes)),
@@ -297,8 +304,8 @@ void add_build(Program& program, Command& data) {
       ->add_option(
           "FILES", o->files,
           "Text files, which --split cuts, or .jsonl files of 'text', of 'prompt' (read, not "
-          "learnt) and 'completion', of chats ('messages' or 'conversations') or of preference "
-          "pairs; .gz and .zst too (docs/training.md)")
+          "learnt) and 'completion', of chats ('messages', 'conversations' or 'instruction') or of "
+          "preference pairs; .gz and .zst too (docs/training.md)")
       ->required();
   command->add_option("--tokenizer", o->tokenizer, kTokenizerPlace)->required();
   command->add_option("--out", o->out, "Shard to write; with --shard-tokens a directory")

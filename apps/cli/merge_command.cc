@@ -10,9 +10,11 @@
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "model/adapter.h"
+#include "model/chat_model.h"
 #include "model/checkpoint.h"
 #include "model/guess_maps.h"
 #include "model/tensor_read.h"
+#include "model/tokenizer_files.h"
 
 namespace looplm::cli {
 namespace {
@@ -47,8 +49,10 @@ Status merge(const MergeOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const ChatFiles chat, read_chat_files(o.adapter));
   LOOPLM_ASSIGN_OR_RETURN(const ChatFiles own, read_chat_files(companion_directory(directory)));
   for (const ChatTemplateSource& learnt : chat.templates) {
-    if (learnt.name == "default" && !own.has_template(learnt.text))
-      saving.chat_template = learnt.text;
+    if (learnt.name != "default" || own.has_template(learnt.text)) continue;
+    saving.chat_template = learnt.text;
+    LOOPLM_ASSIGN_OR_RETURN(const auto tokenizer, checkpoint_tokenizer(base));
+    if (tokenizer != nullptr) saving.end_of_turn = end_of_turn_id(learnt.text, own, *tokenizer);
   }
   LOOPLM_RETURN_IF_ERROR(save_checkpoint(
       o.out, base.config,

@@ -151,9 +151,10 @@ Result<AdaptedTensors> AdaptedTensors::create(const Checkpoint& checkpoint, cons
   for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
     const ParameterSpec& spec = checkpoint.specs[i];
     const TensorView& from = checkpoint.tensors[i];
-    if (spec.role == ParameterRole::kLinear && from.dtype != DType::kBf16) {
-      adapted.matrix_dtype_ = DType::kF32;
-    }
+    // Norms and the gate say nothing: some files hold those of a bf16 model in fp32.
+    const bool matrix = spec.role == ParameterRole::kLinear || spec.role == ParameterRole::kHead ||
+                        spec.role == ParameterRole::kEmbedding;
+    if (matrix && from.dtype != DType::kBf16) adapted.matrix_dtype_ = DType::kF32;
     if (!adapter.values.contains(adapter_down_name(spec.name))) continue;
     if (from.dtype == DType::kU8) {
       return unsupported(fmt::format(

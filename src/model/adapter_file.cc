@@ -72,6 +72,38 @@ Status check_variant(const Json& json) {
   return {};
 }
 
+// Names of matrices. A pattern, or names with a path in front, are found in the file of weights
+// (targets_in) and leave the list empty.
+Status read_targets(const Json& json, std::vector<std::string>& targets) {
+  if (json.is_string() && !json.get_ref<const std::string&>().empty()) return {};
+  if (!json.is_array() || json.empty()) {
+    return invalid_argument(
+        fmt::format("'target_modules' is {}; expected a list of names", shown_json(json)));
+  }
+  bool paths = false;
+  for (const Json& target : json) {
+    if (!target.is_string()) return invalid_argument("'target_modules' must hold names");
+    targets.push_back(target.get<std::string>());
+    paths = paths || targets.back().find('.') != std::string::npos;
+  }
+  if (!paths) return check_targets(targets).with_context("'target_modules'");
+  targets.clear();
+  return {};
+}
+
+// The matrices that the weights of an adapter are for.
+std::vector<std::string> targets_in(const Safetensors& file) {
+  std::vector<std::string> targets;
+  for (const AdapterTarget& target : adapter_targets()) {
+    const std::string part = fmt::format(".{}.lora_A.", target.name);
+    const bool has = std::any_of(file.names().begin(), file.names().end(), [&](const auto& name) {
+      return name.find(part) != std::string::npos;
+    });
+    if (has) targets.emplace_back(target.name);
+  }
+  return targets;
+}
+
 Result<AdapterSettings> parse_settings(const Json& json) {
   if (!json.is_object()) return invalid_argument("expected an object");
   LOOPLM_RETURN_IF_ERROR(check_variant(json));
@@ -88,16 +120,7 @@ Result<AdapterSettings> parse_settings(const Json& json) {
                           json_number(json, "lora_alpha", 0, -kMaxAdapterAlpha, kMaxAdapterAlpha));
   LOOPLM_ASSIGN_OR_RETURN(settings.rslora, json_bool(json, "use_rslora", false));
   LOOPLM_ASSIGN_OR_RETURN(settings.dropout, json_number(json, "lora_dropout", 0, 0, 1));
-  const Json& targets = json["target_modules"];
-  if (!targets.is_array() || targets.empty()) {
-    return invalid_argument(
-        fmt::format("'target_modules' is {}; expected a list of names", shown_json(targets)));
-  }
-  for (const Json& target : targets) {
-    if (!target.is_string()) return invalid_argument("'target_modules' must hold names");
-    settings.targets.push_back(target.get<std::string>());
-  }
-  LOOPLM_RETURN_IF_ERROR(check_targets(settings.targets).with_context("'target_modules'"));
+  LOOPLM_RETURN_IF_ERROR(read_targets(json["target_modules"], settings.targets));
   settings.per_loop = given(kLoopsKey);
   if (settings.per_loop) {
     LOOPLM_ASSIGN_OR_RETURN(settings.loops, json_int(json, kLoopsKey, 0, 1, kMaxLoops));
@@ -185,6 +208,7 @@ Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& co
   LOOPLM_ASSIGN_OR_RETURN(AdapterSettings settings, read_settings(directory));
   const std::string path = directory + "/" + kWeightsName;
   LOOPLM_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open(path));
+  if (settings.targets.empty()) settings.targets = targets_in(file);
   ParameterSet values(adapter_specs(config, settings));
   LOOPLM_RETURN_IF_ERROR(check_tensors(file, path, values));
   LOOPLM_RETURN_IF_ERROR(values.load([&file](const std::string& name) { return file.find(name); }));

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/rng.h"
 #include "support/status_matchers.h"
 #include "support/temp_dir.h"
@@ -97,6 +98,34 @@ TEST_F(AdapterTest, ScalesAsPeftDoes) {
   settings_.rslora = true;
   ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
   EXPECT_EQ(read()->settings, settings_);
+}
+
+// PEFT keeps patterns and paths as they were given; the weights say what they found.
+TEST_F(AdapterTest, TargetsMayBeAPatternOrPaths) {
+  for (const char* targets :
+       {R"(".*\\.(v_proj|up_proj)$")", R"(["self_attn.v_proj", "up_proj"])"}) {
+    ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
+    const std::string path = dir_.file("a") + "/adapter_config.json";
+    OrderedJson config = OrderedJson::parse(read_text_file(path).value());
+    config["target_modules"] = OrderedJson::parse(targets);
+    ASSERT_OK(write_text_file(path, config.dump()));
+    auto adapter = read();
+    ASSERT_OK(adapter);
+    EXPECT_EQ(adapter->settings, settings_);
+    EXPECT_TRUE(std::equal(values_.values().begin(), values_.values().end(),
+                           adapter->values.values().begin()));
+    ModelConfig deep = tiny();
+    deep.layers = 3;
+    EXPECT_ERROR_SAYS(read(deep), "layers.2");
+  }
+  for (const char* targets : {"\"\"", "[]", "3", "[3]"}) {
+    ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
+    const std::string path = dir_.file("a") + "/adapter_config.json";
+    OrderedJson config = OrderedJson::parse(read_text_file(path).value());
+    config["target_modules"] = OrderedJson::parse(targets);
+    ASSERT_OK(write_text_file(path, config.dump()));
+    EXPECT_ERROR_SAYS(read(), "'target_modules'");
+  }
 }
 
 // These say how training begins, not what the adapter means.

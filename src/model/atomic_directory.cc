@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/file_lock.h"
 
 namespace looplm {
 namespace {
@@ -111,6 +112,8 @@ Status AtomicDirectory::commit() {
   // Again, since writing may have taken minutes.
   LOOPLM_RETURN_IF_ERROR(check_replaceable(target_, may_replace_));
   LOOPLM_RETURN_IF_ERROR(sync_directory(temporary_.path));
+  // The old one gets the temporary name, under which others tidy up what nobody has locked.
+  const Result<std::optional<FileLock>> old = FileLock::try_lock_directory(target_);
   if (swap_into_place(temporary_.path, target_) != 0) {
     return io_error(fmt::format("cannot move '{}' to '{}': {}", temporary_.path, target_,
                                 std::strerror(errno)));

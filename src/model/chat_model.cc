@@ -64,6 +64,14 @@ Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer
   return ChatTemplate::create(files, tokenizer);
 }
 
+std::optional<int64_t> end_of_turn_id(const std::string& chat_template, ChatFiles files,
+                                      const Tokenizer& tokenizer) {
+  files.templates = {{.text = chat_template}};
+  const Result<ChatTemplate> chat = ChatTemplate::create(files, tokenizer);
+  if (!chat.ok() || chat.value().end_of_turn().empty()) return std::nullopt;
+  return tokenizer.id_of(chat.value().end_of_turn());
+}
+
 Result<std::map<std::string, std::string>> chat_template_texts(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(companion_directory(path)));
   if (files.templates.empty() && !is_directory(path)) {

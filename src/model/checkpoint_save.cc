@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "model/atomic_directory.h"
 #include "model/checkpoint.h"
+#include "model/config_rules.h"
 #include "model/gguf_model.h"
 #include "model/gguf_value.h"
 #include "model/guess_maps.h"
@@ -105,6 +106,23 @@ Result<std::string> gguf_tokenizer_config(const GgufMetadata& metadata) {
   return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
+// A generation_config.json that names other ends alone would keep transformers from stopping at
+// `id`.
+Status add_end_of_turn(int64_t id, int64_t vocab_size, const std::string& path) {
+  if (!file_exists(path)) return {};
+  LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
+  LOOPLM_ASSIGN_OR_RETURN(OrderedJson json, parse_ordered_json(text, path));
+  if (!json.is_object()) return invalid_argument(path + ": expected a JSON object");
+  const Result<std::vector<int64_t>> known = read_eos_token_ids(
+      {{"eos_token_id", Json(json.value("eos_token_id", OrderedJson()))}}, vocab_size);
+  if (!known.ok()) return known.status().with_context(path);
+  std::vector<int64_t> ids = known.value();
+  if (ids.empty() || std::ranges::find(ids, id) != ids.end()) return {};
+  ids.push_back(id);
+  json["eos_token_id"] = ids;
+  return write_text_file(path, json.dump(2) + "\n");
+}
+
 }  // namespace
 
 Status copy_companions(const std::string& from, const std::string& to) {
@@ -156,6 +174,12 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
   }
   ModelConfig saved = config;
   saved.dtype = options.dtype == DType::kBf16 ? "bfloat16" : "float32";
+  if (const auto id = options.end_of_turn; id && *id < config.vocab_size) {
+    std::vector<int64_t>& ends = saved.eos_token_ids;
+    if (std::ranges::find(ends, *id) == ends.end()) ends.push_back(*id);
+    LOOPLM_RETURN_IF_ERROR(
+        add_end_of_turn(*id, config.vocab_size, directory + "/generation_config.json"));
+  }
   LOOPLM_RETURN_IF_ERROR(write_text_file(directory + "/config.json", model_config_json(saved)));
 
   const std::vector<ParameterSpec> specs = parameter_specs(config);

@@ -187,6 +187,37 @@ TEST_F(CheckpointTest, ConvertsAndCopiesCompanions) {
   EXPECT_EQ(open_checkpoint(from).value().config.dtype, "bfloat16");
 }
 
+// A model that was taught another chat template stops in other programs too.
+TEST_F(CheckpointTest, TheEndOfANewTemplatesTurnIsAnEndOfText) {
+  const std::string from = directory_.file("from"), to = directory_.file("to");
+  config_.eos_token_ids = {1};
+  ASSERT_OK(write_random_checkpoint(config_, 3, DType::kF32, from, pool_));
+  const Result<Checkpoint> source = open_checkpoint(from);
+  ASSERT_OK(source);
+  SaveOptions options;
+  options.companions_from = from;
+  options.end_of_turn = 5;
+  const auto saved = [&](const std::string& generation) {
+    if (!generation.empty()) {
+      EXPECT_OK(write_text_file(from + "/generation_config.json", generation));
+    }
+    EXPECT_OK(save_checkpoint(to, config_, checkpoint_fill(source.value()), options, pool_));
+    EXPECT_EQ(read_model_config(to).value().eos_token_ids, (std::vector<int64_t>{1, 5}));
+    return generation.empty()
+               ? OrderedJson()
+               : OrderedJson::parse(read_text_file(to + "/generation_config.json").value());
+  };
+  saved("");
+  EXPECT_EQ(saved(R"({"top_k": 4, "eos_token_id": 1})"),
+            OrderedJson::parse(R"({"top_k": 4, "eos_token_id": [1, 5]})"));
+  for (const char* same : {R"({"eos_token_id": [2, 5]})", R"({"top_k": 4})"}) {
+    EXPECT_EQ(saved(same), OrderedJson::parse(same));
+  }
+  ASSERT_OK(write_text_file(from + "/generation_config.json", "[]"));
+  EXPECT_ERROR_SAYS(save_checkpoint(to, config_, checkpoint_fill(source.value()), options, pool_),
+                    "generation_config.json", "expected a JSON object");
+}
+
 TEST_F(CheckpointTest, AFailedSaveLeavesTheOldCheckpoint) {
   const std::string path = directory_.file("out");
   ASSERT_OK(write_random_checkpoint(config_, 3, DType::kF32, path, pool_));

@@ -173,7 +173,7 @@ Status read_sizes(const Keys& keys, ModelConfig& config) {
   return {};
 }
 
-Status read_vocabulary(const GgufFile& file, ModelConfig& config) {
+Status read_vocabulary(const GgufFile& file, const Keys& keys, ModelConfig& config) {
   const std::string name = gguf_tensor_name(kEmbeddingName);
   const GgufTensor* embedding = file.find(name);
   if (embedding == nullptr) return not_found(fmt::format("no tensor '{}'", name));
@@ -182,6 +182,12 @@ Status read_vocabulary(const GgufFile& file, ModelConfig& config) {
         fmt::format("tensor '{}' is {}; expected a matrix", name, shape_text(embedding->shape)));
   }
   config.vocab_size = embedding->shape[0];
+  LOOPLM_ASSIGN_OR_RETURN(const int64_t said,
+                          keys.size("vocab_size", config.vocab_size, kMaxVocabSize));
+  if (said != config.vocab_size) {
+    return keys.refuse("vocab_size", fmt::format("{}", said),
+                       fmt::format("{}, the rows of '{}'", config.vocab_size, name));
+  }
   config.tie_embeddings = file.find(gguf_tensor_name(kHeadName)) == nullptr;
 
   const int64_t last = config.vocab_size - 1;
@@ -235,7 +241,7 @@ Result<ModelConfig> gguf_model_config(const GgufFile& file) {
   config.rope_theta = decimal_of(config.rope_theta);
   config.rms_norm_eps = decimal_of(config.rms_norm_eps);
   LOOPLM_RETURN_IF_ERROR(read_loops(keys, family, config));
-  LOOPLM_RETURN_IF_ERROR(read_vocabulary(file, config));
+  LOOPLM_RETURN_IF_ERROR(read_vocabulary(file, keys, config));
   config.exit_gate = file.find(kGgufGateWeightName) != nullptr;
   config.dtype = config_dtype(file);
   LOOPLM_RETURN_IF_ERROR(validate(config));

@@ -246,6 +246,9 @@ TEST_F(GgufModel, RefusesKeysThatItCannotRun) {
   GgufTestFile bare;
   bare.add_text("general.architecture", "ouro");
   EXPECT_ERROR_SAYS(open(bare), "'ouro.block_count' is missing");
+  GgufTestFile said = model(GgmlType::kF32);
+  said.add("ouro.vocab_size", uint32_t{97});
+  EXPECT_ERROR_SAYS(open(said), "'ouro.vocab_size' is 97", "96, the rows of 'token_embd.weight'");
   // A number per layer, as files of other models have it.
   GgufTestFile lists = bare;
   lists.add_list("ouro.block_count", std::vector<int32_t>{2, 2});

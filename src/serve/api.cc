@@ -92,6 +92,10 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
       request.options.max_tokens =
           r.options.max_tokens < 0 ? room : std::min(r.options.max_tokens, room);
       request.options.sampling.seed += static_cast<uint64_t>(choice);
+      if (!request.options.ignore_eos) {
+        std::vector<int32_t>& stops = request.options.stop_ids;
+        stops.insert(stops.end(), served.end_ids.begin(), served.end_ids.end());
+      }
       if (!served.base.empty()) request.adapter = served.name;
       request.tenant = r.tenant;
       request.priority = r.priority;

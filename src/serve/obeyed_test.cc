@@ -144,6 +144,31 @@ TEST_F(ObeyedTest, NoTokenLeavesBeforeItsLeastLoop) {
   }
 }
 
+// A template that the model does not bring itself, as an adapter may, or ChatML in place of none.
+TEST_F(ObeyedTest, TheEndOfTheServedTemplatesTurnEndsAnAnswer) {
+  ServeOptions options;
+  options.model_name = "chat";
+  options.http.port = 0;
+  server_ = Server::listen(options).value();
+  model_ = Model::load("models/chat", {.threads = 1}).value();
+  ChatFiles files;
+  files.templates = {{"default", "{% for m in messages %}{{ m.content }}<|user|>{% endfor %}"}};
+  ServedModelOptions served;
+  served.chat = std::make_shared<const ChatTemplate>(
+      ChatTemplate::create(files, *model_->tokenizer()).value());
+  ASSERT_OK(server_->serve(*model_, served));
+  const std::string end = std::to_string(*model_->tokenizer()->id_of("<|user|>"));
+  OrderedJson message = {{"role", "user"}, {"content", "3 + 4?"}};
+  OrderedJson body = {{"messages", OrderedJson::array({std::move(message)})},
+                      {"max_tokens", 5},
+                      {"logit_bias", {{end, 100}}}};
+  const OrderedJson answer = post("/v1/chat/completions", body);
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 1);
+  body["ignore_eos"] = true;
+  EXPECT_EQ(post("/v1/chat/completions", body)["usage"]["completion_tokens"], 5);
+}
+
 TEST_F(ObeyedTest, KeysAndValuesAreKeptAsAsked) {
   start();
   const OrderedJson body = {

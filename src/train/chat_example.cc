@@ -1,10 +1,12 @@
 #include "train/chat_example.h"
 
 #include <algorithm>
+#include <array>
 #include <ctime>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -16,6 +18,14 @@ namespace {
 
 // For templates that write the date, the same in every build: 2024-07-26, Llama's own default.
 constexpr std::time_t kDate = 1721952000;
+// What files call a turn's weight: 1, 0, true or false.
+constexpr std::array<const char*, 4> kWeightKeys = {"weight", "train", "training", "loss"};
+
+std::string_view without_space(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
+}
 
 // ShareGPT's function_call: {"name": ..., "arguments": {...}} as text, or a list of these.
 Result<OrderedJson> tool_calls_of(const std::string& value, const std::string& place) {
@@ -70,31 +80,50 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
     } else {
       message["content"] = turn["value"];
     }
-    if (turn.contains("weight")) message["weight"] = turn["weight"];
+    for (const char* key : kWeightKeys) {
+      if (turn.contains(key)) message[key] = turn[key];
+    }
     messages.push_back(std::move(message));
   }
   return messages;
 }
 
-// Which messages are learnt: the assistant's from `first` on, but for those of "weight" 0, as
+// Whether a message is to be learnt as far as it says; null says nothing.
+Result<bool> has_weight(const OrderedJson& message, const std::string& place) {
+  bool learnt = true;
+  for (const char* key : kWeightKeys) {
+    const OrderedJson weight = message.value(key, OrderedJson());
+    if (weight.is_null() || weight == 1 || weight == true) continue;
+    if (weight != 0 && weight != false) {
+      return invalid_argument(
+          fmt::format("{}.{} is {}; expected 0 or 1", place, key, shown_json(weight)));
+    }
+    learnt = false;
+  }
+  // Else the call would be left out in silence.
+  if (message.contains("function_call") && !message["function_call"].is_null()) {
+    return invalid_argument(
+        fmt::format("{}.function_call is an older form of tool_calls; expected these", place));
+  }
+  return learnt;
+}
+
+// Which messages are learnt: the assistant's from `first` on, but for those of weight 0, as
 // OpenAI's files for fine-tuning have them.
 Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
                                        const OrderedJson& list, const char* place, size_t first) {
   std::vector<bool> learnt(messages.size());
   bool any = false, weighted = false;
-  for (size_t i = first; i < messages.size(); ++i) {
-    const OrderedJson weight = list[i].value("weight", OrderedJson());
-    if (!weight.is_null() && weight != 0 && weight != 1) {
-      return invalid_argument(
-          fmt::format("{}[{}].weight is {}; expected 0 or 1", place, i, shown_json(weight)));
-    }
+  for (size_t i = 0; i < messages.size(); ++i) {
+    LOOPLM_ASSIGN_OR_RETURN(const bool counts,
+                            has_weight(list[i], fmt::format("{}[{}]", place, i)));
+    if (i < first) continue;
     const bool answers = messages[i].role == ChatRole::kAssistant;
     weighted = weighted || answers;
-    learnt[i] = answers && weight != 0;
+    learnt[i] = answers && counts;
     if (!learnt[i]) continue;
     any = true;
-    const bool words = messages[i].text().find_first_not_of(" \t\r\n") != std::string::npos;
-    if (words || !messages[i].tool_calls.empty()) continue;
+    if (!without_space(messages[i].text()).empty() || !messages[i].tool_calls.empty()) continue;
     return invalid_argument(fmt::format(
         "{}[{}] is an empty assistant turn; expected content or tool calls to learn", place, i));
   }
@@ -115,6 +144,47 @@ size_t end_of_turn(const RenderedChat& chat, const std::string& token, size_t be
     first = last;
   }
   return std::string::npos;
+}
+
+// Whether words of the conversation stand in [begin, end).
+bool has_words(const RenderedChat& chat, size_t begin, size_t end) {
+  size_t first = 0;
+  for (const ChatSpan& span : chat.spans) {
+    const size_t last = first + span.size;
+    if (span.foreign && last > begin && first < end) return true;
+    first = last;
+  }
+  return false;
+}
+
+// The end of the turn of `message` that begins at `begin`, by its words alone: behind them comes
+// `token`. `begin` where another message's words come first; npos where that does not tell.
+size_t end_by_words(const RenderedChat& whole, const ChatMessage& message, const std::string& token,
+                    size_t begin) {
+  const std::string text = message.text();
+  const std::string_view words = without_space(text);
+  const size_t at = whole.text.find(words, begin);
+  const bool more = !message.reasoning.empty() || !message.tool_calls.empty();
+  if (token.empty() || words.empty() || more || at == std::string::npos ||
+      has_words(whole, begin, at)) {
+    return std::string::npos;
+  }
+  const size_t end = end_of_turn(whole, token, at + words.size());
+  return end != std::string::npos && has_words(whole, at + words.size(), end) ? begin : end;
+}
+
+// The same by `turn`, the chat up to the end of the turn, with which the whole one begins.
+size_t end_by_turn(const RenderedChat& whole, const RenderedChat& turn, const std::string& token,
+                   size_t begin) {
+  // Behind its last words: parts may have ends of their own, such as reasoning, and the turn may
+  // have another one, such as a call's.
+  size_t words = begin, first = 0;
+  for (const ChatSpan& span : turn.spans) {
+    first += span.size;
+    if (span.foreign) words = std::max(words, first);
+  }
+  const size_t end = token.empty() ? std::string::npos : end_of_turn(whole, token, words);
+  return std::min(end, turn.text.size());
 }
 
 // Marks [begin, end) of the text as generated, or as not.
@@ -188,12 +258,18 @@ Status mark_turns(std::span<const ChatMessage> messages, const std::vector<bool>
         return why_not_found(messages[i], i, whole);
       }
     }
-    end = std::string::npos;
-    if (!chat.end_of_turn().empty()) {
-      end = end_of_turn(whole, chat.end_of_turn(), begin);
-    } else {
-      LOOPLM_ASSIGN_OR_RETURN(const RenderedChat turn, chat.render(messages.first(i + 1), options));
-      if (whole.text.starts_with(turn.text)) end = turn.text.size();
+    const std::string& token = chat.end_of_turn();
+    end = end_by_words(whole, messages[i], token, begin);
+    if (end == std::string::npos || end == begin) {
+      RenderedChat turn = whole;
+      if (i + 1 < messages.size()) {
+        LOOPLM_ASSIGN_OR_RETURN(turn, chat.render(messages.first(i + 1), options));
+      }
+      if (whole.text.starts_with(turn.text)) {
+        end = end_by_turn(whole, turn, token, begin);
+      } else if (end != begin && !token.empty()) {
+        end = end_of_turn(whole, token, begin);
+      }
     }
     if (end == std::string::npos || end <= begin) {
       return why_not_found(messages[i], i, whole);
@@ -243,7 +319,7 @@ Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<boo
 Result<std::vector<ChatTool>> tools_of(OrderedJson tools) {
   if (tools.is_string()) {
     const auto text = tools.get<std::string>();
-    if (text.find_first_not_of(" \t\r\n") == std::string::npos) return std::vector<ChatTool>();
+    if (without_space(text).empty()) return std::vector<ChatTool>();
     LOOPLM_ASSIGN_OR_RETURN(tools, parse_ordered_json(text, "tools"));
   }
   if (!tools.is_array()) return read_chat_tools(tools, "tools");
@@ -285,11 +361,8 @@ bool lacks_reasoning(const CorpusDocument& document, const std::vector<ChatMessa
                      const std::vector<bool>& learnt) {
   const std::string text = learnt_text(document);
   for (size_t i = 0; i < messages.size(); ++i) {
-    const std::string& reasoning = messages[i].reasoning;
-    const size_t first = reasoning.find_first_not_of(" \t\r\n");
-    if (!learnt[i] || first == std::string::npos) continue;
-    const size_t last = reasoning.find_last_not_of(" \t\r\n");
-    if (text.find(reasoning.substr(first, last + 1 - first)) == std::string::npos) return true;
+    const std::string_view reasoning = without_space(messages[i].reasoning);
+    if (learnt[i] && text.find(reasoning) == std::string::npos) return true;
   }
   return false;
 }
@@ -306,6 +379,9 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   ChatRenderOptions options;
   options.add_generation_prompt = false;
   options.now = kDate;
+  if (object.contains("functions") && !object["functions"].is_null()) {
+    return invalid_argument("'functions' is an older form of 'tools'; expected these");
+  }
   if (object.contains("tools") && !object["tools"].is_null()) {
     LOOPLM_ASSIGN_OR_RETURN(options.tools, tools_of(object["tools"]));
   }
@@ -350,16 +426,110 @@ Result<CorpusDocument> render_completion(const OrderedJson& object, const ChatTe
   return render_messages(object, list, "prompt and completion", learn_from, chat);
 }
 
+// A field that is a text; missing and null are an empty one.
+Result<std::string> text_field(const OrderedJson& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return std::string();
+  if (found->is_string()) return found->get<std::string>();
+  return invalid_argument(
+      fmt::format("field '{}' is {}; expected a string", key, shown_json(*found)));
+}
+
+// The prompt of Alpaca's and Dolly's files: an instruction and what it is about, after pairs of
+// questions and answers.
+Result<OrderedJson> instruction_messages(const OrderedJson& object) {
+  OrderedJson list = OrderedJson::array();
+  const auto add = [&list](const char* role, const std::string& content) {
+    list.push_back({{"role", role}, {"content", content}});
+  };
+  const OrderedJson history = object.value("history", OrderedJson());
+  for (const OrderedJson& turn : history.is_null() ? OrderedJson::array() : history) {
+    if (!turn.is_array() || turn.size() != 2 || !turn[0].is_string() || !turn[1].is_string()) {
+      return invalid_argument(
+          fmt::format("field 'history' holds {}; expected a list of a question and its answer",
+                      shown_json(turn)));
+    }
+    add("user", turn[0].get<std::string>());
+    add("assistant", turn[1].get<std::string>());
+  }
+  LOOPLM_ASSIGN_OR_RETURN(std::string text, text_field(object, "instruction"));
+  for (const char* key : {"input", "context"}) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::string about, text_field(object, key));
+    if (!without_space(about).empty()) text += (text.empty() ? "" : "\n") + about;
+  }
+  add("user", text);
+  return list;
+}
+
+template <typename J>
+bool is_instruction(const J& object) {
+  return object.contains("instruction") &&
+         (object.contains("output") || object.contains("response"));
+}
+
+Result<CorpusDocument> render_instruction(const OrderedJson& object, const ChatTemplate& chat) {
+  LOOPLM_ASSIGN_OR_RETURN(OrderedJson list, instruction_messages(object));
+  const char* key = object.contains("output") ? "output" : "response";
+  LOOPLM_ASSIGN_OR_RETURN(const std::string answer, text_field(object, key));
+  if (without_space(answer).empty()) {
+    return invalid_argument(fmt::format("field '{}' is empty; expected text to learn", key));
+  }
+  list.push_back({{"role", "assistant"}, {"content", answer}});
+  return render_messages(object, list, "instruction", 0, chat);
+}
+
+// An answer of a preference as a list of messages: of a text, or of one turn.
+Result<OrderedJson> answer_messages(const OrderedJson& answer) {
+  if (answer.is_string()) {
+    return OrderedJson::array({{{"role", "assistant"}, {"content", answer}}});
+  }
+  if (!answer.is_object()) return answer;
+  const OrderedJson list = OrderedJson::array({answer});
+  return answer.contains("from") ? messages_of_conversations(list) : Result<OrderedJson>(list);
+}
+
+// The forms of OpenAI's, Alpaca's and ShareGPT's files as prompt, chosen and rejected.
+Result<OrderedJson> usual_preference(OrderedJson object) {
+  if (object.contains("preferred_output") || object.contains("non_preferred_output")) {
+    const OrderedJson input = object.value("input", OrderedJson::object());
+    OrderedJson usual;
+    for (const auto& [key, from] : {std::pair{"prompt", "messages"}, {"tools", "tools"}}) {
+      if (input.is_object() && input.contains(from)) usual[key] = input[from];
+    }
+    LOOPLM_RETURN_IF_ERROR(message_list(usual, "prompt").status().with_context("field 'input'"));
+    for (const auto& [key, from] :
+         {std::pair{"chosen", "preferred_output"}, {"rejected", "non_preferred_output"}}) {
+      LOOPLM_ASSIGN_OR_RETURN(usual[key], message_list(object, from));
+    }
+    return usual;
+  }
+  if (object.contains("instruction")) {
+    LOOPLM_ASSIGN_OR_RETURN(object["prompt"], instruction_messages(object));
+  } else if (object.contains("conversations")) {
+    LOOPLM_ASSIGN_OR_RETURN(object["prompt"], messages_of_conversations(object["conversations"]));
+  } else {
+    return object;
+  }
+  for (const char* key : {"chosen", "rejected"}) {
+    if (!object.contains(key)) continue;
+    LOOPLM_ASSIGN_OR_RETURN(object[key], answer_messages(object[key]));
+  }
+  return object;
+}
+
 }  // namespace
 
 bool is_chat_example(const Json& object) {
   return object.contains("messages") || object.contains("conversations") ||
-         is_list(object, "prompt") || is_list(object, "completion");
+         is_list(object, "prompt") || is_list(object, "completion") || is_instruction(object);
 }
 
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat) {
   const bool share_gpt = object.contains("conversations");
-  if (!share_gpt && !object.contains("messages")) return render_completion(object, chat);
+  if (!share_gpt && !object.contains("messages")) {
+    return is_instruction(object) ? render_instruction(object, chat)
+                                  : render_completion(object, chat);
+  }
   for (const char* other : {"text", "prompt", "completion", "turns"}) {
     if (!object.contains(other)) continue;
     return invalid_argument(
@@ -377,14 +547,19 @@ Result<CorpusDocument> render_chat_example(const OrderedJson& object, const Chat
 }
 
 bool is_preference(const Json& object) {
-  return object.contains("chosen") || object.contains("rejected");
+  return object.contains("chosen") || object.contains("rejected") ||
+         object.contains("preferred_output") || object.contains("non_preferred_output");
 }
 
 bool is_preference_of_chats(const Json& object) {
-  return is_list(object, "chosen") || is_list(object, "rejected") || is_list(object, "prompt");
+  const bool other = object.contains("instruction") || object.contains("conversations") ||
+                     object.contains("preferred_output") || object.contains("non_preferred_output");
+  return other || is_list(object, "chosen") || is_list(object, "rejected") ||
+         is_list(object, "prompt");
 }
 
-Result<CorpusDocument> render_preference(const OrderedJson& object, const ChatTemplate& chat) {
+Result<CorpusDocument> render_preference(const OrderedJson& line, const ChatTemplate& chat) {
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson object, usual_preference(line));
   LOOPLM_ASSIGN_OR_RETURN(const OrderedJson chosen, message_list(object, "chosen"));
   LOOPLM_ASSIGN_OR_RETURN(const OrderedJson rejected, message_list(object, "rejected"));
   OrderedJson prompt = OrderedJson::array();

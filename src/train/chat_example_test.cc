@@ -34,6 +34,7 @@ class ChatExampleTest : public testing::Test {
     for (int i = 0; i < 20; ++i) trainer.add("the cat and the dog");
     json_ = trainer.train().value();
     tokenizer_ = Tokenizer::parse(json_, "test").value();
+    end_token_ = tokenizer_->id_of("<|end|>");
   }
   // The same vocabulary without the token of one byte, by its name in the file.
   std::string vocabulary_without(const std::string& name) const {
@@ -54,7 +55,7 @@ class ChatExampleTest : public testing::Test {
     const Result<ChatTemplate> chat_template = chat(text);
     ShardBuildOptions options;
     options.chat = &chat_template;
-    options.end_token = tokenizer_->id_of("<|end|>");
+    options.end_token = end_token_;
     options.skip_bad = skip_bad_;
     options.allow_loss = allow_loss_;
     ThreadPool pool(threads);
@@ -63,6 +64,7 @@ class ChatExampleTest : public testing::Test {
     skipped_ = summary->skipped_documents;
     lost_bytes_ = summary->lost_bytes;
     without_reasoning_ = summary->without_reasoning;
+    without_end_ = summary->without_end;
     plain_prompts_ = summary->plain_prompts;
     auto shard = TokenShard::open(dir_.file("x"));
     std::string out;
@@ -83,11 +85,13 @@ class ChatExampleTest : public testing::Test {
   TempDir dir_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::string json_, eos_token_;
+  std::optional<int32_t> end_token_;
   bool skip_bad_ = false;
   bool allow_loss_ = false;
   int64_t lost_bytes_ = 0;
   int64_t skipped_ = 0;
   int64_t without_reasoning_ = 0;
+  int64_t without_end_ = 0;
   int64_t plain_prompts_ = 0;
 };
 
@@ -121,6 +125,7 @@ TEST_F(ChatExampleTest, ASystemFieldIsTheFirstMessage) {
 }
 
 TEST_F(ChatExampleTest, WithoutATemplateAllThatFollowsThePromptIsLearnt) {
+  end_token_.reset();
   EXPECT_EQ(
       built(
           R"({"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "and"}]})"
@@ -440,6 +445,163 @@ TEST_F(ChatExampleTest, BadPreferencesNameFileAndLine) {
   }
   EXPECT_THAT(built(good + "\n" + R"({"text":"plain"})", kMarked),
               testing::AllOf(HasSubstr("a.jsonl:2"), HasSubstr("pairs alone")));
+}
+
+// As TRL, axolotl and ms-swift call it.
+TEST_F(ChatExampleTest, ATurnMayAlsoSayByOtherNamesThatItIsOnlyRead) {
+  const auto line = [](const std::string& field) {
+    return R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": )"
+           R"("yes", )" +
+           field +
+           R"(}, {"role": "user", "content": "so"}, {"role": "assistant", "content": "no"}]})";
+  };
+  for (const char* field : {R"("train": false)", R"("training": 0)", R"("loss": false)"}) {
+    EXPECT_EQ(built(line(field), kMarked),
+              "[user]hi<|end|>\n[assistant]yes<|end|>\n[user]so<|end|>\n[assistant]{no<|end|>}\n");
+  }
+  EXPECT_EQ(built(line(R"("train": true, "loss": null, "weight": 1)"), kMarked),
+            built(kChat, kMarked));
+  EXPECT_THAT(built(line(R"("loss": 0.5)"), kMarked),
+              HasSubstr("messages[1].loss is 0.5; expected 0 or 1"));
+}
+
+// What OpenAI's older form says would be lost.
+TEST_F(ChatExampleTest, TheOlderFormOfToolCallsIsRefused) {
+  EXPECT_THAT(built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", )"
+                    R"("content": "so", "function_call": {"name": "f", "arguments": "{}"}}]})",
+                    kMarked),
+              HasSubstr("a.jsonl:1: messages[1].function_call is an older form of tool_calls"));
+  const std::string chat = kChat;
+  EXPECT_THAT(
+      built(chat.substr(0, chat.size() - 1) + R"(, "functions": [{"name": "f"}]})", kMarked),
+      HasSubstr("'functions' is an older form of 'tools'"));
+}
+
+// Reasoning as a message of its own, whose end is the same token (as in Harmony).
+TEST_F(ChatExampleTest, ATurnOfSeveralPartsIsLearntToItsEnd) {
+  const char* parts =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
+      "{{ m.reasoning_content }}<|end|>[answer]{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", )"
+                  R"("reasoning": "the cat", "content": "yes"}]})",
+                  parts),
+            "[user]hi<|end|>\n[assistant]{the cat<|end|>[answer]yes<|end|>}\n");
+}
+
+// Else what the tool said would be learnt, up to the next end of the usual kind.
+TEST_F(ChatExampleTest, ACallMayHaveAnEndOfItsOwn) {
+  const char* calls =
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if m.tool_calls %}"
+      "{{ m.tool_calls[0].function.arguments | tojson }}<|call|>{% else %}<|end|>{% endif %}\n\n"
+      "{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const std::string messages =
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "",)"
+      R"( "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]},)"
+      R"( {"role": "tool", "content": "2"}, {"role": "assistant", "content": "yes")";
+  EXPECT_EQ(built(messages + "}]}", calls),
+            "[user]hi<|end|>\n[assistant]{{\"a\": "
+            "1}<|call|>\n}[tool]2<|end|>\n[assistant]{yes<|end|>}\n");
+  EXPECT_EQ(
+      built(messages + R"(, "weight": 0}]})", calls),
+      "[user]hi<|end|>\n[assistant]{{\"a\": 1}<|call|>\n}[tool]2<|end|>\n[assistant]yes<|end|>\n");
+}
+
+// A turn that nothing ends before another message's words.
+TEST_F(ChatExampleTest, ATurnWithoutAnEndIsNoReasonToLearnTheNextMessage) {
+  EXPECT_THAT(
+      built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", )"
+            R"("content": "yes"}, {"role": "user", "content": "so"}, {"role": "assistant", )"
+            R"("content": "no", "weight": 0}]})",
+            "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+            "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n"
+            "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
+      HasSubstr("otherwise once more follows"));
+}
+
+// A template whose {% generation %} leaves out the end, and one (as GLM's) whose turns only the
+// next one's first token ends. Without these the model would never learn to stop.
+TEST_F(ChatExampleTest, TheTokenBehindAnAnswerIsLearntAsItsEnd) {
+  const char* outside =
+      "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
+      "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|end|>\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(built(kChat, outside), built(kChat, kMarked));
+  EXPECT_EQ(without_end_, 0);
+  const char* next =
+      "{% for m in messages %}<|end|>[{{ m.role }}]{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}<|end|>[assistant]{% endif %}";
+  EXPECT_EQ(built(kChat, next),
+            "<|end|>[user]hi<|end|>[assistant]{yes<|end|>}[user]so<|end|>[assistant]{no<|end|>}");
+  EXPECT_EQ(without_end_, 0);
+  const char* none =
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(built(kChat, none), "[user]hi\n[assistant]{yes\n}[user]so\n[assistant]{no\n<|end|>}");
+  EXPECT_EQ(without_end_, 1);
+}
+
+TEST_F(ChatExampleTest, ReadsInstructions) {
+  const std::string shown = "[user]hi<|end|>\n[assistant]{yes<|end|>}\n";
+  EXPECT_EQ(built(R"({"instruction": "hi", "input": "", "output": "yes"})", kMarked), shown);
+  EXPECT_EQ(built(R"({"instruction": "hi", "output": "yes", "text": "all of it"})", kMarked),
+            shown);
+  EXPECT_EQ(built(R"({"instruction": "hi", "context": null, "response": "yes"})", kMarked), shown);
+  EXPECT_EQ(built(R"({"system": "be", "instruction": "hi", "input": "so", "output": "yes",)"
+                  R"( "history": [["a", "b"]]})",
+                  kUnmarked),
+            "[system]be<|end|>\n[user]a<|end|>\n[assistant]{b<|end|>}\n"
+            "[user]hi\nso<|end|>\n[assistant]{yes<|end|>}\n");
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"({"instruction": "hi", "output": " "})", "field 'output' is empty"},
+      {R"({"instruction": 3, "output": "a"})", "field 'instruction' is 3"},
+      {R"({"instruction": "hi", "input": ["a"], "output": "a"})", "field 'input' is [\"a\"]"},
+      {R"({"instruction": "hi", "output": "a", "history": ["b"]})", "field 'history' holds \"b\""},
+      {R"({"instruction": "hi"})", "'instruction' and 'output'"}};
+  for (const auto& [line, says] : cases) {
+    EXPECT_THAT(built(line, kMarked), testing::AllOf(HasSubstr("a.jsonl:1"), HasSubstr(says)));
+  }
+}
+
+TEST_F(ChatExampleTest, ReadsOtherFormsOfPreferences) {
+  const std::string yes = R"([{"role": "assistant", "content": "yes"}])";
+  const std::string no = R"([{"role": "assistant", "content": "no"}])";
+  const std::string both =
+      "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[user]hi<|end|>\n[assistant]{no<|end|>}\n";
+  EXPECT_EQ(built(R"({"input": {"messages": [{"role": "user", "content": "hi"}], "tools": [],)"
+                  R"( "parallel_tool_calls": true}, "preferred_output": )" +
+                      yes + R"(, "non_preferred_output": )" + no + "}",
+                  kMarked),
+            both);
+  EXPECT_EQ(
+      built(R"({"instruction": "hi", "input": "", "chosen": "yes", "rejected": "no"})", kMarked),
+      both);
+  EXPECT_EQ(built(R"({"conversations": [{"from": "human", "value": "hi"}], "chosen": )"
+                  R"({"from": "gpt", "value": "yes"}, "rejected": {"from": "gpt", "value": "no"}})",
+                  kMarked),
+            both);
+  EXPECT_THAT(
+      built(R"({"preferred_output": )" + yes + R"(, "non_preferred_output": )" + no + "}", kMarked),
+      HasSubstr("a.jsonl:1: field 'input': 'prompt' is missing"));
+  EXPECT_THAT(built(R"({"input": {"messages": [{"role": "user", "content": "hi"}]},)"
+                    R"( "preferred_output": )" +
+                        yes + "}",
+                    kMarked),
+              HasSubstr("'non_preferred_output' is missing"));
+  EXPECT_THAT(built(R"({"instruction": "hi", "chosen": "yes"})", kMarked),
+              HasSubstr("'rejected' is missing"));
+}
+
+// Else what somebody judged bad would be learnt as good.
+TEST_F(ChatExampleTest, AnswersThatWereJudgedBadAreRefused) {
+  EXPECT_THAT(built(R"({"prompt": "a", "completion": "b", "label": false})", kMarked),
+              HasSubstr("a.jsonl:1: field 'label' is false"));
+  const std::string chat = kChat;
+  EXPECT_THAT(built(chat.substr(0, chat.size() - 1) + R"(, "kto_tag": false})", kMarked),
+              HasSubstr("field 'kto_tag' is false"));
+  EXPECT_EQ(built(R"({"prompt": "a", "completion": "b", "label": true})", kMarked), "a{b<|end|>}");
+  EXPECT_EQ(built(R"({"text": "ab", "label": false})", kMarked), "{ab<|end|>}");
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ namespace {
 constexpr size_t kMostLineBytes = size_t{32} << 20;
 
 constexpr const char* kDocumentFields =
-    "'text', 'prompt' and 'completion', 'turns', 'messages' or 'conversations'";
+    "'text', 'prompt' and 'completion', 'turns', 'messages', 'conversations', or 'instruction' and "
+    "'output'";
 constexpr const char* kPreferenceFields = "'prompt', 'chosen' and 'rejected'";
 
 bool is_blank(std::string_view line) {
@@ -252,6 +253,20 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
   return document;
 }
 
+// An answer that was judged bad must not be learnt as a good one.
+Status check_judgement(const Json& object) {
+  for (const char* key : {"label", "kto_tag"}) {
+    const bool answers = object.contains("completion") || object.contains("messages") ||
+                         object.contains("conversations") || object.contains("instruction");
+    if (!answers || !object.contains(key) || object[key] != false) continue;
+    return invalid_argument(fmt::format(
+        "field '{}' is false: an answer that was judged bad (KTO's form) would be learnt as a good "
+        "one; expected good answers, or pairs of 'chosen' and 'rejected'",
+        key));
+  }
+  return {};
+}
+
 // The first line of an object, or of a list of objects, that goes on in the next one.
 bool is_part_of_json(std::string_view line) {
   const size_t first = line.find_first_not_of(" \t"), last = line.find_last_not_of(" \t");
@@ -279,6 +294,7 @@ Result<CorpusDocument> corpus_line(std::string_view line, const std::string& whe
     return invalid_argument(
         fmt::format("{}: the line is {}; {}", where, shown_json(object), kExpected));
   }
+  LOOPLM_RETURN_IF_ERROR(check_judgement(object).with_context(where));
   const bool preference = is_preference(object);
   if (preference && !is_preference_of_chats(object)) return preference_document(object, where);
   if (!preference && !is_chat_example(object)) return corpus_document(object, where);
@@ -298,6 +314,25 @@ bool is_rendered_chat(const CorpusDocument& document) {
 
 namespace {
 
+// Whether ids [0, end), which are learnt up to there, end with a token of its own, behind which
+// templates may write white space.
+bool has_end(const Tokenizer& tokenizer, const DocumentIds& document, size_t end) {
+  while (end > 0 && document.learnt[end - 1] && is_blank(tokenizer.bytes(document.ids[end - 1]))) {
+    --end;
+  }
+  return end > 0 && document.learnt[end - 1] &&
+         tokenizer.parts().added_bytes.contains(document.ids[end - 1]);
+}
+
+// Where the template leaves the end of an answer out of {% generation %}, or where the next turn's
+// first token ends it, that is learnt too: else the model would never learn to stop.
+void learn_ends(const Tokenizer& tokenizer, DocumentIds& document) {
+  for (size_t i = 1; i < document.ids.size(); ++i) {
+    if (!document.learnt[i - 1] || document.learnt[i]) continue;
+    document.learnt[i] = tokenizer.is_special(document.ids[i]) && !has_end(tokenizer, document, i);
+  }
+}
+
 Result<DocumentIds> encode_rendered(const CorpusDocument& document, const Tokenizer& tokenizer) {
   RenderedChat chat;
   for (const CorpusSegment& segment : document) {
@@ -305,7 +340,9 @@ Result<DocumentIds> encode_rendered(const CorpusDocument& document, const Tokeni
     chat.spans.push_back({segment.text.size(), !segment.of_template, segment.learnt});
   }
   LOOPLM_ASSIGN_OR_RETURN(EncodedChat encoded, encode_chat(tokenizer, chat));
-  return DocumentIds{std::move(encoded.ids), std::move(encoded.generated)};
+  DocumentIds result{std::move(encoded.ids), std::move(encoded.generated)};
+  learn_ends(tokenizer, result);
+  return result;
 }
 
 // Appends `text` to `kept` without the characters that have no token.
@@ -361,6 +398,22 @@ std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document) {
     answers[segment.of_rejected ? 1 : 0].push_back(segment);
   }
   return answers;
+}
+
+bool lacks_end(const Tokenizer& tokenizer, const DocumentIds& document) {
+  for (size_t i = 1; i <= document.ids.size(); ++i) {
+    const bool ends = document.learnt[i - 1] && (i == document.ids.size() || !document.learnt[i]);
+    if (ends && !has_end(tokenizer, document, i)) return true;
+  }
+  return false;
+}
+
+void add_end(const Tokenizer& tokenizer, int32_t end_token, DocumentIds& document) {
+  const bool open = !document.ids.empty() && document.learnt.back() &&
+                    !has_end(tokenizer, document, document.ids.size());
+  if (!open || document.ids.back() == end_token) return;
+  document.ids.push_back(end_token);
+  document.learnt.push_back(true);
 }
 
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,

@@ -42,7 +42,7 @@ struct CorpusSegment {
   std::string text;
   bool learnt = true;
   // A chat template's own words: special tokens in them are read as such. A document with any is a
-  // rendered chat, and complete: nothing is put in front of it or behind.
+  // rendered chat, in front of which nothing is put.
   bool of_template = false;
   // Of the rejected answer, and its prompt: a preference pair is two documents in one.
   bool of_rejected = false;
@@ -74,11 +74,17 @@ struct DocumentIds {
   std::vector<int32_t> ids;
   std::vector<bool> learnt;  // per id
 };
-// A rendered chat is tokenised as a whole (encode_chat). Otherwise each segment is tokenised apart,
-// and special tokens written in it are read as plain text. In front stands what the tokenizer puts
-// in front of a prompt, not learnt. Nothing is put behind. `lost_bytes` as in EncodeOptions.
+// A rendered chat is tokenised as a whole (encode_chat). What is learnt of an answer includes the
+// special token right behind it, where it has none of its own. Otherwise each segment is tokenised
+// apart, and special tokens written in it are read as plain text. In front stands what the
+// tokenizer puts in front of a prompt, not learnt. Nothing is put behind. `lost_bytes` as in
+// EncodeOptions.
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes = nullptr);
+// Puts `end_token` behind a rendered chat whose last answer has no token that ends it.
+void add_end(const Tokenizer& tokenizer, int32_t end_token, DocumentIds& document);
+// Whether an answer of a rendered chat is learnt without a token that ends it.
+bool lacks_end(const Tokenizer& tokenizer, const DocumentIds& document);
 bool is_json_lines(const std::string& path);  // by its name
 bool is_rendered_chat(const CorpusDocument& document);
 // The two documents of a preference pair; the second is empty for any other document.

@@ -128,7 +128,10 @@ class Builder {
   Status encode(const CorpusDocument& document, DocumentIds& to, int64_t& lost_bytes) const {
     LOOPLM_ASSIGN_OR_RETURN(
         to, encode_document(document, tokenizer_, options_.allow_loss ? &lost_bytes : nullptr));
-    if (options_.end_token && !is_rendered_chat(document)) {
+    if (!options_.end_token) return {};
+    if (is_rendered_chat(document)) {
+      add_end(tokenizer_, *options_.end_token, to);
+    } else {
       to.ids.push_back(*options_.end_token);
       to.learnt.push_back(true);
     }
@@ -167,9 +170,13 @@ class Builder {
     if (std::ranges::any_of(pending.document, &CorpusSegment::lacks_reasoning)) {
       ++summary_.without_reasoning;
     }
+    const bool chat = is_rendered_chat(pending.document);
+    if (chat && (lacks_end(tokenizer_, d) || lacks_end(tokenizer_, rejected))) {
+      ++summary_.without_end;
+    }
     const bool asked = std::ranges::any_of(
         pending.document, [](const CorpusSegment& s) { return !s.learnt && !s.text.empty(); });
-    if (asked && !is_rendered_chat(pending.document)) ++summary_.plain_prompts;
+    if (asked && !chat) ++summary_.plain_prompts;
     const auto tokens = static_cast<int64_t>(d.ids.size() + rejected.ids.size());
     ++seen_;
     if (options_.hold_out_every > 0 && seen_ % options_.hold_out_every == 0) {

@@ -18,7 +18,7 @@ namespace looplm {
 
 struct ShardBuildOptions {
   TextSplit split = TextSplit::kParagraph;
-  std::optional<int32_t> end_token;            // put after each document that is no chat
+  std::optional<int32_t> end_token;  // put after each document, of chats where nothing ends it
   const Result<ChatTemplate>* chat = nullptr;  // as in CorpusOptions
   // Tokens after which a new shard begins; 0: one shard. Documents stay whole.
   int64_t shard_tokens = 0;
@@ -43,9 +43,11 @@ struct ShardBuildSummary {
   int64_t skipped_documents = 0;
   std::string first_skipped;    // where, and why
   int64_t empty_documents = 0;  // without text; they are left out too
-  // Of the documents: chats whose template does not write the reasoning of all turns to learn, and
-  // prompts that are plain text, around which no chat template stands.
+  // Of the documents: chats whose template does not write the reasoning of all turns to learn,
+  // chats with an answer that no token ends, and prompts that are plain text, around which no chat
+  // template stands.
   int64_t without_reasoning = 0;
+  int64_t without_end = 0;
   int64_t plain_prompts = 0;
 };
 

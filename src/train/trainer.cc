@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "base/timer.h"
 #include "model/atomic_directory.h"
+#include "model/chat_model.h"
 #include "model/checkpoint.h"
 #include "model/tensor_read.h"
 
@@ -296,7 +297,12 @@ Status Trainer::take_chat_templates() {
     LOOPLM_ASSIGN_OR_RETURN(own, read_chat_files(companion_directory(from)));
   }
   saves_chat_template_ = !own.has_template(chat_template_);
-  if (saves_chat_template_ && !own.templates.empty()) {
+  if (!saves_chat_template_) return {};
+  LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, start_.load_tokenizer());
+  if (tokenizer != nullptr) {
+    end_of_turn_ = end_of_turn_id(std::string(chat_template_), own, *tokenizer);
+  }
+  if (!own.templates.empty()) {
     notes_.push_back(fmt::format(
         "{} holds chats in another form than the chat template of '{}'; the result gets theirs",
         first, from));
@@ -616,7 +622,8 @@ Status Trainer::save_model(const std::string& directory) const {
                         std::string(chat_template_));
   }
   if (guesses_) return save_guesses(directory, *trained_, run_.compute.save_dtype);
-  const SaveOptions options = save_options();
+  SaveOptions options = save_options();
+  options.end_of_turn = end_of_turn_;
   const TensorSource source = weights();
   std::vector<TensorView> views;
   for (const ParameterSpec& spec : parameter_specs(model())) {

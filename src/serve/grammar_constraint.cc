@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace looplm {
 namespace {
 
@@ -16,6 +14,10 @@ GrammarConstraint::GrammarConstraint(std::shared_ptr<CompiledGrammar> grammar,
     : matcher_(std::move(grammar)), end_ids_(std::move(end_ids)), must_end_(matcher_.must_end()) {}
 
 void GrammarConstraint::mask(std::span<uint32_t> allowed) {
+  if (lost_at_ >= 0) {
+    std::ranges::fill(allowed, 0u);
+    return;
+  }
   const std::shared_ptr<const TokenMask> tokens = matcher_.mask();
   for (size_t i = 0; i < allowed.size(); ++i) {
     const uint32_t words = i < tokens->size() ? (*tokens)[i] : 0;
@@ -29,13 +31,17 @@ void GrammarConstraint::mask(std::span<uint32_t> allowed) {
 
 void GrammarConstraint::accept(int32_t token) {
   ++accepted_;
+  if (lost_at_ >= 0) return;
   if (matcher_.accept(token)) {
     must_end_ = matcher_.must_end();
     return;
   }
-  LOOPLM_CHECK(std::find(end_ids_.begin(), end_ids_.end(), token) != end_ids_.end(),
-               "token {} is not allowed here", token);
-  if (ended_at_ < 0) ended_at_ = accepted_;
+  if (std::ranges::find(end_ids_, token) == end_ids_.end()) {
+    // Masks are of states whose counters have been set to one value, of which there are fewer.
+    lost_at_ = accepted_;
+  } else if (ended_at_ < 0) {
+    ended_at_ = accepted_;
+  }
 }
 
 void GrammarConstraint::forget(int64_t count) {
@@ -43,6 +49,7 @@ void GrammarConstraint::forget(int64_t count) {
   const int64_t in_matcher = matcher_.accepted();
   accepted_ -= count;
   if (ended_at_ > accepted_) ended_at_ = -1;
+  if (lost_at_ > accepted_) lost_at_ = -1;
   if (in_matcher > accepted_) matcher_.forget(in_matcher - accepted_);
   must_end_ = matcher_.must_end();
 }

@@ -32,6 +32,7 @@ class GrammarConstraint : public TokenConstraint {
   std::vector<int32_t> end_ids_;
   int64_t accepted_ = 0;
   int64_t ended_at_ = -1;  // accepted_ when an end came
+  int64_t lost_at_ = -1;   // accepted_ when the text could be read in too many ways at once
   bool must_end_ = false;
 };
 

@@ -1,5 +1,6 @@
 #include "serve/grammar_constraint.h"
 
+#include <algorithm>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -67,6 +68,27 @@ TEST_F(GrammarCacheTest, KeepsACertainNumber) {
   EXPECT_EQ(made_, 65);
   get(cache, 1);
   EXPECT_EQ(made_, 66);
+}
+
+// The masks' states have fewer readings than the text's own.
+TEST_F(GrammarCacheTest, ATextOfTooManyReadingsHasNoNextToken) {
+  GrammarCache cache(vocabulary_);
+  const auto hard =
+      cache.get("hard", [] { return parse_gbnf("root ::= (([a-z]{1,1000}){1,1000}){1,1000}"); });
+  GrammarConstraint constraint(hard.value(), {0});
+  const int32_t letter = tokenizer_->encode("a", {.as = EncodeAs::kContinuation}).value().back();
+  std::vector<uint32_t> words((static_cast<size_t>(vocabulary_->vocab_size()) + 31) / 32);
+  const auto may_go_on = [&] {
+    words.assign(words.size(), ~uint32_t{0});
+    constraint.mask(words);
+    return (words[static_cast<size_t>(letter) / 32] >> (letter % 32) & 1) != 0;
+  };
+  int length = 0;
+  for (; length < 1'000 && may_go_on(); ++length) constraint.accept(letter);
+  EXPECT_LT(length, 1'000);
+  EXPECT_TRUE(std::ranges::all_of(words, [](uint32_t word) { return word == 0; }));
+  constraint.forget(2);
+  EXPECT_TRUE(may_go_on());
 }
 
 // The reasoning's end, where the model has fewer tokens than the tokenizer.

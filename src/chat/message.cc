@@ -211,7 +211,7 @@ Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std
                         read.name, place, other));
       }
     }
-    read.json = without_nulls(tool).dump();
+    read.json = dump_json(without_nulls(tool));
   }
   return tools;
 }

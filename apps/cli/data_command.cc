@@ -422,8 +422,16 @@ void add_word_problems(Program& program, Command& data) {
                    "People of a story: 1, 2, or 0 (two in five are about two; of a lookup: 2 to 4)")
       ->capture_default_str();
   command
+      ->add_option("--stories", o->task.stories,
+                   "Mixed chats: this many stories (1 to 8) for each sum, chain, and small talk")
+      ->capture_default_str();
+  command
       ->add_option("--names", o->task.names,
                    "Training: only the first 8 to 100 names of the list (0: all)")
+      ->capture_default_str();
+  command
+      ->add_option("--things", o->task.things,
+                   "Stories: only the first 2 to 14 things of each list (0: all)")
       ->capture_default_str();
   command
       ->add_option("--made-up", o->task.made_up,

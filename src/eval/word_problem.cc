@@ -17,6 +17,8 @@ constexpr int kMost = WordProblemOptions::kLargestNumber;
 constexpr int kMostTurns = 8;
 constexpr int kLongestSilence = 8;
 constexpr int kFewestNames = 8;
+constexpr int kFewestThings = 2;
+constexpr int kMostStories = 8;
 
 int between(Rng& rng, int least, int most) {
   return least + static_cast<int>(rng.below(static_cast<uint32_t>(most - least + 1)));
@@ -224,27 +226,40 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
   return *std::move(story);
 }
 
-// One problem after another, each of the right split, and small talk also amid the questions about
-// one story.
+// One problem after another, each of the right split, and small talk and sums also amid the
+// questions about one story.
 WordProblem draw_mixed(const WordProblemOptions& options, uint64_t index, Rng& rng) {
-  static constexpr WordProblemKind kKinds[] = {WordProblemKind::kStory, WordProblemKind::kSum,
-                                               WordProblemKind::kChain, WordProblemKind::kTalk};
+  static constexpr WordProblemKind kOthers[] = {WordProblemKind::kSum, WordProblemKind::kChain,
+                                                WordProblemKind::kTalk};
   WordProblem chat;
   const auto left = [&] { return options.turns - static_cast<int>(chat.turns.size()); };
-  while (left() > 0) {
+  const auto problem_of = [&](WordProblemKind kind, int turns) {
     WordProblemOptions one = options;
-    one.kind = any(std::span<const WordProblemKind>(kKinds), rng);
-    const bool story = one.kind == WordProblemKind::kStory;
-    one.turns = story ? between(rng, 1, std::min(3, left())) : 1;
-    const uint64_t at = index * kMostTurns + chat.turns.size();
-    WordProblem problem = word_problem(one, at);
+    one.kind = kind;
+    one.turns = turns;
+    WordProblem problem = word_problem(one, index * kMostTurns + chat.turns.size());
+    chat.combination += problem.combination + ';';
+    return problem;
+  };
+  while (left() > 0) {
+    const auto stories = static_cast<uint32_t>(options.stories);
+    const uint32_t what = rng.below(stories + static_cast<uint32_t>(std::size(kOthers)));
+    const bool story = what < stories;
+    const WordProblemKind kind = story ? WordProblemKind::kStory : kOthers[what - stories];
+    WordProblem problem = problem_of(kind, story ? between(rng, 1, std::min(3, left())) : 1);
+    if (options.wording == WordProblemWording::kFree && kind != WordProblemKind::kTalk &&
+        !chat.turns.empty() && rng.below(6) == 0) {
+      std::string& question = problem.turns.front().question;
+      question = fmt::format("{} {}", any(new_problems(), rng), question);
+    }
     for (WordProblemTurn& turn : problem.turns) {
       if (left() > 1 && &turn != problem.turns.data() && rng.below(4) == 0) {
-        chat.turns.push_back(std::move(draw_talk(rng).turns.front()));
+        WordProblem amid =
+            rng.below(2) == 0 ? draw_talk(rng) : problem_of(WordProblemKind::kSum, 1);
+        chat.turns.push_back(std::move(amid.turns.front()));
       }
       if (left() > 0) chat.turns.push_back(std::move(turn));
     }
-    chat.combination += problem.combination + ';';
   }
   return chat;
 }
@@ -276,6 +291,15 @@ Status check(const WordProblemOptions& o) {
   if (o.names != 0 && (o.names < kFewestNames || o.names > names)) {
     return invalid_argument(
         fmt::format("names is {}; expected {} to {}, or 0 for all", o.names, kFewestNames, names));
+  }
+  if (o.stories < 1 || o.stories > kMostStories) {
+    return invalid_argument(
+        fmt::format("stories is {}; expected 1 to {}", o.stories, kMostStories));
+  }
+  const auto things = static_cast<int>(problem_foods().size());
+  if (o.things != 0 && (o.things < kFewestThings || o.things > things)) {
+    return invalid_argument(fmt::format("things is {}; expected {} to {}, or 0 for all", o.things,
+                                        kFewestThings, things));
   }
   if (o.made_up < 0 || o.made_up > kLongestSilence) {
     return invalid_argument(

@@ -75,7 +75,9 @@ struct WordProblemOptions {
   int tell_every = 3;      // one later question in so many goes on telling first, 1 .. 8
   int before = 3;          // questions look back behind the last so many events, 0 .. 8
   int people = 0;          // of stories: 1 or 2; 0: two in five are about two, lookups about 2 .. 4
+  int stories = 1;         // of mixed chats: so many stories for each sum, 1 .. 8
   int names = 0;           // of training: the first 8 .. 100 of the list alone; 0: all
+  int things = 0;          // of stories: the first 2 .. 14 of each list alone; 0: all
   int made_up = 0;         // one name in 1 .. 8 is made up; 0: none
   int made_up_things = 0;  // one kind of things in 1 .. 8 is made up; 0: none
   // Of prose: one step in so many is followed by a count, 0 .. 8; 0: the last one alone.

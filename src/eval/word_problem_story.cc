@@ -36,11 +36,15 @@ class Story {
         free_(options.wording == WordProblemWording::kFree) {
     const bool food = rng_.below(4) == 0;
     foods_ = food;
-    things_ = std::string(often_first(food ? problem_foods() : problem_things()));
+    const auto list = [&](std::span<const std::string_view> all) {
+      const auto first = static_cast<size_t>(options.things);
+      return first > 0 ? all.first(std::min(first, all.size())) : all;
+    };
+    things_ = std::string(often_first(list(food ? problem_foods() : problem_things())));
     if (free_ && chance(4)) {
       foods_ = false;
       animals_ = true;
-      things_ = std::string(any(problem_animals()));
+      things_ = std::string(any(list(problem_animals())));
     }
     past_ = free_ && chance(3);
     if (options.made_up_things > 0 && chance(static_cast<uint32_t>(options.made_up_things))) {

@@ -1,9 +1,11 @@
 #include "eval/word_problem.h"
 
+#include <algorithm>
 #include <map>
 #include <regex>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -555,6 +557,34 @@ TEST(WordProblem, AMixedChatHasTurnsOfAllKinds) {
   EXPECT_NEAR(openings["talk"], 160, 50);
 }
 
+TEST(WordProblem, AMixedChatMayTellManyStoriesOfFewPeopleAndThings) {
+  const WordProblemOptions options{.kind = WordProblemKind::kMixed,
+                                   .turns = 8,
+                                   .people = 2,
+                                   .stories = 8,
+                                   .names = 8,
+                                   .things = 2,
+                                   .wording = WordProblemWording::kFree};
+  const std::regex others(" (Leo|Anna|Paul|coins|stamps|cakes|cats) ");
+  int stories = 0, announced = 0, sums_amid = 0;
+  for (uint64_t i = 0; i < 200; ++i) {
+    bool sum = false;
+    for (const WordProblemTurn& turn : word_problem(options, i).turns) {
+      const bool was_sum = std::exchange(sum, turn.opening == "That is");
+      if (!turn.number || sum || turn.opening == "You get") continue;
+      ++stories;
+      EXPECT_FALSE(std::regex_search(turn.question, others)) << turn.question;
+      // A story never begins with its question.
+      sums_amid += static_cast<int>(was_sum && turn.question.starts_with("How many "));
+      announced += static_cast<int>(std::ranges::any_of(
+          new_problems(), [&](std::string_view says) { return turn.question.starts_with(says); }));
+    }
+  }
+  EXPECT_GT(stories, 1100);  // of 1,600 turns
+  EXPECT_GT(announced, 50);
+  EXPECT_GT(sums_amid, 40);
+}
+
 TEST(WordProblem, RangesAreChecked) {
   EXPECT_TRUE(check(WordProblemOptions()).ok());
   EXPECT_THAT(check({.min_steps = 0}).message(), testing::HasSubstr("0..8"));
@@ -568,6 +598,9 @@ TEST(WordProblem, RangesAreChecked) {
   EXPECT_THAT(check({.names = 7}).message(), testing::HasSubstr("names is 7"));
   EXPECT_TRUE(check({.names = 100}).ok());
   EXPECT_THAT(check({.names = 101}).message(), testing::HasSubstr("8 to 100"));
+  EXPECT_THAT(check({.stories = 9}).message(), testing::HasSubstr("stories is 9"));
+  EXPECT_THAT(check({.things = 1}).message(), testing::HasSubstr("things is 1"));
+  EXPECT_THAT(check({.things = 15}).message(), testing::HasSubstr("2 to 14"));
   EXPECT_THAT(check({.made_up = 9}).message(), testing::HasSubstr("one made-up name in 9"));
   EXPECT_THAT(check({.made_up_things = 9}).message(),
               testing::HasSubstr("one made-up kind of things in 9"));

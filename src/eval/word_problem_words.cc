@@ -131,6 +131,14 @@ constexpr std::string_view kIdle[] = {
     "A bus goes by.",     "It is already late.", "The train leaves at 8.",
 };
 
+constexpr std::string_view kNewProblems[] = {
+    "Another one:",         "New problem:", "Another problem:",
+    "Next problem:",        "Next:",        "One more:",
+    "Here is another one.", "A new story.", "Now this one:",
+    "Another one.",         "OK.",          "Thanks.",
+    "new problem:",         "next",         "Good.",
+};
+
 constexpr std::string_view kHello[] = {"Hello.",        "Hello!",      "Hi.", "Hi!",
                                        "Hello",         "Hi",          "Hey", "Good morning.",
                                        "Good evening.", "Hello there!"};
@@ -258,6 +266,7 @@ std::span<const ProblemVerb> leaving_verbs(bool animals, bool foods) {
   if (foods) return kFoodsLeaving;
   return kLeaving;
 }
+std::span<const std::string_view> new_problems() { return kNewProblems; }
 std::span<const SmallTalk> small_talk() { return kTalk; }
 std::span<const std::string_view> foreign_questions() { return kForeign; }
 std::span<const std::string_view> foreign_subjects() { return kSubjects; }

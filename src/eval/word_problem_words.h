@@ -48,6 +48,8 @@ problem_verb_forms();  // first words of all verbs whose subject is a person
 std::span<const ProblemVerb> coming_verbs(bool animals);
 std::span<const ProblemVerb> leaving_verbs(bool animals, bool foods);
 
+std::span<const std::string_view> new_problems();  // "Another one:", in a chat of several
+
 std::span<const SmallTalk> small_talk();
 // What it cannot do: a question begins with one of these and ends with one of those.
 std::span<const std::string_view> foreign_questions();

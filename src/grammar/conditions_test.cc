@@ -1,4 +1,5 @@
 // Schemas that say something on a condition, count items, or deny more than a type.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "grammar/test_matcher.h"
@@ -163,6 +164,90 @@ TEST(JsonSchema, NothingBesideAnEnumIsDropped) {
   expect(
       R"({"type": "object", "additionalProperties": {"type": "null"}, "propertyNames": {"enum": ["a", "bb"], "minLength": 2}})",
       {"{}", R"({"bb":null})"}, {R"({"a":null})"});
+}
+
+// Of a oneOf one branch matches and no other: by what they require, or by denying the others.
+TEST(JsonSchema, OneBranchAloneMatches) {
+  const std::string a =
+      R"({"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"])";
+  const std::string b =
+      R"({"type": "object", "properties": {"b": {"type": "null"}}, "required": ["b"])";
+  for (const char* end : {"}", R"(, "additionalProperties": false})"}) {
+    expect(R"({"oneOf": [)" + a + end + "," + b + end + "]}", {R"({"a":null})", R"({"b":null})"},
+           {"{}", R"({"a":null,"b":null})"});
+  }
+  const std::string both =
+      R"("type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}})";
+  expect("{" + both + R"(, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]})",
+         {R"({"a":null})", R"({"b":null,"c":null})"},
+         {"{}", R"({"c":null})", R"({"a":null,"b":null})"});
+  expect(
+      "{" + both + R"(, "oneOf": [{"required": ["a"]}, {"required": ["b"]}, {"required": ["c"]}]})",
+      {R"({"a":null})", R"({"b":null})", R"({"c":null})"},
+      {"{}", R"({"a":null,"c":null})", R"({"b":null,"c":null})",
+       R"({"a":null,"b":null,"c":null})"});
+  // What the second allows by the letter, the first must not write.
+  expect(R"({"oneOf": [)" + a + R"(, "additionalProperties": {"type": "null"}},)" + b + "}]}",
+         {R"({"a":null})", R"({"b":null})", R"({"a":null,"c":null})"}, {R"({"a":null,"b":null})"});
+  expect(R"({"type": "integer", "oneOf": [{"minimum": 3}, {"maximum": 5}]})", {"2", "6", "-1"},
+         {"3", "4", "5"});
+  expect(R"({"oneOf": [{"type": "string", "maxLength": 2}, {"type": "string", "pattern": "^a"}]})",
+         {R"("b")", R"("abc")"}, {R"("a")", R"("bcd")"});
+  expect(R"({"oneOf": [{"properties": {"x": {"type": "integer"}}, "required": ["x"]},
+                       {"properties": {"x": {"type": "string", "maxLength": 1}}, "required": ["x"]}]})",
+         {R"({"x":1})", R"({"x":"1"})"}, {"{}"});
+  EXPECT_THAT(schema_error(R"({"oneOf": [{"type": "array", "items": {"type": "integer"}},
+                                         {"type": "array", "maxItems": 3}]})"),
+              HasSubstr("branches 0 and 1 may match the same value"));
+}
+
+// All that each branch or part has, each looked up once.
+TEST(JsonSchema, WideSchemasAreNoWorkBeyondTheirSize) {
+  OrderedJson names = OrderedJson::array();
+  for (int i = 0; i < 80'000; ++i) names.push_back(fmt::format("n{}", i));
+  const OrderedJson required = {{"type", "object"}, {"required", names}};
+  EXPECT_THAT(schema_error(required.dump()), HasSubstr("80000 properties are too many"));
+  OrderedJson properties = OrderedJson::object();
+  for (int i = 0; i < 2'000; ++i) {
+    properties.get_ref<OrderedJson::object_t&>().emplace_back(fmt::format("n{}", i), true);
+  }
+  names.erase(names.begin() + 2'000, names.end());
+  OrderedJson wide = {{"type", "object"}, {"properties", properties}, {"required", names}};
+  OrderedJson branches = OrderedJson::array();
+  for (int i = 0; i < 2; ++i) {
+    wide["properties"]["n0"] = {{"const", i}};
+    branches.push_back(wide);
+  }
+  EXPECT_EQ(schema_error(OrderedJson{{"oneOf", branches}}.dump()), "");
+  for (OrderedJson& branch : branches) branch["properties"]["n0"] = {{"const", 0}};
+  EXPECT_EQ(schema_error(OrderedJson{{"allOf", branches}}.dump()), "");
+}
+
+// What nests with each item, name or sign would take the stack, and a place in each rule's name
+// the memory.
+TEST(JsonSchema, LongListsAndNamesAreNoWorkBeyondTheirSize) {
+  const OrderedJson tuple = {{"type", "array"}, {"prefixItems", std::vector<bool>(20'000, true)}};
+  EXPECT_EQ(schema_error(tuple.dump()), "");
+  const std::string name(100'000, 'k');
+  OrderedJson open = {{"type", "object"}, {"additionalProperties", true}};
+  open["properties"][name] = true;
+  EXPECT_THAT(schema_error(open.dump()), HasSubstr("a name of 100000 bytes"));
+  OrderedJson inner = {{"type", "object"}};
+  for (int i = 0; i < 2'000; ++i) inner["properties"][fmt::format("a{}", i)] = {{"type", "null"}};
+  const OrderedJson outer = {{"properties", {{name, inner}}}};
+  const Grammar grammar = json_schema_grammar(outer).value();
+  size_t names = 0;
+  for (const Grammar::Rule& rule : grammar.rules) names += rule.name.size();
+  EXPECT_LT(names, 2'000'000U);
+  EXPECT_EQ(schema_error(outer.dump()), "");
+  OrderedJson several = {{"type", "integer"}};
+  for (int i = 0; i < 20'000; ++i) {
+    several["allOf"].push_back({{"if", {{"minimum", 1}}}, {"then", {{"maximum", 9}}}});
+  }
+  EXPECT_THAT(schema_error(several.dump()), HasSubstr("conditions are too many"));
+  const OrderedJson literal = {
+      {"type", "string"}, {"pattern", "^" + name + "k*j*$"}, {"maxLength", 200'000}};
+  EXPECT_THAT(schema_error(literal.dump()), HasSubstr("too many states"));
 }
 
 }  // namespace

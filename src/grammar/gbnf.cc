@@ -129,7 +129,10 @@ class GbnfParser {
   }
 
   Result<ExpressionPtr> parse_repeats(ExpressionPtr part, int depth) {
-    while (true) {
+    for (int repeats = 0;; ++repeats) {
+      if (repeats > kMostBracketDepth) {
+        return in_.error(fmt::format("more than {} repetitions of repetitions", kMostBracketDepth));
+      }
       if (in_.take("*")) {
         part = repeat(std::move(part), 0, kUnbounded);
       } else if (in_.take("+")) {
@@ -167,9 +170,9 @@ class GbnfParser {
       case 'x':
         return in_.hexadecimal(2);
       case 'u':
-        return in_.hexadecimal(4);
+        return parse_code_point(4);
       case 'U':
-        return in_.hexadecimal(8);
+        return parse_code_point(8);
       case '"':
       case '\\':
       case '[':
@@ -182,11 +185,20 @@ class GbnfParser {
     }
   }
 
+  Result<uint32_t> parse_code_point(int digits) {
+    LOOPLM_ASSIGN_OR_RETURN(const uint32_t c, in_.hexadecimal(digits));
+    if (c > kLastCharacter) return in_.error(fmt::format("U+{:X} is beyond Unicode", c));
+    return c;
+  }
+
   Result<ExpressionPtr> parse_literal() {
     in_.skip();
     std::string bytes;
     while (!in_.take("\"")) {
       LOOPLM_ASSIGN_OR_RETURN(const uint32_t c, parse_character());
+      if (c >= 0xD800 && c < 0xE000) {
+        return in_.error(fmt::format("U+{:X} is half a character; write \\U and eight digits", c));
+      }
       utf8_append(bytes, c);
     }
     return text(std::move(bytes));

@@ -12,9 +12,15 @@
 
 namespace looplm {
 
-// An array of some of these values, each once at most: a rule for each set of those used.
-ExpressionPtr json_items_once(const std::vector<std::string>& values, const MemberCounts& length,
-                              const std::string& place, Grammar& grammar);
+// An opening bracket, so many items or members with commas between them, and the closing one.
+ExpressionPtr json_list(const std::string& opening, const ExpressionPtr& item,
+                        const MemberCounts& length, const std::string& closing);
+
+// An array of some of these values, each once at most: a rule for each set of those used. Fails
+// with kUnsupported where these are too many.
+Result<ExpressionPtr> json_items_once(const std::vector<std::string>& values,
+                                      const MemberCounts& length, const std::string& place,
+                                      Grammar& grammar);
 
 // An array of `length` items, `found` of which are `some` and the rest `others`. An item may match
 // both. Fails with kUnsupported where the counts are too large.

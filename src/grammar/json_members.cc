@@ -15,8 +15,6 @@ namespace {
 // Rules that count an object's members.
 constexpr size_t kMostMemberStates = 10'000;
 
-ExpressionPtr json_comma() { return sequence({text(","), json_space()}); }
-
 // Members without a name of their own, behind those that have one, and the space at the end.
 ExpressionPtr others_after(int64_t written, const ExpressionPtr& extra, const MemberCounts& count) {
   if (count.most != kUnbounded && written > count.most) return choice({});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -90,6 +91,8 @@ ExpressionPtr json_space() {
   return space;
 }
 
+ExpressionPtr json_comma() { return sequence({text(","), json_space()}); }
+
 ExpressionPtr json_string_character() {
   static const ExpressionPtr character = [] {
     const ExpressionPtr hex = hex_digit();
@@ -146,7 +149,7 @@ ExpressionPtr json_string_but(const std::vector<std::string>& keys) {
   return sequence({text("\""), string_rest_but(points, 0), text("\"")});
 }
 
-ExpressionPtr json_string_of_format(const std::string& format) {
+TextFormat text_format(const std::string& name) {
   // From year 1 on; 29 February in leap years.
   const std::string year = "([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)";
   const std::string leap_year =
@@ -194,11 +197,11 @@ ExpressionPtr json_string_of_format(const std::string& format) {
                                                        {"iri-reference", "uri-reference"},
                                                        {"idn-email", "email"},
                                                        {"idn-hostname", "hostname"}};
-  const auto wider = narrower.find(format);
-  const auto known = patterns.find(wider == narrower.end() ? format : wider->second);
-  if (known == patterns.end()) return nullptr;
-  const ExpressionPtr inside = parse_full_pattern(known->second).value();
-  return sequence({text("\""), json_string_form(inside), text("\"")});
+  const std::set<std::string> whole = {"ipv4", "uuid", "json-pointer"};
+  const auto wider = narrower.find(name);
+  const auto known = patterns.find(wider == narrower.end() ? name : wider->second);
+  if (known == patterns.end()) return {};
+  return {parse_full_pattern(known->second).value(), whole.contains(name)};
 }
 
 }  // namespace looplm

@@ -21,6 +21,7 @@ namespace looplm {
 constexpr int64_t kMostDigits = 16;
 
 ExpressionPtr json_space();
+ExpressionPtr json_comma();  // and the white space behind it
 // One character inside a string, also as an escape; a pair of surrogates counts as one.
 ExpressionPtr json_string_character();
 ExpressionPtr json_string(int64_t least, int64_t most);
@@ -53,10 +54,14 @@ Result<ExpressionPtr> json_number_in(const NumberRange& range);
 Result<ExpressionPtr> json_multiples_in(const NumberRange& range, double factor, bool whole,
                                         Grammar& grammar);
 
-// A string in quotes of one of JSON Schema's formats: date, time, date-time, duration, email,
+// One of JSON Schema's formats, without quotes and escapes: date, time, date-time, duration, email,
 // hostname, ipv4, ipv6, uuid, uri, uri-reference, uri-template, iri, iri-reference, idn-email,
 // idn-hostname (these four in ASCII), json-pointer, relative-json-pointer. Null for others.
-ExpressionPtr json_string_of_format(const std::string& format);
+struct TextFormat {
+  ExpressionPtr text;
+  bool whole = false;  // all that the standard allows, not only what is usual
+};
+TextFormat text_format(const std::string& name);
 
 }  // namespace looplm
 

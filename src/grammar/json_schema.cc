@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include "base/percent.h"
 #include "base/shortened.h"
 #include "grammar/automaton.h"
 #include "grammar/json_items.h"
@@ -16,6 +15,7 @@
 #include "grammar/pattern.h"
 #include "grammar/schema_base.h"
 #include "grammar/schema_conditions.h"
+#include "grammar/schema_exclusive.h"
 #include "grammar/schema_merge.h"
 #include "grammar/schema_scalars.h"
 #include "grammar/text_length.h"
@@ -23,13 +23,14 @@
 namespace looplm {
 namespace {
 
+constexpr size_t kMostConditions = 500;  // of one schema: each takes some of the stack
+constexpr size_t kMostProperties = 10'000;
+constexpr size_t kLongestKey = 500;    // that other names differ from, character by character
 constexpr int kMostSchemaDepth = 256;  // of schemas inside each other
 // Schemas that hold together are put together once per place, which references can double at each
 // level, and each time all their members become rules again.
 constexpr size_t kMostMerges = 10'000;
 constexpr size_t kMostMergedMembers = 1'000'000;
-
-ExpressionPtr comma() { return sequence({text(","), json_space()}); }
 
 // Keywords that say what a value must be and are not obeyed.
 const std::set<std::string>& refused_keywords() {
@@ -52,9 +53,10 @@ class SchemaReader {
       const ExpressionPtr value = rule_reference(any_value_);
       const ExpressionPtr member =
           sequence({json_string(0, kUnbounded), text(":"), json_space(), value});
-      grammar_.rules[static_cast<size_t>(any_value_)].expression = choice(
-          {list("{", member, 0, kUnbounded, "}"), list("[", value, 0, kUnbounded, "]"),
-           json_string(0, kUnbounded), json_number(), one_of_texts({"true", "false", "null"})});
+      grammar_.rules[static_cast<size_t>(any_value_)].expression =
+          choice({json_list("{", member, {0, kUnbounded}, "}"),
+                  json_list("[", value, {0, kUnbounded}, "]"), json_string(0, kUnbounded),
+                  json_number(), one_of_texts({"true", "false", "null"})});
     }
     return rule_reference(any_value_);
   }
@@ -62,24 +64,10 @@ class SchemaReader {
   ExpressionPtr any_object() {
     const ExpressionPtr member =
         sequence({json_string(0, kUnbounded), text(":"), json_space(), any_value()});
-    return list("{", member, 0, kUnbounded, "}");
+    return json_list("{", member, {0, kUnbounded}, "}");
   }
 
  private:
-  // An opening bracket, least .. most items, and the closing one.
-  static ExpressionPtr list(const std::string& opening, const ExpressionPtr& item, int64_t least,
-                            int64_t most, const std::string& closing) {
-    std::vector<ExpressionPtr> choices;
-    if (most == kUnbounded || most > 0) {
-      const int64_t more = most == kUnbounded ? kUnbounded : most - 1;
-      choices.push_back(
-          sequence({item, repeat(sequence({comma(), item}), std::max<int64_t>(0, least - 1), more),
-                    json_space()}));
-    }
-    if (least == 0) choices.push_back(text(""));
-    return sequence({text(opening), json_space(), choice(std::move(choices)), text(closing)});
-  }
-
   Result<ExpressionPtr> value_of(const OrderedJson& schema, const std::string& place, int depth) {
     if (depth > kMostSchemaDepth) {
       return invalid_argument(
@@ -101,6 +89,10 @@ class SchemaReader {
       OrderedJson rest = schema;
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<SchemaCondition> conditions,
                               all_conditions(rest, place));
+      if (conditions.size() > kMostConditions) {
+        return unsupported(fmt::format("{}: {} conditions are too many; expected at most {}", place,
+                                       conditions.size(), kMostConditions));
+      }
       if (!conditions.empty()) return conditional(rest, conditions, place, depth);
     }
     for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
@@ -159,23 +151,6 @@ class SchemaReader {
     return choice(std::move(choices));
   }
 
-  // An object of any members stays one when another schema names some.
-  static OrderedJson opened(const OrderedJson& schema, const OrderedJson& other) {
-    const auto speaks_of = [](const OrderedJson& s, std::initializer_list<const char*> keys) {
-      return s.is_object() &&
-             std::ranges::any_of(keys, [&s](const char* key) { return s.contains(key); });
-    };
-    const bool names = speaks_of(other, {"properties", "required"});
-    if (!names || !schema.is_object() ||
-        speaks_of(schema, {"properties", "required", "additionalProperties", "patternProperties",
-                           "propertyNames", "$ref", "allOf", "anyOf", "oneOf"})) {
-      return schema;
-    }
-    OrderedJson open = schema;
-    open["additionalProperties"] = true;
-    return open;
-  }
-
   // "not": of what matches nothing, everything, types, constants, or strings by a pattern, and of
   // what can be turned round keyword by keyword.
   Result<ExpressionPtr> all_but(const OrderedJson& schema, const std::string& place, int depth) {
@@ -231,6 +206,12 @@ class SchemaReader {
         return value_of(rest, place, depth + 1);
       }
       if (listed || only({"pattern", "format", "minLength", "maxLength", "type"})) {
+        if (denied.contains("format") && !knows_whole_format(denied["format"])) {
+          return unsupported(fmt::format(
+              "{}.format is {}, of which only a part is known here, so that its opposite cannot be "
+              "held",
+              inside, dump_json(denied["format"])));
+        }
         OrderedJson strings = denied;
         strings["type"] = "string";
         LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr out, listed ? value_of(strings, inside, depth + 1)
@@ -265,8 +246,8 @@ class SchemaReader {
     siblings.erase(key);
     const std::string inside = place + "." + key;
     if (key == "$ref") {
-      LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(schema[key], inside));
-      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson* target, resolve(path, inside));
+      LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(root_, schema[key], inside));
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson* target, find_reference(root_, path, inside));
       if (!constrains(siblings)) return referenced(*target, path, depth);
       LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, merged(siblings, *target, place));
       return value_of(both, place, depth + 1);
@@ -283,17 +264,62 @@ class SchemaReader {
       }
       return value_of(all, place, depth + 1);
     }
-    if (key == "oneOf") LOOPLM_RETURN_IF_ERROR(check_exclusive(schema[key], inside));
+    if (key == "oneOf") return one_of(siblings, schema[key], inside, depth);
     std::vector<ExpressionPtr> choices;
     for (size_t i = 0; i < schema[key].size(); ++i) {
       const std::string branch = fmt::format("{}[{}]", inside, i);
-      OrderedJson both = schema[key][i];
-      if (constrains(siblings)) {
-        LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(both, branch, 0));
-        LOOPLM_ASSIGN_OR_RETURN(both, merged(siblings, target, branch));
-      }
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, beside(siblings, schema[key][i], branch));
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, value_of(both, branch, depth + 1));
       choices.push_back(std::move(one));
+    }
+    return choice(std::move(choices));
+  }
+
+  // A branch of anyOf or oneOf with what stands beside these.
+  Result<OrderedJson> beside(const OrderedJson& siblings, const OrderedJson& branch,
+                             const std::string& place) {
+    if (!constrains(siblings)) return branch;
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(branch, place, 0));
+    return merged(siblings, target, place);
+  }
+
+  // A branch of which some texts might match others too is denied these.
+  Result<ExpressionPtr> one_of(const OrderedJson& siblings, const OrderedJson& branches,
+                               const std::string& place, int depth) {
+    std::vector<OrderedJson> written;   // as they are read
+    std::vector<OrderedJson> resolved;  // without references
+    std::vector<OrderedJson> alone;     // these without what stands beside
+    for (size_t i = 0; i < branches.size(); ++i) {
+      const std::string branch = fmt::format("{}[{}]", place, i);
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson both, beside(siblings, branches[i], branch));
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson target, without_reference(both, branch, 0));
+      written.push_back(std::move(both));
+      resolved.push_back(std::move(target));
+      LOOPLM_ASSIGN_OR_RETURN(target, without_reference(branches[i], branch, 0));
+      alone.push_back(std::move(target));
+    }
+    const std::vector<std::vector<size_t>> too = branches_matched_too(resolved);
+    std::vector<ExpressionPtr> choices;
+    for (size_t i = 0; i < branches.size(); ++i) {
+      const std::string branch = fmt::format("{}[{}]", place, i);
+      const auto read = [&]() -> Result<ExpressionPtr> {
+        if (too[i].empty()) return value_of(written[i], branch, depth + 1);
+        OrderedJson rest = resolved[i];
+        for (const size_t j : too[i]) {
+          const OrderedJson denied = opposite_of(alone[j]);
+          LOOPLM_ASSIGN_OR_RETURN(rest, merged(opened(rest, denied), denied, branch));
+        }
+        return value_of(rest, branch, depth + 1);
+      };
+      Result<ExpressionPtr> one = read();
+      if (!one.ok() && one.status().code() == StatusCode::kUnsupported && !too[i].empty()) {
+        return unsupported(fmt::format(
+            "{}: branches {} and {} may match the same value; tell them apart by type or by a "
+            "required property with a constant, or write anyOf",
+            place, std::min(i, too[i][0]), std::max(i, too[i][0])));
+      }
+      LOOPLM_RETURN_IF_ERROR(one.status());
+      choices.push_back(std::move(one).value());
     }
     return choice(std::move(choices));
   }
@@ -334,59 +360,14 @@ class SchemaReader {
     return {};
   }
 
-  Status check_exclusive(const OrderedJson& branches, const std::string& place) {
-    std::vector<OrderedJson> resolved;
-    for (const OrderedJson& branch : branches) {
-      LOOPLM_ASSIGN_OR_RETURN(OrderedJson target, without_reference(branch, place, 0));
-      resolved.push_back(std::move(target));
-    }
-    for (size_t i = 0; i < resolved.size(); ++i) {
-      for (size_t j = 0; j < i; ++j) {
-        if (are_disjoint(resolved[i], resolved[j])) continue;
-        return unsupported(fmt::format(
-            "{}: branches {} and {} may match the same value; tell them apart by type or by a "
-            "required property with a constant, or write anyOf",
-            place, j, i));
-      }
-    }
-    return {};
-  }
-
-  // What stands behind '#': a pointer, or the name of an $anchor.
-  Result<std::string> reference_path(const OrderedJson& value, const std::string& place) const {
-    std::string reference = value.is_string() ? value.get<std::string>() : "";
-    const std::string id =
-        root_.is_object() && root_.contains("$id") && root_["$id"].is_string() ? root_["$id"] : "";
-    if (!id.empty() && reference.starts_with(id)) reference.erase(0, id.size());
-    const bool whole = reference.empty() && value.is_string();
-    if (!whole && !reference.starts_with('#')) {
-      return unsupported(
-          fmt::format("{} is {}; expected a reference inside the schema, such as \"#/$defs/name\"",
-                      place, dump_json(value)));
-    }
-    return whole ? "" : percent_decoded(reference.substr(1));
-  }
-
-  Result<const OrderedJson*> resolve(const std::string& path, const std::string& place) const {
-    if (!path.empty() && path[0] != '/') {
-      if (const OrderedJson* found = find_anchor(root_, path)) return found;
-      return not_found(fmt::format("{}: there is no $anchor '{}' in the schema", place, path));
-    }
-    try {
-      return &root_.at(OrderedJson::json_pointer(path));
-    } catch (const OrderedJson::exception&) {
-      return not_found(fmt::format("{}: there is no '#{}' in the schema", place, path));
-    }
-  }
-
   Result<OrderedJson> without_reference(const OrderedJson& schema, const std::string& place,
                                         int depth) {
     if (!schema.is_object() || !schema.contains("$ref")) return schema;
     if (depth > kMostSchemaDepth) {
       return invalid_argument(fmt::format("{}: references go round in a circle", place));
     }
-    LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(schema["$ref"], place));
-    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson* target, resolve(path, place));
+    LOOPLM_ASSIGN_OR_RETURN(const std::string path, reference_path(root_, schema["$ref"], place));
+    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson* target, find_reference(root_, path, place));
     LOOPLM_ASSIGN_OR_RETURN(const OrderedJson whole, without_reference(*target, place, depth + 1));
     OrderedJson siblings = schema;
     siblings.erase("$ref");
@@ -396,10 +377,10 @@ class SchemaReader {
   Result<ExpressionPtr> referenced(const OrderedJson& target, const std::string& path, int depth) {
     const auto [place, fresh] = references_.try_emplace(path, -1);
     if (fresh) {
-      const int rule = grammar_.declare(name_ + "#" + path);
+      const std::string named_place = name_ + "#" + shortened(path);
+      const int rule = grammar_.declare(named_place);
       place->second = rule;
-      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
-                              value_of(target, name_ + "#" + path, depth + 1));
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(target, named_place, depth + 1));
       grammar_.rules[static_cast<size_t>(rule)].expression = std::move(expression);
       return rule_reference(rule);
     }
@@ -493,7 +474,7 @@ class SchemaReader {
     }
     if (!schema.contains(prefix_key)) {
       if (rest == false) length.most = 0;
-      return list("[", item, length.least, length.most, "]");
+      return json_list("[", item, length, "]");
     }
     const OrderedJson& prefix = schema[prefix_key];
     if (!prefix.is_array()) {
@@ -504,25 +485,24 @@ class SchemaReader {
     const auto prefix_size = static_cast<int64_t>(prefix.size());
     const int64_t most_more =
         length.most == kUnbounded ? kUnbounded : std::max<int64_t>(0, length.most - prefix_size);
-    ExpressionPtr after = repeat(sequence({comma(), item}),
+    ExpressionPtr after = repeat(sequence({json_comma(), item}),
                                  std::max<int64_t>(0, length.least - prefix_size), most_more);
     for (int64_t i = prefix_size - 1; i >= 0; --i) {
       const std::string item_place = fmt::format("{}.{}[{}]", place, prefix_key, i);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr here,
                               value_of(prefix[static_cast<size_t>(i)], item_place, depth + 1));
       here = named(std::move(here), item_place);
-      ExpressionPtr with = sequence({i == 0 ? text("") : comma(), std::move(here), after});
+      ExpressionPtr with = sequence({i == 0 ? text("") : json_comma(), std::move(here), after});
       const bool possible = length.most == kUnbounded || i < length.most;
       const bool needed = i < length.least;
-      after = !possible ? text("") : needed ? with : optional(with);
+      after = named(!possible ? text("") : needed ? with : optional(with), item_place + " and on");
     }
     return sequence({text("["), json_space(), after, json_space(), text("]")});
   }
 
-  // uniqueItems, where the items are some few constants: a rule for each set of those used.
+  // uniqueItems, where the items are some few values: a rule for each set of those used.
   Result<ExpressionPtr> different_items(const OrderedJson& schema, const MemberCounts& length,
                                         const std::string& place) {
-    constexpr size_t kMostItems = 10;
     if (schema["uniqueItems"] != true) {
       return invalid_argument(fmt::format("{}.uniqueItems is {}; expected true or false", place,
                                           dump_json(schema["uniqueItems"])));
@@ -530,21 +510,13 @@ class SchemaReader {
     LOOPLM_ASSIGN_OR_RETURN(
         const OrderedJson item,
         without_reference(schema.value("items", OrderedJson(true)), place + ".items", 0));
-    std::vector<OrderedJson> values;
-    if (item.is_object()) {
-      LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> all,
-                              listed_values(item, place + ".items"));
-      for (const OrderedJson& value : all) {
-        if (values.size() <= kMostItems && !lists_value(values, value)) {
-          values.push_back(value);
-        }
-      }
-    }
-    if (values.empty() || values.size() > kMostItems || schema.contains("prefixItems")) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> values,
+                            all_values(item, place + ".items"));
+    if (values.empty() || schema.contains("prefixItems")) {
       return unsupported(
-          fmt::format("{}.uniqueItems is only supported for items of an enum with "
-                      "at most {} values",
-                      place, kMostItems));
+          fmt::format("{}.uniqueItems is only supported for items of an enum, for booleans and for "
+                      "integers between two bounds",
+                      place));
     }
     for (const auto& [key, value] : item.items()) {
       const bool known =
@@ -609,9 +581,11 @@ class SchemaReader {
     const OrderedJson others = schema.contains("additionalProperties")
                                    ? schema["additionalProperties"]
                                    : OrderedJson(properties.empty() && required.empty());
-    for (const std::string& name : required) {
-      if (properties.contains(name)) continue;
-      properties[name] = schema.contains("additionalProperties") ? others : OrderedJson(true);
+    add_required(required, schema.contains("additionalProperties") ? others : OrderedJson(true),
+                 properties);
+    if (properties.size() > kMostProperties) {
+      return unsupported(fmt::format("{}: {} properties are too many; expected at most {}", place,
+                                     properties.size(), kMostProperties));
     }
 
     LOOPLM_ASSIGN_OR_RETURN(const MemberCounts count,
@@ -625,9 +599,10 @@ class SchemaReader {
     std::vector<std::string> keys;
     for (const auto& [name, value] : properties.items()) {
       keys.push_back(name);
-      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
-                              value_of(value, place + ".properties." + name, depth + 1));
-      expression = named(std::move(expression), place + ".properties." + name);
+      // A place stands in the name of each rule below it.
+      const std::string property = place + ".properties." + shortened(name);
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(value, property, depth + 1));
+      expression = named(std::move(expression), property);
       members.push_back({sequence({text(dump_json(OrderedJson(name))), text(":"), json_space(),
                                    std::move(expression)}),
                          required.contains(name)});
@@ -639,6 +614,13 @@ class SchemaReader {
       expression = named(std::move(expression), place + ".additionalProperties");
       ExpressionPtr name = std::move(names.name);
       if (name == nullptr) {
+        for (const std::string& key : keys) {
+          if (key.size() <= kLongestKey) continue;
+          return unsupported(
+              fmt::format("{}.additionalProperties beside '{}' in properties, a name of {} bytes; "
+                          "expected at most {}",
+                          place, shortened(key), key.size(), kLongestKey));
+        }
         name = keys.empty() ? json_string(0, kUnbounded) : json_string_but(keys);
       }
       extra = sequence({std::move(name), text(":"), json_space(), std::move(expression)});
@@ -653,6 +635,17 @@ class SchemaReader {
     LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr all,
                             members_in_order(members, extra, count, place, grammar_));
     return sequence({text("{"), json_space(), std::move(all), text("}")});
+  }
+
+  // Properties that must be there and are not listed.
+  static void add_required(const std::set<std::string>& required, const OrderedJson& schema,
+                           OrderedJson& properties) {
+    std::set<std::string> listed;  // an object goes through all its names to find one
+    for (const auto& [name, value] : properties.items()) listed.insert(name);
+    auto& all = properties.get_ref<OrderedJson::object_t&>();
+    for (const std::string& name : required) {
+      if (!listed.contains(name)) all.emplace_back(name, schema);
+    }
   }
 
   // Members that are not listed by name, where patternProperties or propertyNames speak of them.
@@ -673,12 +666,13 @@ class SchemaReader {
                               without_reference(schema["propertyNames"], inside, 0));
       LOOPLM_ASSIGN_OR_RETURN(rule, merged(rule, {{"type", "string"}}, inside));
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr name, value_of(rule, inside, depth + 1));
-      LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> allowed,
+      LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> matching,
                               keys_that_match(properties, name, inside));
+      const std::set<std::string> allowed(matching.begin(), matching.end());
       OrderedJson kept = OrderedJson::object();
       for (const auto& [key, value] : properties.items()) {
-        if (std::ranges::find(allowed, key) != allowed.end()) {
-          kept[key] = value;
+        if (allowed.contains(key)) {
+          kept.get_ref<OrderedJson::object_t&>().emplace_back(key, value);
         } else if (required.contains(key)) {
           return invalid_argument(
               fmt::format("{} does not allow '{}', which is required", inside, key));
@@ -719,7 +713,7 @@ class SchemaReader {
     std::vector<ExpressionPtr> choices;
     std::vector<std::string> beginnings;
     for (const auto& [pattern, value] : patterns.items()) {
-      const std::string here = fmt::format("{}['{}']", inside, pattern);
+      const std::string here = fmt::format("{}['{}']", inside, shortened(pattern));
       Result<ExpressionPtr> plain = parse_search_pattern(pattern, PatternText::kPlain);
       if (!plain.ok()) return plain.status().with_context(inside);
       const ExpressionPtr name = sequence({text("\""), json_string_form(*plain), text("\"")});

@@ -1,5 +1,6 @@
 #include "grammar/pattern.h"
 
+#include <map>
 #include <optional>
 
 #include <fmt/format.h>
@@ -12,7 +13,8 @@ namespace looplm {
 namespace {
 
 constexpr int kMostGroupDepth = 200;
-constexpr int kMostAheads = 16;  // each place that looks ahead nests what follows it
+constexpr size_t kMostRanges = 100'000;  // of Unicode's classes
+constexpr int kMostAheads = 16;          // each place that looks ahead nests what follows it
 
 using Ranges = std::vector<CharacterRange>;
 
@@ -26,7 +28,8 @@ const Ranges& word_characters() {
 }
 const Ranges& spaces() {
   static const Ranges ranges = {
-      {'\t', '\r'}, {' ', ' '}, {0xA0, 0xA0}, {0x2028, 0x2029}, {0xFEFF, 0xFEFF}};
+      {'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+      {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
   return ranges;
 }
 const Ranges& line_ends() {
@@ -248,9 +251,15 @@ class PatternParser {
       in_.skip();
     }
     if (!in_.take("}")) return in_.error("the property's name does not end with '}'");
-    std::optional<Ranges> known = unicode_property(name);
+    const auto [place, fresh] = properties_.try_emplace(name);
+    if (fresh) place->second = unicode_property(name);
+    std::optional<Ranges> known = place->second;
     if (!known) return in_.error(fmt::format("there is no Unicode property '{}'", name));
     if (letter == 'P') known = characters_but(std::move(*known))->ranges;
+    ranges_ += known->size();
+    if (ranges_ > kMostRanges) {
+      return in_.error(fmt::format("the classes have more than {} ranges together", kMostRanges));
+    }
     return known;
   }
 
@@ -397,6 +406,8 @@ class PatternParser {
 
   Scanner in_;
   int aheads_ = 0;
+  size_t ranges_ = 0;  // of all classes together
+  std::map<std::string, std::optional<Ranges>> properties_;
   const PatternMatch match_;
 };
 

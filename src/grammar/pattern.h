@@ -4,8 +4,8 @@
 // Known: alternatives, groups (also named and non-capturing), classes, . \d \w \s and their
 // opposites, * + ? {m} {m,} {m,n}, lazy forms (which match the same texts), ^ and $ at the ends,
 // escapes, and look-ahead outside of groups. Look-behind, look-ahead inside a group,
-// back-references, \b and inline flags are refused by name. \d, \w and \s are ASCII; '.' is any
-// character but a line end.
+// back-references, \b and inline flags are refused by name. \d and \w are ASCII, \s is Unicode's
+// white space, as in ECMA-262; '.' is any character but a line end.
 #ifndef LOOPLM_GRAMMAR_PATTERN_H_
 #define LOOPLM_GRAMMAR_PATTERN_H_
 

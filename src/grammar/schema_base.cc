@@ -5,10 +5,15 @@
 #include <string>
 #include <string_view>
 
+#include <fmt/format.h>
+
+#include "base/percent.h"
 #include "grammar/schema_merge.h"
 
 namespace looplm {
 namespace {
+
+constexpr size_t kLongestPointer = 1'000;
 
 const std::string* text_of(const OrderedJson& schema, const char* key) {
   const auto found = schema.find(key);
@@ -75,6 +80,8 @@ class Rewriter {
     }
     if (!schema.is_structured()) return;
     for (const auto& [key, value] : schema.items()) {
+      // Each place below would repeat it.
+      if (pointer.size() + key.size() > kLongestPointer) continue;
       const std::optional<SchemaKeys> inside = keys_inside(keys, key);
       if (inside) collect(value, base, pointer + pointer_step(key), *inside);
     }
@@ -121,6 +128,33 @@ OrderedJson with_references_from_root(const OrderedJson& schema) {
   OrderedJson all = schema;
   if (rewriter.nested()) rewriter.rewrite(all, "");
   return all;
+}
+
+Result<std::string> reference_path(const OrderedJson& root, const OrderedJson& value,
+                                   const std::string& place) {
+  std::string reference = value.is_string() ? value.get<std::string>() : "";
+  const std::string* id = root.is_object() ? text_of(root, "$id") : nullptr;
+  if (id != nullptr && !id->empty() && reference.starts_with(*id)) reference.erase(0, id->size());
+  const bool whole = reference.empty() && value.is_string();
+  if (!whole && !reference.starts_with('#')) {
+    return unsupported(
+        fmt::format("{} is {}; expected a reference inside the schema, such as \"#/$defs/name\"",
+                    place, dump_json(value)));
+  }
+  return whole ? "" : percent_decoded(reference.substr(1));
+}
+
+Result<const OrderedJson*> find_reference(const OrderedJson& root, const std::string& path,
+                                          const std::string& place) {
+  if (!path.empty() && path[0] != '/') {
+    if (const OrderedJson* found = find_anchor(root, path)) return found;
+    return not_found(fmt::format("{}: there is no $anchor '{}' in the schema", place, path));
+  }
+  try {
+    return &root.at(OrderedJson::json_pointer(path));
+  } catch (const OrderedJson::exception&) {
+    return not_found(fmt::format("{}: there is no '#{}' in the schema", place, path));
+  }
 }
 
 }  // namespace looplm

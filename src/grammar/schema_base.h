@@ -2,6 +2,10 @@
 #ifndef LOOPLM_GRAMMAR_SCHEMA_BASE_H_
 #define LOOPLM_GRAMMAR_SCHEMA_BASE_H_
 
+#include <string>
+
+#include "looplm/status.h"
+
 #include "base/json.h"
 
 namespace looplm {
@@ -9,8 +13,16 @@ namespace looplm {
 // An "$id" below the root changes what the references under it start from (JSON Schema 2020-12,
 // 8.2.1). Returns the schema with those references written as pointers from the root,
 // "#/$defs/name". What leads out of the schema stays as it is, and so does a schema without such
-// an "$id".
+// an "$id". An "$id" or "$anchor" whose pointer has more than 1,000 bytes is not seen.
 OrderedJson with_references_from_root(const OrderedJson& schema);
+
+// What stands behind '#' in a "$ref": a pointer, or the name of an $anchor. kUnsupported where it
+// leads out of the schema `root`; `place` names the reference in errors.
+Result<std::string> reference_path(const OrderedJson& root, const OrderedJson& value,
+                                   const std::string& place);
+// Where that leads; kNotFound where it leads nowhere.
+Result<const OrderedJson*> find_reference(const OrderedJson& root, const std::string& path,
+                                          const std::string& place);
 
 }  // namespace looplm
 

@@ -129,12 +129,36 @@ Result<std::vector<SchemaCondition>> take_conditions(OrderedJson& schema,
   return conditions;
 }
 
+OrderedJson opposite_of(const OrderedJson& denied) {
+  if (denied.is_object()) {
+    std::vector<OrderedJson> ways = schemas_of_not(denied);
+    if (ways.size() == 1 && !ways[0].contains("not")) return std::move(ways[0]);
+  }
+  return one_key("not", denied);
+}
+
 std::vector<OrderedJson> schemas_of_not(const OrderedJson& denied) {
   std::vector<OrderedJson> all;
   for (const auto& [key, value] : denied.items()) {
     if (is_schema_constraint(key)) add_not(key, value, all);
   }
   return all;
+}
+
+OrderedJson opened(const OrderedJson& schema, const OrderedJson& other) {
+  const auto speaks_of = [](const OrderedJson& s, std::initializer_list<const char*> keys) {
+    return s.is_object() &&
+           std::ranges::any_of(keys, [&s](const char* key) { return s.contains(key); });
+  };
+  const bool names = speaks_of(other, {"properties", "required"});
+  if (!names || !schema.is_object() ||
+      speaks_of(schema, {"properties", "required", "additionalProperties", "patternProperties",
+                         "propertyNames", "$ref", "allOf", "anyOf", "oneOf"})) {
+    return schema;
+  }
+  OrderedJson open = schema;
+  open["additionalProperties"] = true;
+  return open;
 }
 
 }  // namespace looplm

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <unordered_map>
 
 #include <fmt/format.h>
+
+#include "base/shortened.h"
 
 namespace looplm {
 namespace {
@@ -43,24 +46,6 @@ OrderedJson common_types(const OrderedJson& a, const OrderedJson& b) {
   return both.size() == 1 ? both[0] : both;
 }
 
-std::set<std::string> types_of(const OrderedJson& schema) {
-  std::set<std::string> types;
-  const auto add_value = [&](const OrderedJson& value) {
-    types.insert(value.is_number_integer() ? "number" : std::string(value.type_name()));
-  };
-  if (!schema.is_object()) return types;
-  if (schema.contains("const")) {
-    add_value(schema["const"]);
-  } else if (schema.contains("enum") && schema["enum"].is_array()) {
-    for (const OrderedJson& value : schema["enum"]) add_value(value);
-  } else if (schema.contains("type")) {
-    for (const OrderedJson& type : as_list(schema["type"])) {
-      if (type.is_string()) types.insert(type == "integer" ? "number" : type.get<std::string>());
-    }
-  }
-  return types;
-}
-
 std::vector<OrderedJson> constants_of(const OrderedJson& schema) {
   if (!schema.is_object()) return {};
   if (schema.contains("const")) return {schema["const"]};
@@ -68,15 +53,12 @@ std::vector<OrderedJson> constants_of(const OrderedJson& schema) {
   return {};
 }
 
-bool requires_property(const OrderedJson& schema, const std::string& name) {
-  return schema.contains("required") && schema["required"].is_array() &&
-         lists_value(as_list(schema["required"]), OrderedJson(name));
-}
-
-// No constant in common, and both have some.
-bool apart(const std::vector<OrderedJson>& a, const std::vector<OrderedJson>& b) {
-  return !a.empty() && !b.empty() &&
-         std::none_of(a.begin(), a.end(), [&](const OrderedJson& v) { return lists_value(b, v); });
+// Where the keys of an object stand. The object itself goes through all of them to find one.
+using KeyPlaces = std::unordered_map<std::string, size_t>;
+KeyPlaces places_of(const OrderedJson& object) {
+  KeyPlaces places;
+  for (const auto& [key, value] : object.items()) places.emplace(key, places.size());
+  return places;
 }
 
 // Keywords that speak of what others leave over hold for the other schema's properties and items,
@@ -91,11 +73,11 @@ Status spread_leftovers(const OrderedJson& from, OrderedJson& onto, const std::s
   }
   if (from.contains("additionalProperties") && onto.contains("properties") &&
       onto["properties"].is_object()) {
-    const OrderedJson listed = from.value("properties", OrderedJson::object());
+    const KeyPlaces listed = places_of(from.value("properties", OrderedJson::object()));
     for (auto& [name, schema] : onto["properties"].items()) {
-      if (listed.is_object() && listed.contains(name)) continue;
-      LOOPLM_ASSIGN_OR_RETURN(
-          schema, merged_schemas(schema, from["additionalProperties"], place + "." + name));
+      if (listed.contains(name)) continue;
+      LOOPLM_ASSIGN_OR_RETURN(schema, merged_schemas(schema, from["additionalProperties"],
+                                                     place + "." + shortened(name)));
     }
   }
   if (from.contains("items") && !from.contains("prefixItems") && onto.contains("prefixItems") &&
@@ -154,12 +136,28 @@ bool contradicts_itself(const OrderedJson& schema) {
       !schema.contains("required") || !schema["required"].is_array()) {
     return false;
   }
-  const OrderedJson& properties = schema["properties"];
-  return std::ranges::any_of(schema["required"], [&properties](const OrderedJson& name) {
-    if (!name.is_string()) return false;
-    const auto found = properties.find(name.get<std::string>());
-    return found != properties.end() && *found == false;
+  std::set<std::string> never;
+  for (const auto& [name, property] : schema["properties"].items()) {
+    if (property == false) never.insert(name);
+  }
+  return std::ranges::any_of(schema["required"], [&never](const OrderedJson& name) {
+    return name.is_string() && never.contains(name.get<std::string>());
   });
+}
+
+Status merge_properties(const OrderedJson& theirs, OrderedJson& mine, const std::string& place) {
+  KeyPlaces places = places_of(mine);
+  auto& all = mine.get_ref<OrderedJson::object_t&>();
+  for (const auto& [name, schema] : theirs.items()) {
+    const auto [known, fresh] = places.try_emplace(name, all.size());
+    if (fresh) {
+      all.emplace_back(name, schema);
+      continue;
+    }
+    OrderedJson& both = (all.begin() + static_cast<ptrdiff_t>(known->second))->second;
+    LOOPLM_ASSIGN_OR_RETURN(both, merged_schemas(both, schema, place + "." + shortened(name)));
+  }
+  return {};
 }
 
 }  // namespace
@@ -195,15 +193,7 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
     } else if (key == "allOf" && mine.is_array() && value.is_array()) {
       mine.insert(mine.end(), value.begin(), value.end());
     } else if (key == "properties" && mine.is_object() && value.is_object()) {
-      for (const auto& [name, schema] : value.items()) {
-        if (!mine.contains(name)) {
-          mine[name] = schema;
-          continue;
-        }
-        LOOPLM_ASSIGN_OR_RETURN(OrderedJson one,
-                                merged_schemas(mine[name], schema, place + "." + name));
-        mine[name] = std::move(one);
-      }
+      LOOPLM_RETURN_IF_ERROR(merge_properties(value, mine, place));
     } else if (key == "required" && mine.is_array() && value.is_array()) {
       const std::set<Json> known = set_of(mine);
       for (const OrderedJson& name : value) {
@@ -222,10 +212,10 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
       mine = std::move(one);
     } else if (mine.is_number() && value.is_number() &&
                (key.starts_with("min") || key == "exclusiveMinimum")) {
-      mine = std::max(mine.get<double>(), value.get<double>());
+      if (mine < value) mine = value;
     } else if (mine.is_number() && value.is_number() &&
                (key.starts_with("max") || key == "exclusiveMaximum")) {
-      mine = std::min(mine.get<double>(), value.get<double>());
+      if (value < mine) mine = value;
     } else {
       return unsupported(fmt::format(
           "{}: two values of '{}' that must hold together are not supported", place, key));
@@ -299,29 +289,6 @@ const OrderedJson* find_anchor(const OrderedJson& schema, const std::string& nam
     if (const OrderedJson* found = find_anchor(value, name, *inside)) return found;
   }
   return nullptr;
-}
-
-bool are_disjoint(const OrderedJson& a, const OrderedJson& b) {
-  if (a == false || b == false) return true;
-  if (!a.is_object() || !b.is_object()) return false;
-  if (apart(constants_of(a), constants_of(b))) return true;
-  const std::set<std::string> left = types_of(a);
-  const std::set<std::string> right = types_of(b);
-  if (left.empty() || right.empty()) return false;
-  std::vector<std::string> common;
-  std::set_intersection(left.begin(), left.end(), right.begin(), right.end(),
-                        std::back_inserter(common));
-  if (common.empty()) return true;
-  if (common != std::vector<std::string>{"object"}) return false;
-  if (!a.contains("properties") || !b.contains("properties")) return false;
-  for (const auto& [name, schema] : a["properties"].items()) {
-    if (requires_property(a, name) && requires_property(b, name) &&
-        b["properties"].contains(name) &&
-        apart(constants_of(schema), constants_of(b["properties"][name]))) {
-      return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace looplm

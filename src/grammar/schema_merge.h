@@ -17,10 +17,6 @@ namespace looplm {
 Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
                                    const std::string& place);
 
-// Whether no value matches both: by their types, or by a property that both require with different
-// constants.
-bool are_disjoint(const OrderedJson& a, const OrderedJson& b);
-
 // Whether a list has a value. The order of an object's members says nothing.
 bool lists_value(const std::vector<OrderedJson>& list, const OrderedJson& value);
 

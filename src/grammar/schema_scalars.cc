@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "base/shortened.h"
 #include "grammar/automaton.h"
 #include "grammar/json_parts.h"
 #include "grammar/json_schema.h"
@@ -38,7 +39,7 @@ Result<int64_t> count(const OrderedJson& schema, const char* key, int64_t fallba
 // Null for a format that JSON Schema does not define, which says nothing of the value.
 Result<ExpressionPtr> formatted(const OrderedJson& format, const std::string& place) {
   const auto name = format.get<std::string>();
-  ExpressionPtr known = json_string_of_format(name);
+  ExpressionPtr known = text_format(name).text;
   if (known == nullptr && name == "regex") {
     return unsupported(fmt::format("{}.format is 'regex', which is not supported", place));
   }
@@ -76,7 +77,7 @@ Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type
   for (const auto& [key, rule] : schema.items()) {
     const auto known = schema_keyword_types().find(key);
     if (known == schema_keyword_types().end() || known->second != type) continue;
-    if (key == "format") continue;  // its patterns here are narrower than what it allows
+    if (key == "format" && !knows_whole_format(rule)) continue;
     if (type == "object" || type == "array") {
       return unsupported(fmt::format("{}.{} beside enum or const is not supported", place, key));
     }
@@ -87,6 +88,27 @@ Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type
   LOOPLM_ASSIGN_OR_RETURN(GrammarProgram program, compile_grammar(grammar));
   return std::make_unique<GrammarAutomaton>(
       std::make_shared<const GrammarProgram>(std::move(program)));
+}
+
+// Constants of which the part of a format that is known here says nothing may be of it or not.
+Status check_format(const std::set<std::string>& constants, const OrderedJson& format,
+                    const std::string& place) {
+  OrderedJson names = OrderedJson::object();
+  auto& all = names.get_ref<OrderedJson::object_t&>();
+  for (const std::string& constant : constants) all.emplace_back(constant, true);
+  const OrderedJson alone = {{"type", "string"}, {"format", format}};
+  LOOPLM_ASSIGN_OR_RETURN(const ExpressionPtr known, schema_string(alone, place));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> matching,
+                          keys_that_match(names, known, place));
+  const std::set<std::string> sure(matching.begin(), matching.end());
+  for (const std::string& constant : constants) {
+    if (sure.contains(constant)) continue;
+    return unsupported(
+        fmt::format("{}.format is {}, of which only a part is known here: nothing says whether the "
+                    "constant '{}' is one",
+                    place, dump_json(format), shortened(constant)));
+  }
+  return {};
 }
 
 }  // namespace
@@ -159,27 +181,28 @@ Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string
           fmt::format("{}.{} is {}; expected a text", place, key, dump_json(schema[key])));
     }
   }
-  ExpressionPtr known;  // in quotes
+  ExpressionPtr inside;
   if (schema.contains("format")) {
-    LOOPLM_ASSIGN_OR_RETURN(known, formatted(schema["format"], place));
-    if (known != nullptr && bounded) {
-      constexpr int64_t kQuotes = 2;
-      const int64_t most = length.most == kUnbounded ? kUnbounded : length.most + kQuotes;
-      Result<ExpressionPtr> fitted = of_length(known, length.least + kQuotes, most);
+    LOOPLM_ASSIGN_OR_RETURN(inside, formatted(schema["format"], place));
+    if (inside != nullptr && bounded) {
+      Result<ExpressionPtr> fitted =
+          of_length(inside, length.least, length.most, OtherLengths::kSomeMayGo);
       if (!fitted.ok()) return fitted.status().with_context(place + ".format");
-      known = std::move(fitted).value();
+      inside = std::move(fitted).value();
     }
   }
   if (schema.contains("pattern")) {
-    const auto pattern = schema["pattern"].get<std::string>();
-    Result<ExpressionPtr> inside = parse_search_pattern(pattern, PatternText::kPlain);
-    if (inside.ok() && bounded) inside = of_length(*inside, length.least, length.most);
-    if (!inside.ok()) return inside.status().with_context(place + ".pattern");
-    ExpressionPtr quoted = sequence({text("\""), json_string_form(*inside), text("\"")});
-    return known == nullptr ? quoted : overlap({std::move(quoted), std::move(known)}, {});
+    Result<ExpressionPtr> pattern =
+        parse_search_pattern(schema["pattern"].get<std::string>(), PatternText::kPlain);
+    // A format has the length already.
+    if (pattern.ok() && bounded && inside == nullptr) {
+      pattern = of_length(*pattern, length.least, length.most, OtherLengths::kAllStay);
+    }
+    if (!pattern.ok()) return pattern.status().with_context(place + ".pattern");
+    inside = inside == nullptr ? *pattern : overlap({*pattern, std::move(inside)}, {});
   }
-  if (known != nullptr) return known;
-  return json_string(length.least, length.most);
+  if (inside == nullptr) return json_string(length.least, length.most);
+  return sequence({text("\""), json_string_form(inside), text("\"")});
 }
 
 Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::string& place) {
@@ -239,10 +262,48 @@ Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& 
   return all;
 }
 
+bool knows_whole_format(const OrderedJson& format) {
+  if (!format.is_string()) return true;  // and is refused elsewhere
+  const TextFormat known = text_format(format.get<std::string>());
+  return known.text == nullptr || known.whole;
+}
+
+Result<std::vector<OrderedJson>> all_values(const OrderedJson& schema, const std::string& place) {
+  if (!schema.is_object()) return std::vector<OrderedJson>();
+  if (schema.contains("const") || schema.contains("enum")) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<OrderedJson> all, listed_values(schema, place));
+    std::set<Json> known;
+    std::vector<OrderedJson> values;
+    for (const OrderedJson& value : all) {
+      if (known.insert(Json(value)).second) values.push_back(value);
+    }
+    return values;
+  }
+  const OrderedJson type = schema.value("type", OrderedJson());
+  if (type == "boolean") return std::vector<OrderedJson>{false, true};
+  const auto bound = [&](const char* inclusive, const char* exclusive) -> std::optional<double> {
+    for (const char* key : {inclusive, exclusive}) {
+      if (schema.contains(key) && schema[key].is_number()) return schema[key].get<double>();
+    }
+    return std::nullopt;
+  };
+  const std::optional<double> least = bound("minimum", "exclusiveMinimum");
+  const std::optional<double> most = bound("maximum", "exclusiveMaximum");
+  constexpr double kMostValues = 1'000;
+  std::vector<OrderedJson> values;
+  if (type != "integer" || !least || !most || !(*most - *least <= kMostValues)) return values;
+  if (std::max(std::abs(*least), std::abs(*most)) > 1e9) return values;
+  for (auto i = static_cast<int64_t>(std::floor(*least)); static_cast<double>(i) <= *most; ++i) {
+    values.emplace_back(i);
+  }
+  return values;
+}
+
 Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema,
                                                        const std::vector<OrderedJson>& values,
                                                        const std::string& place) {
   std::vector<std::string> texts;
+  std::set<std::string> strings;                                     // among them
   std::map<std::string, std::unique_ptr<GrammarAutomaton>> readers;  // by type
   for (const OrderedJson& value : values) {
     if (schema.contains("type") && !is_of_type(value, schema["type"])) continue;
@@ -262,7 +323,11 @@ Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema
       for (const char c : plain) state = reader->second->after(state, static_cast<uint8_t>(c));
       if (!reader->second->accepts(state)) continue;
     }
+    if (value.is_string()) strings.insert(value.get<std::string>());
     texts.push_back(std::move(text));
+  }
+  if (schema.contains("format") && !knows_whole_format(schema["format"])) {
+    LOOPLM_RETURN_IF_ERROR(check_format(strings, schema["format"], place));
   }
   return texts;
 }

@@ -34,6 +34,14 @@ Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::
 Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& schema,
                                     const std::string& place, Grammar& grammar);
 
+// Whether all texts of a format are known here, or it says nothing. `format` is the keyword's
+// value.
+bool knows_whole_format(const OrderedJson& format);
+
+// The values of a schema that has some few: of an enum or const, true and false, integers between
+// two bounds. Keywords beside may leave some of them out. None where there are others.
+Result<std::vector<OrderedJson>> all_values(const OrderedJson& schema, const std::string& place);
+
 // Those of the values that the schema's other keywords allow, as JSON.
 Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema,
                                                        const std::vector<OrderedJson>& values,

@@ -1,10 +1,11 @@
 #include "grammar/text_length.h"
 
 #include <algorithm>
-#include <span>
 #include <unordered_map>
+#include <utility>
 
 #include "base/check.h"
+#include "grammar/overlap.h"
 #include "text/utf8.h"
 
 namespace looplm {
@@ -39,6 +40,8 @@ int64_t less_of(int64_t a, int64_t b) {
 // What is left of `most` when so many are taken.
 int64_t without(int64_t most, int64_t taken) { return unbounded(most) ? kUnbounded : most - taken; }
 
+int64_t shortest(int64_t a, int64_t b, int64_t c) { return less_of(less_of(a, b), c); }
+
 class LengthFitter {
  public:
   bool too_many() const { return pieces_ > kMostPieces; }
@@ -59,7 +62,11 @@ class LengthFitter {
       case Kind::kRepeat:
         return fit_repeat(*e, least, most);
       case Kind::kSequence: {
-        const std::span<const ExpressionPtr> parts = e->parts;
+        const std::vector<ExpressionPtr> parts = grouped(e->parts);
+        if (parts.size() > static_cast<size_t>(kMostPieces)) {
+          pieces_ += kMostPieces;
+          return nullptr;
+        }
         return fit_pair(parts[0], sequence({parts.begin() + 1, parts.end()}), least, most);
       }
       case Kind::kOverlap: {
@@ -73,7 +80,82 @@ class LengthFitter {
     }
   }
 
+  // Texts of `e` of at most so many characters, if not all; `e` has some. Parts that may grow share
+  // what the length leaves them.
+  ExpressionPtr narrow(const ExpressionPtr& e, int64_t most) {
+    const Lengths l = lengths(e);
+    if (!unbounded(l.most) && l.most <= most) return e;
+    switch (e->kind) {
+      case Kind::kChoice: {
+        std::vector<ExpressionPtr> choices;
+        for (const ExpressionPtr& part : e->parts) {
+          if (lengths(part).least <= most) choices.push_back(narrow(part, most));
+        }
+        return choice(std::move(choices));
+      }
+      case Kind::kRepeat: {
+        constexpr int64_t kUsual = 8;  // characters of a label in an address, with its point
+        const Lengths one = lengths(e->parts[0]);
+        const int64_t least = std::max<int64_t>(1, e->least);
+        const int64_t usual =
+            std::max(one.least, shortest(one.most, most / least, std::max(kUsual, most / 4)));
+        if (usual == 0) return e;
+        const int64_t times = std::max(e->least, less_of(e->most, most / usual));
+        const int64_t each = less_of(one.most, most / std::max<int64_t>(1, times));
+        return repeat(narrow(e->parts[0], each), e->least, times);
+      }
+      case Kind::kSequence:
+        return narrow_sequence(*e, most);
+      default: {
+        std::vector<ExpressionPtr> all = {e, repeat(characters_but({}), 0, most)};
+        return overlap(std::move(all), {});
+      }
+    }
+  }
+
  private:
+  ExpressionPtr narrow_sequence(const Expression& e, int64_t most) {
+    int64_t room = most;
+    std::vector<size_t> growing;
+    for (size_t i = 0; i < e.parts.size(); ++i) {
+      const Lengths l = lengths(e.parts[i]);
+      room -= l.least;
+      if (!l.fixed()) growing.push_back(i);
+    }
+    const auto wanted = [&](size_t i) {
+      const Lengths l = lengths(e.parts[i]);
+      return unbounded(l.most) ? kLongest : l.most - l.least;
+    };
+    std::ranges::sort(growing, {}, wanted);  // what needs little leaves more to the others
+    std::vector<ExpressionPtr> parts = e.parts;
+    for (size_t k = 0; k < growing.size(); ++k) {
+      const size_t i = growing[k];
+      const int64_t share = std::min(wanted(i), room / static_cast<int64_t>(growing.size() - k));
+      parts[i] = narrow(e.parts[i], lengths(e.parts[i]).least + share);
+      room -= share;
+    }
+    return sequence(std::move(parts));
+  }
+
+  // Neighbours of a fixed length as one, since each part makes a copy of what follows it.
+  std::vector<ExpressionPtr> grouped(const std::vector<ExpressionPtr>& parts) {
+    std::vector<ExpressionPtr> groups;
+    std::vector<ExpressionPtr> fixed;
+    const auto close = [&] {
+      if (!fixed.empty()) groups.push_back(sequence(std::exchange(fixed, {})));
+    };
+    for (const ExpressionPtr& part : parts) {
+      if (lengths(part).fixed()) {
+        fixed.push_back(part);
+        continue;
+      }
+      close();
+      groups.push_back(part);
+    }
+    close();
+    return groups;
+  }
+
   Lengths lengths(const ExpressionPtr& e) {
     const auto known = lengths_.find(e.get());
     if (known != lengths_.end()) return known->second;
@@ -182,14 +264,24 @@ class LengthFitter {
 
 }  // namespace
 
-Result<ExpressionPtr> of_length(const ExpressionPtr& e, int64_t least, int64_t most) {
+Result<ExpressionPtr> of_length(const ExpressionPtr& e, int64_t least, int64_t most,
+                                OtherLengths others) {
   LengthFitter fitter;
   ExpressionPtr fitted = fitter.fit(e, least, most);
-  if (fitter.too_many()) {
-    return unsupported("has too many ways to reach the length; put the length into the pattern");
+  if (!fitter.too_many()) {
+    if (fitted == nullptr) return invalid_argument("no text of that length matches");
+    return fitted;
   }
-  if (fitted == nullptr) return invalid_argument("no text of that length matches");
-  return fitted;
+  ExpressionPtr counted = overlap({e, repeat(characters_but({}), least, most)}, {});
+  if (others == OtherLengths::kAllStay || unbounded(most)) return counted;
+  Grammar alone;
+  alone.declare("length");
+  alone.rules[0].expression = counted;
+  if (overlaps_as_rules(alone).ok()) return counted;
+  Result<ExpressionPtr> narrowed =
+      of_length(LengthFitter().narrow(e, most), least, kUnbounded, OtherLengths::kAllStay);
+  if (!narrowed.ok()) return unsupported("has too many ways to reach the length");
+  return narrowed;
 }
 
 }  // namespace looplm

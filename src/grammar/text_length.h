@@ -10,10 +10,18 @@
 
 namespace looplm {
 
+// What may become of an expression whose texts of a length are not written down easily.
+enum class OtherLengths {
+  kAllStay,    // all of these stay; the grammar may need too many states for them
+  kSomeMayGo,  // fewer and shorter repetitions are allowed than the length has room for
+};
+
 // The texts of `e` that have least .. most characters; most may be kUnbounded. Where two parts may
-// both grow, each length of the first is an alternative: fails with kUnsupported on more than some
-// hundreds, and with kInvalidArgument where no text is left. `e` refers to no rules.
-Result<ExpressionPtr> of_length(const ExpressionPtr& e, int64_t least, int64_t most);
+// both grow, each length of the first is an alternative, and beyond some hundreds of these all
+// lengths are counted beside the text (overlap.h). Fails with kInvalidArgument where no text is
+// left, and with kUnsupported where too many states would be needed. `e` refers to no rules.
+Result<ExpressionPtr> of_length(const ExpressionPtr& e, int64_t least, int64_t most,
+                                OtherLengths others);
 
 }  // namespace looplm
 

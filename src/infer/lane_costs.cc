@@ -13,6 +13,8 @@ constexpr double kMostRatio = 1.25;
 constexpr int64_t kForgotten = 512;
 // One alone may be any.
 constexpr size_t kFewest = 3;
+// Where one count of lanes is all that comes, fewer are tried in kFewest passes of so many.
+constexpr int64_t kTryFewer = 32;
 // A full bucket's median is taken again after so many: it takes 0.1 us.
 constexpr size_t kAtATime = 4;
 
@@ -91,6 +93,10 @@ double CostCurve::at(int64_t count) const {
 
 int64_t CostCurve::within(double ratio, int64_t most) const {
   const double limit = ratio * at(1);
+  const bool alone = !fixed_ && points_.size() == 1;
+  if (alone && clock_ % kTryFewer < static_cast<int64_t>(kFewest)) {
+    return std::max<int64_t>(1, static_cast<int64_t>(points_.front().count) / 2);
+  }
   int64_t least = 1;
   if (empty() || at(most) <= limit) return most;
   while (most - least > 1) {

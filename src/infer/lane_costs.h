@@ -32,7 +32,8 @@ class CostCurve {
   double at(int64_t count) const;
   // What one more than `count` adds, on average around there: kernels take rows by fours.
   double step(int64_t count) const;
-  // The most that cost at most `ratio` times one; `most` where that is beyond it.
+  // The most that cost at most `ratio` times one; `most` where that is beyond it. While nothing but
+  // one count comes, `most` too, but now and then half of that count, to have something to compare.
   int64_t within(double ratio, int64_t most) const;
 
  private:

@@ -1,5 +1,7 @@
 #include "infer/lane_costs.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 namespace looplm {
@@ -88,6 +90,27 @@ TEST(LaneCosts, WhatIsNotKnownIsTried) {
   EXPECT_EQ(costs.least_chance(1, 1), 0);
   for (int i = 0; i < 5; ++i) costs.saw_pass(4, 1.9);
   EXPECT_NEAR(costs.least_chance(1, 1), 0.3, 1e-5);
+}
+
+// A rule that was named starts whatever it may up to the knee.
+TEST(LaneCosts, WhereAllPassesHaveManyLanesFewerAreTriedToo) {
+  LaneCosts costs;
+  const auto run = [&costs](int64_t certain, int64_t wanted) {
+    const int64_t lanes = std::max(certain, std::min(wanted, costs.knee()));
+    costs.saw_pass(lanes, 1 + 0.1 * static_cast<double>(lanes));
+    return lanes;
+  };
+  int64_t last = 0;
+  for (int i = 0; i < 200; ++i) last = run(12, 48);
+  EXPECT_EQ(last, 12) << "a quarter more than one lane's pass is four lanes";
+  // As many that cannot be fewer say nothing, and are not fewer for it most of the time.
+  LaneCosts none;
+  int64_t many = 0;
+  for (int i = 0; i < 200; ++i) {
+    none.saw_pass(40, 5);
+    many += none.knee() > 48;
+  }
+  EXPECT_GT(many, 160);
 }
 
 TEST(LaneCosts, ALaneMustBeAsLikelyRightAsItIsDear) {

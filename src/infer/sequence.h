@@ -35,9 +35,6 @@ class Sequence {
   // Forgets every position from `length` on.
   void rewind(int64_t length);
 
-  // Reduces the prompt's planes as the policy says; afterwards only extend() may be called.
-  void end_prompt() { cache_.share_planes(policy_); }
-
   // Runs the loops of the next position, which holds `token`, until the reader has decided (and,
   // under the full policy, all of them).
   void extend(int32_t token, PositionReader& reader);

@@ -19,12 +19,16 @@ using cpu::kPanel;
 constexpr int64_t kFewAmxRows = 2 * kAmxRows;
 // Rows that are laid out at a time: 11 MB for 5632 terms.
 constexpr int64_t kLaidOutRows = 1024;
-// Many rows: a panel's part of 512 terms is 32 KiB and stays in the first cache (48 KiB), while
-// such parts of 512 rows (512 KiB) come from the second-level cache (2 MiB), where the task's C (64
-// KiB a panel) is also kept. A tile of C then is read and written once in 1,024 cycles of products.
-constexpr int64_t kChunkSteps = 16;
+// Many rows: a panel's part of 256 terms (16 KiB), as much of two blocks of rows, and their sums (4
+// KiB) stay together in the first cache (48 KiB). Parts of 512 terms would not: each would push the
+// other out, and all that tiles load would come from the second-level cache. That one (2 MiB) has
+// such parts of 512 rows (256 KiB), and a task's sums (64 KiB a panel).
+constexpr int64_t kChunkSteps = 8;
 constexpr int64_t kAmxTaskRows = 512;
 constexpr int64_t kMostTaskPanels = 8;
+constexpr int64_t kStepBytes = kAmxTerms * kPanel * 2;  // of a panel
+// Many rows of small integers: so much of B, beside 128 rows of A (704 KiB for 5632 terms).
+constexpr int64_t kTurnBytes = int64_t{768} << 10;
 // Few rows: the next steps are called from memory four steps (8 KiB) ahead.
 constexpr int64_t kAheadBytes = 8192;
 
@@ -107,20 +111,21 @@ class LaidOutProduct {
   }
 
  private:
+  // Without sums.
   cpu::AmxArgs args_of(int64_t first_row, int64_t rows, int64_t first_panel, int64_t end_panel,
                        int64_t first_step, int64_t steps) const {
     const PackedMatrix& b = *p_.b;
     cpu::AmxArgs args;
     args.a = part_of(a_, first_row, rows, first_step);
     args.steps = steps;
-    args.b = reinterpret_cast<const char*>(b.panel(first_panel)) +
-             first_step * kAmxTerms * kPanel * static_cast<int64_t>(dtype_size(DType::kBf16));
+    args.b = reinterpret_cast<const char*>(b.panel(first_panel)) + first_step * kStepBytes;
     args.b_panel_bytes = b.panel_bytes();
     args.columns = std::min(end_panel * kPanel, b.columns()) - first_panel * kPanel;
-    args.c = p_.c + (first_row_ + first_row) * p_.c_row_stride + first_panel * kPanel;
-    args.c_row_stride = p_.c_row_stride;
-    args.accumulate = p_.accumulate || first_step > 0;
     return args;
+  }
+  cpu::AmxSums sums_of(int64_t first_row, int64_t first_panel) const {
+    return {.at = p_.c + (first_row_ + first_row) * p_.c_row_stride + first_panel * kPanel,
+            .row_stride = p_.c_row_stride};
   }
 
   // Few rows: B is what takes time, and is swept once.
@@ -128,6 +133,8 @@ class LaidOutProduct {
     const int64_t panels = p_.b->panels();
     device.for_pieces(panels, stretch_of(panels, device), [&](int64_t begin, int64_t end, int) {
       cpu::AmxArgs args = args_of(0, a_.rows, begin, end, 0, steps_);
+      args.c = sums_of(0, begin);
+      if (p_.accumulate) args.before = args.c;
       args.fetch = kAheadBytes;
       args.fetch_bytes = args.b_panel_bytes;
       device.kernels().amx_bf16(args);
@@ -144,19 +151,42 @@ class LaidOutProduct {
       task_panels /= 2;
     }
     const int64_t column_tasks = pieces(panels, task_panels);
-    device.for_pieces(blocks * column_tasks, 1, [&](int64_t task, int64_t, int) {
+    device.for_pieces(blocks * column_tasks, 1, [&](int64_t task, int64_t, int thread) {
       const int64_t first_row = task / column_tasks * block_rows;
       const int64_t rows = std::min(block_rows, a_.rows - first_row);
       const int64_t panel = task % column_tasks * task_panels;
-      const int64_t end_panel = std::min(panels, panel + task_panels);
-      for (int64_t step = 0; rows > 0 && step < steps_; step += kChunkSteps) {
-        const int64_t steps = std::min(kChunkSteps, steps_ - step);
-        cpu::AmxArgs args = args_of(first_row, rows, panel, end_panel, step, steps);
-        args.fetch = args.b_panel_bytes;  // the same part of the next panel
-        args.fetch_bytes = steps * kAmxTerms * kPanel * 2;
-        device.kernels().amx_bf16(args);
-      }
+      if (rows > 0)
+        run_block(first_row, rows, panel, std::min(panels, panel + task_panels), device, thread);
     });
+  }
+
+  // Sums lie apart until the last steps add theirs: rows of C may lie 4 KiB apart, and would then
+  // share few places of the caches.
+  void run_block(int64_t first_row, int64_t rows, int64_t panel, int64_t end_panel, Device& device,
+                 int thread) const {
+    const int64_t whole_rows = pieces(rows, kAmxRows) * kAmxRows;
+    cpu::AmxSums between = {
+        .row_stride = kPanel, .panel_stride = whole_rows * kPanel, .roomy = true};
+    if (steps_ > kChunkSteps) {
+      between.at = device.thread_scratch(
+          thread, static_cast<size_t>((end_panel - panel) * between.panel_stride));
+    }
+    const cpu::AmxSums c = sums_of(first_row, panel);
+    for (int64_t step = 0; step < steps_; step += kChunkSteps) {
+      const int64_t steps = std::min(kChunkSteps, steps_ - step), next = step + steps;
+      cpu::AmxArgs args = args_of(first_row, rows, panel, end_panel, step, steps);
+      if (step > 0) {
+        args.before = between;
+      } else if (p_.accumulate) {
+        args.before = c;
+      }
+      args.c = next < steps_ ? between : c;
+      // The same part of the next panel, then the first one's next part.
+      args.fetch = args.b_panel_bytes;
+      args.fetch_last = args.b + steps * kStepBytes;
+      args.fetch_bytes = steps * kStepBytes;
+      device.kernels().amx_bf16(args);
+    }
   }
 
   const MatmulParams& p_;
@@ -245,10 +275,13 @@ void matmul_amx_quantized(const MatmulParams& p, Device& device) {
       b.quant() == Quant::kInt8 ? device.kernels().amx_int8 : device.kernels().amx_int4;
   const int64_t groups = quant_groups(b.terms());
   const int64_t panels = b.panels();
+  // Many rows take turns with some panels, which stay in the second-level cache beside the rows of
+  // a call: each row is read from farther away once for all of them.
+  const int64_t turn =
+      p.rows <= kAmxQuantRows ? panels : std::max<int64_t>(1, kTurnBytes / b.panel_bytes());
   device.for_pieces(panels, stretch_of(panels, device), [&](int64_t begin, int64_t end, int) {
-    for (int64_t panel = begin; panel < end; ++panel) {
-      // Many rows take turns with one panel, which stays in the second-level cache.
-      const int64_t end_panel = p.rows > kAmxQuantRows ? panel + 1 : end;
+    for (int64_t panel = begin; panel < end; panel += turn) {
+      const int64_t end_panel = std::min(end, panel + turn);
       for (int64_t row = 0; row < p.rows; row += kAmxQuantRows) {
         cpu::AmxQuantArgs args;
         args.a = part_of(a.levels, row, std::min(kAmxQuantRows, p.rows - row), 0);
@@ -263,7 +296,6 @@ void matmul_amx_quantized(const MatmulParams& p, Device& device) {
         args.accumulate = p.accumulate;
         product(args);
       }
-      panel = end_panel - 1;
     }
   });
 }

@@ -29,18 +29,27 @@ struct AmxPrepareArgs {
   int64_t step_bytes = 0;  // kAmxTileBytes, or kAmxRowBytes for a row that is alone
 };
 
-// C[0..rows) x columns (+)= A * B over `steps` steps.
+// Where sums come from or go to.
+struct AmxSums {
+  float* at = nullptr;
+  int64_t row_stride = 0;
+  int64_t panel_stride = kPanel;  // floats between panels
+  bool roomy = false;             // there is room for whole tiles beyond the last row and column
+};
+
+// C[0..rows) x columns = before + A * B over `steps` steps.
 struct AmxArgs {
   AmxRows a;
   int64_t steps = 0;
   const char* b = nullptr;  // the first panel, from the first step on
   int64_t b_panel_bytes = 0;
   int64_t columns = 0;
-  float* c = nullptr;
-  int64_t c_row_stride = 0;
-  bool accumulate = false;
-  // Bytes of B to fetch meanwhile for each panel, `fetch` bytes from where it begins.
+  AmxSums before;  // without `at`: zero
+  AmxSums c;       // may be `before`
+  // Bytes of B to fetch meanwhile with each panel: as far from where it begins; with the last one,
+  // from `fetch_last`.
   int64_t fetch = 0;
+  const char* fetch_last = nullptr;
   int64_t fetch_bytes = 0;
 };
 

@@ -7,6 +7,7 @@ namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 namespace {
 
 constexpr int64_t kValuePanelBytes = kPanel * kPanel * 2;  // 32 positions of 32 dimensions
+static_assert(kValuePanelBytes == kStepOfPanel);
 
 int64_t pieces(int64_t count, int64_t piece) { return (count + piece - 1) / piece; }
 int64_t steps_of(int64_t head_dim) { return pieces(head_dim, kAmxTerms); }
@@ -29,21 +30,23 @@ void round_rows(const SegmentArgs& p, const float* x, int64_t stride, int64_t te
   }
 }
 
-// C (+)= tiles of all rows times a panel.
-void multiply(Tiles& tiles, int64_t rows, const char* a, int64_t steps, const char* panel, float* c,
-              int64_t c_row_stride, int64_t columns, bool accumulate) {
+// C (+)= tiles of all rows times a panel. `ahead` is as large a one to fetch meanwhile, or null.
+void multiply(Tiles& tiles, int64_t rows, const char* a, int64_t steps, const char* panel,
+              const char* ahead, float* c, int64_t c_row_stride, int64_t columns, bool accumulate) {
   AmxArgs args;
   args.a = {a, rows, kAmxRowBytes, kAmxTileBytes, steps * kAmxTileBytes};
   args.steps = steps;
-  args.c_row_stride = c_row_stride;
-  args.accumulate = accumulate;
+  args.c = {.at = c, .row_stride = c_row_stride};
+  if (accumulate) args.before = args.c;
   for (int64_t m = 0; m < rows; m += 2 * kAmxRows) {
     const char* block = a + m / kAmxRows * args.a.block_bytes;
     float* to = c + m * c_row_stride;
-    if (rows - m > kAmxRows) {
-      product<2>(tiles, args, block, panel, panel, 0, to, rows - m, columns);
+    const Left left = {rows - m, columns};
+    const int64_t fetched = ahead != nullptr && m == 0 ? kStepOfPanel : 0;
+    if (left.rows > kAmxRows) {
+      product<2>(tiles, args, block, panel, ahead, fetched, to, to, left);
     } else {
-      product<1>(tiles, args, block, panel, panel, 0, to, rows - m, columns);
+      product<1>(tiles, args, block, panel, ahead, fetched, to, to, left);
     }
   }
 }
@@ -61,10 +64,6 @@ void copy_values(const char* from, int64_t count, char* to) {
   }
 }
 
-void prefetch(const char* data, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(data + i, 0, 2);
-}
-
 struct Scratch {
   char* queries;  // tiles of the head's steps
   char* weights;  // tiles of one step
@@ -77,8 +76,9 @@ void add_block(Tiles& tiles, const SegmentArgs& p, const Scratch& scratch, int64
     const int64_t count = first_keys + r / p.group;
     return count < kPanel ? count : kPanel;
   };
-  multiply(tiles, p.rows, scratch.queries, steps_of(p.head_dim), p.keys[block], scratch.scores,
-           kPanel, kPanel, false);
+  const bool last = block + 1 == p.blocks;
+  multiply(tiles, p.rows, scratch.queries, steps_of(p.head_dim), p.keys[block],
+           last ? nullptr : p.keys[block + 1], scratch.scores, kPanel, kPanel, false);
   for (int64_t r = 0; r < p.rows; ++r) {
     const float correction = p.kernels->softmax_block(scratch.scores + r * kPanel, keys(r), p.scale,
                                                       p.maximum + r, p.sums + r * kPanel);
@@ -87,14 +87,16 @@ void add_block(Tiles& tiles, const SegmentArgs& p, const Scratch& scratch, int64
   round_rows(p, scratch.scores, kPanel, kPanel, scratch.weights);
   const int64_t most = keys(p.rows - 1);
   for (int64_t first = 0; first < p.head_dim; first += kPanel) {
-    const char* values = p.values[block] + first / kPanel * kValuePanelBytes;
+    const int64_t at = first / kPanel * kValuePanelBytes;
+    const char* values = p.values[block] + at;
     alignas(64) char some[kValuePanelBytes];
     if (most < kPanel) {
       copy_values(values, most, some);
       values = some;
     }
-    multiply(tiles, p.rows, scratch.weights, 1, values, p.out + first, p.stride,
-             p.head_dim - first < kPanel ? p.head_dim - first : kPanel, true);
+    multiply(tiles, p.rows, scratch.weights, 1, values, last ? nullptr : p.values[block + 1] + at,
+             p.out + first, p.stride, p.head_dim - first < kPanel ? p.head_dim - first : kPanel,
+             true);
   }
 }
 
@@ -105,14 +107,7 @@ void attend(const SegmentArgs& p) {
   scratch.weights = scratch.queries + tile_bytes(p.rows, steps_of(p.head_dim));
   scratch.scores = reinterpret_cast<float*>(scratch.weights + tile_bytes(p.rows, 1));
   round_rows(p, p.queries, p.stride, p.head_dim, scratch.queries);
-  const int64_t bytes = steps_of(p.head_dim) * kStepOfPanel;  // of a block's keys, or values
-  for (int64_t block = 0; block < p.blocks; ++block) {
-    if (block + 1 < p.blocks) {
-      prefetch(p.keys[block + 1], bytes);
-      prefetch(p.values[block + 1], bytes);
-    }
-    add_block(tiles, p, scratch, block);
-  }
+  for (int64_t block = 0; block < p.blocks; ++block) add_block(tiles, p, scratch, block);
 }
 
 int64_t scratch_bytes(int64_t rows, int64_t head_dim) {

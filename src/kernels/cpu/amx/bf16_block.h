@@ -18,10 +18,11 @@ struct Corner {
   int64_t c_row_stride;
   int64_t rows;
   int64_t columns;
-  bool whole() const { return rows >= kAmxRows && columns >= kWords; }
+  bool roomy;
+  bool whole() const { return roomy || (rows >= kAmxRows && columns >= kWords); }
 };
 
-// Calls body(row of the corner, its floats of a scratch tile, columns).
+// Calls body(row of the corner, its floats of a scratch tile, bytes).
 template <typename Body>
 LOOPLM_INLINE void for_rows(const Corner& to, Body body) {
   const int64_t rows = to.rows < kAmxRows ? to.rows : kAmxRows;
@@ -32,14 +33,15 @@ LOOPLM_INLINE void for_rows(const Corner& to, Body body) {
 }
 
 template <int kTile>
-LOOPLM_INLINE void begin_tile(Tiles& tiles, const Corner& to, bool accumulate) {
-  if (!accumulate || to.columns <= 0) {
+LOOPLM_INLINE void begin_tile(Tiles& tiles, const Corner& from) {
+  if (from.c == nullptr || from.columns <= 0) {
     tiles.zero<kTile>();
-  } else if (to.whole()) {
-    tiles.load<kTile>(to.c, to.c_row_stride * 4);
+  } else if (from.whole()) {
+    tiles.load<kTile>(from.c, from.c_row_stride * 4);
   } else {
     alignas(64) float scratch[kAmxRows * kWords] = {};
-    for_rows(to, [&](const float* c, int64_t at, size_t bytes) { memcpy(scratch + at, c, bytes); });
+    for_rows(from,
+             [&](const float* c, int64_t at, size_t bytes) { memcpy(scratch + at, c, bytes); });
     tiles.load<kTile>(scratch, kAmxRowBytes);
   }
 }
@@ -53,22 +55,30 @@ LOOPLM_INLINE void end_tile(const Tiles& tiles, const Corner& to) {
   for_rows(to, [&](float* c, int64_t at, size_t bytes) { memcpy(c, scratch + at, bytes); });
 }
 
+// What is left of a matrix from a block of rows and a panel of columns on.
+struct Left {
+  int64_t rows;
+  int64_t columns;
+};
+
+template <int kBlock, int kHalf>
+LOOPLM_INLINE Corner corner(const AmxSums& sums, float* at, const Left& left) {
+  if (sums.at == nullptr) return {};
+  return {at + kBlock * kAmxRows * sums.row_stride + kHalf * kWords, sums.row_stride,
+          left.rows - kBlock * kAmxRows, left.columns - kHalf * kWords, sums.roomy};
+}
+
 // kBlocks blocks of 16 rows by a panel. `ahead` is what to fetch, `ahead_step` bytes with each
 // step.
 template <int kBlocks>
 LOOPLM_INLINE void product(Tiles& tiles, const AmxArgs& p, const char* a, const char* b,
-                           const char* ahead, int64_t ahead_step, float* c, int64_t rows,
-                           int64_t columns) {
-  float* lower = c + kAmxRows * p.c_row_stride;
-  const Corner corners[4] = {{c, p.c_row_stride, rows, columns},
-                             {c + kWords, p.c_row_stride, rows, columns - kWords},
-                             {lower, p.c_row_stride, rows - kAmxRows, columns},
-                             {lower + kWords, p.c_row_stride, rows - kAmxRows, columns - kWords}};
-  begin_tile<0>(tiles, corners[0], p.accumulate);
-  begin_tile<1>(tiles, corners[1], p.accumulate);
+                           const char* ahead, int64_t ahead_step, float* before, float* c,
+                           const Left& left) {
+  begin_tile<0>(tiles, corner<0, 0>(p.before, before, left));
+  begin_tile<1>(tiles, corner<0, 1>(p.before, before, left));
   if constexpr (kBlocks == 2) {
-    begin_tile<2>(tiles, corners[2], p.accumulate);
-    begin_tile<3>(tiles, corners[3], p.accumulate);
+    begin_tile<2>(tiles, corner<1, 0>(p.before, before, left));
+    begin_tile<3>(tiles, corner<1, 1>(p.before, before, left));
   }
   for (int64_t s = 0; s < p.steps; ++s) {
     for (int64_t i = 0; i < ahead_step; i += 64) __builtin_prefetch(ahead + i, 0, 2);
@@ -86,11 +96,11 @@ LOOPLM_INLINE void product(Tiles& tiles, const AmxArgs& p, const char* a, const 
     a += p.a.step_bytes;
     b += kStepOfPanel;
   }
-  end_tile<0>(tiles, corners[0]);
-  end_tile<1>(tiles, corners[1]);
+  end_tile<0>(tiles, corner<0, 0>(p.c, c, left));
+  end_tile<1>(tiles, corner<0, 1>(p.c, c, left));
   if constexpr (kBlocks == 2) {
-    end_tile<2>(tiles, corners[2]);
-    end_tile<3>(tiles, corners[3]);
+    end_tile<2>(tiles, corner<1, 0>(p.c, c, left));
+    end_tile<3>(tiles, corner<1, 1>(p.c, c, left));
   }
 }
 

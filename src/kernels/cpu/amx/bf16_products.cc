@@ -2,6 +2,7 @@
 #include "kernels/cpu/amx/amx_kernels.h"
 #include "kernels/cpu/amx/bf16_block.h"
 #include "kernels/cpu/isa/bf16_rounding.h"
+#include "kernels/cpu/isa/transpose.h"
 
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 namespace {
@@ -13,16 +14,20 @@ void multiply_bf16(const AmxArgs& p) {
   const int64_t products = (p.a.rows + kTwoBlocks - 1) / kTwoBlocks;
   const int64_t lines = (p.fetch_bytes + 63) / 64;
   const int64_t ahead_step = (lines + products * p.steps - 1) / (products * p.steps) * 64;
-  const char* b = p.b;
-  for (int64_t column = 0; column < p.columns; column += kPanel, b += p.b_panel_bytes) {
-    const char* ahead = b + p.fetch;
+  const int64_t panels = (p.columns + kPanel - 1) / kPanel;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const char* b = p.b + panel * p.b_panel_bytes;
+    const char* ahead = panel + 1 < panels || p.fetch_last == nullptr ? b + p.fetch : p.fetch_last;
     for (int64_t m = 0; m < p.a.rows; m += kTwoBlocks, ahead += p.steps * ahead_step) {
       const char* a = static_cast<const char*>(p.a.tiles) + m / kAmxRows * p.a.block_bytes;
-      float* c = p.c + m * p.c_row_stride + column;
-      if (p.a.rows - m > kAmxRows) {
-        product<2>(tiles, p, a, b, ahead, ahead_step, c, p.a.rows - m, p.columns - column);
+      const auto sums = [&](const AmxSums& s) {
+        return s.at == nullptr ? nullptr : s.at + m * s.row_stride + panel * s.panel_stride;
+      };
+      const Left left = {p.a.rows - m, p.columns - panel * kPanel};
+      if (left.rows > kAmxRows) {
+        product<2>(tiles, p, a, b, ahead, ahead_step, sums(p.before), sums(p.c), left);
       } else {
-        product<1>(tiles, p, a, b, ahead, ahead_step, c, p.a.rows - m, p.columns - column);
+        product<1>(tiles, p, a, b, ahead, ahead_step, sums(p.before), sums(p.c), left);
       }
     }
   }
@@ -62,16 +67,20 @@ LOOPLM_INLINE VI pairs_of_rows(const uint16_t* even, const uint16_t* odd) {
 // A whole tile of a transposed source, where rows of a term lie side by side.
 template <typename Element>
 LOOPLM_INLINE void prepare_transposed(const Element* source, int64_t stride, uint32_t* out) {
-  uint32_t words[kPairs][kAmxRows];
-  for (int64_t j = 0; j < kPairs; ++j) {
-    const Element* even = source + 2 * j * stride;
+  for (int64_t j = 0; j < kPairs; j += kLanes) {
     for (int64_t m = 0; m < kAmxRows; m += kLanes) {
-      const VI pairs = pairs_of_rows(even + m, even + stride + m);
-      memcpy(words[j] + m, &pairs, sizeof(pairs));
+      VI square[kLanes];
+#pragma GCC unroll 16
+      for (int k = 0; k < kLanes; ++k) {
+        const Element* even = source + 2 * (j + k) * stride + m;
+        square[k] = pairs_of_rows(even, even + stride);
+      }
+      transpose_square(square);
+#pragma GCC unroll 16
+      for (int k = 0; k < kLanes; ++k) {
+        memcpy(out + (m + k) * kPairs + j, &square[k], sizeof(square[k]));
+      }
     }
-  }
-  for (int64_t m = 0; m < kAmxRows; ++m) {
-    for (int64_t j = 0; j < kPairs; ++j) out[m * kPairs + j] = words[j][m];
   }
 }
 

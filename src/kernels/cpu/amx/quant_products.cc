@@ -17,11 +17,25 @@ constexpr int64_t kGroupsAtOnce = 8;
 // Of a call's rows and one panel.
 typedef float Sums[kAmxQuantRows][kPanel];
 
+// What of B comes after some groups, to be fetched in order while these are worked on: evenly, so
+// that memory never waits for arithmetic.
+class Ahead {
+ public:
+  Ahead(const char* first, int64_t bytes, int64_t steps)
+      : at_(first), end_(first + bytes), step_((bytes / 64 + steps - 1) / steps * 64) {}
+  LOOPLM_INLINE void fetch_step() {
+    for (int64_t i = 0; i < step_ && at_ < end_; i += 64, at_ += 64) __builtin_prefetch(at_, 0, 3);
+  }
+
+ private:
+  const char* at_;
+  const char* end_;
+  int64_t step_;
+};
+static_assert(kInt8GroupBytes % 64 == 0 && kInt4GroupBytes % 64 == 0);
+
 // int4's levels as bytes, in the order of int8's.
 LOOPLM_INLINE void unpack(const char* group, char* bytes) {
-  for (int64_t i = 0; i < kInt4GroupBytes; i += 64) {
-    __builtin_prefetch(group + kGroupsAtOnce * kInt4GroupBytes + i, 0, 3);
-  }
   const char* from = group + kInt4HeaderBytes;
   for (int64_t s = 0; s < kQuantGroup / 8; ++s) {
     for (int64_t i = 0; i < kQuantStepBytes; i += kVectorBytes, from += kVectorBytes) {
@@ -39,40 +53,42 @@ struct Groups {
   const float* scales;  // (groups, 16)
   const char* offsets;  // (groups, 16)
   const char* b;        // bytes, from the first group on
-  const char* headers;  // int4: scales and minimums, from the first group on
+  const char* stored;   // as B has them: for int4 with scales and minimums
   int64_t count;
+  Ahead* ahead;
 };
 
-// Adds the groups' products to the sums of kRows rows and half a panel.
+// Adds the groups' products to the sums of kRows rows and half a panel. While a group's sums of
+// integers are on their way through a tile and memory, those of the group before it are added.
 template <int kRows, bool kInt4>
 LOOPLM_INLINE void add_groups(Tiles& tiles, const AmxRows& a, const Groups& g, int64_t half,
                               float (*sums)[kPanel]) {
-  alignas(64) int32_t dots[kAmxRows][kColumns];
+  alignas(64) int32_t dots[2][kAmxRows][kColumns];
   V sum[kRows][kVectors];
   const int64_t first = half * kColumns;
+  constexpr int64_t kStoredBytes = kInt4 ? kInt4GroupBytes : kInt8GroupBytes;
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; ++m) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) sum[m][v] = load(sums[m] + first + v * kLanes);
   }
-  for (int64_t i = 0; i < g.count; ++i) {
-    const char* b = g.b + i * kInt8GroupBytes;
-    if (!kInt4 && half == 0) {
-      for (int64_t at = 0; at < kInt8GroupBytes; at += 64) {
-        __builtin_prefetch(b + kGroupsAtOnce * kInt8GroupBytes + at, 0, 3);
-      }
+  for (int64_t next = 0; next <= g.count; ++next) {
+    if (next < g.count) {
+      g.ahead->fetch_step();
+      tiles.zero<0>();
+      tiles.load<4>(g.a + next * a.step_bytes, a.row_bytes);
+      tiles.load<6>(g.b + next * kInt8GroupBytes + half * kAmxRowBytes, kQuantStepBytes);
+      tiles.dot_int8<0, 4, 6>();
+      tiles.store<0>(dots[next % 2], kAmxRowBytes);
     }
-    tiles.zero<0>();
-    tiles.load<4>(g.a + i * a.step_bytes, a.row_bytes);
-    tiles.load<6>(b + half * kAmxRowBytes, kQuantStepBytes);
-    tiles.dot_int8<0, 4, 6>();
-    tiles.store<0>(dots, kAmxRowBytes);
+    if (next == 0) continue;
+    const int64_t i = next - 1;
     const float* scales = g.scales + i * kAmxRows;
     V scale[kVectors], minimum[kVectors];
     if constexpr (kInt4) {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
-        const char* halves = g.headers + i * kInt4GroupBytes + (first + v * kLanes) * 2;
+        const char* halves = g.stored + i * kStoredBytes + (first + v * kLanes) * 2;
         scale[v] = load_halves(halves);
         minimum[v] = load_halves(halves + kPanel * 2);
       }
@@ -82,7 +98,7 @@ LOOPLM_INLINE void add_groups(Tiles& tiles, const AmxRows& a, const Groups& g, i
       const V a_scale = set1(scales[m]);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
-        const VI dot = load_words(reinterpret_cast<const char*>(dots[m] + v * kLanes));
+        const VI dot = load_words(reinterpret_cast<const char*>(dots[i % 2][m] + v * kLanes));
         if constexpr (kInt4) {
           const float* offsets = reinterpret_cast<const float*>(g.offsets) + i * kAmxRows;
           sum[m][v] = fma(to_floats(dot) * a_scale, scale[v], sum[m][v]);
@@ -123,15 +139,22 @@ void product_of_panel(Tiles& tiles, const AmxQuantArgs& p, const char* panel, in
   alignas(64) char bytes[kInt4 ? kGroupsAtOnce * kInt8GroupBytes : 64];
   memset(sums, 0, static_cast<size_t>(p.a.rows + kAmxRows - 1) / kAmxRows * kAmxRows * kPanel * 4);
   const int64_t columns = p.columns - column;
+  constexpr int64_t kStoredBytes = kInt4 ? kInt4GroupBytes : kInt8GroupBytes;
+  const int64_t blocks = (p.a.rows + kAmxRows - 1) / kAmxRows;
   for (int64_t first = 0; first < p.groups; first += kGroupsAtOnce) {
     const int64_t left = p.groups - first;
     Groups g;
     g.count = left < kGroupsAtOnce ? left : kGroupsAtOnce;
-    g.headers = panel + first * kInt4GroupBytes;
-    g.b = panel + kInt8HeaderBytes + first * kInt8GroupBytes;
+    g.stored = panel + (kInt4 ? 0 : kInt8HeaderBytes) + first * kStoredBytes;
+    g.b = g.stored;
+    // Each group is worked on for both halves of each block, and int4's to be unpacked.
+    Ahead ahead(g.stored + kGroupsAtOnce * kStoredBytes, g.count * kStoredBytes,
+                g.count * (2 * blocks + (kInt4 ? 1 : 0)));
+    g.ahead = &ahead;
     if constexpr (kInt4) {
       for (int64_t i = 0; i < g.count; ++i) {
-        unpack(g.headers + i * kInt4GroupBytes, bytes + i * kInt8GroupBytes);
+        ahead.fetch_step();
+        unpack(g.stored + i * kInt4GroupBytes, bytes + i * kInt8GroupBytes);
       }
       g.b = bytes;
     }

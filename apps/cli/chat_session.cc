@@ -304,8 +304,7 @@ Status ChatSession::save(const std::string& path) const {
     if (!m.reasoning.empty()) entry["reasoning_content"] = m.reasoning;
     list.push_back(std::move(entry));
   }
-  LOOPLM_RETURN_IF_ERROR(write_text_file(
-      path, list.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n"));
+  LOOPLM_RETURN_IF_ERROR(write_text_file(path, dump_json(list, 1) + "\n"));
   fmt::print("{} in {}\n", count_text(messages_.size(), "message"), path);
   return {};
 }

@@ -127,7 +127,7 @@ OrderedJson ends_json(const EndsOfText& ends, const Tokenizer* tokenizer) {
 OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
   const ModelConfig& c = checkpoint.config;
   OrderedJson json;
-  json["config"] = OrderedJson::parse(model_config_json(c));
+  json["config"] = parse_ordered_json(model_config_json(c), "config").value();
   json["parameters"] = c.parameter_count();
   json["tensor_count"] = checkpoint.specs.size();
   json["tensors"] = OrderedJson::array();
@@ -163,7 +163,7 @@ Status info(const InfoOptions& options) {
     json["guess_maps"] = guesses.empty() ? 0 : checkpoint.config.loops - 1;
     json["ends_of_text"] = ends_json(ends, tokenizer.get());
     for (const std::string& note : ends.notes) json["notes"].push_back(note);
-    fmt::print("{}\n", json.dump(1, ' ', false, OrderedJson::error_handler_t::replace));
+    fmt::print("{}\n", dump_json(json, 1));
     return {};
   }
   print_config(checkpoint, guesses);

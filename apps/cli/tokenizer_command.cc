@@ -45,7 +45,7 @@ std::string tokenizer_config(const std::string& end_token) {
   config["pad_token"] = end_token;
   config["unk_token"] = end_token;
   config["clean_up_tokenization_spaces"] = false;
-  return config.dump(2) + "\n";
+  return dump_json(config, 2) + "\n";
 }
 
 Status train(VocabularyOptions options) {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/shortened.h"
 
 namespace looplm {
 namespace {
@@ -110,9 +111,15 @@ Result<OrderedJson> parse_ordered_json(std::string_view text, const std::string&
   return parse_strictly<OrderedJson>(text, what);
 }
 
-std::string dump_json(const OrderedJson& value) {
-  return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+std::string dump_json(const Json& value, int indent) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
+std::string dump_json(const OrderedJson& value, int indent) {
+  return value.dump(indent, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
+std::string shown_json(const Json& value) { return shortened(dump_json(value)); }
+std::string shown_json(const OrderedJson& value) { return shortened(dump_json(value)); }
 
 Result<Json> read_json_file(const std::string& path) {
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));

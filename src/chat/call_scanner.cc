@@ -44,10 +44,9 @@ class Reader {
       const char c = text_[at_];
       if (!escaped && c == '"') {
         ++at_;
-        const OrderedJson json =
-            OrderedJson::parse(text_.substr(begin, at_ - begin), nullptr, false);
-        if (!json.is_string()) return Found::kNo;
-        value = json.get<std::string>();
+        const Result<Json> json = parse_json(text_.substr(begin, at_ - begin), "a name");
+        if (!json.ok() || !json.value().is_string()) return Found::kNo;
+        value = json.value().get<std::string>();
         return Found::kYes;
       }
       if (at_ - begin > kLongestName) return Found::kNo;

@@ -45,8 +45,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kReasonin
 std::string token_line(const std::map<std::string, std::string>& tokens, const char* name) {
   const auto token = tokens.find(name);
   if (token == tokens.end() || token->second.empty()) return {};
-  return fmt::format("{{% set {} = {} %}}", name,
-                     Json(token->second).dump(-1, ' ', false, Json::error_handler_t::replace));
+  return fmt::format("{{% set {} = {} %}}", name, dump_json(Json(token->second)));
 }
 
 bool has_part(std::string_view text, std::string_view part) {

@@ -211,7 +211,7 @@ Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std
           fmt::format("{}.function.name is '{}', as {}[{}]'s is; expected different names", here,
                       read.name, place, other->second));
     }
-    read.json = without_nulls(tool).dump();
+    read.json = dump_json(without_nulls(tool));
   }
   return tools;
 }

@@ -75,7 +75,7 @@ Result<Grammar> tool_call_grammar(ToolCallFormat format, std::span<const ChatToo
     LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr arguments,
                             arguments_of(tool, options.strict_only, grammar));
     const std::string head = fmt::format("{}{{\"name\": {}, {}", form.before,
-                                         OrderedJson(tool.name).dump(), form.arguments);
+                                         dump_json(OrderedJson(tool.name)), form.arguments);
     calls.push_back(sequence({text(head), std::move(arguments), text(form.after)}));
   }
   if (calls.empty()) {

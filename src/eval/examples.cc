@@ -27,7 +27,7 @@ Status append_ids(const Json& object, const char* field, bool scored, const std:
   for (const Json& id : *found) {
     if (!id.is_number_integer()) {
       return invalid_argument(
-          fmt::format("{}: '{}' holds {}; expected an id", where, field, id.dump()));
+          fmt::format("{}: '{}' holds {}; expected an id", where, field, dump_json(id)));
     }
     // Out of range stays out of range in 32 bits, and is reported by the caller.
     ids.push_back(static_cast<int32_t>(std::clamp<int64_t>(id.get<int64_t>(), -1, INT32_MAX)));

@@ -76,7 +76,7 @@ const Json* find_field(const Json& record, const std::string& path) {
 
 Result<std::string> field_text(const Json& value, const std::string& name) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number() || value.is_boolean()) return value.dump();
+  if (value.is_number() || value.is_boolean()) return dump_json(value);
   return invalid_argument(
       fmt::format("the field '{}' is {}; expected text or a number", name, value.type_name()));
 }
@@ -140,7 +140,7 @@ Result<TextTemplate> TextTemplate::parse(const std::string& text) {
 
 Status TextTemplate::apply(const Filter& filter, const std::string& field, Json& value) {
   if (filter.name == "json") {
-    value = value.dump();
+    value = dump_json(value);
     return {};
   }
   if (filter.name == "lettered" || filter.name == "join" || filter.name == "count") {

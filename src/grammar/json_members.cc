@@ -93,7 +93,7 @@ Result<std::vector<std::string>> keys_that_match(const OrderedJson& object,
   GrammarAutomaton automaton(std::make_shared<const GrammarProgram>(std::move(program).value()));
   for (const auto& [key, value] : object.items()) {
     GrammarAutomaton::StateId state = automaton.start();
-    for (const char c : OrderedJson(key).dump()) {
+    for (const char c : dump_json(OrderedJson(key))) {
       state = automaton.after(state, static_cast<uint8_t>(c));
     }
     if (automaton.accepts(state)) keys.push_back(key);

@@ -77,7 +77,7 @@ class SchemaReader {
     if (schema == false) return choice({});
     if (!schema.is_object()) {
       return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
-                                          place, schema.dump()));
+                                          place, dump_json(schema)));
     }
     if (schema.contains("uniqueItems") && schema["uniqueItems"] == false) {
       OrderedJson rest = schema;  // asks for nothing
@@ -162,7 +162,7 @@ class SchemaReader {
     if (denied == true) return choice({});
     if (!denied.is_object()) {
       return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
-                                          inside, denied.dump()));
+                                          inside, dump_json(denied)));
     }
     LOOPLM_RETURN_IF_ERROR(check_keywords(denied, inside));
     std::set<std::string> keys;
@@ -210,7 +210,7 @@ class SchemaReader {
           return unsupported(fmt::format(
               "{}.format is {}, of which only a part is known here, so that its opposite cannot be "
               "held",
-              inside, denied["format"].dump()));
+              inside, dump_json(denied["format"])));
         }
         OrderedJson strings = denied;
         strings["type"] = "string";
@@ -254,7 +254,7 @@ class SchemaReader {
     }
     if (!schema[key].is_array() || schema[key].empty()) {
       return invalid_argument(
-          fmt::format("{} is {}; expected a list of schemas", inside, schema[key].dump()));
+          fmt::format("{} is {}; expected a list of schemas", inside, dump_json(schema[key])));
     }
     if (key == "allOf") {
       OrderedJson all = std::move(siblings);
@@ -404,8 +404,8 @@ class SchemaReader {
       for (size_t i = 0; i < count; ++i) {
         const OrderedJson& one = listed ? type[i] : type;
         if (!one.is_string()) {
-          return invalid_argument(
-              fmt::format("{}.type is {}; expected a name or a list of names", place, type.dump()));
+          return invalid_argument(fmt::format("{}.type is {}; expected a name or a list of names",
+                                              place, dump_json(type)));
         }
         types.push_back(one.get<std::string>());
       }
@@ -478,8 +478,8 @@ class SchemaReader {
     }
     const OrderedJson& prefix = schema[prefix_key];
     if (!prefix.is_array()) {
-      return invalid_argument(
-          fmt::format("{}.prefixItems is {}; expected a list of schemas", place, prefix.dump()));
+      return invalid_argument(fmt::format("{}.prefixItems is {}; expected a list of schemas", place,
+                                          dump_json(prefix)));
     }
     // From the last place backwards: what may follow once i items are there.
     const auto prefix_size = static_cast<int64_t>(prefix.size());
@@ -505,7 +505,7 @@ class SchemaReader {
                                         const std::string& place) {
     if (schema["uniqueItems"] != true) {
       return invalid_argument(fmt::format("{}.uniqueItems is {}; expected true or false", place,
-                                          schema["uniqueItems"].dump()));
+                                          dump_json(schema["uniqueItems"])));
     }
     LOOPLM_ASSIGN_OR_RETURN(
         const OrderedJson item,
@@ -562,12 +562,12 @@ class SchemaReader {
     if (schema.contains("required")) {
       if (!schema["required"].is_array()) {
         return invalid_argument(fmt::format("{}.required is {}; expected a list of names", place,
-                                            schema["required"].dump()));
+                                            dump_json(schema["required"])));
       }
       for (const OrderedJson& name : schema["required"]) {
         if (!name.is_string()) {
           return invalid_argument(
-              fmt::format("{}.required holds {}; expected a name", place, name.dump()));
+              fmt::format("{}.required holds {}; expected a name", place, dump_json(name)));
         }
         required.insert(name.get<std::string>());
       }
@@ -576,7 +576,7 @@ class SchemaReader {
         schema.contains("properties") ? schema["properties"] : OrderedJson::object();
     if (!properties.is_object()) {
       return invalid_argument(fmt::format("{}.properties is {}; expected an object of schemas",
-                                          place, properties.dump()));
+                                          place, dump_json(properties)));
     }
     const OrderedJson others = schema.contains("additionalProperties")
                                    ? schema["additionalProperties"]
@@ -603,7 +603,7 @@ class SchemaReader {
       const std::string property = place + ".properties." + shortened(name);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(value, property, depth + 1));
       expression = named(std::move(expression), property);
-      members.push_back({sequence({text(OrderedJson(name).dump()), text(":"), json_space(),
+      members.push_back({sequence({text(dump_json(OrderedJson(name))), text(":"), json_space(),
                                    std::move(expression)}),
                          required.contains(name)});
     }
@@ -702,7 +702,7 @@ class SchemaReader {
     const OrderedJson& patterns = schema["patternProperties"];
     if (!patterns.is_object()) {
       return invalid_argument(
-          fmt::format("{} is {}; expected an object of schemas", inside, patterns.dump()));
+          fmt::format("{} is {}; expected an object of schemas", inside, dump_json(patterns)));
     }
     if (names.name != nullptr) {
       return unsupported(inside + " beside propertyNames is not supported");

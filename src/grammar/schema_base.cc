@@ -139,7 +139,7 @@ Result<std::string> reference_path(const OrderedJson& root, const OrderedJson& v
   if (!whole && !reference.starts_with('#')) {
     return unsupported(
         fmt::format("{} is {}; expected a reference inside the schema, such as \"#/$defs/name\"",
-                    place, value.dump()));
+                    place, dump_json(value)));
   }
   return whole ? "" : percent_decoded(reference.substr(1));
 }

@@ -105,8 +105,9 @@ Result<std::vector<SchemaCondition>> take_conditions(OrderedJson& schema,
   std::vector<SchemaCondition> conditions;
   if (schema.contains("if")) {
     if (!schema["if"].is_object() && !schema["if"].is_boolean()) {
-      return invalid_argument(fmt::format(
-          "{}.if is {}; expected a schema: an object, true or false", place, schema["if"].dump()));
+      return invalid_argument(
+          fmt::format("{}.if is {}; expected a schema: an object, true or false", place,
+                      dump_json(schema["if"])));
     }
     conditions.push_back({schema["if"], schema.value("then", OrderedJson(true)),
                           schema.value("else", OrderedJson(true))});
@@ -118,7 +119,7 @@ Result<std::vector<SchemaCondition>> take_conditions(OrderedJson& schema,
     schema.erase(key);
     if (!all.is_object()) {
       return invalid_argument(
-          fmt::format("{}.{} is {}; expected an object", place, key, all.dump()));
+          fmt::format("{}.{} is {}; expected an object", place, key, dump_json(all)));
     }
     for (const auto& [name, value] : all.items()) {
       conditions.push_back({.when = one_key("required", OrderedJson::array({name})),

@@ -168,8 +168,8 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
   if (b == true || (b.is_object() && b.empty())) return a;
   if (a == false || b == false) return OrderedJson(false);
   if (!a.is_object() || !b.is_object()) {
-    return invalid_argument(
-        fmt::format("{} holds {}; expected schemas", place, a.is_object() ? b.dump() : a.dump()));
+    return invalid_argument(fmt::format("{} holds {}; expected schemas", place,
+                                        a.is_object() ? dump_json(b) : dump_json(a)));
   }
   OrderedJson both = a;
   OrderedJson other = b;
@@ -237,7 +237,7 @@ Result<std::vector<OrderedJson>> listed_values(const OrderedJson& schema,
     const OrderedJson& all = schema["enum"];
     if (!all.is_array() || all.empty()) {
       return invalid_argument(
-          fmt::format("{}.enum is {}; expected a list of values", place, all.dump()));
+          fmt::format("{}.enum is {}; expected a list of values", place, dump_json(all)));
     }
     values.assign(all.begin(), all.end());
   }

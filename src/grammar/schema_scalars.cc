@@ -31,7 +31,7 @@ Result<int64_t> count(const OrderedJson& schema, const char* key, int64_t fallba
   const double number = value.is_number() ? value.get<double>() : -1;
   if (number < 0 || number > static_cast<double>(most) || std::floor(number) != number) {
     return invalid_argument(fmt::format("{}.{} is {}; expected a whole number from 0 to {}", place,
-                                        key, value.dump(), most));
+                                        key, dump_json(value), most));
   }
   return static_cast<int64_t>(number);
 }
@@ -106,7 +106,7 @@ Status check_format(const std::set<std::string>& constants, const OrderedJson& f
     return unsupported(
         fmt::format("{}.format is {}, of which only a part is known here: nothing says whether the "
                     "constant '{}' is one",
-                    place, format.dump(), shortened(constant)));
+                    place, dump_json(format), shortened(constant)));
   }
   return {};
 }
@@ -178,7 +178,7 @@ Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string
   for (const char* key : {"pattern", "format"}) {
     if (schema.contains(key) && !schema[key].is_string()) {
       return invalid_argument(
-          fmt::format("{}.{} is {}; expected a text", place, key, schema[key].dump()));
+          fmt::format("{}.{} is {}; expected a text", place, key, dump_json(schema[key])));
     }
   }
   ExpressionPtr inside;
@@ -225,7 +225,7 @@ Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& 
     }
     if (!value.is_number() || !std::isfinite(value.get<double>())) {
       return invalid_argument(
-          fmt::format("{}.{} is {}; expected a number", place, key, value.dump()));
+          fmt::format("{}.{} is {}; expected a number", place, key, dump_json(value)));
     }
     const NumberBound bound = number_bound(value, exclusive, lower);
     std::optional<NumberBound>& old = lower ? range.least : range.most;
@@ -251,7 +251,7 @@ Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& 
     const double value = factor.is_number() ? factor.get<double>() : -1;
     if (!(value > 0) || !std::isfinite(value)) {
       return invalid_argument(
-          fmt::format("{}.multipleOf is {}; expected a number above 0", place, factor.dump()));
+          fmt::format("{}.multipleOf is {}; expected a number above 0", place, dump_json(factor)));
     }
     Result<ExpressionPtr> multiples = json_multiples_in(range, value, type == "integer", grammar);
     if (!multiples.ok()) return multiples.status().with_context(place);
@@ -312,7 +312,7 @@ Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema
     if (fresh) {
       LOOPLM_ASSIGN_OR_RETURN(reader->second, keyword_reader(type, schema, place));
     }
-    std::string text = value.dump();
+    std::string text = dump_json(value);
     if (reader->second != nullptr) {
       GrammarAutomaton::StateId state = reader->second->start();
       if (value.is_number() && std::abs(value.get<double>()) >= 1e16) {

@@ -118,7 +118,8 @@ Status add_tuned_depth(const std::string& model_path, const ModelConfig& config,
   for (const TunedDepth& t : old) {
     if (t.task != tuned.task) list.push_back(tuning_json(t));
   }
-  return write_text_file(tuned_depth_file(model_path), OrderedJson{{"tuned", list}}.dump(1) + "\n");
+  return write_text_file(tuned_depth_file(model_path),
+                         dump_json(OrderedJson{{"tuned", list}}, 1) + "\n");
 }
 
 }  // namespace looplm

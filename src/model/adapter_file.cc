@@ -168,7 +168,7 @@ std::string config_json(const AdapterSettings& settings, const std::string& base
   json["fan_in_fan_out"] = false;
   json["inference_mode"] = true;
   if (settings.per_loop) json[kLoopsKey] = settings.loops;
-  return json.dump(2) + "\n";
+  return dump_json(json, 2) + "\n";
 }
 
 Status check_tensor(const ParameterSpec& spec, const TensorView& view) {

@@ -103,7 +103,7 @@ Result<std::string> gguf_tokenizer_config(const GgufMetadata& metadata) {
     if (id >= 0) json[fmt::format("{}_token", name)] = tokens[static_cast<size_t>(id)];
   }
   json["clean_up_tokenization_spaces"] = false;
-  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  return dump_json(json) + "\n";
 }
 
 // A generation_config.json that names other ends alone would keep transformers from stopping at

@@ -94,7 +94,7 @@ std::string model_config_json(const ModelConfig& config) {
   json["eos_token_id"] = eos_token_ids(config.eos_token_ids);
   json["pad_token_id"] = token_id(config.pad_token_id);
   json["torch_dtype"] = config.dtype;
-  return json.dump(2) + "\n";
+  return dump_json(json, 2) + "\n";
 }
 
 }  // namespace looplm

@@ -165,7 +165,7 @@ Result<std::string> gguf_tokenizer_json(const GgufMetadata& metadata, int64_t vo
   LOOPLM_RETURN_IF_ERROR(add_tokens(tokens, types, file));
   LOOPLM_RETURN_IF_ERROR(add_merges(metadata, file));
   LOOPLM_RETURN_IF_ERROR(add_post_processor(metadata, *family, tokens, file));
-  return file.dump();
+  return dump_json(file);
 }
 
 }  // namespace looplm

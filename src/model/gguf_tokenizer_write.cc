@@ -64,7 +64,7 @@ Result<const GgufTokenizerFamily*> find_family(const Json& file) {
   return unsupported(fmt::format(
       "tokenizer.json cuts text into words in a way that llama.cpp has no name for (pre_tokenizer "
       "{}, normalizer {}, ignore_merges {})",
-      cut.dump(), normalizer.dump(), whole_words));
+      dump_json(cut), dump_json(normalizer), whole_words));
 }
 
 struct Vocabulary {

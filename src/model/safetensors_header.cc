@@ -239,7 +239,7 @@ std::string safetensors_header_text(const std::vector<TensorDeclaration>& tensor
                          {"data_offsets", {begin, end}}};
     begin = end;
   }
-  std::string text = json.dump();
+  std::string text = dump_json(json);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
   std::string result(kLengthBytes, '\0');

@@ -31,8 +31,7 @@ Result<WeightMap> parse_safetensors_index(const std::string& text, const std::st
     if (!file.is_string() || !is_plain_shard_name(file.get_ref<const std::string&>())) {
       return invalid_argument(fmt::format(
           "{}: 'weight_map' names the file {}; expected a plain name ending in .safetensors", what,
-          file.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace)
-              .substr(0, 300)));
+          shown_json(file)));
     }
     map[tensor] = file.get<std::string>();
   }
@@ -43,7 +42,7 @@ std::string safetensors_index_text(const WeightMap& map, uint64_t total_bytes) {
   OrderedJson json;
   json["metadata"] = {{"total_size", total_bytes}};
   json["weight_map"] = map;
-  return json.dump(2) + "\n";
+  return dump_json(json, 2) + "\n";
 }
 
 std::string shard_file_name(size_t index, size_t count) {

@@ -45,8 +45,7 @@ Status read_pair(const Json& entry, std::string& left, std::string& right) {
       return {};
     }
   }
-  return invalid_argument(fmt::format("{} is not a pair of tokens",
-                                      entry.dump(-1, ' ', false, Json::error_handler_t::replace)));
+  return invalid_argument(fmt::format("{} is not a pair of tokens", dump_json(entry)));
 }
 
 }  // namespace
@@ -85,7 +84,7 @@ Status BytePairEncoder::read_vocabulary(const Json& node) {
   for (const auto& [text, value] : vocab->items()) {
     if (!value.is_number_integer() || value < 0 || value >= kMostTokens) {
       return invalid_argument(fmt::format("the id of token '{}' is {}; expected 0 to {}", text,
-                                          value.dump(), kMostTokens - 1));
+                                          dump_json(value), kMostTokens - 1));
     }
     const auto id = value.get<int32_t>();
     if (static_cast<size_t>(id) >= taken.size()) taken.resize(static_cast<size_t>(id) + 1);

@@ -18,7 +18,7 @@ Status add_special(const Json& node, const std::string& name, std::vector<int32_
   }
   for (const Json& id : *ids) {
     if (!id.is_number_integer() || id < 0 || id > 0x7FFFFFFF) {
-      return invalid_argument(fmt::format("special token '{}' has the id {}", name, id.dump()));
+      return invalid_argument(fmt::format("special token '{}' has the id {}", name, dump_json(id)));
     }
     out.push_back(id.get<int32_t>());
   }
@@ -40,8 +40,8 @@ Status read_template(const Json& node, PostProcessor& out) {
     }
     if (!piece.is_object() || !piece.contains("SpecialToken") ||
         !piece["SpecialToken"].is_object()) {
-      return invalid_argument(
-          fmt::format("template piece {}; expected a Sequence or a SpecialToken", piece.dump()));
+      return invalid_argument(fmt::format(
+          "template piece {}; expected a Sequence or a SpecialToken", dump_json(piece)));
     }
     LOOPLM_ASSIGN_OR_RETURN(const std::string name, json_string(piece["SpecialToken"], "id", ""));
     LOOPLM_RETURN_IF_ERROR(add_special(node, name, after_text ? added.after : added.before));
@@ -59,7 +59,7 @@ Status read_pair_of_tokens(const Json& node, PostProcessor& out) {
     const bool pair = token.is_array() && token.size() == 2 && token[1].is_number_integer();
     if (!pair || token[1] < 0 || token[1] > 0x7FFFFFFF) {
       return invalid_argument(
-          fmt::format("'{}' is {}; expected a token and its id", key, token.dump()));
+          fmt::format("'{}' is {}; expected a token and its id", key, dump_json(token)));
     }
     return token[1].get<int32_t>();
   };

@@ -168,7 +168,7 @@ Result<TokenizerTrainer> TokenizerTrainer::create(const TokenizerTrainerOptions&
   auto state = std::make_unique<State>();
   state->options = options;
   LOOPLM_ASSIGN_OR_RETURN(state->pre_tokenizer,
-                          PreTokenizer::read(Json::parse(pre_tokenizer_json(options).dump())));
+                          PreTokenizer::read(Json(pre_tokenizer_json(options))));
   return TokenizerTrainer(std::move(state));
 }
 
@@ -231,7 +231,7 @@ Result<std::string> TokenizerTrainer::train(const std::function<void(int64_t)>& 
       progress(static_cast<int64_t>(vocabulary.size()));
     }
   }
-  return state_->file(vocabulary, merges).dump(1) + "\n";
+  return dump_json(state_->file(vocabulary, merges), 1) + "\n";
 }
 
 OrderedJson TokenizerTrainer::State::file(const std::vector<std::string>& vocabulary,

@@ -77,7 +77,7 @@ Status TrainLog::write(const StepReport& r) {
   json["seconds"] = r.seconds;
   json["tokens_per_second"] = r.tokens_per_second;
   json["peak_share"] = r.peak_share;
-  return write_line(json.dump());
+  return write_line(dump_json(json));
 }
 
 Status TrainLog::write(const ValidationReport& r) {
@@ -100,7 +100,7 @@ Status TrainLog::write(const ValidationReport& r) {
   }
   json["mean_exit"] = r.mean_exit;
   json["exit_entropy"] = r.exit_entropy;
-  return write_line(json.dump());
+  return write_line(dump_json(json));
 }
 
 }  // namespace looplm

@@ -84,7 +84,7 @@ std::string state_json(const TrainState& state) {
     json["cursors"].push_back(
         {{"epoch", c.epoch}, {"document", c.document}, {"offset", c.offset}, {"tokens", c.tokens}});
   }
-  return json.dump(1) + "\n";
+  return dump_json(json, 1) + "\n";
 }
 
 // A run that goes on without one of them would not be the run that was saved.

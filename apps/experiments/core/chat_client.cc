@@ -96,7 +96,7 @@ Result<ChatReply> complete_chat(const ChatEndpoint& endpoint,
   if (!endpoint.api_key.empty()) {
     request.headers.emplace_back("Authorization", "Bearer " + endpoint.api_key);
   }
-  request.body = body.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+  request.body = dump_json(body);
   request.total_timeout = endpoint.timeout;
   request.stop = endpoint.stop;
 

@@ -41,8 +41,7 @@ Result<std::unique_ptr<JsonLog>> JsonLog::open(const std::string& path,
 JsonLog::~JsonLog() { ::close(descriptor_); }
 
 Status JsonLog::append(const OrderedJson& record) {
-  const std::string line =
-      record.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  const std::string line = dump_json(record) + "\n";
   const std::lock_guard lock(mutex_);
   for (size_t done = 0; done < line.size();) {
     const ssize_t wrote = ::write(descriptor_, line.data() + done, line.size() - done);

@@ -36,7 +36,7 @@ Result<Pca> principal_components(std::span<const float> vectors, size_t width, s
   const VectorXd mean = x.colwise().mean();
   x.rowwise() -= mean.transpose();
   // Eigenvectors of the smaller product of x with itself. A singular value decomposition is more
-  // exact about what hardly varies, and takes a minute to compile.
+  // exact about what hardly varies, and takes far longer to compile.
   const bool wide = x.cols() > x.rows();
   MatrixXd product(std::min(x.rows(), x.cols()), std::min(x.rows(), x.cols()));
   if (wide) {

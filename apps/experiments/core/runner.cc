@@ -132,7 +132,8 @@ class Run {
       if (status.ok()) {
         states_[*index] = State::kDone;
         shares_[*index] = 1;
-        results_[cells_[*index].id] = Json::parse(result.value().dump());
+        results_[cells_[*index].id] =
+            parse_json(dump_json(result.value()), cells_[*index].id).value();
         report(*index, fmt::format("done in {:.0f} s", timer.seconds()), Finished::kYes);
       } else if (status.code() != StatusCode::kCancelled && failure_.ok()) {
         failure_ = status.with_context("cell " + cells_[*index].id);
@@ -174,7 +175,7 @@ class Run {
     json["seconds"] = seconds;
     json["result"] = result;
     return write_text_file(cell_directory(options_.out, cells_[index].id) + "/result.json",
-                           json.dump(1) + "\n");
+                           dump_json(json, 1) + "\n");
   }
 
   double share() const {

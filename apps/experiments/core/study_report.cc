@@ -62,8 +62,8 @@ Status write_study_report(const Study& study, const StudyRecord& record, const s
     json["claims"].push_back(std::move(one));
   }
   for (const auto& [id, result] : record.results)
-    json["cells"][id] = OrderedJson::parse(result.dump());
-  LOOPLM_RETURN_IF_ERROR(write_text_file(out + "/results.json", json.dump(1) + "\n"));
+    json["cells"][id] = parse_ordered_json(dump_json(result), id).value();
+  LOOPLM_RETURN_IF_ERROR(write_text_file(out + "/results.json", dump_json(json, 1) + "\n"));
 
   return write_document(page_of(study, record, report), out, "report");
 }

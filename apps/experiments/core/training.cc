@@ -89,7 +89,7 @@ Result<TrainedModel> train_in_cell(const CellContext& context, const CellTrainin
     LOOPLM_RETURN_IF_ERROR(train(options, reporter).with_context(options.run_file));
     OrderedJson json;
     json["parameters"] = reporter.parameters;
-    LOOPLM_RETURN_IF_ERROR(write_text_file(finished, json.dump()));
+    LOOPLM_RETURN_IF_ERROR(write_text_file(finished, dump_json(json)));
   }
   std::error_code ignored;  // checkpoints that cannot be removed do no harm
   std::filesystem::remove_all(out + "/checkpoints", ignored);

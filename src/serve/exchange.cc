@@ -89,7 +89,7 @@ TextEvent::TextEvent(const OrderedJson& event, const std::string& field)
 }
 
 StreamEvent TextEvent::with(const std::string& text) const {
-  return {"", nullptr, before_ + dump_json(text) + after_};
+  return {"", nullptr, before_ + dump_json(Json(text)) + after_};
 }
 
 std::string AnswerFormat::framed(const StreamEvent& event) const {

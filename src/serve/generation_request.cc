@@ -181,7 +181,7 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
     const Result<ExitKind> kind =
         rule == nullptr ? Result<ExitKind>(ExitKind::kGate)
                         : exit_kind_from_name(rule->is_string() ? rule->get<std::string>() : "");
-    if (!kind.ok()) {
+    if (rule != nullptr && !kind.ok()) {
       loop.wrong_value("exit", *rule, "fixed, q, difference, relative, margin or entropy");
     } else {
       o.exit.kind = kind.value();

@@ -57,9 +57,10 @@ Status merge(const MergeOptions& o) {
   if (saving.end_of_turn) {
     const Status named = check_generation_config(directory, base.config.vocab_size);
     if (!named.ok()) {
-      fmt::print("note: {}; '{}' gets this file as it is, and other programs may not stop at the end "
-                 "of a turn\n",
-                 named.message(), o.out);
+      fmt::print(
+          "note: {}; '{}' gets this file as it is, and other programs may not stop at the end "
+          "of a turn\n",
+          named.message(), o.out);
     }
   }
   LOOPLM_RETURN_IF_ERROR(save_checkpoint(

@@ -202,8 +202,7 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
   if (const auto id = options.end_of_turn; id && *id < config.vocab_size) {
     std::vector<int64_t>& ends = saved.eos_token_ids;
     if (std::ranges::find(ends, *id) == ends.end()) ends.push_back(*id);
-    LOOPLM_RETURN_IF_ERROR(
-        add_end_of_turn(*id, saved, directory + kGenerationFile));
+    LOOPLM_RETURN_IF_ERROR(add_end_of_turn(*id, saved, directory + kGenerationFile));
   }
   LOOPLM_RETURN_IF_ERROR(write_text_file(directory + "/config.json", model_config_json(saved)));
 

@@ -190,8 +190,8 @@ Result<size_t> end_by_others(const RenderedChat& whole, std::span<const ChatMess
     for (ToolCall& call : others[i].tool_calls) call.name.insert(0, "x");
   }
   LOOPLM_ASSIGN_OR_RETURN(const RenderedChat changed, chat.render(others, options));
-  const auto same = std::mismatch(whole.text.begin(), whole.text.end(), changed.text.begin(),
-                                  changed.text.end());
+  const auto same =
+      std::mismatch(whole.text.begin(), whole.text.end(), changed.text.begin(), changed.text.end());
   const auto most = static_cast<size_t>(same.first - whole.text.begin());
   size_t end = std::string::npos;
   for (size_t at = end_of_turn(whole, token, begin); at <= most;
@@ -581,9 +581,8 @@ bool is_chat_example(const Json& object) {
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat) {
   if (is_instruction(object)) {
     // Alpaca's 'text' repeats the instruction and its output.
-    LOOPLM_RETURN_IF_ERROR(
-        check_one_form(object, "instruction",
-                       {"prompt", "completion", "turns", "messages", "conversations"}));
+    LOOPLM_RETURN_IF_ERROR(check_one_form(
+        object, "instruction", {"prompt", "completion", "turns", "messages", "conversations"}));
     return render_instruction(object, chat);
   }
   for (const char* form : {"messages", "conversations"}) {

@@ -698,9 +698,9 @@ TEST_F(ChatExampleTest, AFieldThatIsNullIsMissing) {
             "a{b<|end|>}a{c<|end|>}");
   EXPECT_EQ(built(R"({"text": "a", "instruction": null, "output": null, "messages": null})", ""),
             "{a<|end|>}");
-  EXPECT_EQ(built(R"({"instruction": "hi", "output": null, "response": "yes", "prompt": null})",
-                  kMarked),
-            "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  EXPECT_EQ(
+      built(R"({"instruction": "hi", "output": null, "response": "yes", "prompt": null})", kMarked),
+      "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
   EXPECT_EQ(built(R"({"prompt": "a", "completion": "b", "instruction": null, "label": null})", ""),
             "a{b<|end|>}");
 }
@@ -736,8 +736,8 @@ TEST_F(ChatExampleTest, JudgementsConcernAnswersThatAreLearntAsGood) {
   for (const char* line : {R"({"prompt": "a", "completion": "b", "label": 0})",
                            R"({"turns": [{"prompt": "a", "completion": "b"}], "label": false})",
                            R"({"instruction": "a", "output": "b", "text": "c", "label": 0})"}) {
-    EXPECT_THAT(built(line, kMarked), testing::AllOf(HasSubstr("a.jsonl:1: field 'label' is "),
-                                                     HasSubstr("--skip-bad")))
+    EXPECT_THAT(built(line, kMarked),
+                testing::AllOf(HasSubstr("a.jsonl:1: field 'label' is "), HasSubstr("--skip-bad")))
         << line;
   }
   EXPECT_EQ(built(R"({"text": "ab", "label": 0})", kMarked), "{ab<|end|>}");

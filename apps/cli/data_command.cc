@@ -312,8 +312,10 @@ void add_build(Program& program, Command& data) {
       ->required();
   command->add_choice("--split", o->build.split, kTextSplitNames,
                       "Where a text file is cut into documents: paragraph, line or file");
-  command->add_option("--end-token", o->end_token,
-                      "Token after each document, or none (default: the tokenizer's eos_token)");
+  command->add_option(
+      "--end-token", o->end_token,
+      "Token after each document, and after a chat whose last answer has no end of its "
+      "own, or none (default: the tokenizer's eos_token)");
   command->add_flag("--allow-loss", o->build.allow_loss,
                     "Leave out and count what the tokenizer has no token for (default: an error)");
   command->add_flag("--skip-bad", o->build.skip_bad,

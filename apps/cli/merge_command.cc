@@ -54,6 +54,15 @@ Status merge(const MergeOptions& o) {
     LOOPLM_ASSIGN_OR_RETURN(const auto tokenizer, checkpoint_tokenizer(base));
     if (tokenizer != nullptr) saving.end_of_turn = end_of_turn_id(learnt.text, own, *tokenizer);
   }
+  if (saving.end_of_turn) {
+    const Status named = check_generation_config(directory, base.config.vocab_size);
+    if (!named.ok()) {
+      fmt::print(
+          "note: {}; '{}' gets this file as it is, and other programs may not stop at the end "
+          "of a turn\n",
+          named.message(), o.out);
+    }
+  }
   LOOPLM_RETURN_IF_ERROR(save_checkpoint(
       o.out, base.config,
       [&views](int64_t parameter, int64_t first, std::span<float> out) {

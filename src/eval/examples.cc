@@ -44,7 +44,8 @@ Result<EvalExample> example_of(std::string_view line, const Tokenizer* tokenizer
     LOOPLM_RETURN_IF_ERROR(append_ids(object, "prompt_ids", false, where, example));
     LOOPLM_RETURN_IF_ERROR(append_ids(object, "completion_ids", true, where, example));
   } else {
-    LOOPLM_ASSIGN_OR_RETURN(const CorpusDocument document, corpus_line(line, where, chat));
+    LOOPLM_ASSIGN_OR_RETURN(const CorpusDocument document,
+                            corpus_line(line, where, chat, /*learns=*/false));
     if (std::ranges::any_of(document, &CorpusSegment::of_rejected)) {
       return invalid_argument(where + ": a preference pair; expected a text or a chat");
     }

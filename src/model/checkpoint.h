@@ -96,10 +96,15 @@ struct SaveOptions {
   // Written as chat_template.jinja, in place of the companion of that name. Empty: as it comes.
   std::string chat_template;
   // What ends a turn of that template: config.json and generation_config.json name it among the
-  // ends of a text, so that other programs stop there too.
+  // ends of a text, so that other programs stop there too. A generation_config.json that cannot be
+  // read stays as it is (check_generation_config).
   std::optional<int64_t> end_of_turn{};
   uint64_t max_shard_bytes = WeightFilesWriter::kOneFile;
 };
+
+// Why the generation_config.json of a model's directory, or beside its GGUF file, cannot get an end
+// of turn; OK also where there is none.
+Status check_generation_config(const std::string& from, int64_t vocab_size);
 
 // Writes a checkpoint that appears whole or not at all (see AtomicDirectory). An existing directory
 // is replaced if it holds nothing but a checkpoint's files. config.json states options.dtype.

@@ -106,24 +106,49 @@ Result<std::string> gguf_tokenizer_config(const GgufMetadata& metadata) {
   return dump_json(json) + "\n";
 }
 
-// A generation_config.json that names other ends alone would keep transformers from stopping at
-// `id`.
-Status add_end_of_turn(int64_t id, int64_t vocab_size, const std::string& path) {
-  if (!file_exists(path)) return {};
+constexpr const char* kGenerationFile = "/generation_config.json";
+
+struct GenerationConfig {
+  OrderedJson json;
+  std::vector<int64_t> ends;
+};
+
+Result<GenerationConfig> read_generation_config(const std::string& path, int64_t vocab_size) {
+  GenerationConfig config;
   LOOPLM_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
-  LOOPLM_ASSIGN_OR_RETURN(OrderedJson json, parse_ordered_json(text, path));
-  if (!json.is_object()) return invalid_argument(path + ": expected a JSON object");
-  const Result<std::vector<int64_t>> known = read_eos_token_ids(
-      {{"eos_token_id", Json(json.value("eos_token_id", OrderedJson()))}}, vocab_size);
-  if (!known.ok()) return known.status().with_context(path);
-  std::vector<int64_t> ids = known.value();
-  if (ids.empty() || std::ranges::find(ids, id) != ids.end()) return {};
-  ids.push_back(id);
-  json["eos_token_id"] = ids;
-  return write_text_file(path, json.dump(2) + "\n");
+  LOOPLM_ASSIGN_OR_RETURN(config.json, parse_ordered_json(text, path));
+  if (!config.json.is_object()) return invalid_argument(path + ": expected a JSON object");
+  Result<std::vector<int64_t>> ends = read_eos_token_ids(
+      {{"eos_token_id", Json(config.json.value("eos_token_id", OrderedJson()))}}, vocab_size);
+  if (!ends.ok()) return ends.status().with_context(path);
+  config.ends = std::move(ends).value();
+  return config;
+}
+
+// transformers takes the ends of a text from generation_config.json alone where there is one. It
+// gets `id` beside its own ends, or those of config.json if it has none. A file that
+// cannot be read stays as it is.
+Status add_end_of_turn(int64_t id, const ModelConfig& config, const std::string& path) {
+  if (!file_exists(path)) return {};
+  Result<GenerationConfig> read = read_generation_config(path, config.vocab_size);
+  if (!read.ok()) return {};
+  std::vector<int64_t>& ends = read->ends;
+  if (std::ranges::find(ends, id) != ends.end()) return {};
+  if (ends.empty()) {
+    ends = config.eos_token_ids;
+  } else {
+    ends.push_back(id);
+  }
+  read->json["eos_token_id"] = ends;
+  return write_text_file(path, read->json.dump(2) + "\n");
 }
 
 }  // namespace
+
+Status check_generation_config(const std::string& from, int64_t vocab_size) {
+  const std::string path = companion_directory(from) + kGenerationFile;
+  return file_exists(path) ? read_generation_config(path, vocab_size).status() : Status();
+}
 
 Status copy_companions(const std::string& from, const std::string& to) {
   const std::string directory = companion_directory(from);
@@ -177,8 +202,7 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
   if (const auto id = options.end_of_turn; id && *id < config.vocab_size) {
     std::vector<int64_t>& ends = saved.eos_token_ids;
     if (std::ranges::find(ends, *id) == ends.end()) ends.push_back(*id);
-    LOOPLM_RETURN_IF_ERROR(
-        add_end_of_turn(*id, config.vocab_size, directory + "/generation_config.json"));
+    LOOPLM_RETURN_IF_ERROR(add_end_of_turn(*id, saved, directory + kGenerationFile));
   }
   LOOPLM_RETURN_IF_ERROR(write_text_file(directory + "/config.json", model_config_json(saved)));
 

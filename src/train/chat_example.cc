@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <initializer_list>
 #include <map>
 #include <span>
 #include <string>
@@ -21,8 +22,9 @@ constexpr std::time_t kDate = 1721952000;
 // What files call a turn's weight: 1, 0, true or false.
 constexpr std::array<const char*, 4> kWeightKeys = {"weight", "train", "training", "loss"};
 
+constexpr std::string_view kSpace = " \t\r\n";
+
 std::string_view without_space(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
   text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
   return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
@@ -88,22 +90,19 @@ Result<OrderedJson> messages_of_conversations(const OrderedJson& list) {
   return messages;
 }
 
-// Whether a message is to be learnt as far as it says; null says nothing.
+// Whether an answer is to be learnt as far as it says; null says nothing. A loss with a point is
+// one that somebody measured.
 Result<bool> has_weight(const OrderedJson& message, const std::string& place) {
   bool learnt = true;
   for (const char* key : kWeightKeys) {
     const OrderedJson weight = message.value(key, OrderedJson());
-    if (weight.is_null() || weight == 1 || weight == true) continue;
-    if (weight != 0 && weight != false) {
+    const bool measured = std::string_view(key) == "loss" && weight.is_number_float();
+    const bool says_no = weight == 0 || weight == false;
+    if (measured || !(says_no || weight.is_null() || weight == 1 || weight == true)) {
       return invalid_argument(
           fmt::format("{}.{} is {}; expected 0 or 1", place, key, shown_json(weight)));
     }
-    learnt = false;
-  }
-  // Else the call would be left out in silence.
-  if (message.contains("function_call") && !message["function_call"].is_null()) {
-    return invalid_argument(
-        fmt::format("{}.function_call is an older form of tool_calls; expected these", place));
+    learnt = learnt && !says_no;
   }
   return learnt;
 }
@@ -115,12 +114,14 @@ Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
   std::vector<bool> learnt(messages.size());
   bool any = false, weighted = false;
   for (size_t i = 0; i < messages.size(); ++i) {
-    LOOPLM_ASSIGN_OR_RETURN(const bool counts,
-                            has_weight(list[i], fmt::format("{}[{}]", place, i)));
-    if (i < first) continue;
-    const bool answers = messages[i].role == ChatRole::kAssistant;
-    weighted = weighted || answers;
-    learnt[i] = answers && counts;
+    // Else the call would be left out in silence.
+    if (list[i].contains("function_call") && !list[i]["function_call"].is_null()) {
+      return invalid_argument(fmt::format(
+          "{}[{}].function_call is an older form of tool_calls; expected these", place, i));
+    }
+    if (i < first || messages[i].role != ChatRole::kAssistant) continue;
+    weighted = true;
+    LOOPLM_ASSIGN_OR_RETURN(learnt[i], has_weight(list[i], fmt::format("{}[{}]", place, i)));
     if (!learnt[i]) continue;
     any = true;
     if (!without_space(messages[i].text()).empty() || !messages[i].tool_calls.empty()) continue;
@@ -158,7 +159,7 @@ bool has_words(const RenderedChat& chat, size_t begin, size_t end) {
 }
 
 // The end of the turn of `message` that begins at `begin`, by its words alone: behind them comes
-// `token`. `begin` where another message's words come first; npos where that does not tell.
+// `token`. npos where that does not tell.
 size_t end_by_words(const RenderedChat& whole, const ChatMessage& message, const std::string& token,
                     size_t begin) {
   const std::string text = message.text();
@@ -169,8 +170,35 @@ size_t end_by_words(const RenderedChat& whole, const ChatMessage& message, const
       has_words(whole, begin, at)) {
     return std::string::npos;
   }
-  const size_t end = end_of_turn(whole, token, at + words.size());
-  return end != std::string::npos && has_words(whole, at + words.size(), end) ? begin : end;
+  const size_t behind = whole.text.find_first_not_of(kSpace, at + words.size());
+  const size_t end = end_of_turn(whole, token, std::min(behind, whole.text.size()));
+  return end == std::string::npos || has_words(whole, behind, end) ? std::string::npos : end;
+}
+
+// The same by the messages from `next` on, the first behind the turn: the last `token` before what
+// changes in the whole chat if they say something else.
+Result<size_t> end_by_others(const RenderedChat& whole, std::span<const ChatMessage> messages,
+                             size_t next, const ChatTemplate& chat,
+                             const ChatRenderOptions& options, size_t begin) {
+  const std::string& token = chat.end_of_turn();
+  if (token.empty()) return std::string::npos;
+  std::vector<ChatMessage> others(messages.begin(), messages.end());
+  for (size_t i = next; i < others.size(); ++i) {
+    if (others[i].content.empty()) others[i].content.emplace_back();
+    others[i].content.front().insert(0, "x");
+    if (!others[i].reasoning.empty()) others[i].reasoning.insert(0, "x");
+    for (ToolCall& call : others[i].tool_calls) call.name.insert(0, "x");
+  }
+  LOOPLM_ASSIGN_OR_RETURN(const RenderedChat changed, chat.render(others, options));
+  const auto same =
+      std::mismatch(whole.text.begin(), whole.text.end(), changed.text.begin(), changed.text.end());
+  const auto most = static_cast<size_t>(same.first - whole.text.begin());
+  size_t end = std::string::npos;
+  for (size_t at = end_of_turn(whole, token, begin); at <= most;
+       at = end_of_turn(whole, token, at)) {
+    end = at;
+  }
+  return end;
 }
 
 // The same by `turn`, the chat up to the end of the turn, with which the whole one begins.
@@ -260,15 +288,15 @@ Status mark_turns(std::span<const ChatMessage> messages, const std::vector<bool>
     }
     const std::string& token = chat.end_of_turn();
     end = end_by_words(whole, messages[i], token, begin);
-    if (end == std::string::npos || end == begin) {
+    if (end == std::string::npos) {
       RenderedChat turn = whole;
       if (i + 1 < messages.size()) {
         LOOPLM_ASSIGN_OR_RETURN(turn, chat.render(messages.first(i + 1), options));
       }
       if (whole.text.starts_with(turn.text)) {
         end = end_by_turn(whole, turn, token, begin);
-      } else if (end != begin && !token.empty()) {
-        end = end_of_turn(whole, token, begin);
+      } else {
+        LOOPLM_ASSIGN_OR_RETURN(end, end_by_others(whole, messages, i + 1, chat, options, begin));
       }
     }
     if (end == std::string::npos || end <= begin) {
@@ -379,10 +407,11 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   ChatRenderOptions options;
   options.add_generation_prompt = false;
   options.now = kDate;
-  if (object.contains("functions") && !object["functions"].is_null()) {
+  const OrderedJson functions = object.value("functions", OrderedJson::array());
+  if (!functions.is_array() || !functions.empty()) {
     return invalid_argument("'functions' is an older form of 'tools'; expected these");
   }
-  if (object.contains("tools") && !object["tools"].is_null()) {
+  if (object.contains("tools")) {
     LOOPLM_ASSIGN_OR_RETURN(options.tools, tools_of(object["tools"]));
   }
   LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
@@ -442,8 +471,7 @@ Result<OrderedJson> instruction_messages(const OrderedJson& object) {
   const auto add = [&list](const char* role, const std::string& content) {
     list.push_back({{"role", role}, {"content", content}});
   };
-  const OrderedJson history = object.value("history", OrderedJson());
-  for (const OrderedJson& turn : history.is_null() ? OrderedJson::array() : history) {
+  for (const OrderedJson& turn : object.value("history", OrderedJson::array())) {
     if (!turn.is_array() || turn.size() != 2 || !turn[0].is_string() || !turn[1].is_string()) {
       return invalid_argument(
           fmt::format("field 'history' holds {}; expected a list of a question and its answer",
@@ -457,8 +485,22 @@ Result<OrderedJson> instruction_messages(const OrderedJson& object) {
     LOOPLM_ASSIGN_OR_RETURN(const std::string about, text_field(object, key));
     if (!without_space(about).empty()) text += (text.empty() ? "" : "\n") + about;
   }
+  if (without_space(text).empty()) {
+    return invalid_argument("field 'instruction' is empty; expected a question");
+  }
   add("user", text);
   return list;
+}
+
+// A line that says two things: neither is chosen.
+Status check_one_form(const OrderedJson& object, const char* form,
+                      std::initializer_list<const char*> others) {
+  for (const char* other : others) {
+    if (!object.contains(other) || std::string_view(form) == other) continue;
+    return invalid_argument(
+        fmt::format("a field '{}' beside '{}'; expected one of them", form, other));
+  }
+  return {};
 }
 
 template <typename J>
@@ -470,6 +512,7 @@ bool is_instruction(const J& object) {
 Result<CorpusDocument> render_instruction(const OrderedJson& object, const ChatTemplate& chat) {
   LOOPLM_ASSIGN_OR_RETURN(OrderedJson list, instruction_messages(object));
   const char* key = object.contains("output") ? "output" : "response";
+  LOOPLM_RETURN_IF_ERROR(check_one_form(object, key, {"response"}));
   LOOPLM_ASSIGN_OR_RETURN(const std::string answer, text_field(object, key));
   if (without_space(answer).empty()) {
     return invalid_argument(fmt::format("field '{}' is empty; expected text to learn", key));
@@ -478,30 +521,41 @@ Result<CorpusDocument> render_instruction(const OrderedJson& object, const ChatT
   return render_messages(object, list, "instruction", 0, chat);
 }
 
-// An answer of a preference as a list of messages: of a text, or of one turn.
+// An answer of a preference as a list of messages: of a text, of one turn, or of several.
 Result<OrderedJson> answer_messages(const OrderedJson& answer) {
   if (answer.is_string()) {
     return OrderedJson::array({{{"role", "assistant"}, {"content", answer}}});
   }
-  if (!answer.is_object()) return answer;
-  const OrderedJson list = OrderedJson::array({answer});
-  return answer.contains("from") ? messages_of_conversations(list) : Result<OrderedJson>(list);
+  const OrderedJson list = answer.is_object() ? OrderedJson::array({answer}) : answer;
+  const bool share_gpt =
+      list.is_array() && !list.empty() && list[0].is_object() && list[0].contains("from");
+  return share_gpt ? messages_of_conversations(list) : Result<OrderedJson>(list);
 }
 
 // The forms of OpenAI's, Alpaca's and ShareGPT's files as prompt, chosen and rejected.
 Result<OrderedJson> usual_preference(OrderedJson object) {
   if (object.contains("preferred_output") || object.contains("non_preferred_output")) {
+    LOOPLM_RETURN_IF_ERROR(
+        check_one_form(object, "preferred_output",
+                       {"chosen", "rejected", "prompt", "instruction", "conversations"}));
     const OrderedJson input = object.value("input", OrderedJson::object());
-    OrderedJson usual;
-    for (const auto& [key, from] : {std::pair{"prompt", "messages"}, {"tools", "tools"}}) {
-      if (input.is_object() && input.contains(from)) usual[key] = input[from];
+    Result<OrderedJson> prompt = message_list(input, "messages");
+    if (!prompt.ok()) return prompt.status().with_context("field 'input'");
+    object["prompt"] = std::move(prompt).value();
+    const OrderedJson tools = input.value("tools", OrderedJson());
+    if (!tools.is_null() && object.contains("tools")) {
+      return invalid_argument("'tools' both in 'input' and beside it; expected one of them");
     }
-    LOOPLM_RETURN_IF_ERROR(message_list(usual, "prompt").status().with_context("field 'input'"));
+    if (!tools.is_null()) object["tools"] = tools;
     for (const auto& [key, from] :
          {std::pair{"chosen", "preferred_output"}, {"rejected", "non_preferred_output"}}) {
-      LOOPLM_ASSIGN_OR_RETURN(usual[key], message_list(object, from));
+      LOOPLM_ASSIGN_OR_RETURN(object[key], message_list(object, from));
     }
-    return usual;
+    return object;
+  }
+  for (const char* form : {"prompt", "instruction"}) {
+    if (!object.contains(form)) continue;
+    LOOPLM_RETURN_IF_ERROR(check_one_form(object, form, {"instruction", "conversations"}));
   }
   if (object.contains("instruction")) {
     LOOPLM_ASSIGN_OR_RETURN(object["prompt"], instruction_messages(object));
@@ -525,25 +579,24 @@ bool is_chat_example(const Json& object) {
 }
 
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat) {
-  const bool share_gpt = object.contains("conversations");
-  if (!share_gpt && !object.contains("messages")) {
-    return is_instruction(object) ? render_instruction(object, chat)
-                                  : render_completion(object, chat);
+  if (is_instruction(object)) {
+    // Alpaca's 'text' repeats the instruction and its output.
+    LOOPLM_RETURN_IF_ERROR(check_one_form(
+        object, "instruction", {"prompt", "completion", "turns", "messages", "conversations"}));
+    return render_instruction(object, chat);
   }
-  for (const char* other : {"text", "prompt", "completion", "turns"}) {
-    if (!object.contains(other)) continue;
-    return invalid_argument(
-        fmt::format("a chat with a field '{}' beside it; expected one of them", other));
+  for (const char* form : {"messages", "conversations"}) {
+    if (!object.contains(form)) continue;
+    LOOPLM_RETURN_IF_ERROR(check_one_form(
+        object, form, {"text", "prompt", "completion", "turns", "messages", "conversations"}));
+    OrderedJson list = object[form];
+    if (std::string_view(form) == "conversations") {
+      LOOPLM_ASSIGN_OR_RETURN(list, messages_of_conversations(list));
+    }
+    return render_messages(object, list, form, 0, chat);
   }
-  if (share_gpt && object.contains("messages")) {
-    return invalid_argument("both 'messages' and 'conversations'; expected one of them");
-  }
-  const char* place = share_gpt ? "conversations" : "messages";
-  OrderedJson list = object[place];
-  if (share_gpt) {
-    LOOPLM_ASSIGN_OR_RETURN(list, messages_of_conversations(object["conversations"]));
-  }
-  return render_messages(object, list, place, 0, chat);
+  LOOPLM_RETURN_IF_ERROR(check_one_form(object, "prompt", {"text", "turns"}));
+  return render_completion(object, chat);
 }
 
 bool is_preference(const Json& object) {

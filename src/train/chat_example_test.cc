@@ -583,7 +583,7 @@ TEST_F(ChatExampleTest, ReadsOtherFormsOfPreferences) {
             both);
   EXPECT_THAT(
       built(R"({"preferred_output": )" + yes + R"(, "non_preferred_output": )" + no + "}", kMarked),
-      HasSubstr("a.jsonl:1: field 'input': 'prompt' is missing"));
+      HasSubstr("a.jsonl:1: field 'input': 'messages' is missing"));
   EXPECT_THAT(built(R"({"input": {"messages": [{"role": "user", "content": "hi"}]},)"
                     R"( "preferred_output": )" +
                         yes + "}",
@@ -602,6 +602,205 @@ TEST_F(ChatExampleTest, AnswersThatWereJudgedBadAreRefused) {
               HasSubstr("field 'kto_tag' is false"));
   EXPECT_EQ(built(R"({"prompt": "a", "completion": "b", "label": true})", kMarked), "a{b<|end|>}");
   EXPECT_EQ(built(R"({"text": "ab", "label": false})", kMarked), "{ab<|end|>}");
+}
+
+// A template whose earlier turns change once more follows (as Qwen3's), and an answer that ends in
+// white space.
+TEST_F(ChatExampleTest, WhiteSpaceBehindAnAnswerIsNobodyElsesWords) {
+  const char* changes =
+      "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and loop.last %}<think>"
+      "{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(
+      built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": )"
+            R"("yes \n"}, {"role": "user", "content": "so"}, {"role": "assistant", "content": )"
+            R"("no"}]})",
+            changes),
+      "[user]hi<|end|>\n[assistant]{yes \n<|end|>}\n[user]so<|end|>\n[assistant]{<think>no<|end|>}"
+      "\n");
+}
+
+// Reasoning is written behind the last user alone, and the usual token ends the last turn alone.
+TEST_F(ChatExampleTest, ATurnWithReasoningThatChangesIsNotLearntWithOthersWords) {
+  const std::string ends_last =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
+      "{{ m.reasoning_content }}{% endif %}{{ m.content }}"
+      "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "aa",)"
+      R"( "reasoning_content": "rr"}, {"role": "user", "content": "SECRET"},)"
+      R"( {"role": "assistant", "content": "no", "weight": 0}]})";
+  EXPECT_THAT(built(chat, ends_last.c_str()), HasSubstr("otherwise once more follows"));
+  // The user's turn has the usual end, too.
+  const std::string ends_user =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
+      "{{ m.reasoning_content }}{% endif %}{{ m.content }}"
+      "{% if loop.last or m.role == 'user' %}<|end|>{% endif %}\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_THAT(built(chat, ends_user.c_str()), HasSubstr("otherwise once more follows"));
+  // Where each turn has an end, the answer is learnt up to its own.
+  const std::string ends_all =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
+      "{{ m.reasoning_content }}<|end|>{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(built(chat, ends_all.c_str()),
+            "[user]hi<|end|>\n[assistant]{aa<|end|>}\n[user]SECRET<|end|>\n[assistant]no<|end|>\n");
+}
+
+TEST_F(ChatExampleTest, ACallWithAnEndOfItsOwnIsNotLearntWithTheToolsWords) {
+  const char* calls =
+      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.index0 > "
+      "messages | length - 3 %}{{ m.reasoning_content }}{% endif %}{{ m.content }}"
+      "{% if m.tool_calls %}{{ m.tool_calls[0].function.arguments | tojson }}<|call|>{% else %}"
+      "{% if m.role == 'assistant' %}<|end|>{% endif %}{% endif %}\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_THAT(
+      built(
+          R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "",)"
+          R"( "reasoning_content": "rr", "tool_calls": [{"type": "function", "function": )"
+          R"({"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "content": "SECRET"},)"
+          R"( {"role": "assistant", "content": "yes", "weight": 0}]})",
+          calls),
+      HasSubstr("otherwise once more follows"));
+}
+
+TEST_F(ChatExampleTest, TwoFormsInOneLineAreRefused) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"({"prompt": "a", "completion": "b", "instruction": "c", "output": "d"})",
+       "'instruction' beside 'prompt'"},
+      {R"({"turns": [], "instruction": "c", "output": "d"})", "'instruction' beside 'turns'"},
+      {R"({"messages": [], "instruction": "c", "output": "d"})", "'instruction' beside 'messages'"},
+      {R"({"conversations": [], "instruction": "c", "output": "d"})",
+       "'instruction' beside 'conversations'"},
+      {R"({"messages": [], "conversations": []})", "'messages' beside 'conversations'"},
+      {R"({"prompt": [], "completion": [], "text": "a"})", "'prompt' beside 'text'"},
+      {R"({"instruction": "c", "output": "d", "response": "e"})", "'output' beside 'response'"},
+      {R"({"prompt": "a", "chosen": "b", "rejected": "c", "instruction": "d"})",
+       "'prompt' beside 'instruction'"},
+      {R"({"prompt": "a", "chosen": "b", "rejected": "c", "conversations": []})",
+       "'prompt' beside 'conversations'"},
+      {R"({"chosen": "b", "preferred_output": [], "non_preferred_output": []})",
+       "'preferred_output' beside 'chosen'"},
+      {R"({"prompt": "b", "input": {}, "preferred_output": [], "non_preferred_output": []})",
+       "'preferred_output' beside 'prompt'"}};
+  for (const auto& [line, says] : cases) {
+    EXPECT_THAT(built(line, kMarked), testing::AllOf(HasSubstr("a.jsonl:1"), HasSubstr(says)))
+        << line;
+  }
+}
+
+// As files of columns have them.
+TEST_F(ChatExampleTest, AFieldThatIsNullIsMissing) {
+  EXPECT_EQ(built(R"({"prompt": "a", "chosen": "b", "rejected": "c", "instruction": null,)"
+                  R"( "conversations": null, "preferred_output": null})",
+                  kMarked),
+            "a{b<|end|>}a{c<|end|>}");
+  EXPECT_EQ(built(R"({"text": "a", "instruction": null, "output": null, "messages": null})", ""),
+            "{a<|end|>}");
+  EXPECT_EQ(
+      built(R"({"instruction": "hi", "output": null, "response": "yes", "prompt": null})", kMarked),
+      "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  EXPECT_EQ(built(R"({"prompt": "a", "completion": "b", "instruction": null, "label": null})", ""),
+            "a{b<|end|>}");
+}
+
+TEST_F(ChatExampleTest, AnEmptyQuestionIsRefused) {
+  for (const char* line :
+       {R"({"instruction": "", "output": "a"})",
+        R"({"instruction": " ", "input": "", "chosen": "a", "rejected": "b"})"}) {
+    EXPECT_THAT(built(line, kMarked), HasSubstr("field 'instruction' is empty")) << line;
+  }
+}
+
+// What a turn that is not learnt says of its loss, and a list without functions.
+TEST_F(ChatExampleTest, FieldsThatSayNothingOfWhatIsLearntAreIgnored) {
+  const std::string answer = R"({"role": "assistant", "content": "yes")";
+  const auto line = [&](const std::string& user, const std::string& more) {
+    return R"({"functions": [], "messages": [{"role": "user", "content": "hi")" + user + "}, " +
+           answer + more + "}]}";
+  };
+  EXPECT_EQ(built(line(R"(, "loss": 1.25)", R"(, "weight": 1.0)"), kMarked),
+            "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  for (const char* loss : {"0.0", "1.0", "1.25"}) {
+    EXPECT_THAT(built(line("", R"(, "loss": )" + std::string(loss)), kMarked),
+                HasSubstr("messages[1].loss is " + std::string(loss) + "; expected 0 or 1"));
+  }
+}
+
+TEST_F(ChatExampleTest, JudgementsConcernAnswersThatAreLearntAsGood) {
+  const std::string pair = R"("chosen": "yes", "rejected": "no", "label": false})";
+  EXPECT_EQ(built(R"({"prompt": "a", "completion": "c", )" + pair, kMarked),
+            "a{yes<|end|>}a{no<|end|>}");
+  EXPECT_THAT(built(R"({"instruction": "a", )" + pair, kMarked), HasSubstr("{yes<|end|>}"));
+  for (const char* line : {R"({"prompt": "a", "completion": "b", "label": 0})",
+                           R"({"turns": [{"prompt": "a", "completion": "b"}], "label": false})",
+                           R"({"instruction": "a", "output": "b", "text": "c", "label": 0})"}) {
+    EXPECT_THAT(built(line, kMarked),
+                testing::AllOf(HasSubstr("a.jsonl:1: field 'label' is "), HasSubstr("--skip-bad")))
+        << line;
+  }
+  EXPECT_EQ(built(R"({"text": "ab", "label": 0})", kMarked), "{ab<|end|>}");
+}
+
+TEST_F(ChatExampleTest, OtherFormsOfPreferencesKeepWhatStandsInThem) {
+  EXPECT_THAT(built(R"({"input": "hi", "preferred_output": [], "non_preferred_output": []})", ""),
+              HasSubstr("field 'input': 'messages' is missing"));
+  EXPECT_EQ(built(R"({"conversations": [{"from": "human", "value": "hi"}], "chosen": )"
+                  R"([{"from": "gpt", "value": "yes"}], "rejected": )"
+                  R"([{"from": "gpt", "value": "no"}]})",
+                  kMarked),
+            "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[user]hi<|end|>\n[assistant]{no<|end|>}\n");
+  const std::string answers =
+      R"("preferred_output": [{"role": "assistant", "content": "yes"}],)"
+      R"( "non_preferred_output": [{"role": "assistant", "content": "no"}]})";
+  const char* tools =
+      "{% for t in tools %}({{ t.function.name }}){% endfor %}{% for m in messages %}"
+      "[{{ m.role }}]{{ m.content }}<|end|>\n{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const std::string input = R"({"tools": [{"name": "f"}], "input": {"messages": )"
+                            R"([{"role": "user", "content": "hi"}])";
+  EXPECT_THAT(built(input + "}, " + answers, tools), HasSubstr("(f)"));
+  EXPECT_THAT(built(input + R"(, "tools": [{"name": "g"}]}, )" + answers, tools),
+              HasSubstr("'tools' both in 'input' and beside it"));
+}
+
+// Added tokens that are not special, and words that end in one.
+TEST_F(ChatExampleTest, OnlyASpecialTokenOfTheTemplateEndsAnAnswer) {
+  OrderedJson file = OrderedJson::parse(json_);
+  file["added_tokens"].push_back({{"id", 500},
+                                  {"content", "</call>"},
+                                  {"single_word", false},
+                                  {"lstrip", false},
+                                  {"rstrip", false},
+                                  {"normalized", false},
+                                  {"special", false}});
+  tokenizer_ = Tokenizer::parse(file.dump(), "test").value();
+  const char* next =
+      "{% for m in messages %}<|end|>[{{ m.role }}]{{ m.content }}{% if m.role == 'assistant' %}"
+      "</call>{% endif %}{% endfor %}{% if add_generation_prompt %}<|end|>[assistant]{% endif %}";
+  EXPECT_EQ(built(kChat, next),
+            "<|end|>[user]hi<|end|>[assistant]{yes</call><|end|>}[user]so<|end|>[assistant]"
+            "{no</call><|end|>}");
+  const char* bare =
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(built(R"({"messages": [{"role": "user", "content": "hi"},)"
+                  R"( {"role": "assistant", "content": "a</call>"}]})",
+                  bare),
+            "[user]hi[assistant]{a</call><|end|>}");
+}
+
+TEST_F(ChatExampleTest, WhiteSpaceMayStandBeforeAnEndOutsideTheMark) {
+  const std::string marked =
+      "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
+      "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}";
+  EXPECT_EQ(built(kChat, (marked + "{{ '\\n<|end|>' }}{% endfor %}").c_str()),
+            "[user]hi\n<|end|>[assistant]{yes\n<|end|>}[user]so\n<|end|>[assistant]{no\n<|end|>}");
+  EXPECT_EQ(without_end_, 0);
+  EXPECT_EQ(built(kChat, (marked + "{{ '\\n' }}{% endfor %}").c_str()),
+            "[user]hi\n[assistant]{yes}\n[user]so\n[assistant]{no\n<|end|>}");
+  EXPECT_EQ(without_end_, 1);
 }
 
 }  // namespace

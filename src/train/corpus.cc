@@ -71,6 +71,14 @@ Result<CorpusDocument> preference_document(const Json& object, const std::string
                         {.text = std::move(rejected), .learnt = true, .of_rejected = true}};
 }
 
+// Files of columns have a null where a line has no such field.
+template <typename J>
+void remove_nulls(J& object) {
+  for (auto it = object.begin(); it != object.end();) {
+    it = it->is_null() ? object.erase(it) : std::next(it);
+  }
+}
+
 // Again from its text, as templates see the order of a tool's keys.
 Result<CorpusDocument> chat_document(std::string_view line, bool preference,
                                      const Result<ChatTemplate>* chat) {
@@ -78,7 +86,8 @@ Result<CorpusDocument> chat_document(std::string_view line, bool preference,
     return invalid_argument("a chat; expected 'text', 'prompt' and 'completion', or 'turns'");
   }
   LOOPLM_RETURN_IF_ERROR(chat->status());
-  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson object, parse_ordered_json(line, "chat"));
+  LOOPLM_ASSIGN_OR_RETURN(OrderedJson object, parse_ordered_json(line, "chat"));
+  remove_nulls(object);
   return preference ? render_preference(object, chat->value())
                     : render_chat_example(object, chat->value());
 }
@@ -255,14 +264,17 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
 
 // An answer that was judged bad must not be learnt as a good one.
 Status check_judgement(const Json& object) {
+  if (!is_chat_example(object) && !object.contains("completion") && !object.contains("turns")) {
+    return {};
+  }
   for (const char* key : {"label", "kto_tag"}) {
-    const bool answers = object.contains("completion") || object.contains("messages") ||
-                         object.contains("conversations") || object.contains("instruction");
-    if (!answers || !object.contains(key) || object[key] != false) continue;
+    const Json judgement = object.value(key, Json());
+    if (judgement != false && judgement != 0) continue;
     return invalid_argument(fmt::format(
-        "field '{}' is false: an answer that was judged bad (KTO's form) would be learnt as a good "
-        "one; expected good answers, or pairs of 'chosen' and 'rejected'",
-        key));
+        "field '{}' is {}: an answer that was judged bad (KTO's form) would be learnt as a good "
+        "one; expected good answers, pairs of 'chosen' and 'rejected', another name for a field "
+        "that says something else, or --skip-bad to leave such lines out",
+        key, shown_json(judgement)));
   }
   return {};
 }
@@ -277,7 +289,7 @@ bool is_part_of_json(std::string_view line) {
 }  // namespace
 
 Result<CorpusDocument> corpus_line(std::string_view line, const std::string& where,
-                                   const Result<ChatTemplate>* chat) {
+                                   const Result<ChatTemplate>* chat, bool learns) {
   if (line.size() > kMostLineBytes) {
     return invalid_argument(fmt::format(
         "{}: a line of {} bytes; expected at most {}. A longer text may stand in a file of its own "
@@ -289,13 +301,14 @@ Result<CorpusDocument> corpus_line(std::string_view line, const std::string& whe
   if (is_part_of_json(line)) {
     return invalid_argument(fmt::format("{}: the line is '{}'; {}", where, line, kExpected));
   }
-  LOOPLM_ASSIGN_OR_RETURN(const Json object, parse_json(line, where));
+  LOOPLM_ASSIGN_OR_RETURN(Json object, parse_json(line, where));
   if (!object.is_object()) {
     return invalid_argument(
         fmt::format("{}: the line is {}; {}", where, shown_json(object), kExpected));
   }
-  LOOPLM_RETURN_IF_ERROR(check_judgement(object).with_context(where));
+  remove_nulls(object);
   const bool preference = is_preference(object);
+  if (learns && !preference) LOOPLM_RETURN_IF_ERROR(check_judgement(object).with_context(where));
   if (preference && !is_preference_of_chats(object)) return preference_document(object, where);
   if (!preference && !is_chat_example(object)) return corpus_document(object, where);
   Result<CorpusDocument> document = chat_document(line, preference, chat);
@@ -314,22 +327,30 @@ bool is_rendered_chat(const CorpusDocument& document) {
 
 namespace {
 
-// Whether ids [0, end), which are learnt up to there, end with a token of its own, behind which
-// templates may write white space.
+// Whether ids [0, end), which are learnt up to there, end with a special token, which only a
+// template writes, and behind which it may write white space.
 bool has_end(const Tokenizer& tokenizer, const DocumentIds& document, size_t end) {
   while (end > 0 && document.learnt[end - 1] && is_blank(tokenizer.bytes(document.ids[end - 1]))) {
     --end;
   }
-  return end > 0 && document.learnt[end - 1] &&
-         tokenizer.parts().added_bytes.contains(document.ids[end - 1]);
+  return end > 0 && document.learnt[end - 1] && tokenizer.is_special(document.ids[end - 1]);
+}
+
+// The first id from `at` on that is no white space.
+size_t behind_space(const Tokenizer& tokenizer, const DocumentIds& document, size_t at) {
+  while (at < document.ids.size() && is_blank(tokenizer.bytes(document.ids[at]))) ++at;
+  return at;
 }
 
 // Where the template leaves the end of an answer out of {% generation %}, or where the next turn's
 // first token ends it, that is learnt too: else the model would never learn to stop.
 void learn_ends(const Tokenizer& tokenizer, DocumentIds& document) {
   for (size_t i = 1; i < document.ids.size(); ++i) {
-    if (!document.learnt[i - 1] || document.learnt[i]) continue;
-    document.learnt[i] = tokenizer.is_special(document.ids[i]) && !has_end(tokenizer, document, i);
+    if (!document.learnt[i - 1] || document.learnt[i] || has_end(tokenizer, document, i)) continue;
+    const size_t end = behind_space(tokenizer, document, i);
+    if (end == document.ids.size() || !tokenizer.is_special(document.ids[end])) continue;
+    std::fill(document.learnt.begin() + static_cast<std::ptrdiff_t>(i),
+              document.learnt.begin() + static_cast<std::ptrdiff_t>(end + 1), true);
   }
 }
 
@@ -409,9 +430,12 @@ bool lacks_end(const Tokenizer& tokenizer, const DocumentIds& document) {
 }
 
 void add_end(const Tokenizer& tokenizer, int32_t end_token, DocumentIds& document) {
-  const bool open = !document.ids.empty() && document.learnt.back() &&
-                    !has_end(tokenizer, document, document.ids.size());
+  const auto last = std::find(document.learnt.rbegin(), document.learnt.rend(), true);
+  const auto learnt = static_cast<size_t>(document.learnt.rend() - last);
+  const bool open = learnt > 0 && !has_end(tokenizer, document, learnt) &&
+                    behind_space(tokenizer, document, learnt) == document.ids.size();
   if (!open || document.ids.back() == end_token) return;
+  std::fill(last.base(), document.learnt.end(), true);
   document.ids.push_back(end_token);
   document.learnt.push_back(true);
 }

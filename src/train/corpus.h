@@ -1,6 +1,6 @@
 // Documents from files of text, one at a time.
 //
-//   *.jsonl    (or .ndjson) one object per line; other fields are ignored:
+//   *.jsonl    (or .ndjson) one object per line; other fields are ignored, null ones are none:
 //                {"text": ...}
 //                {"prompt": ..., "completion": ...}, texts or lists of messages
 //                {"turns": [{"prompt": ..., "completion": ...}, ...]}
@@ -75,10 +75,10 @@ struct DocumentIds {
   std::vector<bool> learnt;  // per id
 };
 // A rendered chat is tokenised as a whole (encode_chat). What is learnt of an answer includes the
-// special token right behind it, where it has none of its own. Otherwise each segment is tokenised
-// apart, and special tokens written in it are read as plain text. In front stands what the
-// tokenizer puts in front of a prompt, not learnt. Nothing is put behind. `lost_bytes` as in
-// EncodeOptions.
+// special token behind it, and white space before that, where it has none of its own. Otherwise
+// each segment is tokenised apart, and special tokens written in it are read as plain text. In
+// front stands what the tokenizer puts in front of a prompt, not learnt. Nothing is put behind.
+// `lost_bytes` as in EncodeOptions.
 Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokenizer& tokenizer,
                                     int64_t* lost_bytes = nullptr);
 // Puts `end_token` behind a rendered chat whose last answer has no token that ends it.
@@ -91,9 +91,10 @@ bool is_rendered_chat(const CorpusDocument& document);
 std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document);
 
 // The document of one line of JSON, empty segments included; `where` names it in messages, `chat`
-// is as in CorpusOptions. Lines of more than 32 MiB are refused.
+// is as in CorpusOptions. Lines of more than 32 MiB are refused, and answers that were judged bad
+// if the line is to be learnt from.
 Result<CorpusDocument> corpus_line(std::string_view line, const std::string& where,
-                                   const Result<ChatTemplate>* chat);
+                                   const Result<ChatTemplate>* chat, bool learns = true);
 
 }  // namespace looplm
 

@@ -302,6 +302,15 @@ Status Trainer::take_chat_templates() {
   if (tokenizer != nullptr) {
     end_of_turn_ = end_of_turn_id(std::string(chat_template_), own, *tokenizer);
   }
+  if (end_of_turn_ && !run_.lora.any() && !from.empty()) {
+    const Status named = check_generation_config(from, model().vocab_size);
+    if (!named.ok()) {
+      notes_.push_back(
+          fmt::format("{}; the result gets this file as it is, and other programs may not stop at "
+                      "the end of a turn",
+                      named.message()));
+    }
+  }
   if (!own.templates.empty()) {
     notes_.push_back(fmt::format(
         "{} holds chats in another form than the chat template of '{}'; the result gets theirs",

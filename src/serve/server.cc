@@ -425,12 +425,13 @@ class Server::Impl {
                                   .count();
     // The log takes lines of 4 KiB, and JSON writes six bytes for some.
     constexpr size_t kMostPath = 500, kMostMethod = 32;
-    const bool written = options_.log(dump_json({{"time", now_seconds()},
-                                                 {"peer", peer},
-                                                 {"method", method.substr(0, kMostMethod)},
-                                                 {"path", path.substr(0, kMostPath)},
-                                                 {"status", status},
-                                                 {"ms_to_answer", milliseconds}}));
+    const bool written =
+        options_.log(dump_json(OrderedJson{{"time", now_seconds()},
+                                           {"peer", peer},
+                                           {"method", method.substr(0, kMostMethod)},
+                                           {"path", path.substr(0, kMostPath)},
+                                           {"status", status},
+                                           {"ms_to_answer", milliseconds}}));
     if (!written) metrics_.log_line_lost();
   }
 

@@ -43,14 +43,12 @@ void add_depth_options(Command& command, DepthChoice& choice, const std::string&
   command
       .add_option(
           "--exit", choice.exit,
-          "Rule that ends a token's loops, with its default threshold. fixed: never, all loops "
-          "run; "
-          "q (0.5, or the config's): the gate's exit probabilities add up to the threshold; margin "
+          "Rule that ends a token's loops, with its default threshold. fixed: run all loops; q "
+          "(0.5, or the config's): the gate's exit probabilities add up to the threshold; margin "
           "(0.5): the most likely token leads the second by this probability; entropy (1): the "
-          "next "
-          "token's entropy falls to this many nats; difference (1): a loop moves the state by less "
-          "than this; relative (0.1): by less than this share of the state. Default: what looplm "
-          "tune found, else q if the config recommends a threshold, else fixed")
+          "next token's entropy falls to this many nats; difference (1): a loop moves the state by "
+          "less than this; relative (0.1): by less than this share of the state. Default: what "
+          "looplm tune found, else q if the config recommends a threshold, else fixed")
       ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
                       "RULE"))
       ->group(group);

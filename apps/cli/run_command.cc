@@ -328,18 +328,19 @@ void add_loop_options(Command& command, RunOptions& o) {
   std::vector<std::string> policies;
   for (KvPolicy policy : kKvPolicies) policies.emplace_back(kv_policy_name(policy));
   command
-      .add_option("--kv", o.kv,
-                  "Keys and values kept while decoding: full (those of every loop; exact), last, "
-                  "mean or first (those of one loop; saves memory, changes answers), last-exited "
-                  "(loops that were left out repeat the exit loop's)")
+      .add_option(
+          "--kv", o.kv,
+          "Keys and values kept while decoding: full (one set per loop; exact), last, mean or "
+          "first (one set instead of one per loop; saves memory, changes answers), "
+          "last-exited (loops that were left out repeat the exit loop's)")
       ->check(one_of(policies))
       ->capture_default_str()
       ->group(group);
   command
       .add_option(
           "--prompt-kv", o.prompt_kv,
-          "Keys and values kept while the prompt is read, where --kv keeps those of one "
-          "loop: every-loop, or as-decoded (as --kv says; worse and slower, for comparison)")
+          "Keys and values kept while the prompt is read, where --kv keeps one set instead of one "
+          "per loop: every-loop, or as-decoded (as --kv says; worse and slower, for comparison)")
       ->check(one_of({"every-loop", "as-decoded"}))
       ->capture_default_str()
       ->group(group);

@@ -32,7 +32,7 @@ void ApiCall::refuse(const ApiError& error) const {
     }
     break;
   }
-  reply->send(named.status, named.headers(), error_text(named));
+  reply->send(named.status, named.headers(), error_text(named.bounded()));
 }
 std::string ApiCall::error_text(const ApiError& error) const {
   return dump_json(dialect == nullptr ? error.json() : dialect->error(error));

@@ -18,6 +18,21 @@ const char* type_of(int status) {
   }
 }
 
+// Whole UTF-8 characters of both ends.
+std::string ends_of(const std::string& text) {
+  constexpr size_t kFirst = 800;
+  constexpr size_t kLast = 400;
+  if (text.size() <= kFirst + kLast) return text;
+  const auto inside = [&](size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
+  };
+  size_t end = kFirst;
+  while (end > 0 && inside(end)) --end;
+  size_t begin = text.size() - kLast;
+  while (begin < text.size() && inside(begin)) ++begin;
+  return text.substr(0, end) + " ... " + text.substr(begin);
+}
+
 }  // namespace
 
 OrderedJson ApiError::json() const {
@@ -29,6 +44,10 @@ OrderedJson ApiError::json() const {
   OrderedJson body;
   body["error"] = std::move(error);
   return body;
+}
+
+ApiError ApiError::bounded() const {
+  return {.status = status, .message = ends_of(message), .param = ends_of(param), .code = code};
 }
 
 std::vector<std::pair<std::string, std::string>> ApiError::headers() const {

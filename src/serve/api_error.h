@@ -20,6 +20,9 @@ struct ApiError {
   std::string code{};   // empty: null
 
   OrderedJson json() const;
+  // A request's own words come back in errors: of long ones, in `message` and `param`, the
+  // beginning and the end, together at most 1,205 bytes.
+  ApiError bounded() const;
   // Its content type, and when to try again where that may help.
   std::vector<std::pair<std::string, std::string>> headers() const;
 };

@@ -503,7 +503,7 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
   const bool strict = std::ranges::any_of(c.render.tools, is_strict);
   if (c.calls_tools && (must_call || strict || r.grammar != nullptr)) {
     if (must_call && r.grammar != nullptr)
-      f.wrong("tool_choice", "asks for a call, and a grammar for another text");
+      f.wrong("tool_choice", "asks for a call and cannot be combined with a grammar");
     const ToolCallFormat form = served.chat->format().tool_calls;  // an adapter's may be another
     std::string key =
         fmt::format("tools {} {} {} {}", static_cast<int>(form), dump_json(*f.find("tools")),

@@ -362,6 +362,25 @@ TEST_F(DialectsTest, ReasoningOfEarlierTurnsIsRead) {
                     {{"role", "assistant"}, {"content", {block, said}}},
                     {{"role", "user"}, {"content", "why"}}}}})["input_tokens"],
             prompt_tokens(item));
+  // Before a call it is the caller's too, with words between them or not.
+  const OrderedJson call = {
+      {"type", "function_call"}, {"call_id", "c"}, {"name", "f"}, {"arguments", "{}"}};
+  const auto before_a_call = [&](const std::vector<OrderedJson>& middle) {
+    OrderedJson input = OrderedJson::array({{{"role", "user"}, {"content", "x"}}});
+    for (const OrderedJson& item_between : middle) input.push_back(item_between);
+    input.push_back(call);
+    input.push_back({{"type", "function_call_output"}, {"call_id", "c"}, {"output", "1"}});
+    return post("/v1/responses",
+                {{"input", input}, {"max_output_tokens", 1}})["usage"]["input_tokens"]
+        .get<int64_t>();
+  };
+  const OrderedJson words = {{"role", "assistant"}, {"content", "yes"}};
+  EXPECT_EQ(before_a_call({words, item}), before_a_call({item, words}));
+  EXPECT_GT(before_a_call({words, item}), before_a_call({words}) + 5);
+  OrderedJson twice = item;
+  twice["content"][0]["text"] = "7-2*3=7-6=1\n\n7-2*3=7-6=1";
+  EXPECT_EQ(before_a_call({item, item}), before_a_call({twice}));
+  EXPECT_EQ(before_a_call({item, words, item}), before_a_call({twice, words}));
   server_ = nullptr;
 }
 
@@ -395,6 +414,12 @@ TEST_F(DialectsTest, ToolsAnswerCallsThatWereMade) {
     return status == 200 ? "" : answer["error"]["message"].get<std::string>();
   };
   said({asked, called}, "a", 200);
+  // Long words of a request do not come back whole.
+  const std::string long_id(1'000'000, 'x');
+  const std::string of_long = said({asked, called}, long_id.c_str(), 400);
+  EXPECT_LT(of_long.size(), 2'000u);
+  EXPECT_THAT(of_long, HasSubstr("'messages[2].tool_call_id' is 'xxx"));
+  EXPECT_THAT(of_long, HasSubstr("xxx', and the calls before it are 'a'"));
   EXPECT_THAT(said({asked, called}, "b", 400),
               HasSubstr("'messages[2].tool_call_id' is 'b', and the calls before it are 'a'"));
   EXPECT_THAT(said({asked}, "a", 400), HasSubstr("no call stands before it"));
@@ -448,6 +473,10 @@ TEST_F(DialectsTest, EffortHasTheLevelsOfEachApi) {
                                    OrderedJson("max"), OrderedJson(true), OrderedJson(false)}) {
     EXPECT_EQ(status("/api/chat", "/think", level), 200) << level;
   }
+  // An empty text chooses nothing.
+  EXPECT_EQ(status("/v1/chat/completions", "/reasoning_effort", ""), 200);
+  EXPECT_EQ(status("/api/chat", "/think", ""), 200);
+  EXPECT_EQ(status("/v1/chat/completions", "/tool_choice", ""), 200);
   EXPECT_EQ(status("/v1/chat/completions", "/reasoning_effort", "highest"), 400);
   EXPECT_EQ(status("/v1/messages", "/output_config/effort", "minimal"), 400);
   EXPECT_EQ(status("/api/chat", "/think", "xhigh"), 400);

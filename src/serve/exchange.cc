@@ -195,13 +195,19 @@ void Exchange::push(Event event) {
   services_.worker.post_at(due, [self = shared_from_this()] { self->work(); });
 }
 
-// What one answer throws ends that answer, not the thread of all.
+// What one answer throws ends that answer, not the thread of all. What the error's own words throw
+// cuts the connection.
 void Exchange::work() {
   try {
     work_off();
   } catch (const std::exception& error) {
     taken_.clear();
-    if (!over_) fail({.status = 500, .message = std::string("internal error: ") + error.what()});
+    if (over_) return;
+    try {
+      fail({.status = 500, .message = std::string("internal error: ") + error.what()});
+    } catch (const std::exception&) {
+      over_ = true;
+    }
   }
 }
 
@@ -294,10 +300,10 @@ void Exchange::fail(const ApiError& error) {
 }
 
 void Exchange::close() {
-  over_ = true;
   usage_.reasoning_tokens = format_->reasoning_tokens();
   if (!stream_) {
     reply_->send(200, {{"Content-Type", "application/json"}}, dump_json(format_->whole(usage_)));
+    over_ = true;
     return;
   }
   std::vector<StreamEvent> out;
@@ -305,6 +311,7 @@ void Exchange::close() {
   send(out);
   if (std::string last = format_->last_line(); !last.empty()) write(std::move(last));
   reply_->end();
+  over_ = true;
 }
 
 void Exchange::ping() {

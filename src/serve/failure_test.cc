@@ -63,14 +63,34 @@ TEST(Failure, OfAnEngineIsToldToEveryClientAndToHealth) {
   EXPECT_TRUE(server->drain(std::chrono::seconds(60)));
 }
 
+enum class Throws { kToken, kEnded, kClosed, kWhole, kWholeAndError };
+
 class Speechless : public AnswerFormat {
  public:
-  void token(size_t, const GeneratedToken&, std::vector<StreamEvent>&) override {
-    throw std::runtime_error("no words");
+  explicit Speechless(Throws where) : where_(where) {}
+
+  void token(size_t, const GeneratedToken&, std::vector<StreamEvent>& out) override {
+    fall_silent(Throws::kToken);
+    out.push_back({"", "word"});
   }
-  void ended(size_t, const Generation&, std::vector<StreamEvent>&) override {}
-  void closed(const Usage&, std::vector<StreamEvent>&) override {}
-  OrderedJson whole(const Usage&) override { return {}; }
+  void ended(size_t, const Generation&, std::vector<StreamEvent>&) override {
+    fall_silent(Throws::kEnded);
+  }
+  void closed(const Usage&, std::vector<StreamEvent>&) override { fall_silent(Throws::kClosed); }
+  OrderedJson whole(const Usage&) override {
+    fall_silent(where_ == Throws::kWholeAndError ? where_ : Throws::kWhole);
+    return {};
+  }
+  OrderedJson error(const ApiError& e) const override {
+    fall_silent(Throws::kWholeAndError);
+    return e.json();
+  }
+
+ private:
+  void fall_silent(Throws here) const {
+    if (here == where_) throw std::runtime_error("no words");
+  }
+  const Throws where_;
 };
 
 class HeardReply : public HttpReply {
@@ -78,12 +98,15 @@ class HeardReply : public HttpReply {
   void send(int status, HttpHeaders, std::string body) override {
     heard.set_value(fmt::format("{} {}", status, body));
   }
-  void begin(int, HttpHeaders) override {}
-  void write(std::string) override {}
-  void end() override {}
+  void begin(int status, HttpHeaders) override { streamed_ = fmt::format("{} stream ", status); }
+  void write(std::string piece) override { streamed_ += piece; }
+  void end() override { heard.set_value(streamed_); }
   void on_disconnect(std::function<void()>) override {}
 
   std::promise<std::string> heard;
+
+ private:
+  std::string streamed_;
 };
 
 TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
@@ -92,16 +115,34 @@ TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
   Worker worker;
   EngineRunner runner(*model, {}, 8);
   ExchangeServices services{runner, worker, metrics};
-  for (int i = 0; i < 2; ++i) {
+  // Broken off where it was not answered.
+  const auto answer = [&](Throws where, bool stream) -> std::string {
     Request request;
     request.prompt = model->tokenizer()->encode("4+8=").value();
     request.options.max_tokens = 3;
     request.options.ignore_eos = true;
-    const auto reply = std::make_shared<HeardReply>();
-    Exchange::begin(services, {std::move(request)}, 1, false, std::make_unique<Speechless>(),
-                    reply);
-    EXPECT_THAT(reply->heard.get_future().get(), HasSubstr("internal error: no words"));
+    auto reply = std::make_shared<HeardReply>();
+    std::future<std::string> heard = reply->heard.get_future();
+    Exchange::begin(services, {std::move(request)}, 1, stream, std::make_unique<Speechless>(where),
+                    std::move(reply));
+    try {
+      return heard.get();
+    } catch (const std::future_error&) {
+      return "broken off";
+    }
+  };
+  const auto told = HasSubstr("internal error: no words");
+  for (const Throws where : {Throws::kToken, Throws::kEnded, Throws::kWhole}) {
+    const std::string whole = answer(where, false);
+    EXPECT_THAT(whole, testing::StartsWith("500 "));
+    EXPECT_THAT(whole, told);
   }
+  for (const Throws where : {Throws::kToken, Throws::kEnded, Throws::kClosed}) {
+    EXPECT_THAT(answer(where, true), told);
+  }
+  EXPECT_THAT(answer(Throws::kClosed, true), testing::StartsWith("200 stream data: \"word\""));
+  EXPECT_EQ(answer(Throws::kWholeAndError, false), "broken off");
+  EXPECT_EQ(answer(Throws::kClosed, false), "200 null");
 }
 
 }  // namespace

@@ -114,10 +114,12 @@ std::string Fields::one_of(std::string_view name, const std::string& fallback,
   const OrderedJson* given = find(name);
   if (given == nullptr || !given->is_string()) return text(name, fallback);
   std::string value = given->get<std::string>();
+  if (value.empty()) return fallback;
   for (std::string_view known : values) {
     if (value == known) return value;
   }
-  wrong(name, fmt::format("is '{}'; expected one of {}", value, fmt::join(values, ", ")));
+  wrong(name, fmt::format("is '{}'; expected {}{}", value, values.size() > 1 ? "one of " : "",
+                          fmt::join(values, ", ")));
   return fallback;
 }
 

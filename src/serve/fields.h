@@ -26,6 +26,11 @@ class Fields {
   // Null counts as absent.
   bool has(std::string_view name) const { return find(name) != nullptr; }
   const OrderedJson* find(std::string_view name) const;
+  // Of a field that chooses or describes something: there, and not an empty text.
+  bool says(std::string_view name) const {
+    const OrderedJson* value = find(name);
+    return value != nullptr && *value != "";
+  }
 
   // Null where there is none, and with an error where the field is no list.
   const OrderedJson* list(std::string_view name, const std::string& expected);
@@ -33,6 +38,7 @@ class Fields {
   double number(std::string_view name, double fallback, double least, double most);
   bool boolean(std::string_view name, bool fallback);
   std::string text(std::string_view name, const std::string& fallback);
+  // An empty text counts as absent.
   std::string one_of(std::string_view name, const std::string& fallback,
                      std::initializer_list<std::string_view> values);
 

@@ -131,14 +131,14 @@ void read_speculation(Fields& loop, const ServedModel& served, SpeculateOptions&
 // word about the depth, the newest one. It depends on the request alone, not on what else runs.
 void read_tuned_depth(Fields& loop, const ServedModel& served, bool asked, ExitOptions& exit) {
   for (const char* other : {"exit", "threshold"}) {
-    if (asked && loop.has(other)) {
+    if (asked && loop.says(other)) {
       return loop.wrong(loop.has("target_depth") ? "target_depth" : "class",
                         fmt::format("and '{}' both choose the threshold; expected one", other));
     }
   }
   if (!asked) {
     for (const char* other : {"exit", "threshold", "max_loops", "min_loops", "kv", "read_out"}) {
-      if (loop.has(other)) return;
+      if (loop.says(other)) return;
     }
   }
   const std::string name = loop.text("class", "");
@@ -175,8 +175,8 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
   o.exit.max_loops = loop.integer("max_loops", 0, 1, kMaxLoops);
   const int64_t loops = o.exit.max_loops == 0 ? config.loops : o.exit.max_loops;
   o.exit.min_loops = loop.integer("min_loops", 1, 1, loops);
-  const bool tuned = loop.has("target_depth") || loop.has("class");
-  const OrderedJson* rule = loop.find("exit");
+  const bool tuned = loop.has("target_depth") || loop.says("class");
+  const OrderedJson* rule = loop.says("exit") ? loop.find("exit") : nullptr;
   if (rule != nullptr || loop.has("threshold")) {
     const Result<ExitKind> kind =
         rule == nullptr ? Result<ExitKind>(ExitKind::kGate)
@@ -194,7 +194,7 @@ void read_loop(Fields& f, const ServedModel& served, GenerationRequest& r) {
   read_tuned_depth(loop, served, tuned, o.exit);
   const Status exit = make_exit_rule(o.exit, config.exit_gate).status();
   if (!exit.ok()) loop.wrong(config.exit_gate ? "threshold" : "exit", ": " + exit.message());
-  if (loop.has("kv")) {
+  if (loop.says("kv")) {
     const std::string name = loop.text("kv", "full");
     const std::optional<KvPolicy> kv = kv_policy_from_name(name);
     if (!kv.has_value()) {
@@ -274,8 +274,8 @@ void add_schema(Fields& f, const std::string& name, const OrderedJson& given,
                 std::vector<GrammarField>& found) {
   OrderedJson schema = given;
   if (given.is_string()) {
-    Result<OrderedJson> parsed = parse_ordered_json(given.get<std::string>(), "the schema");
-    if (!parsed.ok()) return f.wrong(name, ": " + parsed.status().message());
+    Result<OrderedJson> parsed = parse_ordered_json(given.get<std::string>(), "as a schema");
+    if (!parsed.ok()) return f.wrong(name, "cannot be read " + parsed.status().message());
     schema = std::move(parsed).value();
   }
   const std::string key = "schema " + dump_json(schema);
@@ -290,7 +290,7 @@ void add_json_object(const std::string& name, std::vector<GrammarField>& found) 
   found.push_back({name, "json object", [] { return Result<Grammar>(json_object_grammar()); }});
 }
 
-// Null: there is no such field.
+// Null: there is no such field. Empty texts count as absent.
 struct GuideNames {
   const char* grammar;
   const char* regex;
@@ -309,12 +309,12 @@ void read_guides(Fields& f, const GuideNames& names, std::vector<GrammarField>& 
                        return single_rule(std::move(e));
                      }});
   }
-  if (const OrderedJson* schema = f.find(names.schema)) add_schema(f, names.schema, *schema, found);
+  if (f.says(names.schema)) add_schema(f, names.schema, *f.find(names.schema), found);
   const OrderedJson* choices = names.choice == nullptr ? nullptr : f.find(names.choice);
   if (choices == nullptr) return;
   const auto is_text = [](const OrderedJson& one) { return one.is_string(); };
   if (!choices->is_array() || choices->empty() || !std::ranges::all_of(*choices, is_text)) {
-    return f.wrong_value(names.choice, *choices, "a list of texts, not an empty one");
+    return f.wrong_value(names.choice, *choices, "a non-empty list of texts");
   }
   const auto texts = choices->get<std::vector<std::string>>();
   found.push_back({f.path_of(names.choice), "choice " + dump_json(*choices),
@@ -332,7 +332,7 @@ void read_structured_outputs(Fields& f, std::vector<GrammarField>& found) {
     add_json_object(inner.path_of("json_object"), found);
   }
   inner.refuse("structural_tag", "write json, regex, choice or grammar");
-  inner.refuse("whitespace_pattern", "white space is bounded anyway");
+  inner.refuse("whitespace_pattern", "the length of white space in JSON is always limited");
   for (const char* name : {"disable_any_whitespace", "disable_additional_properties"}) {
     inner.refuse(name, "say it in the schema or in a grammar", false);
   }
@@ -348,7 +348,7 @@ void read_response_format(Fields& f, std::vector<GrammarField>& found) {
   Fields format(*object, "response_format");
   const std::string type =
       format.one_of("type", "", {"text", "json_object", "json_schema", "grammar", "regex"});
-  if (!format.has("type")) format.wrong("type", "is missing");
+  if (type.empty()) format.wrong("type", "is missing");
   if (type == "json_object") {
     // llama.cpp's form: a schema right beside the type.
     if (const OrderedJson* schema = format.find("schema")) {

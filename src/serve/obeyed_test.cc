@@ -4,6 +4,7 @@
 #include "looplm/generate.h"
 
 #include "model/adapter.h"
+#include "serve/api_error.h"
 #include "serve/test_server.h"
 #include "support/temp_dir.h"
 
@@ -216,12 +217,50 @@ TEST_F(ObeyedTest, EveryFormOfAGrammarHoldsOrIsRefused) {
            {{"guided_choice", OrderedJson::array()}},
            {{"guided_choice", OrderedJson::object()}},
            {{"guided_json", "{"}},
+           {{"structured_outputs", {{"json", ""}}}},
+           {{"response_format", {{"type", "json_schema"}, {"schema", ""}}}},
+           {{"guided_json", {{"$ref", "#/" + std::string(900'000, 'a')}}}},
+           {{"grammar", "root ::= " + std::string(900'000, 'a')}},
+           {{std::string("loop"), {{std::string(900'000, 'a'), 1}}}},
            {{"response_format", {{"type", ""}}}}}) {
     OrderedJson body = {{"prompt", "1"}, {"max_tokens", 5}};
     body.update(wrong);
     const OrderedJson error = post("/v1/completions", body, 400)["error"];
+    EXPECT_LT(error.dump().size(), 4'000u);
     EXPECT_THAT(error["param"].get<std::string>(), testing::StartsWith(wrong.begin().key()));
   }
+  // An empty text is none.
+  for (const char* name : {"grammar", "regex", "json_schema", "guided_grammar", "guided_regex",
+                           "guided_json", "/loop/exit", "/loop/kv", "/loop/read_out"}) {
+    OrderedJson body = {{"prompt", "1"}, {"max_tokens", 1}};
+    const std::string at = name[0] == '/' ? name : std::string("/") + name;
+    body[OrderedJson::json_pointer(at)] = "";
+    EXPECT_EQ(send("POST", "/v1/completions", body.dump()).status, 200) << name;
+  }
+  const OrderedJson broken = post(
+      "/v1/completions", {{"prompt", "1"}, {"max_tokens", 1}, {"guided_json", "{"}}, 400)["error"];
+  EXPECT_THAT(broken["message"].get<std::string>(),
+              testing::StartsWith("'guided_json' cannot be read as a schema: not valid JSON at"));
+  const OrderedJson one_value =
+      post("/v1/chat/completions",
+           {{"messages", OrderedJson::array({{{"role", "user"}, {"content", "x"}}})},
+            {"tool_choice", {{"type", "magic"}}}},
+           400)["error"];
+  EXPECT_EQ(one_value["message"], "'tool_choice.type' is 'magic'; expected function");
+}
+
+TEST(ApiError, ShowsBothEndsOfLongWords) {
+  const ApiError kept = {
+      .status = 404, .message = std::string(1'200, 'a'), .param = "p", .code = "c"};
+  EXPECT_EQ(kept.bounded().json(), kept.json());
+  EXPECT_EQ(kept.bounded().status, 404);
+  std::string umlauts = "'";
+  for (int i = 0; i < 1'000; ++i) umlauts += "\u00e4";
+  const std::string shown = ApiError{.message = umlauts + "!"}.bounded().message;
+  EXPECT_EQ(shown.size(), 799 + 5 + 399u);
+  EXPECT_THAT(shown, testing::StartsWith("'\u00e4"));
+  EXPECT_THAT(shown, testing::HasSubstr("\u00e4 ... \u00e4"));
+  EXPECT_THAT(shown, testing::EndsWith("\u00e4!"));
 }
 
 // An adapter may have another template, and with it another form of calls.

@@ -194,6 +194,11 @@ class ResponsesAnswer : public TranslatedAnswer {
   OrderedJson unsaid_ = OrderedJson::array();
 };
 
+void add_paragraph(std::string& text, const std::string& more) {
+  if (!text.empty() && !more.empty()) text += "\n\n";
+  text += more;
+}
+
 // Reasoning stands before the assistant's words or calls, and belongs to their message.
 void translate_item(Fields& f, const std::string& place, const OrderedJson& item,
                     std::string& reasoning, OrderedJson& messages) {
@@ -219,6 +224,10 @@ void translate_item(Fields& f, const std::string& place, const OrderedJson& item
     // Calls that follow the same words belong to one message.
     if (messages.empty() || messages.back()["role"] != "assistant") {
       add({{"role", "assistant"}, {"content", ""}});
+    } else if (!reasoning.empty()) {
+      std::string thought = text_at(messages.back(), "reasoning_content");
+      add_paragraph(thought, std::exchange(reasoning, {}));
+      messages.back()["reasoning_content"] = std::move(thought);
     }
     messages.back()["tool_calls"].push_back(call);
   } else if (type == "function_call_output") {
@@ -230,7 +239,8 @@ void translate_item(Fields& f, const std::string& place, const OrderedJson& item
     f.wrong(place + ".type", "is 'item_reference', and nothing is kept here; send the item itself");
   } else if (type == "reasoning") {  // what is encrypted or summed up is not the reasoning itself
     if (const OrderedJson content = value_at(item, "content"); !content.is_null()) {
-      reasoning += text_of_content(f, place + ".content", content, {"reasoning_text", "text"});
+      add_paragraph(reasoning,
+                    text_of_content(f, place + ".content", content, {"reasoning_text", "text"}));
     }
   } else {
     f.wrong(place + ".type", fmt::format("is '{}'; expected message, function_call, "
@@ -334,7 +344,7 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
       translate_item(f, fmt::format("input[{}]", i), (*input)[i], reasoning, messages);
     }
   } else {
-    f.wrong_value("input", *input, "a text or a list of items, not an empty one");
+    f.wrong_value("input", *input, "a text or a non-empty list of items");
   }
   chat["messages"] = std::move(messages);
   translate_tools(f, chat);

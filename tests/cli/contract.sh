@@ -64,6 +64,7 @@ refuses "a mistyped option" "'looplm run' has no option --promt; did you mean --
 refuses "another program's option" "'looplm run' has no option --temperature; did you mean --temp" "$looplm" run model --temperature 1
 refuses "no such option" "'looplm run' has no option --frobnicate; looplm run --help lists them" "$looplm" run model --frobnicate
 "$looplm" help data build >help.out && "$looplm" data build --help | cmp -s - help.out || fail "help data build"
+"$looplm" help help >help.out && "$looplm" --help | cmp -s - help.out || fail "help help"
 refuses "no command" "^  run +Generate text" "$looplm"
 refuses "no subcommand" "^Usage: looplm data " "$looplm" data
 "$looplm" --help >out 2>err || fail "--help"
@@ -318,6 +319,9 @@ for file in config.json model.safetensors; do
 done
 
 # --- help
+"$looplm" run --help | tr -s ' \n' ' ' >help
+expect "run --help" "fixed: run all loops; q" help
+expect "run --help" "first \(one set instead of one per loop" help
 for command in run trace info init data "data build" tokenizer "tokenizer train" train eval bench "bench kernels" "bench decode" "bench speculate" quantize merge compare; do
   # shellcheck disable=SC2086
   "$looplm" $command --help >help 2>&1 || fail "$command --help"

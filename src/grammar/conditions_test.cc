@@ -1,4 +1,6 @@
 // Schemas that say something on a condition, count items, or deny more than a type.
+#include <ctime>
+
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -7,6 +9,7 @@
 namespace looplm {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 void expect(const std::string& json, const std::vector<std::string>& yes,
@@ -166,7 +169,7 @@ TEST(JsonSchema, NothingBesideAnEnumIsDropped) {
       {"{}", R"({"bb":null})"}, {R"({"a":null})"});
 }
 
-// Of a oneOf one branch matches and no other: by what they require, or by denying the others.
+// Of a oneOf one branch matches and no other: by types, constants and what they require.
 TEST(JsonSchema, OneBranchAloneMatches) {
   const std::string a =
       R"({"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"])";
@@ -176,33 +179,62 @@ TEST(JsonSchema, OneBranchAloneMatches) {
     expect(R"({"oneOf": [)" + a + end + "," + b + end + "]}", {R"({"a":null})", R"({"b":null})"},
            {"{}", R"({"a":null,"b":null})"});
   }
-  const std::string both =
-      R"("type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}})";
-  expect("{" + both + R"(, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]})",
-         {R"({"a":null})", R"({"b":null,"c":null})"},
-         {"{}", R"({"c":null})", R"({"a":null,"b":null})"});
-  expect(
-      "{" + both + R"(, "oneOf": [{"required": ["a"]}, {"required": ["b"]}, {"required": ["c"]}]})",
-      {R"({"a":null})", R"({"b":null})", R"({"c":null})"},
-      {"{}", R"({"a":null,"c":null})", R"({"b":null,"c":null})",
-       R"({"a":null,"b":null,"c":null})"});
-  // What the second allows by the letter, the first must not write.
-  expect(R"({"oneOf": [)" + a + R"(, "additionalProperties": {"type": "null"}},)" + b + "}]}",
-         {R"({"a":null})", R"({"b":null})", R"({"a":null,"c":null})"}, {R"({"a":null,"b":null})"});
-  expect(R"({"type": "integer", "oneOf": [{"minimum": 3}, {"maximum": 5}]})", {"2", "6", "-1"},
-         {"3", "4", "5"});
-  expect(R"({"oneOf": [{"type": "string", "maxLength": 2}, {"type": "string", "pattern": "^a"}]})",
-         {R"("b")", R"("abc")"}, {R"("a")", R"("bcd")"});
   expect(R"({"oneOf": [{"properties": {"x": {"type": "integer"}}, "required": ["x"]},
                        {"properties": {"x": {"type": "string", "maxLength": 1}}, "required": ["x"]}]})",
          {R"({"x":1})", R"({"x":"1"})"}, {"{}"});
-  EXPECT_THAT(schema_error(R"({"oneOf": [{"type": "array", "items": {"type": "integer"}},
-                                         {"type": "array", "maxItems": 3}]})"),
-              HasSubstr("branches 0 and 1 may match the same value"));
+  expect(R"({"properties": {"n": {"type": "null"}}, "oneOf": [
+              {"properties": {"k": {"const": 1}}, "required": ["k"]},
+              {"properties": {"k": {"enum": [2, "x"]}}, "required": ["k"]}]})",
+         {R"({"n":null,"k":1})", R"({"k":"x"})"}, {R"({"n":null})"});
 }
 
-// All that each branch or part has, each looked up once.
+// Branches that are not proved to exclude each other, of which some do.
+TEST(JsonSchema, BranchesThatMayOverlapAreRefused) {
+  const std::string both =
+      R"("type": "object", "properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}})";
+  const std::string name = R"({"type": "object", "properties": {"name": {"enum": ["x"]}, )";
+  for (
+      const std::string& schema : std::vector<std::string>{
+          "{" + both + R"(, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]})",
+          "{" + both + R"(, "oneOf": [{"required": ["a"]}, {"required": ["a", "b"]}]})",
+          R"({"oneOf": [{"properties": {"a": true}, "required": ["a"]},
+                         {"properties": {"a": true, "b": true}, "required": ["a", "b"]}]})",
+          R"({"type": "integer", "oneOf": [{"minimum": 1}, {"minimum": 5}]})",
+          R"({"oneOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "array", "maxItems": 3}]})",
+          R"({"oneOf": [{"type": "string", "format": "email"}, {"type": "string", "format": "uri"}]})",
+          // Others add properties, or types.
+          R"({"oneOf": [{"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"],
+                          "dependentRequired": {"a": ["b"]}},
+                         {"type": "object", "properties": {"b": true}, "required": ["b"]}]})",
+          R"({"oneOf": [{"type": "object", "properties": {"x": {"minimum": 3}}, "required": ["x"],
+                          "allOf": [{"properties": {"x": {"type": "string", "pattern": "^a$"}}}]},
+                         {"type": "object", "properties": {"x": {"type": "string", "pattern": "^a$"}},
+                          "required": ["x"]}]})",
+          R"({"oneOf": [{"properties": {"x": {"uniqueItems": false}}, "required": ["x"]},
+                         {"properties": {"x": {"type": "string"}}, "required": ["x"]}]})",
+          R"({"oneOf": [{"properties": {"x": {"not": {"type": "null"}, "minimum": 3}}, "required": ["x"]},
+                         {"properties": {"x": {"type": "string"}}, "required": ["x"]}]})",
+          // Optional members.
+          R"({"oneOf": [)" + name + R"("meow": {"type": "boolean"}}}, )" + name +
+              R"("bark": {"type": "boolean"}}, "required": ["name"]},
+                {"type": "object", "properties": {"bark": {"type": "number"}}, "required": ["bark"],
+                 "additionalProperties": false}]})",
+          R"({"oneOf": [)" + name + R"("meow": {"type": "boolean"}}, "required": ["name"]}, )" +
+              name + R"("bark": {"type": "boolean"}}, "required": ["name"]}]})"}) {
+    EXPECT_THAT(schema_error(schema), AllOf(HasSubstr("branches 0 and 1 may match the same value"),
+                                            HasSubstr("write anyOf")))
+        << schema;
+  }
+  EXPECT_THAT(
+      schema_error(
+          R"({"oneOf": [{"type": "null"}, {"type": "string"}, {"type": "string", "minLength": 3}]})"),
+      HasSubstr("branches 1 and 2"));
+}
+
+// All that each branch or part has, each looked up once. Seconds are those of a sanitizer's build
+// on a busy machine; the work that grows with a square took minutes.
 TEST(JsonSchema, WideSchemasAreNoWorkBeyondTheirSize) {
+  const std::clock_t began = std::clock();
   OrderedJson names = OrderedJson::array();
   for (int i = 0; i < 80'000; ++i) names.push_back(fmt::format("n{}", i));
   const OrderedJson required = {{"type", "object"}, {"required", names}};
@@ -221,6 +253,56 @@ TEST(JsonSchema, WideSchemasAreNoWorkBeyondTheirSize) {
   EXPECT_EQ(schema_error(OrderedJson{{"oneOf", branches}}.dump()), "");
   for (OrderedJson& branch : branches) branch["properties"]["n0"] = {{"const", 0}};
   EXPECT_EQ(schema_error(OrderedJson{{"allOf", branches}}.dump()), "");
+  const OrderedJson anything = {{"oneOf", OrderedJson::array()}};
+  OrderedJson overlapping = anything;
+  OrderedJson tagged = anything;
+  OrderedJson deep = anything;
+  for (int i = 0; i < 50'000; ++i) overlapping["oneOf"].push_back(OrderedJson::object());
+  EXPECT_THAT(schema_error(overlapping.dump()), HasSubstr("branches 0 and 1"));
+  for (int i = 0; i < 500; ++i) {
+    tagged["oneOf"].push_back({{"properties", {{"kind", {{"const", i}}}}}, {"required", {"kind"}}});
+  }
+  EXPECT_EQ(schema_error(tagged.dump()), "");
+  for (int i = 0; i < 20'000; ++i) deep["oneOf"].push_back({{"const", i}});
+  EXPECT_THAT(schema_error(deep.dump()), HasSubstr("20000 branches are too many"));
+  EXPECT_LT(std::clock() - began, std::clock_t{30} * CLOCKS_PER_SEC);
+}
+
+// Names beside which others are free, of one object or of many.
+TEST(JsonSchema, ManyNamesBesideFreeOnes) {
+  const auto of_names = [](int count, size_t length) {
+    OrderedJson open = {{"type", "object"}, {"additionalProperties", {{"type", "null"}}}};
+    for (int i = 0; i < count; ++i) {
+      std::string name = fmt::format("{:05}", i);
+      for (size_t at = 0; name.size() < length; ++at) name += static_cast<char>('a' + at % 26);
+      open["properties"][name] = {{"const", i}};
+    }
+    return open;
+  };
+  const OrderedJson open = of_names(400, 50);
+  EXPECT_EQ(schema_error(open.dump()), "");
+  Matcher m = schema(open.dump());
+  const std::string name = open["properties"].begin().key();
+  EXPECT_TRUE(m.matches("{\"" + name + "\":0,\"x\":null}"));
+  EXPECT_FALSE(m.matches("{\"" + name + "\":null}"));
+  for (const std::string& other : {name.substr(1), name + "b", name.substr(0, 9), name + "\\n",
+                                   "\u00e4" + name, std::string("\\\"")}) {
+    EXPECT_TRUE(m.matches("{\"" + other + "\":null}")) << other;
+    EXPECT_FALSE(m.matches("{\"" + other + "\":0}")) << other;
+  }
+  EXPECT_FALSE(m.matches("{\"\\u0030" + name.substr(1) + "\":null}"));
+  Matcher marked = schema(
+      R"({"properties": {"\u00e4\"\n": {"const": 1}, "a\u00f6": {"const": 2}}, "additionalProperties": {"type": "null"}})");
+  EXPECT_TRUE(
+      marked.matches("{\"\u00e4\\\"\\n\":1,\"a\u00f6\":2,\"a\u00fc\":null,\"\u00e4\":null,"
+                     "\"\u00e4\\\"\\t\":null}"));
+  EXPECT_FALSE(marked.matches("{\"\u00e4\\\"\\n\":null}"));
+  EXPECT_FALSE(marked.matches("{\"a\u00f6\":null}"));
+  EXPECT_THAT(schema_error(of_names(800, 494).dump()),
+              HasSubstr("names have more than 20000 bytes together"));
+  OrderedJson several = {{"type", "array"}};
+  for (int i = 0; i < 5; ++i) several["prefixItems"].push_back(of_names(100, 50));
+  EXPECT_THAT(schema_error(several.dump()), HasSubstr("20000 bytes together"));
 }
 
 // What nests with each item, name or sign would take the stack, and a place in each rule's name

@@ -91,7 +91,7 @@ TEST(Formats, WhatIsKnownInPartIsNotDenied) {
                            R"({"type":"string","if":{"format":"hostname"},"else":{"maxLength":3}})",
                            R"({"type":"array","items":{"type":"string"},
                                "contains":{"format":"ipv6"},"maxContains":1})"}) {
-    EXPECT_THAT(schema_error(json), HasSubstr("of which only a part is known here")) << json;
+    EXPECT_THAT(schema_error(json), HasSubstr("only the usual texts of this format")) << json;
   }
   Matcher no_uuid = string_schema({{"not", {{"format", "uuid"}}}});
   EXPECT_TRUE(no_uuid.matches(quoted("abc")));
@@ -111,7 +111,7 @@ TEST(Formats, HoldForConstants) {
   Matcher mails = string_schema({{"format", "email"}, {"enum", {"a@b.cc", ""}}, {"minLength", 1}});
   EXPECT_TRUE(mails.matches(quoted("a@b.cc")));
   EXPECT_THAT(schema_error(R"({"format":"email","enum":["a@b.cc","nobody"]})"),
-              HasSubstr("the constant 'nobody'"));
+              HasSubstr("cannot tell whether 'nobody' is valid"));
   EXPECT_THAT(schema_error(R"({"type":"string","format":"uri","const":"http://[::1]/"})"),
               HasSubstr("schema.format is \"uri\""));
 }

@@ -55,8 +55,10 @@ ExpressionPtr text_tree(const std::vector<std::string>& texts, size_t first, siz
 }
 
 // What may follow inside the quotes after a beginning that `keys` share, their characters from `at`
-// on: anything that makes none of them.
-ExpressionPtr string_rest_but(const std::vector<std::vector<uint32_t>>& keys, size_t at) {
+// on: anything that makes none of them. Other spellings of a character (\u0061) would hide a key,
+// so only the usual one is allowed.
+ExpressionPtr string_rest_but(const std::vector<std::vector<uint32_t>>& keys, size_t at,
+                              const StringRest& rest) {
   std::map<uint32_t, std::vector<std::vector<uint32_t>>> by_next;
   bool is_key = false;
   for (const std::vector<uint32_t>& key : keys) {
@@ -66,17 +68,20 @@ ExpressionPtr string_rest_but(const std::vector<std::vector<uint32_t>>& keys, si
       by_next[key[at]].push_back(key);
     }
   }
-  // Other spellings of a character (\u0061) would hide a key, so only the usual one is allowed.
-  const ExpressionPtr any = json_string_characters(characters_but({}));
   std::vector<CharacterRange> taken;
+  bool all_single = true;
   std::vector<ExpressionPtr> choices;
   for (const auto& [next, longer] : by_next) {
     taken.emplace_back(next, next);
-    choices.push_back(sequence(
-        {json_string_characters(characters({{next, next}})), string_rest_but(longer, at + 1)}));
+    all_single = all_single && next >= ' ' && next <= 0x7F && next != '"' && next != '\\';
+    choices.push_back(sequence({json_string_characters(characters({{next, next}})),
+                                string_rest_but(longer, at + 1, rest)}));
   }
-  choices.push_back(sequence(
-      {json_string_characters(characters_but(std::move(taken))), repeat(any, 0, kUnbounded)}));
+  if (all_single) {
+    taken.insert(taken.end(), {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}, {0x80, kLastCharacter}});
+    choices.push_back(rest.marked);
+  }
+  choices.push_back(sequence({json_string_characters(characters_but(std::move(taken))), rest.any}));
   if (!is_key) choices.push_back(text(""));
   return choice(std::move(choices));
 }
@@ -143,10 +148,15 @@ ExpressionPtr one_of_texts(std::vector<std::string> texts) {
   return texts.empty() ? choice({}) : text_tree(texts, 0, texts.size(), 0);
 }
 
-ExpressionPtr json_string_but(const std::vector<std::string>& keys) {
+StringRest json_string_rest() {
+  return {repeat(json_string_characters(characters_but({})), 0, kUnbounded),
+          json_string_characters(characters_but({{' ', '!'}, {'#', '['}, {']', 0x7F}}))};
+}
+
+ExpressionPtr json_string_but(const std::vector<std::string>& keys, const StringRest& rest) {
   std::vector<std::vector<uint32_t>> points;
   for (const std::string& key : keys) points.push_back(code_points(key));
-  return sequence({text("\""), string_rest_but(points, 0), text("\"")});
+  return sequence({text("\""), string_rest_but(points, 0, rest), text("\"")});
 }
 
 TextFormat text_format(const std::string& name) {

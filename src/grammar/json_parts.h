@@ -29,8 +29,15 @@ ExpressionPtr json_integer();
 ExpressionPtr json_number();
 // One of these texts; their common beginnings are shared.
 ExpressionPtr one_of_texts(std::vector<std::string> texts);
+// What json_string_but() refers to, as rules of a grammar, since it does so for each character.
+struct StringRest {
+  ExpressionPtr any;     // any number of characters inside a string
+  ExpressionPtr marked;  // the same, of which the first is escaped or outside of ASCII
+};
+// `marked` is its first character alone.
+StringRest json_string_rest();
 // A string in quotes that is none of these keys (given as text, not as JSON).
-ExpressionPtr json_string_but(const std::vector<std::string>& keys);
+ExpressionPtr json_string_but(const std::vector<std::string>& keys, const StringRest& rest);
 
 // A bound of a number, and whether the bound itself is left out.
 struct NumberBound {

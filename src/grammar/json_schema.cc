@@ -25,8 +25,10 @@ namespace {
 
 constexpr size_t kMostConditions = 500;  // of one schema: each takes some of the stack
 constexpr size_t kMostProperties = 10'000;
-constexpr size_t kLongestKey = 500;    // that other names differ from, character by character
-constexpr int kMostSchemaDepth = 256;  // of schemas inside each other
+// Names that other names differ from, character by character.
+constexpr size_t kLongestKey = 500;
+constexpr size_t kMostKeyBytes = 20'000;  // of one schema
+constexpr int kMostSchemaDepth = 256;     // of schemas inside each other
 // Schemas that hold together are put together once per place, which references can double at each
 // level, and each time all their members become rules again.
 constexpr size_t kMostMerges = 10'000;
@@ -207,10 +209,11 @@ class SchemaReader {
       }
       if (listed || only({"pattern", "format", "minLength", "maxLength", "type"})) {
         if (denied.contains("format") && !knows_whole_format(denied["format"])) {
-          return unsupported(fmt::format(
-              "{}.format is {}, of which only a part is known here, so that its opposite cannot be "
-              "held",
-              inside, dump_json(denied["format"])));
+          return unsupported(
+              fmt::format("{}.format is {}: looplm knows only the usual texts of this format, so "
+                          "it cannot exclude "
+                          "them all",
+                          inside, dump_json(denied["format"])));
         }
         OrderedJson strings = denied;
         strings["type"] = "string";
@@ -264,62 +267,30 @@ class SchemaReader {
       }
       return value_of(all, place, depth + 1);
     }
-    if (key == "oneOf") return one_of(siblings, schema[key], inside, depth);
-    std::vector<ExpressionPtr> choices;
-    for (size_t i = 0; i < schema[key].size(); ++i) {
-      const std::string branch = fmt::format("{}[{}]", inside, i);
-      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, beside(siblings, schema[key][i], branch));
-      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, value_of(both, branch, depth + 1));
-      choices.push_back(std::move(one));
-    }
-    return choice(std::move(choices));
-  }
-
-  // A branch of anyOf or oneOf with what stands beside these.
-  Result<OrderedJson> beside(const OrderedJson& siblings, const OrderedJson& branch,
-                             const std::string& place) {
-    if (!constrains(siblings)) return branch;
-    LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(branch, place, 0));
-    return merged(siblings, target, place);
-  }
-
-  // A branch of which some texts might match others too is denied these.
-  Result<ExpressionPtr> one_of(const OrderedJson& siblings, const OrderedJson& branches,
-                               const std::string& place, int depth) {
-    std::vector<OrderedJson> written;   // as they are read
-    std::vector<OrderedJson> resolved;  // without references
-    std::vector<OrderedJson> alone;     // these without what stands beside
-    for (size_t i = 0; i < branches.size(); ++i) {
-      const std::string branch = fmt::format("{}[{}]", place, i);
-      LOOPLM_ASSIGN_OR_RETURN(OrderedJson both, beside(siblings, branches[i], branch));
-      LOOPLM_ASSIGN_OR_RETURN(OrderedJson target, without_reference(both, branch, 0));
-      written.push_back(std::move(both));
-      resolved.push_back(std::move(target));
-      LOOPLM_ASSIGN_OR_RETURN(target, without_reference(branches[i], branch, 0));
-      alone.push_back(std::move(target));
-    }
-    const std::vector<std::vector<size_t>> too = branches_matched_too(resolved);
-    std::vector<ExpressionPtr> choices;
-    for (size_t i = 0; i < branches.size(); ++i) {
-      const std::string branch = fmt::format("{}[{}]", place, i);
-      const auto read = [&]() -> Result<ExpressionPtr> {
-        if (too[i].empty()) return value_of(written[i], branch, depth + 1);
-        OrderedJson rest = resolved[i];
-        for (const size_t j : too[i]) {
-          const OrderedJson denied = opposite_of(alone[j]);
-          LOOPLM_ASSIGN_OR_RETURN(rest, merged(opened(rest, denied), denied, branch));
-        }
-        return value_of(rest, branch, depth + 1);
-      };
-      Result<ExpressionPtr> one = read();
-      if (!one.ok() && one.status().code() == StatusCode::kUnsupported && !too[i].empty()) {
-        return unsupported(fmt::format(
-            "{}: branches {} and {} may match the same value; tell them apart by type or by a "
-            "required property with a constant, or write anyOf",
-            place, std::min(i, too[i][0]), std::max(i, too[i][0])));
+    std::vector<OrderedJson> branches;  // with what stands beside
+    for (const OrderedJson& branch : schema[key]) {
+      const std::string here = fmt::format("{}[{}]", inside, branches.size());
+      if (!constrains(siblings)) {
+        branches.push_back(branch);
+        continue;
       }
-      LOOPLM_RETURN_IF_ERROR(one.status());
-      choices.push_back(std::move(one).value());
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson target, without_reference(branch, here, 0));
+      LOOPLM_ASSIGN_OR_RETURN(OrderedJson both, merged(siblings, target, here));
+      branches.push_back(std::move(both));
+    }
+    if (key == "oneOf") {
+      std::vector<OrderedJson> resolved;
+      for (const OrderedJson& branch : branches) {
+        LOOPLM_ASSIGN_OR_RETURN(OrderedJson target, without_reference(branch, inside, 0));
+        resolved.push_back(std::move(target));
+      }
+      LOOPLM_RETURN_IF_ERROR(check_exclusive(resolved, inside));
+    }
+    std::vector<ExpressionPtr> choices;
+    for (size_t i = 0; i < branches.size(); ++i) {
+      LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one,
+                              value_of(branches[i], fmt::format("{}[{}]", inside, i), depth + 1));
+      choices.push_back(std::move(one));
     }
     return choice(std::move(choices));
   }
@@ -614,14 +585,7 @@ class SchemaReader {
       expression = named(std::move(expression), place + ".additionalProperties");
       ExpressionPtr name = std::move(names.name);
       if (name == nullptr) {
-        for (const std::string& key : keys) {
-          if (key.size() <= kLongestKey) continue;
-          return unsupported(
-              fmt::format("{}.additionalProperties beside '{}' in properties, a name of {} bytes; "
-                          "expected at most {}",
-                          place, shortened(key), key.size(), kLongestKey));
-        }
-        name = keys.empty() ? json_string(0, kUnbounded) : json_string_but(keys);
+        LOOPLM_ASSIGN_OR_RETURN(name, name_but(keys, place + ".additionalProperties"));
       }
       extra = sequence({std::move(name), text(":"), json_space(), std::move(expression)});
     }
@@ -635,6 +599,32 @@ class SchemaReader {
     LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr all,
                             members_in_order(members, extra, count, place, grammar_));
     return sequence({text("{"), json_space(), std::move(all), text("}")});
+  }
+
+  // A name in quotes that is none of these.
+  Result<ExpressionPtr> name_but(const std::vector<std::string>& keys, const std::string& place) {
+    if (keys.empty()) return json_string(0, kUnbounded);
+    for (const std::string& key : keys) {
+      key_bytes_ += key.size();
+      if (key.size() > kLongestKey) {
+        return unsupported(
+            fmt::format("{} beside '{}' in properties, a name of {} bytes; expected at most {}",
+                        place, shortened(key), key.size(), kLongestKey));
+      }
+    }
+    if (key_bytes_ > kMostKeyBytes) {
+      return unsupported(fmt::format(
+          "{} beside properties whose names have more than {} bytes together, in all such objects "
+          "of the schema; write \"additionalProperties\": false",
+          place, kMostKeyBytes));
+    }
+    if (string_rest_.any == nullptr) {
+      string_rest_ = json_string_rest();
+      string_rest_.any = named(string_rest_.any, name_ + " (rest of a name)");
+      string_rest_.marked =
+          named(sequence({string_rest_.marked, string_rest_.any}), name_ + " (marked rest)");
+    }
+    return named(json_string_but(keys, string_rest_), place + " (name)");
   }
 
   // Properties that must be there and are not listed.
@@ -752,6 +742,8 @@ class SchemaReader {
   Grammar& grammar_;
   std::map<std::string, int> references_;  // rules of what has been referred to
   int any_value_ = -1;
+  StringRest string_rest_;
+  size_t key_bytes_ = 0;
   size_t merges_ = 0;
   size_t merged_members_ = 0;
 };

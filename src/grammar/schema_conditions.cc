@@ -129,14 +129,6 @@ Result<std::vector<SchemaCondition>> take_conditions(OrderedJson& schema,
   return conditions;
 }
 
-OrderedJson opposite_of(const OrderedJson& denied) {
-  if (denied.is_object()) {
-    std::vector<OrderedJson> ways = schemas_of_not(denied);
-    if (ways.size() == 1 && !ways[0].contains("not")) return std::move(ways[0]);
-  }
-  return one_key("not", denied);
-}
-
 std::vector<OrderedJson> schemas_of_not(const OrderedJson& denied) {
   std::vector<OrderedJson> all;
   for (const auto& [key, value] : denied.items()) {

@@ -28,9 +28,6 @@ Result<std::vector<SchemaCondition>> take_conditions(OrderedJson& schema, const 
 // {KEYWORD: ...}}. `denied` is an object without "$ref".
 std::vector<OrderedJson> schemas_of_not(const OrderedJson& denied);
 
-// The only one of them where that has no "not" itself, else {"not": denied}. Any schema.
-OrderedJson opposite_of(const OrderedJson& denied);
-
 // The schema as it is before it is put together with another: an object of any members stays one
 // when the other names some.
 OrderedJson opened(const OrderedJson& schema, const OrderedJson& other);

@@ -3,40 +3,54 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <string>
+#include <vector>
+
+#include <fmt/format.h>
 
 #include "grammar/schema_scalars.h"
 
 namespace looplm {
 namespace {
 
-constexpr int kMostDepth = 3;  // of properties inside each other
+constexpr int kMostDepth = 3;            // of properties inside each other
+constexpr int64_t kMostSteps = 4 << 20;  // values and names that are looked up
+
+// Whether looplm's texts of a schema follow from the keywords below alone. All others may add types
+// or properties.
+bool is_plain(const OrderedJson& schema) {
+  if (!schema.is_object()) return false;
+  for (const auto& [key, value] : schema.items()) {
+    if (!is_schema_constraint(key) || key == "type" || key == "const" || key == "enum") continue;
+    const bool adds = key == "patternProperties" || key == "propertyNames" ||
+                      (key == "uniqueItems" && value == false);  // which is as good as not there
+    if (adds || !schema_keyword_types().contains(key)) return false;
+  }
+  return true;
+}
 
 // What tells a branch's values from another's.
 struct Traits {
-  explicit Traits(const OrderedJson& schema, int depth = 0) {
+  // `written`: looplm's texts follow from this schema, and no other holds beside it.
+  explicit Traits(const OrderedJson& schema, bool written = true, int depth = 0) {
     nothing = schema == false;
     if (!schema.is_object()) return;
+    written = written && is_plain(schema);
     read_constants(schema);
-    read_types(schema);
+    read_types(schema, written);
     if (schema.contains("required") && schema["required"].is_array()) {
       for (const OrderedJson& name : schema["required"]) {
         if (name.is_string()) required.insert(name.get<std::string>());
       }
     }
     const OrderedJson properties = schema.value("properties", OrderedJson::object());
-    if (properties.is_object() && depth < kMostDepth) {
-      for (const auto& [name, property] : properties.items()) {
-        members.emplace(name, Traits(property, depth + 1));
-      }
-    }
     const OrderedJson others = schema.value("additionalProperties", OrderedJson());
-    const bool patterns = schema.contains("patternProperties");
-    const bool listed = depth < kMostDepth && properties.is_object() && !patterns;
-    matches_listed_alone = listed && others == false;
+    if (!properties.is_object() || depth >= kMostDepth) return;
+    for (const auto& [name, property] : properties.items()) {
+      members.emplace(name, Traits(property, written, depth + 1));
+    }
     const bool free = properties.empty() && required.empty();
-    writes_listed_alone =
-        listed && !combines(schema) && (others == false || (others.is_null() && !free));
+    matches_listed_alone = others == false && !schema.contains("patternProperties");
+    writes_listed_alone = written && (others == false || (others.is_null() && !free));
   }
 
   bool writes(const std::string& name) const {
@@ -55,14 +69,6 @@ struct Traits {
   bool writes_listed_alone = false;
 
  private:
-  // Whether other schemas may add properties.
-  static bool combines(const OrderedJson& schema) {
-    constexpr const char* kKeys[] = {
-        "$ref",         "allOf",        "anyOf", "oneOf", "not", "if", "dependentSchemas",
-        "dependencies", "propertyNames"};
-    return std::ranges::any_of(kKeys, [&](const char* key) { return schema.contains(key); });
-  }
-
   void read_constants(const OrderedJson& schema) {
     if (schema.contains("const")) {
       constants.insert(Json(schema["const"]));
@@ -71,7 +77,7 @@ struct Traits {
     }
   }
 
-  void read_types(const OrderedJson& schema) {
+  void read_types(const OrderedJson& schema, bool written) {
     if (!constants.empty()) {
       for (const Json& value : constants) {
         types.insert(value.is_number() ? "number" : std::string(value.type_name()));
@@ -83,7 +89,7 @@ struct Traits {
       }
     }
     written_types = types;
-    if (!types.empty() || combines(schema)) return;
+    if (!types.empty() || !written) return;
     for (const auto& [key, value] : schema.items()) {
       const auto known = schema_keyword_types().find(key);
       if (known != schema_keyword_types().end()) written_types.insert(known->second);
@@ -91,42 +97,69 @@ struct Traits {
   }
 };
 
-template <typename T>
-bool apart(const std::set<T>& a, const std::set<T>& b) {
-  return !a.empty() && !b.empty() &&
-         std::ranges::none_of(a, [&b](const T& one) { return b.contains(one); });
-}
+class Comparer {
+ public:
+  bool tired() const { return steps_ > kMostSteps; }
 
-// Whether no text of `a` matches `b`.
-bool never_matches(const Traits& a, const Traits& b) {
-  if (a.nothing || b.nothing) return true;
-  if (apart(a.constants, b.constants) || apart(a.written_types, b.types)) return true;
-  if (a.written_types != std::set<std::string>{"object"}) return false;
-  for (const std::string& name : b.required) {
-    if (!a.writes(name)) return true;
+  // Whether no text of `a` matches `b`.
+  bool never_matches(const Traits& a, const Traits& b) {
+    ++steps_;
+    if (a.nothing || b.nothing) return true;
+    if (apart(a.constants, b.constants) || apart(a.written_types, b.types)) return true;
+    if (a.written_types != std::set<std::string>{"object"}) return false;
+    for (const std::string& name : a.required) {
+      ++steps_;
+      const auto theirs = b.members.find(name);
+      if (theirs == b.members.end()) {
+        if (b.matches_listed_alone) return true;
+        continue;
+      }
+      const auto mine = a.members.find(name);
+      if (theirs->second.nothing) return true;
+      if (mine != a.members.end() && never_matches(mine->second, theirs->second)) return true;
+    }
+    return std::ranges::any_of(b.required, [&](const std::string& name) {
+      ++steps_;
+      return !a.writes(name);
+    });
   }
-  return std::ranges::any_of(a.required, [&](const std::string& name) {
-    const auto theirs = b.members.find(name);
-    if (theirs == b.members.end()) return b.matches_listed_alone;
-    const auto mine = a.members.find(name);
-    return theirs->second.nothing ||
-           (mine != a.members.end() && never_matches(mine->second, theirs->second));
-  });
-}
+
+ private:
+  template <typename T>
+  bool apart(const std::set<T>& a, const std::set<T>& b) {
+    if (a.size() > b.size()) return apart(b, a);
+    return !a.empty() && std::ranges::none_of(a, [&](const T& one) {
+      ++steps_;
+      return b.contains(one);
+    });
+  }
+
+  int64_t steps_ = 0;
+};
 
 }  // namespace
 
-std::vector<std::vector<size_t>> branches_matched_too(std::span<const OrderedJson> branches) {
+Status check_exclusive(std::span<const OrderedJson> branches, const std::string& place) {
   std::vector<Traits> traits;
-  traits.reserve(branches.size());
-  for (const OrderedJson& branch : branches) traits.emplace_back(branch);
-  std::vector<std::vector<size_t>> too(branches.size());
+  Comparer comparer;
   for (size_t i = 0; i < branches.size(); ++i) {
-    for (size_t j = 0; j < branches.size(); ++j) {
-      if (i != j && !never_matches(traits[i], traits[j])) too[i].push_back(j);
+    traits.emplace_back(branches[i]);
+    for (size_t j = 0; j < i; ++j) {
+      if (comparer.tired()) {
+        return unsupported(fmt::format("{}: {} branches are too many to be told apart; write anyOf",
+                                       place, branches.size()));
+      }
+      if (comparer.never_matches(traits[i], traits[j]) &&
+          comparer.never_matches(traits[j], traits[i])) {
+        continue;
+      }
+      return unsupported(fmt::format(
+          "{}: branches {} and {} may match the same value; tell them apart by type or by a "
+          "required property with a constant, or write anyOf",
+          place, j, i));
     }
   }
-  return too;
+  return {};
 }
 
 }  // namespace looplm

@@ -2,18 +2,21 @@
 #ifndef LOOPLM_GRAMMAR_SCHEMA_EXCLUSIVE_H_
 #define LOOPLM_GRAMMAR_SCHEMA_EXCLUSIVE_H_
 
-#include <cstddef>
 #include <span>
-#include <vector>
+#include <string>
+
+#include "looplm/status.h"
 
 #include "base/json.h"
 
 namespace looplm {
 
-// For each branch the others that one of its texts might match too, as far as types, constants and
-// required properties tell. Its texts are those that looplm writes: where a schema says nothing of
-// other properties they have the listed ones alone, which does not hold for what it matches.
-std::vector<std::vector<size_t>> branches_matched_too(std::span<const OrderedJson> branches);
+// kUnsupported unless types, constants and required properties tell that no text of one branch
+// matches another; names the first two branches of which they do not. The texts are those that
+// looplm writes: where a schema says nothing of other properties they have the listed ones alone,
+// which does not hold for what it matches. Branches are without "$ref" at their top, and stand with
+// what holds beside the oneOf. The comparisons are bounded.
+Status check_exclusive(std::span<const OrderedJson> branches, const std::string& place);
 
 }  // namespace looplm
 

@@ -103,10 +103,10 @@ Status check_format(const std::set<std::string>& constants, const OrderedJson& f
   const std::set<std::string> sure(matching.begin(), matching.end());
   for (const std::string& constant : constants) {
     if (sure.contains(constant)) continue;
-    return unsupported(
-        fmt::format("{}.format is {}, of which only a part is known here: nothing says whether the "
-                    "constant '{}' is one",
-                    place, dump_json(format), shortened(constant)));
+    return unsupported(fmt::format(
+        "{}.format is {}: looplm knows only the usual texts of this format and cannot tell "
+        "whether '{}' is valid",
+        place, dump_json(format), shortened(constant)));
   }
   return {};
 }

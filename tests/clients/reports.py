@@ -991,24 +991,31 @@ def schema_formats_with_lengths():  # xgrammar 749, SGLang 37707: zod's z.email(
     for keywords in ({"format": "email", "maxLength": 255, "pattern": zod}, {"format": "email", "minLength": 6, "maxLength": 40}, {"format": "email", "maxLength": 64},
                      {"format": "uri", "maxLength": 60}, {"format": "hostname", "minLength": 1, "maxLength": 50}, {"format": "date-time", "maxLength": 40},
                      {"pattern": "^[a-z]+(-[a-z]+)*(\\.[a-z]+)+$", "maxLength": 60}):
-        body = {"model": "chat", "messages": user(), "max_tokens": 450, "seed": 4, "temperature": 1.5,
-                "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "string", **keywords}}}}
-        choice = post("/v1/chat/completions", body)["choices"][0]
-        if choice["finish_reason"] == "stop":
+        ended = 0
+        for seed in range(4):
+            body = {"model": "chat", "messages": user(), "max_tokens": 450, "seed": seed, "temperature": 1.5,
+                    "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "string", **keywords}}}}
+            choice = post("/v1/chat/completions", body)["choices"][0]
+            if choice["finish_reason"] != "stop":
+                continue
+            ended += 1
             value = json.loads(choice["message"]["content"])
             assert keywords.get("minLength", 0) <= len(value) <= keywords["maxLength"], (keywords, value)
             assert "pattern" not in keywords or re.search(keywords["pattern"], value), (keywords, value)
+        assert ended > 0, keywords
 
 
 @case
 def schema_one_branch_alone():
-    both = {"type": "object", "properties": {"a": {"const": 1}, "b": {"const": 2}}}
+    def branch(name, **more):
+        return {"type": "object", "properties": {name: {"const": name}}, "required": [name], **more}
     for seed in range(4):
-        found = shaped({**both, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, seed=seed)
-        assert ("a" in found) != ("b" in found), found
-        closed = [{"type": "object", "properties": {k: {"const": k}}, "required": [k], "additionalProperties": False} for k in "abc"]
-        assert len(shaped({"oneOf": closed}, seed=seed)) == 1
-        assert shaped({"type": "integer", "minimum": 0, "maximum": 9, "oneOf": [{"minimum": 3}, {"maximum": 5}]}, seed=seed) not in (3, 4, 5)
+        assert len(shaped({"oneOf": [branch(k, additionalProperties=False) for k in "abc"]}, seed=seed)) == 1
+        assert len(shaped({"oneOf": [branch("a"), branch("b")]}, seed=seed)) == 1
+    both = {"type": "object", "properties": {"a": {"const": 1}, "b": {"const": 2}}}
+    for schema in ({**both, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, {**both, "oneOf": [{"required": ["a"]}, {"required": ["a", "b"]}]},
+                   {"type": "integer", "oneOf": [{"minimum": 3}, {"maximum": 5}]}, {"oneOf": [branch("a", dependentRequired={"a": ["b"]}), branch("b")]}):
+        refused("/v1/completions", {"model": "small", "prompt": "1", "json_schema": schema}, "write anyOf")
 
 
 @case
@@ -1045,6 +1052,8 @@ def hostile_requests_cost_little():
                {"properties": {"k" * 400_000: {"anyOf": [{"$id": f"a{i}"} for i in range(30_000)]}}},
                {"type": "integer", "allOf": [{"if": {"minimum": 1}, "then": {"maximum": 9}} for _ in range(18_000)]},
                {"type": "object", "required": [f"n{i}" for i in range(80_000)]}, {"type": "string", "pattern": "\\p{L}" * 150_000},
+               {"oneOf": [{}] * 200_000}, {"oneOf": [{"const": i} for i in range(50_000)]},
+               {"type": "object", "properties": {f"{i:04}" + "k" * 490: True for i in range(1900)}, "additionalProperties": True},
                {"type": "string", "pattern": "^" + "a" * 400_000 + "a*b*$", "maxLength": 600_000})
     bodies = [("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 2, "json_schema": s}) for s in schemas]
     bodies += [("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 2, "grammar": 'root ::= "a"' + "*" * 500_000}),

@@ -1,103 +1,11 @@
-#include "train/chat_example.h"
-
-#include <fstream>
-
 #include <gmock/gmock.h>
 
-#include "looplm/tokenizer_trainer.h"
-
-#include "support/status_matchers.h"
-#include "support/temp_dir.h"
-#include "train/shard_builder.h"
-#include "train/token_shard.h"
+#include "train/test_chat_shard.h"
 
 namespace looplm {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr const char* kMarked =
-    "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
-    "{{ m.content }}<|end|>{% endgeneration %}{% else %}{{ m.content }}<|end|>{% endif %}"
-    "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
-constexpr const char* kUnmarked =
-    "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
-
-class ChatExampleTest : public testing::Test {
- protected:
-  void SetUp() override {
-    TokenizerTrainerOptions options;
-    options.vocab_size = 270;
-    options.special_tokens = {"<|end|>"};
-    auto trainer = std::move(TokenizerTrainer::create(options).value());
-    for (int i = 0; i < 20; ++i) trainer.add("the cat and the dog");
-    json_ = trainer.train().value();
-    tokenizer_ = Tokenizer::parse(json_, "test").value();
-    end_token_ = tokenizer_->id_of("<|end|>");
-  }
-  // The same vocabulary without the token of one byte, by its name in the file.
-  std::string vocabulary_without(const std::string& name) const {
-    OrderedJson file = OrderedJson::parse(json_);
-    EXPECT_EQ(file["model"]["vocab"].erase(name), 1u);
-    return file.dump();
-  }
-  Result<ChatTemplate> chat(const std::string& text) const {
-    ChatFiles files;
-    if (!text.empty()) files.templates.push_back({"default", text});
-    if (!eos_token_.empty()) files.tokens.emplace("eos_token", eos_token_);
-    return ChatTemplate::create(files, *tokenizer_);
-  }
-  // Each document with what is learnt in braces.
-  std::string built(const std::string& lines, const std::string& text, int threads = 2) {
-    const std::string path = dir_.file("a.jsonl");
-    std::ofstream(path, std::ios::binary) << lines;
-    const Result<ChatTemplate> chat_template = chat(text);
-    ShardBuildOptions options;
-    options.chat = &chat_template;
-    options.end_token = end_token_;
-    options.skip_bad = skip_bad_;
-    options.allow_loss = allow_loss_;
-    ThreadPool pool(threads);
-    auto summary = build_shards({path}, *tokenizer_, options, dir_.file("x"), "", pool);
-    if (!summary.ok()) return summary.status().message();
-    skipped_ = summary->skipped_documents;
-    lost_bytes_ = summary->lost_bytes;
-    without_reasoning_ = summary->without_reasoning;
-    without_end_ = summary->without_end;
-    plain_prompts_ = summary->plain_prompts;
-    auto shard = TokenShard::open(dir_.file("x"));
-    std::string out;
-    for (int64_t d = 0; d < shard->documents(); ++d) {
-      std::vector<int32_t> ids(static_cast<size_t>(shard->document_length(d)));
-      EXPECT_OK(shard->read(d, 0, ids));
-      bool learnt = false;
-      for (size_t i = 0; i <= ids.size(); ++i) {
-        const bool now = i < ids.size() && shard->is_learnt(d, static_cast<int64_t>(i));
-        if (now != learnt) out += now ? "{" : "}";
-        learnt = now;
-        if (i < ids.size()) out += tokenizer_->bytes(ids[i]);
-      }
-    }
-    return out;
-  }
-
-  TempDir dir_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  std::string json_, eos_token_;
-  std::optional<int32_t> end_token_;
-  bool skip_bad_ = false;
-  bool allow_loss_ = false;
-  int64_t lost_bytes_ = 0;
-  int64_t skipped_ = 0;
-  int64_t without_reasoning_ = 0;
-  int64_t without_end_ = 0;
-  int64_t plain_prompts_ = 0;
-};
-
-constexpr const char* kChat =
-    R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"},)"
-    R"( {"role": "user", "content": "so"}, {"role": "assistant", "content": "no"}]})";
 
 TEST_F(ChatExampleTest, LearnsTheAssistantsTurnsAndTheirEnds) {
   const char* expected =
@@ -478,70 +386,6 @@ TEST_F(ChatExampleTest, TheOlderFormOfToolCallsIsRefused) {
 }
 
 // Reasoning as a message of its own, whose end is the same token (as in Harmony).
-TEST_F(ChatExampleTest, ATurnOfSeveralPartsIsLearntToItsEnd) {
-  const char* parts =
-      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
-      "{{ m.reasoning_content }}<|end|>[answer]{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_EQ(built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", )"
-                  R"("reasoning": "the cat", "content": "yes"}]})",
-                  parts),
-            "[user]hi<|end|>\n[assistant]{the cat<|end|>[answer]yes<|end|>}\n");
-}
-
-// Else what the tool said would be learnt, up to the next end of the usual kind.
-TEST_F(ChatExampleTest, ACallMayHaveAnEndOfItsOwn) {
-  const char* calls =
-      "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if m.tool_calls %}"
-      "{{ m.tool_calls[0].function.arguments | tojson }}<|call|>{% else %}<|end|>{% endif %}\n\n"
-      "{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  const std::string messages =
-      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "",)"
-      R"( "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]},)"
-      R"( {"role": "tool", "content": "2"}, {"role": "assistant", "content": "yes")";
-  EXPECT_EQ(built(messages + "}]}", calls),
-            "[user]hi<|end|>\n[assistant]{{\"a\": "
-            "1}<|call|>\n}[tool]2<|end|>\n[assistant]{yes<|end|>}\n");
-  EXPECT_EQ(
-      built(messages + R"(, "weight": 0}]})", calls),
-      "[user]hi<|end|>\n[assistant]{{\"a\": 1}<|call|>\n}[tool]2<|end|>\n[assistant]yes<|end|>\n");
-}
-
-// A turn that nothing ends before another message's words.
-TEST_F(ChatExampleTest, ATurnWithoutAnEndIsNoReasonToLearnTheNextMessage) {
-  EXPECT_THAT(
-      built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", )"
-            R"("content": "yes"}, {"role": "user", "content": "so"}, {"role": "assistant", )"
-            R"("content": "no", "weight": 0}]})",
-            "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
-            "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n"
-            "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
-      HasSubstr("otherwise once more follows"));
-}
-
-// A template whose {% generation %} leaves out the end, and one (as GLM's) whose turns only the
-// next one's first token ends. Without these the model would never learn to stop.
-TEST_F(ChatExampleTest, TheTokenBehindAnAnswerIsLearntAsItsEnd) {
-  const char* outside =
-      "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
-      "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|end|>\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_EQ(built(kChat, outside), built(kChat, kMarked));
-  EXPECT_EQ(without_end_, 0);
-  const char* next =
-      "{% for m in messages %}<|end|>[{{ m.role }}]{{ m.content }}{% endfor %}"
-      "{% if add_generation_prompt %}<|end|>[assistant]{% endif %}";
-  EXPECT_EQ(built(kChat, next),
-            "<|end|>[user]hi<|end|>[assistant]{yes<|end|>}[user]so<|end|>[assistant]{no<|end|>}");
-  EXPECT_EQ(without_end_, 0);
-  const char* none =
-      "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_EQ(built(kChat, none), "[user]hi\n[assistant]{yes\n}[user]so\n[assistant]{no\n<|end|>}");
-  EXPECT_EQ(without_end_, 1);
-}
-
 TEST_F(ChatExampleTest, ReadsInstructions) {
   const std::string shown = "[user]hi<|end|>\n[assistant]{yes<|end|>}\n";
   EXPECT_EQ(built(R"({"instruction": "hi", "input": "", "output": "yes"})", kMarked), shown);
@@ -606,65 +450,6 @@ TEST_F(ChatExampleTest, AnswersThatWereJudgedBadAreRefused) {
 
 // A template whose earlier turns change once more follows (as Qwen3's), and an answer that ends in
 // white space.
-TEST_F(ChatExampleTest, WhiteSpaceBehindAnAnswerIsNobodyElsesWords) {
-  const char* changes =
-      "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and loop.last %}<think>"
-      "{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_EQ(
-      built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": )"
-            R"("yes \n"}, {"role": "user", "content": "so"}, {"role": "assistant", "content": )"
-            R"("no"}]})",
-            changes),
-      "[user]hi<|end|>\n[assistant]{yes \n<|end|>}\n[user]so<|end|>\n[assistant]{<think>no<|end|>}"
-      "\n");
-}
-
-// Reasoning is written behind the last user alone, and the usual token ends the last turn alone.
-TEST_F(ChatExampleTest, ATurnWithReasoningThatChangesIsNotLearntWithOthersWords) {
-  const std::string ends_last =
-      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
-      "{{ m.reasoning_content }}{% endif %}{{ m.content }}"
-      "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  const std::string chat =
-      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "aa",)"
-      R"( "reasoning_content": "rr"}, {"role": "user", "content": "SECRET"},)"
-      R"( {"role": "assistant", "content": "no", "weight": 0}]})";
-  EXPECT_THAT(built(chat, ends_last.c_str()), HasSubstr("otherwise once more follows"));
-  // The user's turn has the usual end, too.
-  const std::string ends_user =
-      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
-      "{{ m.reasoning_content }}{% endif %}{{ m.content }}"
-      "{% if loop.last or m.role == 'user' %}<|end|>{% endif %}\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_THAT(built(chat, ends_user.c_str()), HasSubstr("otherwise once more follows"));
-  // Where each turn has an end, the answer is learnt up to its own.
-  const std::string ends_all =
-      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
-      "{{ m.reasoning_content }}<|end|>{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_EQ(built(chat, ends_all.c_str()),
-            "[user]hi<|end|>\n[assistant]{aa<|end|>}\n[user]SECRET<|end|>\n[assistant]no<|end|>\n");
-}
-
-TEST_F(ChatExampleTest, ACallWithAnEndOfItsOwnIsNotLearntWithTheToolsWords) {
-  const char* calls =
-      "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.index0 > "
-      "messages | length - 3 %}{{ m.reasoning_content }}{% endif %}{{ m.content }}"
-      "{% if m.tool_calls %}{{ m.tool_calls[0].function.arguments | tojson }}<|call|>{% else %}"
-      "{% if m.role == 'assistant' %}<|end|>{% endif %}{% endif %}\n{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_THAT(
-      built(
-          R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "",)"
-          R"( "reasoning_content": "rr", "tool_calls": [{"type": "function", "function": )"
-          R"({"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "content": "SECRET"},)"
-          R"( {"role": "assistant", "content": "yes", "weight": 0}]})",
-          calls),
-      HasSubstr("otherwise once more follows"));
-}
-
 TEST_F(ChatExampleTest, TwoFormsInOneLineAreRefused) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {R"({"prompt": "a", "completion": "b", "instruction": "c", "output": "d"})",
@@ -766,42 +551,5 @@ TEST_F(ChatExampleTest, OtherFormsOfPreferencesKeepWhatStandsInThem) {
 }
 
 // Added tokens that are not special, and words that end in one.
-TEST_F(ChatExampleTest, OnlyASpecialTokenOfTheTemplateEndsAnAnswer) {
-  OrderedJson file = OrderedJson::parse(json_);
-  file["added_tokens"].push_back({{"id", 500},
-                                  {"content", "</call>"},
-                                  {"single_word", false},
-                                  {"lstrip", false},
-                                  {"rstrip", false},
-                                  {"normalized", false},
-                                  {"special", false}});
-  tokenizer_ = Tokenizer::parse(file.dump(), "test").value();
-  const char* next =
-      "{% for m in messages %}<|end|>[{{ m.role }}]{{ m.content }}{% if m.role == 'assistant' %}"
-      "</call>{% endif %}{% endfor %}{% if add_generation_prompt %}<|end|>[assistant]{% endif %}";
-  EXPECT_EQ(built(kChat, next),
-            "<|end|>[user]hi<|end|>[assistant]{yes</call><|end|>}[user]so<|end|>[assistant]"
-            "{no</call><|end|>}");
-  const char* bare =
-      "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
-      "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_EQ(built(R"({"messages": [{"role": "user", "content": "hi"},)"
-                  R"( {"role": "assistant", "content": "a</call>"}]})",
-                  bare),
-            "[user]hi[assistant]{a</call><|end|>}");
-}
-
-TEST_F(ChatExampleTest, WhiteSpaceMayStandBeforeAnEndOutsideTheMark) {
-  const std::string marked =
-      "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
-      "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}";
-  EXPECT_EQ(built(kChat, (marked + "{{ '\\n<|end|>' }}{% endfor %}").c_str()),
-            "[user]hi\n<|end|>[assistant]{yes\n<|end|>}[user]so\n<|end|>[assistant]{no\n<|end|>}");
-  EXPECT_EQ(without_end_, 0);
-  EXPECT_EQ(built(kChat, (marked + "{{ '\\n' }}{% endfor %}").c_str()),
-            "[user]hi\n[assistant]{yes}\n[user]so\n[assistant]{no\n<|end|>}");
-  EXPECT_EQ(without_end_, 1);
-}
-
 }  // namespace
 }  // namespace looplm

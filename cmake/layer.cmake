@@ -70,7 +70,7 @@ function(looplm_layer name)
   target_link_libraries(looplm_${name} PUBLIC ${LAYER_LIBRARIES})
   # Under sanitizers only what computes in the tests is worth optimising, and chat, whose templates call themselves 200 deep: without it
   # they take more than a thread's stack.
-  if(LOOPLM_SANITIZE AND NOT name MATCHES "^(tensor|kernels|text|chat|infer)$")
+  if(LOOPLM_SANITIZE AND NOT name MATCHES "^(tensor|kernels|text|grammar|chat|infer)$")
     target_compile_options(looplm_${name} PRIVATE -O0)
   endif()
 

@@ -97,20 +97,20 @@ TEST_F(ChatExampleTest, ATurnWithReasoningThatChangesIsNotLearntWithOthersWords)
       R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "aa",)"
       R"( "reasoning_content": "rr"}, {"role": "user", "content": "SECRET"},)"
       R"( {"role": "assistant", "content": "no", "weight": 0}]})";
-  EXPECT_THAT(built(chat, ends_last.c_str()), HasSubstr("otherwise once more follows"));
+  EXPECT_THAT(built(chat, ends_last), HasSubstr("otherwise once more follows"));
   // The user's turn has the usual end, too.
   const std::string ends_user =
       "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
       "{{ m.reasoning_content }}{% endif %}{{ m.content }}"
       "{% if loop.last or m.role == 'user' %}<|end|>{% endif %}\n{% endfor %}"
       "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_THAT(built(chat, ends_user.c_str()), HasSubstr("otherwise once more follows"));
+  EXPECT_THAT(built(chat, ends_user), HasSubstr("otherwise once more follows"));
   // Where each turn has an end, the answer is learnt up to its own.
   const std::string ends_all =
       "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
       "{{ m.reasoning_content }}<|end|>{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
       "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_EQ(built(chat, ends_all.c_str()),
+  EXPECT_EQ(built(chat, ends_all),
             "[user]hi<|end|>\n[assistant]{aa<|end|>}\n[user]SECRET<|end|>\n[assistant]no<|end|>\n");
 }
 
@@ -160,10 +160,10 @@ TEST_F(ChatExampleTest, WhiteSpaceMayStandBeforeAnEndOutsideTheMark) {
   const std::string marked =
       "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}"
       "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}";
-  EXPECT_EQ(built(kChat, (marked + "{{ '\\n<|end|>' }}{% endfor %}").c_str()),
+  EXPECT_EQ(built(kChat, (marked + "{{ '\\n<|end|>' }}{% endfor %}")),
             "[user]hi\n<|end|>[assistant]{yes\n<|end|>}[user]so\n<|end|>[assistant]{no\n<|end|>}");
   EXPECT_EQ(without_end_, 0);
-  EXPECT_EQ(built(kChat, (marked + "{{ '\\n' }}{% endfor %}").c_str()),
+  EXPECT_EQ(built(kChat, (marked + "{{ '\\n' }}{% endfor %}")),
             "[user]hi\n[assistant]{yes}\n[user]so\n[assistant]{no\n<|end|>}");
   EXPECT_EQ(without_end_, 1);
 }

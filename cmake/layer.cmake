@@ -68,8 +68,8 @@ function(looplm_layer name)
     target_link_libraries(looplm_${name} PUBLIC looplm_${dependency})
   endforeach()
   target_link_libraries(looplm_${name} PUBLIC ${LAYER_LIBRARIES})
-  # Under sanitizers only what computes in the tests is worth optimising, and chat, whose templates call themselves 200 deep: without it
-  # they take more than a thread's stack.
+  # Under sanitizers only what computes in the tests is worth optimising: schemas too, and chat, whose templates call themselves 200 deep and
+  # otherwise take more than a thread's stack.
   if(LOOPLM_SANITIZE AND NOT name MATCHES "^(tensor|kernels|text|grammar|chat|infer)$")
     target_compile_options(looplm_${name} PRIVATE -O0)
   endif()

@@ -146,7 +146,7 @@ std::optional<ToolCall> read_call(const OrderedJson& object, bool marked) {
     has_arguments = true;
     if (found->is_null()) continue;
     if (!found->is_object() && !found->is_string()) return std::nullopt;
-    call.arguments = found->is_string() ? found->get<std::string>() : found->dump();
+    call.arguments = found->is_string() ? found->get<std::string>() : dump_json(*found);
     break;
   }
   return marked || has_arguments ? std::optional(std::move(call)) : std::nullopt;

@@ -102,7 +102,7 @@ Status read_tool_call(const OrderedJson& object, const std::string& place, ToolC
   } else if (arguments->is_string()) {
     call.arguments = arguments->get<std::string>();
   } else if (arguments->is_object()) {
-    call.arguments = arguments->dump();
+    call.arguments = dump_json(*arguments);
   } else {
     return wrong(inside + ".arguments", *arguments, "JSON as a string, or an object");
   }

@@ -110,7 +110,7 @@ Result<TaskQuestions> data_questions(const Task& task, std::vector<EvalExample> 
             fmt::format("--by {}: example {} has no number or string of this name", task.category,
                         result.questions.size()));
       }
-      question.category = value->is_string() ? value->get<std::string>() : value->dump();
+      question.category = value->is_string() ? value->get<std::string>() : dump_json(*value);
     }
     question.texts.push_back({.example = std::move(example)});
   }

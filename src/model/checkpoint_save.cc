@@ -140,7 +140,7 @@ Status add_end_of_turn(int64_t id, const ModelConfig& config, const std::string&
     ends.push_back(id);
   }
   read->json["eos_token_id"] = ends;
-  return write_text_file(path, read->json.dump(2) + "\n");
+  return write_text_file(path, dump_json(read->json, 2) + "\n");
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ Result<std::optional<std::string>> config_token(const Json& config, const char* 
   const Json& token =
       entry->is_object() && entry->contains("content") ? (*entry)["content"] : *entry;
   if (!token.is_string()) {
-    return invalid_argument(fmt::format("'{}' is {}; expected a token", key, entry->dump()));
+    return invalid_argument(fmt::format("'{}' is {}; expected a token", key, dump_json(*entry)));
   }
   return std::optional(token.get<std::string>());
 }

@@ -22,6 +22,20 @@ class DialectsTest : public ServerTest {
  protected:
   void SetUp() override { start(); }
 
+  // A new server, of the same model with another chat template.
+  void serve_with(const std::string& chat_template) {
+    server_ = nullptr;
+    ServeOptions options;
+    options.model_name = "small";
+    server_ = Server::listen(options).value();
+    ChatFiles files;
+    files.templates = {{"default", chat_template}};
+    ServedModelOptions served;
+    served.chat = std::make_shared<const ChatTemplate>(
+        ChatTemplate::create(files, *model_->tokenizer()).value());
+    ASSERT_OK(server_->serve(*model_, served));
+  }
+
   // Each event's data; its name must be its type.
   std::vector<OrderedJson> events(const std::string& path, OrderedJson body) const {
     body["stream"] = true;
@@ -290,21 +304,12 @@ TEST_F(DialectsTest, OllamaEmbedsAndListsWhatRuns) {
 
 // Ollama's results of tools have no ids. Where one has not found its call, this template says more.
 TEST_F(DialectsTest, OllamasResultsOfToolsFindTheirCalls) {
-  server_ = nullptr;
-  ServeOptions options;
-  options.model_name = "small";
-  server_ = Server::listen(options).value();
-  ChatFiles files;
-  files.templates = {{"default",
-                      "{% set of = namespace(ids='') %}{{ tools }}{% for m in messages %}"
-                      "{% for call in m.tool_calls or [] %}{{ call.function }}{% endfor %}"
-                      "{% if m.role == 'tool' %}{% set of.ids = of.ids + m.tool_call_id %}"
-                      "{% endif %}{{ m.content }}{% endfor %}"
-                      "{% if of.ids != 'call_2call_1' %}another order{% endif %}"}};
-  ServedModelOptions served;
-  served.chat = std::make_shared<const ChatTemplate>(
-      ChatTemplate::create(files, *model_->tokenizer()).value());
-  ASSERT_OK(server_->serve(*model_, served));
+  serve_with(
+      "{% set of = namespace(ids='') %}{{ tools }}{% for m in messages %}"
+      "{% for call in m.tool_calls or [] %}{{ call.function }}{% endfor %}"
+      "{% if m.role == 'tool' %}{% set of.ids = of.ids + m.tool_call_id %}"
+      "{% endif %}{{ m.content }}{% endfor %}"
+      "{% if of.ids != 'call_2call_1' %}another order{% endif %}");
   const auto call = [](const char* name) {
     return OrderedJson{{"function", {{"name", name}, {"arguments", OrderedJson::object()}}}};
   };
@@ -328,18 +333,9 @@ TEST_F(DialectsTest, OllamasResultsOfToolsFindTheirCalls) {
 
 // Reasoning that a client sends back is the assistant's, in responses as in messages.
 TEST_F(DialectsTest, ReasoningOfEarlierTurnsIsRead) {
-  server_ = nullptr;
-  ServeOptions options;
-  options.model_name = "small";
-  server_ = Server::listen(options).value();
-  ChatFiles files;
-  files.templates = {{"default",
-                      "{% for m in messages %}{{ m.role }}:{{ m.reasoning_content or '' }}"
-                      "{{ m.content }};{% endfor %}"}};
-  ServedModelOptions served;
-  served.chat = std::make_shared<const ChatTemplate>(
-      ChatTemplate::create(files, *model_->tokenizer()).value());
-  ASSERT_OK(server_->serve(*model_, served));
+  serve_with(
+      "{% for m in messages %}{{ m.role }}:{{ m.reasoning_content or '' }}"
+      "{{ m.content }};{% endfor %}");
   const auto prompt_tokens = [&](const OrderedJson& reasoning) {
     OrderedJson input = OrderedJson::array({{{"role", "user"}, {"content", "x"}}});
     if (!reasoning.is_null()) input.push_back(reasoning);

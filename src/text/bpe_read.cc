@@ -17,12 +17,12 @@ Status check_options(const Json& node) {
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const auto found = node.find(affix);
     if (found != node.end() && !found->is_null() && *found != "") {
-      return unsupported(fmt::format("{} is {}; expected none", affix, found->dump()));
+      return unsupported(fmt::format("{} is {}; expected none", affix, dump_json(*found)));
     }
   }
   const auto dropout = node.find("dropout");
   if (dropout != node.end() && !dropout->is_null() && *dropout != 0.0) {
-    return unsupported(fmt::format("dropout is {}; expected none", dropout->dump()));
+    return unsupported(fmt::format("dropout is {}; expected none", dump_json(*dropout)));
   }
   LOOPLM_ASSIGN_OR_RETURN(const bool fallback, json_bool(node, "byte_fallback", false));
   if (fallback) return unsupported("byte_fallback is true; expected false");

@@ -69,7 +69,7 @@ Status chat(const ChatCommandOptions& o) {
                           model_chat_files(path, *model->tokenizer(), o.model.adapter));
   LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, *model->tokenizer()));
   // Without a template of its own, or ChatML's tokens, nothing ends a turn.
-  if (chat.end_of_turn().empty()) {
+  if (files.templates.empty() && chat.end_of_turn().empty()) {
     if (o.system.has_value()) {
       return invalid_argument(
           fmt::format("--system: '{}' has no chat template to put it in", model->name()));
@@ -83,6 +83,12 @@ Status chat(const ChatCommandOptions& o) {
     // What a template cannot do matters here only to a system prompt: there are no tools.
     if (files.templates.empty() || o.system.has_value()) {
       for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
+    }
+    if (chat.end_of_turn().empty() && model->ends_of_text().empty() && o.max_tokens == 0) {
+      fmt::print(stderr,
+                 "note: the model's chat template writes no special token behind an answer, so an "
+                 "answer may not end. It is cut off after 128 tokens, or --max-tokens.\n");
+      options.generate.max_tokens = 128;
     }
     options.chat = std::move(chat);
     options.system = o.system;

@@ -338,9 +338,8 @@ Result<ChatMessage> ChatSession::answer(const GenerateOptions& options) {
   request.options.max_tokens = options.max_tokens == 0 ? room : std::min(room, options.max_tokens);
   if (loops == 1) request.options.speculate = {};  // there is nothing to guess ahead of
   if (options_.chat.has_value()) {
-    if (const auto end = model_.tokenizer()->id_of(options_.chat->end_of_turn())) {
-      request.options.stop_ids.push_back(*end);
-    }
+    const std::vector<int32_t>& ends = options_.chat->end_ids();
+    request.options.stop_ids.insert(request.options.stop_ids.end(), ends.begin(), ends.end());
   }
   request.callbacks.screen = [&](const ProvisionalToken& token) {
     screen.propose(token);

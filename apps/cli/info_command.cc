@@ -69,9 +69,15 @@ std::string end_name(const EndOfText& end, const Tokenizer* tokenizer) {
 
 void print_ends(const EndsOfText& ends, const Tokenizer* tokenizer) {
   const char* label = "ends of text";
-  if (ends.ends.empty()) fmt::print("  {:<16} none: generation goes on to its limit\n", label);
+  if (ends.ends.empty() && ends.texts.empty()) {
+    fmt::print("  {:<16} none: generation goes on to its limit\n", label);
+  }
   for (const EndOfText& end : ends.ends) {
     fmt::print("  {:<16} {}: {}\n", label, end_name(end, tokenizer), fmt::join(end.named_by, "; "));
+    label = "";
+  }
+  for (const std::string& text : ends.texts) {
+    fmt::print("  {:<16} before {}: generation_config.json: stop_strings\n", label, cli::quoted(text));
     label = "";
   }
   for (const std::string& note : ends.notes) fmt::print("  note             {}\n", note);
@@ -162,6 +168,7 @@ Status info(const InfoOptions& options) {
     OrderedJson json = info_json(checkpoint, context);
     json["guess_maps"] = guesses.empty() ? 0 : checkpoint.config.loops - 1;
     json["ends_of_text"] = ends_json(ends, tokenizer.get());
+    json["stop_strings"] = ends.texts;
     for (const std::string& note : ends.notes) json["notes"].push_back(note);
     fmt::print("{}\n", dump_json(json, 1));
     return {};

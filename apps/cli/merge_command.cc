@@ -52,9 +52,9 @@ Status merge(const MergeOptions& o) {
     if (learnt.name != "default" || own.has_template(learnt.text)) continue;
     saving.chat_template = learnt.text;
     LOOPLM_ASSIGN_OR_RETURN(const auto tokenizer, checkpoint_tokenizer(base));
-    if (tokenizer != nullptr) saving.end_of_turn = end_of_turn_id(learnt.text, own, *tokenizer);
+    if (tokenizer != nullptr) saving.ends_of_turn = end_of_turn_ids(learnt.text, own, *tokenizer);
   }
-  if (saving.end_of_turn) {
+  if (!saving.ends_of_turn.empty()) {
     const Status named = check_generation_config(directory, base.config.vocab_size);
     if (!named.ok()) {
       fmt::print(

@@ -91,7 +91,11 @@ Option* Command::keep(CLI::Option* option) {
   return options_.emplace_back(std::make_unique<Option>(option)).get();
 }
 Command* Command::add_subcommand(const std::string& name, const std::string& help) {
-  return commands_.emplace_back(std::make_unique<Command>(*app_.add_subcommand(name, help))).get();
+  CLI::App* app = app_.add_subcommand(name, help);
+  // With one, CLI11 reads the environment only for the command that is given: a bad value of another
+  // one's option fails nobody else.
+  app->parse_complete_callback([] {});
+  return commands_.emplace_back(std::make_unique<Command>(*app)).get();
 }
 template <typename T>
 Option* Command::add_option(const std::string& name, T& value, const std::string& help) {

@@ -122,8 +122,12 @@ class ChatTemplate {
                               const ChatRenderOptions& options = {}) const;
 
   const ChatFormat& format() const;
-  // The special token that ends the assistant's turn; empty if there is none.
+  // The special token that ends the assistant's turn; empty if there is none. Where the template
+  // writes none, that is the first token of the next turn (GLM's <|user|>).
   const std::string& end_of_turn() const;
+  // Ids of that token and, where a call of a tool ends with another one, of that too. A model that
+  // has learnt such turns stops there.
+  const std::vector<int32_t>& end_ids() const;
   // What a user should know: which template replaces a missing one, and what looplm works around.
   const std::vector<std::string>& notes() const;
   // Whether it marks the assistant's words with {% generation %}.
@@ -140,6 +144,7 @@ class ChatTemplate {
 struct EncodedChat {
   std::vector<int32_t> ids;
   std::vector<bool> generated;  // for each id: whether some of it is inside {% generation %}
+  std::vector<bool> foreign;    // whether some of it is from the conversation; only if some is generated
 };
 // Encodes a prompt. Special tokens of the template are read as such; those in the conversation stay
 // text. If the conversation contains none, the ids are those of the whole text.

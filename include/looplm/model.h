@@ -81,6 +81,8 @@ class Model {
   const Tokenizer* tokenizer() const;
   // The tokens at which generation stops unless GenerateOptions::ignore_eos says otherwise.
   const std::vector<EndOfText>& ends_of_text() const;
+  // The texts before which it stops, under the same condition: generation_config.json's.
+  const std::vector<std::string>& stop_strings() const;
   // The source's name, or the path loaded.
   const std::string& name() const;
   const std::shared_ptr<Device>& device() const;

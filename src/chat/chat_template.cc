@@ -70,30 +70,88 @@ ChatFormat find_format(std::string_view source) {
   return format;
 }
 
-// The first special token behind an assistant's words.
-std::string find_end_of_turn(const jinja::Program& program, const ChatCapabilities& capabilities,
-                             const std::map<std::string, std::string>& tokens,
-                             const Tokenizer& tokenizer) {
-  const std::array<ChatMessage, 2> messages = {chat_message(ChatRole::kUser, "probe_question"),
-                                               chat_message(ChatRole::kAssistant, "probe_answer")};
-  RenderInput input;
-  for (const ChatMessage& message : adapted(messages, {}, capabilities)) {
-    input.messages.push_back(message_value(message, capabilities.arguments));
+// The special tokens at which the assistant's turns end, found by rendering small conversations.
+class EndsOfTurn {
+ public:
+  EndsOfTurn(const jinja::Program& program, const ChatCapabilities& capabilities,
+             const std::map<std::string, std::string>& tokens, const Tokenizer& tokenizer)
+      : program_(program), capabilities_(capabilities), tokens_(tokens), tokenizer_(tokenizer) {}
+
+  // Of an answer, and then of a call of a tool, if it is another one.
+  std::vector<int32_t> find() {
+    const ChatMessage user = chat_message(ChatRole::kUser, "probe_question");
+    const ChatMessage said = chat_message(ChatRole::kAssistant, "probe_answer");
+    ChatMessage call = chat_message(ChatRole::kAssistant, "");
+    call.tool_calls.push_back({"call00001", "probe_tool", R"({"probe_key": "probe_value"})"});
+    ChatMessage answer = chat_message(ChatRole::kTool, "probe_result");
+    answer.tool_call_id = "call00001";
+    answer.name = "probe_tool";
+    const std::vector<int32_t> after = specials(behind(rendered({user, said}), "probe_answer"));
+    if (!after.empty()) add(after.front());
+    // Behind the answer the template may write nothing, so that the next turn's first token ends it.
+    const bool next_ends = ends_.empty();
+    if (next_ends) add(first(behind(rendered({user, said, user}), "probe_answer")));
+    // A call may have tokens of its own before the usual end.
+    const std::string turn = rendered({user, call});
+    std::vector<int32_t> own;
+    if (!next_ends) own = specials(behind(turn, "probe_value"));
+    if (!own.empty()) {
+      if (std::find(own.begin(), own.end(), ends_.front()) == own.end()) add(own.back());
+    } else if (const std::string whole = rendered({user, call, answer}); whole.starts_with(turn)) {
+      add(first(std::string_view(whole).substr(turn.size())));
+    }
+    return std::move(ends_);
   }
-  input.tokens = &tokens;
-  const Result<jinja::Text> text = render_conversation(program, input);
-  if (!text.ok()) return {};
-  constexpr std::string_view kAnswer = "probe_answer";
-  const size_t answer = text.value().view().rfind(kAnswer);
-  if (answer == std::string_view::npos) return {};
-  int64_t lost = 0;  // such as a line end that a small vocabulary does not have
-  const auto ids = tokenizer.encode(text.value().view().substr(answer + kAnswer.size()),
-                                    {.as = EncodeAs::kContinuation, .lost_bytes = &lost});
-  if (!ids.ok()) return {};
-  const auto end = std::find_if(ids.value().begin(), ids.value().end(),
-                                [&](int32_t id) { return tokenizer.is_special(id); });
-  return end == ids.value().end() ? std::string() : std::string(tokenizer.bytes(*end));
-}
+
+ private:
+  void add(std::optional<int32_t> id) {
+    if (id && std::find(ends_.begin(), ends_.end(), *id) == ends_.end()) ends_.push_back(*id);
+  }
+
+  // Empty where the template fails.
+  std::string rendered(const std::vector<ChatMessage>& messages) const {
+    RenderInput input;
+    for (const ChatMessage& message : adapted(messages, {}, capabilities_)) {
+      input.messages.push_back(message_value(message, capabilities_.arguments));
+    }
+    input.tokens = &tokens_;
+    const Result<jinja::Text> text = render_conversation(program_, input);
+    return text.ok() ? std::string(text.value().view()) : std::string();
+  }
+
+  static std::string behind(const std::string& text, std::string_view words) {
+    const size_t at = text.rfind(words);
+    return at == std::string::npos ? std::string() : text.substr(at + words.size());
+  }
+
+  std::vector<int32_t> ids(std::string_view text) const {
+    int64_t lost = 0;  // such as a line end that a small vocabulary does not have
+    Result<std::vector<int32_t>> ids =
+        tokenizer_.encode(text, {.as = EncodeAs::kContinuation, .lost_bytes = &lost});
+    return ids.ok() ? std::move(ids).value() : std::vector<int32_t>();
+  }
+
+  std::vector<int32_t> specials(std::string_view text) const {
+    std::vector<int32_t> all = ids(text);
+    std::erase_if(all, [&](int32_t id) { return !tokenizer_.is_special(id); });
+    return all;
+  }
+
+  // The first token, but for white space, if it is special.
+  std::optional<int32_t> first(std::string_view text) const {
+    for (const int32_t id : ids(text)) {
+      if (tokenizer_.is_special(id)) return id;
+      if (tokenizer_.bytes(id).find_first_not_of(" \t\r\n") != std::string::npos) break;
+    }
+    return std::nullopt;
+  }
+
+  const jinja::Program& program_;
+  const ChatCapabilities& capabilities_;
+  const std::map<std::string, std::string>& tokens_;
+  const Tokenizer& tokenizer_;
+  std::vector<int32_t> ends_;
+};
 
 // Whether the last opened reasoning in the text is still open.
 bool opens_reasoning(std::string_view text, const ChatFormat& format) {
@@ -115,6 +173,7 @@ struct ChatTemplate::State {
   Variant plain;                      // for chats without tools
   std::optional<Variant> with_tools;  // where the model has another one for them
   ChatFormat format;
+  std::vector<int32_t> end_ids;
   std::string end_of_turn;
   std::vector<std::string> notes;
   bool names_as_roles = false;  // kPlain in place of a missing template
@@ -175,10 +234,17 @@ Result<ChatTemplate> ChatTemplate::create(const ChatFiles& files, const Tokenize
   }
   const State::Variant& tools = state->with_tools ? *state->with_tools : state->plain;
   state->format = find_format(state->plain.source + tools.source);
-  state->end_of_turn =
-      find_end_of_turn(state->plain.program, state->plain.capabilities, state->tokens, tokenizer);
   // Nothing says that the model has learnt the turns of a form that it does not bring.
-  if (state->names_as_roles) state->end_of_turn.clear();
+  const auto add_ends = [&](const State::Variant& variant) {
+    for (const int32_t id :
+         EndsOfTurn(variant.program, variant.capabilities, state->tokens, tokenizer).find()) {
+      const auto known = std::find(state->end_ids.begin(), state->end_ids.end(), id);
+      if (known == state->end_ids.end()) state->end_ids.push_back(id);
+    }
+  };
+  if (!state->names_as_roles) add_ends(state->plain);
+  if (state->with_tools) add_ends(*state->with_tools);
+  if (!state->end_ids.empty()) state->end_of_turn = tokenizer.bytes(state->end_ids.front());
   ChatCapabilities all = state->plain.capabilities;
   all.tools = tools.capabilities.tools;
   for (std::string& note : capability_notes(all)) state->notes.push_back(std::move(note));
@@ -238,6 +304,7 @@ Result<RenderedChat> ChatTemplate::render(std::span<const ChatMessage> messages,
 
 const ChatFormat& ChatTemplate::format() const { return state_->format; }
 const std::string& ChatTemplate::end_of_turn() const { return state_->end_of_turn; }
+const std::vector<int32_t>& ChatTemplate::end_ids() const { return state_->end_ids; }
 const std::vector<std::string>& ChatTemplate::notes() const { return state_->notes; }
 const std::string& ChatTemplate::source() const { return state_->plain.source; }
 

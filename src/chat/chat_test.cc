@@ -105,6 +105,29 @@ TEST(ChatTemplate, ModelsWithoutOneGetChatMlOrNamesAndAWordAboutIt) {
   EXPECT_EQ(second.end_of_turn(), "");
 }
 
+// As GLM's: nothing stands behind an answer but the next turn.
+TEST(ChatTemplate, TheNextTurnsFirstTokenMayEndATurn) {
+  const auto tokenizer = byte_tokenizer({"<user>", "<assistant>", "<observation>", "<call>"});
+  const std::string turns =
+      "{% for m in messages %}<{{ 'observation' if m.role == 'tool' else m.role }}>{{ m.content }}"
+      "{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}\n"
+      "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+  const ChatTemplate next = make(turns, *tokenizer);
+  EXPECT_EQ(next.end_of_turn(), "<user>");
+  EXPECT_THAT(next.end_ids(), ElementsAre(256, 258));
+  // A call that ends otherwise than an answer does.
+  const ChatTemplate own = make(
+      "{% for m in messages %}{{ m.role }}{{ m.content }}{% if m.tool_calls %}"
+      "{{ m.tool_calls[0].function.arguments | tojson }}<call>{% else %}<user>{% endif %}\n"
+      "{% endfor %}",
+      *tokenizer);
+  EXPECT_THAT(own.end_ids(), ElementsAre(256, 259));
+  // The next turn's head begins with words.
+  const ChatTemplate words = make(
+      "{% for m in messages %}[{{ m.role }}<user>]{{ m.content }}\n{% endfor %}", *tokenizer);
+  EXPECT_THAT(words.end_ids(), ElementsAre());
+}
+
 TEST(ChatTemplate, WhatATemplateLacksIsWorkedAround) {
   const auto tokenizer = byte_tokenizer({"<end>"});
   // No system role, no tools, turns must alternate.

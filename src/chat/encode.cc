@@ -40,14 +40,19 @@ Result<EncodedChat> encode_chat(const Tokenizer& tokenizer, const RenderedChat& 
     return unsupported(
         "the tokenizer changes the text, so that the assistant's words cannot be found in its ids");
   }
-  size_t begin = 0;
-  size_t range = 0;
-  for (size_t i = 0; i < encoded.ids.size() && range < generated.size(); ++i) {
-    const size_t end = begin + tokenizer.bytes(encoded.ids[i]).size();
-    while (range < generated.size() && generated[range].end <= begin) ++range;
-    encoded.generated[i] = range < generated.size() && generated[range].begin < end;
-    begin = end;
-  }
+  const auto overlap = [&](const std::vector<TextRange>& ranges) {
+    std::vector<bool> found(encoded.ids.size());
+    size_t begin = 0, range = 0;
+    for (size_t i = 0; i < found.size() && range < ranges.size(); ++i) {
+      const size_t end = begin + tokenizer.bytes(encoded.ids[i]).size();
+      while (range < ranges.size() && ranges[range].end <= begin) ++range;
+      found[i] = range < ranges.size() && ranges[range].begin < end;
+      begin = end;
+    }
+    return found;
+  };
+  encoded.generated = overlap(generated);
+  encoded.foreign = overlap(foreign);
   return encoded;
 }
 

@@ -142,12 +142,14 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
     LOOPLM_ASSIGN_OR_RETURN(guesses, read_guesses(path, source.config));
   }
   LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
-  LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get()));
+  LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get(),
+                                                           options.adapter));
   source.ends_of_text = std::move(ends.ends);
   source.name = path;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));
   Parts& parts = *model->parts_;
   parts.tokenizer_status = checkpoint.tokenizer_status;
+  if (model->tokenizer() != nullptr) parts.stop_strings = std::move(ends.texts);
   if (guesses.has_value()) {
     parts.guesses = std::make_unique<GuessMaps>(source.config, guesses->dtype);
     parts.guesses->repack(guesses->values, *parts.device);
@@ -183,6 +185,7 @@ Model::~Model() = default;
 const ModelConfig& Model::config() const { return parts_->config(); }
 const Tokenizer* Model::tokenizer() const { return parts_->tokenizer.get(); }
 const std::vector<EndOfText>& Model::ends_of_text() const { return parts_->ends; }
+const std::vector<std::string>& Model::stop_strings() const { return parts_->stop_strings; }
 const std::string& Model::name() const { return parts_->name; }
 const std::shared_ptr<Device>& Model::device() const { return parts_->device; }
 

@@ -4,8 +4,21 @@
 
 namespace looplm {
 
+namespace {
+
+std::vector<std::string> all_stop_strings(const GenerateOptions& options, const Model& model) {
+  std::vector<std::string> all = options.stop_strings;
+  const std::vector<std::string>& own = model.stop_strings();
+  if (!options.ignore_eos) all.insert(all.end(), own.begin(), own.end());
+  return all;
+}
+
+}  // namespace
+
 Output::Output(const GenerateOptions& options, const Model& model, const TokenCallback& callback)
-    : options_(options), callback_(callback), stops_(options.stop_strings, options.stop_free) {
+    : options_(options),
+      callback_(callback),
+      stops_(all_stop_strings(options, model), options.stop_free) {
   stop_ids_ = options.stop_ids;
   if (!options.ignore_eos) {
     for (const EndOfText& end : model.ends_of_text()) stop_ids_.push_back(end.id);

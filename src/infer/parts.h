@@ -25,6 +25,7 @@ struct Model::Parts {
   std::shared_ptr<const Tokenizer> tokenizer;  // null when the model has none
   Status tokenizer_status;  // why a file's tokenizer is not read, where it has one
   std::vector<EndOfText> ends;
+  std::vector<std::string> stop_strings{};
   std::shared_ptr<Device> device;
   ModelWeights weights;
   std::atomic<uint64_t> weights_version{1};  // relaxed: any thread may ask for the number

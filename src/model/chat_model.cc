@@ -33,14 +33,23 @@ Status add_gguf_chat(const GgufFile& gguf, const Tokenizer& tokenizer, ChatFiles
   return {};
 }
 
+Status take_templates_of(const std::string& adapter, ChatFiles& files) {
+  if (adapter.empty()) return {};
+  LOOPLM_ASSIGN_OR_RETURN(ChatFiles own, read_chat_files(adapter));
+  if (!own.templates.empty()) files.templates = std::move(own.templates);
+  return {};
+}
+
 }  // namespace
 
-Result<ChatFiles> model_chat_files(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+Result<ChatFiles> model_chat_files(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
+                                   const std::string& adapter) {
   const std::string directory = companion_directory(checkpoint.directory);
   LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, read_chat_files(directory));
   if (files.templates.empty() && checkpoint.gguf) {
     LOOPLM_RETURN_IF_ERROR(add_gguf_chat(*checkpoint.gguf, tokenizer, files));
   }
+  LOOPLM_RETURN_IF_ERROR(take_templates_of(adapter, files));
   return files;
 }
 
@@ -51,10 +60,7 @@ Result<ChatFiles> model_chat_files(const std::string& path, const Tokenizer& tok
     LOOPLM_ASSIGN_OR_RETURN(const GgufFile gguf, GgufFile::open(path));
     LOOPLM_RETURN_IF_ERROR(add_gguf_chat(gguf, tokenizer, files));
   }
-  if (!adapter.empty()) {
-    LOOPLM_ASSIGN_OR_RETURN(ChatFiles own, read_chat_files(adapter));
-    if (!own.templates.empty()) files.templates = std::move(own.templates);
-  }
+  LOOPLM_RETURN_IF_ERROR(take_templates_of(adapter, files));
   return files;
 }
 
@@ -64,12 +70,11 @@ Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer
   return ChatTemplate::create(files, tokenizer);
 }
 
-std::optional<int64_t> end_of_turn_id(const std::string& chat_template, ChatFiles files,
-                                      const Tokenizer& tokenizer) {
+std::vector<int32_t> end_of_turn_ids(const std::string& chat_template, ChatFiles files,
+                                     const Tokenizer& tokenizer) {
   files.templates = {{.text = chat_template}};
   const Result<ChatTemplate> chat = ChatTemplate::create(files, tokenizer);
-  if (!chat.ok() || chat.value().end_of_turn().empty()) return std::nullopt;
-  return tokenizer.id_of(chat.value().end_of_turn());
+  return chat.ok() ? chat.value().end_ids() : std::vector<int32_t>();
 }
 
 Result<std::map<std::string, std::string>> chat_template_texts(const std::string& path) {

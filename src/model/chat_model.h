@@ -2,9 +2,10 @@
 #ifndef LOOPLM_MODEL_CHAT_MODEL_H_
 #define LOOPLM_MODEL_CHAT_MODEL_H_
 
+#include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "looplm/chat.h"
 
@@ -18,16 +19,17 @@ Result<ChatFiles> model_chat_files(const std::string& path, const Tokenizer& tok
                                    const std::string& adapter = {});
 
 // The same of a model that is open, of which a GGUF file is not read again.
-Result<ChatFiles> model_chat_files(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
+Result<ChatFiles> model_chat_files(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
+                                   const std::string& adapter = {});
 
 // Of the same files. A model without a template gets ChatML or a plain one, and its notes say so.
 Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer,
                                         const std::string& adapter = {});
 
-// The id that ends a turn of a model with these files that gets `chat_template` in place of its
-// own; none where the template writes no special token behind an answer.
-std::optional<int64_t> end_of_turn_id(const std::string& chat_template, ChatFiles files,
-                                      const Tokenizer& tokenizer);
+// The ids that end a turn (ChatTemplate::end_ids) of a model with these files that gets
+// `chat_template` in place of its own; none where there is no such template.
+std::vector<int32_t> end_of_turn_ids(const std::string& chat_template, ChatFiles files,
+                                     const Tokenizer& tokenizer);
 
 // The texts of the templates in the same places, by name; none where there are none.
 Result<std::map<std::string, std::string>> chat_template_texts(const std::string& path);

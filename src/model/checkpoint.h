@@ -95,10 +95,10 @@ struct SaveOptions {
   std::string companions_from;
   // Written as chat_template.jinja, in place of the companion of that name. Empty: as it comes.
   std::string chat_template;
-  // What ends a turn of that template: config.json and generation_config.json name it among the
-  // ends of a text, so that other programs stop there too. A generation_config.json that cannot be
-  // read stays as it is (check_generation_config).
-  std::optional<int64_t> end_of_turn{};
+  // What ends the turns of the model's template: config.json and generation_config.json name these
+  // among the ends of a text, so that other programs stop there too. A generation_config.json that
+  // cannot be read stays as it is (check_generation_config).
+  std::vector<int32_t> ends_of_turn{};
   uint64_t max_shard_bytes = WeightFilesWriter::kOneFile;
 };
 

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/atomic_directory.h"
+#include "model/chat_model.h"
 #include "model/checkpoint.h"
 #include "model/config_rules.h"
 #include "model/gguf_model.h"
@@ -125,20 +127,24 @@ Result<GenerationConfig> read_generation_config(const std::string& path, int64_t
   return config;
 }
 
+// Adds the ids that are in the vocabulary and not there yet.
+void add_missing(std::span<const int32_t> ids, int64_t vocab_size, std::vector<int64_t>& ends) {
+  for (const int32_t id : ids) {
+    if (id < vocab_size && std::ranges::find(ends, id) == ends.end()) ends.push_back(id);
+  }
+}
+
 // transformers takes the ends of a text from generation_config.json alone where there is one. It
-// gets `id` beside its own ends, or those of config.json if it has none. A file that
+// gets these ids beside its own ends, or those of config.json if it has none. A file that
 // cannot be read stays as it is.
-Status add_end_of_turn(int64_t id, const ModelConfig& config, const std::string& path) {
-  if (!file_exists(path)) return {};
+Status add_ends_of_turn(std::span<const int32_t> ids, const ModelConfig& config,
+                        const std::string& path) {
+  if (ids.empty() || !file_exists(path)) return {};
   Result<GenerationConfig> read = read_generation_config(path, config.vocab_size);
   if (!read.ok()) return {};
-  std::vector<int64_t>& ends = read->ends;
-  if (std::ranges::find(ends, id) != ends.end()) return {};
-  if (ends.empty()) {
-    ends = config.eos_token_ids;
-  } else {
-    ends.push_back(id);
-  }
+  std::vector<int64_t> ends = read->ends.empty() ? config.eos_token_ids : read->ends;
+  add_missing(ids, config.vocab_size, ends);
+  if (ends == read->ends) return {};
   read->json["eos_token_id"] = ends;
   return write_text_file(path, dump_json(read->json, 2) + "\n");
 }
@@ -150,6 +156,31 @@ Status check_generation_config(const std::string& from, int64_t vocab_size) {
   return file_exists(path) ? read_generation_config(path, vocab_size).status() : Status();
 }
 
+namespace {
+
+// Those of a GGUF file or of a folder, which are no files of their own here. Several stand in
+// tokenizer_config.json, where transformers reads them too.
+Status write_chat_templates(const std::string& from, const std::string& to) {
+  LOOPLM_ASSIGN_OR_RETURN(const auto templates, chat_template_texts(from));
+  const std::string jinja = to + "/chat_template.jinja", tokens = to + "/tokenizer_config.json";
+  if (templates.empty()) return {};
+  if (templates.size() == 1 && templates.contains("default")) {
+    return write_text_file(jinja, templates.at("default"));
+  }
+  OrderedJson config = OrderedJson::object();
+  if (file_exists(tokens)) {
+    LOOPLM_ASSIGN_OR_RETURN(config, read_ordered_json_file(tokens));
+  }
+  config["chat_template"] = OrderedJson::array();
+  for (const auto& [name, text] : templates) {
+    config["chat_template"].push_back({{"name", name}, {"template", text}});
+  }
+  for (const char* name : {"/chat_template.jinja", "/chat_template.json"}) fs::remove(to + name);
+  return write_text_file(tokens, dump_json(config, 2) + "\n");
+}
+
+}  // namespace
+
 Status copy_companions(const std::string& from, const std::string& to) {
   const std::string directory = companion_directory(from);
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_directory(directory));
@@ -159,7 +190,10 @@ Status copy_companions(const std::string& from, const std::string& to) {
                             MappedFile::open((fs::path(directory) / name).string()));
     LOOPLM_RETURN_IF_ERROR(write_text_file(fmt::format("{}/{}", to, name), file.text()));
   }
-  if (directory == from) return {};
+  if (directory == from) {
+    const bool folder = is_directory(directory + "/additional_chat_templates");
+    return folder ? write_chat_templates(from, to) : Status();
+  }
   CheckpointOptions of_header;
   of_header.shapes_only = true;
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint model, open_checkpoint(from, of_header));
@@ -172,11 +206,7 @@ Status copy_companions(const std::string& from, const std::string& to) {
       LOOPLM_RETURN_IF_ERROR(write_text_file(to + "/tokenizer_config.json", *config));
     }
   }
-  LOOPLM_ASSIGN_OR_RETURN(const std::string chat,
-                          gguf_string(model.gguf->metadata(), kGgufChatTemplateKey, ""));
-  const std::string chat_file = to + "/chat_template.jinja";
-  if (chat.empty() || file_exists(chat_file)) return {};
-  return write_text_file(chat_file, chat);
+  return write_chat_templates(from, to);
 }
 
 bool is_checkpoint_file(const std::string& name) {
@@ -199,11 +229,9 @@ Status write_checkpoint_files(const std::string& directory, const ModelConfig& c
   }
   ModelConfig saved = config;
   saved.dtype = options.dtype == DType::kBf16 ? "bfloat16" : "float32";
-  if (const auto id = options.end_of_turn; id && *id < config.vocab_size) {
-    std::vector<int64_t>& ends = saved.eos_token_ids;
-    if (std::ranges::find(ends, *id) == ends.end()) ends.push_back(*id);
-    LOOPLM_RETURN_IF_ERROR(add_end_of_turn(*id, saved, directory + kGenerationFile));
-  }
+  add_missing(options.ends_of_turn, config.vocab_size, saved.eos_token_ids);
+  LOOPLM_RETURN_IF_ERROR(
+      add_ends_of_turn(options.ends_of_turn, saved, directory + kGenerationFile));
   LOOPLM_RETURN_IF_ERROR(write_text_file(directory + "/config.json", model_config_json(saved)));
 
   const std::vector<ParameterSpec> specs = parameter_specs(config);

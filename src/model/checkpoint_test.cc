@@ -10,6 +10,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "looplm/chat.h"
+
 #include "base/bf16.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -196,7 +198,7 @@ TEST_F(CheckpointTest, TheEndOfANewTemplatesTurnIsAnEndOfText) {
   ASSERT_OK(source);
   SaveOptions options;
   options.companions_from = from;
-  options.end_of_turn = 5;
+  options.ends_of_turn = {5};
   const auto saved = [&](const std::string& generation) {
     if (!generation.empty()) {
       EXPECT_OK(write_text_file(from + "/generation_config.json", generation));
@@ -224,6 +226,22 @@ TEST_F(CheckpointTest, TheEndOfANewTemplatesTurnIsAnEndOfText) {
     EXPECT_OK(save_checkpoint(to, config_, checkpoint_fill(source.value()), options, pool_));
     EXPECT_EQ(read_text_file(to + "/generation_config.json").value(), bad);
   }
+}
+
+// A directory of a checkpoint has no folders, so they go where transformers reads them too.
+TEST_F(CheckpointTest, ChatTemplatesOfAFolderAreKept) {
+  const std::string from = directory_.file("from"), to = directory_.file("to");
+  std::filesystem::create_directories(from + "/additional_chat_templates");
+  std::filesystem::create_directories(to);
+  ASSERT_OK(write_text_file(from + "/chat_template.jinja", "D"));
+  ASSERT_OK(write_text_file(from + "/tokenizer_config.json", R"({"eos_token": "</s>"})"));
+  ASSERT_OK(write_text_file(from + "/additional_chat_templates/tool_use.jinja", "T"));
+  ASSERT_OK(copy_companions(from, to));
+  const ChatFiles files = read_chat_files(to).value();
+  ASSERT_EQ(files.templates.size(), 2u);
+  EXPECT_EQ(files.templates[0].name + files.templates[0].text, "defaultD");
+  EXPECT_EQ(files.templates[1].name + files.templates[1].text, "tool_useT");
+  EXPECT_EQ(files.tokens.at("eos_token"), "</s>");
 }
 
 TEST_F(CheckpointTest, AFailedSaveLeavesTheOldCheckpoint) {

@@ -37,16 +37,17 @@ constexpr std::array<std::string_view, 16> kEndsOfTurn = {"<|im_end|>",
 
 class Finder {
  public:
-  Finder(const Checkpoint& checkpoint, const Tokenizer* tokenizer)
+  Finder(const Checkpoint& checkpoint, const Tokenizer* tokenizer, const std::string& adapter)
       : checkpoint_(checkpoint),
         tokenizer_(tokenizer),
+        adapter_(adapter),
         directory_(companion_directory(checkpoint.directory)) {}
 
   Result<EndsOfText> find() {
     LOOPLM_RETURN_IF_ERROR(checkpoint_.gguf ? read_gguf().with_context(checkpoint_.directory)
                                             : read_config());
     LOOPLM_RETURN_IF_ERROR(in_file("generation_config.json", [&](const Json& json) {
-      return add_ids(json, "generation_config.json");
+      return read_generation(json, "generation_config.json");
     }));
     LOOPLM_RETURN_IF_ERROR(add_token());
     LOOPLM_RETURN_IF_ERROR(in_file("tokenizer_config.json", [&](const Json& json) {
@@ -106,11 +107,36 @@ class Finder {
     return {};
   }
 
-  Status add_ids(const Json& json, const std::string& file) {
+  Status read_generation(const Json& json, const std::string& file) {
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
                             read_eos_token_ids(json, checkpoint_.config.vocab_size));
     for (const int64_t id : ids) add(id, file + ": eos_token_id");
+    const Json texts = json.value("stop_strings", Json());
+    for (const Json& text : texts.is_string() ? Json::array({texts}) : texts) {
+      if (!text.is_string()) {
+        return invalid_argument(fmt::format("'stop_strings' is {}; expected a text or a list of texts",
+                                            shown_json(texts)));
+      }
+      result_.texts.push_back(text.get<std::string>());
+    }
+    std::string others;
+    for (const auto& [key, value] : json.items()) {
+      if (value.is_null() || is_no_wish(key)) continue;
+      others += (others.empty() ? "" : ", ") + key;
+    }
+    if (others.empty()) return {};
+    result_.notes.push_back(fmt::format(
+        "{}: {}: not obeyed; options and requests say how to generate", file, others));
     return {};
+  }
+
+  // Keys that ask for nothing else, or for how transformers itself works.
+  static bool is_no_wish(std::string_view key) {
+    constexpr std::array<std::string_view, 9> kKeys = {
+        "eos_token_id", "stop_strings", "bos_token_id",         "pad_token_id", "_from_model_config",
+        "use_cache",    "return_dict",  "transformers_version", "_commit_hash"};
+    return std::ranges::find(kKeys, key) != kKeys.end() || key.starts_with("output_") ||
+           key.starts_with("cache_");
   }
 
   Status add_token() {
@@ -166,31 +192,32 @@ class Finder {
       result_.notes.push_back("no end of a turn is read from the chat template: " +
                               status.message());
     };
-    const Result<ChatFiles> files = model_chat_files(checkpoint_, *tokenizer_);
+    const Result<ChatFiles> files = model_chat_files(checkpoint_, *tokenizer_, adapter_);
     if (!files.ok()) return note(files.status());
     if (files.value().templates.empty()) return;
     const Result<ChatTemplate> chat = ChatTemplate::create(files.value(), *tokenizer_);
     if (!chat.ok()) return note(chat.status());
-    const std::string& token = chat.value().end_of_turn();
-    if (token.empty() || ends_only_a_message(token, chat.value().source())) return;
-    const std::optional<int32_t> id = tokenizer_->id_of(token);
-    const auto known = [&](const EndOfText& end) { return end.id == *id; };
-    if (!id || *id >= checkpoint_.config.vocab_size ||
-        std::any_of(result_.ends.begin(), result_.ends.end(), known))
-      return;
-    add(*id, "the chat template writes it behind an answer");
+    for (const int32_t id : chat.value().end_ids()) {
+      if (id >= checkpoint_.config.vocab_size ||
+          ends_only_a_message(tokenizer_->bytes(id), chat.value().source()) ||
+          std::ranges::find(result_.ends, id, &EndOfText::id) != result_.ends.end())
+        continue;
+      add(id, "the chat template writes it behind an answer");
+    }
   }
 
   const Checkpoint& checkpoint_;
   const Tokenizer* tokenizer_;
+  const std::string& adapter_;
   const std::string directory_;
   EndsOfText result_;
 };
 
 }  // namespace
 
-Result<EndsOfText> find_ends_of_text(const Checkpoint& checkpoint, const Tokenizer* tokenizer) {
-  return Finder(checkpoint, tokenizer).find();
+Result<EndsOfText> find_ends_of_text(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                                     const std::string& adapter) {
+  return Finder(checkpoint, tokenizer, adapter).find();
 }
 
 }  // namespace looplm

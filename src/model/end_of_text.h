@@ -21,15 +21,20 @@ namespace looplm {
 
 struct EndsOfText {
   std::vector<EndOfText> ends;     // each id once, in the order in which the places were read
-  std::vector<std::string> notes;  // ends that are named and cannot be found, for the user
+  std::vector<std::string> texts;  // before which it ends too
+  // For the user: ends that are named and cannot be found, and what else generation_config.json
+  // asks for that is not done.
+  std::vector<std::string> notes;
 };
 
-// Reads eos_token_id of config.json and generation_config.json, eos_token of tokenizer_config.json,
+// Reads eos_token_id of config.json and generation_config.json, the latter's stop_strings, eos_token of tokenizer_config.json,
 // or else of special_tokens_map.json, the GGUF keys tokenizer.ggml.eos_token_id, eot_token_id and
-// eom_token_id, the known end-of-turn tokens that occur in a chat template, and the special token
-// that the template writes behind an answer. `tokenizer` is null where there is none. An id outside
-// the vocabulary is an error that names file, key and value.
-Result<EndsOfText> find_ends_of_text(const Checkpoint& checkpoint, const Tokenizer* tokenizer);
+// eom_token_id, the known end-of-turn tokens that occur in a chat template, and the special tokens
+// that the template writes behind an answer and a call (ChatTemplate::end_ids). A template in the
+// directory of an `adapter` comes in place of the model's. `tokenizer` is null where there is none.
+// An id outside the vocabulary is an error that names file, key and value.
+Result<EndsOfText> find_ends_of_text(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                                     const std::string& adapter = {});
 
 }  // namespace looplm
 

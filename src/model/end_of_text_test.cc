@@ -111,6 +111,35 @@ TEST_F(EndOfTextTest, EachFormOfAPlace) {
                                   "7; chat_template.json: chat_template uses <|end|>"));
 }
 
+TEST_F(EndOfTextTest, TheNextTurnsFirstTokenEndsATurn) {
+  checkpoint_.config.vocab_size = 12;
+  write("chat_template.jinja", "{% for m in messages %}[|fin|]{{ m.role + m.content }}{% endfor %}");
+  EXPECT_THAT(ends(), ElementsAre("10; the chat template writes it behind an answer"));
+  // The template of an adapter comes in place of the model's.
+  const auto found = find_ends_of_text(checkpoint_, tokenizer_.get(), dir_.file("adapter"));
+  EXPECT_THAT(found.value().ends, testing::SizeIs(1));
+  std::filesystem::create_directory(dir_.file("adapter"));
+  ASSERT_OK(write_text_file(dir_.file("adapter/chat_template.jinja"), "{{ messages[0].content }}"));
+  const auto adapted = find_ends_of_text(checkpoint_, tokenizer_.get(), dir_.file("adapter"));
+  EXPECT_THAT(adapted.value().ends, testing::IsEmpty());
+}
+
+TEST_F(EndOfTextTest, GenerationConfigsOtherWishes) {
+  const auto texts = [&] {
+    return find_ends_of_text(checkpoint_, tokenizer_.get()).value().texts;
+  };
+  write("generation_config.json", R"({"stop_strings": ["###", "\n\n"], "do_sample": true,)"
+                                  R"( "top_p": 0.9, "top_k": null, "use_cache": true})");
+  EXPECT_THAT(texts(), ElementsAre("###", "\n\n"));
+  ends();
+  EXPECT_THAT(notes_, ElementsAre(HasSubstr("do_sample, top_p: not obeyed")));
+  write("generation_config.json", R"({"stop_strings": "End"})");
+  EXPECT_THAT(texts(), ElementsAre("End"));
+  write("generation_config.json", R"({"stop_strings": [5]})");
+  EXPECT_ERROR_SAYS(find_ends_of_text(checkpoint_, tokenizer_.get()), "generation_config.json",
+                    "'stop_strings' is [5]");
+}
+
 TEST_F(EndOfTextTest, WhereAnotherTokenEndsTheTurnEndEndsAMessage) {
   write("chat_template.jinja", "<|start|>assistant<|end|> ... <|return|>");
   EXPECT_THAT(ends(), ElementsAre("8; chat_template.jinja uses <|return|>"));

@@ -29,12 +29,11 @@ Status fit_context(Model& model, uint64_t kv_bytes, int64_t& context) {
 
 // The model's files may know nothing of the template: an adapter brought it, or it stands in place
 // of none.
-void add_end_of_turn(ServedModel& served) {
-  if (!served.converses()) return;
-  const auto end = served.model->tokenizer()->id_of(served.chat->end_of_turn());
-  if (!end || *end >= served.model->config().vocab_size) return;
-  if (std::ranges::find(served.end_ids, *end) == served.end_ids.end()) {
-    served.end_ids.push_back(*end);
+void add_ends_of_turn(ServedModel& served) {
+  if (served.chat == nullptr) return;
+  for (const int32_t id : served.chat->end_ids()) {
+    if (id >= served.model->config().vocab_size) continue;
+    if (std::ranges::find(served.end_ids, id) == served.end_ids.end()) served.end_ids.push_back(id);
   }
 }
 
@@ -65,14 +64,14 @@ Result<std::unique_ptr<HostedModel>> HostedModel::create(Model& model,
     served.grammars =
         std::make_shared<GrammarCache>(std::make_shared<const VocabularyTrie>(*tokenizer));
   }
-  add_end_of_turn(served);
+  add_ends_of_turn(served);
   std::vector<ServedModel> all = {served};
   for (const ServedModelOptions::Adapter& adapter : options.adapters) {
     ServedModel& adapted = all.emplace_back(served);
     adapted.base = served.name;
     adapted.name = adapter.name;
     if (adapter.chat != nullptr) adapted.chat = adapter.chat;
-    add_end_of_turn(adapted);
+    add_ends_of_turn(adapted);
   }
   return std::unique_ptr<HostedModel>(
       new HostedModel(std::move(all), model, engine, server, texts, metrics));

@@ -342,6 +342,15 @@ Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<boo
   return {};
 }
 
+// A field that is a text; missing and null are an empty one.
+Result<std::string> text_field(const OrderedJson& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return std::string();
+  if (found->is_string()) return found->get<std::string>();
+  return invalid_argument(
+      fmt::format("field '{}' is {}; expected a string", key, shown_json(*found)));
+}
+
 // As text too, which is how ShareGPT's files have them; there an empty one means none. They also
 // leave out the {"type": "function", "function": ...} around each.
 Result<std::vector<ChatTool>> tools_of(OrderedJson tools) {
@@ -361,19 +370,18 @@ Result<std::vector<ChatTool>> tools_of(OrderedJson tools) {
 // Puts the text of a field 'system' beside the messages in front of them, where some files have it.
 Status add_system(const OrderedJson& object, const char* place, std::vector<ChatMessage>& messages,
                   std::vector<bool>& learnt) {
-  const auto system = object.find("system");
-  if (system == object.end() || system->is_null()) return {};
-  if (!system->is_string()) {
-    return invalid_argument(
-        fmt::format("field 'system' is {}; expected a string", shown_json(*system)));
+  for (const char* key : {"system", "system_prompt"}) {
+    LOOPLM_ASSIGN_OR_RETURN(const std::string text, text_field(object, key));
+    const bool first_is_system = messages.front().role == ChatRole::kSystem;
+    if (text.empty() || (first_is_system && messages.front().text() == text)) continue;
+    if (first_is_system) {
+      return invalid_argument(
+          fmt::format("both a field '{}' and a system message in {}[0]; expected one of them", key,
+                      place));
+    }
+    messages.insert(messages.begin(), chat_message(ChatRole::kSystem, text));
+    learnt.insert(learnt.begin(), false);
   }
-  if (system->get_ref<const std::string&>().empty()) return {};
-  if (messages.front().role == ChatRole::kSystem) {
-    return invalid_argument(fmt::format(
-        "both a field 'system' and a system message in {}[0]; expected one of them", place));
-  }
-  messages.insert(messages.begin(), chat_message(ChatRole::kSystem, system->get<std::string>()));
-  learnt.insert(learnt.begin(), false);
   return {};
 }
 
@@ -414,6 +422,9 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   if (object.contains("tools")) {
     LOOPLM_ASSIGN_OR_RETURN(options.tools, tools_of(object["tools"]));
   }
+  // As TRL passes them on.
+  const OrderedJson arguments = object.value("chat_template_kwargs", OrderedJson());
+  if (!arguments.is_null()) options.arguments = dump_json(arguments);
   LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
   if (whole.text.empty()) return invalid_argument("the chat template writes nothing of this chat");
   const bool marked = std::any_of(whole.spans.begin(), whole.spans.end(),
@@ -455,15 +466,6 @@ Result<CorpusDocument> render_completion(const OrderedJson& object, const ChatTe
   return render_messages(object, list, "prompt and completion", learn_from, chat);
 }
 
-// A field that is a text; missing and null are an empty one.
-Result<std::string> text_field(const OrderedJson& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return std::string();
-  if (found->is_string()) return found->get<std::string>();
-  return invalid_argument(
-      fmt::format("field '{}' is {}; expected a string", key, shown_json(*found)));
-}
-
 // The prompt of Alpaca's and Dolly's files: an instruction and what it is about, after pairs of
 // questions and answers.
 Result<OrderedJson> instruction_messages(const OrderedJson& object) {
@@ -499,6 +501,34 @@ Status check_one_form(const OrderedJson& object, const char* form,
     if (!object.contains(other) || std::string_view(form) == other) continue;
     return invalid_argument(
         fmt::format("a field '{}' beside '{}'; expected one of them", form, other));
+  }
+  return {};
+}
+
+// Fields beside a chat that repeat its first question or an answer, as in UltraChat's and Magpie's
+// files. What says something else is an error.
+Status check_repeats(const OrderedJson& object, const char* form, const OrderedJson& list,
+                     std::initializer_list<const char*> questions,
+                     std::initializer_list<const char*> answers) {
+  const auto says = [&](const char* role, const std::string& text) {
+    for (const OrderedJson& message : list.is_array() ? list : OrderedJson::array()) {
+      if (!message.is_object() || message.value("role", OrderedJson()) != role) continue;
+      const OrderedJson content = message.value("content", OrderedJson());
+      const bool same = content.is_string() &&
+                        without_space(content.get_ref<const std::string&>()) == without_space(text);
+      if (same) return true;
+      if (std::string_view(role) == "user" && std::string_view(form) != "chosen") return false;
+    }
+    return false;
+  };
+  for (const auto& [keys, role] : {std::pair{questions, "user"}, {answers, "assistant"}}) {
+    for (const char* key : keys) {
+      const OrderedJson field = object.value(key, OrderedJson());
+      if (field.is_null() || (field.is_string() && says(role, field.get<std::string>()))) continue;
+      return invalid_argument(
+          fmt::format("a field '{}' beside '{}', which does not repeat {}; expected one of them", key,
+                      form, role == std::string_view("user") ? "its question" : "an answer"));
+    }
   }
   return {};
 }
@@ -579,21 +609,26 @@ bool is_chat_example(const Json& object) {
 }
 
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat) {
-  if (is_instruction(object)) {
-    // Alpaca's 'text' repeats the instruction and its output.
-    LOOPLM_RETURN_IF_ERROR(check_one_form(
-        object, "instruction", {"prompt", "completion", "turns", "messages", "conversations"}));
-    return render_instruction(object, chat);
-  }
   for (const char* form : {"messages", "conversations"}) {
     if (!object.contains(form)) continue;
-    LOOPLM_RETURN_IF_ERROR(check_one_form(
-        object, form, {"text", "prompt", "completion", "turns", "messages", "conversations"}));
+    LOOPLM_RETURN_IF_ERROR(
+        check_one_form(object, form, {"text", "turns", "messages", "conversations"}));
     OrderedJson list = object[form];
     if (std::string_view(form) == "conversations") {
       LOOPLM_ASSIGN_OR_RETURN(list, messages_of_conversations(list));
     }
+    LOOPLM_RETURN_IF_ERROR(check_repeats(object, form, list, {"prompt"}, {"completion"}));
+    if (is_instruction(object)) {
+      LOOPLM_RETURN_IF_ERROR(
+          check_repeats(object, form, list, {"instruction"}, {"output", "response"}));
+    }
     return render_messages(object, list, form, 0, chat);
+  }
+  if (is_instruction(object)) {
+    // Alpaca's 'text' repeats the instruction and its output.
+    LOOPLM_RETURN_IF_ERROR(
+        check_one_form(object, "instruction", {"prompt", "completion", "turns"}));
+    return render_instruction(object, chat);
   }
   LOOPLM_RETURN_IF_ERROR(check_one_form(object, "prompt", {"text", "turns"}));
   return render_completion(object, chat);
@@ -652,6 +687,9 @@ Result<CorpusDocument> render_preference(const OrderedJson& line, const ChatTemp
     return invalid_argument(
         "'chosen' and 'rejected' begin with different messages, and no 'prompt' stands before "
         "them; expected two answers to the same prompt");
+  }
+  if (prompt.empty() && !is_list(object, "prompt")) {
+    LOOPLM_RETURN_IF_ERROR(check_repeats(object, "chosen", chosen, {"prompt"}, {}));
   }
   return document;
 }

@@ -72,6 +72,35 @@ TEST_F(ChatExampleTest, TheTokenBehindAnAnswerIsLearntAsItsEnd) {
   EXPECT_EQ(without_end_, 1);
 }
 
+TEST_F(ChatExampleTest, AMarkedPartBeforeTheLastNeedsNoEnd) {
+  const std::string parts =
+      "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}think"
+      "{% endgeneration %}[answer]{% generation %}{{ m.content }}END{% endgeneration %}"
+      "{% else %}{{ m.content }}<|end|>{% endif %}{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const auto ended_by = [&](const std::string& end) {
+    std::string text = parts;
+    return text.replace(text.find("END"), 3, end);
+  };
+  EXPECT_THAT(built(kChat, ended_by("<|end|>")), HasSubstr("{think}[answer]{yes<|end|>}[user]"));
+  EXPECT_EQ(without_end_, 0);
+  EXPECT_THAT(built(kChat, ended_by("")), HasSubstr("{think}[answer]{yes}[user]"));
+  EXPECT_EQ(without_end_, 1);
+}
+
+// GLM's reasoning is written behind the last question alone.
+TEST_F(ChatExampleTest, ATurnThatTheNextOneEndsMayChangeItsReasoning) {
+  const char* next =
+      "{% for m in messages %}<|end|>[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
+      "{{ m.reasoning_content }}{% endif %}{{ m.content }}{% endfor %}"
+      "{% if add_generation_prompt %}<|end|>[assistant]{% endif %}";
+  EXPECT_EQ(built(R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant",)"
+                  R"( "content": "aa", "reasoning_content": "rr"}, {"role": "user", "content": "so"},)"
+                  R"( {"role": "assistant", "content": "no", "reasoning_content": "tt"}]})",
+                  next),
+            "<|end|>[user]hi<|end|>[assistant]{aa<|end|>}[user]so<|end|>[assistant]{ttno<|end|>}");
+}
+
 TEST_F(ChatExampleTest, WhiteSpaceBehindAnAnswerIsNobodyElsesWords) {
   const char* changes =
       "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and loop.last %}<think>"

@@ -448,8 +448,6 @@ TEST_F(ChatExampleTest, AnswersThatWereJudgedBadAreRefused) {
   EXPECT_EQ(built(R"({"text": "ab", "label": false})", kMarked), "{ab<|end|>}");
 }
 
-// A template whose earlier turns change once more follows (as Qwen3's), and an answer that ends in
-// white space.
 TEST_F(ChatExampleTest, TwoFormsInOneLineAreRefused) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {R"({"prompt": "a", "completion": "b", "instruction": "c", "output": "d"})",
@@ -550,6 +548,65 @@ TEST_F(ChatExampleTest, OtherFormsOfPreferencesKeepWhatStandsInThem) {
               HasSubstr("'tools' both in 'input' and beside it"));
 }
 
-// Added tokens that are not special, and words that end in one.
+// As UltraChat's, Magpie's and UltraFeedback's files have them.
+TEST_F(ChatExampleTest, AFieldMayRepeatTheQuestionOrAnAnswer) {
+  const std::string chat = std::string(kChat).substr(0, std::string(kChat).size() - 1);
+  const std::string both = built(kChat, kMarked);
+  const std::string sharegpt =
+      R"({"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yes"}])";
+  EXPECT_EQ(built(chat + R"(, "prompt": "hi\n", "prompt_id": "x"})", kMarked), both);
+  EXPECT_EQ(built(chat + R"(, "prompt": "hi", "completion": "no"})", kMarked), both);
+  EXPECT_EQ(built(sharegpt + R"(, "instruction": "hi", "response": "yes"})", kMarked),
+            "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
+  for (const char* other :
+       {R"("prompt": "so")", R"("prompt": ["hi"])", R"("completion": "hi")",
+        R"("instruction": "hi", "output": "ye")"}) {
+    EXPECT_THAT(built(chat + ", " + other + "}", kMarked),
+                HasSubstr("beside 'messages', which does not repeat"))
+        << other;
+  }
+  const std::string pair =
+      R"("chosen": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}],)"
+      R"( "rejected": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "no"}]})";
+  EXPECT_THAT(built(R"({"prompt": "hi", )" + pair, kMarked), HasSubstr("{yes<|end|>}"));
+  EXPECT_THAT(built(R"({"prompt": "so", )" + pair, kMarked),
+              HasSubstr("a field 'prompt' beside 'chosen', which does not repeat its question"));
+}
+
+// Else words would be left out in silence, or learnt as what they are not.
+TEST_F(ChatExampleTest, FormsWithoutAPlaceAreRefusedByName) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"({"question": "2 + 2?", "answer": "4"})", "the line has 'answer', 'question'"},
+      {R"({"prompt": "a", "response": "b"})", "no field 'completion'"},
+      {R"({"chosen": "\n\nHuman: a", "rejected": "\n\nHuman: b"})", "no field 'prompt'"},
+      {R"({"system": "s", "question": "q", "chosen": "a", "rejected": "b"})", "field 'system' beside"},
+      {R"({"system": "s", "prompt": "q", "completion": "b"})", "field 'system' beside texts"},
+      {R"({"tools": [{"name": "f"}], "prompt": "q", "completion": "b"})", "field 'tools' beside texts"},
+      {R"({"text": "hi", "role": "prompter", "parent_id": null})", "a 'text' of the role \"prompter\""},
+      {R"({"conversations": ["q", "a"]})", "conversations[0] is \"q\""}};
+  for (const auto& [line, says] : cases) {
+    EXPECT_THAT(built(line, kMarked), testing::AllOf(HasSubstr("a.jsonl:1"), HasSubstr(says)))
+        << line;
+  }
+  EXPECT_EQ(built(R"({"system": "", "tools": [], "prompt": "a", "completion": "b"})", ""),
+            "a{b<|end|>}");
+}
+
+// As OpenHermes' and smoltalk2's files have them.
+TEST_F(ChatExampleTest, FieldsBesideAChatThatTheTemplateReads) {
+  const std::string chat = std::string(kChat).substr(0, std::string(kChat).size() - 1);
+  EXPECT_THAT(built(chat + R"(, "system_prompt": "be kind"})", kMarked),
+              HasSubstr("[system]be kind<|end|>\n[user]hi"));
+  EXPECT_EQ(built(R"({"system_prompt": "s", "messages": [{"role": "system", "content": "s"},)"
+                  R"( {"role": "assistant", "content": "a"}]})",
+                  kMarked),
+            "[system]s<|end|>\n[assistant]{a<|end|>}\n");
+  const std::string tone = std::string("{{ tone }}") + kMarked;
+  EXPECT_THAT(built(chat + R"(, "chat_template_kwargs": {"tone": "warm"}})", tone),
+              HasSubstr("warm[user]hi"));
+  EXPECT_THAT(built(chat + R"(, "chat_template_kwargs": 5})", tone),
+              HasSubstr("chat_template_kwargs is not an object"));
+}
+
 }  // namespace
 }  // namespace looplm

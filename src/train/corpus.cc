@@ -30,7 +30,12 @@ Result<std::string> string_field(const Json& object, const char* name, const std
                                  const char* expected = kDocumentFields) {
   const auto field = object.find(name);
   if (field == object.end()) {
-    return invalid_argument(fmt::format("{}: no field '{}'; expected {}", where, name, expected));
+    std::string others;
+    for (const auto& [key, value] : object.items()) {
+      others += (others.empty() ? "; the line has '" : ", '") + key + "'";
+    }
+    return invalid_argument(
+        fmt::format("{}: no field '{}'; expected {}{}", where, name, expected, others));
   }
   if (!field->is_string()) {
     return invalid_argument(
@@ -50,11 +55,25 @@ Status add_turn(const Json& turn, const std::string& where, CorpusDocument& docu
   return {};
 }
 
+// What is only read where a template renders a chat.
+Status check_plain(const Json& object, const std::string& where) {
+  for (const char* key : {"system", "tools"}) {
+    const Json field = object.value(key, Json());
+    if (field.is_null() || field == "" || field == Json::array()) continue;
+    return invalid_argument(fmt::format(
+        "{}: a field '{}' beside texts, to which no chat template is applied, would be lost; "
+        "expected lists of messages", where,
+        key));
+  }
+  return {};
+}
+
 // A preference between two texts.
 Result<CorpusDocument> preference_document(const Json& object, const std::string& where) {
   const auto field = [&](const char* name) {
     return string_field(object, name, where, kPreferenceFields);
   };
+  LOOPLM_RETURN_IF_ERROR(check_plain(object, where));
   LOOPLM_ASSIGN_OR_RETURN(const std::string prompt, field("prompt"));
   LOOPLM_ASSIGN_OR_RETURN(std::string chosen, field("chosen"));
   LOOPLM_ASSIGN_OR_RETURN(std::string rejected, field("rejected"));
@@ -245,9 +264,16 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
       LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i), document));
     }
   } else if (pair) {
+    LOOPLM_RETURN_IF_ERROR(check_plain(object, where));
     LOOPLM_RETURN_IF_ERROR(add_turn(object, where, document));
   } else {
     LOOPLM_ASSIGN_OR_RETURN(std::string text, string_field(object, "text", where));
+    if (object.contains("role")) {
+      return invalid_argument(fmt::format(
+          "{}: a 'text' of the role {}, as one message of a chat has it (OpenAssistant's form); "
+          "expected whole chats, as 'messages'",
+          where, shown_json(object["role"])));
+    }
     document.push_back({std::move(text), true});
   }
   // What stands behind a document would be all that such a one teaches: to say nothing.
@@ -354,6 +380,17 @@ void learn_ends(const Tokenizer& tokenizer, DocumentIds& document) {
   }
 }
 
+std::vector<size_t> find_parts(const std::vector<bool>& learnt, const std::vector<bool>& foreign) {
+  std::vector<size_t> parts;
+  for (size_t i = 1; i < learnt.size(); ++i) {
+    if (!learnt[i - 1] || learnt[i]) continue;
+    size_t next = i;
+    while (next < learnt.size() && !learnt[next] && !foreign[next]) ++next;
+    if (next < learnt.size() && learnt[next]) parts.push_back(i - 1);
+  }
+  return parts;
+}
+
 Result<DocumentIds> encode_rendered(const CorpusDocument& document, const Tokenizer& tokenizer) {
   RenderedChat chat;
   for (const CorpusSegment& segment : document) {
@@ -363,6 +400,7 @@ Result<DocumentIds> encode_rendered(const CorpusDocument& document, const Tokeni
   LOOPLM_ASSIGN_OR_RETURN(EncodedChat encoded, encode_chat(tokenizer, chat));
   DocumentIds result{std::move(encoded.ids), std::move(encoded.generated)};
   learn_ends(tokenizer, result);
+  if (!encoded.foreign.empty()) result.parts = find_parts(result.learnt, encoded.foreign);
   return result;
 }
 
@@ -424,7 +462,10 @@ std::array<CorpusDocument, 2> answers_of(const CorpusDocument& document) {
 bool lacks_end(const Tokenizer& tokenizer, const DocumentIds& document) {
   for (size_t i = 1; i <= document.ids.size(); ++i) {
     const bool ends = document.learnt[i - 1] && (i == document.ids.size() || !document.learnt[i]);
-    if (ends && !has_end(tokenizer, document, i)) return true;
+    if (ends && !has_end(tokenizer, document, i) &&
+        std::ranges::find(document.parts, i - 1) == document.parts.end()) {
+      return true;
+    }
   }
   return false;
 }

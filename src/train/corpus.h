@@ -73,6 +73,9 @@ Status read_corpus(const std::string& path, const CorpusOptions& options,
 struct DocumentIds {
   std::vector<int32_t> ids;
   std::vector<bool> learnt;  // per id
+  // Ids that end a learnt stretch of a chat's turn which goes on: another one follows before any
+  // word of the conversation.
+  std::vector<size_t> parts{};
 };
 // A rendered chat is tokenised as a whole (encode_chat). What is learnt of an answer includes the
 // special token behind it, and white space before that, where it has none of its own. Otherwise

@@ -297,12 +297,11 @@ Status Trainer::take_chat_templates() {
     LOOPLM_ASSIGN_OR_RETURN(own, read_chat_files(companion_directory(from)));
   }
   saves_chat_template_ = !own.has_template(chat_template_);
-  if (!saves_chat_template_) return {};
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, start_.load_tokenizer());
   if (tokenizer != nullptr) {
-    end_of_turn_ = end_of_turn_id(std::string(chat_template_), own, *tokenizer);
+    ends_of_turn_ = end_of_turn_ids(std::string(chat_template_), own, *tokenizer);
   }
-  if (end_of_turn_ && !run_.lora.any() && !from.empty()) {
+  if (!ends_of_turn_.empty() && !run_.lora.any() && !from.empty()) {
     const Status named = check_generation_config(from, model().vocab_size);
     if (!named.ok()) {
       notes_.push_back(
@@ -311,7 +310,7 @@ Status Trainer::take_chat_templates() {
                       named.message()));
     }
   }
-  if (!own.templates.empty()) {
+  if (saves_chat_template_ && !own.templates.empty()) {
     notes_.push_back(fmt::format(
         "{} holds chats in another form than the chat template of '{}'; the result gets theirs",
         first, from));
@@ -632,7 +631,7 @@ Status Trainer::save_model(const std::string& directory) const {
   }
   if (guesses_) return save_guesses(directory, *trained_, run_.compute.save_dtype);
   SaveOptions options = save_options();
-  options.end_of_turn = end_of_turn_;
+  options.ends_of_turn = ends_of_turn_;
   const TensorSource source = weights();
   std::vector<TensorView> views;
   for (const ParameterSpec& spec : parameter_specs(model())) {

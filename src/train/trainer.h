@@ -115,7 +115,7 @@ class Trainer {
   std::optional<PeakTracker> peak_;
   std::string_view chat_template_;      // of the data's chats; empty: there are none
   bool saves_chat_template_ = false;    // the model's files have another one, or none
-  std::optional<int64_t> end_of_turn_;  // of that template
+  std::vector<int32_t> ends_of_turn_;   // of that template
   TrainState state_;
   std::vector<std::string> notes_;
   double seconds_ = 0;  // of the steps done in this process

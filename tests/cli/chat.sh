@@ -68,6 +68,14 @@ grep -q "no chat template" err && fail "the template is not seen"
 expect "a word about /system" "^no system prompt$" out
 grep -q system talk.json && fail "/system leaves the old one"
 
+# --- a text before which an answer ends
+printf 'one\n' | "$looplm" chat taught -n 8 >out 2>err || fail "an answer: $(cat err)"
+word=$(cut -d ' ' -f 2 out | tr -cd 'a-z' | head -c 1)
+cp -r taught stops
+printf '{"stop_strings": [" %s"]}' "$word" >stops/generation_config.json
+printf 'one\n' | "$looplm" chat stops -n 8 >short 2>err || fail "stop_strings: $(cat err)"
+[ "$(cat short)" = "$(cut -d ' ' -f 1 out)" ] || fail "stop_strings: '$(cat short)' of '$(cat out)'"
+
 # --- at a terminal
 cat >config.json <<'JSON'
 {"model_type": "ouro", "vocab_size": 1024, "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12,

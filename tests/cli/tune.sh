@@ -61,6 +61,20 @@ grep -q "other.tokens.*another form than.*all/chats.tokens" err || fail "two tem
 grep -q "note: .*another form than the chat template of" log || fail "no word about it: $(cat log)"
 cmp -s other/chat_template.jinja theirs/model/chat_template.jinja || fail "the data's template is not saved"
 
+# A turn that the next one's first token ends: the model's files must name it.
+mkdir next
+sed 's/"eos_token_id": 0/"eos_token_id": null/' "$small/config.json" >next/config.json
+grep -q '"eos_token_id": null' next/config.json || fail "the bundled config.json is another one"
+cp "$small/model.safetensors" "$small/tokenizer.json" next
+printf '%s' '{% for m in messages %}<|endoftext|>{{ m.role + ":" + m.content }}{% endfor %}{% if add_generation_prompt %}<|endoftext|>assistant:{% endif %}' >next/chat_template.jinja
+"$LOOPLM" data build chats.jsonl --tokenizer next --end-token '<|endoftext|>' --out next.tokens >out || fail "build for the next turn"
+grep -q "no special token" out && fail "the next turn ends an answer: $(cat out)"
+"$LOOPLM" train all/run.toml --set 'run.out="ended"' --set run.steps=1 --set schedule.warmup=0 --set 'data.train="next.tokens"' \
+  --set 'model.from="next"' >log || fail "the next turn: $(tail -n 3 log)"
+grep -q '"eos_token_id": 0' ended/model/config.json || fail "the end is not named: $(grep eos ended/model/config.json)"
+printf 'a\n' | "$LOOPLM" chat ended/model -n 1 2>err >out || fail "chat: $(cat err)"
+grep -q "no chat template" err && fail "the template of the next turn is not seen"
+
 # What a model was taught is measured on chats as on the shard made of them.
 "$LOOPLM" eval all/run/model --data chats.jsonl --json >chats.json || fail "eval on chats"
 "$LOOPLM" eval all/run/model --data plain.tokens --json >shard.json || fail "eval on a shard"

@@ -149,7 +149,7 @@ TEST(ModelFiles, OneGgufFileOrTheOneThatIsNamed) {
   EXPECT_EQ(choose(paths, "f16/m-00002-of-00002.gguf").value().gguf, parts.gguf);
   EXPECT_THAT(choose(paths).status().message(), HasSubstr("a/b has 3 GGUF files"));
   EXPECT_THAT(choose(paths, "Q4_0").status().message(),
-              HasSubstr("'Q4_0' fits none of the GGUF files of a/b; expected one of: "));
+              HasSubstr("'Q4_0' matches none of the GGUF files of a/b; expected one of: "));
   EXPECT_THAT(choose(paths, "Q").status().message(), HasSubstr("matches 2 GGUF files"));
   EXPECT_THAT(choose({"x-00001-of-00002.gguf"}).status().message(),
               HasSubstr("no 'x-00002-of-00002.gguf'"));

@@ -135,7 +135,7 @@ Status build(const BuildOptions& options) {
   }
   if (s.without_end > 0) {
     fmt::print(
-        "note: {} answers behind which the chat template writes no special token; the model may "
+        "note: {} answers after which the chat template writes no special token; the model may "
         "not learn to end them\n",
         count_text(s.without_end, "chat has", "chats have"));
   }

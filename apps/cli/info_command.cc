@@ -77,7 +77,8 @@ void print_ends(const EndsOfText& ends, const Tokenizer* tokenizer) {
     label = "";
   }
   for (const std::string& text : ends.texts) {
-    fmt::print("  {:<16} before {}: generation_config.json: stop_strings\n", label, cli::quoted(text));
+    fmt::print("  {:<16} before {}: generation_config.json: stop_strings\n", label,
+               cli::quoted(text));
     label = "";
   }
   for (const std::string& note : ends.notes) fmt::print("  note             {}\n", note);

@@ -92,8 +92,8 @@ Option* Command::keep(CLI::Option* option) {
 }
 Command* Command::add_subcommand(const std::string& name, const std::string& help) {
   CLI::App* app = app_.add_subcommand(name, help);
-  // With one, CLI11 reads the environment only for the command that is given: a bad value of another
-  // one's option fails nobody else.
+  // With one, CLI11 reads the environment only for the command that is given: a bad value of
+  // another one's option fails nobody else.
   app->parse_complete_callback([] {});
   return commands_.emplace_back(std::make_unique<Command>(*app)).get();
 }
@@ -142,7 +142,7 @@ void Command::apply_config(const std::string& path) {
     const bool ours = item.parents.empty() || item.parents == std::vector{app_.get_name()};
     CLI::Option* option = ours ? app_.get_option_no_throw("--" + item.name) : nullptr;
     if (option == nullptr) {
-      throw CLI::ValidationError(path, "'" + item.fullname() + "' is no option of " +
+      throw CLI::ValidationError(path, "'" + item.fullname() + "' is not an option of " +
                                            app_.get_name() +
                                            "; expected lines such as port = 8080");
     }

@@ -144,7 +144,8 @@ class ChatTemplate {
 struct EncodedChat {
   std::vector<int32_t> ids;
   std::vector<bool> generated;  // for each id: whether some of it is inside {% generation %}
-  std::vector<bool> foreign;    // whether some of it is from the conversation; only if some is generated
+  std::vector<bool>
+      foreign;  // whether some of it is from the conversation; only if some is generated
 };
 // Encodes a prompt. Special tokens of the template are read as such; those in the conversation stay
 // text. If the conversation contains none, the ids are those of the whole text.

@@ -88,7 +88,8 @@ class EndsOfTurn {
     answer.name = "probe_tool";
     const std::vector<int32_t> after = specials(behind(rendered({user, said}), "probe_answer"));
     if (!after.empty()) add(after.front());
-    // Behind the answer the template may write nothing, so that the next turn's first token ends it.
+    // Behind the answer the template may write nothing, so that the next turn's first token ends
+    // it.
     const bool next_ends = ends_.empty();
     if (next_ends) add(first(behind(rendered({user, said, user}), "probe_answer")));
     // A call may have tokens of its own before the usual end.

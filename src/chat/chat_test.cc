@@ -123,8 +123,8 @@ TEST(ChatTemplate, TheNextTurnsFirstTokenMayEndATurn) {
       *tokenizer);
   EXPECT_THAT(own.end_ids(), ElementsAre(256, 259));
   // The next turn's head begins with words.
-  const ChatTemplate words = make(
-      "{% for m in messages %}[{{ m.role }}<user>]{{ m.content }}\n{% endfor %}", *tokenizer);
+  const ChatTemplate words =
+      make("{% for m in messages %}[{{ m.role }}<user>]{{ m.content }}\n{% endfor %}", *tokenizer);
   EXPECT_THAT(words.end_ids(), ElementsAre());
 }
 

@@ -3,7 +3,7 @@
 // A state is every way in which the text so far can be read: a set of places in the program, each
 // with a stack of where to go on. Stacks are linked frames that are stored once, and so are states;
 // the state after a byte is remembered. So a grammar becomes a deterministic automaton piece by
-// piece, and text that goes round in circles (the inside of a string) stays in the states it knows.
+// piece, and repetitive text (the inside of a string) stays in known states.
 #ifndef LOOPLM_GRAMMAR_AUTOMATON_H_
 #define LOOPLM_GRAMMAR_AUTOMATON_H_
 
@@ -24,7 +24,7 @@ class GrammarAutomaton {
   explicit GrammarAutomaton(std::shared_ptr<const GrammarProgram> program);
 
   StateId start();
-  // Also kDead where the text can be read in more than some thousand ways at once.
+  // Also kDead if the text has more than a few thousand readings at once.
   StateId after(StateId state, uint8_t byte) {
     const std::vector<StateId>& row = states_[static_cast<size_t>(state)].after;
     const StateId known = row.empty() ? kUnknown : row[byte];
@@ -37,7 +37,7 @@ class GrammarAutomaton {
     return s.accepts && s.items.empty();
   }
 
-  // Ways in which the text can have been read, each of which is followed by the next byte.
+  // In how many ways the text can have been read; the next byte follows each of them.
   size_t readings(StateId state) const { return states_[static_cast<size_t>(state)].items.size(); }
 
   // A state that allows the same continuations of up to `bytes` bytes: counters that are farther
@@ -45,7 +45,7 @@ class GrammarAutomaton {
   // one mask for most of its length.
   StateId canonical(StateId state, int64_t bytes);
 
-  // What is stored, in about bytes.
+  // Approximate bytes of what is stored.
   size_t memory() const { return memory_; }
   const std::shared_ptr<const GrammarProgram>& program() const { return program_; }
   // The same state in another automaton of the same program.

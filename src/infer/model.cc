@@ -142,8 +142,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::string& path, const ModelO
     LOOPLM_ASSIGN_OR_RETURN(guesses, read_guesses(path, source.config));
   }
   LOOPLM_ASSIGN_OR_RETURN(source.tokenizer, checkpoint_tokenizer(checkpoint));
-  LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends, find_ends_of_text(checkpoint, source.tokenizer.get(),
-                                                           options.adapter));
+  LOOPLM_ASSIGN_OR_RETURN(EndsOfText ends,
+                          find_ends_of_text(checkpoint, source.tokenizer.get(), options.adapter));
   source.ends_of_text = std::move(ends.ends);
   source.name = path;
   LOOPLM_ASSIGN_OR_RETURN(std::unique_ptr<Model> model, create(source, o));

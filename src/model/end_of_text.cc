@@ -114,8 +114,8 @@ class Finder {
     const Json texts = json.value("stop_strings", Json());
     for (const Json& text : texts.is_string() ? Json::array({texts}) : texts) {
       if (!text.is_string()) {
-        return invalid_argument(fmt::format("'stop_strings' is {}; expected a text or a list of texts",
-                                            shown_json(texts)));
+        return invalid_argument(fmt::format(
+            "'stop_strings' is {}; expected a text or a list of texts", shown_json(texts)));
       }
       result_.texts.push_back(text.get<std::string>());
     }
@@ -125,16 +125,17 @@ class Finder {
       others += (others.empty() ? "" : ", ") + key;
     }
     if (others.empty()) return {};
-    result_.notes.push_back(fmt::format(
-        "{}: {}: not obeyed; options and requests say how to generate", file, others));
+    result_.notes.push_back(
+        fmt::format("{}: {}: not obeyed; options and requests say how to generate", file, others));
     return {};
   }
 
   // Keys that ask for nothing else, or for how transformers itself works.
   static bool is_no_wish(std::string_view key) {
     constexpr std::array<std::string_view, 9> kKeys = {
-        "eos_token_id", "stop_strings", "bos_token_id",         "pad_token_id", "_from_model_config",
-        "use_cache",    "return_dict",  "transformers_version", "_commit_hash"};
+        "eos_token_id", "stop_strings",         "bos_token_id",
+        "pad_token_id", "_from_model_config",   "use_cache",
+        "return_dict",  "transformers_version", "_commit_hash"};
     return std::ranges::find(kKeys, key) != kKeys.end() || key.starts_with("output_") ||
            key.starts_with("cache_");
   }

@@ -27,12 +27,13 @@ struct EndsOfText {
   std::vector<std::string> notes;
 };
 
-// Reads eos_token_id of config.json and generation_config.json, the latter's stop_strings, eos_token of tokenizer_config.json,
-// or else of special_tokens_map.json, the GGUF keys tokenizer.ggml.eos_token_id, eot_token_id and
-// eom_token_id, the known end-of-turn tokens that occur in a chat template, and the special tokens
-// that the template writes behind an answer and a call (ChatTemplate::end_ids). A template in the
-// directory of an `adapter` comes in place of the model's. `tokenizer` is null where there is none.
-// An id outside the vocabulary is an error that names file, key and value.
+// Reads eos_token_id of config.json and generation_config.json, the latter's stop_strings,
+// eos_token of tokenizer_config.json, or else of special_tokens_map.json, the GGUF keys
+// tokenizer.ggml.eos_token_id, eot_token_id and eom_token_id, the known end-of-turn tokens that
+// occur in a chat template, and the special tokens that the template writes behind an answer and a
+// call (ChatTemplate::end_ids). A template in the directory of an `adapter` comes in place of the
+// model's. `tokenizer` is null where there is none. An id outside the vocabulary is an error that
+// names file, key and value.
 Result<EndsOfText> find_ends_of_text(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
                                      const std::string& adapter = {});
 

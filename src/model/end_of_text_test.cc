@@ -113,7 +113,8 @@ TEST_F(EndOfTextTest, EachFormOfAPlace) {
 
 TEST_F(EndOfTextTest, TheNextTurnsFirstTokenEndsATurn) {
   checkpoint_.config.vocab_size = 12;
-  write("chat_template.jinja", "{% for m in messages %}[|fin|]{{ m.role + m.content }}{% endfor %}");
+  write("chat_template.jinja",
+        "{% for m in messages %}[|fin|]{{ m.role + m.content }}{% endfor %}");
   EXPECT_THAT(ends(), ElementsAre("10; the chat template writes it behind an answer"));
   // The template of an adapter comes in place of the model's.
   const auto found = find_ends_of_text(checkpoint_, tokenizer_.get(), dir_.file("adapter"));
@@ -125,9 +126,7 @@ TEST_F(EndOfTextTest, TheNextTurnsFirstTokenEndsATurn) {
 }
 
 TEST_F(EndOfTextTest, GenerationConfigsOtherWishes) {
-  const auto texts = [&] {
-    return find_ends_of_text(checkpoint_, tokenizer_.get()).value().texts;
-  };
+  const auto texts = [&] { return find_ends_of_text(checkpoint_, tokenizer_.get()).value().texts; };
   write("generation_config.json", R"({"stop_strings": ["###", "\n\n"], "do_sample": true,)"
                                   R"( "top_p": 0.9, "top_k": null, "use_cache": true})");
   EXPECT_THAT(texts(), ElementsAre("###", "\n\n"));

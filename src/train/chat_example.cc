@@ -263,8 +263,8 @@ Status why_not_found(const ChatMessage& message, size_t i, const RenderedChat& w
         fmt::format("the chat template does not write what message {} says", i));
   }
   return invalid_argument(fmt::format(
-      "the chat template writes what stands before the end of message {} otherwise once more "
-      "follows; put {{% generation %}} around the assistant's words in the template",
+      "the chat template writes what stands before the end of message {} differently when the chat "
+      "goes on; put {{% generation %}} around the assistant's words in the template",
       i));
 }
 
@@ -320,7 +320,7 @@ Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<boo
       if (whole.text.starts_with(before.text)) return before.text.size();
     }
     return invalid_argument(fmt::format(
-        "the chat template writes the first {} messages otherwise once more follows", count));
+        "the chat template writes the first {} messages differently when the chat goes on", count));
   };
   // Runs of messages that are only read.
   for (size_t first = 0, last = 0; first < messages.size(); first = last + 1) {
@@ -375,9 +375,8 @@ Status add_system(const OrderedJson& object, const char* place, std::vector<Chat
     const bool first_is_system = messages.front().role == ChatRole::kSystem;
     if (text.empty() || (first_is_system && messages.front().text() == text)) continue;
     if (first_is_system) {
-      return invalid_argument(
-          fmt::format("both a field '{}' and a system message in {}[0]; expected one of them", key,
-                      place));
+      return invalid_argument(fmt::format(
+          "both a field '{}' and a system message in {}[0]; expected one of them", key, place));
     }
     messages.insert(messages.begin(), chat_message(ChatRole::kSystem, text));
     learnt.insert(learnt.begin(), false);
@@ -526,8 +525,8 @@ Status check_repeats(const OrderedJson& object, const char* form, const OrderedJ
       const OrderedJson field = object.value(key, OrderedJson());
       if (field.is_null() || (field.is_string() && says(role, field.get<std::string>()))) continue;
       return invalid_argument(
-          fmt::format("a field '{}' beside '{}', which does not repeat {}; expected one of them", key,
-                      form, role == std::string_view("user") ? "its question" : "an answer"));
+          fmt::format("a field '{}' beside '{}', which does not repeat {}; expected one of them",
+                      key, form, role == std::string_view("user") ? "its question" : "an answer"));
     }
   }
   return {};

@@ -189,7 +189,7 @@ TEST_F(ChatExampleTest, RefusesATemplateWhoseBeginningChanges) {
   EXPECT_THAT(built(kChat,
                     "{{ messages | length }}{% for m in messages %}[{{ m.role }}]{{ m.content }}"
                     "<|end|>{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
-              HasSubstr("otherwise once more follows"));
+              HasSubstr("differently when the chat goes on"));
 }
 
 // Some templates end a chat that is over with an end of text.
@@ -206,7 +206,7 @@ TEST_F(ChatExampleTest, RefusesATemplateThatEndsOnlyTheLastTurn) {
                     "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
                     "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n"
                     "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
-              HasSubstr("otherwise once more follows"));
+              HasSubstr("differently when the chat goes on"));
 }
 
 TEST_F(ChatExampleTest, ATemplateWithoutTheAssistantsWordsSaysSo) {
@@ -558,9 +558,8 @@ TEST_F(ChatExampleTest, AFieldMayRepeatTheQuestionOrAnAnswer) {
   EXPECT_EQ(built(chat + R"(, "prompt": "hi", "completion": "no"})", kMarked), both);
   EXPECT_EQ(built(sharegpt + R"(, "instruction": "hi", "response": "yes"})", kMarked),
             "[user]hi<|end|>\n[assistant]{yes<|end|>}\n");
-  for (const char* other :
-       {R"("prompt": "so")", R"("prompt": ["hi"])", R"("completion": "hi")",
-        R"("instruction": "hi", "output": "ye")"}) {
+  for (const char* other : {R"("prompt": "so")", R"("prompt": ["hi"])", R"("completion": "hi")",
+                            R"("instruction": "hi", "output": "ye")"}) {
     EXPECT_THAT(built(chat + ", " + other + "}", kMarked),
                 HasSubstr("beside 'messages', which does not repeat"))
         << other;
@@ -579,10 +578,13 @@ TEST_F(ChatExampleTest, FormsWithoutAPlaceAreRefusedByName) {
       {R"({"question": "2 + 2?", "answer": "4"})", "the line has 'answer', 'question'"},
       {R"({"prompt": "a", "response": "b"})", "no field 'completion'"},
       {R"({"chosen": "\n\nHuman: a", "rejected": "\n\nHuman: b"})", "no field 'prompt'"},
-      {R"({"system": "s", "question": "q", "chosen": "a", "rejected": "b"})", "field 'system' beside"},
+      {R"({"system": "s", "question": "q", "chosen": "a", "rejected": "b"})",
+       "field 'system' beside"},
       {R"({"system": "s", "prompt": "q", "completion": "b"})", "field 'system' beside texts"},
-      {R"({"tools": [{"name": "f"}], "prompt": "q", "completion": "b"})", "field 'tools' beside texts"},
-      {R"({"text": "hi", "role": "prompter", "parent_id": null})", "a 'text' of the role \"prompter\""},
+      {R"({"tools": [{"name": "f"}], "prompt": "q", "completion": "b"})",
+       "field 'tools' beside texts"},
+      {R"({"text": "hi", "role": "prompter", "parent_id": null})",
+       "a 'text' of the role \"prompter\""},
       {R"({"conversations": ["q", "a"]})", "conversations[0] is \"q\""}};
   for (const auto& [line, says] : cases) {
     EXPECT_THAT(built(line, kMarked), testing::AllOf(HasSubstr("a.jsonl:1"), HasSubstr(says)))

@@ -62,8 +62,8 @@ Status check_plain(const Json& object, const std::string& where) {
     if (field.is_null() || field == "" || field == Json::array()) continue;
     return invalid_argument(fmt::format(
         "{}: a field '{}' beside texts, to which no chat template is applied, would be lost; "
-        "expected lists of messages", where,
-        key));
+        "expected lists of messages",
+        where, key));
   }
   return {};
 }

@@ -113,9 +113,9 @@ class Trainer {
   std::optional<DataLoader> loader_;
   std::vector<TokenDataset> validation_;
   std::optional<PeakTracker> peak_;
-  std::string_view chat_template_;      // of the data's chats; empty: there are none
-  bool saves_chat_template_ = false;    // the model's files have another one, or none
-  std::vector<int32_t> ends_of_turn_;   // of that template
+  std::string_view chat_template_;     // of the data's chats; empty: there are none
+  bool saves_chat_template_ = false;   // the model's files have another one, or none
+  std::vector<int32_t> ends_of_turn_;  // of that template
   TrainState state_;
   std::vector<std::string> notes_;
   double seconds_ = 0;  // of the steps done in this process

@@ -64,8 +64,11 @@ class GrammarMatcher {
   explicit GrammarMatcher(std::shared_ptr<CompiledGrammar> grammar);
 
   // The tokens that may come next; ends of text are the caller's to add where may_end() says so.
+  // Null where the text can go on in so many ways that finding them would take longer than some
+  // tenths of a second: the grammar is too ambiguous. What has been worked out before counts as no
+  // work, so that a text near this bound may be lost once and not again.
   std::shared_ptr<const TokenMask> mask();
-  // False, and nothing changes, where the token is not allowed.
+  // False, and nothing changes, where the token is not allowed, or the way behind it is lost.
   bool accept(int32_t token);
   // Takes back the last `count` tokens that were accepted.
   void forget(int64_t count);

@@ -58,7 +58,7 @@ Status remove_models(const std::vector<std::string>& names) {
     const std::optional<HubReference> reference = hub_reference(name);
     if (!reference.has_value()) {
       return invalid_argument(
-          fmt::format("'{}' is no name of a model; expected ORG/NAME or ORG/NAME:FILE", name));
+          fmt::format("'{}' is not the name of a model; expected ORG/NAME or ORG/NAME:FILE", name));
     }
     LOOPLM_ASSIGN_OR_RETURN(const uint64_t freed, cache.remove(*reference));
     fmt::print("removed {}, {}\n", name, bytes_text(freed));

@@ -185,7 +185,7 @@ Status ChatSession::command(const std::string& name, const std::string& argument
   } else if (name == "/quit") {
     ended_ = true;
   } else {
-    return invalid_argument(fmt::format("'{}' is no command; /help lists them", name));
+    return invalid_argument(fmt::format("'{}' is not a command; /help lists them", name));
   }
   return {};
 }

@@ -41,7 +41,8 @@ Result<ExitRequest> parse_exit(const std::string& option, const std::string& tex
   const size_t colon = text.find(':');
   Result<ExitKind> kind = exit_kind_from_name(text.substr(0, colon));
   if (!kind.ok()) return kind.status().with_context(option);
-  if (*kind == ExitKind::kFixed) return bad("a fixed depth is no rule; --loops gives the depths");
+  if (*kind == ExitKind::kFixed)
+    return bad("a fixed depth is not a rule; --loops gives the depths");
   if (colon == std::string::npos) return bad("no threshold");
   ExitRequest request;
   request.kind = *kind;
@@ -57,7 +58,7 @@ Result<ExitRequest> parse_exit(const std::string& option, const std::string& tex
     const auto [stop, error] = std::from_chars(rest.data(), rest.data() + comma, threshold);
     if (error != std::errc() || stop != rest.data() + comma || !(threshold >= 0) ||
         threshold > exit_rule_info(request.kind).most_threshold) {
-      return bad(fmt::format("'{}' is no threshold of it", rest.substr(0, comma)));
+      return bad(fmt::format("'{}' is not a threshold for it", rest.substr(0, comma)));
     }
     request.thresholds.push_back(threshold);
     if (comma == rest.size()) return request;

@@ -108,9 +108,9 @@ Result<std::string> find_or_pull(const HubReference& reference) {
   const HubSettings settings = HubSettings::from_environment();
   const Result<std::string> found = HubCache(settings.cache).find(reference);
   if (found.ok() || found.status().code() != StatusCode::kNotFound) return found;
-  const std::string absent =
-      fmt::format("'{}' is no file or directory here, and no whole model of that name is in '{}'",
-                  reference.text(), settings.cache);
+  const std::string absent = fmt::format(
+      "'{}' is not a file or directory here, and '{}' has no complete model of that name",
+      reference.text(), settings.cache);
   if (settings.offline || ::isatty(STDIN_FILENO) != 1 || ::isatty(STDERR_FILENO) != 1) {
     return not_found(
         fmt::format("{}; to fetch it from the hub: looplm pull {}", absent, reference.text()));

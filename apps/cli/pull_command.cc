@@ -13,10 +13,10 @@ Status pull_models(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const std::optional<HubReference> reference = hub_reference(name);
     if (!reference.has_value()) {
-      return invalid_argument(
-          fmt::format("'{}' is no name of a model; expected ORG/NAME, ORG/NAME:FILE for one of "
-                      "several GGUF files, or ORG/NAME@REVISION",
-                      name));
+      return invalid_argument(fmt::format(
+          "'{}' is not the name of a model; expected ORG/NAME, ORG/NAME:FILE for one of "
+          "several GGUF files, or ORG/NAME@REVISION",
+          name));
     }
     LOOPLM_ASSIGN_OR_RETURN(const std::string place, pull_from_hub(*reference));
     fmt::print("{}\n", place);

@@ -63,9 +63,8 @@ Result<std::vector<std::string>> read_keys(const ServeCommandOptions& o) {
   if (o.api_key_file.empty()) return keys;
   std::ifstream file(o.api_key_file);
   if (!file || is_directory(o.api_key_file)) {
-    return io_error(
-        fmt::format("--api-key-file: cannot read '{}'; expected a file with a key in each line",
-                    o.api_key_file));
+    return io_error(fmt::format(
+        "--api-key-file: cannot read '{}'; expected a file with one key per line", o.api_key_file));
   }
   for (std::string line; std::getline(file, line);) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();

@@ -138,7 +138,7 @@ void Command::apply_config(const std::string& path) {
     const bool ours = item.parents.empty() || item.parents == std::vector{app_.get_name()};
     CLI::Option* option = ours ? app_.get_option_no_throw("--" + item.name) : nullptr;
     if (option == nullptr) {
-      throw CLI::ValidationError(path, "'" + item.fullname() + "' is no option of " +
+      throw CLI::ValidationError(path, "'" + item.fullname() + "' is not an option of " +
                                            app_.get_name() +
                                            "; expected lines such as port = 8080");
     }

@@ -13,8 +13,8 @@ namespace looplm {
 // The names in a directory, in the order of their bytes.
 Result<std::vector<std::string>> list_directory(const std::string& path);
 Result<uint64_t> file_size(const std::string& path);
-// Whether there is anything of this name: a link that leads nowhere too, which is no missing file
-// but one that cannot be read.
+// Whether anything has this name. A link that leads nowhere counts: its file is not missing, it
+// cannot be read.
 bool name_exists(const std::string& path);
 
 }  // namespace looplm

@@ -17,9 +17,9 @@ class FileLock {
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();
 
-  // Makes the file where it is missing. None where someone else holds the lock.
+  // Creates the file if it is missing. None if someone else holds the lock.
   static Result<std::optional<FileLock>> try_lock(const std::string& path);
-  // Of a directory that exists; nothing is written into it. On file systems without such locks,
+  // Locks an existing directory and writes nothing into it. On file systems without such locks,
   // everyone gets one.
   static Result<std::optional<FileLock>> try_lock_directory(const std::string& path);
 

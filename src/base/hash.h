@@ -1,4 +1,4 @@
-// Hashes to notice that contents are others; no defence against an attacker.
+// Hashes that notice changed contents; no defence against an attacker.
 #ifndef LOOPLM_BASE_HASH_H_
 #define LOOPLM_BASE_HASH_H_
 
@@ -21,8 +21,8 @@ uint64_t fnv1a(const Values& values, uint64_t hash = 0xcbf29ce484222325u) {
   return hash;
 }
 
-// A fast one of large contents. Goes on from `hash`. Eight bytes at a time; a tail counts as if
-// zeros followed it.
+// A fast hash for large contents: continues from `hash`, eight bytes at a time. A shorter end is
+// padded with zeros.
 inline uint64_t hash_words(uint64_t hash, std::span<const std::byte> bytes) {
   constexpr uint64_t kPrime = 0x9E3779B97F4A7C15u;
   for (size_t i = 0; i < bytes.size(); i += 8) {

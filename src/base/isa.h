@@ -1,5 +1,5 @@
-// Instruction sets that kernels are compiled for. Apart from cpu.h so that code compiled for one of
-// them need include nothing else.
+// Instruction sets that kernels are compiled for. Separate from cpu.h, so that code compiled for
+// one set need include nothing else.
 #ifndef LOOPLM_BASE_ISA_H_
 #define LOOPLM_BASE_ISA_H_
 

@@ -1,4 +1,4 @@
-// Texts of others in messages.
+// Foreign texts in messages, shortened.
 #ifndef LOOPLM_BASE_SHORTENED_H_
 #define LOOPLM_BASE_SHORTENED_H_
 

@@ -3,9 +3,9 @@
 // A forward pass opens hundreds of regions of tens of microseconds, so idle workers spin briefly
 // before they sleep: waking a sleeping thread costs about as much as such a region. Tasks are
 // handed out one at a time to whoever is free, and a region ends with its last task. So a worker
-// that the system has put off its processor holds up nobody unless it is inside a task, and threads
-// that wait give their processor to others who want it. Nothing computed may depend on which thread
-// runs a task.
+// that the system has taken off its processor delays nobody unless it is inside a task. Threads
+// that wait give their processor to others that want it. Nothing computed may depend on which
+// thread runs a task.
 #ifndef LOOPLM_BASE_THREAD_POOL_H_
 #define LOOPLM_BASE_THREAD_POOL_H_
 
@@ -61,8 +61,8 @@ class ThreadPool {
 
   // The region's number in the upper half, its tasks that nobody has claimed in the lower one.
   alignas(64) std::atomic<uint64_t> unclaimed_{0};
-  // Tasks that are not finished. A thread subtracts its own together (release); at 0 run() goes on
-  // (acquire). Of 32 bits, as region_, since threads sleep on such words without a detour.
+  // Unfinished tasks. A thread subtracts all of its own at once (release); at 0 run() continues
+  // (acquire). 32 bits, like region_, because threads can sleep directly on such words.
   alignas(64) std::atomic<uint32_t> unfinished_{0};
   alignas(64) std::atomic<uint32_t> region_{0};  // its number; only wakes workers
   std::atomic<bool> stop_{false};                // written before region_ (release)

@@ -31,9 +31,9 @@ ChatCapabilities find_capabilities(const jinja::Program& program, const std::str
 // What adapted() works around, in words for users.
 std::vector<std::string> capability_notes(const ChatCapabilities& capabilities);
 
-// The messages with nothing in them that the template would drop or refuse for its lack of a
-// feature. Tools that it has no place for are described in the system's message, calls and answers
-// written out in Hermes' form.
+// The messages, changed so that the template neither drops nor refuses anything for lack of a
+// feature. If it has no place for tools, the system message describes them, and calls and answers
+// are written out in Hermes' form.
 std::vector<ChatMessage> adapted(std::span<const ChatMessage> messages,
                                  const std::vector<ChatTool>& tools,
                                  const ChatCapabilities& capabilities);

@@ -314,7 +314,7 @@ class TaskParser {
       const auto at = std::find(allowed_names.begin(), allowed_names.end(), name);
       if (at == allowed_names.end()) {
         return root_.refuse("metrics", invalid_argument(fmt::format(
-                                           "'{}' is no metric of a {} task; expected {}", name,
+                                           "'{}' is not a metric of a {} task; expected {}", name,
                                            task_kind_name(task_.kind), joined(allowed_names))));
       }
       task_.metrics.push_back(allowed[static_cast<size_t>(at - allowed_names.begin())]);

@@ -71,7 +71,7 @@ TEST(Task, ErrorsNameFileLineAndKey) {
   EXPECT_THAT(error(good + "few_shot: {count: 1, kount: 2}\n"),
               HasSubstr("unknown key 'few_shot.kount'"));
   EXPECT_THAT(error(good + "metrics: [f2]\n"),
-              AllOf(HasSubstr("'f2' is no metric"), HasSubstr("acc_norm")));
+              AllOf(HasSubstr("'f2' is not a metric"), HasSubstr("acc_norm")));
   EXPECT_THAT(error(good + "metrics: []\n"), AllOf(HasSubstr("t.yaml:7"), HasSubstr("acc_norm")));
   EXPECT_THAT(error(good + "few_shot: {count: 1, seed: 2}\n"), HasSubstr("'pick: random'"));
   EXPECT_THAT(error(good + "few_shot: {examples: [{a: 1, a: 2}]}\n"), HasSubstr("twice"));

@@ -89,7 +89,7 @@ Result<TuneResult> tune_depth(Model& model, const Task& task, const TuneOptions&
   LOOPLM_ASSIGN_OR_RETURN(TaskQuestions questions, task_questions(task, model, options.limits));
   const size_t count = questions.questions.size();
   if (count < kFewestQuestions) {
-    return invalid_argument(fmt::format("'{}' has {}; tuning needs {} at least", task.name,
+    return invalid_argument(fmt::format("'{}' has {}; tuning needs at least {}", task.name,
                                         count_text(count, "question"), kFewestQuestions));
   }
   ScoreOptions score;

@@ -55,7 +55,7 @@ Result<Json> to_json(const YAML::Node& node, int level, size_t& left) {
   if (node.IsMap()) {
     Json object = Json::object();
     for (const auto& entry : node) {
-      if (!entry.first.IsScalar()) return invalid_argument("a key is no word");
+      if (!entry.first.IsScalar()) return invalid_argument("a key is not a word");
       const std::string& key = entry.first.Scalar();
       if (object.contains(key)) return invalid_argument(fmt::format("'{}' is given twice", key));
       LOOPLM_ASSIGN_OR_RETURN(object[key], to_json(entry.second, level + 1, left));

@@ -3,7 +3,7 @@
 // A state is every way in which the text so far can be read: a set of places in the program, each
 // with a stack of where to go on. Stacks are linked frames that are stored once, and so are states;
 // the state after a byte is remembered. So a grammar becomes a deterministic automaton piece by
-// piece, and text that goes round in circles (the inside of a string) stays in the states it knows.
+// piece, and repetitive text (the inside of a string) stays in known states.
 #ifndef LOOPLM_GRAMMAR_AUTOMATON_H_
 #define LOOPLM_GRAMMAR_AUTOMATON_H_
 
@@ -38,7 +38,7 @@ class GrammarAutomaton {
     return s.accepts && s.items.empty();
   }
 
-  // Ways in which the text can have been read, each of which is followed by the next byte.
+  // In how many ways the text can have been read; the next byte follows each of them.
   size_t readings(StateId state) const { return states_[static_cast<size_t>(state)].items.size(); }
 
   // A state that allows the same continuations of up to `bytes` bytes: counters that are farther
@@ -49,7 +49,7 @@ class GrammarAutomaton {
   // What has been done so far, in steps of some tens of nanoseconds. What is known already costs
   // none.
   int64_t work() const { return work_; }
-  // What is stored, in about bytes.
+  // Approximate bytes of what is stored.
   size_t memory() const { return memory_; }
   const std::shared_ptr<const GrammarProgram>& program() const { return program_; }
   // The same state in another automaton of the same program.

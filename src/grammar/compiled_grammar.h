@@ -22,14 +22,13 @@ namespace looplm {
 // Bit id % 32 of word id / 32 says whether a token is allowed.
 using TokenMask = std::vector<uint32_t>;
 
-// Shared by all requests with this grammar, on any threads: what one of them has worked out, the
-// others find.
+// Shared by all requests with this grammar, on any thread: each uses what others have worked out.
 class CompiledGrammar {
  public:
   static Result<std::shared_ptr<CompiledGrammar>> compile(
       const Grammar& grammar, std::shared_ptr<const VocabularyTrie> vocabulary);
 
-  // Bytes of what has been worked out, about.
+  // Approximate bytes of what has been worked out.
   size_t memory() const { return memory_.load(std::memory_order_relaxed); }
 
  private:
@@ -63,10 +62,10 @@ class GrammarMatcher {
  public:
   explicit GrammarMatcher(std::shared_ptr<CompiledGrammar> grammar);
 
-  // The tokens that may come next; ends of text are the caller's to add where may_end() says so.
-  // Null where the text can go on in so many ways that finding them would take longer than some
-  // tenths of a second: the grammar is too ambiguous. What has been worked out before counts as no
-  // work, so that a text near this bound may be lost once and not again.
+  // The tokens that may come next. If may_end(), the caller adds the ends of text. Null if the text
+  // can go on in so many ways that finding them would take more than some tenths of a second: the
+  // grammar is too ambiguous. What was worked out before counts as no work, so a text near this
+  // bound may be lost once and not again.
   std::shared_ptr<const TokenMask> mask();
   // False, and nothing changes, where the token is not allowed, or the way behind it is lost.
   bool accept(int32_t token);
@@ -82,7 +81,7 @@ class GrammarMatcher {
     std::shared_ptr<CompiledGrammar::Findings> findings;
     GrammarAutomaton::StateId state;
   };
-  // Where the text stands, in the findings of today. With the grammar's lock held.
+  // Where the text stands in the current findings. Needs the grammar's lock.
   Place& here();
 
   std::shared_ptr<CompiledGrammar> grammar_;

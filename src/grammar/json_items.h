@@ -12,12 +12,12 @@
 
 namespace looplm {
 
-// An opening bracket, so many items or members with commas between them, and the closing one.
+// Brackets around that many items or members, separated by commas.
 ExpressionPtr json_list(const std::string& opening, const ExpressionPtr& item,
                         const MemberCounts& length, const std::string& closing);
 
-// An array of some of these values, each once at most: a rule for each set of those used. Fails
-// with kUnsupported where these are too many.
+// An array of some of these values, each at most once. Makes a rule for each set of used values;
+// fails with kUnsupported if those are too many.
 Result<ExpressionPtr> json_items_once(const std::vector<std::string>& values,
                                       const MemberCounts& length, const std::string& place,
                                       Grammar& grammar);

@@ -222,8 +222,9 @@ class SchemaReader {
         }
         OrderedJson strings = denied;
         strings["type"] = "string";
-        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr out, listed ? value_of(strings, inside, depth + 1)
-                                                          : schema_plain_string(strings, inside, texts_));
+        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr out,
+                                listed ? value_of(strings, inside, depth + 1)
+                                       : schema_plain_string(strings, inside, texts_));
         LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr in, schema_plain_string(rest, place, texts_));
         return overlap({std::move(in)}, {std::move(out)});
       }
@@ -730,7 +731,8 @@ class SchemaReader {
               !properties.contains(value.get<std::string>()))
             listed[value.get<std::string>()] = true;
         }
-        LOOPLM_ASSIGN_OR_RETURN(names.values, keys_that_match(listed, name, inside, texts_.readers));
+        LOOPLM_ASSIGN_OR_RETURN(names.values,
+                                keys_that_match(listed, name, inside, texts_.readers));
       } else if (others != false && !properties.empty()) {
         return unsupported(fmt::format(
             "{} beside properties and free names is not supported; list the names, or write "
@@ -778,8 +780,8 @@ class SchemaReader {
       }
       beginnings.push_back(beginning);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(value, here, depth + 1));
-      choices.push_back(sequence(
-          {named(name, here), text(":"), json_space(), named(expression, here)}));
+      choices.push_back(
+          sequence({named(name, here), text(":"), json_space(), named(expression, here)}));
     }
     names.member = choice(std::move(choices));
     return names;
@@ -795,7 +797,7 @@ class SchemaReader {
   const OrderedJson& root_;
   const std::string name_;
   Grammar& grammar_;
-  std::map<std::string, int> references_;  // rules of what has been referred to
+  std::map<std::string, int> references_;         // rules of what has been referred to
   std::map<std::string, ExpressionPtr> strings_;  // by their keywords
   std::map<ExpressionPtr, ExpressionPtr> rules_;  // of expressions
   TextBudget texts_;

@@ -95,7 +95,8 @@ class Overlap {
         steps += automata_[part].readings(places_[i].states[part]);
       }
       steps *= classes_.size();
-      if (places_.size() > std::min(kMostPlaces, budget_.places) || steps > budget_.steps || lost_) {
+      if (places_.size() > std::min(kMostPlaces, budget_.places) || steps > budget_.steps ||
+          lost_) {
         return unsupported(
             e_.text.empty()
                 ? fmt::format("{}: look-ahead, 'not' or several patterns together need too many "

@@ -262,9 +262,8 @@ TEST(Pattern, WhatNeedsTooManyStatesIsRefused) {
             "schema.properties.p.format with minLength 100 and maxLength 120 needs too many"},
            {R"("format":"email","minLength":300,"maxLength":310)",
             "schema.properties.p.format with minLength 300 and maxLength 310 needs too many"}}) {
-    EXPECT_THAT(
-        schema_error(R"({"properties":{"p":{"type":"string",)" + keywords + "}}}"),
-        HasSubstr(said));
+    EXPECT_THAT(schema_error(R"({"properties":{"p":{"type":"string",)" + keywords + "}}}"),
+                HasSubstr(said));
   }
 }
 

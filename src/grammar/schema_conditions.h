@@ -1,4 +1,4 @@
-// What JSON schemas say on a condition, and what is left of them when they are denied.
+// Conditional keywords of JSON schemas, and the negation of schemas.
 #ifndef LOOPLM_GRAMMAR_SCHEMA_CONDITIONS_H_
 #define LOOPLM_GRAMMAR_SCHEMA_CONDITIONS_H_
 
@@ -19,17 +19,17 @@ struct SchemaCondition {
 
 bool may_have_conditions(const OrderedJson& schema);  // also in its allOf
 
-// Takes out of a schema what it says on a condition: if, then and else, and each property of
+// Removes and returns the conditions of a schema: if, then and else, and each property of
 // dependentRequired, dependentSchemas and the older dependencies.
 Result<std::vector<SchemaCondition>> take_conditions(OrderedJson& schema, const std::string& place);
 
 // Schemas of which at least one matches wherever `denied` does not, and none where it does: one per
-// keyword, property and name. A keyword that cannot be turned round comes back as {"not":
-// {KEYWORD: ...}}. `denied` is an object without "$ref".
+// keyword, property and name. A keyword that cannot be negated comes back as {"not": {KEYWORD:
+// ...}}. `denied` is an object without "$ref".
 std::vector<OrderedJson> schemas_of_not(const OrderedJson& denied);
 
-// The schema as it is before it is put together with another: an object of any members stays one
-// when the other names some.
+// Prepares a schema for merging with another: an object of any members stays one even if the other
+// names some.
 OrderedJson opened(const OrderedJson& schema, const OrderedJson& other);
 
 }  // namespace looplm

@@ -1,4 +1,4 @@
-// Branches of a oneOf, of which a value may match one alone.
+// Proves that the branches of a oneOf exclude each other.
 #ifndef LOOPLM_GRAMMAR_SCHEMA_EXCLUSIVE_H_
 #define LOOPLM_GRAMMAR_SCHEMA_EXCLUSIVE_H_
 
@@ -11,11 +11,11 @@
 
 namespace looplm {
 
-// kUnsupported unless types, constants and required properties tell that no text of one branch
-// matches another; names the first two branches of which they do not. The texts are those that
-// looplm writes: where a schema says nothing of other properties they have the listed ones alone,
-// which does not hold for what it matches. Branches are without "$ref" at their top, and stand with
-// what holds beside the oneOf. The comparisons are bounded.
+// kUnsupported unless types, constants and required properties prove that no text of one branch
+// matches another; the error names the first two branches without a proof. "Text" means what looplm
+// writes: if a schema says nothing about other properties, its texts have only the listed ones,
+// although it matches more. Branches have no "$ref" at their top, and are already merged with what
+// stands beside the oneOf. The number of comparisons is bounded.
 Status check_exclusive(std::span<const OrderedJson> branches, const std::string& place);
 
 }  // namespace looplm

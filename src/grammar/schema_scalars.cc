@@ -198,9 +198,9 @@ Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string
   if (schema.contains("format")) {
     LOOPLM_ASSIGN_OR_RETURN(inside, formatted(schema["format"], place));
     if (inside != nullptr && bounded) {
-      LOOPLM_ASSIGN_OR_RETURN(
-          inside, of_length(inside, length.least, length.most, OtherLengths::kSomeMayGo,
-                            place + ".format" + said_of(length), budget));
+      LOOPLM_ASSIGN_OR_RETURN(inside,
+                              of_length(inside, length.least, length.most, OtherLengths::kSomeMayGo,
+                                        place + ".format" + said_of(length), budget));
     }
   }
   if (schema.contains("pattern")) {
@@ -209,9 +209,9 @@ Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string
     if (!pattern.ok()) return pattern.status().with_context(place + ".pattern");
     // A format has the length already.
     if (bounded && inside == nullptr) {
-      LOOPLM_ASSIGN_OR_RETURN(
-          *pattern, of_length(*pattern, length.least, length.most, OtherLengths::kAllStay,
-                              place + ".pattern" + said_of(length), budget));
+      LOOPLM_ASSIGN_OR_RETURN(*pattern,
+                              of_length(*pattern, length.least, length.most, OtherLengths::kAllStay,
+                                        place + ".pattern" + said_of(length), budget));
     }
     inside = inside == nullptr ? *pattern : overlap({*pattern, std::move(inside)}, {});
   }
@@ -310,9 +310,10 @@ Result<std::vector<OrderedJson>> all_values(const OrderedJson& schema, const std
   std::vector<OrderedJson> values;
   if (type != "integer" || !least || !most || *most < *least) return values;
   if (*most - *least > kMostValues) {
-    return unsupported(fmt::format("{} beside uniqueItems has more than {} integers between {} and "
-                                   "{}, which is too many",
-                                   place, kMostValues, *least, *most));
+    return unsupported(
+        fmt::format("{} beside uniqueItems has more than {} integers between {} and "
+                    "{}, which is too many",
+                    place, kMostValues, *least, *most));
   }
   if (std::max(std::abs(*least), std::abs(*most)) > 1e9) return values;
   for (auto i = static_cast<int64_t>(std::floor(*least)); static_cast<double>(i) <= *most; ++i) {

@@ -266,8 +266,7 @@ class LengthFitter {
 }  // namespace
 
 Result<ExpressionPtr> of_length(const ExpressionPtr& e, int64_t least, int64_t most,
-                                OtherLengths others, const std::string& what,
-                                TextBudget& budget) {
+                                OtherLengths others, const std::string& what, TextBudget& budget) {
   LengthFitter fitter;
   ExpressionPtr fitted = fitter.fit(e, least, most);
   budget.pieces -= fitter.pieces();

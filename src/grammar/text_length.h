@@ -21,7 +21,7 @@ enum class OtherLengths {
 // What the formats and patterns of one schema may still take together.
 struct TextBudget {
   int64_t pieces = 200'000;  // of expressions with a length
-  OverlapBudget lengths{};  // of formats that are counted beside the text: a whole grammar's
+  OverlapBudget lengths{};   // of formats that are counted beside the text: a whole grammar's
   OverlapBudget readers = {.places = 400'000, .steps = size_t{1} << 26};  // of constants and names
 };
 

@@ -46,7 +46,7 @@ class HubCache {
 
   // Puts a file whose blob is here into a snapshot.
   Status link(const std::string& model, const std::string& commit, const HubFile& file) const;
-  // Says which commit a branch has, last of all.
+  // Records the commit of a branch: the last step of a download.
   Status set_revision(const std::string& model, const std::string& revision,
                       const std::string& commit) const;
 

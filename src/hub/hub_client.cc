@@ -31,7 +31,7 @@ bool is_inside(const std::string& path) {
 }
 
 Result<HubFile> read_file(const Json& entry) {
-  if (!entry.is_object()) return invalid_argument("'siblings' holds something else than objects");
+  if (!entry.is_object()) return invalid_argument("'siblings' holds something other than objects");
   HubFile file;
   LOOPLM_ASSIGN_OR_RETURN(file.path, json_string(entry, "rfilename", ""));
   if (!is_inside(file.path)) {
@@ -66,7 +66,8 @@ Result<HubListing> read_listing(const std::string& text) {
   }
   const auto files = json.find("siblings");
   if (files == json.end() || !files->is_array() || files->size() > kMostFiles) {
-    return invalid_argument(fmt::format("'siblings' is no list of {} files at most", kMostFiles));
+    return invalid_argument(
+        fmt::format("'siblings' is not a list of at most {} files", kMostFiles));
   }
   for (const Json& entry : *files) {
     LOOPLM_ASSIGN_OR_RETURN(HubFile file, read_file(entry));

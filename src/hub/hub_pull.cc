@@ -201,7 +201,7 @@ Result<PullPlan> plan_pull(const HubSettings& settings, const HubReference& refe
     return invalid_argument("there is no place for models: set HOME, HF_HOME or HF_HUB_CACHE");
   }
   if (settings.offline) {
-    return invalid_argument("HF_HUB_OFFLINE forbids to ask the hub for " + reference.text());
+    return invalid_argument("HF_HUB_OFFLINE forbids asking the hub for " + reference.text());
   }
   LOOPLM_ASSIGN_OR_RETURN(const HubListing listing, list_hub_model(settings, reference, stop));
   std::set<std::string> paths;

@@ -149,8 +149,8 @@ TEST(ModelFiles, OneGgufFileOrTheOneThatIsNamed) {
   EXPECT_EQ(choose(paths, "f16/m-00002-of-00002.gguf").value().gguf, parts.gguf);
   EXPECT_THAT(choose(paths).status().message(), HasSubstr("a/b has 3 GGUF files"));
   EXPECT_THAT(choose(paths, "Q4_0").status().message(),
-              HasSubstr("'Q4_0' fits none of the GGUF files of a/b; expected one of: "));
-  EXPECT_THAT(choose(paths, "Q").status().message(), HasSubstr("fits 2 GGUF files"));
+              HasSubstr("'Q4_0' matches none of the GGUF files of a/b; expected one of: "));
+  EXPECT_THAT(choose(paths, "Q").status().message(), HasSubstr("matches 2 GGUF files"));
   EXPECT_THAT(choose({"x-00001-of-00002.gguf"}).status().message(),
               HasSubstr("no 'x-00002-of-00002.gguf'"));
   EXPECT_EQ(choose({"only.gguf"}).value().gguf, "only.gguf");
@@ -296,7 +296,7 @@ TEST_F(Pull, ErrorsSayWhatToDo) {
   const auto message = [&](const std::string& text) { return pull_model(text).status().message(); };
   EXPECT_THAT(message("org/nothing"), HasSubstr("org/nothing: no such model at " + hub_.url()));
   EXPECT_THAT(message("org/model@v2"), HasSubstr("the model has no revision 'v2'"));
-  EXPECT_THAT(message("org/model:q4"), HasSubstr("'q4' is no GGUF file"));
+  EXPECT_THAT(message("org/model:q4"), HasSubstr("'q4' is not a GGUF file"));
   hub_.require_token("hf_right");
   EXPECT_THAT(message("org/model"),
               HasSubstr("accept their terms at " + hub_.url() + "/org/model, and set HF_TOKEN"));

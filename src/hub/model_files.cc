@@ -47,7 +47,7 @@ Result<std::string> choose_gguf(const std::vector<std::string>& models, const st
                                         models.size(), fmt::join(models, ", ")));
   }
   return invalid_argument(
-      fmt::format("'{}' fits {} GGUF files of {}; expected one of: {}", wanted,
+      fmt::format("'{}' matches {} GGUF files of {}; expected one of: {}", wanted,
                   fitting.empty() ? "none of the" : std::to_string(fitting.size()), where,
                   fmt::join(models, ", ")));
 }
@@ -90,7 +90,7 @@ Result<ModelFiles> choose_model_files(const std::set<std::string>& paths, const 
   if (!wanted.empty() || (!ggufs.empty() && !paths.contains(kIndex) && !paths.contains(kWeights))) {
     if (ggufs.empty()) {
       return invalid_argument(
-          fmt::format("'{}' is no GGUF file of {}, which has none", wanted, where));
+          fmt::format("'{}' is not a GGUF file of {}, which has none", wanted, where));
     }
     LOOPLM_ASSIGN_OR_RETURN(files.gguf, choose_gguf(ggufs, wanted, where));
     weights = gguf_parts(files.gguf);

@@ -16,8 +16,7 @@ namespace looplm {
 
 class PartialFile {
  public:
-  // Goes on with what an earlier run left, which is read for the checksum. `file` must outlive
-  // this.
+  // Continues what an earlier run left, and reads that for the checksum. `file` must outlive this.
   static Result<PartialFile> open(const std::string& blob, const HubFile& file);
   static std::string path_of(const std::string& blob) { return blob + ".incomplete"; }
 
@@ -31,7 +30,7 @@ class PartialFile {
   // Fails with kResourceExhausted on a full disk; what was written stays.
   Status append(std::string_view bytes);
   Status start_over();
-  // Checks it and gives it its name. With a wrong checksum nothing stays.
+  // Checks the file and renames it to its final name. Removes it if the checksum is wrong.
   Status finish();
 
  private:

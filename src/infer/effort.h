@@ -1,4 +1,4 @@
-// How much speculation does where its rule is `auto`, by what it has brought.
+// How much the rule `auto` speculates, by what speculation has saved so far.
 #ifndef LOOPLM_INFER_EFFORT_H_
 #define LOOPLM_INFER_EFFORT_H_
 
@@ -13,15 +13,15 @@ enum class Effort {
   kAlternatives,  // others beside them too
 };
 
-// Compares what passes cost with what plain decoding would have cost to come as far. Keeps to the
-// effort that is cheapest, and now and then tries another, more rarely each time that this changes
-// nothing. Costs are those of many passes (LaneCosts), so that a busy moment does not change it.
+// Compares the cost of passes with what plain decoding would have cost to get as far. Uses the
+// cheapest effort, and from time to time tries another one, less often each time that this changes
+// nothing. Costs are means of many passes (LaneCosts), so a busy moment does not change the choice.
 class EffortChoice {
  public:
   Effort now() const { return effort_; }
-  // After each pass. Of plain ones nothing is compared: they cost what they would.
+  // Call after each pass with its cost and that of plain decoding. Plain passes are not compared.
   void saw(double spent, double plain);
-  // The same, in the same unit of cost; 1 where nothing is known.
+  // Cost of this effort over that of plain decoding; 1 if nothing is known.
   double ratio(Effort effort) const;
 
  private:

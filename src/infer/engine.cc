@@ -692,7 +692,7 @@ class Engine::Impl {
     } catch (const std::exception& x) {
       e.wavefront->fail(internal_error(fmt::format("a callback threw: {}", x.what())));
     } catch (...) {
-      e.wavefront->fail(internal_error("a callback threw something that is no std::exception"));
+      e.wavefront->fail(internal_error("a callback threw something that is not a std::exception"));
     }
   }
 

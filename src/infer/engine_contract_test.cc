@@ -132,8 +132,9 @@ TEST_F(EngineContract, WhatACallbackThrowsEndsItsRequestAlone) {
       EXPECT_EQ(broken.finish_reason, FinishReason::kError);
       EXPECT_EQ(broken.status.code(), StatusCode::kInternal);
       const std::string what = kind.substr(0, kind.find(' '));
-      EXPECT_NE(broken.status.message().find(kind == "no exception" ? "no std::exception" : what),
-                std::string::npos)
+      EXPECT_NE(
+          broken.status.message().find(kind == "no exception" ? "not a std::exception" : what),
+          std::string::npos)
           << broken.status.message();
       for (int i : {0, 2}) {
         Generation g = *ends.of(i);

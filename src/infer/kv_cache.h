@@ -85,10 +85,10 @@ class SequenceCache {
   std::byte* reserve(int64_t loop, int64_t layer, int64_t position);
   void load(int64_t loop, int64_t layer, int64_t position, float* k, float* v);
 
-  // Gives every position from `positions` on back, in all planes.
+  // Drops every position from `positions` on, in all planes.
   void truncate(int64_t positions);
 
-  // As it was made: empty, with the planes of all loops.
+  // Makes it as it was at first: empty, with the planes of all loops.
   void reset();
 
   // Appends a full page of computed positions to a plane that has whole pages only, and becomes one

@@ -1,4 +1,5 @@
-// What a pass costs by its lanes, and reading out by its rows, learnt from the passes themselves.
+// The cost of a pass by its lanes, and of a read-out by its rows, learnt from the passes
+// themselves.
 #ifndef LOOPLM_INFER_LANE_COSTS_H_
 #define LOOPLM_INFER_LANE_COSTS_H_
 
@@ -9,9 +10,9 @@
 
 namespace looplm {
 
-// What something costs by its count: the mean of what was seen lately at about that count, and
-// straight lines between. What took more than twice the median is left out: on a busy machine some
-// passes take many times their time.
+// Cost as a function of a count: recent means near some counts, joined by straight lines. Costs
+// above twice the median are left out, because on a busy machine some passes take many times as
+// long.
 class CostCurve {
  public:
   struct Point {
@@ -20,20 +21,20 @@ class CostCurve {
   };
 
   CostCurve() = default;
-  // Through these, ascending in count; nothing is learnt.
+  // A fixed curve through these points, ascending in count; it learns nothing.
   explicit CostCurve(std::vector<Point> fixed) : fixed_(true), points_(std::move(fixed)) {}
 
   // `count` is at least 1.
   void saw(int64_t count, double cost);
 
   bool empty() const { return points_.empty(); }
-  // 0 where nothing is known; what is beyond all that was seen goes on as the last line does. So
-  // more is tried where it may be cheap, and then it is known.
+  // 0 if nothing is known. Beyond the largest count seen, the last line goes on: so larger counts
+  // are tried where they may be cheap, and their cost is learnt.
   double at(int64_t count) const;
-  // What one more than `count` adds, on average around there: kernels take rows by fours.
+  // What one more than `count` adds, averaged around it: kernels take rows in fours.
   double step(int64_t count) const;
-  // The most that cost at most `ratio` times one; `most` where that is beyond it. While nothing but
-  // one count comes, `most` too, but now and then half of that count, to have something to compare.
+  // The largest count up to `most` that costs at most `ratio` times a count of one. While only one
+  // count has been seen: `most`, but now and then a count below it, to have something to compare.
   int64_t within(double ratio, int64_t most) const;
 
  private:
@@ -49,7 +50,7 @@ class CostCurve {
   };
 
   void connect();
-  // Of the line from one point to the next that `count` lies on; the last one's beyond.
+  // The number of the line between two points that `count` lies on; beyond them, the last line's.
   size_t line_of(double count) const;
 
   bool fixed_ = false;
@@ -58,14 +59,14 @@ class CostCurve {
   std::vector<Point> points_;  // ascending in both
 };
 
-// Results never depend on these, lanes do.
+// They decide which lanes run, never what comes out.
 class LaneCosts {
  public:
   LaneCosts() = default;
-  // Nothing is learnt.
+  // Fixed costs; learns nothing.
   LaneCosts(CostCurve passes, CostCurve read_outs)
       : passes_(std::move(passes)), read_outs_(std::move(read_outs)) {}
-  // Lanes up to `budget` cost nothing, and there are no more.
+  // Lanes up to `budget` cost nothing; no more are taken.
   explicit LaneCosts(int64_t budget) : budget_(budget) {}
 
   void saw_pass(int64_t lanes, double seconds) { passes_.saw(lanes, seconds); }
@@ -73,13 +74,13 @@ class LaneCosts {
 
   double of_pass(int64_t lanes) const { return lanes == 0 ? 0 : passes_.at(lanes); }
   double of_read_out(int64_t rows) const { return rows == 0 ? 0 : read_outs_.at(rows); }
-  // The most lanes that cost at most 1.25 passes of one.
+  // The largest number of lanes whose pass costs at most 1.25 passes of one lane.
   int64_t knee() const;
 
-  // A lane beside `lanes` others that is wrong is lost; one that is right has to run anyway, and
-  // saves one of `sharers` requests a pass. How likely to be right it must be, to be worth it on
-  // average; above 1 where it never is. The same where reading out `rows` rows and one more is part
-  // of the price.
+  // How likely a lane beside `lanes` others must be right to pay off on average; above 1 if it
+  // never does. A wrong lane is wasted; a right one has to run anyway, and saves a pass for one of
+  // `sharers` requests. least_chance_to_read() adds the cost of reading out one row beside `rows`
+  // others.
   double least_chance(int64_t lanes, int64_t sharers) const { return least(lanes, sharers, 0); }
   double least_chance_to_read(int64_t lanes, int64_t sharers, int64_t rows) const {
     return least(lanes, sharers, rows == 0 ? read_outs_.at(1) : read_outs_.step(rows));

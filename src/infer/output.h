@@ -20,12 +20,12 @@ class Output {
   // Returns true when generation is over. `ends`: nothing may follow this token.
   bool add(GeneratedToken token, bool ends);
   bool is_stop_id(int32_t id) const;
-  // The end came from elsewhere.
+  // Sets why it ends, for reasons other than its tokens.
   void end(FinishReason reason) { reason_ = reason; }
   void fail(Status status);
 
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
-  // With the text complete.
+  // Completes the text first.
   void move_into(Generation& generation);
 
  private:

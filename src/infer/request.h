@@ -8,7 +8,7 @@
 
 namespace looplm {
 
-// Fails on whatever generate() refuses. Returns the loops to run at most.
+// Fails on whatever generate() refuses. Returns the maximum number of loops.
 Result<int64_t> check_request(const Request& request, Model& model);
 
 }  // namespace looplm

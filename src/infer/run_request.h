@@ -1,4 +1,4 @@
-// Requests that nothing else runs beside.
+// Requests that run alone.
 #ifndef LOOPLM_INFER_RUN_REQUEST_H_
 #define LOOPLM_INFER_RUN_REQUEST_H_
 
@@ -6,8 +6,8 @@
 
 namespace looplm {
 
-// Submits the request, runs the engine until it has nothing to do, and returns what came of it. Its
-// `done` is replaced.
+// Submits the request, runs the engine until it has nothing to do, and returns the outcome.
+// Replaces the request's `done`.
 Result<Generation> run_request(Engine& engine, Request request);
 
 // generate() with an engine whose speculation may take any lane that may help.

@@ -1,4 +1,4 @@
-// Guesses from the text itself: where its last tokens have stood before, what followed them then.
+// Guesses from the text itself: what followed its last tokens where they occurred before.
 #ifndef LOOPLM_INFER_TEXT_DRAFTS_H_
 #define LOOPLM_INFER_TEXT_DRAFTS_H_
 
@@ -10,23 +10,22 @@
 
 namespace looplm {
 
-// Results never depend on it, passes do: guesses are checked by the loops. How many are made at a
-// time is learnt from what became of the last ones.
+// Results never depend on it, only the number of passes: the loops check each guess. The outcome of
+// the last guesses decides how many are made at a time.
 class TextDrafts {
  public:
   // The text is what is certain: the prompt, then the tokens that are reported.
   void append(std::span<const int32_t> tokens);
 
-  // What may follow the text and then `later`, of which `guesses` in a row at the end are guesses
-  // already.
+  // What may follow the text and then `later`, whose last `guesses` tokens are guesses.
   std::optional<int32_t> next(std::span<const int32_t> later, int64_t guesses) const;
 
-  // Most new guesses in one pass.
+  // Maximum number of new guesses in one pass.
   int64_t at_once() const { return at_once_; }
-  // Whether the text has lately been a better guide than the first half of the loops, whose other
-  // opinion is then not asked.
+  // Whether the text has lately guessed better than the first half of the loops, which then do not
+  // overrule it.
   bool trusted() const { return at_once_ >= kTrusted; }
-  // How likely the next guess is right, by what became of the last ones.
+  // How likely the next guess is right, by the outcome of the last ones.
   double chance() const { return chance_; }
   void was_right();
   void was_wrong();

@@ -36,10 +36,10 @@ Result<TunedDepth> read_tuning(const Json& json, const ModelConfig& config) {
   LOOPLM_ASSIGN_OR_RETURN(t.loss_high, json_number(json, "loss_high", 0, -1e9, 1e9));
   const auto curve = json.find("curve");
   if (curve == json.end() || !curve->is_array() || curve->empty()) {
-    return invalid_argument("'curve' is no list of points");
+    return invalid_argument("'curve' is not a list of points");
   }
   for (const Json& entry : *curve) {
-    if (!entry.is_object()) return invalid_argument("'curve' holds something else than objects");
+    if (!entry.is_object()) return invalid_argument("'curve' holds something other than objects");
     TunedDepth::Point point;
     LOOPLM_ASSIGN_OR_RETURN(point.threshold, json_number(entry, "threshold", -1, 0, 1e9));
     LOOPLM_ASSIGN_OR_RETURN(point.mean_loops, json_number(entry, "mean_loops", -1, 1, most));

@@ -85,7 +85,7 @@ TEST(TunedDepth, AFileThatDoesNotFitIsRefused) {
   EXPECT_THAT(message("0.4375", "4"), HasSubstr("threshold"));
   EXPECT_THAT(message("\"tuned\"", "\"other\""), HasSubstr("the list 'tuned'"));
   EXPECT_THAT(message("3.0", "1.75"), HasSubstr("do not rise"));
-  EXPECT_THAT(message("\"curve\"", "\"line\""), HasSubstr("'curve' is no list"));
+  EXPECT_THAT(message("\"curve\"", "\"line\""), HasSubstr("'curve' is not a list"));
   EXPECT_THAT(message("{", "["), HasSubstr("looplm-depth.json"));
 }
 

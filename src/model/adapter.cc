@@ -46,7 +46,7 @@ Status check_targets(const std::vector<std::string>& targets) {
       for (const AdapterTarget& t : kTargets)
         names += (names.empty() ? "" : ", ") + std::string(t.name);
       return invalid_argument(
-          fmt::format("'{}' is no matrix of a block; expected some of {}", *at, names));
+          fmt::format("'{}' is not a matrix of a block; expected some of {}", *at, names));
     }
     if (std::find(targets.begin(), at, *at) != at) {
       return invalid_argument(fmt::format("'{}' is there twice", *at));

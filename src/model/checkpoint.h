@@ -41,7 +41,7 @@ struct Checkpoint {
 
   // The paths of the files that hold the weights.
   std::vector<std::string> files() const;
-  // Of those files, after much of them was read that is not read again soon; see MappedFile.
+  // Call after reading much of these files that is not needed again soon; see MappedFile.
   void release_pages() const;
 };
 

@@ -170,7 +170,7 @@ Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOpti
   if (is_gguf(path)) return open_gguf_checkpoint(path, options);
   if (!options.gate_file.empty()) {
     return invalid_argument(
-        fmt::format("a gate file '{}' is given, but '{}' is no GGUF file; a directory's weights "
+        fmt::format("a gate file '{}' is given, but '{}' is not a GGUF file; a directory's weights "
                     "hold the gate themselves",
                     options.gate_file, path));
   }

@@ -152,7 +152,7 @@ TEST_F(GgufModel, TakesTheGateFromBesideFromTheOptionOrFromItself) {
   EXPECT_ERROR_SAYS(open_checkpoint(path, options), "no tensor 'model.early_exit_gate.weight'");
   options.gate_file = directory_.file("none.safetensors");
   EXPECT_ERROR_SAYS(open_checkpoint(path, options), "none.safetensors");
-  EXPECT_ERROR_SAYS(open_checkpoint(full, options), "is no GGUF file");
+  EXPECT_ERROR_SAYS(open_checkpoint(full, options), "is not a GGUF file");
 }
 
 TEST_F(GgufModel, EveryTypeIsCloseAndHoldsWhatItShould) {

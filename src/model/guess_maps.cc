@@ -41,10 +41,10 @@ Result<StoredGuesses> read_guess_file(const std::string& path, const ModelConfig
   StoredGuesses guesses{ParameterSet(guess_specs(config)), DType::kBf16};
   for (const std::string& name : file.names()) {
     if (guesses.values.contains(name)) continue;
-    return invalid_argument(
-        fmt::format("{}: '{}' is no guess map of this model, whose loops but the last of {} have "
-                    "one each",
-                    path, name, config.loops));
+    return invalid_argument(fmt::format(
+        "{}: '{}' is not a guess map of this model, which has {} loops and a map for each but "
+        "the last",
+        path, name, config.loops));
   }
   for (const ParameterSpec& spec : guesses.values.specs()) {
     LOOPLM_ASSIGN_OR_RETURN(const TensorView view, file.find(spec.name));

@@ -26,7 +26,7 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> headers;  // besides Host and Content-Length
   std::string body;
   std::chrono::milliseconds connect_timeout{10'000};
-  // Of everything, connecting too; 0: as long as it takes.
+  // For the whole exchange, connecting included; 0: no limit.
   std::chrono::milliseconds total_timeout{120'000};
   std::chrono::milliseconds idle_timeout{0};     // without a byte of the answer; 0: not watched
   uint64_t response_limit = uint64_t{16} << 20;  // bytes of the answer's body
@@ -52,8 +52,8 @@ using HttpBodySink = std::function<Status(const HttpResponse& head, std::string_
 // the response's body stays empty.
 Result<HttpResponse> http_exchange(const HttpRequest& request, const HttpBodySink& sink = {});
 
-// A GET that goes where redirects lead, over ten of them at most. Another scheme, host or port does
-// not get the Authorization header. The sink gets the last answer's body alone.
+// A GET that follows up to ten redirects. Another scheme, host or port does not get the
+// Authorization header. The sink gets only the last answer's body.
 Result<HttpResponse> http_get_following(HttpRequest request, const HttpBodySink& sink = {});
 
 }  // namespace looplm

@@ -98,7 +98,7 @@ class HttpServer {
 
   // Takes no new connections, closes idle ones, and lets answers under way end.
   void drain();
-  // Waits until all connections have closed, at most so long; false if some are left.
+  // Waits until all connections have closed; false if some are left at the timeout.
   bool wait_drained(std::chrono::milliseconds timeout);
   // Cuts all connections and ends the threads.
   void stop();

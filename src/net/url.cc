@@ -57,7 +57,7 @@ Result<Url> parse_url(const std::string& url) {
   const char* end = port.data() + port.size();
   const auto [stopped, error] = std::from_chars(port.data(), end, number);
   if (error != std::errc() || stopped != end || number < 1 || number > 65535) {
-    return wrong(url, fmt::format("port '{}' is no number from 1 to 65535", port));
+    return wrong(url, fmt::format("port '{}' is not a number from 1 to 65535", port));
   }
   parsed.port = std::to_string(number);
   return parsed;

@@ -1,5 +1,4 @@
-// What is answered where there is nothing: which API was meant, and what to do instead of what
-// other servers do there.
+// Answers for paths that looplm does not serve: which API was meant, and what to do instead.
 #ifndef LOOPLM_SERVE_ABSENT_H_
 #define LOOPLM_SERVE_ABSENT_H_
 

@@ -257,7 +257,7 @@ void translate_prompt(Fields& f, const ApiCall& call, OrderedJson& chat) {
   }
   const OrderedJson* given = f.find("messages");
   if (given == nullptr || !given->is_array()) {
-    f.wrong("messages", given == nullptr ? "is missing" : "is no list");
+    f.wrong("messages", given == nullptr ? "is missing" : "is not a list");
   } else {
     for (size_t i = 0; i < given->size() && !f.failed(); ++i) {
       translate_message(f, fmt::format("messages[{}]", i), (*given)[i], messages);

@@ -126,7 +126,7 @@ void EngineRunner::run() {
   } catch (const std::exception& error) {
     fail(error.what());
   } catch (...) {
-    fail("something was thrown that is no std::exception");
+    fail("something was thrown that is not a std::exception");
   }
   refuse_until_the_end();
 }

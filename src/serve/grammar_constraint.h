@@ -19,7 +19,7 @@ namespace looplm {
 
 class GrammarConstraint : public TokenConstraint {
  public:
-  // Where the grammar may end, `end_ids` are allowed besides.
+  // Where the grammar may end, it also allows `end_ids`.
   GrammarConstraint(std::shared_ptr<CompiledGrammar> grammar, std::vector<int32_t> end_ids);
 
   void mask(std::span<uint32_t> allowed) override;
@@ -40,7 +40,7 @@ class GrammarConstraint : public TokenConstraint {
 // The most recently used grammars. For any threads.
 class GrammarCache {
  public:
-  // Beyond `most_bytes`, those that have not been used for longest go first.
+  // Beyond `most_bytes`, evicts the least recently used.
   explicit GrammarCache(std::shared_ptr<const VocabularyTrie> vocabulary,
                         size_t most_bytes = size_t{256} << 20)
       : vocabulary_(std::move(vocabulary)), most_bytes_(most_bytes) {}

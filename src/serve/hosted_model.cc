@@ -20,7 +20,7 @@ Status fit_context(Model& model, uint64_t kv_bytes, int64_t& context) {
   const auto pages = static_cast<int64_t>(kv_bytes / per_page);
   if (pages < 1) {
     return invalid_argument(
-        fmt::format("{} bytes for keys and values; expected {} at least, for {} positions",
+        fmt::format("{} bytes for keys and values; expected at least {}, for {} positions",
                     kv_bytes, per_page, kPagePositions));
   }
   context = std::min(context, pages * kPagePositions);

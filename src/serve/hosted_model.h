@@ -26,7 +26,7 @@ class HostedModel {
   ExchangeServices& exchange() { return exchange_; }
   // Between two passes of the engine.
   Status update_weights(const TensorSource& tensors);
-  // Ends the engine and its requests. What they have said may still be read.
+  // Ends the engine and its requests. Their output so far may still be read.
   void stop() { runner_.reset(); }
 
  private:

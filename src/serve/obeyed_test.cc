@@ -246,7 +246,8 @@ TEST_F(ObeyedTest, EveryFormOfAGrammarHoldsOrIsRefused) {
            {{"messages", OrderedJson::array({{{"role", "user"}, {"content", "x"}}})},
             {"tool_choice", {{"type", "magic"}}}},
            400)["error"];
-  EXPECT_EQ(one_value["message"], "'tool_choice.type' is 'magic'; expected one of function, allowed_tools");
+  EXPECT_EQ(one_value["message"],
+            "'tool_choice.type' is 'magic'; expected one of function, allowed_tools");
 }
 
 TEST(ApiError, ShowsBothEndsOfLongWords) {

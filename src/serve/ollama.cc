@@ -345,8 +345,8 @@ void serve_ollama_generate(const ApiContext& context, const ApiCall& call) {
     openai["prompt"] = system.empty() || raw ? prompt : system + "\n" + prompt;
     openai.erase("chat_template_kwargs");
     openai.erase("reasoning_effort");
-    f.refuse("logprobs", "here in conversations alone: /api/chat", false);
-    f.refuse("top_logprobs", "here in conversations alone: /api/chat", 0);
+    f.refuse("logprobs", "supported only in conversations: /api/chat", false);
+    f.refuse("top_logprobs", "supported only in conversations: /api/chat", 0);
     if (f.failed()) return call.refuse(f.error());
     openai.erase("logprobs");
     openai.erase("top_logprobs");

@@ -265,8 +265,8 @@ void translate_tools(Fields& f, OrderedJson& chat) {
     if (text_at(*choice, "type") == "allowed_tools") {
       OrderedJson tools = OrderedJson::array();
       for (const OrderedJson& tool : value_at(*choice, "tools")) {
-        tools.push_back({{"type", value_at(tool, "type")},
-                         {"function", {{"name", value_at(tool, "name")}}}});
+        tools.push_back(
+            {{"type", value_at(tool, "type")}, {"function", {{"name", value_at(tool, "name")}}}});
       }
       chat["tool_choice"] = {
           {"type", "allowed_tools"},

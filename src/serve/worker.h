@@ -19,7 +19,7 @@ class Worker {
   using Clock = std::chrono::steady_clock;
 
   Worker() : thread_([this] { run(); }) {}
-  // Runs what is queued, and then ends; what waits for its time is dropped.
+  // Runs what is queued, drops what waits for its time, then ends.
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;

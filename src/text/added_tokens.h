@@ -35,7 +35,7 @@ Result<std::vector<AddedToken>> read_added_tokens(const Json& file);
 // Whether one of the ranges, in order and apart, shares a byte with [begin, end).
 bool any_overlaps(std::span<const TextRange> ranges, size_t begin, size_t end);
 
-// Finds tokens in text: leftmost, and of those that start together the longest.
+// Finds tokens in text: the leftmost first, and the longest of those that start together.
 class AddedTokenMatcher {
  public:
   struct Entry {

@@ -17,7 +17,7 @@ using WholePart = std::function<size_t(std::string_view text)>;
 // A part of a text; false: no more is wanted.
 using VisitPart = std::function<Result<bool>(std::string_view part)>;
 
-// Of a packed text without an end of what WholePart asks for.
+// Maximum bytes of a packed text without a place to cut it.
 inline constexpr size_t kMostUnpackedPart = size_t{256} << 20;
 
 // Visits a file's text in order: a plain file's all at once, as it is mapped, a packed one's as it

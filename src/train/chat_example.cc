@@ -263,8 +263,8 @@ Status why_not_found(const ChatMessage& message, size_t i, const RenderedChat& w
         fmt::format("the chat template does not write what message {} says", i));
   }
   return invalid_argument(fmt::format(
-      "the chat template writes what stands before the end of message {} otherwise once more "
-      "follows; put {{% generation %}} around the assistant's words in the template",
+      "the chat template writes what stands before the end of message {} differently when the chat "
+      "goes on; put {{% generation %}} around the assistant's words in the template",
       i));
 }
 
@@ -320,7 +320,7 @@ Status unmark_turns(std::span<const ChatMessage> messages, const std::vector<boo
       if (whole.text.starts_with(before.text)) return before.text.size();
     }
     return invalid_argument(fmt::format(
-        "the chat template writes the first {} messages otherwise once more follows", count));
+        "the chat template writes the first {} messages differently when the chat goes on", count));
   };
   // Runs of messages that are only read.
   for (size_t first = 0, last = 0; first < messages.size(); first = last + 1) {

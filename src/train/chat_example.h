@@ -16,13 +16,12 @@ bool is_chat_example(const Json& object);
 
 // Renders {"messages": [...], "tools": [...]}, ShareGPT's {"conversations": [{"from", "value"}]},
 // {"prompt": [...], "completion": [...]} of messages, whose prompt is only read, or {"instruction",
-// "input", "output"} (Alpaca's; also Dolly's "context" and "response"), of texts. Learnt is each
-// assistant's turn with its end, unless it has "weight" 0 (or "train", "training" or "loss", which
-// may also be true and false): what the
-// template marks with {% generation %}; without marks, what follows the prompt for that turn, up to
-// the end of the turn. Errors: what parse_chat_messages refuses, an empty assistant's turn, no
-// assistant's turn, and a template that fails or writes a chat's beginning otherwise once more
-// follows.
+// "input", "output"} (Alpaca's; also Dolly's "context" and "response"), of texts. Each assistant
+// turn and its end are learnt, unless the turn has "weight" 0 (or "train", "training" or "loss",
+// which may also be true and false). A turn is what the template marks with {% generation %};
+// without marks, it is what follows the prompt for that turn, up to the end of the turn. Errors:
+// what parse_chat_messages refuses, an empty assistant turn, no assistant turn, and a template that
+// fails or that writes a chat's beginning differently when the chat goes on.
 Result<CorpusDocument> render_chat_example(const OrderedJson& object, const ChatTemplate& chat);
 
 // Whether a line's object, for it is one, is a preference, and whether it is one of chats.
@@ -33,8 +32,8 @@ bool is_preference_of_chats(const Json& object);
 // text, the user's, or be missing: then both answers begin with it. OpenAI's {"input":
 // {"messages"}, "preferred_output", "non_preferred_output"} says the same, and Alpaca's instruction
 // or ShareGPT's conversations may stand for the prompt, with answers that are texts or single
-// turns. Learnt are the assistant's turns after the prompt. Errors as above, and answers that are
-// the same or do not follow the same prompt.
+// turns. The assistant turns after the prompt are learnt. Errors as above, and answers that are the
+// same or do not follow the same prompt.
 Result<CorpusDocument> render_preference(const OrderedJson& line, const ChatTemplate& chat);
 
 }  // namespace looplm

@@ -47,7 +47,7 @@ TEST_F(ChatExampleTest, ATurnWithoutAnEndIsNoReasonToLearnTheNextMessage) {
             "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
             "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n"
             "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
-      HasSubstr("otherwise once more follows"));
+      HasSubstr("differently when the chat goes on"));
 }
 
 // A template whose {% generation %} leaves out the end, and one (as GLM's) whose turns only the
@@ -97,14 +97,14 @@ TEST_F(ChatExampleTest, ATurnWithReasoningThatChangesIsNotLearntWithOthersWords)
       R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "aa",)"
       R"( "reasoning_content": "rr"}, {"role": "user", "content": "SECRET"},)"
       R"( {"role": "assistant", "content": "no", "weight": 0}]})";
-  EXPECT_THAT(built(chat, ends_last), HasSubstr("otherwise once more follows"));
+  EXPECT_THAT(built(chat, ends_last), HasSubstr("differently when the chat goes on"));
   // The user's turn has the usual end, too.
   const std::string ends_user =
       "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
       "{{ m.reasoning_content }}{% endif %}{{ m.content }}"
       "{% if loop.last or m.role == 'user' %}<|end|>{% endif %}\n{% endfor %}"
       "{% if add_generation_prompt %}[assistant]{% endif %}";
-  EXPECT_THAT(built(chat, ends_user), HasSubstr("otherwise once more follows"));
+  EXPECT_THAT(built(chat, ends_user), HasSubstr("differently when the chat goes on"));
   // Where each turn has an end, the answer is learnt up to its own.
   const std::string ends_all =
       "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content and loop.last %}"
@@ -128,7 +128,7 @@ TEST_F(ChatExampleTest, ACallWithAnEndOfItsOwnIsNotLearntWithTheToolsWords) {
           R"({"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "content": "SECRET"},)"
           R"( {"role": "assistant", "content": "yes", "weight": 0}]})",
           calls),
-      HasSubstr("otherwise once more follows"));
+      HasSubstr("differently when the chat goes on"));
 }
 
 TEST_F(ChatExampleTest, OnlyASpecialTokenOfTheTemplateEndsAnAnswer) {

@@ -189,7 +189,7 @@ TEST_F(ChatExampleTest, RefusesATemplateWhoseBeginningChanges) {
   EXPECT_THAT(built(kChat,
                     "{{ messages | length }}{% for m in messages %}[{{ m.role }}]{{ m.content }}"
                     "<|end|>{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
-              HasSubstr("otherwise once more follows"));
+              HasSubstr("differently when the chat goes on"));
 }
 
 // Some templates end a chat that is over with an end of text.
@@ -206,7 +206,7 @@ TEST_F(ChatExampleTest, RefusesATemplateThatEndsOnlyTheLastTurn) {
                     "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
                     "{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}\n"
                     "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"),
-              HasSubstr("otherwise once more follows"));
+              HasSubstr("differently when the chat goes on"));
 }
 
 TEST_F(ChatExampleTest, ATemplateWithoutTheAssistantsWordsSaysSo) {

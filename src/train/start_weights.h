@@ -44,13 +44,13 @@ class StartWeights {
   Status fill(ParameterSet& set);
   // The tensors of a start that does not change while this lives: of parameters that are frozen.
   const TensorSource& tensors();
-  // Those that are there without more ado; empty for a fresh model that nobody froze a part of.
+  // The tensors that are at hand already; empty for a fresh model without frozen parts.
   const TensorSource& given_tensors() const { return tensors_; }
   // Over the values of all parameters but those in `trained`.
   Result<uint64_t> frozen_hash(const ParameterSet& trained);
-  // Lets go of tensors that nobody will ask for again.
+  // Releases tensors that nobody will ask for again.
   void drop_tensors();
-  // Of the files that were just read: a model that trains has copied what it works with.
+  // Of the files just read: a model in training works on copies.
   void release_pages() const;
   // The tokenizer that goes with the model; null where there is none.
   Result<std::unique_ptr<Tokenizer>> load_tokenizer() const;

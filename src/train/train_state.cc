@@ -127,7 +127,7 @@ Result<TrainState> parse_state(const Json& json) {
   }
   const auto frozen = json.find("frozen_hash");
   if (frozen == json.end() || !frozen->is_number_unsigned()) {
-    return invalid_argument("'frozen_hash' is missing or no number");
+    return invalid_argument("'frozen_hash' is missing or not a number");
   }
   state.frozen_hash = frozen->get<uint64_t>();
   if (const auto best = json.find("best"); best != json.end()) {

@@ -40,9 +40,9 @@ terminal() { printf "$1" | script -qec "$2" /dev/null; }
 "$looplm" list >out || fail "list"
 expect "empty list" "no models in '$work/hf/hub'" out
 refuses "run without a terminal" "to fetch it from the hub: looplm pull org/small" "$looplm" run org/small -p 1+1= -n 1
-refuses "a directory that is missing" "'no/where' is no file or directory here" "$looplm" info no/where
+refuses "a directory that is missing" "'no/where' is not a file or directory here" "$looplm" info no/where
 refuses "no such model" "org/nothing: no such model at $HF_ENDPOINT" "$looplm" pull org/nothing
-refuses "no name" "'models' is no name of a model; expected ORG/NAME" "$looplm" pull models
+refuses "no name" "'models' is not the name of a model; expected ORG/NAME" "$looplm" pull models
 [ ! -e hf/hub ] || fail "a refusal writes something"
 
 # --- asked at a terminal

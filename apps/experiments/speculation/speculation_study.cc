@@ -69,7 +69,7 @@ Status read_speculation_settings(TomlReader& toml, SpeculationSettings& s) {
     s.texts.push_back(std::move(text));
   }
   if (s.sets.empty() && s.texts.empty()) {
-    toml.fail("there is neither [[sets]] nor [[agreement.texts]]; expected one at least");
+    toml.fail("there is neither [[sets]] nor [[agreement.texts]]; expected at least one");
   }
 
   TomlReader replay = toml.child("replay");

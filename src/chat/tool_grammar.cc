@@ -46,7 +46,9 @@ Result<ExpressionPtr> arguments_of(const ChatTool& tool, bool strict_only, Gramm
   if (parameters == function.end() || parameters->is_null() || parameters->empty()) {
     return text("{}");
   }
-  return add_json_schema(*parameters, place, grammar);
+  OrderedJson object = *parameters;
+  if (!object.contains("type") || !object["type"].is_string()) object["type"] = "object";
+  return add_json_schema(object, place, grammar);
 }
 
 // Text in which no call begins, as ChatOutputParser sees it.

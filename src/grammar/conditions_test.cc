@@ -332,5 +332,33 @@ TEST(JsonSchema, LongListsAndNamesAreNoWorkBeyondTheirSize) {
   EXPECT_THAT(schema_error(literal.dump()), HasSubstr("too many states"));
 }
 
+// What the schemas that hold speak of may be there, and nothing else.
+TEST(JsonSchema, UnevaluatedPropertiesAndItemsMayBeForbidden) {
+  Matcher closed = schema(R"({"type":"object","properties":{"a":{"const":1}},"required":["a"],
+      "anyOf":[{"$ref":"#/$defs/b"},{"properties":{"c":{"const":3}},"required":["c"]}],
+      "unevaluatedProperties":false,"$defs":{"b":{"properties":{"b":{"const":2}}}}})");
+  EXPECT_TRUE(closed.matches(R"({"a":1,"b":2})"));
+  EXPECT_TRUE(closed.matches(R"({"a":1,"c":3})"));
+  EXPECT_FALSE(closed.matches(R"({"a":1,"d":4})"));
+  EXPECT_THAT(schema_error(R"({"required":["a"],"anyOf":[{},true],"unevaluatedProperties":false})"),
+              HasSubstr("matches no text"));
+  Matcher typed = schema(R"({"properties":{"a":true},"unevaluatedProperties":{"type":"null"}})");
+  EXPECT_TRUE(typed.matches(R"({"b":null})"));
+  EXPECT_FALSE(typed.matches(R"({"b":1})"));
+  Matcher pair = schema(R"({"prefixItems":[{"const":1}],"unevaluatedItems":false})");
+  EXPECT_TRUE(pair.matches("[1]"));
+  EXPECT_FALSE(pair.begins("[1,"));
+  // Beside others a schema does not see what they evaluate.
+  for (const char* schema :
+       {R"({"allOf":[{"properties":{"a":true}},{"unevaluatedProperties":false}]})",
+        R"({"properties":{"x":{"unevaluatedProperties":false}},"anyOf":[{"properties":{"x":{"properties":{"a":true}}}}]})",
+        R"({"properties":{"a":true},"unevaluatedProperties":false,"if":{"required":["a"]},"then":false})",
+        R"({"properties":{"a":true},"unevaluatedProperties":{"type":"null"},"anyOf":[{}]})",
+        R"({"allOf":[{"not":{"required":["a"]}}],"unevaluatedProperties":false})",
+        R"({"contains":true,"unevaluatedItems":false})"}) {
+    EXPECT_THAT(schema_error(schema), HasSubstr("unevaluated")) << schema;
+  }
+}
+
 }  // namespace
 }  // namespace looplm

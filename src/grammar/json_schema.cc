@@ -35,8 +35,7 @@ constexpr size_t kMostMergedMembers = 1'000'000;
 
 // Keywords that say what a value must be and are not obeyed.
 const std::set<std::string>& refused_keywords() {
-  static const std::set<std::string> keys = {"unevaluatedProperties", "unevaluatedItems",
-                                             "$dynamicRef", "$recursiveRef"};
+  static const std::set<std::string> keys = {"$dynamicRef", "$recursiveRef"};
   return keys;
 }
 
@@ -86,6 +85,13 @@ class SchemaReader {
       return value_of(rest, place, depth);
     }
     LOOPLM_RETURN_IF_ERROR(check_keywords(schema, place));
+    if (schema.contains("unevaluatedProperties") || schema.contains("unevaluatedItems")) {
+      LOOPLM_ASSIGN_OR_RETURN(const OrderedJson evaluated, without_unevaluated(schema, place));
+      return value_of(evaluated, place, depth);
+    }
+    if (schema.contains(kClosed) && (may_have_conditions(schema) || schema.contains("not"))) {
+      return unsupported(place + ".unevaluatedProperties beside conditions or not is not supported");
+    }
     if (may_have_conditions(schema)) {
       OrderedJson rest = schema;
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<SchemaCondition> conditions,
@@ -293,6 +299,39 @@ class SchemaReader {
       choices.push_back(std::move(one));
     }
     return choice(std::move(choices));
+  }
+
+  // What "unevaluated..." says, in other words: of a schema alone it is "additionalProperties" and
+  // "items"; beside schemas that hold too, kClosed, once they are put together.
+  static Result<OrderedJson> without_unevaluated(const OrderedJson& schema,
+                                                 const std::string& place) {
+    OrderedJson rest = schema;
+    rest.erase("unevaluatedProperties");
+    rest.erase("unevaluatedItems");
+    const auto has = [&rest](std::initializer_list<const char*> keys) {
+      return std::ranges::any_of(keys, [&rest](const char* key) { return rest.contains(key); });
+    };
+    // What an "if" or a "not" evaluates depends on whether it holds.
+    const bool doubtful = has({"not", "if", "dependentSchemas", "dependentRequired", "dependencies"});
+    const bool alone = !doubtful && !has({"$ref", "allOf", "anyOf", "oneOf"});
+    if (schema.contains("unevaluatedProperties") && schema["unevaluatedProperties"] != true) {
+      const OrderedJson& others = schema["unevaluatedProperties"];
+      if (alone) {
+        if (!rest.contains("additionalProperties")) rest["additionalProperties"] = others;
+      } else if (others == false && !doubtful) {
+        rest[kClosed] = true;
+      } else {
+        return unsupported(place + ".unevaluatedProperties is only supported as false, and not "
+                                   "beside conditions and not");
+      }
+    }
+    if (schema.contains("unevaluatedItems") && schema["unevaluatedItems"] != true) {
+      if (!alone || has({"contains"}) || (rest.contains("items") && rest["items"].is_array())) {
+        return unsupported(place + ".unevaluatedItems is not supported beside other schemas");
+      }
+      if (!rest.contains("items")) rest["items"] = schema["unevaluatedItems"];
+    }
+    return rest;
   }
 
   Result<OrderedJson> merged(const OrderedJson& a, const OrderedJson& b, const std::string& place) {
@@ -562,10 +601,11 @@ class SchemaReader {
       return invalid_argument(fmt::format("{}.properties is {}; expected an object of schemas",
                                           place, dump_json(properties)));
     }
+    const bool closed = schema.contains(kClosed);
     const OrderedJson others = schema.contains("additionalProperties")
                                    ? schema["additionalProperties"]
-                                   : OrderedJson(properties.empty() && required.empty());
-    add_required(required, schema.contains("additionalProperties") ? others : OrderedJson(true),
+                                   : OrderedJson(!closed && properties.empty() && required.empty());
+    add_required(required, schema.contains("additionalProperties") ? others : OrderedJson(!closed),
                  properties);
     if (properties.size() > kMostProperties) {
       return unsupported(fmt::format("{}: {} properties are too many; expected at most {}", place,

@@ -171,6 +171,11 @@ Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
     return invalid_argument(fmt::format("{} holds {}; expected schemas", place,
                                         a.is_object() ? dump_json(b) : dump_json(a)));
   }
+  for (const char* key : {"unevaluatedProperties", "unevaluatedItems"}) {
+    if (!a.contains(key) && !b.contains(key)) continue;
+    return unsupported(
+        fmt::format("{}: {} is not supported where another schema must hold too", place, key));
+  }
   OrderedJson both = a;
   OrderedJson other = b;
   LOOPLM_RETURN_IF_ERROR(part_groups(both, other, place));

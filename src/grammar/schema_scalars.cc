@@ -132,6 +132,7 @@ const std::map<std::string, std::string>& schema_keyword_types() {
                                                            {"maxProperties", "object"},
                                                            {"patternProperties", "object"},
                                                            {"propertyNames", "object"},
+                                                           {kClosed, "object"},
                                                            {"items", "array"},
                                                            {"prefixItems", "array"},
                                                            {"minItems", "array"},

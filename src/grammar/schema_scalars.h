@@ -18,6 +18,9 @@ namespace looplm {
 // The type that a keyword is about. "place" names the schema in errors, here and below.
 const std::map<std::string, std::string>& schema_keyword_types();
 
+// A keyword of our own: no properties but those that schemas speak of which hold.
+inline constexpr const char* kClosed = "unevaluatedProperties: false";
+
 // Whether a keyword says what a value must be: one of those types', or for all types. Of "if",
 // "then" and "else" the first.
 bool is_schema_constraint(const std::string& key);

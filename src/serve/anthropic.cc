@@ -277,20 +277,29 @@ void translate_prompt(Fields& f, const ApiCall& call, OrderedJson& chat) {
   }
 }
 
+void read_format(Fields& format, OrderedJson& chat) {
+  format.one_of("type", "json_schema", {"json_schema"});
+  const OrderedJson* schema = format.find("schema");
+  if (schema == nullptr) format.wrong("schema", "is missing");
+  if (!format.failed()) {
+    chat["response_format"] = {{"type", "json_schema"},
+                               {"json_schema", {{"name", "format"}, {"schema", *schema}}}};
+  }
+}
+
 // The answer's form, and how hard to think about it.
 void translate_output(Fields& f, OrderedJson& chat) {
   Fields output = f.inner("output_config");
+  if (f.has("output_format") && !output.has("format")) {  // what it was called first
+    Fields before = f.inner("output_format");
+    read_format(before, chat);
+    f.adopt(before);
+  }
   const std::string effort = output.one_of("effort", "", {"low", "medium", "high", "xhigh", "max"});
   if (!effort.empty()) chat["reasoning_effort"] = effort;
   if (output.has("format")) {
     Fields format = output.inner("format");
-    format.one_of("type", "json_schema", {"json_schema"});
-    const OrderedJson* schema = format.find("schema");
-    if (schema == nullptr) format.wrong("schema", "is missing");
-    if (!format.failed()) {
-      chat["response_format"] = {{"type", "json_schema"},
-                                 {"json_schema", {{"name", "format"}, {"schema", *schema}}}};
-    }
+    read_format(format, chat);
     output.adopt(format);
   }
   f.adopt(output);
@@ -315,6 +324,7 @@ void serve_messages(const ApiContext& context, const ApiCall& call) {
   if (const OrderedJson* list = f.list("stop_sequences", "a list of texts")) {
     for (const OrderedJson& stop : *list) {
       if (!stop.is_string()) f.wrong_value("stop_sequences", *list, "a list of texts");
+      if (stop == "") f.wrong("stop_sequences", "holds an empty text");
       if (stop.is_string()) stops.push_back(stop);
     }
     if (!stops.empty()) chat["stop"] = stops;

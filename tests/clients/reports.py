@@ -808,7 +808,7 @@ def tools_history_as_clients_write_it():
 @case
 def tools_that_are_none():
     for tools in ({}, "x", [7], [{}], [{"type": "function"}], [{"type": "function", "function": {}}], [{"type": "code_interpreter"}],
-                  [tool(""), tool("b")], [tool("a"), tool("a")], [{"type": "function", "function": {"name": "a", "parameters": []}}],
+                  [tool(parameters={"type": "array"})], [tool(""), tool("b")], [tool("a"), tool("a")], [{"type": "function", "function": {"name": "a", "parameters": []}}],
                   [{"type": "function", "function": {"name": "a", "parameters": "x"}}]):
         refused("/v1/chat/completions", {"model": "chat", "messages": user(), "tools": tools}, "tools")
 
@@ -822,7 +822,7 @@ def tools_strict_arguments_hold_where_the_model_chooses():
     assert words and choice["finish_reason"] in ("tool_calls", "stop", "length"), choice
     for call in choice["message"].get("tool_calls", []):
         assert call["function"]["name"] == "weather"
-    refused("/v1/chat/completions", {**body, "tools": [tool(parameters={"type": "object", "unevaluatedProperties": False}, strict=True)]}, "parameters.unevaluatedProperties")
+    refused("/v1/chat/completions", {**body, "tools": [tool(parameters={"type": "object", "$dynamicRef": "#x"}, strict=True)]}, "parameters.$dynamicRef")
 
 
 @case
@@ -925,7 +925,7 @@ def schema_large_enums_and_many_fields():
 
 @case
 def schema_what_cannot_be_obeyed_is_refused():
-    for schema, word in (({"type": "array", "if": {"items": {}}, "then": {}}, "not"), ({"type": "array", "unevaluatedItems": False}, "unevaluatedItems"), ({"type": "string", "pattern": "(a)\\1"}, "back-references"),
+    for schema, word in (({"type": "array", "if": {"items": {}}, "then": {}}, "not"), ({"type": "array", "contains": {}, "unevaluatedItems": False}, "unevaluatedItems"), ({"type": "string", "pattern": "(a)\\1"}, "back-references"),
                          ({"type": "string", "pattern": "^a{3,1}$"}, "at least 3"), ({"type": "string", "minLength": 5, "maxLength": 2}, "minLength"),
                          ({"$ref": "#/$defs/none"}, "$defs/none"), ({"$ref": "https://a.example/x"}, "reference"), ({"type": "strange"}, "strange"),
                          ({"type": "object", "required": "a"}, "required"), ({"enum": []}, "enum"), ({"type": "string", "pattern": "["}, "class"),
@@ -949,6 +949,8 @@ def schema_format_in_every_place():
     assert post("/api/chat", {"model": "chat", "messages": user(), "format": schema, "stream": False})["message"]["content"] == '"only"'
     answer = post("/v1/responses", {"model": "chat", "input": "x", "text": {"format": {"type": "json_schema", "name": "a", "schema": schema}}})
     assert answer["output"][-1]["content"][0]["text"] == '"only"'
+    answer = post("/v1/messages", {"model": "chat", "messages": user(), "max_tokens": 50, "output_format": {"type": "json_schema", "schema": schema}})
+    assert answer["content"][-1]["text"] == '"only"'
     for wrong in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": {}}, {"type": "xml"}, {}, [], "json_object", {"type": 1}):
         refused("/v1/chat/completions", {"model": "chat", "messages": user(), "response_format": wrong}, "response_format")
 

@@ -38,25 +38,26 @@ std::shared_ptr<const TokenMask> CompiledGrammar::mask_of(Findings& findings, St
   const std::vector<VocabularyTrie::Node>& nodes = vocabulary_->nodes();
   std::vector<StateId> path(static_cast<size_t>(vocabulary_->longest()) + 1);
   path[0] = from;
+  bool lost = false, any = automaton.accepts(from);
   for (size_t i = 0; i < nodes.size();) {
     const VocabularyTrie::Node& node = nodes[i];
     const auto depth = static_cast<size_t>(node.depth);
     const StateId next = automaton.after(path[depth - 1], node.byte);
-    if (next == GrammarAutomaton::kLost || automaton.work() > most_work) {
-      findings.masks.emplace(from, nullptr);
-      return nullptr;
-    }
-    if (next == GrammarAutomaton::kDead) {
+    if (automaton.work() > most_work) return nullptr;
+    if (next == GrammarAutomaton::kDead || next == GrammarAutomaton::kLost) {
+      lost = lost || next == GrammarAutomaton::kLost;
       i = static_cast<size_t>(node.after);
       continue;
     }
     path[depth] = next;
     for (int32_t token : vocabulary_->tokens_of(i)) {
+      any = true;
       (*mask)[static_cast<size_t>(token) / 32] |= uint32_t{1} << (token % 32);
     }
     ++i;
   }
-  findings.mask_bytes += mask->size() * sizeof(uint32_t) + 64;
+  if (lost && !any) mask = nullptr;
+  findings.mask_bytes += (mask == nullptr ? 0 : mask->size() * sizeof(uint32_t)) + 64;
   findings.masks.emplace(from, mask);
   return mask;
 }

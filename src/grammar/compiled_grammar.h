@@ -62,10 +62,10 @@ class GrammarMatcher {
  public:
   explicit GrammarMatcher(std::shared_ptr<CompiledGrammar> grammar);
 
-  // The tokens that may come next. If may_end(), the caller adds the ends of text. Null if the text
-  // can go on in so many ways that finding them would take more than some tenths of a second: the
-  // grammar is too ambiguous. What was worked out before counts as no work, so a text near this
-  // bound may be lost once and not again.
+  // The tokens that may come next. If may_end(), the caller adds the ends of text. A token that can
+  // be read in too many ways is not among them. Null if that leaves none, or if finding them takes
+  // more than some tenths of a second. What was worked out before, also for other texts of this
+  // grammar, costs no time, so a text that failed for time may go on when it is tried again.
   std::shared_ptr<const TokenMask> mask();
   // False, and nothing changes, where the token is not allowed, or the way behind it is lost.
   bool accept(int32_t token);

@@ -96,6 +96,9 @@ Result<std::vector<std::string>> keys_that_match(const OrderedJson& object,
     for (const char c : dump_json(OrderedJson(key))) {
       state = automaton.after(state, static_cast<uint8_t>(c));
     }
+    if (state == GrammarAutomaton::kLost) {
+      return unsupported(fmt::format("{}: a pattern reads '{}' in too many ways", place, key));
+    }
     if (automaton.accepts(state)) keys.push_back(key);
   }
   return keys;

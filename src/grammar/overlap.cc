@@ -132,7 +132,7 @@ class Overlap {
       Grammar alone;
       alone.declare(name_);
       alone.rules[0].expression = choice({part, text("\xFF")});
-      LOOPLM_ASSIGN_OR_RETURN(GrammarProgram program, compile_grammar(alone));
+      LOOPLM_ASSIGN_OR_RETURN(GrammarProgram program, compile_grammar(alone, budget_));
       automata_.emplace_back(std::make_shared<const GrammarProgram>(std::move(program)));
     }
     classes_ = character_classes(leaves);

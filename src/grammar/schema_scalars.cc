@@ -309,7 +309,7 @@ Result<std::vector<OrderedJson>> all_values(const OrderedJson& schema, const std
   constexpr double kMostValues = 1'000;
   std::vector<OrderedJson> values;
   if (type != "integer" || !least || !most || *most < *least) return values;
-  if (*most - *least > kMostValues) {
+  if (std::floor(*most) - std::ceil(*least) + 1 > kMostValues) {
     return unsupported(
         fmt::format("{} beside uniqueItems has more than {} integers between {} and "
                     "{}, which is too many",
@@ -345,6 +345,9 @@ Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema
       }
       const std::string plain = value.is_number_float() ? without_exponent(value) : text;
       for (const char c : plain) state = reader->second->after(state, static_cast<uint8_t>(c));
+      if (state == GrammarAutomaton::kLost) {
+        return unsupported(fmt::format("{}: a pattern reads {} in too many ways", place, text));
+      }
       if (!reader->second->accepts(state)) continue;
     }
     if (value.is_string()) strings.insert(value.get<std::string>());

@@ -8,6 +8,7 @@ namespace looplm {
 
 // matmul() for a bf16 and for a quantised B, on a device that has amx_ kernels.
 void matmul_amx_bf16(const MatmulParams& params, Device& device);
+// A quantised B takes two rows or more: one has a kernel of its own.
 void matmul_amx_quantized(const MatmulParams& params, Device& device);
 
 }  // namespace looplm

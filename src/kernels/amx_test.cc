@@ -329,8 +329,13 @@ class TileInstructions : public testing::Test {
 };
 
 // Rows from one to more than a product of two blocks; steps over two chunks; columns cut off.
-constexpr std::array<Shape, 6> kShapes = {
-    {{1, 100, 40}, {3, 64, 64}, {16, 33, 90}, {20, 130, 17}, {40, 580, 49}, {130, 64, 32}}};
+constexpr std::array<Shape, 7> kShapes = {{{1, 100, 40},
+                                           {3, 64, 64},
+                                           {5, 70, 40},
+                                           {16, 33, 90},
+                                           {20, 130, 17},
+                                           {40, 580, 49},
+                                           {130, 64, 32}}};
 
 TEST_F(TileInstructions, ProductsOfBf16AreTheEmulations) {
   const TrappedTiles trapped;
@@ -426,7 +431,7 @@ class Attention {
 // that end within a block, and rows that see none of a step.
 TEST_F(TileInstructions, AttentionIsTheEmulations) {
   const TrappedTiles trapped;
-  for (const int64_t keys : {37, 150}) {
+  for (const int64_t keys : {37, 150, 600}) {
     const Attention attention({2, 40, KvType::kBf16}, 6, keys, 37);
     EXPECT_TRUE(same_bits(attention.run(*instructions_), attention.run(*emulated_))) << keys;
   }

@@ -96,7 +96,7 @@ TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
     PackedMatrix packed(kIn, kOut, quant);
     pack_rows(source, packed, device);
     const std::vector<float> whole = product(x, 0, kRows, kIn, packed, device);
-    for (int64_t batch : {1, 2, 3, 5, 6, 7, 16}) {
+    for (int64_t batch : {1, 2, 3, 4, 5, 7, 16}) {
       for (int64_t first = 0; first + batch <= kRows; first += 9) {
         const std::vector<float> part = product(x, first, batch, kIn, packed, device);
         ASSERT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + first * kOut))

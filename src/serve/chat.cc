@@ -320,12 +320,17 @@ void read_messages(Fields& f, Conversation& c) {
   check_tool_answers(f, c.messages);
 }
 
+std::set<std::string> names_of(const std::vector<ChatTool>& tools) {
+  std::set<std::string> names;
+  for (const ChatTool& tool : tools) names.insert(tool.name);
+  return names;
+}
+
 // A name of one of the tools; empty, with an error, where it is none.
-std::string read_tool_name(Fields& function, const Conversation& c) {
+std::string read_tool_name(Fields& function, const std::set<std::string>& known) {
   std::string name = function.text("name", "");
   if (name.empty()) function.wrong("name", "is missing");
-  const auto is_named = [&](const ChatTool& t) { return t.name == name; };
-  if (!name.empty() && std::none_of(c.render.tools.begin(), c.render.tools.end(), is_named)) {
+  if (!name.empty() && !known.contains(name)) {
     function.wrong("name", fmt::format("is '{}'; expected the name of one of the tools", name));
   }
   return function.failed() ? "" : name;
@@ -337,12 +342,14 @@ void read_allowed_tools(Fields& choice, Conversation& c) {
   c.tool_choice = allowed.one_of("mode", "auto", {"auto", "required"});
   const OrderedJson* tools = allowed.list("tools", "a list of tools");
   if (tools == nullptr || tools->empty()) allowed.wrong("tools", "is missing or empty");
+  const std::set<std::string> known = names_of(c.render.tools);
   std::set<std::string> names;
-  for (size_t i = 0; i < (allowed.failed() ? 0 : tools->size()); ++i) {
+  for (size_t i = 0; !allowed.failed() && i < tools->size(); ++i) {
     const std::string place = allowed.path_of(fmt::format("tools[{}]", i));
-    const Fields tool((*tools)[i], place);
+    Fields tool((*tools)[i], place);
+    tool.one_of("type", "function", {"function"});
     Fields function = tool.inner("function");
-    names.insert(read_tool_name(function, c));
+    names.insert(read_tool_name(function, known));
     allowed.adopt(tool);
     allowed.adopt(function);
   }
@@ -366,7 +373,7 @@ void read_tools(Fields& f, Conversation& c) {
         read_allowed_tools(named, c);
       } else {
         Fields function = named.inner("function");
-        c.tool_grammar.only = read_tool_name(function, c);
+        c.tool_grammar.only = read_tool_name(function, names_of(c.render.tools));
         named.adopt(function);
         c.tool_choice = "required";
         c.tool_grammar.most_calls = 1;

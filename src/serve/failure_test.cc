@@ -145,9 +145,14 @@ TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
     EXPECT_THAT(answer(where, true), told);
   }
   EXPECT_THAT(answer(Throws::kClosed, true), testing::StartsWith("200 stream data: \"word\""));
-  std::promise<void> pinged;
-  std::future<void> engine_waits = std::async(
-      std::launch::async, [&] { runner.between_passes([&] { pinged.get_future().wait(); }); });
+  std::promise<void> waits, pinged;
+  std::future<void> engine_waits = std::async(std::launch::async, [&] {
+    runner.between_passes([&] {
+      waits.set_value();
+      pinged.get_future().wait();
+    });
+  });
+  waits.get_future().wait();
   EXPECT_THAT(answer(Throws::kPing, true), told);
   pinged.set_value();
   engine_waits.get();

@@ -255,9 +255,9 @@ const OrderedJson& foreign_fields() {
                                      {"adaptive_target", -1},
                                      {"max_new_tokens", nullptr},
                                      {"min_new_tokens", 0},
-                                     {"logits_processors", nullptr},
-                                     {"ebnf", nullptr},
-                                     {"structural_tag", nullptr},
+                                     {"logits_processors", OrderedJson::array()},
+                                     {"ebnf", ""},
+                                     {"structural_tag", ""},
                                      {"return_tokens_as_token_ids", false},
                                      {"return_token_ids", false},
                                      {"return_tokens", false},
@@ -480,7 +480,9 @@ void copy_extensions(const OrderedJson& from, OrderedJson& to) {
 
 void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequest& r) {
   for (const auto& [name, neutral] : foreign_fields().items()) {
-    f.refuse(name, "no such option here", neutral);
+    const OrderedJson* value = f.find(name);
+    const bool off = neutral == -1 && value != nullptr && *value == 0;
+    if (!off) f.refuse(name, "no such option here", neutral);
   }
   const int64_t vocabulary = served.model->config().vocab_size;
   r.choices = f.integer("n", 1, 1, kMostChoices);

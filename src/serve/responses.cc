@@ -263,10 +263,10 @@ void translate_tools(Fields& f, OrderedJson& chat) {
   }
   if (const OrderedJson* choice = f.find("tool_choice")) {
     if (text_at(*choice, "type") == "allowed_tools") {
-      OrderedJson tools = OrderedJson::array();
-      for (const OrderedJson& tool : value_at(*choice, "tools")) {
-        tools.push_back(
-            {{"type", value_at(tool, "type")}, {"function", {{"name", value_at(tool, "name")}}}});
+      OrderedJson tools = value_at(*choice, "tools");
+      for (size_t i = 0; tools.is_array() && i < tools.size(); ++i) {
+        tools[i] = {{"type", value_at(tools[i], "type")},
+                    {"function", {{"name", value_at(tools[i], "name")}}}};
       }
       chat["tool_choice"] = {
           {"type", "allowed_tools"},

@@ -349,13 +349,14 @@ TEST(JsonSchema, UnevaluatedPropertiesAndItemsMayBeForbidden) {
   EXPECT_TRUE(pair.matches("[1]"));
   EXPECT_FALSE(pair.begins("[1,"));
   // Beside others a schema does not see what they evaluate.
-  for (const char* schema :
-       {R"({"allOf":[{"properties":{"a":true}},{"unevaluatedProperties":false}]})",
-        R"({"properties":{"x":{"unevaluatedProperties":false}},"anyOf":[{"properties":{"x":{"properties":{"a":true}}}}]})",
-        R"({"properties":{"a":true},"unevaluatedProperties":false,"if":{"required":["a"]},"then":false})",
-        R"({"properties":{"a":true},"unevaluatedProperties":{"type":"null"},"anyOf":[{}]})",
-        R"({"allOf":[{"not":{"required":["a"]}}],"unevaluatedProperties":false})",
-        R"({"contains":true,"unevaluatedItems":false})"}) {
+  for (
+      const char* schema :
+      {R"({"allOf":[{"properties":{"a":true}},{"unevaluatedProperties":false}]})",
+       R"({"properties":{"x":{"unevaluatedProperties":false}},"anyOf":[{"properties":{"x":{"properties":{"a":true}}}}]})",
+       R"({"properties":{"a":true},"unevaluatedProperties":false,"if":{"required":["a"]},"then":false})",
+       R"({"properties":{"a":true},"unevaluatedProperties":{"type":"null"},"anyOf":[{}]})",
+       R"({"allOf":[{"not":{"required":["a"]}}],"unevaluatedProperties":false})",
+       R"({"contains":true,"unevaluatedItems":false})"}) {
     EXPECT_THAT(schema_error(schema), HasSubstr("unevaluated")) << schema;
   }
 }

@@ -90,7 +90,8 @@ class SchemaReader {
       return value_of(evaluated, place, depth);
     }
     if (schema.contains(kClosed) && (may_have_conditions(schema) || schema.contains("not"))) {
-      return unsupported(place + ".unevaluatedProperties beside conditions or not is not supported");
+      return unsupported(place +
+                         ".unevaluatedProperties beside conditions or not is not supported");
     }
     if (may_have_conditions(schema)) {
       OrderedJson rest = schema;
@@ -312,7 +313,8 @@ class SchemaReader {
       return std::ranges::any_of(keys, [&rest](const char* key) { return rest.contains(key); });
     };
     // What an "if" or a "not" evaluates depends on whether it holds.
-    const bool doubtful = has({"not", "if", "dependentSchemas", "dependentRequired", "dependencies"});
+    const bool doubtful =
+        has({"not", "if", "dependentSchemas", "dependentRequired", "dependencies"});
     const bool alone = !doubtful && !has({"$ref", "allOf", "anyOf", "oneOf"});
     if (schema.contains("unevaluatedProperties") && schema["unevaluatedProperties"] != true) {
       const OrderedJson& others = schema["unevaluatedProperties"];
@@ -321,8 +323,9 @@ class SchemaReader {
       } else if (others == false && !doubtful) {
         rest[kClosed] = true;
       } else {
-        return unsupported(place + ".unevaluatedProperties is only supported as false, and not "
-                                   "beside conditions and not");
+        return unsupported(place +
+                           ".unevaluatedProperties is only supported as false, and not "
+                           "beside conditions and not");
       }
     }
     if (schema.contains("unevaluatedItems") && schema["unevaluatedItems"] != true) {

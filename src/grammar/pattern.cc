@@ -333,7 +333,8 @@ class PatternParser {
       first_place = false;
       if (in_.at_end()) return in_.error("the class does not end; expected ']'");
       if (in_.starts_with("[:")) {
-        return in_.error("'[:' in a class, which dialects read differently; write \"\\[:\" or \\p{L}");
+        return in_.error(
+            "'[:' in a class, which dialects read differently; write \"\\[:\" or \\p{L}");
       }
       std::optional<uint32_t> first;
       LOOPLM_RETURN_IF_ERROR(parse_member(ranges, first));

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/model_choice.h"
 #include "model/adapter.h"
+#include "model/atomic_directory.h"
 #include "model/chat_model.h"
 #include "model/checkpoint.h"
 #include "model/guess_maps.h"
@@ -35,6 +36,7 @@ Status merge(const MergeOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint base, open_checkpoint(directory, opening));
   LOOPLM_RETURN_IF_ERROR(check_finite(base, pool));
   LOOPLM_ASSIGN_OR_RETURN(const Adapter adapter, read_adapter(o.adapter, base.config));
+  LOOPLM_RETURN_IF_ERROR(AtomicDirectory::check(o.out, is_checkpoint_file));
   LOOPLM_ASSIGN_OR_RETURN(const AdaptedTensors merged, AdaptedTensors::create(base, adapter, pool));
   const TensorSource source = merged.source();
   std::vector<TensorView> views;

@@ -196,6 +196,7 @@ TEST(File, AtomicWriterLeavesNothingWithoutCommit) {
     ASSERT_OK(writer->write("half"));
   }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+  EXPECT_ERROR_SAYS(AtomicFileWriter::create(dir.path()), "is a directory");
   ASSERT_OK(write_text_file(dir.file("out"), "whole"));
   EXPECT_EQ(read_text_file(dir.file("out")).value(), "whole");
   EXPECT_ERROR_SAYS(read_text_file(dir.file("absent")), "absent", "No such file");

@@ -68,6 +68,9 @@ void MappedFile::release_pages() const {
 }
 
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
+  if (is_directory(path)) {
+    return invalid_argument(fmt::format("'{}' is a directory; expected a file to write", path));
+  }
   LOOPLM_ASSIGN_OR_RETURN(Temporary temporary, make_temporary(path, TemporaryKind::kFile));
   return AtomicFileWriter(path, std::move(temporary.path), temporary.descriptor);
 }

@@ -433,6 +433,13 @@ TEST_F(ShardBuilderTest, AFailureLeavesNothing) {
   EXPECT_THAT(empty.status().message(), HasSubstr("no documents"));
 }
 
+TEST_F(ShardBuilderTest, AShardWithoutAPlaceIsRefusedBeforeTheWork) {
+  file_ = write("bad.jsonl", "{\"text\": 1}\n");
+  std::filesystem::create_directory(dir_.file("folder"));
+  EXPECT_ERROR_SAYS(build(1, "folder"), "folder' is a directory");
+  EXPECT_ERROR_SAYS(build(1, "gone/x.tokens"), "gone/x.tokens", "No such file");
+}
+
 // The documents held out fit on the disk; the others do not.
 TEST_F(ShardBuilderTest, ShardsAppearTogetherOrNotAtAll) {
   options_.hold_out_every = 50;

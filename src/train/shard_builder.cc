@@ -282,6 +282,10 @@ Result<ShardBuildSummary> build_shards(const std::vector<std::string>& files,
         "every document is to be held out (1 in 1), so there would be none to train on; expected 1 "
         "in 2 or fewer");
   }
+  // What could not be written in the end is refused now.
+  for (const std::string& place : {options.shard_tokens == 0 ? out : std::string(), held_out}) {
+    if (!place.empty()) LOOPLM_RETURN_IF_ERROR(AtomicFileWriter::create(place).status());
+  }
   Builder builder(tokenizer, options, out, pool, progress);
   LOOPLM_RETURN_IF_ERROR(builder.start());
   CorpusOptions reading;

@@ -39,7 +39,7 @@ LOOPLM_INLINE void unpack(const char* group, char* bytes) {
   const char* from = group + kInt4HeaderBytes;
   for (int64_t s = 0; s < kQuantGroup / 8; ++s) {
     for (int64_t i = 0; i < kQuantStepBytes; i += kVectorBytes, from += kVectorBytes) {
-      const VI both = load_words(from);
+      const VI both = load_words_once(from);
       const VI low = both & 0x0f0f0f0f, high = both >> 4 & 0x0f0f0f0f;
       memcpy(bytes + 2 * s * kQuantStepBytes + i, &low, sizeof(low));
       memcpy(bytes + (2 * s + 1) * kQuantStepBytes + i, &high, sizeof(high));

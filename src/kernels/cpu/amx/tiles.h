@@ -105,8 +105,8 @@ LOOPLM_INLINE V as_floats(VI bits) {
 
 // Even and odd terms are summed apart from zero, then joined, then added to C. Not inlined, so that
 // no arithmetic moves out of a UnitRounding's life.
-__attribute__((noinline)) void emulate_dot_bf16(TileWords& c, const TileWords& a,
-                                                const TileWords& b) {
+[[maybe_unused]] __attribute__((noinline)) void emulate_dot_bf16(TileWords& c, const TileWords& a,
+                                                                 const TileWords& b) {
   constexpr int kVectors = static_cast<int>(kAmxRowBytes) / kVectorBytes;
   for (int m = 0; m < kAmxRows; ++m) {
     V even[kVectors] = {}, odd[kVectors] = {};
@@ -131,7 +131,7 @@ __attribute__((noinline)) void emulate_dot_bf16(TileWords& c, const TileWords& a
   }
 }
 
-void emulate_dot_int8(TileWords& c, const TileWords& a, const TileWords& b) {
+[[maybe_unused]] void emulate_dot_int8(TileWords& c, const TileWords& a, const TileWords& b) {
   constexpr int kVectors = static_cast<int>(kAmxRowBytes) / kVectorBytes;
   for (int m = 0; m < kAmxRows; ++m) {
     for (int v = 0; v < kVectors; ++v) {

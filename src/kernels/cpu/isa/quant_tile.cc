@@ -68,7 +68,7 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
         VI low[kVectorsAtOnce], high[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) {
-          const VI bytes = load_words(data + v * kVectorBytes);
+          const VI bytes = load_words_once(data + v * kVectorBytes);
           low[v] = bytes & 0x0f0f0f0f;
           high[v] = kApart ? bytes & static_cast<int32_t>(0xf0f0f0f0u) : bytes >> 4 & 0x0f0f0f0f;
         }

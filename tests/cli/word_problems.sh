@@ -18,7 +18,6 @@ says "I do not know. I can only work out small problems with numbers." "What is 
 says "That is 7." "What is 3 + 4?"
 says "Hello! Tell me a small problem with numbers." "hi"
 says "Now Gary has 12 plums." "Gary has 9 plums. He buys 3 more. How many plums does he have now?"
-says "Now Ann has 0 more pens than Tom." "Ann has 5 pens. Tom has 5 pens. How many more pens does Ann have than Tom?"
 says "Now Tom has 8 pens." "Ann has 5 pens. Tom has 3 more pens than Ann. How many pens does Tom have?"
 said=$(printf '%s\n' "Mia has 12 cakes. She eats half of her cakes and finds 4 more. How many cakes does Mia have?" "Thanks!" \
   "She buys 2 more. How many cakes does Mia have now?" "What is 9 - 4 + 8?" | "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')

@@ -16,6 +16,8 @@ says "There are 7 pens left." "Ann has 3 boxes with 4 pens each. She gives away 
 says "There are 5 cows left." "A farmer had 8 cows and 3 ran away. How many cows remain?"
 says "I do not know. I can only work out small problems with numbers." "What is the capital of France?"
 says "That is 7." "What is 3 + 4?"
+says "Hello! Tell me a small problem with numbers." "hi"
+says "Now Gary has 12 plums." "Gary has 9 plums. He buys 3 more. How many plums does he have now?"
 says "Now Tom has 8 pens." "Ann has 5 pens. Tom has 3 more pens than Ann. How many pens does Tom have?"
 said=$(printf '%s\n' "Mia has 12 cakes. She eats half of her cakes and finds 4 more. How many cakes does Mia have?" "Thanks!" \
   "She buys 2 more. How many cakes does Mia have now?" "What is 9 - 4 + 8?" | "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')
@@ -57,11 +59,11 @@ behind_a_story() { # PERCENT KIND OPTIONS...: the second problem of a chat
   scores "$bound" "$* behind a story"
 }
 at_least 97 story --people 1 --before 0
-at_least 90 story --people 1 --before 0 --wording free
-at_least 85 story --people 2 --before 0
+at_least 92 story --people 1 --before 0 --wording free
+at_least 90 story --people 2 --before 0
 at_least 97 sum
 at_least 97 chain
-behind_a_story 80 story --people 1 --before 0
+behind_a_story 90 story --people 1 --before 0
 behind_a_story 80 story --people 2 --before 0
 behind_a_story 95 sum
 

@@ -289,7 +289,7 @@ def shows_the_chat_model_on_what_it_knows(browser):
         page.locator("#examples button").first.click()
         answer = answered(page).first
         assert words(answer) == "There are 7 pens left.", words(answer)
-        expect(answer.locator(".setting")).to_have_text("up to 4 loops, gate at 30%")
+        expect(answer.locator(".setting")).to_have_text("up to 4 loops, gate at 50%")
         chips = answer.locator(".chip").all_inner_texts()
         assert len(chips) > 1, f"the gate gives words different depths, and all have {chips}"
         page.close()
@@ -330,7 +330,7 @@ def lets_choose_a_model_or_an_adapter(browser):
             expect(choice.locator("option")).to_have_text(["chat", "shop (adapter of chat)", "tiny", "sums (adapter of tiny)"])
             expect(page.locator("#model")).to_be_hidden()
             expect(choice).to_have_value("chat")
-            expect(page.locator("#threshold-is")).to_have_text("at 30%")
+            expect(page.locator("#threshold-is")).to_have_text("at 50%")
             said = {}
             for number, name in enumerate(("tiny", "sums", "tiny"), 1):
                 choice.select_option(name)

@@ -117,7 +117,7 @@ Status check_holds_model(const std::string& directory) {
   }
   const Result<std::vector<std::string>> names = list_directory(directory);
   for (const std::string& name : names.ok() ? names.value() : std::vector<std::string>()) {
-    if (!name.ends_with(".gguf")) continue;
+    if (!name.ends_with(".gguf") && !holds(name + "/config.json")) continue;
     return invalid_argument(
         fmt::format("'{0}' holds no config.json; expected a model's directory, or a GGUF file, "
                     "such as '{0}/{1}'",

@@ -78,6 +78,7 @@ TEST_F(CheckpointTest, SaysWhatElseADirectoryIs) {
   EXPECT_ERROR_SAYS(holding("model/config.json"), "holds a run", "its model, '", "/x/model'");
   EXPECT_ERROR_SAYS(holding("model/adapter_config.json"), "holds a run", "/x/model'");
   EXPECT_ERROR_SAYS(holding("a.Q4_0.gguf"), "holds no config.json", "/x/a.Q4_0.gguf'");
+  EXPECT_ERROR_SAYS(holding("m/config.json"), "holds no config.json", "such as '", "/x/m'");
   EXPECT_ERROR_SAYS(holding("notes.txt"), "cannot open", "x/config.json");
 }
 

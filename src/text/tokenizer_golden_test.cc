@@ -1,4 +1,4 @@
-// 100,000 lines in seven styles of tokenizer.json, against Hugging Face tokenizers: the same ids
+// Lines of 100,000 in seven styles of tokenizer.json, against Hugging Face tokenizers: the same ids
 // and the same text again. tests/oracle/tokenizer_golden.py makes the expected hashes.
 #include <algorithm>
 
@@ -8,17 +8,22 @@
 #include "looplm/tokenizer.h"
 
 #include "base/json.h"
+#include "text/utf8.h"
 
 namespace looplm {
 namespace {
 
 constexpr uint64_t kFnvStart = 0xCBF29CE484222325ULL;
 
-// Sanitizers take ten times as long: they get each fiftieth block of lines.
+constexpr const char* kStyles[] = {"smollm", "gpt2",    "prefix", "llama3",
+                                   "qwen",   "missing", "pieces"};
+
+// A test reads the first block of lines and then one in so many, other ones than the next test.
+// Sanitizers take ten times as long.
 #ifdef LOOPLM_SANITIZED
 constexpr uint64_t kStride = 50;
 #else
-constexpr uint64_t kStride = 1;
+constexpr uint64_t kStride = 5;
 #endif
 
 uint64_t fnv(std::string_view bytes, uint64_t hash) {
@@ -83,8 +88,11 @@ class TokenizerGolden : public testing::TestWithParam<const char*> {
   void check_all(const Json& expected, bool special) {
     const auto lines = golden_["lines"].get<uint64_t>();
     const auto block = golden_["block"].get<uint64_t>();
-    size_t tokens = 0;
-    for (uint64_t first = 0; first < lines; first += kStride * block) {
+    const auto style = static_cast<uint64_t>(std::ranges::find(kStyles, directory_, golden_path) -
+                                             std::begin(kStyles));
+    const uint64_t begin = (2 * style + (special ? 1 : 0)) % kStride * block;
+    for (uint64_t first = 0; first < lines;
+         first = first < begin ? begin : first + kStride * block) {
       uint64_t ids_hash = kFnvStart;
       uint64_t text_hash = kFnvStart;
       for (uint64_t n = first; n < first + block; ++n) {
@@ -104,7 +112,6 @@ class TokenizerGolden : public testing::TestWithParam<const char*> {
           ASSERT_EQ(text, shown["decoded"].get<std::string>()) << "line " << n;
         }
         if (n % 16 == 0) check_stream(ids, special, text);
-        tokens += ids.size();
         ids.push_back(-1);
         ids_hash = fnv({reinterpret_cast<const char*>(ids.data()), ids.size() * 4}, ids_hash);
         text_hash = fnv(text + '\xff', text_hash);
@@ -114,9 +121,6 @@ class TokenizerGolden : public testing::TestWithParam<const char*> {
       ASSERT_EQ(fmt::format("{:016x}", text_hash), expected["decoded"][index])
           << "from line " << first;
     }
-    if (kStride == 1) {
-      EXPECT_EQ(tokens, expected["tokens"].get<size_t>());
-    }
   }
 
   // The streaming detokeniser says the same in pieces that are UTF-8 each.
@@ -125,7 +129,7 @@ class TokenizerGolden : public testing::TestWithParam<const char*> {
     std::string joined;
     for (int32_t id : ids) {
       const std::string piece = stream.push(id);
-      ASSERT_NO_THROW((void)Json(piece).dump()) << "half a character";
+      ASSERT_TRUE(is_utf8(piece)) << "half a character";
       joined += piece;
     }
     ASSERT_EQ(joined + stream.finish(), text);
@@ -142,9 +146,7 @@ TEST_P(TokenizerGolden, WithTemplateAndSkippedSpecialTokens) {
   check_all(golden_["special"], true);
 }
 
-INSTANTIATE_TEST_SUITE_P(Styles, TokenizerGolden,
-                         testing::Values("smollm", "gpt2", "prefix", "llama3", "qwen", "missing",
-                                         "pieces"),
+INSTANTIATE_TEST_SUITE_P(Styles, TokenizerGolden, testing::ValuesIn(kStyles),
                          [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace

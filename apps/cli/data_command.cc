@@ -416,7 +416,9 @@ void add_word_problems(Program& program, Command& data) {
                       "chat, or prose of which the numbers alone are learnt, for pre-training");
   command->add_choice(
       "--wording", o->task.wording, kWordProblemWordingNames,
-      "Of stories: plain, or free ('A farmer had 8 cows and 3 ran away', 'I have'); of lookups: "
+      "Of stories: plain, free ('A farmer had 8 cows and 3 ran away', 'I have'), or wide (also "
+      "what "
+      "people type: 'How many does she have left?', 'Eva has 6 fewer'; of sums '3+4'); of lookups: "
       "plain lists, or also sentences");
   command
       ->add_option("--tell-every", o->task.tell_every,
@@ -441,6 +443,10 @@ void add_word_problems(Program& program, Command& data) {
   command
       ->add_option("--things", o->task.things,
                    "Stories: only the first 2 to 14 things of each list (0: all)")
+      ->capture_default_str();
+  command
+      ->add_option("--equal", o->task.equal,
+                   "Stories of two people: begin 1 in this many with equal numbers (0: by chance)")
       ->capture_default_str();
   command
       ->add_option("--made-up", o->task.made_up,

@@ -57,8 +57,9 @@ std::vector<Isa> detect_isas() {
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
   if (avx2) isas.push_back(Isa::kAvx2);
   if (avx512) isas.push_back(Isa::kAvx512);
-  if (avx512 && __builtin_cpu_supports("avx512bf16")) isas.push_back(Isa::kAvx512Bf16);
-  if (avx512 && acquire_tiles()) isas.push_back(Isa::kAmx);
+  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  if (bf16) isas.push_back(Isa::kAvx512Bf16);
+  if (bf16 && acquire_tiles()) isas.push_back(Isa::kAmx);
 #endif
   return isas;
 }

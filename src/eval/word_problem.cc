@@ -1,5 +1,6 @@
 #include "eval/word_problem.h"
 
+#include <cctype>
 #include <utility>
 
 #include <fmt/format.h>
@@ -86,7 +87,35 @@ WordProblemTurn counted(std::string text, int number, int steps) {
   return turn;
 }
 
-// + and - alone, but for a first product: so the order of operations is the same for everyone.
+bool is_wide(const WordProblemOptions& options) {
+  return options.wording == WordProblemWording::kWide;
+}
+
+// Of wide wording: "what is 3 + 4", "hi".
+std::string typed_in_haste(std::string text, Rng& rng) {
+  if (rng.below(3) == 0) text[0] = static_cast<char>(std::tolower(text[0]));
+  if (rng.below(3) == 0 && std::ispunct(text.back()) != 0) text.pop_back();
+  return text;
+}
+
+// "3+4", "3 plus 4", "3 x 4"
+std::string retyped(const std::string& sum, Rng& rng) {
+  const uint32_t how = rng.below(4);
+  std::string typed;
+  for (const char c : sum) {
+    if (how == 0) {
+      if (c != ' ') typed += c;
+    } else if (how == 1 && std::ispunct(c) != 0) {
+      typed += c == '+' ? "plus" : c == '-' ? "minus" : c == '*' ? "times" : "divided by";
+    } else {
+      typed += how == 2 && c == '*' ? 'x' : c;
+    }
+  }
+  return typed;
+}
+
+// + and - alone, but for a first product or quotient: so the order of operations is the same for
+// everyone.
 WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
   int value = between(rng, 0, 12);
   std::string sum = std::to_string(value);
@@ -96,6 +125,10 @@ WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
     const int right = between(rng, 2, kMost / left);
     value = left * right;
     sum = fmt::format("{} * {}", left, right);
+    if (is_wide(options) && rng.below(3) == 0) {
+      sum = fmt::format("{} / {}", value, right);
+      value = left;
+    }
   }
   const bool prose = options.form == WordProblemForm::kProse;
   WordProblem problem;
@@ -120,12 +153,24 @@ WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
   static constexpr std::string_view kForms[] = {"{} =",          "{} =",      "{}",
                                                 "What is {}?",   "{} = ?",    "How much is {}?",
                                                 "Calculate {}.", "What is {}"};
-  const std::string question =
-      fmt::format(fmt::runtime(any(std::span<const std::string_view>(kForms), rng)), sum);
-  return one_turn(question, "That is", value, steps, sum);
+  static constexpr std::string_view kWideForms[] = {"{}?", "What's {}?", "Can you work out {}?",
+                                                    "What does {} make?", "How much does {} give?"};
+  const bool wide = is_wide(options);
+  const std::string_view form =
+      any(wide && rng.below(2) == 0 ? std::span<const std::string_view>(kWideForms) : kForms, rng);
+  const std::string typed = wide ? retyped(sum, rng) : sum;
+  std::string question = fmt::format(fmt::runtime(form), typed);
+  if (wide) question = typed_in_haste(std::move(question), rng);
+  return one_turn(std::move(question), "That is", value, steps, sum);
 }
 
-std::string in_words(const Operation& operation, Rng& rng) {
+std::string in_words(const Operation& operation, bool wide, Rng& rng) {
+  if (wide && rng.below(3) == 0) {
+    if (operation.what == '+') return fmt::format("plus {}", operation.by);
+    if (operation.what == 'x') return rng.below(2) == 0 ? "multiply by 2" : "times 2";
+    if (operation.what == '/') return rng.below(2) == 0 ? "divide by 2" : "divide it by 2";
+    return fmt::format("minus {}", operation.by);
+  }
   if (operation.what == '+') return fmt::format("add {}", operation.by);
   if (operation.what == 'x') return "double it";
   if (operation.what == '/') return "halve it";
@@ -159,7 +204,8 @@ WordProblem draw_chain(const WordProblemOptions& options, int steps, Rng& rng) {
     const bool ends = counts || done == steps;
     const bool first = text.empty();
     if (!first) text += sentences ? ". " : ends && rng.below(2) == 0 ? " and " : ", ";
-    std::string says = in_words(operation, rng);
+    std::string says = in_words(operation, is_wide(options), rng);
+    if (is_wide(options) && done > 1 && rng.below(6) == 0) says = "then " + says;
     if (first || sentences) says[0] = static_cast<char>(says[0] - 'a' + 'A');
     text += says;
     if (done == steps && (!prose || options.count_every == 0)) {
@@ -174,10 +220,11 @@ WordProblem draw_chain(const WordProblemOptions& options, int steps, Rng& rng) {
   }
   if (prose) return problem;
   text.resize(text.size() - std::string_view(" You get").size());
+  if (is_wide(options)) text = typed_in_haste(std::move(text), rng);
   return one_turn(text, "You get", value, steps, problem.combination);
 }
 
-WordProblem draw_talk(Rng& rng) {
+WordProblem draw_talk(bool wide, Rng& rng) {
   WordProblemTurn turn;
   const uint32_t what = rng.below(8);
   if (what == 0) {
@@ -193,15 +240,18 @@ WordProblem draw_talk(Rng& rng) {
     }
     turn.answer = "I only know numbers up to 20.";
   } else if (what == 1) {
-    turn.question = rng.below(2) == 0 ? std::string(any(foreign_sentences(), rng))
-                                      : fmt::format("{} {}?", any(foreign_questions(), rng),
-                                                    any(foreign_subjects(), rng));
+    const bool more = wide && rng.below(2) == 0;
+    turn.question =
+        rng.below(2) == 0
+            ? std::string(any(more ? more_foreign_sentences() : foreign_sentences(), rng))
+            : fmt::format("{} {}?", any(foreign_questions(), rng), any(foreign_subjects(), rng));
     turn.answer = "I do not know. I can only work out small problems with numbers.";
   } else {
     const SmallTalk& talk = any(small_talk(), rng);
-    turn.question = any(talk.questions, rng);
+    turn.question = any(wide && rng.below(2) == 0 ? talk.more_questions : talk.questions, rng);
     turn.answer = talk.answer;
   }
+  if (wide && what != 0) turn.question = typed_in_haste(std::move(turn.question), rng);
   return {{turn}, turn.question};
 }
 
@@ -213,7 +263,7 @@ WordProblem draw(const WordProblemOptions& options, Rng& rng) {
     case WordProblemKind::kChain:
       return draw_chain(options, steps, rng);
     case WordProblemKind::kTalk:
-      return draw_talk(rng);
+      return draw_talk(is_wide(options), rng);
     case WordProblemKind::kLookup:
       return draw_lookup(options, rng);
     case WordProblemKind::kStory:
@@ -247,15 +297,15 @@ WordProblem draw_mixed(const WordProblemOptions& options, uint64_t index, Rng& r
     const bool story = what < stories;
     const WordProblemKind kind = story ? WordProblemKind::kStory : kOthers[what - stories];
     WordProblem problem = problem_of(kind, story ? between(rng, 1, std::min(3, left())) : 1);
-    if (options.wording == WordProblemWording::kFree && kind != WordProblemKind::kTalk &&
+    if (options.wording != WordProblemWording::kPlain && kind != WordProblemKind::kTalk &&
         !chat.turns.empty() && rng.below(6) == 0) {
       std::string& question = problem.turns.front().question;
       question = fmt::format("{} {}", any(new_problems(), rng), question);
     }
     for (WordProblemTurn& turn : problem.turns) {
       if (left() > 1 && &turn != problem.turns.data() && rng.below(4) == 0) {
-        WordProblem amid =
-            rng.below(2) == 0 ? draw_talk(rng) : problem_of(WordProblemKind::kSum, 1);
+        WordProblem amid = rng.below(2) == 0 ? draw_talk(is_wide(options), rng)
+                                             : problem_of(WordProblemKind::kSum, 1);
         chat.turns.push_back(std::move(amid.turns.front()));
       }
       if (left() > 0) chat.turns.push_back(std::move(turn));
@@ -300,6 +350,10 @@ Status check(const WordProblemOptions& o) {
   if (o.things != 0 && (o.things < kFewestThings || o.things > things)) {
     return invalid_argument(fmt::format("things is {}; expected {} to {}, or 0 for all", o.things,
                                         kFewestThings, things));
+  }
+  if (o.equal < 0 || o.equal > kLongestSilence) {
+    return invalid_argument(fmt::format("equal numbers in one story of {}; expected 0 to {}",
+                                        o.equal, kLongestSilence));
   }
   if (o.made_up < 0 || o.made_up > kLongestSilence) {
     return invalid_argument(

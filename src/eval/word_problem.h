@@ -50,9 +50,13 @@ enum class WordProblemWording {
   kPlain,  // names and "She buys 4 more"
   kFree,   // also "A farmer had 8 cows and 3 ran away. How many remain?", "I have", "There are",
            // "If"; of lookups: sentences and questions beside lists
+  kWide,   // also what people type: "How many does she have left?", "Eva has 6 fewer", "3 red pens
+           // and 4 blue pens", equal counts, "3+4", "hi", more names and things
 };
-inline constexpr NameTable<WordProblemWording, 2> kWordProblemWordingNames = {
-    {{WordProblemWording::kPlain, "plain"}, {WordProblemWording::kFree, "free"}}};
+inline constexpr NameTable<WordProblemWording, 3> kWordProblemWordingNames = {
+    {{WordProblemWording::kPlain, "plain"},
+     {WordProblemWording::kFree, "free"},
+     {WordProblemWording::kWide, "wide"}}};
 
 // Held out is a sixteenth of the combinations of operations and numbers, by their hash; in stories
 // also names that training never sees. Small talk has no split.
@@ -78,12 +82,13 @@ struct WordProblemOptions {
   int stories = 1;         // of mixed chats: so many stories for each sum, 1 .. 8
   int names = 0;           // of training: the first 8 .. 100 of the list alone; 0: all
   int things = 0;          // of stories: the first 2 .. 14 of each list alone; 0: all
+  int equal = 0;           // stories of two people: one in 1 .. 8 begins with equal numbers; 0: few
   int made_up = 0;         // one name in 1 .. 8 is made up; 0: none
   int made_up_things = 0;  // one kind of things in 1 .. 8 is made up; 0: none
   // Of prose: one step in so many is followed by a count, 0 .. 8; 0: the last one alone.
   int count_every = 2;
   int ask_every = 0;  // of stories in prose: one count in 1 .. 8 answers a question; 0: none
-  WordProblemWording wording = WordProblemWording::kPlain;  // of stories and lookups
+  WordProblemWording wording = WordProblemWording::kPlain;  // wide: of all kinds
   WordProblemSplit split = WordProblemSplit::kTrain;
   uint64_t seed = 1;
 };

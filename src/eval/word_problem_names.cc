@@ -21,6 +21,9 @@ constexpr std::string_view kInnerCodas[] = {"",   "",   "",   "",   "",  "n", "l
 constexpr std::string_view kDoubles[] = {"tt", "ll", "nn", "ss", "rr", "mm", "pp", "ff", "dd"};
 constexpr std::string_view kNameEnds[] = {"",  "",  "",  "",  "n", "l",  "r",  "s",  "m",
                                           "k", "t", "d", "a", "o", "ce", "ne", "ly", "x"};
+constexpr std::string_view kWideNameEnds[] = {
+    "",   "n",  "r",  "s",  "ke", "le", "te",  "de",  "ge",  "ve",   "ry",  "ey", "th", "sh", "ck",
+    "nd", "st", "an", "en", "in", "on", "ian", "ina", "ell", "ette", "ard", "us", "is", "ah", "er"};
 // Words of the stories that these syllables spell.
 constexpr std::string_view kNoNames[] = {
     "He",   "She", "Her", "His", "Him",  "Has",  "We",   "Me",   "My",  "Do",  "To", "So",
@@ -49,12 +52,12 @@ std::string made_up_word(int syllables, Rng& rng) {
   return word;
 }
 
-PersonName made_up_name(Rng& rng) {
+PersonName made_up_name(std::span<const std::string_view> ends, Rng& rng) {
   for (;;) {
     const uint32_t length = rng.below(8);
     std::string name = made_up_word(length < 2 ? 1 : length < 7 ? 2 : 3, rng);
     if (rng.below(5) == 0) name.erase(0, name.find_first_of("aeiou"));  // "Igor", "Otto"
-    name += kNameEnds[rng.below(std::size(kNameEnds))];
+    name += ends[rng.below(static_cast<uint32_t>(ends.size()))];
     name[0] = static_cast<char>(std::toupper(name[0]));
     const auto is_it = [&](const ProblemName& listed) { return listed.name == name; };
     if (std::ranges::any_of(held_out_names(), is_it)) continue;
@@ -66,12 +69,16 @@ PersonName made_up_name(Rng& rng) {
 }  // namespace
 
 PersonName draw_name(const WordProblemOptions& options, Rng& rng) {
+  const bool wide = options.wording == WordProblemWording::kWide;
   if (options.made_up > 0 && rng.below(static_cast<uint32_t>(options.made_up)) == 0) {
-    return made_up_name(rng);
+    return made_up_name(wide ? std::span<const std::string_view>(kWideNameEnds) : kNameEnds, rng);
   }
   if (options.split == WordProblemSplit::kHeldOut) {
     const auto names = held_out_names();
     return name_of(names[rng.below(static_cast<uint32_t>(names.size()))]);
+  }
+  if (wide && options.names == 0 && rng.below(2) == 0) {
+    return name_of(more_names()[rng.below(static_cast<uint32_t>(more_names().size()))]);
   }
   auto names = problem_names();
   if (options.names > 0) names = names.first(static_cast<size_t>(options.names));

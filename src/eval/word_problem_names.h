@@ -18,8 +18,8 @@ inline PersonName name_of(const ProblemName& listed) {
   return {std::string(listed.name), listed.she};
 }
 
-// A name of this split: in training the first ones of the list more often, and made-up ones as
-// often as the options say.
+// A name of this split: in training the first ones of the list more often, made-up ones as often as
+// the options say, and in wide wording every second one from a longer list.
 PersonName draw_name(const WordProblemOptions& options, Rng& rng);
 
 // A plural in s of which nobody has heard: "tafelns".

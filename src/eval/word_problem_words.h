@@ -3,6 +3,7 @@
 #define LOOPLM_EVAL_WORD_PROBLEM_WORDS_H_
 
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace looplm {
@@ -20,6 +21,7 @@ struct ProblemVerb {
 struct SmallTalk {
   std::span<const std::string_view> questions;
   std::string_view answer;
+  std::span<const std::string_view> more_questions;  // of wide wording
 };
 
 // The first ones are drawn more often, so that a small vocabulary has tokens of their own for these
@@ -48,6 +50,16 @@ problem_verb_forms();  // first words of all verbs whose subject is a person
 std::span<const ProblemVerb> coming_verbs(bool animals);
 std::span<const ProblemVerb> leaving_verbs(bool animals, bool foods);
 
+// Of wide wording alone.
+std::span<const ProblemName> more_names();
+std::span<const std::string_view> more_things(bool animals, bool foods);
+std::span<const std::string_view> problem_colours();
+std::span<const ProblemVerb> wide_gaining_verbs();
+std::span<const ProblemVerb> wide_losing_verbs();
+
+// "cherry" of "cherries", "pen" of "pens"
+std::string singular(const std::string& things);
+
 std::span<const std::string_view> new_problems();  // "Another one:", in a chat of several
 
 std::span<const SmallTalk> small_talk();
@@ -55,6 +67,7 @@ std::span<const SmallTalk> small_talk();
 std::span<const std::string_view> foreign_questions();
 std::span<const std::string_view> foreign_subjects();
 std::span<const std::string_view> foreign_sentences();
+std::span<const std::string_view> more_foreign_sentences();  // of wide wording
 
 }  // namespace looplm
 

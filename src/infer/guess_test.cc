@@ -164,7 +164,7 @@ TEST_F(GuessingModel, AFileOfAnotherModelIsAnError) {
   other.loops = 4;
   write_random_guesses(directory_.file("plain"), other, 8);
   EXPECT_ERROR_SAYS(Model::load(directory_.file("plain")), "guess.safetensors", "guess.loop3.bias",
-                    "no guess map of this model");
+                    "not a guess map of this model");
 }
 
 }  // namespace

@@ -228,7 +228,7 @@ QuantizedRows quantize_rows(const MatmulParams& p, Device& device) {
           const int64_t at = (block * groups + g) * kAmxRows + slot;
           scales[at] = 0;
           offsets[at] = 0;
-          if (p.rows > 1) std::memset(to + g * rows.levels.step_bytes, 0, kAmxRowBytes);
+          std::memset(to + g * rows.levels.step_bytes, 0, kAmxRowBytes);
         }
         continue;
       }
@@ -247,11 +247,7 @@ QuantizedRows quantize_rows(const MatmulParams& p, Device& device) {
       }
     }
   };
-  if (p.rows <= 4) {
-    prepare(0, blocks * kAmxRows, 0);
-  } else {
-    device.for_pieces(blocks * kAmxRows, 4, prepare);
-  }
+  device.for_pieces(blocks * kAmxRows, 4, prepare);
   rows.levels.tiles = tiles;
   rows.scales = scales;
   rows.offsets = offsets;

@@ -15,8 +15,8 @@ using attention::kBlock;
 using attention::kSegment;
 using attention::kStride;
 
-// Query rows of one task: enough to reuse a block of keys, few enough to keep the state in the
-// first cache.
+// Query rows of one task, unless a kernel asks for others: enough to reuse a block of keys, few
+// enough to keep the state in the first cache.
 constexpr int64_t kTaskRows = 24;
 
 static_assert(kPagePositions == kBlock);
@@ -112,7 +112,8 @@ class CachedAttention {
   }
 
   void list_tasks() {
-    const int64_t rows_per_task = std::max<int64_t>(1, kTaskRows / group_);
+    const int64_t rows = by_segments_ ? kernels_.segment_bf16_rows : kTaskRows;
+    const int64_t rows_per_task = std::max<int64_t>(1, rows / group_);
     for (const CachedQueries& queries : p_.queries) {
       for (int64_t head = 0; head < p_.layout.kv_heads; ++head) {
         for (int64_t first = 0; first < queries.rows; first += rows_per_task) {
@@ -147,13 +148,15 @@ class CachedAttention {
     const Task& task = *unit.task;
     const int64_t rows = tile_rows(task);
     const bool in_tile = unit.end == 1 && task.states == nullptr;  // one segment, all there is
-    // Whole lines, since what comes behind the tile may be tiles of a matrix unit.
-    const int64_t tile_floats = round_to_lines(attention::query_tile_floats(rows));
+    // Room for whole tiles of a matrix unit, and whole lines, since such may come behind.
+    const int64_t room = by_segments_ ? (rows + 15) / 16 * 16 : rows;
+    const int64_t tile_floats = round_to_lines(attention::query_tile_floats(room));
     const int64_t segment_floats =
         by_segments_ ? round_to_lines(kernels_.segment_bf16_bytes(rows, head_dim_) / 4) : 0;
     float* scratch = device_.thread_scratch(
         thread, static_cast<size_t>(tile_floats + segment_floats + rows * state_floats_));
-    const attention::QueryTile tile = attention::make_query_tile(rows, head_dim_, scratch);
+    attention::QueryTile tile = attention::make_query_tile(room, head_dim_, scratch);
+    tile.rows = rows;
     float* totals = scratch + tile_floats + segment_floats;
     const auto total = [&](int64_t r) {
       return task.states != nullptr ? state(task, unit.begin, r)

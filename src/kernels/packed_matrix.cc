@@ -251,7 +251,7 @@ void pack_quantized(const RowsOfPanel& rows, const std::array<DType, kPanel>& dt
   LevelRows levels;
   for (size_t c = 0; c < quantized.size(); ++c) {
     read_floats(rows[c], dtypes[c], weights);
-    quantize_row(out.quant(), weights, quantized[c]);
+    quantize_row(out.quant(), weights, kernels, quantized[c]);
     if (out.quant() == Quant::kInt4) {
       place_row(out.quant(), quantized[c], static_cast<int64_t>(c), panel);
     }

@@ -13,6 +13,8 @@
 #include "base/rng.h"
 #include "kernels/attention.h"
 #include "kernels/kernels.h"
+#include "kernels/quantized.h"
+#include "kernels/ref/reference.h"
 
 namespace looplm {
 namespace {
@@ -291,6 +293,32 @@ TEST_P(PrepareTest, LevelsAreLaidOutAsOneByOne) {
       pack_rows(sources, packed, device);
       const std::vector<std::byte> actual(packed.panel(0), packed.panel(0) + packed.bytes());
       EXPECT_TRUE(actual == expected) << (half == 2 ? "int4 " : "int8 ") << rows << " x " << terms;
+    }
+  }
+}
+
+// Groups cut short; weights that are all one, whose scale is no normal half, or is none at all.
+TEST_P(PrepareTest, WeightsInFourBitsAreTheReferences) {
+  Rng rng(9);
+  for (const int64_t terms : {1, 63, 64, 65, 130, 64 * 21 + 7}) {
+    for (const float size : {1.0f, 1e-5f, 1e-9f, 3e4f, 1e9f, 0.0f}) {
+      std::vector<float> weights(static_cast<size_t>(terms));
+      for (float& w : weights) w = size * rng.normal() + (rng.below(20) == 0 ? size : 0);
+      weights[weights.size() / 2] = -0.0f;
+      QuantizedRow row;
+      quantize_row(Quant::kInt4, weights, kernels_, row);
+      for (size_t at = 0; at < weights.size(); at += kQuantGroup) {
+        const size_t count = std::min<size_t>(kQuantGroup, weights.size() - at);
+        const ref::Int4Group expected = ref::fit_int4(std::span(weights).subspan(at, count));
+        const size_t g = at / kQuantGroup;
+        ASSERT_EQ(std::bit_cast<uint32_t>(row.scales[g]), std::bit_cast<uint32_t>(expected.scale));
+        ASSERT_EQ(std::bit_cast<uint32_t>(row.minimums[g]),
+                  std::bit_cast<uint32_t>(expected.minimum));
+        for (size_t i = 0; i < kQuantGroup; ++i) {
+          ASSERT_EQ(static_cast<float>(row.levels[at + i]), i < count ? expected.levels[i] : 0)
+              << terms << " terms of size " << size << ", " << at + i;
+        }
+      }
     }
   }
 }

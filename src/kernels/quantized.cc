@@ -8,6 +8,7 @@
 
 #include "base/bf16.h"
 #include "base/check.h"
+#include "base/cpu.h"
 #include "kernels/amx_matmul.h"
 #include "kernels/kernels.h"
 
@@ -21,18 +22,12 @@ using cpu::kInt8HeaderBytes;
 using cpu::kPanel;
 using cpu::kQuantStepBytes;
 
-constexpr float kMostHalf = 65504.0f;
-
 void store_half(float value, std::byte* to) {
   const uint16_t half = float_to_half(value);
   std::memcpy(to, &half, sizeof(half));
 }
 
-float round_to_half(float value) {
-  return half_to_float(float_to_half(std::clamp(value, -kMostHalf, kMostHalf)));
-}
-
-// In loops that a compiler turns into vectors, as are those that round below.
+// In a loop that a compiler turns into vectors, as it does the one that rounds below.
 float largest_magnitude(std::span<const float> w) {
   std::array<float, 16> most{};
   size_t i = 0;
@@ -58,87 +53,29 @@ void quantize_int8(std::span<const float> w, QuantizedRow& out) {
   }
 }
 
-// A group's scale and minimum, and the levels nearest to the weights under them.
-struct Int4Group {
-  float scale = 0;
-  float minimum = 0;
-  std::array<float, kQuantGroup> levels{};
-  double error = 0;  // sum of squares
-};
-
-Int4Group with_range(std::span<const float> w, float minimum, float scale) {
-  Int4Group g;
-  g.minimum = round_to_half(minimum);
-  g.scale = round_to_half(scale);
-  const float inverse = g.scale > 0 ? 1.0f / g.scale : 0.0f;
-  for (size_t i = 0; i < w.size(); ++i) {
-    const float level = std::clamp((w[i] - g.minimum) * inverse, 0.0f, 15.0f);
-    g.levels[i] = (level + 0x1.8p23f) - 0x1.8p23f;  // to nearest
-    const float d = g.minimum + g.levels[i] * g.scale - w[i];
-    g.error += static_cast<double>(d * d);
-  }
-  return g;
-}
-
-// The scale and minimum that fit the group's levels best, by least squares.
-Int4Group refit(std::span<const float> w, const Int4Group& g) {
-  double levels = 0, squares = 0, weights = 0, products = 0;
-  const auto n = static_cast<double>(w.size());
-  for (size_t i = 0; i < w.size(); ++i) {
-    const auto q = static_cast<double>(g.levels[i]), x = static_cast<double>(w[i]);
-    levels += q;
-    squares += q * q;
-    weights += x;
-    products += q * x;
-  }
-  const double spread = n * squares - levels * levels;
-  if (spread <= 0) return g;
-  const double scale = (n * products - levels * weights) / spread;
-  return with_range(w, static_cast<float>((weights - scale * levels) / n),
-                    static_cast<float>(scale));
-}
-
-// Cutting the extremes off a little often pays: the many weights between get finer levels. The
-// best of a few cuts, each with its best fit.
-Int4Group best_group(std::span<const float> w) {
-  const auto [least, most] = std::minmax_element(w.begin(), w.end());
-  const float range = *most - *least;
-  Int4Group best = with_range(w, *least, range / 15.0f);
-  for (const float cut : {0.0f, 0.04f, 0.08f}) {
-    const Int4Group fitted =
-        refit(w, with_range(w, *least + cut * range, (1 - 2 * cut) * range / 15.0f));
-    if (fitted.error < best.error) best = fitted;
-  }
-  return best;
-}
-
-void quantize_int4(std::span<const float> w, QuantizedRow& out) {
-  const auto groups = static_cast<size_t>(quant_groups(static_cast<int64_t>(w.size())));
+void quantize_int4(std::span<const float> w, const cpu::KernelTable& kernels, QuantizedRow& out) {
+  const auto terms = static_cast<int64_t>(w.size());
+  const auto groups = static_cast<size_t>(quant_groups(terms));
   out.scales.resize(groups);
   out.minimums.resize(groups);
-  std::fill(out.levels.begin(), out.levels.end(), uint8_t{0});
-  for (size_t g = 0; g < groups; ++g) {
-    const std::span<const float> part =
-        w.subspan(g * kQuantGroup, std::min<size_t>(kQuantGroup, w.size() - g * kQuantGroup));
-    const Int4Group best = best_group(part);
-    out.minimums[g] = best.minimum;
-    out.scales[g] = best.scale;
-    for (size_t i = 0; i < part.size(); ++i) {
-      out.levels[g * kQuantGroup + i] = static_cast<uint8_t>(best.levels[i]);
-    }
-  }
+  kernels.fit_int4(w.data(), terms, out.levels.data(), out.scales.data(), out.minimums.data());
 }
 
 }  // namespace
 
-void quantize_row(Quant quant, std::span<const float> weights, QuantizedRow& out) {
+void quantize_row(Quant quant, std::span<const float> weights, const cpu::KernelTable& kernels,
+                  QuantizedRow& out) {
   out.levels.resize(
       static_cast<size_t>(quant_groups(static_cast<int64_t>(weights.size())) * kQuantGroup));
   if (quant == Quant::kInt8) {
     quantize_int8(weights, out);
   } else {
-    quantize_int4(weights, out);
+    quantize_int4(weights, kernels, out);
   }
+}
+
+void quantize_row(Quant quant, std::span<const float> weights, QuantizedRow& out) {
+  quantize_row(quant, weights, *cpu::kernel_table(native_isas().back()), out);
 }
 
 void dequantize_row(Quant quant, const QuantizedRow& row, std::span<float> weights) {
@@ -177,11 +114,20 @@ void place_row(Quant quant, const QuantizedRow& row, int64_t column, std::byte* 
   }
 }
 
+namespace {
+
+// So many rows do not use a matrix unit: its results go through memory, and int4's levels have to
+// be unpacked there, which for these takes more instructions than the products in registers.
+constexpr int64_t kFewRows = 4;
+
+}  // namespace
+
 void matmul_quantized(const MatmulParams& p, Device& device) {
   LOOPLM_CHECK(p.a_term_stride == 1, "a quantised product of a transposed matrix");
   const PackedMatrix& b = *p.b;
   const cpu::KernelTable& kernels = device.kernels();
-  if (kernels.amx_int8 != nullptr) return matmul_amx_quantized(p, device);
+  const bool tiles = kernels.amx_int8 != nullptr;
+  if (tiles && p.rows > kFewRows) return matmul_amx_quantized(p, device);
   const int64_t groups = quant_groups(b.terms());
   const int64_t padded = groups * kQuantGroup;
 
@@ -217,6 +163,10 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
       t.columns = std::min(kPanel, b.columns() - panel * kPanel);
       t.c_row_stride = p.c_row_stride;
       t.accumulate = p.accumulate;
+      // One row is read as fast as memory gives, which the processor's own prefetch sees to: asking
+      // too took 5 to 8% of a Zen 5's bandwidth. But Intel's stops at every page, and gave int4 two
+      // thirds of it.
+      t.fetches = tiles;
       for (int64_t m = 0; m < p.rows; m += kernels.quant_tile_rows) {
         t.rows = std::min<int64_t>(kernels.quant_tile_rows, p.rows - m);
         t.a = levels + m * padded;

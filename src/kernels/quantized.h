@@ -36,7 +36,10 @@ struct QuantizedRow {
   std::vector<float> minimums;  // one per group (int4); values that fp16 holds, as the scales are
 };
 
-// Rounds a row of weights to the nearest levels.
+// Rounds a row of weights to the nearest levels, the same ones on every instruction set; by the
+// processor's best unless told otherwise.
+void quantize_row(Quant quant, std::span<const float> weights, const cpu::KernelTable& kernels,
+                  QuantizedRow& out);
 void quantize_row(Quant quant, std::span<const float> weights, QuantizedRow& out);
 // What a row stands for: its first `terms` weights.
 void dequantize_row(Quant quant, const QuantizedRow& row, std::span<float> weights);

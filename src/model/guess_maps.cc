@@ -42,8 +42,8 @@ Result<StoredGuesses> read_guess_file(const std::string& path, const ModelConfig
   for (const std::string& name : file.names()) {
     if (guesses.values.contains(name)) continue;
     return invalid_argument(fmt::format(
-        "{}: '{}' is not a guess map of this model, whose loops but the last of {} have "
-        "one each",
+        "{}: '{}' is not a guess map of this model, which has {} loops and a map for each but "
+        "the last",
         path, name, config.loops));
   }
   for (const ParameterSpec& spec : guesses.values.specs()) {

@@ -157,7 +157,7 @@ TEST_F(GuessFileTest, OfAnotherModelIsRefused) {
                     "[16, 16]; this model expects [20, 20]");
   EXPECT_ERROR_SAYS(check(config_of(16, 4)), "guess.safetensors", "guess.loop3.weight");
   EXPECT_ERROR_SAYS(check(config_of(16, 2)), "guess.safetensors", "'guess.loop2.bias'",
-                    "no guess map of this model");
+                    "not a guess map of this model");
 }
 
 TEST_F(GuessFileTest, WithOddTensorsIsRefused) {

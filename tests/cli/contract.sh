@@ -358,7 +358,7 @@ expect "bench decode" '"tok/s"' benched
 refuses "no directory" "absent" "$looplm" run absent --ids 1
 refuses "no GGUF file" "absent.gguf" "$looplm" run absent.gguf --ids 1
 refuses "not a GGUF file" "expected a GGUF file" "$looplm" info shape/config.json
-refuses "gate of a directory" "no GGUF file" "$looplm" run model --gate model --ids 1
+refuses "gate of a directory" "is not a GGUF file" "$looplm" run model --gate model --ids 1
 refuses "no tokenizer" "no tokenizer with it" "$looplm" run model -p hello
 refuses "id" "300" "$looplm" run model --ids 300
 refuses "ids" "one" "$looplm" run model --ids 1,one

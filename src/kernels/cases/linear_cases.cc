@@ -192,6 +192,58 @@ class QuantizedLinearCase : public OpCase {
   size_t next_ = 0;
 };
 
+// Rounding of weights to int4, as a model is loaded: scales and minimums. prepare_test.cc looks at
+// the levels too.
+class FitInt4Case : public OpCase {
+ public:
+  explicit FitInt4Case(ref::Size2 size) : size_(size) {}
+
+  std::string op() const override { return "fit_int4"; }
+  std::string shape() const override {
+    return fmt::format("rows={} terms={}", size_.rows, size_.width);
+  }
+  std::vector<OpInput> inputs() const override {
+    return {{"w", size_.rows * size_.width, 0.02f, 0.1f}};
+  }
+  std::vector<int64_t> output_counts() const override { return {groups(), groups()}; }
+  bool has_backward() const override { return false; }
+
+  void forward_reference(const Doubles& in, Doubles& out) const override {
+    const std::vector<float> w(in[0].begin(), in[0].end());
+    size_t g = 0;
+    for (int64_t at = 0; at < std::ssize(w); at += kQuantGroup - cut(at)) {
+      const ref::Int4Group fit =
+          ref::fit_int4(std::span(w).subspan(static_cast<size_t>(at), kQuantGroup - cut(at)));
+      out[0][g] = static_cast<double>(fit.scale);
+      out[1][g++] = static_cast<double>(fit.minimum);
+    }
+  }
+  void forward(const Floats& in, Floats& out, Device& device) override {
+    const int64_t per_row = quant_groups(size_.width);
+    device.for_pieces(size_.rows, 16, [&](int64_t begin, int64_t end, int thread) {
+      auto* levels = reinterpret_cast<uint8_t*>(
+          device.thread_scratch(thread, static_cast<size_t>(per_row * kQuantGroup / 4)));
+      for (int64_t r = begin; r < end; ++r) {
+        device.kernels().fit_int4(in[0].data() + r * size_.width, size_.width, levels,
+                                  out[0].data() + r * per_row, out[1].data() + r * per_row);
+      }
+    });
+  }
+  double tolerance() const override { return 0; }
+  OpWork work(OpDirection) const override {
+    return {0, 4.0 * static_cast<double>(size_.rows * size_.width)};
+  }
+
+ private:
+  int64_t groups() const { return size_.rows * quant_groups(size_.width); }
+  // Terms that the group at `at` lacks.
+  int64_t cut(int64_t at) const {
+    return std::max<int64_t>(0, at % size_.width + kQuantGroup - size_.width);
+  }
+
+  ref::Size2 size_;
+};
+
 class EmbeddingCase : public OpCase {
  public:
   EmbeddingCase(int64_t rows, int64_t width, int64_t vocabulary, DType dtype)
@@ -271,6 +323,10 @@ void add_linear_cases(bool perf, OpCases& cases) {
       cases.push_back(
           std::make_unique<QuantizedLinearCase>(ref::MatmulSize{rows, in, out}, quant, copies));
     };
+    if (quant == Quant::kInt4) {
+      const ref::Size2 size = perf ? ref::Size2{2048, 2048} : ref::Size2{19, 150};
+      cases.push_back(std::make_unique<FitInt4Case>(size));
+    }
     if (perf) {
       for (int64_t rows : {1, 2, 4, 8, 16}) add(rows, 2048, 5632, quant == Quant::kInt8 ? 32 : 56);
       add(256, 2048, 5632);

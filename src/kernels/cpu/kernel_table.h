@@ -89,6 +89,7 @@ struct QuantTileArgs {
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;
+  bool fetches = false;  // one row calls for what of B comes 8 KiB later, as several always do
 };
 
 // Products on a matrix unit (AMX), whose tiles have 16 rows of 64 bytes. A step is the terms that a
@@ -174,17 +175,23 @@ struct KernelTable {
   void (*quantize_groups)(const float* x, int64_t terms, int8_t* levels, float* scales,
                           int32_t* sums) = nullptr;
 
-  // Null without a matrix unit. With one, all products of bf16 and of small integers use it,
-  // however many rows they have.
+  // A row of weights to int4 (kernels/quantized.h): levels, padded with zeros to whole groups, and
+  // each group's scale and minimum. With the bits of ref::fit_int4.
+  void (*fit_int4)(const float* weights, int64_t terms, uint8_t* levels, float* scales,
+                   float* minimums) = nullptr;
+
+  // Null without a matrix unit. With one, all products of bf16 use it, however many rows they have,
+  // and those of small integers with more than a few.
   void (*amx_prepare)(const AmxPrepareArgs&) = nullptr;
   void (*amx_bf16)(const AmxArgs&) = nullptr;
   void (*amx_int8)(const AmxQuantArgs&) = nullptr;
   void (*amx_int4)(const AmxQuantArgs&) = nullptr;
 
   // Attention to keys and values in bf16 by products of bf16: queries and weights are rounded too.
-  // Null where there is no instruction for these; attention then widens keys and values. Bytes of
-  // scratch for so many rows.
+  // Null where there is no instruction for these; attention then widens keys and values. The number
+  // of rows that it takes best, and bytes of scratch for so many rows.
   void (*segment_bf16)(const SegmentArgs&) = nullptr;
+  int64_t segment_bf16_rows = 0;
   int64_t (*segment_bf16_bytes)(int64_t rows, int64_t head_dim) = nullptr;
 
   // One row of n values each.

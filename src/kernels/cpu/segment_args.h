@@ -21,8 +21,10 @@ struct SegmentArgs {
   const char* const* keys = nullptr;
   const char* const* values = nullptr;
   int64_t blocks = 0;
-  int64_t stride = 0;                    // floats between rows of queries and out
-  float* out = nullptr;                  // (rows, head_dim) +=
+  int64_t stride = 0;  // floats between rows of queries and out
+  // (rows, head_dim) +=. What lies between and behind its rows, up to a multiple of 16, may be
+  // overwritten.
+  float* out = nullptr;
   float* sums = nullptr;                 // (rows, 32) +=
   float* maximum = nullptr;              // (rows)
   char* scratch = nullptr;               // whole cache lines; as many bytes as the set asks for

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/bf16.h"
+
 namespace looplm::ref {
 
 void rms_norm(const double* x, const double* w, double eps, Size2 size, double* y) {
@@ -257,6 +259,60 @@ void adamw(double* parameter, double* first_moment, double* second_moment, const
     parameter[i] -= s.learning_rate / correction1 * first_moment[i] /
                     (std::sqrt(second_moment[i]) / std::sqrt(correction2) + s.epsilon);
   }
+}
+
+namespace {
+
+float round_to_half(float value) {
+  constexpr float kMostHalf = 65504.0f;
+  return half_to_float(float_to_half(std::clamp(value, -kMostHalf, kMostHalf)));
+}
+
+Int4Group with_range(std::span<const float> w, float minimum, float scale) {
+  Int4Group g;
+  g.minimum = round_to_half(minimum);
+  g.scale = round_to_half(scale);
+  const float inverse = g.scale > 0 ? 1.0f / g.scale : 0.0f;
+  for (float x : w) {
+    const float level = std::nearbyint(std::clamp((x - g.minimum) * inverse, 0.0f, 15.0f));
+    g.levels.push_back(level);
+    const float d = g.minimum + level * g.scale - x;
+    g.error += static_cast<double>(d * d);
+  }
+  return g;
+}
+
+// The scale and minimum that fit the group's levels best, by least squares.
+Int4Group refit(std::span<const float> w, const Int4Group& g) {
+  double levels = 0, squares = 0, weights = 0, products = 0;
+  const auto n = static_cast<double>(w.size());
+  for (size_t i = 0; i < w.size(); ++i) {
+    const auto q = static_cast<double>(g.levels[i]), x = static_cast<double>(w[i]);
+    levels += q;
+    squares += q * q;
+    weights += x;
+    products += q * x;
+  }
+  const double spread = n * squares - levels * levels;
+  if (spread <= 0) return g;
+  const double scale = (n * products - levels * weights) / spread;
+  return with_range(w, static_cast<float>((weights - scale * levels) / n),
+                    static_cast<float>(scale));
+}
+
+}  // namespace
+
+// The whole range, or a little less of it, each with its best fit.
+Int4Group fit_int4(std::span<const float> w) {
+  const auto [least, most] = std::minmax_element(w.begin(), w.end());
+  const float range = *most - *least;
+  Int4Group best = with_range(w, *least, range / 15.0f);
+  for (const float cut : {0.0f, 0.04f, 0.08f}) {
+    const Int4Group fitted =
+        refit(w, with_range(w, *least + cut * range, (1 - 2 * cut) * range / 15.0f));
+    if (fitted.error < best.error) best = fitted;
+  }
+  return best;
 }
 
 }  // namespace looplm::ref

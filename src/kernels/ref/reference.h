@@ -6,6 +6,7 @@
 #define LOOPLM_KERNELS_REF_REFERENCE_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace looplm::ref {
@@ -88,6 +89,16 @@ struct AdamWSettings {
 };
 void adamw(double* parameter, double* first_moment, double* second_moment, const double* gradient,
            int64_t count, const AdamWSettings& settings);
+
+// A group of weights in int4: w = minimum + scale * q.
+struct Int4Group {
+  float scale = 0;
+  float minimum = 0;
+  std::vector<float> levels;
+  double error = 0;  // sum of squares
+};
+// Rounded as files have them, in the arithmetic that defines their bits.
+Int4Group fit_int4(std::span<const float> weights);
 
 }  // namespace looplm::ref
 

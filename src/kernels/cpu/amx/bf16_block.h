@@ -68,40 +68,62 @@ LOOPLM_INLINE Corner corner(const AmxSums& sums, float* at, const Left& left) {
           left.rows - kBlock * kAmxRows, left.columns - kHalf * kWords, sums.roomy};
 }
 
+// The sums of kBlocks blocks of 16 rows by a panel, from `at` or zero.
+template <int kBlocks>
+LOOPLM_INLINE void begin_sums(Tiles& tiles, const AmxSums& sums, float* at, const Left& left) {
+  begin_tile<0>(tiles, corner<0, 0>(sums, at, left));
+  begin_tile<1>(tiles, corner<0, 1>(sums, at, left));
+  if constexpr (kBlocks == 2) {
+    begin_tile<2>(tiles, corner<1, 0>(sums, at, left));
+    begin_tile<3>(tiles, corner<1, 1>(sums, at, left));
+  }
+}
+
+template <int kBlocks>
+LOOPLM_INLINE void end_sums(const Tiles& tiles, const AmxSums& sums, float* at, const Left& left) {
+  end_tile<0>(tiles, corner<0, 0>(sums, at, left));
+  end_tile<1>(tiles, corner<0, 1>(sums, at, left));
+  if constexpr (kBlocks == 2) {
+    end_tile<2>(tiles, corner<1, 0>(sums, at, left));
+    end_tile<3>(tiles, corner<1, 1>(sums, at, left));
+  }
+}
+
+// Adds one step's products of the tiles at `a`, blocks `block_bytes` apart, and those of a panel.
+template <int kBlocks>
+LOOPLM_INLINE void add_step(Tiles& tiles, const char* a, int64_t row_bytes, int64_t block_bytes,
+                            const char* b) {
+  tiles.load<6>(b, kRowOfPanel);
+  tiles.load<4>(a, row_bytes);
+  tiles.dot_bf16<0, 4, 6>();
+  tiles.load<7>(b + kAmxRowBytes, kRowOfPanel);
+  tiles.dot_bf16<1, 4, 7>();
+  if constexpr (kBlocks == 2) {
+    tiles.load<5>(a + block_bytes, row_bytes);
+    tiles.dot_bf16<2, 5, 6>();
+    tiles.dot_bf16<3, 5, 7>();
+  }
+}
+
+LOOPLM_INLINE void fetch_ahead(const char* at, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+}
+
 // kBlocks blocks of 16 rows by a panel. `ahead` is what to fetch, `ahead_step` bytes with each
 // step.
 template <int kBlocks>
 LOOPLM_INLINE void product(Tiles& tiles, const AmxArgs& p, const char* a, const char* b,
                            const char* ahead, int64_t ahead_step, float* before, float* c,
                            const Left& left) {
-  begin_tile<0>(tiles, corner<0, 0>(p.before, before, left));
-  begin_tile<1>(tiles, corner<0, 1>(p.before, before, left));
-  if constexpr (kBlocks == 2) {
-    begin_tile<2>(tiles, corner<1, 0>(p.before, before, left));
-    begin_tile<3>(tiles, corner<1, 1>(p.before, before, left));
-  }
+  begin_sums<kBlocks>(tiles, p.before, before, left);
   for (int64_t s = 0; s < p.steps; ++s) {
-    for (int64_t i = 0; i < ahead_step; i += 64) __builtin_prefetch(ahead + i, 0, 2);
+    fetch_ahead(ahead, ahead_step);
     ahead += ahead_step;
-    tiles.load<6>(b, kRowOfPanel);
-    tiles.load<4>(a, p.a.row_bytes);
-    tiles.dot_bf16<0, 4, 6>();
-    tiles.load<7>(b + kAmxRowBytes, kRowOfPanel);
-    tiles.dot_bf16<1, 4, 7>();
-    if constexpr (kBlocks == 2) {
-      tiles.load<5>(a + p.a.block_bytes, p.a.row_bytes);
-      tiles.dot_bf16<2, 5, 6>();
-      tiles.dot_bf16<3, 5, 7>();
-    }
+    add_step<kBlocks>(tiles, a, p.a.row_bytes, p.a.block_bytes, b);
     a += p.a.step_bytes;
     b += kStepOfPanel;
   }
-  end_tile<0>(tiles, corner<0, 0>(p.c, c, left));
-  end_tile<1>(tiles, corner<0, 1>(p.c, c, left));
-  if constexpr (kBlocks == 2) {
-    end_tile<2>(tiles, corner<1, 0>(p.c, c, left));
-    end_tile<3>(tiles, corner<1, 1>(p.c, c, left));
-  }
+  end_sums<kBlocks>(tiles, p.c, c, left);
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ LOOPLM_INLINE void add_groups(Tiles& tiles, const AmxRows& a, const Groups& g, i
     if (next < g.count) {
       g.ahead->fetch_step();
       tiles.zero<0>();
-      tiles.load<4>(g.a + next * a.step_bytes, a.row_bytes);
+      tiles.load<4>(g.a + next * a.step_bytes, kAmxRowBytes);
       tiles.load<6>(g.b + next * kInt8GroupBytes + half * kAmxRowBytes, kQuantStepBytes);
       tiles.dot_int8<0, 4, 6>();
       tiles.store<0>(dots[next % 2], kAmxRowBytes);
@@ -121,9 +121,7 @@ template <bool kInt4>
 void add_block(Tiles& tiles, const AmxRows& a, const Groups& g, int64_t rows, int64_t columns,
                float (*sums)[kPanel]) {
   for (int64_t half = 0; half * kColumns < columns; ++half) {
-    if (rows == 1) {
-      add_groups<1, kInt4>(tiles, a, g, half, sums);
-    } else if (rows <= 4) {
+    if (rows <= 4) {
       add_groups<4, kInt4>(tiles, a, g, half, sums);
     } else if (rows <= 8) {
       add_groups<8, kInt4>(tiles, a, g, half, sums);

@@ -42,34 +42,35 @@ LOOPLM_INLINE VI dot4(VI sum, VI w, VI a) {
 #endif
 }
 
-// One row is read as fast as memory gives, which the processor's own prefetch sees to: asking too
-// took 5 to 8% of a Zen 5's bandwidth. Several rows stay longer with each panel.
-template <int kRows>
+template <bool kFetch>
 LOOPLM_INLINE void prefetch_step([[maybe_unused]] const char* data) {
-  if constexpr (kRows > 1) {
+  if constexpr (kFetch) {
     __builtin_prefetch(data + 8192, 0, 2);
     __builtin_prefetch(data + 8192 + 64, 0, 2);
   }
 }
 
-template <int kRows, bool kInt4>
+template <int kRows, bool kInt4, bool kFetch>
 LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, int vector) {
   const int64_t offset = static_cast<int64_t>(vector) * kVectorBytes;
+  // The upper halves of int4's bytes as they lie: 16 times the levels, and whole sums of such stay
+  // exact. With more rows there are no registers to sum them apart.
+  constexpr bool kApart = kInt4 && kRows == 1;
   V sum[kRows][kVectorsAtOnce] = {};
   const char* block = panel + (kInt4 ? 0 : kInt8HeaderBytes);
   for (int64_t g = 0; g < t.groups; ++g) {
     const int8_t* a = t.a + g * kQuantGroup;
-    VI dots[kRows][kVectorsAtOnce] = {};
+    VI dots[kRows][kVectorsAtOnce] = {}, upper[kRows][kVectorsAtOnce] = {};
     if constexpr (kInt4) {
       const char* data = block + kInt4HeaderBytes + offset;
       for (int64_t s = 0; s < kQuantGroup; s += 8, data += kQuantStepBytes) {
-        prefetch_step<kRows>(data);
+        prefetch_step<kFetch>(data);
         VI low[kVectorsAtOnce], high[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) {
           const VI bytes = load_words(data + v * kVectorBytes);
           low[v] = bytes & 0x0f0f0f0f;
-          high[v] = (bytes >> 4) & 0x0f0f0f0f;
+          high[v] = kApart ? bytes & static_cast<int32_t>(0xf0f0f0f0u) : bytes >> 4 & 0x0f0f0f0f;
         }
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
@@ -77,7 +78,9 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
           const VI a_high = broadcast_four(a + m * t.a_row_stride + s + 4);
 #pragma GCC unroll 2
           for (int v = 0; v < kVectorsAtOnce; ++v) {
-            dots[m][v] = dot4(dot4(dots[m][v], low[v], a_low), high[v], a_high);
+            dots[m][v] = dot4(dots[m][v], low[v], a_low);
+            VI& to = kApart ? upper[m][v] : dots[m][v];
+            to = dot4(to, high[v], a_high);
           }
         }
       }
@@ -88,6 +91,7 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
         const V minimum = load_halves(halves + kPanel * 2);
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) {
+          if constexpr (kApart) dots[m][v] += upper[m][v] >> 4;
           const float a_scale = t.a_scales[m * t.groups + g];
           const float a_sum = a_scale * static_cast<float>(t.a_sums[m * t.groups + g]);
           sum[m][v] = fma(to_floats(dots[m][v]) * set1(a_scale), scale, sum[m][v]);
@@ -98,7 +102,7 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
     } else {
       const char* data = block + offset;
       for (int64_t s = 0; s < kQuantGroup; s += 4, data += kQuantStepBytes) {
-        prefetch_step<kRows>(data);
+        prefetch_step<kFetch>(data);
         VI w[kVectorsAtOnce];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectorsAtOnce; ++v) w[v] = load_words(data + v * kVectorBytes);
@@ -140,11 +144,11 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
   }
 }
 
-template <int kRows, bool kInt4>
+template <int kRows, bool kInt4, bool kFetch = true>
 void rows_of_tile(const QuantTileArgs& t) {
   const char* panel = static_cast<const char*>(t.b);
   for (int vector = 0; vector < kVectorsPerPanel; vector += kVectorsAtOnce) {
-    columns_of_tile<kRows, kInt4>(t, panel, vector);
+    columns_of_tile<kRows, kInt4, kFetch>(t, panel, vector);
   }
 }
 
@@ -152,7 +156,7 @@ template <bool kInt4>
 void tile(const QuantTileArgs& t) {
   switch (t.rows) {
     case 1:
-      return rows_of_tile<1, kInt4>(t);
+      return t.fetches ? rows_of_tile<1, kInt4>(t) : rows_of_tile<1, kInt4, false>(t);
     case 2:
       return rows_of_tile<2, kInt4>(t);
     case 3:

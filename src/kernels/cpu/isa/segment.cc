@@ -1,20 +1,15 @@
 // Attention to keys and values in bf16 by the bf16 dot product: queries and weights are rounded to
 // bf16, as the keys are, and nothing is widened.
-#include "kernels/cpu/isa/bf16_rounding.h"
 #include "kernels/cpu/isa/dot_pairs.h"
 #include "kernels/cpu/isa/isa_kernels.h"
+#include "kernels/cpu/isa/softmax_step.h"
 #include "kernels/cpu/segment_args.h"
 
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 #if defined(__AVX512BF16__) || defined(LOOPLM_EMULATE_BF16_DOT)
 namespace {
 
-// A step of the softmax takes four blocks: its maximum, its correction and its way through the
-// outputs are paid once for 128 keys.
-constexpr int64_t kStepBlocks = 4;
-constexpr int64_t kStepKeys = kStepBlocks * kPanel;
-constexpr int64_t kBlockPairs = kPanel / 2;  // of keys
-constexpr int64_t kPairBytes = kPanel * 4;   // a pair of terms of all columns
+constexpr int64_t kPairBytes = kPanel * 4;  // a pair of terms of all columns
 constexpr int64_t kValuePanelBytes = kBlockPairs * kPairBytes;
 constexpr int kVectors = static_cast<int>(kPanel) / kLanes;  // of a panel
 constexpr int kMostRows = 12;                                // 24 sums of 32 registers
@@ -98,50 +93,6 @@ void score_step(const Step& step, int64_t pairs, const Scratch& s) {
   for (; kAtOnce > 1 && b < step.blocks; ++b) {
     score_blocks<kRows, 1>(s.queries, pairs, step.keys + b, nullptr, 0, s.scores + b * kPanel);
   }
-}
-
-// One row's step of the softmax over the first `valid` keys, at least one; the others weigh
-// nothing. Returns the factor for what was collected before.
-LOOPLM_INLINE float weigh_step(const float* scores, int64_t blocks, int64_t valid, float scale,
-                               float* running_maximum, float* sums, uint32_t* weights) {
-  constexpr int kAll = kStepBlocks * kVectors;
-  const int count = static_cast<int>(blocks) * kVectors;
-  const V nothing = set1(-__builtin_inff());
-  VI lane;
-  for (int i = 0; i < kLanes; ++i) lane[i] = i;
-  V s[kAll];
-  V most = set1(*running_maximum);
-#pragma GCC unroll 16
-  for (int g = 0; g < kAll; ++g) {
-    if (g >= count) {
-      s[g] = nothing;
-      continue;
-    }
-    s[g] = load(scores + g * kLanes) * set1(scale);
-    const VI limit = static_cast<int32_t>(valid - g * kLanes) - VI{};
-    s[g] = lane < limit ? s[g] : nothing;
-    most = maximum(most, s[g]);
-  }
-  const float now = max_lanes(most);
-  const float correction = exponential(set1(*running_maximum - now))[0];
-  *running_maximum = now;
-  V sum[kVectors] = {};
-#pragma GCC unroll 16
-  for (int b = 0; b < kStepBlocks; ++b) {
-    if (b >= blocks) break;
-    float p[kVectors * kLanes];
-#pragma GCC unroll 16
-    for (int g = 0; g < kVectors; ++g) {
-      const V e = exponential(s[b * kVectors + g] - set1(now));
-      sum[g] = sum[g] + e;
-      store(p + g * kLanes, e);
-    }
-    round_two_vectors(p, weights + b * kBlockPairs);
-  }
-  for (int g = 0; g < kVectors; ++g) {
-    store(sums + g * kLanes, fma(load(sums + g * kLanes), set1(correction), sum[g]));
-  }
-  return correction;
 }
 
 template <int kRows, int kPanels>
@@ -245,7 +196,7 @@ class SegmentTile {
         }
         corrections[m] = weigh_step(s_.scores + m * kStepKeys, step.blocks,
                                     valid < kStepKeys ? valid : kStepKeys, p_.scale,
-                                    p_.maximum + row, p_.sums + row * kPanel, weights);
+                                    p_.maximum + row, p_.sums + row * kPanel, weights, kBlockPairs);
       }
       add_values<kRows>(step, corrections);
     }
@@ -334,6 +285,7 @@ void attend(const SegmentArgs& p) {
 void add_segment_kernels([[maybe_unused]] KernelTable& table) {
 #if defined(__AVX512BF16__) || defined(LOOPLM_EMULATE_BF16_DOT)
   table.segment_bf16 = attend;
+  table.segment_bf16_rows = 2 * kMostRows;
   table.segment_bf16_bytes = scratch_bytes;
 #endif
 }

@@ -86,6 +86,17 @@ LOOPLM_INLINE V maximum(V a, V b) {
 #endif
 }
 
+// b where either is NaN.
+LOOPLM_INLINE V minimum(V a, V b) {
+#if defined(__AVX512F__)
+  return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_min_ps(a, b);
+#else
+  return a < b ? a : b;
+#endif
+}
+
 // A bit per lane in which a comparison held, lane 0 lowest.
 LOOPLM_INLINE uint32_t lane_mask(VI held) {
 #if defined(__AVX512F__)
@@ -199,8 +210,7 @@ LOOPLM_INLINE float max_lanes(V v) {
 // under 2e-7. Below -87.3 the result is 0, above 88.3 it is clamped to about 2.2e38; NaN stays NaN.
 LOOPLM_INLINE V exponential(V x) {
   const V low = set1(-87.3f);
-  const V high = set1(88.3f);
-  const V clamped = x > high ? high : x;
+  const V clamped = minimum(set1(88.3f), x);
   const V shift = set1(0x1.8p23f);  // adding it rounds to an integer in the low mantissa bits
   const V rounded = fma(clamped, set1(1.44269504088896341f), shift);
   const V n = rounded - shift;

@@ -179,7 +179,10 @@ Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOpti
 
 Result<ModelConfig> read_checkpoint_config(const std::string& path,
                                            const CheckpointOptions& options) {
-  if (!is_gguf(path)) return read_model_config(path);
+  if (!is_gguf(path)) {
+    LOOPLM_RETURN_IF_ERROR(check_holds_model(path));
+    return read_model_config(path);
+  }
   CheckpointOptions of_header = options;
   of_header.shapes_only = true;
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_gguf_checkpoint(path, of_header));

@@ -71,7 +71,9 @@ TEST_F(CheckpointTest, SaysWhatElseADirectoryIs) {
     std::filesystem::remove_all(folder);
     EXPECT_OK(make_directories(std::filesystem::path(folder + "/" + name).parent_path().string()));
     EXPECT_OK(write_text_file(folder + "/" + name, ""));
-    return open_checkpoint(folder);
+    Result<Checkpoint> opened = open_checkpoint(folder);
+    EXPECT_EQ(read_checkpoint_config(folder).status().message(), opened.status().message());
+    return opened;
   };
   EXPECT_ERROR_SAYS(holding("adapter_config.json"), "x' holds an adapter and no model", "--lora");
   EXPECT_ERROR_SAYS(holding("guess.safetensors"), "holds guess maps and no model");

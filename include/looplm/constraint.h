@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace looplm {
 
@@ -27,6 +28,8 @@ class TokenConstraint {
   virtual void forget(int64_t count) = 0;
   // Whether nothing may follow. The text then ends after the last accepted token, as at a stop.
   virtual bool finished() const = 0;
+  // Why mask() left no token, where there is more to say; stands in the request's error.
+  virtual std::string why_none() const { return ""; }
 };
 
 // Read and clear a token's bit in the words that mask() gets.

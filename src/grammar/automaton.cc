@@ -39,6 +39,7 @@ class GrammarAutomaton::Closure {
     while (!pending_.empty()) {
       const Place place = pending_.back();
       pending_.pop_back();
+      ++automaton_.work_;
       if (seen_.size() > kMostSteps || items_.size() > kMostReadings) {
         overflowed_ = true;
         return;
@@ -47,8 +48,10 @@ class GrammarAutomaton::Closure {
     }
   }
 
+  bool overflowed() const { return overflowed_; }
+
   StateId finish() {
-    if (overflowed_) return kDead;
+    if (overflowed_) return kLost;
     make_set(items_);
     return automaton_.state_of(std::move(items_), accepts_);
   }
@@ -138,8 +141,11 @@ class GrammarAutomaton::Closure {
 GrammarAutomaton::GrammarAutomaton(std::shared_ptr<const GrammarProgram> program)
     : program_(std::move(program)) {
   frames_.emplace_back();  // kNoFrame
-  states_.emplace_back();  // kDead: every byte leads back to it
-  states_[0].after.assign(256, kDead);
+  // Every byte leads back to them.
+  for (const StateId end : {kDead, kLost}) {
+    states_.emplace_back();
+    states_.back().after.assign(256, end);
+  }
 }
 
 GrammarAutomaton::StateId GrammarAutomaton::start() {
@@ -155,7 +161,8 @@ GrammarAutomaton::StateId GrammarAutomaton::step(StateId state, uint8_t byte) {
   Closure closure(*this);
   // By index: the closure may add frames and states.
   const size_t count = states_[static_cast<size_t>(state)].items.size();
-  for (size_t i = 0; i < count; ++i) {
+  work_ += static_cast<int64_t>(count / 16);  // to look at one is quick
+  for (size_t i = 0; i < count && !closure.overflowed(); ++i) {
     const Item item = states_[static_cast<size_t>(state)].items[i];
     for (const GrammarProgram::Edge& edge :
          program_->states[static_cast<size_t>(item.state)].edges) {
@@ -199,13 +206,18 @@ GrammarAutomaton::StateId GrammarAutomaton::state_of(std::vector<Item> items, bo
   return id;
 }
 
-int32_t GrammarAutomaton::canonical_frame(int32_t frame, int64_t bytes) {
-  // Iterative, as stacks may be deep: from the top down, then rebuilt upwards.
+int32_t GrammarAutomaton::canonical_frame(int32_t frame, int64_t bytes, FrameMap& changed) {
+  // Iterative, as stacks may be deep: from the top down to what they share, then rebuilt upwards.
   std::vector<int32_t> chain;
+  int32_t parent = kNoFrame;
   for (int32_t f = frame; f != kNoFrame; f = frames_[static_cast<size_t>(f)].parent) {
+    if (const auto known = changed.find(f); known != changed.end()) {
+      parent = known->second;
+      break;
+    }
     chain.push_back(f);
   }
-  int32_t parent = kNoFrame;
+  work_ += static_cast<int64_t>(chain.size());
   for (auto f = chain.rbegin(); f != chain.rend(); ++f) {
     Frame copy = frames_[static_cast<size_t>(*f)];
     copy.parent = parent;
@@ -222,21 +234,24 @@ int32_t GrammarAutomaton::canonical_frame(int32_t frame, int64_t bytes) {
       }
     }
     parent = frame_of(copy);
+    changed.emplace(*f, parent);
   }
   return parent;
 }
 
 GrammarAutomaton::StateId GrammarAutomaton::canonical(StateId state, int64_t bytes) {
+  if (state == kLost) return kLost;
   const State& s = states_[static_cast<size_t>(state)];
   std::vector<Item> items = s.items;
   const bool accepts = s.accepts;
-  for (Item& item : items) item.frame = canonical_frame(item.frame, bytes);
+  FrameMap changed;
+  for (Item& item : items) item.frame = canonical_frame(item.frame, bytes, changed);
   make_set(items);
   return state_of(std::move(items), accepts);
 }
 
 int32_t GrammarAutomaton::move_frame(GrammarAutomaton& other, int32_t frame,
-                                     std::unordered_map<int32_t, int32_t>& moved) const {
+                                     FrameMap& moved) const {
   std::vector<int32_t> chain;
   int32_t parent = kNoFrame;
   for (int32_t f = frame; f != kNoFrame; f = frames_[static_cast<size_t>(f)].parent) {
@@ -256,8 +271,9 @@ int32_t GrammarAutomaton::move_frame(GrammarAutomaton& other, int32_t frame,
 }
 
 GrammarAutomaton::StateId GrammarAutomaton::moved_to(GrammarAutomaton& other, StateId state) const {
+  if (state == kLost) return kLost;
   const State& s = states_[static_cast<size_t>(state)];
-  std::unordered_map<int32_t, int32_t> moved;
+  FrameMap moved;
   std::vector<Item> items = s.items;
   for (Item& item : items) item.frame = move_frame(other, item.frame, moved);
   std::sort(items.begin(), items.end());

@@ -20,11 +20,12 @@ class GrammarAutomaton {
  public:
   using StateId = int32_t;
   static constexpr StateId kDead = 0;  // no text that begins like this matches
+  static constexpr StateId kLost = 1;  // the text can be read in too many ways to follow them all
 
   explicit GrammarAutomaton(std::shared_ptr<const GrammarProgram> program);
 
   StateId start();
-  // Also kDead if the text has more than a few thousand readings at once.
+  // kLost beyond 16,384 readings, or 200,000 steps on the way to them, and for ever after.
   StateId after(StateId state, uint8_t byte) {
     const std::vector<StateId>& row = states_[static_cast<size_t>(state)].after;
     const StateId known = row.empty() ? kUnknown : row[byte];
@@ -45,6 +46,9 @@ class GrammarAutomaton {
   // one mask for most of its length.
   StateId canonical(StateId state, int64_t bytes);
 
+  // What has been done so far, in steps of some tens of nanoseconds. What is known already costs
+  // none.
+  int64_t work() const { return work_; }
   // Approximate bytes of what is stored.
   size_t memory() const { return memory_; }
   const std::shared_ptr<const GrammarProgram>& program() const { return program_; }
@@ -79,9 +83,9 @@ class GrammarAutomaton {
   StateId step(StateId state, uint8_t byte);
   int32_t frame_of(const Frame& frame);
   StateId state_of(std::vector<Item> items, bool accepts);
-  int32_t canonical_frame(int32_t frame, int64_t bytes);
-  int32_t move_frame(GrammarAutomaton& other, int32_t frame,
-                     std::unordered_map<int32_t, int32_t>& moved) const;
+  using FrameMap = std::unordered_map<int32_t, int32_t>;
+  int32_t canonical_frame(int32_t frame, int64_t bytes, FrameMap& changed);
+  int32_t move_frame(GrammarAutomaton& other, int32_t frame, FrameMap& moved) const;
 
   std::shared_ptr<const GrammarProgram> program_;
   std::vector<Frame> frames_;
@@ -90,6 +94,7 @@ class GrammarAutomaton {
   std::unordered_multimap<size_t, StateId> state_ids_;  // by hash of the items
   StateId start_ = kUnknown;
   size_t memory_ = 0;
+  int64_t work_ = 0;
 };
 
 }  // namespace looplm

@@ -7,6 +7,9 @@ namespace {
 
 // Per grammar; beyond, what was found is dropped and found again.
 constexpr size_t kMostBytes = size_t{128} << 20;
+// Steps of the automaton for one mask, or for one token. The engine's thread does them, and
+// everybody's tokens wait.
+constexpr int64_t kMostWork = 1'000'000;
 
 }  // namespace
 
@@ -25,6 +28,7 @@ CompiledGrammar::CompiledGrammar(std::shared_ptr<const GrammarProgram> program,
 
 std::shared_ptr<const TokenMask> CompiledGrammar::mask_of(Findings& findings, StateId state) const {
   GrammarAutomaton& automaton = findings.automaton;
+  const int64_t most_work = automaton.work() + kMostWork;
   const StateId from = automaton.canonical(state, vocabulary_->longest());
   if (const auto known = findings.masks.find(from); known != findings.masks.end()) {
     return known->second;
@@ -38,6 +42,10 @@ std::shared_ptr<const TokenMask> CompiledGrammar::mask_of(Findings& findings, St
     const VocabularyTrie::Node& node = nodes[i];
     const auto depth = static_cast<size_t>(node.depth);
     const StateId next = automaton.after(path[depth - 1], node.byte);
+    if (next == GrammarAutomaton::kLost || automaton.work() > most_work) {
+      findings.masks.emplace(from, nullptr);
+      return nullptr;
+    }
     if (next == GrammarAutomaton::kDead) {
       i = static_cast<size_t>(node.after);
       continue;
@@ -86,11 +94,14 @@ bool GrammarMatcher::accept(int32_t token) {
   if (bytes.empty()) return false;
   const std::lock_guard lock(grammar_->mutex_);
   const Place& place = here();
+  GrammarAutomaton& automaton = place.findings->automaton;
+  const int64_t most_work = automaton.work() + kMostWork;
   GrammarAutomaton::StateId state = place.state;
   for (char byte : bytes) {
-    state = place.findings->automaton.after(state, static_cast<uint8_t>(byte));
+    state = automaton.after(state, static_cast<uint8_t>(byte));
+    if (automaton.work() > most_work) return false;
   }
-  if (state == GrammarAutomaton::kDead) return false;
+  if (state == GrammarAutomaton::kDead || state == GrammarAutomaton::kLost) return false;
   past_.push_back({place.findings, state});
   return true;
 }

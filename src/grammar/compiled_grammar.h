@@ -62,9 +62,12 @@ class GrammarMatcher {
  public:
   explicit GrammarMatcher(std::shared_ptr<CompiledGrammar> grammar);
 
-  // The tokens that may come next. If may_end(), the caller adds the ends of text.
+  // The tokens that may come next. If may_end(), the caller adds the ends of text. Null if the text
+  // can go on in so many ways that finding them would take more than some tenths of a second: the
+  // grammar is too ambiguous. What was worked out before counts as no work, so a text near this
+  // bound may be lost once and not again.
   std::shared_ptr<const TokenMask> mask();
-  // False, and nothing changes, where the token is not allowed.
+  // False, and nothing changes, where the token is not allowed, or the way behind it is lost.
   bool accept(int32_t token);
   // Takes back the last `count` tokens that were accepted.
   void forget(int64_t count);

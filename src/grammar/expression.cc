@@ -96,10 +96,12 @@ ExpressionPtr rule_reference(int rule) {
 
 ExpressionPtr any_text() { return repeat(characters_but({}), 0, kUnbounded); }
 
-ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without) {
+ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without,
+                      std::string what) {
   if (with.size() == 1 && without.empty()) return with[0];
   Expression e;
   e.kind = Expression::Kind::kOverlap;
+  e.text = std::move(what);
   e.least = static_cast<int64_t>(with.size());
   e.parts = std::move(with);
   e.parts.insert(e.parts.end(), without.begin(), without.end());

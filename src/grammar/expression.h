@@ -29,7 +29,8 @@ inline constexpr int kMostExpressionDepth = 2'000;  // of expressions inside eac
 struct Expression {
   enum class Kind { kText, kCharacters, kSequence, kChoice, kRepeat, kRule, kOverlap };
   Kind kind = Kind::kText;
-  std::string text{};                    // kText: these bytes
+  // kText: these bytes; kOverlap: what it is, for errors, or nothing.
+  std::string text{};
   std::vector<CharacterRange> ranges{};  // kCharacters: one of these; ascending, apart
   std::vector<ExpressionPtr> parts{};    // kSequence, kChoice, kOverlap; of kRepeat the one body
   int64_t least = 0;                     // kRepeat; kOverlap: how many parts must match
@@ -49,7 +50,8 @@ ExpressionPtr optional(ExpressionPtr body);
 ExpressionPtr rule_reference(int rule);
 ExpressionPtr any_text();
 // Texts that all of `with` match, one at least, and none of `without`. No part refers to a rule.
-ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without);
+ExpressionPtr overlap(std::vector<ExpressionPtr> with, std::vector<ExpressionPtr> without,
+                      std::string what = "");
 
 // Copies expressions with their leaves replaced: texts, characters, rules, and what matches
 // nothing. Parts that are shared stay shared, among all expressions that one changer copies.

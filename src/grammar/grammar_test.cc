@@ -471,6 +471,10 @@ TEST(JsonSchema, ItemsOfAnEnumMayHaveToDiffer) {
   EXPECT_THAT(schema_error(fmt::format(
                   R"({{"type":"array","items":{{"enum":[{}]}},"uniqueItems":true}})", many)),
               HasSubstr("too many sets"));
+  EXPECT_THAT(
+      schema_error(
+          R"({"type":"array","items":{"type":"integer","minimum":0,"maximum":2000},"uniqueItems":true})"),
+      HasSubstr("schema.items beside uniqueItems has more than 1000 integers between 0 and 2000"));
   EXPECT_TRUE(
       schema(R"({"type":"array","items":{"type":"integer"},"uniqueItems":true,"maxItems":1})")
           .matches("[5]"));
@@ -560,7 +564,7 @@ TEST(JsonSchema, WhatIsNotObeyedIsRefusedByName) {
   EXPECT_THAT(schema_error(R"({"type":"integer","multipleOf":7,"minimum":8,"maximum":13})"),
               HasSubstr("no multiple"));
   EXPECT_THAT(schema_error(R"({"type":"string","pattern":"^ab$","minLength":3})"),
-              HasSubstr("schema.pattern: no text of that length"));
+              HasSubstr("schema.pattern with minLength 3: no text of that length"));
   EXPECT_THAT(schema_error(R"({"type":"string","pattern":"a.*b.*c","maxLength":9000})"),
               HasSubstr("too many states"));
   EXPECT_THAT(schema_error(R"({"type":"object","properties":{"a":{"not":{"items":{}}}}})"),

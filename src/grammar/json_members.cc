@@ -82,13 +82,13 @@ Result<ExpressionPtr> members_in_order(const std::vector<ObjectMember>& members,
 
 Result<std::vector<std::string>> keys_that_match(const OrderedJson& object,
                                                  const ExpressionPtr& name,
-                                                 const std::string& place) {
+                                                 const std::string& place, OverlapBudget& budget) {
   std::vector<std::string> keys;
   if (object.empty()) return keys;
   Grammar grammar;
   grammar.declare("name");
   grammar.rules[0].expression = name;
-  Result<GrammarProgram> program = compile_grammar(grammar);
+  Result<GrammarProgram> program = compile_grammar(grammar, budget);
   if (!program.ok()) return program.status().with_context(place);
   GrammarAutomaton automaton(std::make_shared<const GrammarProgram>(std::move(program).value()));
   for (const auto& [key, value] : object.items()) {

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "grammar/expression.h"
+#include "grammar/overlap.h"
 
 namespace looplm {
 
@@ -34,7 +35,7 @@ Result<ExpressionPtr> members_in_order(const std::vector<ObjectMember>& members,
 // The keys of an object that a name's expression, with its quotes, matches.
 Result<std::vector<std::string>> keys_that_match(const OrderedJson& object,
                                                  const ExpressionPtr& name,
-                                                 const std::string& place);
+                                                 const std::string& place, OverlapBudget& budget);
 
 // What every text begins with that a pattern matches, as far as that is easy to see.
 std::string fixed_beginning(const std::string& pattern);

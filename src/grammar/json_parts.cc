@@ -186,10 +186,9 @@ TextFormat text_format(const std::string& name) {
       {"time", clock},
       {"date-time", date + "T" + clock},
       {"duration",
-       "P([0-9]{1,9}W|([0-9]{1,9}Y)?([0-9]{1,9}M)?[0-9]{1,9}D|([0-9]{1,9}Y)?[0-9]{1,9}M|[0-9]{1,9}"
-       "Y|"
-       "([0-9]{1,9}D)?T([0-9]{1,9}H([0-9]{1,9}M)?([0-9]{1,9}S)?|[0-9]{1,9}M([0-9]{1,9}S)?|[0-9]{1,"
-       "9}S))"},
+       fmt::format("P({0}W|{0}D|({0}Y)?{0}M({0}D)?|{0}Y|({0}D)?T({0}H({0}M({0}S)?)?|{0}M({0}S)?|"
+                   "{0}S))",
+                   "[0-9]{1,9}")},  // no unit between two others is left out
       {"email", "[A-Za-z0-9_+-]+(\\.[A-Za-z0-9_+-]+)*@" + label + "(\\." + label + ")+"},
       // At most 253 characters.
       {"hostname", label + "(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,28}[A-Za-z0-9])?){0,6}"},

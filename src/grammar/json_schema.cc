@@ -18,7 +18,6 @@
 #include "grammar/schema_exclusive.h"
 #include "grammar/schema_merge.h"
 #include "grammar/schema_scalars.h"
-#include "grammar/text_length.h"
 
 namespace looplm {
 namespace {
@@ -217,9 +216,10 @@ class SchemaReader {
         }
         OrderedJson strings = denied;
         strings["type"] = "string";
-        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr out, listed ? value_of(strings, inside, depth + 1)
-                                                          : schema_plain_string(strings, inside));
-        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr in, schema_plain_string(rest, place));
+        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr out,
+                                listed ? value_of(strings, inside, depth + 1)
+                                       : schema_plain_string(strings, inside, texts_));
+        LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr in, schema_plain_string(rest, place, texts_));
         return overlap({std::move(in)}, {std::move(out)});
       }
     }
@@ -362,7 +362,7 @@ class SchemaReader {
   Result<ExpressionPtr> constants(const OrderedJson& schema, const std::vector<OrderedJson>& values,
                                   const std::string& place) {
     LOOPLM_ASSIGN_OR_RETURN(std::vector<std::string> texts,
-                            schema_constant_texts(schema, values, place));
+                            schema_constant_texts(schema, values, place, texts_));
     return one_of_texts(std::move(texts));
   }
 
@@ -403,7 +403,7 @@ class SchemaReader {
                                 const std::string& place, int depth) {
     if (type == "object") return object(schema, place, depth);
     if (type == "array") return array(schema, place, depth);
-    if (type == "string") return schema_string(schema, place);
+    if (type == "string") return string(schema, place);
     if (type == "integer" || type == "number") {
       return schema_number(type, schema, place, grammar_);
     }
@@ -412,6 +412,19 @@ class SchemaReader {
     return invalid_argument(fmt::format(
         "{}.type is '{}'; expected object, array, string, number, integer, boolean or null", place,
         type));
+  }
+
+  // One expression for all strings of the same keywords.
+  Result<ExpressionPtr> string(const OrderedJson& schema, const std::string& place) {
+    OrderedJson said = OrderedJson::array();
+    for (const char* key : {"pattern", "format", "minLength", "maxLength"}) {
+      said.push_back(schema.value(key, OrderedJson()));
+    }
+    ExpressionPtr& known = strings_[dump_json(said)];
+    if (known == nullptr) {
+      LOOPLM_ASSIGN_OR_RETURN(known, schema_string(schema, place, texts_));
+    }
+    return known;
   }
 
   Result<ExpressionPtr> array(const OrderedJson& schema, const std::string& place, int depth) {
@@ -441,7 +454,7 @@ class SchemaReader {
     } else {
       LOOPLM_ASSIGN_OR_RETURN(item,
                               value_of(rest, fmt::format("{}.{}", place, rest_key), depth + 1));
-      item = named(std::move(item), fmt::format("{}.{}", place, rest_key));
+      item = named(item, fmt::format("{}.{}", place, rest_key));
     }
     if (!schema.contains(prefix_key)) {
       if (rest == false) length.most = 0;
@@ -462,7 +475,7 @@ class SchemaReader {
       const std::string item_place = fmt::format("{}.{}[{}]", place, prefix_key, i);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr here,
                               value_of(prefix[static_cast<size_t>(i)], item_place, depth + 1));
-      here = named(std::move(here), item_place);
+      here = named(here, item_place);
       ExpressionPtr with = sequence({i == 0 ? text("") : json_comma(), std::move(here), after});
       const bool possible = length.most == kUnbounded || i < length.most;
       const bool needed = i < length.least;
@@ -498,7 +511,7 @@ class SchemaReader {
       }
     }
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                            schema_constant_texts(item, values, place + ".items"));
+                            schema_constant_texts(item, values, place + ".items", texts_));
     return json_items_once(texts, length, place, grammar_);
   }
 
@@ -517,7 +530,7 @@ class SchemaReader {
     const auto also = [&](const OrderedJson& other) -> Result<ExpressionPtr> {
       LOOPLM_ASSIGN_OR_RETURN(const OrderedJson both, merged(item, other, inside));
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr one, value_of(both, inside, depth + 1));
-      return named(std::move(one), inside);
+      return named(one, inside);
     };
     LOOPLM_ASSIGN_OR_RETURN(const OrderedJson wanted,
                             without_reference(schema["contains"], inside, 0));
@@ -573,7 +586,7 @@ class SchemaReader {
       // A place stands in the name of each rule below it.
       const std::string property = place + ".properties." + shortened(name);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(value, property, depth + 1));
-      expression = named(std::move(expression), property);
+      expression = named(expression, property);
       members.push_back({sequence({text(dump_json(OrderedJson(name))), text(":"), json_space(),
                                    std::move(expression)}),
                          required.contains(name)});
@@ -582,7 +595,7 @@ class SchemaReader {
     if (extra == nullptr && others != false && !names.values) {
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression,
                               value_of(others, place + ".additionalProperties", depth + 1));
-      expression = named(std::move(expression), place + ".additionalProperties");
+      expression = named(expression, place + ".additionalProperties");
       ExpressionPtr name = std::move(names.name);
       if (name == nullptr) {
         LOOPLM_ASSIGN_OR_RETURN(name, name_but(keys, place + ".additionalProperties"));
@@ -657,7 +670,7 @@ class SchemaReader {
       LOOPLM_ASSIGN_OR_RETURN(rule, merged(rule, {{"type", "string"}}, inside));
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr name, value_of(rule, inside, depth + 1));
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> matching,
-                              keys_that_match(properties, name, inside));
+                              keys_that_match(properties, name, inside, texts_.readers));
       const std::set<std::string> allowed(matching.begin(), matching.end());
       OrderedJson kept = OrderedJson::object();
       for (const auto& [key, value] : properties.items()) {
@@ -678,14 +691,15 @@ class SchemaReader {
               !properties.contains(value.get<std::string>()))
             listed[value.get<std::string>()] = true;
         }
-        LOOPLM_ASSIGN_OR_RETURN(names.values, keys_that_match(listed, name, inside));
+        LOOPLM_ASSIGN_OR_RETURN(names.values,
+                                keys_that_match(listed, name, inside, texts_.readers));
       } else if (others != false && !properties.empty()) {
         return unsupported(fmt::format(
             "{} beside properties and free names is not supported; list the names, or write "
             "\"additionalProperties\": false",
             inside));
       }
-      names.name = named(std::move(name), inside);
+      names.name = named(name, inside);
     }
     if (!schema.contains("patternProperties") || schema["patternProperties"].empty()) return names;
     const std::string inside = place + ".patternProperties";
@@ -708,7 +722,7 @@ class SchemaReader {
       if (!plain.ok()) return plain.status().with_context(inside);
       const ExpressionPtr name = sequence({text("\""), json_string_form(*plain), text("\"")});
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> both,
-                              keys_that_match(properties, name, here));
+                              keys_that_match(properties, name, here, texts_.readers));
       if (!both.empty()) {
         return unsupported(fmt::format(
             "{} matches the property '{}' too, which is not supported; write a pattern that does "
@@ -726,21 +740,27 @@ class SchemaReader {
       }
       beginnings.push_back(beginning);
       LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr expression, value_of(value, here, depth + 1));
-      choices.push_back(sequence(
-          {named(name, here), text(":"), json_space(), named(std::move(expression), here)}));
+      choices.push_back(
+          sequence({named(name, here), text(":"), json_space(), named(expression, here)}));
     }
     names.member = choice(std::move(choices));
     return names;
   }
 
-  ExpressionPtr named(ExpressionPtr expression, std::string name) {
-    return as_rule(std::move(expression), std::move(name), grammar_);
+  // One rule for each expression.
+  ExpressionPtr named(const ExpressionPtr& expression, std::string name) {
+    ExpressionPtr& known = rules_[expression];
+    if (known == nullptr) known = as_rule(expression, std::move(name), grammar_);
+    return known;
   }
 
   const OrderedJson& root_;
   const std::string name_;
   Grammar& grammar_;
-  std::map<std::string, int> references_;  // rules of what has been referred to
+  std::map<std::string, int> references_;         // rules of what has been referred to
+  std::map<std::string, ExpressionPtr> strings_;  // by their keywords
+  std::map<ExpressionPtr, ExpressionPtr> rules_;  // of expressions
+  TextBudget texts_;
   int any_value_ = -1;
   StringRest string_rest_;
   size_t key_bytes_ = 0;
@@ -752,7 +772,7 @@ class SchemaReader {
 
 Result<ExpressionPtr> add_json_schema(const OrderedJson& schema, const std::string& name,
                                       Grammar& grammar) {
-  const OrderedJson whole = with_references_from_root(schema);
+  LOOPLM_ASSIGN_OR_RETURN(const OrderedJson whole, with_references_from_root(schema, name));
   return SchemaReader(whole, name, grammar).read();
 }
 

@@ -19,12 +19,6 @@ using Kind = Expression::Kind;
 
 constexpr size_t kMostPlaces = 4'000;  // rules of one overlap
 
-// What the overlaps of a grammar may still take together.
-struct Budget {
-  size_t places = 20'000;          // rules
-  size_t steps = size_t{1} << 22;  // characters that are tried in a reading of a part
-};
-
 // Characters that no part tells apart, and one of them.
 struct CharacterClass {
   std::vector<CharacterRange> ranges;
@@ -86,7 +80,7 @@ std::vector<CharacterClass> character_classes(const std::vector<const Expression
 // The automata of an overlap's parts, side by side.
 class Overlap {
  public:
-  Overlap(const Expression& e, std::string name, Grammar& grammar, Budget& budget)
+  Overlap(const Expression& e, std::string name, Grammar& grammar, OverlapBudget& budget)
       : e_(e), name_(std::move(name)), grammar_(grammar), budget_(budget) {}
 
   Result<ExpressionPtr> as_rules() {
@@ -101,14 +95,17 @@ class Overlap {
         steps += automata_[part].readings(places_[i].states[part]);
       }
       steps *= classes_.size();
-      if (places_.size() > std::min(kMostPlaces, budget_.places) || steps > budget_.steps) {
+      if (places_.size() > std::min(kMostPlaces, budget_.places) || steps > budget_.steps ||
+          lost_) {
         return unsupported(
-            fmt::format("{}: look-ahead, 'not' or several patterns together need too many states "
-                        "(each character of a length is one)",
-                        name_));
+            e_.text.empty()
+                ? fmt::format("{}: look-ahead, 'not' or several patterns together need too many "
+                              "states (each character of a length is one)",
+                              name_)
+                : fmt::format("{} needs too many states", e_.text));
       }
       budget_.steps -= steps;
-      for (size_t c = 0; c < classes_.size(); ++c) follow(i, c);
+      for (size_t c = 0; c < classes_.size() && !lost_; ++c) follow(i, c);
     }
     budget_.places -= std::min(places_.size(), budget_.places);
     return rules();
@@ -162,6 +159,7 @@ class Overlap {
         next[i] = automata_[i].after(next[i], static_cast<uint8_t>(byte));
       }
       if (next[i] == GrammarAutomaton::kDead && is_with(i)) return;
+      if (next[i] == GrammarAutomaton::kLost) lost_ = true;
     }
     const size_t target = place_of(next);
     places_[place].after[target].push_back(character);
@@ -191,7 +189,8 @@ class Overlap {
   const Expression& e_;
   const std::string name_;
   Grammar& grammar_;
-  Budget& budget_;
+  OverlapBudget& budget_;
+  bool lost_ = false;  // a part can be read in too many ways
   std::vector<GrammarAutomaton> automata_;
   std::vector<CharacterClass> classes_;
   std::vector<Place> places_;
@@ -200,7 +199,7 @@ class Overlap {
 
 class Changer {
  public:
-  explicit Changer(Grammar& grammar) : grammar_(grammar) {}
+  Changer(Grammar& grammar, OverlapBudget& budget) : grammar_(grammar), budget_(budget) {}
 
   Result<ExpressionPtr> operator()(const ExpressionPtr& e, const std::string& name) {
     if (!has_overlap(e)) return e;
@@ -231,16 +230,16 @@ class Changer {
 
  private:
   Grammar& grammar_;
-  Budget budget_;
+  OverlapBudget& budget_;
   std::unordered_map<const Expression*, bool> has_;
   std::unordered_map<const Expression*, ExpressionPtr> changed_;
 };
 
 }  // namespace
 
-Result<Grammar> overlaps_as_rules(const Grammar& given) {
+Result<Grammar> overlaps_as_rules(const Grammar& given, OverlapBudget& budget) {
   Grammar grammar = given;
-  Changer changer(grammar);
+  Changer changer(grammar, budget);
   for (size_t i = 0; i < given.rules.size(); ++i) {
     if (given.rules[i].expression == nullptr) continue;
     LOOPLM_ASSIGN_OR_RETURN(ExpressionPtr changed,

@@ -12,9 +12,15 @@
 
 namespace looplm {
 
+// What overlaps may still take together.
+struct OverlapBudget {
+  size_t places = 20'000;          // rules
+  size_t steps = size_t{1} << 22;  // characters that are tried in a reading of a part
+};
+
 // The grammar without Expression::Kind::kOverlap. Fails with kUnsupported where an overlap has a
-// part that refers to a rule, or needs too many rules.
-Result<Grammar> overlaps_as_rules(const Grammar& grammar);
+// part that refers to a rule, or takes more than there is left.
+Result<Grammar> overlaps_as_rules(const Grammar& grammar, OverlapBudget& budget);
 
 }  // namespace looplm
 

@@ -219,6 +219,24 @@ TEST(JsonSchema, AnAddressInsideChangesWhatReferencesStartFrom) {
               HasSubstr("$defs/x"));
 }
 
+// A place below them would be repeated at each of its members, so it is not looked at.
+TEST(JsonSchema, AddressesAtLongPointersAreRefusedWhereReferencesStart) {
+  const std::string name(1'200, 'n');
+  const auto error_of = [&](const char* inner, const char* reference) {
+    return schema_error(fmt::format(
+        R"({{"properties": {{"{}": {{{}"properties": {{"a": {{{}}}}}}}, "b": {{"type": "null"}}}},
+            "$defs": {{"x": {{"type": "null"}}}}}})",
+        name, inner, reference));
+  };
+  for (const char* inner : {R"("$id": "item.json", )", R"("$anchor": "x", )"}) {
+    EXPECT_THAT(error_of(inner, R"("$ref": "#/$defs/x")"),
+                HasSubstr("schema: '$id' or '$anchor' at a place whose pointer has more than 1000 "
+                          "bytes (/properties/nnnnnnnn"));
+    EXPECT_EQ(error_of(inner, R"("type": "null")"), "");
+  }
+  EXPECT_EQ(error_of("", R"("$ref": "#/$defs/x")"), "");
+}
+
 // Each character of the text may have begun the pattern.
 TEST(Pattern, WhatNeedsTooManyStatesIsRefused) {
   const std::string pattern = "^(?!.*a.{40})(?=.*b.{40}).*$";
@@ -236,6 +254,17 @@ TEST(Pattern, WhatNeedsTooManyStatesIsRefused) {
            "schema.patternProperties['^(?!x).{0,5000}$']: look-ahead"}}) {
     EXPECT_THAT(schema_error(schema), HasSubstr(place));
   }
+  // So is the length that needs them.
+  for (const auto& [keywords, said] : std::vector<std::pair<std::string, std::string>>{
+           {R"("pattern":"^[a-z0-9]+(?:-[a-z0-9]+)*$","maxLength":2000)",
+            "schema.properties.p.pattern with maxLength 2000 needs too many states"},
+           {R"("format":"hostname","minLength":100,"maxLength":120)",
+            "schema.properties.p.format with minLength 100 and maxLength 120 needs too many"},
+           {R"("format":"email","minLength":300,"maxLength":310)",
+            "schema.properties.p.format with minLength 300 and maxLength 310 needs too many"}}) {
+    EXPECT_THAT(schema_error(R"({"properties":{"p":{"type":"string",)" + keywords + "}}}"),
+                HasSubstr(said));
+  }
 }
 
 std::string repeated(const std::string& text, int count) {
@@ -252,14 +281,28 @@ TEST(Pattern, OverlapsAreBoundedTogether) {
       HasSubstr("has more than 16 look-aheads"));
   std::string properties;
   for (int i = 0; i < 1000; ++i) {
-    properties += fmt::format(R"({}"p{}":{{"type":"string","pattern":"^(?!b)a{{3000}}$"}})",
-                              i == 0 ? "" : ",", i);
+    properties += fmt::format(R"({}"p{}":{{"type":"string","pattern":"^(?!b)a{{{}}}$"}})",
+                              i == 0 ? "" : ",", i, 3000 + i);
   }
   EXPECT_THAT(schema_error(R"({"type":"object","properties":{)" + properties + "}}"),
               HasSubstr("too many states"));
   EXPECT_THAT(
       schema_error(R"({"type":"string","pattern":"^(?!b))" + repeated("a?", 5000) + R"("})"),
       HasSubstr("too many states"));
+}
+
+// Each length is worked out on its own, but the same one once.
+TEST(JsonSchema, LengthsAreBoundedTogether) {
+  const auto schema_of = [](int step) {
+    std::string properties;
+    for (int i = 0; i < 2'000; ++i) {
+      properties += fmt::format(R"({}"p{}":{{"type":"string","format":"email","maxLength":{}}})",
+                                i == 0 ? "" : ",", i, 40 + i * step);
+    }
+    return R"({"type":"object","properties":{)" + properties + "}}";
+  };
+  EXPECT_THAT(schema_error(schema_of(1)), HasSubstr("too many patterns and formats with lengths"));
+  EXPECT_EQ(schema_error(schema_of(0)), "");
 }
 
 }  // namespace

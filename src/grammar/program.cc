@@ -420,8 +420,13 @@ class Compiler {
 
 }  // namespace
 
-Result<GrammarProgram> compile_grammar(const Grammar& given) {
-  LOOPLM_ASSIGN_OR_RETURN(const Grammar grammar, overlaps_as_rules(given));
+Result<GrammarProgram> compile_grammar(const Grammar& grammar) {
+  OverlapBudget budget;
+  return compile_grammar(grammar, budget);
+}
+
+Result<GrammarProgram> compile_grammar(const Grammar& given, OverlapBudget& budget) {
+  LOOPLM_ASSIGN_OR_RETURN(const Grammar grammar, overlaps_as_rules(given, budget));
   Analysis analysis(grammar);
   LOOPLM_RETURN_IF_ERROR(analysis.check());
   return Compiler(grammar, analysis).run();

@@ -11,6 +11,7 @@
 #include "looplm/status.h"
 
 #include "grammar/expression.h"
+#include "grammar/overlap.h"
 
 namespace looplm {
 
@@ -43,6 +44,8 @@ struct GrammarProgram {
 // Fails on a grammar that matches no text at all, on rules that begin with themselves (left
 // recursion), on rules that are missing, and on one that is too large; messages name the rule.
 Result<GrammarProgram> compile_grammar(const Grammar& grammar);
+// For one of several small grammars that share what their overlaps may take.
+Result<GrammarProgram> compile_grammar(const Grammar& grammar, OverlapBudget& budget);
 
 }  // namespace looplm
 

@@ -1,6 +1,7 @@
 #include "grammar/schema_base.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <string_view>
@@ -8,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/percent.h"
+#include "base/shortened.h"
 #include "grammar/schema_merge.h"
 
 namespace looplm {
@@ -57,6 +59,21 @@ std::string resolved(const std::string& base, const std::string& reference) {
   return base.substr(0, slash + 1) + reference;
 }
 
+// Whether a schema has one of these keywords, itself or further inside.
+bool has_keyword(const OrderedJson& schema, std::initializer_list<const char*> names,
+                 SchemaKeys keys = SchemaKeys::kKeywords) {
+  if (!schema.is_structured()) return false;
+  for (const auto& [key, value] : schema.items()) {
+    if (keys == SchemaKeys::kKeywords && schema.is_object() && value.is_string() &&
+        std::ranges::find(names, key) != names.end()) {
+      return true;
+    }
+    const std::optional<SchemaKeys> inside = keys_inside(keys, key);
+    if (inside && has_keyword(value, names, *inside)) return true;
+  }
+  return false;
+}
+
 class Rewriter {
  public:
   // Finds what has an address or a name.
@@ -80,13 +97,21 @@ class Rewriter {
     }
     if (!schema.is_structured()) return;
     for (const auto& [key, value] : schema.items()) {
-      // Each place below would repeat it.
-      if (pointer.size() + key.size() > kLongestPointer) continue;
       const std::optional<SchemaKeys> inside = keys_inside(keys, key);
-      if (inside) collect(value, base, pointer + pointer_step(key), *inside);
+      if (!inside) continue;
+      // Each place below would repeat it.
+      if (pointer.size() + key.size() > kLongestPointer) {
+        if (unseen_.empty() && has_keyword(value, {"$id", "$anchor"}, *inside)) {
+          unseen_ = pointer + pointer_step(key);
+        }
+        continue;
+      }
+      collect(value, base, pointer + pointer_step(key), *inside);
     }
   }
   bool nested() const { return nested_; }
+  // Where an address or a name is that references may start from or lead to, and that is not known.
+  const std::string& unseen() const { return unseen_; }
 
   void rewrite(OrderedJson& schema, std::string base,
                SchemaKeys keys = SchemaKeys::kKeywords) const {
@@ -117,14 +142,21 @@ class Rewriter {
   }
 
   bool nested_ = false;
+  std::string unseen_;
   std::map<std::string, std::string> addresses_;  // to pointers
 };
 
 }  // namespace
 
-OrderedJson with_references_from_root(const OrderedJson& schema) {
+Result<OrderedJson> with_references_from_root(const OrderedJson& schema, const std::string& name) {
   Rewriter rewriter;
   rewriter.collect(schema, "", "");
+  if (!rewriter.unseen().empty() && has_keyword(schema, {"$ref"})) {
+    return unsupported(fmt::format(
+        "{}: '$id' or '$anchor' at a place whose pointer has more than {} bytes ({}), in a schema "
+        "with $ref; write shorter names",
+        name, kLongestPointer, shortened(rewriter.unseen())));
+  }
   OrderedJson all = schema;
   if (rewriter.nested()) rewriter.rewrite(all, "");
   return all;

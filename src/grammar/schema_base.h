@@ -13,8 +13,9 @@ namespace looplm {
 // An "$id" below the root changes what the references under it start from (JSON Schema 2020-12,
 // 8.2.1). Returns the schema with those references written as pointers from the root,
 // "#/$defs/name". What leads out of the schema stays as it is, and so does a schema without such
-// an "$id". An "$id" or "$anchor" whose pointer has more than 1,000 bytes is not seen.
-OrderedJson with_references_from_root(const OrderedJson& schema);
+// an "$id". Fails with kUnsupported where an "$id" or "$anchor" that may matter has a pointer of
+// more than 1,000 bytes. `name` is the schema's in errors.
+Result<OrderedJson> with_references_from_root(const OrderedJson& schema, const std::string& name);
 
 // What stands behind '#' in a "$ref": a pointer, or the name of an $anchor. kUnsupported where it
 // leads out of the schema `root`; `place` names the reference in errors.

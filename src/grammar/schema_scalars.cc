@@ -14,10 +14,8 @@
 #include "base/shortened.h"
 #include "grammar/automaton.h"
 #include "grammar/json_parts.h"
-#include "grammar/json_schema.h"
 #include "grammar/pattern.h"
 #include "grammar/schema_merge.h"
-#include "grammar/text_length.h"
 
 namespace looplm {
 namespace {
@@ -72,7 +70,8 @@ std::string without_exponent(double value) {
 // Reads values of one type by the keywords about it; null where there are none.
 Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type,
                                                          const OrderedJson& schema,
-                                                         const std::string& place) {
+                                                         const std::string& place,
+                                                         TextBudget& budget) {
   OrderedJson alone = {{"type", type}};
   for (const auto& [key, rule] : schema.items()) {
     const auto known = schema_keyword_types().find(key);
@@ -84,22 +83,34 @@ Result<std::unique_ptr<GrammarAutomaton>> keyword_reader(const std::string& type
     alone[key] = rule;
   }
   if (alone.size() == 1) return std::unique_ptr<GrammarAutomaton>();
-  LOOPLM_ASSIGN_OR_RETURN(const Grammar grammar, json_schema_grammar(alone));
-  LOOPLM_ASSIGN_OR_RETURN(GrammarProgram program, compile_grammar(grammar));
+  Grammar grammar;
+  grammar.declare(place);
+  LOOPLM_ASSIGN_OR_RETURN(grammar.rules[0].expression,
+                          type == "string" ? schema_string(alone, place, budget)
+                                           : schema_number(type, alone, place, grammar));
+  LOOPLM_ASSIGN_OR_RETURN(GrammarProgram program, compile_grammar(grammar, budget.readers));
   return std::make_unique<GrammarAutomaton>(
       std::make_shared<const GrammarProgram>(std::move(program)));
 }
 
+// " with minLength 3 and maxLength 5".
+std::string said_of(const MemberCounts& length) {
+  std::string said;
+  if (length.least > 0) said = fmt::format(" with minLength {}", length.least);
+  if (length.most == kUnbounded) return said;
+  return said + fmt::format(" {} maxLength {}", said.empty() ? "with" : "and", length.most);
+}
+
 // Constants of which the part of a format that is known here says nothing may be of it or not.
 Status check_format(const std::set<std::string>& constants, const OrderedJson& format,
-                    const std::string& place) {
+                    const std::string& place, TextBudget& budget) {
   OrderedJson names = OrderedJson::object();
   auto& all = names.get_ref<OrderedJson::object_t&>();
   for (const std::string& constant : constants) all.emplace_back(constant, true);
   const OrderedJson alone = {{"type", "string"}, {"format", format}};
-  LOOPLM_ASSIGN_OR_RETURN(const ExpressionPtr known, schema_string(alone, place));
+  LOOPLM_ASSIGN_OR_RETURN(const ExpressionPtr known, schema_string(alone, place, budget));
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<std::string> matching,
-                          keys_that_match(names, known, place));
+                          keys_that_match(names, known, place, budget.readers));
   const std::set<std::string> sure(matching.begin(), matching.end());
   for (const std::string& constant : constants) {
     if (sure.contains(constant)) continue;
@@ -171,7 +182,8 @@ Result<MemberCounts> schema_counts(const OrderedJson& schema, const char* least_
   return MemberCounts{least, most};
 }
 
-Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string& place) {
+Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string& place,
+                                    TextBudget& budget) {
   LOOPLM_ASSIGN_OR_RETURN(const MemberCounts length,
                           schema_counts(schema, "minLength", "maxLength", place));
   const bool bounded = length.least > 0 || length.most != kUnbounded;
@@ -185,31 +197,35 @@ Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string
   if (schema.contains("format")) {
     LOOPLM_ASSIGN_OR_RETURN(inside, formatted(schema["format"], place));
     if (inside != nullptr && bounded) {
-      Result<ExpressionPtr> fitted =
-          of_length(inside, length.least, length.most, OtherLengths::kSomeMayGo);
-      if (!fitted.ok()) return fitted.status().with_context(place + ".format");
-      inside = std::move(fitted).value();
+      LOOPLM_ASSIGN_OR_RETURN(inside,
+                              of_length(inside, length.least, length.most, OtherLengths::kSomeMayGo,
+                                        place + ".format" + said_of(length), budget));
     }
   }
   if (schema.contains("pattern")) {
     Result<ExpressionPtr> pattern =
         parse_search_pattern(schema["pattern"].get<std::string>(), PatternText::kPlain);
-    // A format has the length already.
-    if (pattern.ok() && bounded && inside == nullptr) {
-      pattern = of_length(*pattern, length.least, length.most, OtherLengths::kAllStay);
-    }
     if (!pattern.ok()) return pattern.status().with_context(place + ".pattern");
+    // A format has the length already.
+    if (bounded && inside == nullptr) {
+      LOOPLM_ASSIGN_OR_RETURN(*pattern,
+                              of_length(*pattern, length.least, length.most, OtherLengths::kAllStay,
+                                        place + ".pattern" + said_of(length), budget));
+    }
     inside = inside == nullptr ? *pattern : overlap({*pattern, std::move(inside)}, {});
   }
   if (inside == nullptr) return json_string(length.least, length.most);
   return sequence({text("\""), json_string_form(inside), text("\"")});
 }
 
-Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::string& place) {
-  if (schema.contains("pattern") || schema.contains("format")) return schema_string(schema, place);
+Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::string& place,
+                                          TextBudget& budget) {
+  if (schema.contains("pattern") || schema.contains("format")) {
+    return schema_string(schema, place, budget);
+  }
   OrderedJson spelled = schema;
   spelled["pattern"] = "^";
-  return schema_string(spelled, place);
+  return schema_string(spelled, place, budget);
 }
 
 Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& schema,
@@ -291,7 +307,13 @@ Result<std::vector<OrderedJson>> all_values(const OrderedJson& schema, const std
   const std::optional<double> most = bound("maximum", "exclusiveMaximum");
   constexpr double kMostValues = 1'000;
   std::vector<OrderedJson> values;
-  if (type != "integer" || !least || !most || !(*most - *least <= kMostValues)) return values;
+  if (type != "integer" || !least || !most || *most < *least) return values;
+  if (*most - *least > kMostValues) {
+    return unsupported(
+        fmt::format("{} beside uniqueItems has more than {} integers between {} and "
+                    "{}, which is too many",
+                    place, kMostValues, *least, *most));
+  }
   if (std::max(std::abs(*least), std::abs(*most)) > 1e9) return values;
   for (auto i = static_cast<int64_t>(std::floor(*least)); static_cast<double>(i) <= *most; ++i) {
     values.emplace_back(i);
@@ -301,7 +323,8 @@ Result<std::vector<OrderedJson>> all_values(const OrderedJson& schema, const std
 
 Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema,
                                                        const std::vector<OrderedJson>& values,
-                                                       const std::string& place) {
+                                                       const std::string& place,
+                                                       TextBudget& budget) {
   std::vector<std::string> texts;
   std::set<std::string> strings;                                     // among them
   std::map<std::string, std::unique_ptr<GrammarAutomaton>> readers;  // by type
@@ -310,7 +333,7 @@ Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema
     const std::string type = value.is_number() ? "number" : value.type_name();
     const auto [reader, fresh] = readers.try_emplace(type);
     if (fresh) {
-      LOOPLM_ASSIGN_OR_RETURN(reader->second, keyword_reader(type, schema, place));
+      LOOPLM_ASSIGN_OR_RETURN(reader->second, keyword_reader(type, schema, place, budget));
     }
     std::string text = dump_json(value);
     if (reader->second != nullptr) {
@@ -327,7 +350,7 @@ Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema
     texts.push_back(std::move(text));
   }
   if (schema.contains("format") && !knows_whole_format(schema["format"])) {
-    LOOPLM_RETURN_IF_ERROR(check_format(strings, schema["format"], place));
+    LOOPLM_RETURN_IF_ERROR(check_format(strings, schema["format"], place, budget));
   }
   return texts;
 }

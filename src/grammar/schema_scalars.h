@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "grammar/expression.h"
 #include "grammar/json_members.h"
+#include "grammar/text_length.h"
 
 namespace looplm {
 
@@ -26,9 +27,11 @@ Result<MemberCounts> schema_counts(const OrderedJson& schema, const char* least_
                                    const char* most_key, const std::string& place);
 
 // A string in quotes.
-Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string& place);
+Result<ExpressionPtr> schema_string(const OrderedJson& schema, const std::string& place,
+                                    TextBudget& budget);
 // The same, but each character has one spelling: no \u0061 for an a.
-Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::string& place);
+Result<ExpressionPtr> schema_plain_string(const OrderedJson& schema, const std::string& place,
+                                          TextBudget& budget);
 
 // `type` is number or integer.
 Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& schema,
@@ -39,13 +42,15 @@ Result<ExpressionPtr> schema_number(const std::string& type, const OrderedJson& 
 bool knows_whole_format(const OrderedJson& format);
 
 // The values of a schema that has some few: of an enum or const, true and false, integers between
-// two bounds. Keywords beside may leave some of them out. None where there are others.
+// two bounds. Keywords beside may leave some of them out. None where there are others; kUnsupported
+// where they are more than 1,000 integers.
 Result<std::vector<OrderedJson>> all_values(const OrderedJson& schema, const std::string& place);
 
 // Those of the values that the schema's other keywords allow, as JSON.
 Result<std::vector<std::string>> schema_constant_texts(const OrderedJson& schema,
                                                        const std::vector<OrderedJson>& values,
-                                                       const std::string& place);
+                                                       const std::string& place,
+                                                       TextBudget& budget);
 
 // `schema` for values of other types than `denied`, a name or a list of names.
 OrderedJson schema_without_types(OrderedJson schema, const OrderedJson& denied);

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "grammar/overlap.h"
+#include "grammar/pattern.h"
 #include "text/utf8.h"
 
 namespace looplm {
@@ -45,6 +45,7 @@ int64_t shortest(int64_t a, int64_t b, int64_t c) { return less_of(less_of(a, b)
 class LengthFitter {
  public:
   bool too_many() const { return pieces_ > kMostPieces; }
+  int64_t pieces() const { return pieces_; }
 
   // Null: no text has such a length.
   ExpressionPtr fit(const ExpressionPtr& e, int64_t least, int64_t most) {
@@ -265,23 +266,25 @@ class LengthFitter {
 }  // namespace
 
 Result<ExpressionPtr> of_length(const ExpressionPtr& e, int64_t least, int64_t most,
-                                OtherLengths others) {
+                                OtherLengths others, const std::string& what, TextBudget& budget) {
   LengthFitter fitter;
   ExpressionPtr fitted = fitter.fit(e, least, most);
+  budget.pieces -= fitter.pieces();
+  if (budget.pieces < 0) {
+    return unsupported(what + ": the schema has too many patterns and formats with lengths");
+  }
   if (!fitter.too_many()) {
-    if (fitted == nullptr) return invalid_argument("no text of that length matches");
+    if (fitted == nullptr) return invalid_argument(what + ": no text of that length matches");
     return fitted;
   }
-  ExpressionPtr counted = overlap({e, repeat(characters_but({}), least, most)}, {});
+  ExpressionPtr counted = overlap({e, repeat(characters_but({}), least, most)}, {}, what);
   if (others == OtherLengths::kAllStay || unbounded(most)) return counted;
   Grammar alone;
   alone.declare("length");
-  alone.rules[0].expression = counted;
-  if (overlaps_as_rules(alone).ok()) return counted;
-  Result<ExpressionPtr> narrowed =
-      of_length(LengthFitter().narrow(e, most), least, kUnbounded, OtherLengths::kAllStay);
-  if (!narrowed.ok()) return unsupported("has too many ways to reach the length");
-  return narrowed;
+  alone.rules[0].expression = json_string_form(counted);  // as which it will stand in the grammar
+  if (overlaps_as_rules(alone, budget.lengths).ok()) return counted;
+  return of_length(LengthFitter().narrow(e, most), least, kUnbounded, OtherLengths::kAllStay, what,
+                   budget);
 }
 
 }  // namespace looplm

@@ -576,8 +576,10 @@ std::optional<int32_t> Wavefront::chosen(const Position& p, const TokenChoice& c
   const int64_t output = output_index(p.index);
   const int32_t best = rank == 0 ? choice.token : choice.others[rank - 1];
   if (best < 0) {
+    const std::string why = request_.constraint ? request_.constraint->why_none() : "";
     fail(invalid_argument(fmt::format(
-        "the constraint and the logit biases leave no token for place {} of the output", output)));
+        "the constraint and the logit biases leave no token for place {} of the output{}{}", output,
+        why.empty() ? "" : ": ", why)));
     return std::nullopt;
   }
   if (!request_.replay) return best;

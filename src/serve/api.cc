@@ -98,7 +98,7 @@ Result<std::vector<Request>> make_requests(const ApiContext& context, const Gene
       }
       if (!served.base.empty()) request.adapter = served.name;
       request.tenant = r.tenant;
-      request.priority = r.priority;
+      request.priority = -r.priority;  // the engine's higher ones go first
       const double limit = context.max_seconds > 0 ? context.max_seconds : kMostSeconds;
       const double seconds = std::min(limit, r.timeout_seconds.value_or(limit));
       if (seconds < kMostSeconds) {

@@ -280,6 +280,7 @@ struct Conversation {
   bool calls_tools = false;
   bool parallel_calls = true;
   std::string tool_choice = "auto";  // none, auto, required
+  bool some_tools = false;           // of those in the request
   ToolGrammarOptions tool_grammar;
   int64_t reasoning_budget = -1;
 };
@@ -319,6 +320,37 @@ void read_messages(Fields& f, Conversation& c) {
   check_tool_answers(f, c.messages);
 }
 
+// A name of one of the tools; empty, with an error, where it is none.
+std::string read_tool_name(Fields& function, const Conversation& c) {
+  std::string name = function.text("name", "");
+  if (name.empty()) function.wrong("name", "is missing");
+  const auto is_named = [&](const ChatTool& t) { return t.name == name; };
+  if (!name.empty() && std::none_of(c.render.tools.begin(), c.render.tools.end(), is_named)) {
+    function.wrong("name", fmt::format("is '{}'; expected the name of one of the tools", name));
+  }
+  return function.failed() ? "" : name;
+}
+
+// The rest of the tools are neither called nor shown.
+void read_allowed_tools(Fields& choice, Conversation& c) {
+  Fields allowed = choice.inner("allowed_tools");
+  c.tool_choice = allowed.one_of("mode", "auto", {"auto", "required"});
+  const OrderedJson* tools = allowed.list("tools", "a list of tools");
+  if (tools == nullptr || tools->empty()) allowed.wrong("tools", "is missing or empty");
+  std::set<std::string> names;
+  for (size_t i = 0; i < (allowed.failed() ? 0 : tools->size()); ++i) {
+    const std::string place = allowed.path_of(fmt::format("tools[{}]", i));
+    const Fields tool((*tools)[i], place);
+    Fields function = tool.inner("function");
+    names.insert(read_tool_name(function, c));
+    allowed.adopt(tool);
+    allowed.adopt(function);
+  }
+  std::erase_if(c.render.tools, [&](const ChatTool& t) { return !names.contains(t.name); });
+  c.some_tools = true;
+  choice.adopt(allowed);
+}
+
 void read_tools(Fields& f, Conversation& c) {
   f.refuse("functions", "write tools");
   f.refuse("function_call", "write tool_choice");
@@ -330,20 +362,16 @@ void read_tools(Fields& f, Conversation& c) {
   if (const OrderedJson* choice = f.find("tool_choice")) {
     if (choice->is_object()) {
       Fields named(*choice, "tool_choice");
-      named.one_of("type", "function", {"function"});
-      Fields function = named.inner("function");
-      c.tool_grammar.only = function.text("name", "");
-      if (c.tool_grammar.only.empty()) function.wrong("name", "is missing");
-      const auto is_named = [&](const ChatTool& t) { return t.name == c.tool_grammar.only; };
-      if (!c.tool_grammar.only.empty() &&
-          std::none_of(c.render.tools.begin(), c.render.tools.end(), is_named)) {
-        function.wrong("name", fmt::format("is '{}'; expected the name of one of the tools",
-                                           c.tool_grammar.only));
+      if (named.one_of("type", "function", {"function", "allowed_tools"}) == "allowed_tools") {
+        read_allowed_tools(named, c);
+      } else {
+        Fields function = named.inner("function");
+        c.tool_grammar.only = read_tool_name(function, c);
+        named.adopt(function);
+        c.tool_choice = "required";
+        c.tool_grammar.most_calls = 1;
       }
-      named.adopt(function);
       f.adopt(named);
-      c.tool_choice = "required";
-      c.tool_grammar.most_calls = 1;
     } else {
       c.tool_choice = f.one_of("tool_choice", "auto", {"none", "auto", "required"});
     }
@@ -500,14 +528,14 @@ void serve_chat(const ApiContext& context, const ApiCall& call) {
     return refuse_lengths(fits);
   }
   const bool must_call = c.tool_choice == "required";
-  const bool strict = std::ranges::any_of(c.render.tools, is_strict);
+  const bool strict = c.some_tools || std::ranges::any_of(c.render.tools, is_strict);
   if (c.calls_tools && (must_call || strict || r.grammar != nullptr)) {
     if (must_call && r.grammar != nullptr)
       f.wrong("tool_choice", "asks for a call and cannot be combined with a grammar");
     const ToolCallFormat form = served.chat->format().tool_calls;  // an adapter's may be another
-    std::string key =
-        fmt::format("tools {} {} {} {}", static_cast<int>(form), dump_json(*f.find("tools")),
-                    c.tool_grammar.only, c.tool_grammar.most_calls);
+    std::string key = fmt::format("tools {} {} {}", static_cast<int>(form), c.tool_grammar.only,
+                                  c.tool_grammar.most_calls);
+    for (const ChatTool& tool : c.render.tools) key += "\n" + tool.json;
     if (!must_call) key += "\nor " + r.grammar_key;
     const Result<std::shared_ptr<CompiledGrammar>> grammar =
         served.grammars->get(key, [&]() -> Result<Grammar> {

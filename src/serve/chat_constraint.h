@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "looplm/chat.h"
@@ -22,6 +23,7 @@ class ChatConstraint : public TokenConstraint {
   void accept(int32_t token) override;
   void forget(int64_t count) override;
   bool finished() const override { return after_ != nullptr && after_->finished(); }
+  std::string why_none() const override { return after_ == nullptr ? "" : after_->why_none(); }
 
  private:
   bool reasons() const { return reasoning_.has_value() && reasoning_->in_reasoning(); }

@@ -195,11 +195,13 @@ void Exchange::push(Event event) {
   services_.worker.post_at(due, [self = shared_from_this()] { self->work(); });
 }
 
-// What one answer throws ends that answer, not the thread of all. What the error's own words throw
-// cuts the connection.
-void Exchange::work() {
+void Exchange::work() { guarded(&Exchange::work_off); }
+void Exchange::ping() { guarded(&Exchange::ping_if_due); }
+
+// What the error's own words throw cuts the connection.
+void Exchange::guarded(void (Exchange::*piece)()) {
   try {
-    work_off();
+    (this->*piece)();
   } catch (const std::exception& error) {
     taken_.clear();
     if (over_) return;
@@ -314,7 +316,7 @@ void Exchange::close() {
   over_ = true;
 }
 
-void Exchange::ping() {
+void Exchange::ping_if_due() {
   if (over_) return;
   if (std::string text = format_->ping();
       !text.empty() && Clock::now() - last_sent_ >= services_.ping_every) {

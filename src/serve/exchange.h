@@ -130,6 +130,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void fail(const ApiError& error);
   void close();
   void ping();
+  void ping_if_due();
+  // What one answer throws ends that answer, not the thread of all.
+  void guarded(void (Exchange::*piece)());
 
   ExchangeServices& services_;
   const size_t prompts_;

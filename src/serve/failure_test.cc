@@ -63,7 +63,7 @@ TEST(Failure, OfAnEngineIsToldToEveryClientAndToHealth) {
   EXPECT_TRUE(server->drain(std::chrono::seconds(60)));
 }
 
-enum class Throws { kToken, kEnded, kClosed, kWhole, kWholeAndError };
+enum class Throws { kToken, kEnded, kClosed, kWhole, kWholeAndError, kPing };
 
 class Speechless : public AnswerFormat {
  public:
@@ -84,6 +84,10 @@ class Speechless : public AnswerFormat {
   OrderedJson error(const ApiError& e) const override {
     fall_silent(Throws::kWholeAndError);
     return e.json();
+  }
+  std::string ping() const override {
+    fall_silent(Throws::kPing);
+    return "";
   }
 
  private:
@@ -114,7 +118,7 @@ TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
   ServeMetrics metrics;
   Worker worker;
   EngineRunner runner(*model, {}, 8);
-  ExchangeServices services{runner, worker, metrics};
+  ExchangeServices services{runner, worker, metrics, std::chrono::milliseconds(1)};
   // Broken off where it was not answered.
   const auto answer = [&](Throws where, bool stream) -> std::string {
     Request request;
@@ -141,6 +145,12 @@ TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
     EXPECT_THAT(answer(where, true), told);
   }
   EXPECT_THAT(answer(Throws::kClosed, true), testing::StartsWith("200 stream data: \"word\""));
+  std::promise<void> pinged;
+  std::future<void> engine_waits = std::async(
+      std::launch::async, [&] { runner.between_passes([&] { pinged.get_future().wait(); }); });
+  EXPECT_THAT(answer(Throws::kPing, true), told);
+  pinged.set_value();
+  engine_waits.get();
   EXPECT_EQ(answer(Throws::kWholeAndError, false), "broken off");
   EXPECT_EQ(answer(Throws::kClosed, false), "200 null");
 }

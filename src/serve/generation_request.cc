@@ -251,6 +251,18 @@ const OrderedJson& foreign_fields() {
                                      {"truncate_prompt_tokens", nullptr},
                                      {"samplers", nullptr},
                                      {"skip_special_tokens", true},
+                                     {"top_n_sigma", -1},
+                                     {"adaptive_target", -1},
+                                     {"max_new_tokens", nullptr},
+                                     {"min_new_tokens", 0},
+                                     {"logits_processors", nullptr},
+                                     {"ebnf", nullptr},
+                                     {"structural_tag", nullptr},
+                                     {"return_tokens_as_token_ids", false},
+                                     {"return_token_ids", false},
+                                     {"return_tokens", false},
+                                     {"post_sampling_probs", false},
+                                     {"lora", OrderedJson::array()},
                                      {"prompt_embeds", nullptr}};
   return fields;
 }

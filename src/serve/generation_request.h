@@ -53,7 +53,7 @@ struct GenerationRequest {
   // Makes the constraint of a choice; empty: the grammar's, if there is one.
   std::function<std::shared_ptr<TokenConstraint>()> make_constraint{};
   std::string tenant{};
-  int64_t priority = 0;
+  int64_t priority = 0;  // lower values go first, as in vLLM
   std::optional<double> timeout_seconds{};
 };
 

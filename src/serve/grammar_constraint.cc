@@ -19,6 +19,11 @@ void GrammarConstraint::mask(std::span<uint32_t> allowed) {
     return;
   }
   const std::shared_ptr<const TokenMask> tokens = matcher_.mask();
+  if (tokens == nullptr) {
+    lost_at_ = accepted_;
+    std::ranges::fill(allowed, 0u);
+    return;
+  }
   for (size_t i = 0; i < allowed.size(); ++i) {
     const uint32_t words = i < tokens->size() ? (*tokens)[i] : 0;
     allowed[i] &= words;
@@ -42,6 +47,12 @@ void GrammarConstraint::accept(int32_t token) {
   } else if (ended_at_ < 0) {
     ended_at_ = accepted_;
   }
+}
+
+std::string GrammarConstraint::why_none() const {
+  if (lost_at_ < 0) return "";
+  return "the grammar can be read in too many ways here; write it so that its parts do not match "
+         "the same text";
 }
 
 void GrammarConstraint::forget(int64_t count) {

@@ -26,13 +26,14 @@ class GrammarConstraint : public TokenConstraint {
   void accept(int32_t token) override;
   void forget(int64_t count) override;
   bool finished() const override { return ended_at_ >= 0 || must_end_; }
+  std::string why_none() const override;
 
  private:
   GrammarMatcher matcher_;
   std::vector<int32_t> end_ids_;
   int64_t accepted_ = 0;
   int64_t ended_at_ = -1;  // accepted_ when an end came
-  int64_t lost_at_ = -1;   // accepted_ when the text could be read in too many ways at once
+  int64_t lost_at_ = -1;   // accepted_ when the text could be read in too many ways
   bool must_end_ = false;
 };
 

@@ -87,8 +87,10 @@ TEST_F(GrammarCacheTest, ATextOfTooManyReadingsHasNoNextToken) {
   for (; length < 1'000 && may_go_on(); ++length) constraint.accept(letter);
   EXPECT_LT(length, 1'000);
   EXPECT_TRUE(std::ranges::all_of(words, [](uint32_t word) { return word == 0; }));
+  EXPECT_THAT(constraint.why_none(), testing::HasSubstr("too many ways"));
   constraint.forget(2);
   EXPECT_TRUE(may_go_on());
+  EXPECT_EQ(constraint.why_none(), "");
 }
 
 // The reasoning's end, where the model has fewer tokens than the tokenizer.

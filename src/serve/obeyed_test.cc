@@ -97,7 +97,7 @@ TEST_F(ObeyedTest, TheOperatorsLimitOfTokensIsHeld) {
 TEST_F(ObeyedTest, UrgentRequestsComeFirst) {
   std::future<OrderedJson> busy = occupy();
   const OrderedJson answer =
-      complete({{"prompt", "oak"}, {"max_tokens", 50}, {"ignore_eos", true}, {"priority", 5}});
+      complete({{"prompt", "oak"}, {"max_tokens", 50}, {"ignore_eos", true}, {"priority", -5}});
   EXPECT_EQ(answer["usage"]["completion_tokens"], 50);
   EXPECT_EQ(busy.wait_for(milliseconds(0)), std::future_status::timeout);  // it came later
   busy.get();
@@ -246,7 +246,8 @@ TEST_F(ObeyedTest, EveryFormOfAGrammarHoldsOrIsRefused) {
            {{"messages", OrderedJson::array({{{"role", "user"}, {"content", "x"}}})},
             {"tool_choice", {{"type", "magic"}}}},
            400)["error"];
-  EXPECT_EQ(one_value["message"], "'tool_choice.type' is 'magic'; expected function");
+  EXPECT_EQ(one_value["message"],
+            "'tool_choice.type' is 'magic'; expected one of function, allowed_tools");
 }
 
 TEST(ApiError, ShowsBothEndsOfLongWords) {

@@ -74,13 +74,20 @@ OrderedJson whole(int64_t least, int64_t most) {
 OrderedJson seed() {
   return {{"type", {"integer", "null"}}, {"minimum", INT64_MIN}, {"maximum", UINT64_MAX}};
 }
+OrderedJson priority() {
+  OrderedJson value = whole(-1'000'000, 1'000'000);
+  value["description"] = "Requests of lower values are served first.";
+  return value;
+}
 OrderedJson token_limit(int64_t least) { return whole(least, 1 << 24); }
 OrderedJson flag() { return {{"type", {"boolean", "null"}}}; }
 OrderedJson text() { return {{"type", "string"}}; }
 OrderedJson text_or_null() { return {{"type", {"string", "null"}}}; }
 OrderedJson filled_text() { return {{"type", "string"}, {"minLength", 1}}; }
+// An empty text chooses nothing, as null does.
 OrderedJson one_of(const std::vector<std::string>& values) {
   OrderedJson all = values;
+  all.push_back("");
   all.push_back(nullptr);
   return {{"enum", std::move(all)}};
 }
@@ -241,7 +248,11 @@ class Schemas {
               {"propertyNames", {{"type", "string"}, {"format", "token-id"}}},
               {"additionalProperties", {{"type", "number"}, {"minimum", -100}, {"maximum", 100}}}}},
             {"response_format", format},
-            {"grammar", {{"type", {"string", "null"}}, {"format", "gbnf"}}},
+            {"grammar",
+             {{"type", {"string", "null"}},
+              {"format", "gbnf"},
+              {"description", "An empty text is none."}}},
+            {"priority", priority()},
             {"loop", reference("Loop")}};
   }
 
@@ -369,7 +380,7 @@ class Schemas {
                                                     {"min_p", number(0, 1)},
                                                     {"seed", seed()},
                                                     {"stop", stop()}});
-    const OrderedJson format = any_of({one_of({"json", ""}), {{"type", "object"}}});
+    const OrderedJson format = any_of({one_of({"json"}), {{"type", "object"}}});
     const OrderedJson shared = {{"model", text_or_null()},
                                 {"stream", flag()},
                                 {"format", format},

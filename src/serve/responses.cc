@@ -262,10 +262,21 @@ void translate_tools(Fields& f, OrderedJson& chat) {
     }
   }
   if (const OrderedJson* choice = f.find("tool_choice")) {
-    chat["tool_choice"] = choice->is_object()
-                              ? OrderedJson{{"type", value_at(*choice, "type")},
-                                            {"function", {{"name", value_at(*choice, "name")}}}}
-                              : *choice;
+    if (text_at(*choice, "type") == "allowed_tools") {
+      OrderedJson tools = OrderedJson::array();
+      for (const OrderedJson& tool : value_at(*choice, "tools")) {
+        tools.push_back(
+            {{"type", value_at(tool, "type")}, {"function", {{"name", value_at(tool, "name")}}}});
+      }
+      chat["tool_choice"] = {
+          {"type", "allowed_tools"},
+          {"allowed_tools", {{"mode", value_at(*choice, "mode")}, {"tools", std::move(tools)}}}};
+    } else {
+      chat["tool_choice"] = choice->is_object()
+                                ? OrderedJson{{"type", value_at(*choice, "type")},
+                                              {"function", {{"name", value_at(*choice, "name")}}}}
+                                : *choice;
+    }
   }
 }
 
@@ -359,7 +370,8 @@ void serve_responses(const ApiContext& context, const ApiCall& call) {
   translated.renamed = {{"response_format.json_schema", "text.format"},
                         {"response_format", "text.format"},
                         {"reasoning_effort", "reasoning.effort"},
-                        {"tool_choice.function", "tool_choice"}};
+                        {"tool_choice.function", "tool_choice"},
+                        {"tool_choice.allowed_tools", "tool_choice"}};
   translated.body = std::move(chat);
   translated.translate = [&served = context.served, echoed = echo_of(call.body)](
                              std::unique_ptr<AnswerFormat> openai, int64_t /*tokens*/) {

@@ -556,6 +556,16 @@ def completions_a_seed_of_minus_one_is_none():  # llama.cpp's, Ollama's and vLLM
 
 
 @case
+def completions_fields_of_other_servers_are_no_wishes_in_the_wind():
+    for fields in ({"top_n_sigma": 1.5}, {"max_new_tokens": 5}, {"min_new_tokens": 5}, {"ebnf": 'root ::= "a"'}, {"structural_tag": "{}"}, {"logits_processors": ["x"]},
+                   {"return_token_ids": True}, {"lora": [{"id": 0, "scale": 1}]}, {"min_tokens": 5}, {"samplers": ["top_k"]}):
+        name = next(iter(fields))
+        refused("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 1, **fields}, name)
+        refused("/v1/chat/completions", {**forced("ok"), **fields}, name)
+    post("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 1, "top_n_sigma": -1, "lora": [], "return_tokens": False, "min_tokens": 0, "ebnf": None})
+
+
+@case
 def completions_many_and_long_stops():
     body = {"model": "small", "prompt": "1", "grammar": only("abcdefg"), "max_tokens": 60}
     stops = [f"never {i}" for i in range(60)] + ["e"]
@@ -735,6 +745,24 @@ def tools_named_choice_is_held():  # llama.cpp 26535
     refused("/v1/chat/completions", {"model": "chat", "messages": user(), "tool_choice": "required"}, "tool_choice")
     post("/v1/chat/completions", forced("ok", tool_choice="none"))
     post("/v1/chat/completions", forced("ok", tool_choice="auto"))
+
+
+@case
+def tools_only_allowed_ones_are_called():
+    def choice(mode, *names):
+        return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [{"type": "function", "function": {"name": n}} for n in names]}}
+    small = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    body = {"model": "chat", "messages": user(), "tools": [tool("time_here", small), tool("time_there", small)], "max_tokens": 300}
+    for name, other in (("time_here", "time_there"), ("time_there", "time_here")):
+        calls = post("/v1/chat/completions", {**body, "tool_choice": choice("required", name)})["choices"][0]["message"]["tool_calls"]
+        assert {c["function"]["name"] for c in calls} == {name}, calls
+        shown = post("/apply-template", {**body, "tool_choice": choice("auto", name)})["prompt"]
+        assert name in shown and other not in shown, shown
+        flat = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": name}]}
+        items = post("/v1/responses", {"model": "chat", "input": "x", "tools": [{"type": "function", **t["function"]} for t in body["tools"]], "tool_choice": flat})["output"]
+        assert {i["name"] for i in items if i["type"] == "function_call"} == {name}, items
+    for wrong in (choice("required"), choice("required", "x"), choice("always", "time_here"), {"type": "allowed_tools"}):
+        refused("/v1/chat/completions", {**body, "tool_choice": wrong}, "tool_choice.allowed_tools")
 
 
 @case
@@ -1054,9 +1082,12 @@ def hostile_requests_cost_little():
                {"type": "object", "required": [f"n{i}" for i in range(80_000)]}, {"type": "string", "pattern": "\\p{L}" * 150_000},
                {"oneOf": [{}] * 200_000}, {"oneOf": [{"const": i} for i in range(50_000)]},
                {"type": "object", "properties": {f"{i:04}" + "k" * 490: True for i in range(1900)}, "additionalProperties": True},
-               {"type": "string", "pattern": "^" + "a" * 400_000 + "a*b*$", "maxLength": 600_000})
+               {"type": "string", "pattern": "^" + "a" * 400_000 + "a*b*$", "maxLength": 600_000},
+               {"type": "object", "properties": {f"p{i}": {"type": "string", "format": "email", "maxLength": 40 + i} for i in range(9000)}},
+               {"type": "object", "properties": {f"p{i}": {"enum": ["a"], "pattern": "^(?!b).*$", "maxLength": 40 + i} for i in range(9000)}})
     bodies = [("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 2, "json_schema": s}) for s in schemas]
     bodies += [("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 2, "grammar": 'root ::= "a"' + "*" * 500_000}),
+               ("/v1/completions", {"model": "small", "prompt": "1", "max_tokens": 200, "ignore_eos": True, "grammar": "root ::= (([a-z ]{1,1000}){1,1000}){1,1000}"}),
                ("/v1/chat/completions", {"model": "chat", "messages": asked}),
                ("/v1/chat/completions", {"model": "chat", "messages": user(), "tools": [tool(f"t{i}") for i in range(30_000)]})]
 

@@ -50,7 +50,7 @@ void add_depth_options(Command& command, DepthChoice& choice, const std::string&
           "less than this; relative (0.1): by less than this share of the state. Default: what "
           "looplm tune found, else q if the config recommends a threshold, else fixed")
       ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
-                      "RULE"))
+                      "{fixed,q,difference,relative,margin,entropy}"))
       ->group(group);
   command.add_option("--threshold", choice.threshold, "Threshold of the --exit rule")->group(group);
   command

@@ -59,8 +59,8 @@ void print_room(const Checkpoint& checkpoint, const MachineMemory& memory, int64
   fmt::print("this machine: {} of memory, {} of it free now\n", bytes_text(memory.total),
              bytes_text(memory.free));
   fmt::print(
-      "  What fits into 90% of it: the longest context of one stream, and in brackets how\n"
-      "  many streams of {} tokens (--context). The planes of all loops are kept.\n",
+      "  What fits into 90% of its memory: the longest context of one stream, and in brackets\n"
+      "  how many streams of {} tokens (--context). The planes of all loops are kept.\n",
       context);
   fmt::print("  {:<18}", "weights");
   for (const KvType type : kKvTypes)

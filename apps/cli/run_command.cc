@@ -255,6 +255,14 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
   }
   LOOPLM_RETURN_IF_ERROR(flush_out());
   if (!options.quiet) print_statistics(g, peak_read(model));
+  const bool stops = !request.stop_strings.empty() || !request.stop_ids.empty();
+  if (!options.quiet && has_text && g.text.empty() && !stops &&
+      g.finish_reason == FinishReason::kStop) {
+    fmt::print(stderr,
+               "note: the model ended the text at once. It may expect questions, as 'looplm chat "
+               "{}' puts them.\n",
+               model.name());
+  }
   if (g.finish_reason == FinishReason::kCancelled) {
     return Status(StatusCode::kCancelled, "interrupted");
   }

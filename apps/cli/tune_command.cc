@@ -85,7 +85,7 @@ void add_tune_command(Program& program) {
   c->add_option("TASK", o->task, "A shipped task that scores texts, or a .yaml file")->required();
   c->add_option("--exit", o->exit, "The rule: q, difference, relative, margin or entropy")
       ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },
-                      "RULE"))
+                      "{q,difference,relative,margin,entropy}"))
       ->capture_default_str();
   c->add_option("--loss", o->loss,
                 "Loss allowed compared with all loops: in points of the task's first metric if "

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <exception>
 #include <fstream>
-#include <iostream>
 #include <new>
 #include <numeric>
 #include <optional>
@@ -27,12 +26,23 @@ namespace looplm::cli {
 Check::Check(const CLI::Validator& validator)
     : validator_(std::make_shared<CLI::Validator>(validator)) {}
 
+// CLI11's own says of a word that it is out of range.
+template <typename T>
+CLI::Validator number_between(T min, T max, const char* kind, const char* form) {
+  const std::string least = fmt::format(fmt::runtime(form), min);
+  const std::string most = fmt::format(fmt::runtime(form), max);
+  return {[=](const std::string& text) {
+            T value = 0;
+            const bool good =
+                CLI::detail::lexical_cast(text, value) && value >= min && value <= max;
+            return good ? "" : fmt::format("'{}' is not {} from {} to {}", text, kind, least, most);
+          },
+          least + ".." + most};
+}
 Check range(int64_t min, int64_t max) {
-  return Check(CLI::Range(min, max).description(fmt::format("{}..{}", min, max)));
+  return Check(number_between(min, max, "a whole number", "{}"));
 }
-Check range(double min, double max) {
-  return Check(CLI::Range(min, max).description(fmt::format("{:g}..{:g}", min, max)));
-}
+Check range(double min, double max) { return Check(number_between(min, max, "a number", "{:g}")); }
 Check one_of(const std::vector<std::string>& values) { return Check(CLI::IsMember(values)); }
 Check read_by(std::function<Status(const std::string& value)> read, const std::string& name) {
   return Check(CLI::Validator(
@@ -288,15 +298,23 @@ std::string nearest(const std::string& given, const std::vector<std::string>& na
   return distance(*best) <= kMostEdits ? *best : "";
 }
 
-// What to say where the arguments name a command or an option that is not there; empty: they do
-// not, or ask for help without it.
-std::string unknown_name(const CLI::App& app, bool asks_for_help) {
+// The program and the command that the arguments name.
+std::string named(const CLI::App& app) {
   const CLI::App* at = &app;
   std::string path = app.get_name();
   while (!at->get_subcommands().empty()) {
     at = at->get_subcommands().front();
     path += " " + at->get_name();
   }
+  return path;
+}
+
+// What to say where the arguments name a command or an option that is not there; empty: they do
+// not, or ask for help without it.
+std::string unknown_name(const CLI::App& app, bool asks_for_help) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const std::string path = named(app);
   const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
   if (rest.empty()) return {};
   std::string given = rest[0];
@@ -360,11 +378,11 @@ int run_program(const ProgramText& text, int argc, char** argv,
         report(unknown);
       } else if (error.get_name() == "RequiredError" && lacks_command(app)) {
         std::fputs(app.help().c_str(), stderr);  // that name alone asks what it can do
+      } else if (error.get_exit_code() == 0) {   // --help
+        app.exit(error);
+        return end_of_output();
       } else {
-        std::ostringstream said;
-        const int code = app.exit(error, std::cout, said);
-        std::fputs(fit_to_print(said.str()).c_str(), stderr);
-        if (code == 0) return end_of_output();  // --help
+        report(fmt::format("{}; {} --help lists the options", error.what(), named(app)));
       }
       return kExitUsage;
     }

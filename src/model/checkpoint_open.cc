@@ -117,7 +117,7 @@ Status check_holds_model(const std::string& directory) {
   }
   const Result<std::vector<std::string>> names = list_directory(directory);
   for (const std::string& name : names.ok() ? names.value() : std::vector<std::string>()) {
-    if (!name.ends_with(".gguf")) continue;
+    if (!name.ends_with(".gguf") && !holds(name + "/config.json")) continue;
     return invalid_argument(
         fmt::format("'{0}' holds no config.json; expected a model's directory, or a GGUF file, "
                     "such as '{0}/{1}'",
@@ -179,7 +179,10 @@ Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOpti
 
 Result<ModelConfig> read_checkpoint_config(const std::string& path,
                                            const CheckpointOptions& options) {
-  if (!is_gguf(path)) return read_model_config(path);
+  if (!is_gguf(path)) {
+    LOOPLM_RETURN_IF_ERROR(check_holds_model(path));
+    return read_model_config(path);
+  }
   CheckpointOptions of_header = options;
   of_header.shapes_only = true;
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint checkpoint, open_gguf_checkpoint(path, of_header));

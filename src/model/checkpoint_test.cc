@@ -73,13 +73,16 @@ TEST_F(CheckpointTest, SaysWhatElseADirectoryIs) {
     std::filesystem::remove_all(folder);
     EXPECT_OK(make_directories(std::filesystem::path(folder + "/" + name).parent_path().string()));
     EXPECT_OK(write_text_file(folder + "/" + name, ""));
-    return open_checkpoint(folder);
+    Result<Checkpoint> opened = open_checkpoint(folder);
+    EXPECT_EQ(read_checkpoint_config(folder).status().message(), opened.status().message());
+    return opened;
   };
   EXPECT_ERROR_SAYS(holding("adapter_config.json"), "x' holds an adapter and no model", "--lora");
   EXPECT_ERROR_SAYS(holding("guess.safetensors"), "holds guess maps and no model");
   EXPECT_ERROR_SAYS(holding("model/config.json"), "holds a run", "its model, '", "/x/model'");
   EXPECT_ERROR_SAYS(holding("model/adapter_config.json"), "holds a run", "/x/model'");
   EXPECT_ERROR_SAYS(holding("a.Q4_0.gguf"), "holds no config.json", "/x/a.Q4_0.gguf'");
+  EXPECT_ERROR_SAYS(holding("m/config.json"), "holds no config.json", "such as '", "/x/m'");
   EXPECT_ERROR_SAYS(holding("notes.txt"), "cannot open", "x/config.json");
 }
 

@@ -63,7 +63,7 @@ TEST(NormalFill, IsStandardNormal) {
 #ifdef LOOPLM_SANITIZED
   const size_t count = 1 << 18;
 #else
-  const size_t count = 1 << 22;
+  const size_t count = 1 << 20;
 #endif
   std::vector<float> numbers = normals(42, 7, 0, count);
   double sum = 0;

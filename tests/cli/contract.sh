@@ -63,6 +63,8 @@ refuses "a mistyped command" "there is no command 'looplm data buidl'; did you m
 refuses "a mistyped option" "'looplm run' has no option --promt; did you mean --prompt" "$looplm" run model --promt=x
 refuses "another program's option" "'looplm run' has no option --temperature; did you mean --temp" "$looplm" run model --temperature 1
 refuses "no such option" "'looplm run' has no option --frobnicate; looplm run --help lists them" "$looplm" run model --frobnicate
+refuses "a word for a number" "looplm: --max-tokens: 'abc' is not a whole number from 0 to 16777216; looplm run --help lists the options" "$looplm" run model -n abc
+refuses "an option that is needed" "looplm: --lora is required; looplm merge --help" "$looplm" merge model
 "$looplm" help data build >help.out && "$looplm" data build --help | cmp -s - help.out || fail "help data build"
 "$looplm" help help >help.out && "$looplm" --help | cmp -s - help.out || fail "help help"
 refuses "no command" "^  run +Generate text" "$looplm"

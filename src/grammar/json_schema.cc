@@ -33,12 +33,6 @@ constexpr int kMostSchemaDepth = 256;     // of schemas inside each other
 constexpr size_t kMostMerges = 10'000;
 constexpr size_t kMostMergedMembers = 1'000'000;
 
-// Keywords that say what a value must be and are not obeyed.
-const std::set<std::string>& refused_keywords() {
-  static const std::set<std::string> keys = {"$dynamicRef", "$recursiveRef"};
-  return keys;
-}
-
 class SchemaReader {
  public:
   SchemaReader(const OrderedJson& root, std::string name, Grammar& grammar)
@@ -302,41 +296,6 @@ class SchemaReader {
     return choice(std::move(choices));
   }
 
-  // What "unevaluated..." says, in other words: of a schema alone it is "additionalProperties" and
-  // "items"; beside schemas that hold too, kClosed, once they are put together.
-  static Result<OrderedJson> without_unevaluated(const OrderedJson& schema,
-                                                 const std::string& place) {
-    OrderedJson rest = schema;
-    rest.erase("unevaluatedProperties");
-    rest.erase("unevaluatedItems");
-    const auto has = [&rest](std::initializer_list<const char*> keys) {
-      return std::ranges::any_of(keys, [&rest](const char* key) { return rest.contains(key); });
-    };
-    // What an "if" or a "not" evaluates depends on whether it holds.
-    const bool doubtful =
-        has({"not", "if", "dependentSchemas", "dependentRequired", "dependencies"});
-    const bool alone = !doubtful && !has({"$ref", "allOf", "anyOf", "oneOf"});
-    if (schema.contains("unevaluatedProperties") && schema["unevaluatedProperties"] != true) {
-      const OrderedJson& others = schema["unevaluatedProperties"];
-      if (alone) {
-        if (!rest.contains("additionalProperties")) rest["additionalProperties"] = others;
-      } else if (others == false && !doubtful) {
-        rest[kClosed] = true;
-      } else {
-        return unsupported(place +
-                           ".unevaluatedProperties is only supported as false, and not "
-                           "beside conditions and not");
-      }
-    }
-    if (schema.contains("unevaluatedItems") && schema["unevaluatedItems"] != true) {
-      if (!alone || has({"contains"}) || (rest.contains("items") && rest["items"].is_array())) {
-        return unsupported(place + ".unevaluatedItems is not supported beside other schemas");
-      }
-      if (!rest.contains("items")) rest["items"] = schema["unevaluatedItems"];
-    }
-    return rest;
-  }
-
   Result<OrderedJson> merged(const OrderedJson& a, const OrderedJson& b, const std::string& place) {
     merged_members_ += members_of(a) + members_of(b);
     if (++merges_ > kMostMerges || merged_members_ > kMostMergedMembers) {
@@ -365,10 +324,9 @@ class SchemaReader {
   }
 
   static Status check_keywords(const OrderedJson& schema, const std::string& place) {
-    for (const auto& [key, value] : schema.items()) {
-      if (refused_keywords().contains(key)) {
+    for (const char* key : {"$dynamicRef", "$recursiveRef"}) {
+      if (schema.contains(key))
         return unsupported(fmt::format("{}.{} is not supported", place, key));
-      }
     }
     return {};
   }

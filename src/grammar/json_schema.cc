@@ -18,6 +18,7 @@
 #include "grammar/schema_exclusive.h"
 #include "grammar/schema_merge.h"
 #include "grammar/schema_scalars.h"
+#include "grammar/schema_unevaluated.h"
 
 namespace looplm {
 namespace {
@@ -32,12 +33,6 @@ constexpr int kMostSchemaDepth = 256;     // of schemas inside each other
 // level, and each time all their members become rules again.
 constexpr size_t kMostMerges = 10'000;
 constexpr size_t kMostMergedMembers = 1'000'000;
-
-// Keywords that say what a value must be and are not obeyed.
-const std::set<std::string>& refused_keywords() {
-  static const std::set<std::string> keys = {"$dynamicRef", "$recursiveRef"};
-  return keys;
-}
 
 class SchemaReader {
  public:
@@ -84,7 +79,7 @@ class SchemaReader {
       rest.erase("uniqueItems");
       return value_of(rest, place, depth);
     }
-    LOOPLM_RETURN_IF_ERROR(check_keywords(schema, place));
+    LOOPLM_RETURN_IF_ERROR(check_schema_keywords(schema, place));
     if (schema.contains("unevaluatedProperties") || schema.contains("unevaluatedItems")) {
       LOOPLM_ASSIGN_OR_RETURN(const OrderedJson evaluated, without_unevaluated(schema, place));
       return value_of(evaluated, place, depth);
@@ -172,7 +167,7 @@ class SchemaReader {
       return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
                                           inside, dump_json(denied)));
     }
-    LOOPLM_RETURN_IF_ERROR(check_keywords(denied, inside));
+    LOOPLM_RETURN_IF_ERROR(check_schema_keywords(denied, inside));
     std::set<std::string> keys;
     for (const auto& [key, value] : denied.items()) {
       if (is_schema_constraint(key)) keys.insert(key);
@@ -302,41 +297,6 @@ class SchemaReader {
     return choice(std::move(choices));
   }
 
-  // What "unevaluated..." says, in other words: of a schema alone it is "additionalProperties" and
-  // "items"; beside schemas that hold too, kClosed, once they are put together.
-  static Result<OrderedJson> without_unevaluated(const OrderedJson& schema,
-                                                 const std::string& place) {
-    OrderedJson rest = schema;
-    rest.erase("unevaluatedProperties");
-    rest.erase("unevaluatedItems");
-    const auto has = [&rest](std::initializer_list<const char*> keys) {
-      return std::ranges::any_of(keys, [&rest](const char* key) { return rest.contains(key); });
-    };
-    // What an "if" or a "not" evaluates depends on whether it holds.
-    const bool doubtful =
-        has({"not", "if", "dependentSchemas", "dependentRequired", "dependencies"});
-    const bool alone = !doubtful && !has({"$ref", "allOf", "anyOf", "oneOf"});
-    if (schema.contains("unevaluatedProperties") && schema["unevaluatedProperties"] != true) {
-      const OrderedJson& others = schema["unevaluatedProperties"];
-      if (alone) {
-        if (!rest.contains("additionalProperties")) rest["additionalProperties"] = others;
-      } else if (others == false && !doubtful) {
-        rest[kClosed] = true;
-      } else {
-        return unsupported(place +
-                           ".unevaluatedProperties is only supported as false, and not "
-                           "beside conditions and not");
-      }
-    }
-    if (schema.contains("unevaluatedItems") && schema["unevaluatedItems"] != true) {
-      if (!alone || has({"contains"}) || (rest.contains("items") && rest["items"].is_array())) {
-        return unsupported(place + ".unevaluatedItems is not supported beside other schemas");
-      }
-      if (!rest.contains("items")) rest["items"] = schema["unevaluatedItems"];
-    }
-    return rest;
-  }
-
   Result<OrderedJson> merged(const OrderedJson& a, const OrderedJson& b, const std::string& place) {
     merged_members_ += members_of(a) + members_of(b);
     if (++merges_ > kMostMerges || merged_members_ > kMostMergedMembers) {
@@ -362,15 +322,6 @@ class SchemaReader {
       if (is_schema_constraint(key)) return true;
     }
     return false;
-  }
-
-  static Status check_keywords(const OrderedJson& schema, const std::string& place) {
-    for (const auto& [key, value] : schema.items()) {
-      if (refused_keywords().contains(key)) {
-        return unsupported(fmt::format("{}.{} is not supported", place, key));
-      }
-    }
-    return {};
   }
 
   Result<OrderedJson> without_reference(const OrderedJson& schema, const std::string& place,

@@ -18,6 +18,7 @@
 #include "grammar/schema_exclusive.h"
 #include "grammar/schema_merge.h"
 #include "grammar/schema_scalars.h"
+#include "grammar/schema_unevaluated.h"
 
 namespace looplm {
 namespace {
@@ -78,7 +79,7 @@ class SchemaReader {
       rest.erase("uniqueItems");
       return value_of(rest, place, depth);
     }
-    LOOPLM_RETURN_IF_ERROR(check_keywords(schema, place));
+    LOOPLM_RETURN_IF_ERROR(check_schema_keywords(schema, place));
     if (schema.contains("unevaluatedProperties") || schema.contains("unevaluatedItems")) {
       LOOPLM_ASSIGN_OR_RETURN(const OrderedJson evaluated, without_unevaluated(schema, place));
       return value_of(evaluated, place, depth);
@@ -166,7 +167,7 @@ class SchemaReader {
       return invalid_argument(fmt::format("{} is {}; expected a schema: an object, true or false",
                                           inside, dump_json(denied)));
     }
-    LOOPLM_RETURN_IF_ERROR(check_keywords(denied, inside));
+    LOOPLM_RETURN_IF_ERROR(check_schema_keywords(denied, inside));
     std::set<std::string> keys;
     for (const auto& [key, value] : denied.items()) {
       if (is_schema_constraint(key)) keys.insert(key);
@@ -321,14 +322,6 @@ class SchemaReader {
       if (is_schema_constraint(key)) return true;
     }
     return false;
-  }
-
-  static Status check_keywords(const OrderedJson& schema, const std::string& place) {
-    for (const char* key : {"$dynamicRef", "$recursiveRef"}) {
-      if (schema.contains(key))
-        return unsupported(fmt::format("{}.{} is not supported", place, key));
-    }
-    return {};
   }
 
   Result<OrderedJson> without_reference(const OrderedJson& schema, const std::string& place,

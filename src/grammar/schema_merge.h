@@ -17,12 +17,6 @@ namespace looplm {
 Result<OrderedJson> merged_schemas(const OrderedJson& a, const OrderedJson& b,
                                    const std::string& place);
 
-// The schema without "unevaluatedProperties" and "unevaluatedItems", which it says in other words:
-// as "additionalProperties" and "items" if the schema stands alone, as kClosed (schema_scalars.h)
-// if others must hold beside it. Fails with kUnsupported if what is evaluated depends on
-// conditions.
-Result<OrderedJson> without_unevaluated(const OrderedJson& schema, const std::string& place);
-
 // Whether a list has a value. The order of an object's members says nothing.
 bool lists_value(const std::vector<OrderedJson>& list, const OrderedJson& value);
 

@@ -153,6 +153,13 @@ const std::map<std::string, std::string>& schema_keyword_types() {
   return types;
 }
 
+Status check_schema_keywords(const OrderedJson& schema, const std::string& place) {
+  for (const char* key : {"$dynamicRef", "$recursiveRef"}) {
+    if (schema.contains(key)) return unsupported(fmt::format("{}.{} is not supported", place, key));
+  }
+  return {};
+}
+
 bool is_schema_constraint(const std::string& key) {
   static const std::set<std::string> others = {"type",
                                                "enum",

@@ -21,6 +21,9 @@ const std::map<std::string, std::string>& schema_keyword_types();
 // A keyword of our own: no properties but those that schemas speak of which hold.
 inline constexpr const char* kClosed = "unevaluatedProperties: false";
 
+// Fails on keywords that say what a value must be and are not obeyed.
+Status check_schema_keywords(const OrderedJson& schema, const std::string& place);
+
 // Whether a keyword says what a value must be: one of those types', or for all types. Of "if",
 // "then" and "else" the first.
 bool is_schema_constraint(const std::string& key);

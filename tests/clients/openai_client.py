@@ -69,7 +69,8 @@ def structured():
 
 def tools():
     tool = {"type": "function", "function": {"name": "get_weather", "description": "The weather in a city",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string", "maxLength": 30}}, "required": ["city"]}}}
+            "parameters": {"type": "object", "properties": {"city": {"type": "string", "maxLength": 30}}, "required": ["city"],
+                           "additionalProperties": False}}}
     kept = dict(model=model, tools=[tool], tool_choice="required", parallel_tool_calls=False, max_tokens=100, temperature=0,
                 messages=[{"role": "user", "content": "What is the weather in Paris?"}])
     message = client.chat.completions.create(**kept).choices[0].message

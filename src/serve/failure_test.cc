@@ -145,14 +145,14 @@ TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
     EXPECT_THAT(answer(where, true), told);
   }
   EXPECT_THAT(answer(Throws::kClosed, true), testing::StartsWith("200 stream data: \"word\""));
-  std::promise<void> waits, pinged;
+  std::promise<void> stopped, pinged;
   std::future<void> engine_waits = std::async(std::launch::async, [&] {
     runner.between_passes([&] {
-      waits.set_value();
+      stopped.set_value();
       pinged.get_future().wait();
     });
   });
-  waits.get_future().wait();
+  stopped.get_future().wait();  // or the words come before the first ping
   EXPECT_THAT(answer(Throws::kPing, true), told);
   pinged.set_value();
   engine_waits.get();

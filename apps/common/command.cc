@@ -365,7 +365,7 @@ int run_program(const ProgramText& text, int argc, char** argv,
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   if (!arguments.empty() && arguments[0] == "help") {  // as git has it
     if (arguments.size() == 2 && arguments[1] == "help") arguments.pop_back();
-    std::ranges::rotate(arguments, arguments.begin() + 1);
+    std::rotate(arguments.begin(), arguments.begin() + 1, arguments.end());
     arguments.back() = "--help";
   }
   std::ranges::reverse(arguments);  // as CLI11 takes them

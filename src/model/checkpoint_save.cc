@@ -110,7 +110,7 @@ Result<std::string> gguf_tokenizer_config(const GgufMetadata& metadata) {
 
 constexpr const char* kGenerationFile = "/generation_config.json";
 
-struct GenerationConfig {
+struct GenerationConfig {  // NOLINT(bugprone-exception-escape): JSON moves without one
   OrderedJson json;
   std::vector<int64_t> ends;
 };

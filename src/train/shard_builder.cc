@@ -111,7 +111,7 @@ class Builder {
     });
     for (const Pending& d : batch_) {
       if (!d.status.ok()) {
-        const Status why = d.status.with_context(fmt::format("{}:{}", *d.file, failing_line(d)));
+        Status why = d.status.with_context(fmt::format("{}:{}", *d.file, failing_line(d)));
         if (!options_.skip_bad) return why;
         LOOPLM_RETURN_IF_ERROR(skip(why));
         continue;

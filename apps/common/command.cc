@@ -22,9 +22,7 @@
 #include "base/file.h"
 
 namespace looplm::cli {
-
-Check::Check(const CLI::Validator& validator)
-    : validator_(std::make_shared<CLI::Validator>(validator)) {}
+namespace {
 
 // CLI11's own says of a word that it is out of range.
 template <typename T>
@@ -39,6 +37,12 @@ CLI::Validator number_between(T min, T max, const char* kind, const char* form) 
           },
           least + ".." + most};
 }
+
+}  // namespace
+
+Check::Check(const CLI::Validator& validator)
+    : validator_(std::make_shared<CLI::Validator>(validator)) {}
+
 Check range(int64_t min, int64_t max) {
   return Check(number_between(min, max, "a whole number", "{}"));
 }
@@ -363,11 +367,13 @@ int run_program(const ProgramText& text, int argc, char** argv,
   Program program(app);
   add_commands(program);
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
-  if (!arguments.empty() && arguments[0] == "help") {  // as git has it
+  const std::string first = arguments.empty() ? "" : arguments[0];
+  if (first == "help" || first == "--help" || first == "-h") {  // as git has it
     if (arguments.size() == 2 && arguments[1] == "help") arguments.pop_back();
     std::rotate(arguments.begin(), arguments.begin() + 1, arguments.end());
     arguments.back() = "--help";
   }
+  if (first == "--version") arguments.resize(1);
   std::ranges::reverse(arguments);  // as CLI11 takes them
   try {
     try {

@@ -340,6 +340,11 @@ TEST(JsonSchema, UnevaluatedPropertiesAndItemsMayBeForbidden) {
   EXPECT_TRUE(closed.matches(R"({"a":1,"b":2})"));
   EXPECT_TRUE(closed.matches(R"({"a":1,"c":3})"));
   EXPECT_FALSE(closed.matches(R"({"a":1,"d":4})"));
+  Matcher both =
+      schema(R"({"allOf":[{"properties":{"a":{"const":1}}},{"properties":{"b":{"const":2}}}],
+      "unevaluatedProperties":false})");
+  EXPECT_TRUE(both.matches(R"({"a":1,"b":2})"));
+  EXPECT_FALSE(both.begins(R"({"c)"));
   EXPECT_THAT(schema_error(R"({"required":["a"],"anyOf":[{},true],"unevaluatedProperties":false})"),
               HasSubstr("matches no text"));
   Matcher typed = schema(R"({"properties":{"a":true},"unevaluatedProperties":{"type":"null"}})");

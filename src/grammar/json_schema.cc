@@ -84,10 +84,7 @@ class SchemaReader {
       LOOPLM_ASSIGN_OR_RETURN(const OrderedJson evaluated, without_unevaluated(schema, place));
       return value_of(evaluated, place, depth);
     }
-    if (schema.contains(kClosed) && (may_have_conditions(schema) || schema.contains("not"))) {
-      return unsupported(place +
-                         ".unevaluatedProperties beside conditions or not is not supported");
-    }
+    bool doubtful = schema.contains("not");  // what is evaluated depends on the value
     if (may_have_conditions(schema)) {
       OrderedJson rest = schema;
       LOOPLM_ASSIGN_OR_RETURN(const std::vector<SchemaCondition> conditions,
@@ -96,7 +93,14 @@ class SchemaReader {
         return unsupported(fmt::format("{}: {} conditions are too many; expected at most {}", place,
                                        conditions.size(), kMostConditions));
       }
-      if (!conditions.empty()) return conditional(rest, conditions, place, depth);
+      doubtful = doubtful || !conditions.empty();
+      if (!conditions.empty() && !schema.contains(kClosed)) {
+        return conditional(rest, conditions, place, depth);
+      }
+    }
+    if (doubtful && schema.contains(kClosed)) {
+      return unsupported(place +
+                         ".unevaluatedProperties beside conditions or not is not supported");
     }
     for (const char* key : {"$ref", "allOf", "anyOf", "oneOf"}) {
       if (schema.contains(key)) return combined(schema, key, place, depth);

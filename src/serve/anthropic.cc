@@ -290,7 +290,9 @@ void read_format(Fields& format, OrderedJson& chat) {
 // The answer's form, and how hard to think about it.
 void translate_output(Fields& f, OrderedJson& chat) {
   Fields output = f.inner("output_config");
-  if (f.has("output_format") && !output.has("format")) {  // what it was called first
+  if (f.has("output_format") && output.has("format")) {
+    f.wrong("output_format", "and 'output_config.format' are both given; expected one of them");
+  } else if (f.has("output_format")) {  // what it was called first
     Fields before = f.inner("output_format");
     read_format(before, chat);
     f.adopt(before);

@@ -481,7 +481,7 @@ void copy_extensions(const OrderedJson& from, OrderedJson& to) {
 void read_generation_fields(Fields& f, const ServedModel& served, GenerationRequest& r) {
   for (const auto& [name, neutral] : foreign_fields().items()) {
     const OrderedJson* value = f.find(name);
-    const bool off = neutral == -1 && value != nullptr && *value == 0;
+    const bool off = name == "top_n_sigma" && value != nullptr && *value == 0;  // as -1 is
     if (!off) f.refuse(name, "no such option here", neutral);
   }
   const int64_t vocabulary = served.model->config().vocab_size;

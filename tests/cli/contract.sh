@@ -67,6 +67,8 @@ refuses "a word for a number" "looplm: --max-tokens: 'abc' is not a whole number
 refuses "an option that is needed" "looplm: --lora is required; looplm merge --help" "$looplm" merge model
 "$looplm" help data build >help.out && "$looplm" data build --help | cmp -s - help.out || fail "help data build"
 "$looplm" help help >help.out && "$looplm" --help | cmp -s - help.out || fail "help help"
+"$looplm" info --help >help.out && "$looplm" --help info | cmp -s - help.out || fail "--help info"
+"$looplm" --version info | grep -q "^looplm [0-9]" || fail "--version info"
 refuses "no command" "^  run +Generate text" "$looplm"
 refuses "no subcommand" "^Usage: looplm data " "$looplm" data
 "$looplm" --help >out 2>err || fail "--help"

@@ -63,6 +63,7 @@ behind_a_story() { # PERCENT KIND OPTIONS...: the second problem of a chat
 at_least 97 story --people 1 --before 0
 at_least 92 story --people 1 --before 0 --wording free
 at_least 90 story --people 2 --before 0
+at_least 85 story --people 1 --before 0 --wording wide
 at_least 97 sum
 at_least 97 chain
 behind_a_story 90 story --people 1 --before 0

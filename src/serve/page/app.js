@@ -240,7 +240,7 @@ function setDials() {
   $("longest").max = model.context;
   const values = {
     depth: model.loops,
-    threshold: isBundled() && model.converses && model.gate ? 0.5 : 1,  // its README: costs less than a point
+    threshold: isBundled() && model.converses && model.gate ? 0.5 : 1,  // its README: 1.2 points at most
     "other-depth": 1,
     temperature: model.converses && !isBundled() ? 0.7 : 0,
     longest: Math.min(model.converses ? 512 : 48, model.context),

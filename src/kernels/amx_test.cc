@@ -184,6 +184,7 @@ bool execute(const Decoded& d) {
   enum Prefix { kNone, k66, kF3, kF2 };
   if (d.map != 2) return false;
   if (d.opcode == 0x49 && d.pp == kNone && d.memory && d.reg == 0) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a register's address
     configure(reinterpret_cast<const uint8_t*>(d.base));
     return unit.configured;
   }
@@ -203,6 +204,7 @@ bool execute(const Decoded& d) {
   if (d.opcode == 0x4b && d.memory && (d.pp == kF2 || d.pp == kF3)) {
     if (cache != nullptr) cache->count_transfer();
     for (uint64_t m = 0; m < 16; ++m) {
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): a register's address
       auto* row = reinterpret_cast<uint8_t*>(d.base + m * d.index);
       if (cache != nullptr) cache->touch(d.base + m * d.index);
       if (d.pp == kF2) {
@@ -231,6 +233,7 @@ bool execute(const Decoded& d) {
 
 void on_illegal_instruction(int signal, siginfo_t*, void* context) {
   greg_t* registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a register's address
   const auto* code = reinterpret_cast<const uint8_t*>(registers[REG_RIP]);
   constexpr uint8_t kThreeByteVex = 0xc4;
   if (code[0] == kThreeByteVex) {

@@ -1,4 +1,5 @@
 // looplm chat: a conversation at the terminal, or through a pipe.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -84,7 +85,13 @@ Status chat(const ChatCommandOptions& o) {
     if (files.templates.empty() || o.system.has_value()) {
       for (const std::string& note : chat.notes()) fmt::print(stderr, "note: {}\n", note);
     }
-    if (chat.end_of_turn().empty() && model->ends_of_text().empty() && o.max_tokens == 0) {
+    // Such as an end that is no special token.
+    const bool writes_end = std::ranges::any_of(model->ends_of_text(), [&](const EndOfText& end) {
+      const std::string_view text = model->tokenizer()->bytes(end.id);
+      return !text.empty() && chat.source().find(text) != std::string::npos;
+    });
+    if (chat.end_of_turn().empty() && !writes_end && model->stop_strings().empty() &&
+        o.max_tokens == 0) {
       fmt::print(stderr,
                  "note: the model's chat template writes no special token behind an answer, so an "
                  "answer may not end. It is cut off after 128 tokens, or --max-tokens.\n");

@@ -27,6 +27,18 @@ struct MergeOptions {
   int threads = 0;
 };
 
+// Of the adapter's chat template, else of the base's.
+Result<std::vector<int32_t>> ends_of_turn(const Checkpoint& base, const std::string& adapter) {
+  // Weights may be merged beside a tokenizer that cannot be read.
+  const auto tokenizer = checkpoint_tokenizer(base);
+  if (!tokenizer.ok() || tokenizer.value() == nullptr) return std::vector<int32_t>();
+  LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files,
+                          model_chat_files(base, *tokenizer.value(), adapter));
+  if (files.templates.empty()) return std::vector<int32_t>();
+  const Result<ChatTemplate> chat = ChatTemplate::create(files, *tokenizer.value());
+  return chat.ok() ? chat.value().end_ids() : std::vector<int32_t>();
+}
+
 Status merge(const MergeOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
   LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(o.threads));
@@ -53,9 +65,8 @@ Status merge(const MergeOptions& o) {
   for (const ChatTemplateSource& learnt : chat.templates) {
     if (learnt.name != "default" || own.has_template(learnt.text)) continue;
     saving.chat_template = learnt.text;
-    LOOPLM_ASSIGN_OR_RETURN(const auto tokenizer, checkpoint_tokenizer(base));
-    if (tokenizer != nullptr) saving.ends_of_turn = end_of_turn_ids(learnt.text, own, *tokenizer);
   }
+  LOOPLM_ASSIGN_OR_RETURN(saving.ends_of_turn, ends_of_turn(base, o.adapter));
   if (!saving.ends_of_turn.empty()) {
     const Status named = check_generation_config(directory, base.config.vocab_size);
     if (!named.ok()) {

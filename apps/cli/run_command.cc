@@ -260,8 +260,9 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
       g.finish_reason == FinishReason::kStop) {
     fmt::print(stderr,
                "note: the model ended the text at once. It may expect questions, as 'looplm chat "
-               "{}' puts them.\n",
-               model.name());
+               "{}{}' puts them.\n",
+               model.name(),
+               options.model.adapter.empty() ? "" : " --lora " + options.model.adapter);
   }
   if (g.finish_reason == FinishReason::kCancelled) {
     return Status(StatusCode::kCancelled, "interrupted");

@@ -123,7 +123,8 @@ class ChatTemplate {
 
   const ChatFormat& format() const;
   // The special token that ends the assistant's turn; empty if there is none. Where the template
-  // writes none, that is the first token of the next turn (GLM's <|user|>).
+  // writes none, that is the first token of the next turn (GLM's <|user|>), and where no token
+  // ends an answer, the one that ends a call of a tool.
   const std::string& end_of_turn() const;
   // Ids of that token and, where a call of a tool ends with another one, of that too. A model that
   // has learnt such turns stops there.

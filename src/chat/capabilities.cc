@@ -81,6 +81,13 @@ void merge_system(std::vector<ChatMessage>& messages) {
 
 }  // namespace
 
+ChatTool probe_tool() {
+  return {"probe_tool",
+          R"({"type": "function", "function": {"name": "probe_tool", "description": "probe", )"
+          R"("parameters": {"type": "object", "properties": {"probe_key": {"type": "string", )"
+          R"("description": "probe"}}, "required": ["probe_key"]}}})"};
+}
+
 ChatCapabilities find_capabilities(const jinja::Program& program, const std::string& source,
                                    const std::map<std::string, std::string>& tokens) {
   const Prober prober(program, tokens);
@@ -96,11 +103,7 @@ ChatCapabilities find_capabilities(const jinja::Program& program, const std::str
   const std::string parts = prober.render({in_parts}, object);
   found.parts = has(parts, "probe_question") && !has(parts, "'text'") && !has(parts, "\"text\"");
 
-  const std::vector<ChatTool> tools = {
-      {"probe_tool",
-       R"({"type": "function", "function": {"name": "probe_tool", "description": "probe", )"
-       R"("parameters": {"type": "object", "properties": {"probe_key": {"type": "string", )"
-       R"("description": "probe"}}, "required": ["probe_key"]}}})"}};
+  const std::vector<ChatTool> tools = {probe_tool()};
   found.tools = has(prober.render({user}, object, tools), "probe_tool");
 
   ChatMessage call;

@@ -25,6 +25,8 @@ struct ChatCapabilities {
   bool tool_role = false;
   ArgumentsAs arguments = ArgumentsAs::kObject;
 };
+// A tool for small conversations that show what a template does.
+ChatTool probe_tool();
 ChatCapabilities find_capabilities(const jinja::Program& program, const std::string& source,
                                    const std::map<std::string, std::string>& tokens);
 

@@ -83,6 +83,8 @@ class EndsOfTurn {
     const ChatMessage said = chat_message(ChatRole::kAssistant, "probe_answer");
     ChatMessage call = chat_message(ChatRole::kAssistant, "");
     call.tool_calls.push_back({"call00001", "probe_tool", R"({"probe_key": "probe_value"})"});
+    ChatMessage calls = call;
+    calls.tool_calls.push_back({"call00002", "probe_tool", R"({"probe_key": "probe_second"})"});
     ChatMessage answer = chat_message(ChatRole::kTool, "probe_result");
     answer.tool_call_id = "call00001";
     answer.name = "probe_tool";
@@ -93,12 +95,22 @@ class EndsOfTurn {
     const bool next_ends = ends_.empty();
     if (next_ends) add(first(behind(rendered({user, said, user}), "probe_answer")));
     // A call may have tokens of its own before the usual end.
-    const std::string turn = rendered({user, call});
+    const std::vector<ChatTool> tools = {probe_tool()};
+    const std::string turn = rendered({user, call}, tools);
+    if (!has_part(turn, "probe_value")) return std::move(ends_);
     std::vector<int32_t> own;
     if (!next_ends) own = specials(behind(turn, "probe_value"));
+    if (!own.empty() && contains(own, ends_.front())) return std::move(ends_);
+    // What stands between two calls ends none of them.
+    std::string between = behind(rendered({user, calls}, tools), "probe_value");
+    const size_t next = between.find("probe_second");
+    between.resize(next == std::string::npos ? 0 : next);
+    const std::vector<int32_t> separate = specials(between);
+    std::erase_if(own, [&](int32_t id) { return contains(separate, id); });
     if (!own.empty()) {
-      if (std::find(own.begin(), own.end(), ends_.front()) == own.end()) add(own.back());
-    } else if (const std::string whole = rendered({user, call, answer}); whole.starts_with(turn)) {
+      add(own.back());
+    } else if (const std::string whole = rendered({user, call, answer}, tools);
+               whole.starts_with(turn)) {
       add(first(std::string_view(whole).substr(turn.size())));
     }
     return std::move(ends_);
@@ -106,15 +118,21 @@ class EndsOfTurn {
 
  private:
   void add(std::optional<int32_t> id) {
-    if (id && std::find(ends_.begin(), ends_.end(), *id) == ends_.end()) ends_.push_back(*id);
+    if (id && !contains(ends_, *id)) ends_.push_back(*id);
+  }
+
+  static bool contains(const std::vector<int32_t>& ids, int32_t id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
   }
 
   // Empty where the template fails.
-  std::string rendered(const std::vector<ChatMessage>& messages) const {
+  std::string rendered(const std::vector<ChatMessage>& messages,
+                       const std::vector<ChatTool>& tools = {}) const {
     RenderInput input;
-    for (const ChatMessage& message : adapted(messages, {}, capabilities_)) {
+    for (const ChatMessage& message : adapted(messages, tools, capabilities_)) {
       input.messages.push_back(message_value(message, capabilities_.arguments));
     }
+    if (capabilities_.tools) input.tools = tools_value(tools);
     input.tokens = &tokens_;
     const Result<jinja::Text> text = render_conversation(program_, input);
     return text.ok() ? std::string(text.value().view()) : std::string();

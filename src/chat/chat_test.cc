@@ -122,6 +122,24 @@ TEST(ChatTemplate, TheNextTurnsFirstTokenMayEndATurn) {
       "{% endfor %}",
       *tokenizer);
   EXPECT_THAT(own.end_ids(), ElementsAre(256, 259));
+  // A call's words that are written only beside tools, and those that the template refuses to end
+  // with, do not make the next turn's head an end.
+  const std::string head = "{% for m in messages %}<user>{{ m.role }} {{ m.content }}";
+  const std::string arguments = "{{ c.function.arguments | tojson }}";
+  const std::string call = "{% for c in m.tool_calls or [] %}" + arguments + "{% endfor %}";
+  const ChatTemplate beside_tools =
+      make(head + "{% if tools %}" + call + "{% endif %}<assistant>\n{% endfor %}", *tokenizer);
+  EXPECT_THAT(beside_tools.end_ids(), ElementsAre(257));
+  const ChatTemplate unanswered =
+      make("{% if messages[-1].tool_calls %}{{ raise_exception('no answer') }}{% endif %}" + head +
+               call + "<assistant>\n{% endfor %}",
+           *tokenizer);
+  EXPECT_THAT(unanswered.end_ids(), ElementsAre(257));
+  // What stands behind each call does not end the turn.
+  const ChatTemplate several = make(head + "{% for c in m.tool_calls or [] %}" + arguments +
+                                        "<call>{% else %}<assistant>{% endfor %}{% endfor %}",
+                                    *tokenizer);
+  EXPECT_THAT(several.end_ids(), ElementsAre(257, 256));
   // The next turn's head begins with words.
   const ChatTemplate words =
       make("{% for m in messages %}[{{ m.role }}<user>]{{ m.content }}\n{% endfor %}", *tokenizer);

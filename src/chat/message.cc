@@ -206,12 +206,6 @@ Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std
     if (parameters != nullptr && !parameters->is_object()) {
       return wrong(here + ".function.parameters", *parameters, "a JSON Schema, an object");
     }
-    if (parameters != nullptr) {
-      const OrderedJson* kind = get(*parameters, "type");
-      if (kind != nullptr && kind->is_string() && *kind != "object") {
-        return wrong(here + ".function.parameters.type", *kind, "\"object\"");
-      }
-    }
     if (const auto [other, fresh] = places.try_emplace(read.name, i); !fresh) {
       return invalid_argument(
           fmt::format("{}.function.name is '{}', as {}[{}]'s is; expected different names", here,

@@ -175,7 +175,13 @@ Status write_chat_templates(const std::string& from, const std::string& to) {
   for (const auto& [name, text] : templates) {
     config["chat_template"].push_back({{"name", name}, {"template", text}});
   }
-  for (const char* name : {"/chat_template.jinja", "/chat_template.json"}) fs::remove(to + name);
+  for (const char* name : {"/chat_template.jinja", "/chat_template.json"}) {
+    std::error_code error;
+    fs::remove(to + name, error);
+    if (error) {
+      return io_error(fmt::format("'{}{}' cannot be removed: {}", to, name, error.message()));
+    }
+  }
   return write_text_file(tokens, dump_json(config, 2) + "\n");
 }
 

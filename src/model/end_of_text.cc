@@ -112,12 +112,12 @@ class Finder {
                             read_eos_token_ids(json, checkpoint_.config.vocab_size));
     for (const int64_t id : ids) add(id, file + ": eos_token_id");
     const Json texts = json.value("stop_strings", Json());
-    for (const Json& text : texts.is_string() ? Json::array({texts}) : texts) {
+    for (const Json& text : texts.is_array() || texts.is_null() ? texts : Json::array({texts})) {
       if (!text.is_string()) {
         return invalid_argument(fmt::format(
             "'stop_strings' is {}; expected a text or a list of texts", shown_json(texts)));
       }
-      result_.texts.push_back(text.get<std::string>());
+      if (text != "") result_.texts.push_back(text.get<std::string>());
     }
     std::string others;
     for (const auto& [key, value] : json.items()) {
@@ -186,7 +186,8 @@ class Finder {
     }
   }
 
-  // The end of a turn may be a token that is in no list: what the template writes behind an answer.
+  // The end of a turn may be a token that is in no list: what the template writes behind an answer
+  // or a call.
   void render_template() {
     if (tokenizer_ == nullptr) return;
     const auto note = [&](const Status& status) {
@@ -203,7 +204,7 @@ class Finder {
           ends_only_a_message(tokenizer_->bytes(id), chat.value().source()) ||
           std::ranges::find(result_.ends, id, &EndOfText::id) != result_.ends.end())
         continue;
-      add(id, "the chat template writes it behind an answer");
+      add(id, "a turn of the chat template ends with it");
     }
   }
 

@@ -115,7 +115,7 @@ TEST_F(EndOfTextTest, TheNextTurnsFirstTokenEndsATurn) {
   checkpoint_.config.vocab_size = 12;
   write("chat_template.jinja",
         "{% for m in messages %}[|fin|]{{ m.role + m.content }}{% endfor %}");
-  EXPECT_THAT(ends(), ElementsAre("10; the chat template writes it behind an answer"));
+  EXPECT_THAT(ends(), ElementsAre("10; a turn of the chat template ends with it"));
   // The template of an adapter comes in place of the model's.
   const auto found = find_ends_of_text(checkpoint_, tokenizer_.get(), dir_.file("adapter"));
   EXPECT_THAT(found.value().ends, testing::SizeIs(1));
@@ -137,6 +137,10 @@ TEST_F(EndOfTextTest, GenerationConfigsOtherWishes) {
   write("generation_config.json", R"({"stop_strings": [5]})");
   EXPECT_ERROR_SAYS(find_ends_of_text(checkpoint_, tokenizer_.get()), "generation_config.json",
                     "'stop_strings' is [5]");
+  write("generation_config.json", R"({"stop_strings": {"a": "b"}})");
+  EXPECT_ERROR_SAYS(find_ends_of_text(checkpoint_, tokenizer_.get()), "'stop_strings' is {");
+  write("generation_config.json", R"({"stop_strings": ["", "End"]})");
+  EXPECT_THAT(texts(), ElementsAre("End"));
 }
 
 TEST_F(EndOfTextTest, WhereAnotherTokenEndsTheTurnEndEndsAMessage) {
@@ -151,7 +155,7 @@ TEST_F(EndOfTextTest, WhatTheTemplateWritesBehindAnAnswerEndsATurnWhateverItsNam
       "[|fin|]<|eot_id|>{% endif %}{{ '\\n' }}{% endfor %}";
   write("chat_template.jinja", turns);
   EXPECT_THAT(ends(), ElementsAre("6; chat_template.jinja uses <|eot_id|>",
-                                  "10; the chat template writes it behind an answer"));
+                                  "10; a turn of the chat template ends with it"));
   // A template that cannot be read takes nothing away.
   write("chat_template.jinja", turns + "{% nonsense %}");
   EXPECT_THAT(ends(), ElementsAre("6; chat_template.jinja uses <|eot_id|>"));
@@ -218,7 +222,7 @@ TEST_F(EndOfTextTest, AnOpenGgufFileIsNotReadAgainForItsTemplate) {
                   "'assistant' %}[|fin|]{% endif %}{{ '\n' }}{% endfor %}");
   });
   std::filesystem::remove(checkpoint_.directory);
-  EXPECT_THAT(ends(), ElementsAre("10; the chat template writes it behind an answer"));
+  EXPECT_THAT(ends(), ElementsAre("10; a turn of the chat template ends with it"));
   EXPECT_THAT(notes_, ElementsAre());
 }
 

@@ -365,6 +365,16 @@ void read_tools(Fields& f, Conversation& c) {
     Result<std::vector<ChatTool>> parsed = parse_chat_tools(dump_json(*tools));
     if (!parsed.ok()) return f.wrong("tools", "is not accepted: " + parsed.status().message());
     c.render.tools = std::move(parsed).value();
+    // A call's arguments are an object. Training data may say so in other words ("dict").
+    for (size_t i = 0; i < tools->size(); ++i) {
+      const OrderedJson parameters = (*tools)[i]["function"].value("parameters", OrderedJson());
+      if (!parameters.is_object()) continue;
+      const OrderedJson type = parameters.value("type", OrderedJson());
+      if (!type.is_string() || type == "object") continue;
+      return f.wrong("tools", fmt::format("is not accepted: tools[{}].function.parameters.type is "
+                                          "{}; expected \"object\"",
+                                          i, shown_json(type)));
+    }
   }
   if (const OrderedJson* choice = f.find("tool_choice")) {
     if (choice->is_object()) {

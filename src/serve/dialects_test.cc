@@ -683,6 +683,14 @@ TEST_F(DialectsTest, FieldsThatADialectDoesNotKnowMeanWhatTheyMeanInChat) {
   }
 }
 
+TEST_F(DialectsTest, AToolsParametersAreAnObject) {
+  OrderedJson body = chat_body("x", 1);
+  body["tools"] = {
+      {{"type", "function"}, {"function", {{"name", "f"}, {"parameters", {{"type", "dict"}}}}}}};
+  EXPECT_THAT(post("/v1/chat/completions", body, 400).dump(),
+              HasSubstr("tools[0].function.parameters.type is"));
+}
+
 // Whatever stands in a field: 400 with a reason, never 500.
 TEST_F(DialectsTest, WrongValuesAreRefused) {
   const std::vector<OrderedJson> values = {

@@ -423,6 +423,11 @@ Result<CorpusDocument> render_messages(const OrderedJson& object, const OrderedJ
   }
   // As TRL passes them on.
   const OrderedJson arguments = object.value("chat_template_kwargs", OrderedJson());
+  for (const char* key : {"messages", "tools", "add_generation_prompt"}) {
+    if (!arguments.is_object() || !arguments.contains(key)) continue;
+    return invalid_argument(fmt::format(
+        "chat_template_kwargs has '{}', which the line itself says; expected other names", key));
+  }
   if (!arguments.is_null()) options.arguments = dump_json(arguments);
   LOOPLM_ASSIGN_OR_RETURN(RenderedChat whole, chat.render(messages, options));
   if (whole.text.empty()) return invalid_argument("the chat template writes nothing of this chat");

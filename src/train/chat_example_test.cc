@@ -575,7 +575,7 @@ TEST_F(ChatExampleTest, AFieldMayRepeatTheQuestionOrAnAnswer) {
 // Else words would be left out in silence, or learnt as what they are not.
 TEST_F(ChatExampleTest, FormsWithoutAPlaceAreRefusedByName) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {R"({"question": "2 + 2?", "answer": "4"})", "the line has 'answer', 'question'"},
+      {R"({"question": "2 + 2?", "answer": "4"})", "it has 'answer', 'question'"},
       {R"({"prompt": "a", "response": "b"})", "no field 'completion'"},
       {R"({"chosen": "\n\nHuman: a", "rejected": "\n\nHuman: b"})", "no field 'prompt'"},
       {R"({"system": "s", "question": "q", "chosen": "a", "rejected": "b"})",
@@ -583,6 +583,14 @@ TEST_F(ChatExampleTest, FormsWithoutAPlaceAreRefusedByName) {
       {R"({"system": "s", "prompt": "q", "completion": "b"})", "field 'system' beside texts"},
       {R"({"tools": [{"name": "f"}], "prompt": "q", "completion": "b"})",
        "field 'tools' beside texts"},
+      {R"({"system_prompt": "s", "prompt": "q", "completion": "b"})",
+       "field 'system_prompt' beside texts"},
+      {R"({"chat_template_kwargs": {"a": 1}, "prompt": "q", "completion": "b"})",
+       "field 'chat_template_kwargs' beside texts"},
+      {R"({"system": "s", "turns": [{"prompt": "q", "completion": "b"}]})",
+       "field 'system' beside texts"},
+      {R"({"turns": [{"system": "s", "prompt": "q", "completion": "b"}]})",
+       "turn 0: a field 'system' beside texts"},
       {R"({"text": "hi", "role": "prompter", "parent_id": null})",
        "a 'text' of the role \"prompter\""},
       {R"({"conversations": ["q", "a"]})", "conversations[0] is \"q\""}};
@@ -608,6 +616,8 @@ TEST_F(ChatExampleTest, FieldsBesideAChatThatTheTemplateReads) {
               HasSubstr("warm[user]hi"));
   EXPECT_THAT(built(chat + R"(, "chat_template_kwargs": 5})", tone),
               HasSubstr("chat_template_kwargs is not an object"));
+  EXPECT_THAT(built(chat + R"(, "chat_template_kwargs": {"messages": []}})", tone),
+              HasSubstr("chat_template_kwargs has 'messages'"));
 }
 
 }  // namespace

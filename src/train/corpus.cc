@@ -32,7 +32,7 @@ Result<std::string> string_field(const Json& object, const char* name, const std
   if (field == object.end()) {
     std::string others;
     for (const auto& [key, value] : object.items()) {
-      others += (others.empty() ? "; the line has '" : ", '") + key + "'";
+      others += (others.empty() ? "; it has '" : ", '") + key + "'";
     }
     return invalid_argument(
         fmt::format("{}: no field '{}'; expected {}{}", where, name, expected, others));
@@ -44,27 +44,28 @@ Result<std::string> string_field(const Json& object, const char* name, const std
   return field->get<std::string>();
 }
 
-Status add_turn(const Json& turn, const std::string& where, CorpusDocument& document) {
-  if (!turn.is_object()) {
-    return invalid_argument(fmt::format("{}: {}; expected a JSON object", where, shown_json(turn)));
-  }
-  LOOPLM_ASSIGN_OR_RETURN(std::string prompt, string_field(turn, "prompt", where));
-  LOOPLM_ASSIGN_OR_RETURN(std::string completion, string_field(turn, "completion", where));
-  document.push_back({std::move(prompt), false});
-  document.push_back({std::move(completion), true});
-  return {};
-}
-
 // What is only read where a template renders a chat.
 Status check_plain(const Json& object, const std::string& where) {
-  for (const char* key : {"system", "tools"}) {
+  for (const char* key : {"system", "system_prompt", "tools", "chat_template_kwargs"}) {
     const Json field = object.value(key, Json());
-    if (field.is_null() || field == "" || field == Json::array()) continue;
+    if (field.is_null() || field == "" || (field.is_structured() && field.empty())) continue;
     return invalid_argument(fmt::format(
         "{}: a field '{}' beside texts, to which no chat template is applied, would be lost; "
         "expected lists of messages",
         where, key));
   }
+  return {};
+}
+
+Status add_turn(const Json& turn, const std::string& where, CorpusDocument& document) {
+  if (!turn.is_object()) {
+    return invalid_argument(fmt::format("{}: {}; expected a JSON object", where, shown_json(turn)));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_plain(turn, where));
+  LOOPLM_ASSIGN_OR_RETURN(std::string prompt, string_field(turn, "prompt", where));
+  LOOPLM_ASSIGN_OR_RETURN(std::string completion, string_field(turn, "completion", where));
+  document.push_back({std::move(prompt), false});
+  document.push_back({std::move(completion), true});
   return {};
 }
 
@@ -255,6 +256,7 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
   }
   CorpusDocument document;
   if (turns) {
+    LOOPLM_RETURN_IF_ERROR(check_plain(object, where));
     const Json& list = object["turns"];
     if (!list.is_array()) {
       return invalid_argument(
@@ -264,7 +266,6 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
       LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i), document));
     }
   } else if (pair) {
-    LOOPLM_RETURN_IF_ERROR(check_plain(object, where));
     LOOPLM_RETURN_IF_ERROR(add_turn(object, where, document));
   } else {
     LOOPLM_ASSIGN_OR_RETURN(std::string text, string_field(object, "text", where));

@@ -86,7 +86,8 @@ Result<DocumentIds> encode_document(const CorpusDocument& document, const Tokeni
                                     int64_t* lost_bytes = nullptr);
 // Puts `end_token` behind a rendered chat whose last answer has no token that ends it.
 void add_end(const Tokenizer& tokenizer, int32_t end_token, DocumentIds& document);
-// Whether an answer of a rendered chat is learnt without a token that ends it.
+// Whether an answer of a rendered chat is learnt without a token that ends it. Two answers without
+// a word of the conversation between them count as one.
 bool lacks_end(const Tokenizer& tokenizer, const DocumentIds& document);
 bool is_json_lines(const std::string& path);  // by its name
 bool is_rendered_chat(const CorpusDocument& document);

@@ -70,11 +70,21 @@ grep -q system talk.json && fail "/system leaves the old one"
 
 # --- a text before which an answer ends
 printf 'one\n' | "$looplm" chat taught -n 8 >out 2>err || fail "an answer: $(cat err)"
-word=$(cut -d ' ' -f 2 out | tr -cd 'a-z' | head -c 1)
+word=$(cut -s -d ' ' -f 2 out | tr -cd 'a-z' | head -c 1)
+[ -n "$word" ] || fail "an answer of two words: $(cat out)"
 cp -r taught stops
 printf '{"stop_strings": [" %s"]}' "$word" >stops/generation_config.json
 printf 'one\n' | "$looplm" chat stops -n 8 >short 2>err || fail "stop_strings: $(cat err)"
 [ "$(cat short)" = "$(cut -d ' ' -f 1 out)" ] || fail "stop_strings: '$(cat short)' of '$(cat out)'"
+cmp -s short out && fail "stop_strings: nothing stops"
+
+# --- a template of plain words: nothing that it writes ends an answer, though the model has an end of text
+cp -r small words && printf '%s' '{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}' >words/chat_template.jinja
+printf '/loops\n' | "$looplm" chat words >out 2>err || fail "plain words"
+expect "plain words" "may not end" err
+cp stops/generation_config.json words
+printf '/loops\n' | "$looplm" chat words >out 2>err || fail "plain words and stop_strings"
+grep -q "may not end" err && fail "stop_strings end an answer: $(cat err)"
 
 # --- at a terminal
 cat >config.json <<'JSON'

@@ -162,6 +162,14 @@ for directory in "model --lora lora/model" merged model; do
     fail "run $directory"
 done
 cmp -s with.model with.merged && fail "the adapter changes nothing"
+# the token that ends a turn of the model's own chat template
+cp -r model turns && cp tok/tokenizer.json turns || fail "turns"
+sed 's/"eos_token_id": *[^,}]*/"eos_token_id": null/' model/config.json >turns/config.json
+printf '{%% for m in messages %%}<|endoftext|>{{ m.content }}{%% endfor %%}' >turns/chat_template.jinja
+"$looplm" merge turns --lora lora/model --out merged.turns >/dev/null || fail "merge of turns"
+tr -d ' \n' <merged.turns/config.json >flat
+expect "merge: the end of a turn" '"eos_token_id":\[?0' flat
+rm -r turns merged.turns
 "$looplm" run model --lora lora/model --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"' >with.adapter
 cmp -s with.adapter with.merged || fail "--lora and the merged model differ"
 "$looplm" train lora.toml --set 'run.out="own"' --set lora.per_loop=true --set optimizer.learning_rate=0.05 >/dev/null ||

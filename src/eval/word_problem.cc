@@ -14,7 +14,7 @@
 namespace looplm {
 namespace {
 
-constexpr int kMost = WordProblemOptions::kLargestNumber;
+constexpr int kLargestNumber = WordProblemOptions::kLargestNumber;
 constexpr int kMostTurns = 8;
 constexpr int kLongestSilence = 8;
 constexpr int kFewestNames = 8;
@@ -35,14 +35,14 @@ struct Operation {
   int by;
 };
 
-// One that leaves `value` within 0 .. kMost.
+// One that leaves `value` within 0 .. kLargestNumber.
 Operation draw_operation(int& value, bool scales, Rng& rng) {
   for (;;) {
     switch (rng.below(scales ? 5 : 4)) {
       case 4:
         if (value == 0) break;
         if (rng.below(2) == 0) {
-          if (value * 2 > kMost) break;
+          if (value * 2 > kLargestNumber) break;
           value *= 2;
           return {'x', 2};
         }
@@ -51,8 +51,8 @@ Operation draw_operation(int& value, bool scales, Rng& rng) {
         return {'/', 2};
       case 0:
       case 1: {
-        if (value == kMost) break;
-        const int by = between(rng, 1, std::min(9, kMost - value));
+        if (value == kLargestNumber) break;
+        const int by = between(rng, 1, std::min(9, kLargestNumber - value));
         value += by;
         return {'+', by};
       }
@@ -122,7 +122,7 @@ WordProblem draw_sum(const WordProblemOptions& options, int steps, Rng& rng) {
   const bool product = rng.below(6) == 0;
   if (product) {
     const int left = between(rng, 2, 9);
-    const int right = between(rng, 2, kMost / left);
+    const int right = between(rng, 2, kLargestNumber / left);
     value = left * right;
     sum = fmt::format("{} * {}", left, right);
     if (is_wide(options) && rng.below(3) == 0) {

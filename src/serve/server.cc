@@ -295,9 +295,9 @@ class Server::Impl {
 
   void handle(HttpCall call, std::shared_ptr<HttpReply> raw) {
     // A base address that ends with a slash, and a path that begins with one.
-    const auto again = std::ranges::unique(
-        call.path, [](char before, char c) { return before == '/' && c == '/'; });
-    call.path.erase(again.begin(), again.end());
+    const auto end = std::unique(call.path.begin(), call.path.end(),
+                                 [](char before, char c) { return before == '/' && c == '/'; });
+    call.path.erase(end, call.path.end());
     HttpHeaders cors;
     const std::string_view origin = call.header("origin");
     for (const std::string& allowed : options_.cors_origins) {

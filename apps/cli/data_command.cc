@@ -418,8 +418,7 @@ void add_word_problems(Program& program, Command& data) {
       "--wording", o->task.wording, kWordProblemWordingNames,
       "Of stories: plain, free ('A farmer had 8 cows and 3 ran away', 'I have'), or wide (free, "
       "and what people type: 'How many does she have left?', 'Eva has 6 fewer'). Of sums: wide "
-      "adds "
-      "'3+4'. Of lookups: plain lists, or sentences too");
+      "adds '3+4'. Of lookups: plain lists, or sentences too");
   command
       ->add_option("--tell-every", o->task.tell_every,
                    "Continue the story before 1 in this many later questions")

@@ -34,9 +34,7 @@ Result<std::vector<int32_t>> ends_of_turn(const Checkpoint& base, const std::str
   if (!tokenizer.ok() || tokenizer.value() == nullptr) return std::vector<int32_t>();
   LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files,
                           model_chat_files(base, *tokenizer.value(), adapter));
-  if (files.templates.empty()) return std::vector<int32_t>();
-  const Result<ChatTemplate> chat = ChatTemplate::create(files, *tokenizer.value());
-  return chat.ok() ? chat.value().end_ids() : std::vector<int32_t>();
+  return end_of_turn_ids(files, *tokenizer.value());
 }
 
 Status merge(const MergeOptions& o) {

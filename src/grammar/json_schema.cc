@@ -216,8 +216,7 @@ class SchemaReader {
         if (denied.contains("format") && !knows_whole_format(denied["format"])) {
           return unsupported(
               fmt::format("{}.format is {}: looplm knows only the usual texts of this format, so "
-                          "it cannot exclude "
-                          "them all",
+                          "it cannot exclude them all",
                           inside, dump_json(denied["format"])));
         }
         OrderedJson strings = denied;

@@ -70,9 +70,8 @@ Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer
   return ChatTemplate::create(files, tokenizer);
 }
 
-std::vector<int32_t> end_of_turn_ids(const std::string& chat_template, ChatFiles files,
-                                     const Tokenizer& tokenizer) {
-  files.templates = {{.text = chat_template}};
+std::vector<int32_t> end_of_turn_ids(const ChatFiles& files, const Tokenizer& tokenizer) {
+  if (files.templates.empty()) return {};
   const Result<ChatTemplate> chat = ChatTemplate::create(files, tokenizer);
   return chat.ok() ? chat.value().end_ids() : std::vector<int32_t>();
 }

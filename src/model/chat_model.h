@@ -26,10 +26,9 @@ Result<ChatFiles> model_chat_files(const Checkpoint& checkpoint, const Tokenizer
 Result<ChatTemplate> load_chat_template(const std::string& path, const Tokenizer& tokenizer,
                                         const std::string& adapter = {});
 
-// The ids that end a turn (ChatTemplate::end_ids) of a model with these files that gets
-// `chat_template` in place of its own; none where there is no such template.
-std::vector<int32_t> end_of_turn_ids(const std::string& chat_template, ChatFiles files,
-                                     const Tokenizer& tokenizer);
+// The ids that end a turn (ChatTemplate::end_ids) of a model with these files; none if they hold no
+// template, or one that cannot be read.
+std::vector<int32_t> end_of_turn_ids(const ChatFiles& files, const Tokenizer& tokenizer);
 
 // The texts of the templates in the same places, by name; none where there are none.
 Result<std::map<std::string, std::string>> chat_template_texts(const std::string& path);

@@ -299,7 +299,8 @@ Status Trainer::take_chat_templates() {
   saves_chat_template_ = !own.has_template(chat_template_);
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, start_.load_tokenizer());
   if (tokenizer != nullptr) {
-    ends_of_turn_ = end_of_turn_ids(std::string(chat_template_), own, *tokenizer);
+    own.templates = {{.text = std::string(chat_template_)}};
+    ends_of_turn_ = end_of_turn_ids(own, *tokenizer);
   }
   if (!ends_of_turn_.empty() && !run_.lora.any() && !from.empty()) {
     const Status named = check_generation_config(from, model().vocab_size);

@@ -64,19 +64,25 @@ Status replay(const SpeculateBenchOptions& o, const LoopRanking& ranking, int64_
   ModelBenchOptions other = o;
   other.directory = o.replay_on;
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<BenchedModel> models, load_benched(other));
+  std::vector<SpeculateOptions> modes = {{}};
+  for (double loop = 1; loop < static_cast<double>(loops); ++loop) {
+    modes.push_back({CommitKind::kLoop, loop});
+  }
+  modes.push_back({CommitKind::kAuto});
   for (const BenchedModel& benched : models) {
     Model& model = *benched.model;
-    for (const SpeculateOptions speculate :
-         {SpeculateOptions{CommitKind::kLoop, 1}, SpeculateOptions{CommitKind::kAuto}}) {
-      LOOPLM_ASSIGN_OR_RETURN(
-          const ReplayMeasure r,
-          replay_ranking(model, ranking, {o.tokens, loops, o.rounds, speculate}));
-      table.add({{"mode",
-                  fmt::format("{} replayed on {} parameters, {}", commit_kind_name(speculate.kind),
-                              model.config().parameter_count(), benched.format)},
-                 {"tok/s", median_of(r.speculated)},
-                 {"over plain", median_ratio(r.speculated, r.plain)},
-                 {"passes/token", r.passes_per_token}});
+    LOOPLM_ASSIGN_OR_RETURN(const std::vector<ReplayMeasure> measures,
+                            replay_ranking(model, ranking, {o.tokens, loops, o.rounds}, modes));
+    for (size_t i = 0; i < modes.size(); ++i) {
+      const std::string name = modes[i].kind == CommitKind::kNever ? "plain"
+                               : modes[i].kind == CommitKind::kAuto
+                                   ? "auto"
+                                   : fmt::format("loop:{}", modes[i].threshold);
+      table.add({{"mode", fmt::format("{} replayed on {} parameters, {}", name,
+                                      model.config().parameter_count(), benched.format)},
+                 {"tok/s", median_of(measures[i].rates)},
+                 {"over plain", median_ratio(measures[i].rates, measures[0].rates)},
+                 {"passes/token", measures[i].passes_per_token}});
     }
   }
   return {};

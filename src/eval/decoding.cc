@@ -171,10 +171,11 @@ Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<i
   return all;
 }
 
-Result<ReplayMeasure> replay_ranking(Model& model, const LoopRanking& ranking,
-                                     const ReplayOptions& options) {
-  ReplayMeasure measure;
-  double passes = 0, tokens = 0;
+Result<std::vector<ReplayMeasure>> replay_ranking(Model& model, const LoopRanking& ranking,
+                                                  const ReplayOptions& options,
+                                                  std::span<const SpeculateOptions> modes) {
+  std::vector<ReplayMeasure> measures(modes.size());
+  double tokens = 0;
   const auto rounds = static_cast<size_t>(options.rounds);
   for (size_t round = 0; round < rounds; ++round) {
     // Several requests' tokens in a row, as one request.
@@ -184,16 +185,16 @@ Result<ReplayMeasure> replay_ranking(Model& model, const LoopRanking& ranking,
       record.insert(record.end(), ranking[i].begin(), ranking[i].end());
     }
     if (record.empty()) break;
-    LOOPLM_ASSIGN_OR_RETURN(const Timed plain, replay_once(model, record, options, round, {}));
-    LOOPLM_ASSIGN_OR_RETURN(const Timed fast,
-                            replay_once(model, record, options, round, options.speculate));
-    measure.plain.push_back(plain.rate);
-    measure.speculated.push_back(fast.rate);
-    passes += static_cast<double>(fast.passes);
     tokens += static_cast<double>(record.size());
+    for (size_t i = 0; i < modes.size(); ++i) {
+      LOOPLM_ASSIGN_OR_RETURN(const Timed timed,
+                              replay_once(model, record, options, round, modes[i]));
+      measures[i].rates.push_back(timed.rate);
+      measures[i].passes_per_token += static_cast<double>(timed.passes);
+    }
   }
-  measure.passes_per_token = tokens > 0 ? passes / tokens : 0;
-  return measure;
+  for (ReplayMeasure& m : measures) m.passes_per_token /= std::max(1.0, tokens);
+  return measures;
 }
 
 }  // namespace looplm

@@ -83,18 +83,18 @@ struct ReplayOptions {
   int64_t tokens = 32;  // per request; several prompts' tokens in a row make one
   int64_t loops = 4;
   int64_t rounds = 5;
-  SpeculateOptions speculate{};
 };
 
 struct ReplayMeasure {
-  std::vector<double> plain, speculated;  // tokens per second, of each round
-  double passes_per_token = 0;            // speculated
+  std::vector<double> rates;    // tokens per second, of each round
+  double passes_per_token = 0;  // of all rounds
 };
 
-// Another model whose loops rank as recorded: its weights set the time, the record the tokens.
-// Plain and speculated in turn.
-Result<ReplayMeasure> replay_ranking(Model& model, const LoopRanking& ranking,
-                                     const ReplayOptions& options);
+// Another model whose loops rank as recorded: its weights set the time, the record the tokens. Each
+// round's tokens in all modes in turn; a measure per mode.
+Result<std::vector<ReplayMeasure>> replay_ranking(Model& model, const LoopRanking& ranking,
+                                                  const ReplayOptions& options,
+                                                  std::span<const SpeculateOptions> modes);
 
 }  // namespace looplm
 

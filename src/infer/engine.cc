@@ -15,6 +15,7 @@
 #include "infer/parts.h"
 #include "infer/prefix_cache.h"
 #include "infer/request.h"
+#include "infer/row_reader.h"
 #include "infer/wavefront.h"
 
 namespace looplm {
@@ -82,6 +83,7 @@ class Engine::Impl {
         pages_(model.parts().pages.layout()),
         prefixes_(pages_, model.config().layers),
         arena_(model.config()),
+        reader_(model.parts(), arena_),
         weights_version_(model.weights_version()) {
     options_.prompt_lanes = std::max<int64_t>(1, options_.prompt_lanes);
     if (options_.lane_budget > 0) budget_.emplace(options_.lane_budget);
@@ -625,9 +627,9 @@ class Engine::Impl {
     }
     // The first passes, which are plain, are to show what few lanes cost. A prompt has many.
     if (!counts || (reads && effort() == Effort::kPlain)) return;
-    const auto rows = static_cast<int64_t>(rows_.size());
     const double passes = static_cast<double>(plain_passes) / static_cast<double>(requests);
-    model_.parts().effort.saw(costs().of_pass(lanes) + costs().of_read_out(rows),
+    const auto rows = static_cast<int64_t>(rows_.size());
+    model_.parts().effort.saw(costs().of_pass(lanes) + costs().of_read_out(rows_read_),
                               std::min(1.0, passes) * costs().of_pass(lanes - early_lanes) +
                                   std::max(0.0, passes - 1) * costs().of_pass(requests) +
                                   costs().of_read_out(rows - early_rows));
@@ -657,9 +659,7 @@ class Engine::Impl {
     const double until_rows = timer.seconds();
     read_out();
     costs().saw_pass(lanes, until_rows);
-    if (!rows_.empty()) {
-      costs().saw_read_out(static_cast<int64_t>(rows_.size()), timer.seconds() - until_rows);
-    }
+    if (rows_read_ > 0) costs().saw_read_out(rows_read_, timer.seconds() - until_rows);
     for (size_t i = 0; i < running_.size(); ++i) {
       Entry& e = *running_[i];
       guard(e, [&] { e.wavefront->end_pass(); });
@@ -698,40 +698,43 @@ class Engine::Impl {
 
   void observe() {
     rows_.clear();
+    maybe_.clear();
     found_.clear();
+    found_maybe_.clear();
     const auto observe = [&](Entry& e) {
-      e.wavefront->observe(lanes_, found_);
+      e.wavefront->observe(lanes_, found_, found_maybe_);
       for (size_t i = rows_.size(); i < found_.size(); ++i) rows_.push_back({&e, found_[i]});
+      for (size_t i = maybe_.size(); i < found_maybe_.size(); ++i) {
+        maybe_.push_back({&e, found_maybe_[i]});
+      }
     };
     for (const auto& r : running_) observe(*r);
     for (const auto& r : lingering_) observe(*r);
+    // The head is read once for both, if at all.
+    if (rows_.empty() || rows_.size() + maybe_.size() > kReadOutRows) maybe_.clear();
   }
 
   void read_out() {
-    const auto width = static_cast<size_t>(model_.config().hidden_size);
-    const auto vocabulary = static_cast<size_t>(model_.config().vocab_size);
+    rows_read_ = 0;
+    reader_.begin();
     // Settling may give slots back, but a slot's row stays as it is until positions start.
     for (size_t first = 0, count = 0; first < rows_.size(); first += count) {
       count = std::min<size_t>(kReadOutRows, rows_.size() - first);
-      normed_.resize(std::max(normed_.size(), count * width));
-      logits_.resize(std::max(logits_.size(), count * vocabulary));
-      summaries_.resize(count);
-      for (size_t i = 0; i < count; ++i) {
-        std::copy_n(arena_.normed(rows_[first + i].row.slot), width, normed_.data() + i * width);
+      const std::span<const Row> rows = std::span(rows_).subspan(first, count);
+      const auto there = [this](const Row& r) { return reader_.has(r.entry, r.row); };
+      if (!std::ranges::all_of(rows, there)) {
+        reader_.begin();
+        for (const Row& r : rows) reader_.add(r.entry, r.row);
+        for (const Row& r : maybe_) reader_.add(r.entry, r.row);
+        reader_.read();
+        rows_read_ += static_cast<int64_t>(count + maybe_.size());
+        maybe_.clear();
       }
-      if (GuessMaps* const guesses = model_.parts().guesses.get()) {
-        guess_loops_.clear();
-        for (size_t i = 0; i < count; ++i) guess_loops_.push_back(rows_[first + i].row.guess_loop);
-        guesses->apply(guess_loops_, normed_.data(), runner_.device());
-      }
-      runner_.read_out(normed_.data(), static_cast<int64_t>(count), logits_.data(),
-                       summaries_.data());
       choices_.clear();
-      for (size_t i = 0; i < count; ++i) {
-        const Row& row = rows_[first + i];
-        guard(*row.entry, [&] {
-          row.entry->wavefront->judge(row.row, logits_.data() + i * vocabulary, summaries_[i],
-                                      choices_);
+      for (const Row& r : rows) {
+        guard(*r.entry, [&] {
+          r.entry->wavefront->judge(r.row, reader_.logits(r.entry, r.row),
+                                    reader_.summary(r.entry, r.row), choices_);
         });
       }
       choose_tokens(choices_, model_.config().vocab_size, runner_.device());
@@ -751,6 +754,7 @@ class Engine::Impl {
   PagePool pages_;
   PrefixCache prefixes_;
   LaneArena arena_;
+  RowReader reader_;
   EngineStatistics statistics_;
   uint64_t weights_version_;
   int64_t last_id_ = 0;
@@ -774,12 +778,10 @@ class Engine::Impl {
   };
   std::vector<int32_t> new_ids_;
   std::vector<Lane> lanes_;
-  std::vector<ReadRow> found_;
+  std::vector<ReadRow> found_, found_maybe_;
   std::vector<Row> rows_;
-  std::vector<float> normed_;
-  std::vector<int64_t> guess_loops_;  // of each row, ReadRow::guess_loop
-  std::vector<float> logits_;
-  std::vector<LogitSummary> summaries_;
+  std::vector<Row> maybe_;  // may be asked for while others settle
+  int64_t rows_read_ = 0;
   std::vector<TokenChoice> choices_;
 };
 

@@ -1,7 +1,6 @@
 #include "infer/kv_cache.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 
@@ -66,10 +65,18 @@ SequenceCache::~SequenceCache() { truncate(0); }
 
 void SequenceCache::store(int64_t loop, int64_t layer, int64_t position, const float* k,
                           const float* v) {
-  store_kv(pool_.layout(), k, v, position, reserve(loop, layer, position));
+  std::vector<PageCopy> copies;
+  std::byte* const page = reserve(loop, layer, position, copies);
+  for (const PageCopy& copy : copies) {
+    for (int64_t head = 0; head < pool_.layout().kv_heads; ++head) {
+      copy_kv(pool_.layout(), head, copy.from, copy.positions, copy.to);
+    }
+  }
+  store_kv(pool_.layout(), k, v, position, page);
 }
 
-std::byte* SequenceCache::reserve(int64_t loop, int64_t layer, int64_t position) {
+std::byte* SequenceCache::reserve(int64_t loop, int64_t layer, int64_t position,
+                                  std::vector<PageCopy>& copies) {
   KvPlane& to = plane(loop, layer);
   LOOPLM_CHECK(position <= to.filled, "position {} of loop {} while {} are filled", position, loop,
                to.filled);
@@ -77,7 +84,7 @@ std::byte* SequenceCache::reserve(int64_t loop, int64_t layer, int64_t position)
     to.pages.push_back(pool_.allocate());
   }
   const int64_t page = position / kPagePositions;
-  own(to, page);
+  own(to, page, copies);
   to.filled = std::max(to.filled, position + 1);
   return to.pages[static_cast<size_t>(page)];
 }
@@ -151,14 +158,15 @@ void SequenceCache::exchange(SequenceCache& branch, int64_t loops) {
 }
 
 // A page that others own too is copied before it is written.
-void SequenceCache::own(KvPlane& plane, int64_t page) {
+void SequenceCache::own(KvPlane& plane, int64_t page, std::vector<PageCopy>& copies) {
   if (page >= plane.borrowed) return;
   std::byte*& place = plane.pages[static_cast<size_t>(page)];
   if (!pool_.shared(place)) return;
-  std::byte* copy = pool_.allocate();
-  std::memcpy(copy, place, static_cast<size_t>(pool_.page_bytes()));
+  std::byte* const own = pool_.allocate();
+  const int64_t positions = std::min(plane.filled - page * kPagePositions, kPagePositions);
+  if (positions > 0) copies.push_back({place, own, positions});
   pool_.release(place);
-  place = copy;
+  place = own;
 }
 
 int64_t SequenceCache::pages_to_store(int64_t loop, int64_t first, int64_t end) {

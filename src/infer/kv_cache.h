@@ -57,6 +57,13 @@ struct KvPlane {
   int64_t borrowed = 0;  // the first pages, which others may own too
 };
 
+// Positions at the start of a page that are to be copied to another.
+struct PageCopy {
+  const std::byte* from;
+  std::byte* to;
+  int64_t positions;
+};
+
 // All planes of one sequence.
 class SequenceCache {
  public:
@@ -80,9 +87,9 @@ class SequenceCache {
   // Writes one position's k and v. The plane must be filled up to `position` at least: no hole can
   // arise.
   void store(int64_t loop, int64_t layer, int64_t position, const float* k, const float* v);
-  // The same in two steps: the page to store_kv() into, for several threads to fill pages that one
-  // has reserved.
-  std::byte* reserve(int64_t loop, int64_t layer, int64_t position);
+  // The same in steps, for several threads to fill pages that one has reserved: the page to
+  // store_kv() into, and what has to be copied before anything is stored, if others own the page.
+  std::byte* reserve(int64_t loop, int64_t layer, int64_t position, std::vector<PageCopy>& copies);
   void load(int64_t loop, int64_t layer, int64_t position, float* k, float* v);
 
   // Drops every position from `positions` on, in all planes.
@@ -126,7 +133,7 @@ class SequenceCache {
  private:
   void share_pages(KvPlane& to, KvPlane& from, int64_t positions);
   void average_planes(int64_t layer);
-  void own(KvPlane& plane, int64_t page);
+  void own(KvPlane& plane, int64_t page, std::vector<PageCopy>& copies);
 
   PagePool& pool_;
   int64_t layers_;

@@ -153,6 +153,24 @@ TEST(KvCache, AForkSharesWhatNobodyWrites) {
 }
 
 // Position 36 twice, on two tokens, while loops of the positions before it are still missing.
+TEST(KvCache, ACopyHasWhatWasThere) {
+  for (KvType type : kKvTypes) {
+    SCOPED_TRACE(kv_type_name(type));
+    PagePool pool({2, 6, type});
+    for (int64_t positions : {1, 6, 15, 16, 17, 31, 37}) {
+      SequenceCache one(pool, kLayers, kLoops), two(pool, kLayers, kLoops);
+      fill(one);
+      two.fork(one, positions);
+      two.store(2, 1, positions, value_of(0, 0, 3, 1).data(), value_of(0, 0, 3, 1).data());
+      for (int64_t i = 0; i < positions; ++i) {
+        const KeyAndValue before = load(one, 2, 1, i), now = load(two, 2, 1, i);
+        ASSERT_EQ(now.k, before.k) << i << " of " << positions;
+        ASSERT_EQ(now.v, before.v) << i << " of " << positions;
+      }
+    }
+  }
+}
+
 TEST(KvCache, ABranchKeepsItsOwnPositionAndMayTakeTheOthersPlace) {
   PagePool pool(kLayout);
   SequenceCache main(pool, kLayers, kLoops);

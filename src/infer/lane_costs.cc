@@ -17,6 +17,8 @@ constexpr size_t kFewest = 3;
 constexpr int64_t kTryFewer = 32;
 // A full bucket's median is taken again after so many: it takes 0.1 us.
 constexpr size_t kAtATime = 4;
+// Costs are given anew when passes take more than so many times as long, or as much less.
+constexpr double kAnotherPace = 2;
 
 template <size_t kCount>
 double median_of_first(std::array<float, kCount> values, size_t count) {
@@ -44,8 +46,7 @@ double usual_mean(const std::array<float, kCount>& values, size_t count) {
 
 void CostCurve::saw(int64_t count, double cost) {
   if (fixed_) return;
-  const auto at = std::ranges::lower_bound(kUpTo, count);
-  Bucket& b = buckets_[static_cast<size_t>(at - kUpTo.begin())];
+  Bucket& b = buckets_[bucket_of(count)];
   ++clock_;
   if (clock_ - b.last > kForgotten) b.seen = 0;
   b.last = clock_;
@@ -58,15 +59,48 @@ void CostCurve::saw(int64_t count, double cost) {
   connect();
 }
 
+size_t CostCurve::bucket_of(int64_t count) {
+  return static_cast<size_t>(std::ranges::lower_bound(kUpTo, count) - kUpTo.begin());
+}
+
+bool CostCurve::counts(const Bucket& b) const {
+  return b.seen >= kFewest && clock_ - b.last <= kForgotten;
+}
+
+bool CostCurve::knows(int64_t count) const {
+  const Bucket& b = buckets_[bucket_of(count)];
+  return fixed_ || (counts(b) && b.seen >= kKept);
+}
+
+void CostCurve::scale(double factor) {
+  if (fixed_) return;
+  for (Bucket& b : buckets_) {
+    for (float& cost : b.costs) cost *= static_cast<float>(factor);
+    b.middle.cost *= factor;
+  }
+  for (Point& point : points_) point.cost *= factor;
+}
+
 void CostCurve::connect() {
   points_.clear();
   for (const Bucket& b : buckets_) {
-    if (b.seen >= kFewest && clock_ - b.last <= kForgotten) points_.push_back(b.middle);
+    if (counts(b)) points_.push_back(b.middle);
   }
   // More never cost less: of two that say so, the one of more was seen at a better time.
   for (size_t i = points_.size(); i-- > 1;) {
     points_[i - 1].cost = std::min(points_[i - 1].cost, points_[i].cost);
   }
+  // Nor does one more cost less where there are more: what lies above the line between two others
+  // was seen at a worse time.
+  size_t kept = 0;
+  for (const Point& p : points_) {
+    for (; kept >= 2; --kept) {
+      const Point &a = points_[kept - 2], &b = points_[kept - 1];
+      if ((b.cost - a.cost) * (p.count - b.count) <= (p.cost - b.cost) * (b.count - a.count)) break;
+    }
+    points_[kept++] = p;
+  }
+  points_.resize(kept);
 }
 
 size_t CostCurve::line_of(double count) const {
@@ -107,6 +141,33 @@ int64_t CostCurve::within(double ratio, int64_t most) const {
     (at(middle) <= limit ? least : most) = middle;
   }
   return least;
+}
+
+void LaneCosts::saw_pass(int64_t lanes, double seconds) {
+  latest_[seen_++ % kLatest] = {lanes, seconds};
+  find_pace();
+  passes_.saw(lanes, seconds / pace_);
+}
+
+void LaneCosts::find_pace() {
+  std::array<double, kLatest> ratios{};
+  size_t known = 0;
+  for (size_t i = 0; i < std::min(seen_, kLatest); ++i) {
+    const Pass& p = latest_[i];
+    if (!passes_.knows(p.lanes)) continue;
+    ratios[known++] = p.seconds / passes_.at(p.lanes);
+  }
+  if (known == 0) return;
+  // The mean of the middle ones: the median would be that of whatever count of lanes is in the
+  // majority, and others would never be compared with it.
+  std::sort(ratios.begin(), ratios.begin() + static_cast<ptrdiff_t>(known));
+  const size_t first = known / 4, end = known - known / 4;
+  pace_ = 0;
+  for (size_t i = first; i < end; ++i) pace_ += ratios[i] / static_cast<double>(end - first);
+  if (pace_ < kAnotherPace && pace_ > 1 / kAnotherPace) return;
+  passes_.scale(pace_);
+  read_outs_.scale(pace_);
+  pace_ = 1;
 }
 
 int64_t LaneCosts::knee() const {

@@ -31,8 +31,13 @@ class CostCurve {
   // 0 if nothing is known. Beyond the largest count seen, the last line goes on: so larger counts
   // are tried where they may be cheap, and their cost is learnt.
   double at(int64_t count) const;
-  // What one more than `count` adds, averaged around it: kernels take rows in fours.
+  // What one more than `count` adds, averaged around it: kernels take rows in fours. No less than
+  // what one fewer adds.
   double step(int64_t count) const;
+  // Whether such counts have been seen so often, and lately, that others can be compared with them.
+  bool knows(int64_t count) const;
+  // What was seen took `factor` times as long.
+  void scale(double factor);
   // The largest count up to `most` that costs at most `ratio` times a count of one. While only one
   // count has been seen: `most`, but now and then a count below it, to have something to compare.
   int64_t within(double ratio, int64_t most) const;
@@ -49,6 +54,8 @@ class CostCurve {
     Point middle;
   };
 
+  static size_t bucket_of(int64_t count);
+  bool counts(const Bucket& bucket) const;
   void connect();
   // The number of the line between two points that `count` lies on; beyond them, the last line's.
   size_t line_of(double count) const;
@@ -56,10 +63,12 @@ class CostCurve {
   bool fixed_ = false;
   int64_t clock_ = 0;
   std::array<Bucket, kUpTo.size() + 1> buckets_{};
-  std::vector<Point> points_;  // ascending in both
+  std::vector<Point> points_;  // ascending in both, ever more steeply
 };
 
-// They decide which lanes run, never what comes out.
+// They decide which lanes run, never what comes out. A shared machine's speed wanders further
+// within seconds than passes of a few lanes differ. So each pass is held against the latest ones,
+// of whatever lanes, and costs are what passes would take at one pace.
 class LaneCosts {
  public:
   LaneCosts() = default;
@@ -69,8 +78,8 @@ class LaneCosts {
   // Lanes up to `budget` cost nothing; no more are taken.
   explicit LaneCosts(int64_t budget) : budget_(budget) {}
 
-  void saw_pass(int64_t lanes, double seconds) { passes_.saw(lanes, seconds); }
-  void saw_read_out(int64_t rows, double seconds) { read_outs_.saw(rows, seconds); }
+  void saw_pass(int64_t lanes, double seconds);
+  void saw_read_out(int64_t rows, double seconds) { read_outs_.saw(rows, seconds / pace_); }
 
   double of_pass(int64_t lanes) const { return lanes == 0 ? 0 : passes_.at(lanes); }
   double of_read_out(int64_t rows) const { return rows == 0 ? 0 : read_outs_.at(rows); }
@@ -87,9 +96,20 @@ class LaneCosts {
   }
 
  private:
+  static constexpr size_t kLatest = 9;
+
+  struct Pass {
+    int64_t lanes = 0;
+    double seconds = 0;
+  };
+
   double least(int64_t lanes, int64_t sharers, double read_out) const;
+  void find_pace();
 
   std::optional<int64_t> budget_;
+  std::array<Pass, kLatest> latest_{};
+  size_t seen_ = 0;
+  double pace_ = 1;  // how long passes take now over what their cost is
   CostCurve passes_;
   CostCurve read_outs_;
 };

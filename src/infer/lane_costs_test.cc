@@ -1,8 +1,11 @@
 #include "infer/lane_costs.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <gtest/gtest.h>
+
+#include "base/rng.h"
 
 namespace looplm {
 namespace {
@@ -116,6 +119,55 @@ TEST(LaneCosts, WhereAllPassesHaveManyLanesFewerAreTriedToo) {
     many += none.knee() > 48;
   }
   EXPECT_GT(many, 160);
+}
+
+TEST(CostCurve, OneMoreNeverCostsLessWhereThereAreMore) {
+  CostCurve curve;
+  for (int i = 0; i < 10; ++i) {
+    curve.saw(1, 10);
+    curve.saw(3, 16);
+    curve.saw(6, 15);
+    curve.saw(12, 30);
+  }
+  EXPECT_NEAR(curve.step(1), 1, 1e-5) << "three were seen at a bad time";
+  EXPECT_NEAR(curve.at(3), 12, 1e-5);
+  EXPECT_NEAR(curve.step(8), 2.5, 1e-5);
+}
+
+// Within 200 passes it becomes 1.8 times as slow, and as fast again.
+TEST(LaneCosts, AMachineWhoseSpeedWandersDoesNotMakeLanesDear) {
+  const CostCurve truth({{1, 1}, {4, 1.02}, {8, 1.08}, {12, 1.2}});
+  LaneCosts costs;
+  Rng rng(3);
+  double most = 0, most_ratio = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const int64_t lanes = i < 8 || rng.below(8) == 0 ? 1 : 2 + static_cast<int64_t>(rng.below(9));
+    const double slow = 1 + 0.8 * std::abs(2 * std::fmod(i / 200.0, 1.0) - 1);
+    costs.saw_pass(lanes, slow * truth.at(lanes));
+    costs.saw_read_out(1, slow * 0.1);
+    if (i < 100) continue;
+    most = std::max({most, costs.least_chance(2, 1), costs.least_chance(6, 1)});
+    most_ratio = std::max(most_ratio, costs.of_read_out(1) / costs.of_pass(1));
+  }
+  EXPECT_LT(most, 0.06) << "0.02 at a steady speed";
+  EXPECT_LT(most_ratio, 0.11);
+}
+
+TEST(LaneCosts, AMachineThatBecomesAnotherIsFollowed) {
+  LaneCosts costs;
+  const auto see = [&costs](double one, double six) {
+    for (int i = 0; i < 100; ++i) {
+      costs.saw_pass(1, one);
+      costs.saw_pass(6, six);
+      costs.saw_read_out(1, one / 10);
+    }
+  };
+  see(1, 1.1);
+  see(100, 110);
+  EXPECT_NEAR(costs.of_pass(6) / costs.of_pass(1), 1.1, 0.01);
+  EXPECT_NEAR(costs.of_read_out(1) / costs.of_pass(1), 0.1, 0.01);
+  see(1e-6, 3e-6);
+  EXPECT_NEAR(costs.of_pass(6) / costs.of_pass(1), 3, 0.1);
 }
 
 TEST(LaneCosts, ALaneMustBeAsLikelyRightAsItIsDear) {

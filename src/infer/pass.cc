@@ -13,7 +13,8 @@ namespace looplm {
 
 // Attention of a pass: every lane against the pages of its own sequence and loop.
 class PassRunner::Attention : public BlockAttention {
-  static constexpr int64_t kStoreRows = 8;  // lanes per task, where runs are shorter
+  static constexpr int64_t kStoreRows = 8;    // lanes per task, where runs are shorter
+  static constexpr int64_t kCopiedHeads = 4;  // per task, 16 KiB each
 
  public:
   explicit Attention(const ModelConfig& config)
@@ -54,10 +55,13 @@ class PassRunner::Attention : public BlockAttention {
     const int64_t stride = config_.query_size() + 2 * config_.kv_size();
     const auto rows = static_cast<int64_t>(lanes_.size());
     pages_.resize(lanes_.size());
+    copies_.clear();
     for (const size_t r : order_) {
-      pages_[r] = lanes_[r].cache->reserve(lanes_[r].loop, layer, lanes_[r].position);
+      const Lane& lane = lanes_[r];
+      pages_[r] = lane.cache->reserve(lane.loop, layer, lane.position, copies_);
     }
     const KvLayout& layout = lanes_.front().cache->layout();
+    copy_pages(layout, device);
     const auto runs = static_cast<int64_t>(runs_.size());
     device.for_pieces(runs, std::max<int64_t>(1, kStoreRows * runs / rows),
                       [&](int64_t begin, int64_t end, int) {
@@ -94,6 +98,18 @@ class PassRunner::Attention : public BlockAttention {
            before.position + 1 == lane.position;
   }
 
+  // By itself, since others may store to the pages that are copied.
+  void copy_pages(const KvLayout& layout, Device& device) const {
+    const int64_t heads = layout.kv_heads;
+    device.for_pieces(std::ssize(copies_) * heads, kCopiedHeads,
+                      [&](int64_t begin, int64_t end, int) {
+                        for (int64_t i = begin; i < end; ++i) {
+                          const PageCopy& copy = copies_[static_cast<size_t>(i / heads)];
+                          copy_kv(layout, i % heads, copy.from, copy.positions, copy.to);
+                        }
+                      });
+  }
+
   // Lanes whose keys and values lie side by side in a page.
   struct Run {
     size_t first;  // in order_
@@ -127,6 +143,7 @@ class PassRunner::Attention : public BlockAttention {
   std::vector<int32_t> positions_;
   std::vector<CachedQueries> queries_;
   std::vector<std::byte*> pages_;  // of each lane
+  std::vector<PageCopy> copies_;
 };
 
 namespace {

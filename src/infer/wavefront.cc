@@ -352,7 +352,8 @@ void Wavefront::drop_positions() {
 
 // ---- Results
 
-void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows) {
+void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows,
+                        std::vector<ReadRow>& maybe) {
   const size_t rows_before = rows.size();
   for (Position& p : flight_) {
     const Lane& lane = lanes[static_cast<size_t>(p.slot)];
@@ -367,8 +368,9 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows)
   }
   for (const auto& a : alternatives_) {
     const Lane& lane = lanes[static_cast<size_t>(a->position.slot)];
-    observe(a->position, lane, true);
+    const bool reads = observe(a->position, lane, true);
     a->failed = a->failed || std::isnan(lane.gate_logit);
+    if (reads && !a->failed && !finished_) maybe.push_back(a->position.row());
   }
   read_outs_ += queue_.reported() > 0 && rows.size() > rows_before;
 }

@@ -148,8 +148,9 @@ class Wavefront {
   void fill(std::vector<Lane>& lanes);
 
   // After the pass: takes the lanes' results, and says whose logits are needed. `rows` may have
-  // those of other requests.
-  void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows);
+  // those of other requests. `maybe` are those that settle() may ask for.
+  void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows,
+               std::vector<ReadRow>& maybe);
   // The logits (V) of one of these rows, in order; they and their summary stay as they are until
   // settle(). Adds the tokens that are to be chosen from them.
   void judge(const ReadRow& row, const float* logits, const LogitSummary& summary,

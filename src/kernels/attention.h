@@ -98,6 +98,10 @@ void store_kv(const KvLayout& layout, const float* k, const float* v, int64_t po
 void store_kv_rows(const KvLayout& layout, std::span<const float* const> k,
                    std::span<const float* const> v, int64_t position, std::byte* page,
                    const cpu::KernelTable& kernels);
+// Copies a head's keys and values of the first `positions` slots of a page to another page, whose
+// other slots are then undefined.
+void copy_kv(const KvLayout& layout, int64_t head, const std::byte* from, int64_t positions,
+             std::byte* to);
 // Reads them back, as they were rounded.
 void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, float* k, float* v);
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "base/bf16.h"
 #include "base/check.h"
@@ -148,6 +149,32 @@ void store_kv_rows(const KvLayout& layout, std::span<const float* const> k,
     rows.store_keys(k);
     rows.store_values(v);
   }
+}
+
+void copy_kv(const KvLayout& layout, int64_t head, const std::byte* from, int64_t positions,
+             std::byte* to) {
+  constexpr int64_t kPiece = 32;  // bytes; a constant, so that it is a few instructions
+  const auto copy = [&](int64_t offset, int64_t bytes) {
+    for (int64_t i = offset; i < offset + bytes; i += kPiece) std::memcpy(to + i, from + i, kPiece);
+  };
+  // Rows of keys, and of values for each panel, have a place for each position; in bf16 those of
+  // keys hold pairs of terms, and those of values pairs of positions.
+  const int64_t element = layout.element_bytes();
+  const int64_t terms = layout.type == KvType::kBf16 ? 2 : 1;
+  const int64_t key_row = kPagePositions * terms * element;
+  const int64_t key_bytes = (positions * terms * element + kPiece - 1) / kPiece * kPiece;
+  const int64_t keys = layout.key_offset(head);
+  for (int64_t i = 0; i < layout.key_tile() * element; i += key_row) copy(keys + i, key_bytes);
+  const int64_t value_row = cpu::kPanel * element;
+  const int64_t value_rows = (positions + terms - 1) / terms * terms;
+  const int64_t values = layout.value_offset(head);
+  for (int64_t panel = 0; panel < layout.value_panels(); ++panel) {
+    copy(values + panel * kPagePositions * value_row, value_rows * value_row);
+  }
+  if (layout.type != KvType::kInt8) return;
+  const int64_t scale_bytes = kPagePositions * static_cast<int64_t>(sizeof(float));
+  copy(layout.key_scale_offset(head), scale_bytes);
+  copy(layout.value_scale_offset(head), scale_bytes);
 }
 
 void load_kv(const KvLayout& layout, const std::byte* page, int64_t position, float* k, float* v) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
@@ -169,16 +170,16 @@ Result<OrderedJson> run_decoding(const SpeculationSettings& s, const Speculation
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Model> other,
                           load_study_model(s.replay, context.threads));
   LOOPLM_ASSIGN_OR_RETURN(
-      const ReplayMeasure replay,
-      replay_ranking(*other, ranking,
-                     {set.decoding.tokens, loops, s.rounds, {CommitKind::kLoop, 1}}));
-  const double plain = median_of(replay.plain);
-  const double fast = median_of(replay.speculated);
+      const std::vector<ReplayMeasure> replay,
+      replay_ranking(*other, ranking, {set.decoding.tokens, loops, s.rounds},
+                     std::array<SpeculateOptions, 2>{{{}, {CommitKind::kLoop, 1}}}));
+  const double plain = median_of(replay[0].rates);
+  const double fast = median_of(replay[1].rates);
   result["replay"] = {{"parameters", other->config().parameter_count()},
                       {"plain_rate", plain},
                       {"rate", fast},
                       {"over_plain", fast / plain},
-                      {"passes", replay.passes_per_token}};
+                      {"passes", replay[1].passes_per_token}};
   return result;
 }
 

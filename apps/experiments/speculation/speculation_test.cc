@@ -1,3 +1,5 @@
+#include <array>
+
 #include <gmock/gmock.h>
 
 #include "eval/decoding.h"
@@ -109,18 +111,20 @@ TEST_F(Decoding, ExactExitsCostTheirLoopsInPasses) {
 }
 
 TEST_F(Decoding, ReplayTakesThePassesThatTheRecordAllows) {
-  const ReplayOptions options = {10, 4, 1, {CommitKind::kLoop, 1}};
+  const ReplayOptions options = {10, 4, 1};
+  const std::array<SpeculateOptions, 2> modes = {{{}, {CommitKind::kLoop, 1}}};
   LoopRanking agreeing(1), hard(1);
   for (int32_t i = 0; i < 10; ++i) {
     agreeing[0].push_back({{i}, {i}, {i}, {i}});
     hard[0].push_back({{i + 10}, {i + 20}, {i + 30}, {i}});
   }
   // All loops agree: a token per pass, and the last one waits for its other loops.
-  const ReplayMeasure easy = replay_ranking(*model_, agreeing, options).value();
-  EXPECT_DOUBLE_EQ(easy.passes_per_token, (10 + 3) / 10.0);
+  const auto easy = replay_ranking(*model_, agreeing, options, modes).value();
+  EXPECT_DOUBLE_EQ(easy.at(0).passes_per_token, 4);
+  EXPECT_DOUBLE_EQ(easy.at(1).passes_per_token, (10 + 3) / 10.0);
+  EXPECT_EQ(easy.at(1).rates.size(), 1u);
   // Only the last one says it: as plain decoding.
-  EXPECT_DOUBLE_EQ(replay_ranking(*model_, hard, options).value().passes_per_token, 4);
-  EXPECT_EQ(easy.plain.size(), 1u);
+  EXPECT_DOUBLE_EQ(replay_ranking(*model_, hard, options, modes).value().at(1).passes_per_token, 4);
 }
 
 TEST(SpeculationSettings, MistakesAreNamed) {

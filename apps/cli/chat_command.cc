@@ -69,17 +69,18 @@ Status chat(const ChatCommandOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const ChatFiles files,
                           model_chat_files(path, *model->tokenizer(), o.model.adapter));
   LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, *model->tokenizer()));
-  // Without a template of its own, or ChatML's tokens, nothing ends a turn.
-  if (files.templates.empty() && chat.end_of_turn().empty()) {
+  if (!chat.converses()) {
     if (o.system.has_value()) {
       return invalid_argument(
           fmt::format("--system: '{}' has no chat template to put it in", model->name()));
     }
+    // Without an end it would go on to the last position.
+    const bool cut = o.max_tokens == 0 && model->stop_strings().empty();
+    if (cut) options.generate.max_tokens = 128;
     fmt::print(stderr,
-               "note: this model has no chat template. It continues each text that you type, and "
-               "remembers none of them. 'looplm chat models/chat' holds a conversation.\n");
-    // Without an end of turn it would go on to the last position.
-    if (o.max_tokens == 0) options.generate.max_tokens = 128;
+               "note: this model has no chat template. It continues each text that you type{}, and "
+               "remembers none of them. 'looplm chat models/chat' holds a conversation.\n",
+               cut ? " by up to 128 tokens, or --max-tokens" : "");
   } else {
     // What a template cannot do matters here only to a system prompt: there are no tools.
     if (files.templates.empty() || o.system.has_value()) {

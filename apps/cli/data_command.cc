@@ -64,7 +64,7 @@ Result<ChatTemplate> training_template(const std::string& path, const Tokenizer&
   LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, model_chat_files(path, tokenizer));
   if (end_token) files.tokens.emplace("eos_token", tokenizer.bytes(*end_token));
   LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, tokenizer));
-  if (files.templates.empty() && chat.end_of_turn().empty() && files.tokens["eos_token"].empty()) {
+  if (!chat.converses() && files.tokens["eos_token"].empty()) {
     return invalid_argument(fmt::format(
         "'{}' has no chat template and no eos_token, so nothing would end a turn; name a token "
         "with --end-token",

@@ -129,6 +129,9 @@ class ChatTemplate {
   // Ids of that token and, where a call of a tool ends with another one, of that too. A model that
   // has learnt such turns stops there.
   const std::vector<int32_t>& end_ids() const;
+  // Whether the model is one for conversations. Without a template, and without ChatML's tokens, it
+  // has learnt no turns, and continues a text.
+  bool converses() const;
   // What a user should know: which template replaces a missing one, and what looplm works around.
   const std::vector<std::string>& notes() const;
   // Whether it marks the assistant's words with {% generation %}.

@@ -324,6 +324,7 @@ Result<RenderedChat> ChatTemplate::render(std::span<const ChatMessage> messages,
 const ChatFormat& ChatTemplate::format() const { return state_->format; }
 const std::string& ChatTemplate::end_of_turn() const { return state_->end_of_turn; }
 const std::vector<int32_t>& ChatTemplate::end_ids() const { return state_->end_ids; }
+bool ChatTemplate::converses() const { return !state_->names_as_roles; }
 const std::vector<std::string>& ChatTemplate::notes() const { return state_->notes; }
 const std::string& ChatTemplate::source() const { return state_->plain.source; }
 

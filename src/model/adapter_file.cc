@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -184,14 +185,16 @@ Status check_tensor(const ParameterSpec& spec, const TensorView& view) {
 
 // `path` stands in front of each error once: what the file itself says has it already.
 Status check_tensors(const Safetensors& file, const std::string& path,
-                     const ParameterSet& expected) {
+                     const std::vector<ParameterSpec>& expected) {
+  std::set<std::string_view> names;
+  for (const ParameterSpec& spec : expected) names.insert(spec.name);
   for (const std::string& name : file.names()) {
-    if (!expected.contains(name)) {
+    if (!names.contains(name)) {
       return invalid_argument(fmt::format(
           "{}: '{}' belongs to no matrix of this model that 'target_modules' names", path, name));
     }
   }
-  for (const ParameterSpec& spec : expected.specs()) {
+  for (const ParameterSpec& spec : expected) {
     LOOPLM_ASSIGN_OR_RETURN(const TensorView view, file.find(spec.name));
     LOOPLM_RETURN_IF_ERROR(check_tensor(spec, view).with_context(path));
   }
@@ -209,8 +212,9 @@ Result<Adapter> read_adapter(const std::string& directory, const ModelConfig& co
   const std::string path = directory + "/" + kWeightsName;
   LOOPLM_ASSIGN_OR_RETURN(const Safetensors file, Safetensors::open(path));
   if (settings.targets.empty()) settings.targets = targets_in(file);
-  ParameterSet values(adapter_specs(config, settings));
-  LOOPLM_RETURN_IF_ERROR(check_tensors(file, path, values));
+  const std::vector<ParameterSpec> specs = adapter_specs(config, settings);
+  LOOPLM_RETURN_IF_ERROR(check_tensors(file, path, specs));
+  ParameterSet values(specs);
   LOOPLM_RETURN_IF_ERROR(values.load([&file](const std::string& name) { return file.find(name); }));
   return Adapter{std::move(settings), std::move(values)};
 }

@@ -212,6 +212,13 @@ TEST_F(AdapterTest, BadConfigurationsAreNamed) {
     change(from, to);
     EXPECT_ERROR_SAYS(read(), says.c_str());
   }
+  // What a configuration claims takes no memory that the file of weights does not hold.
+  ASSERT_OK(save_adapter(dir_.file("a"), settings_, values_, "base"));
+  change("\"LORA\"", "\"LORA\", \"looplm_loops\": 256");
+  change("\"r\": 3", "\"r\": 4096");
+  ModelConfig wide = tiny();
+  wide.hidden_size = wide.intermediate_size = 65536;
+  EXPECT_ERROR_SAYS(read(wide), "belongs to no matrix");
 }
 
 }  // namespace

@@ -578,6 +578,8 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
   EXPECT_EQ(listed[2]["id"], "sums");
   EXPECT_EQ(listed[2]["parent"], "small");
   EXPECT_EQ(listed[0]["meta"]["converses"], false);
+  EXPECT_EQ(listed[1]["meta"]["converses"], false);
+  EXPECT_EQ(listed[2]["meta"]["converses"], true);  // though no special token ends its turns
   EXPECT_EQ(OrderedJson::parse(send("GET", "/v1/models/french", "").body)["id"], "french");
   EXPECT_EQ(send("GET", "/v1/models/german", "").status, 404);
 

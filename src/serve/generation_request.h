@@ -34,7 +34,7 @@ struct ServedModel {
   std::vector<TunedDepth> tuned{};           // what `looplm tune` found, the default first
 
   // Whether it takes turns. A model that has learnt none continues texts.
-  bool converses() const { return chat != nullptr && !chat->end_of_turn().empty(); }
+  bool converses() const { return chat != nullptr && chat->converses(); }
 };
 
 struct GenerationRequest {

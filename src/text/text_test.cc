@@ -4,9 +4,11 @@
 #include "looplm/tokenizer.h"
 #include "looplm/tokenizer_trainer.h"
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
 #include "support/status_matchers.h"
+#include "support/temp_dir.h"
 #include "text/byte_level.h"
 #include "text/regex.h"
 #include "text/utf8.h"
@@ -209,6 +211,22 @@ TEST(EncodingPurpose, OnlyAWholeTextHasAnEnd) {
   EXPECT_THAT(ids("", EncodeAs::kDocument), ElementsAre(258, 259));
   EXPECT_THAT(ids("", EncodeAs::kContinuation), ElementsAre());
   EXPECT_THAT(t.ids_in_front(), ElementsAre(258));
+}
+
+// In transformers 5.24, with nine forms of a tokenizer_config.json, the file alone says what stands
+// around a text.
+TEST(EncodingPurpose, FlagsBesideTheFileSayNothing) {
+  const TempDir directory;
+  ASSERT_OK(
+      write_text_file(directory.file("tokenizer_config.json"),
+                      R"({"bos_token": "<s>", "add_bos_token": true, "add_eos_token": true})"));
+  ASSERT_OK(write_text_file(directory.file("tokenizer.json"), small_file([](Json& file) {
+                              add_template(file);
+                              file["post_processor"] = nullptr;
+                            })));
+  auto tokenizer = Tokenizer::load(directory.path());
+  ASSERT_OK(tokenizer.status());
+  EXPECT_THAT((*tokenizer)->encode("ab", {.as = EncodeAs::kDocument}).value(), ElementsAre(256));
 }
 
 TEST(EncodingPurpose, ClsAndSepStandAroundAWholeText) {

@@ -87,9 +87,6 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
   plan.add("states of a chunk", bytes(rows * config.hidden_size * copies));
   if (objective.teacher() == Teacher::kLastLoop) {
     plan.add("the teacher's words", bytes(tokens * config.vocab_size));
-  } else if (objective.teacher() == Teacher::kFile) {
-    const auto places = static_cast<uint64_t>(shape.rows) * sizeof(TopTokens);
-    plan.add("the teacher's words", places, "and the pages of its file that were read");
   }
   return plan;
 }

@@ -198,5 +198,30 @@ TEST_F(ChatExampleTest, WhiteSpaceMayStandBeforeAnEndOutsideTheMark) {
   EXPECT_EQ(without_end_, 1);
 }
 
+// Each is an answer with an end of its own, or the template decides.
+TEST_F(ChatExampleTest, TwoAnswersInARowAreBothLearnt) {
+  const char* row =
+      R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"},)"
+      R"( {"role": "assistant", "content": "so"}, {"role": "user", "content": "aa"},)"
+      R"( {"role": "assistant", "content": "no"}]})";
+  EXPECT_EQ(built(row, kUnmarked),
+            "[user]hi<|end|>\n[assistant]{yes<|end|>}\n[assistant]{so<|end|>}\n[user]aa<|end|>\n"
+            "[assistant]{no<|end|>}\n");
+  EXPECT_EQ(built(row, kMarked), built(row, kUnmarked));
+  const std::string joins =
+      "{% for m in messages %}{% if loop.index0 == 0 or messages[loop.index0 - 1].role != m.role %}"
+      "[{{ m.role }}]{% endif %}{{ m.content }}"
+      "{% if loop.last or messages[loop.index0 + 1].role != m.role %}<|end|>\n{% endif %}{% endfor "
+      "%}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_THAT(built(row, joins), HasSubstr("a.jsonl:1: the chat template writes what stands before "
+                                           "the end of message 1 differently"));
+  const std::string refuses =
+      "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+      "{{ raise_exception('roles must alternate') }}{% endif %}[{{ m.role }}]{{ m.content }}<|end|>"
+      "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_THAT(built(row, refuses), HasSubstr("a.jsonl:1: chat template: line 1: roles must "));
+}
+
 }  // namespace
 }  // namespace looplm

@@ -174,6 +174,9 @@ TEST_F(ChatExampleTest, NamesTheLineOfABadChat) {
               HasSubstr("a.jsonl:2: messages[1] is an empty assistant turn"));
   EXPECT_THAT(error(R"({"messages": [{"role": "user", "content": "x"}]})"),
               HasSubstr("a.jsonl:2: messages has no assistant turn"));
+  EXPECT_THAT(error(R"({"messages": [{"role": "user", "content": "x\u0000"},)"
+                    R"( {"role": "assistant", "content": "y"}]})"),
+              HasSubstr("a.jsonl:2: a text with the character \\u0000"));
   EXPECT_THAT(built(kChat, "{{ raise_exception('no chats today') }}"), HasSubstr("no chats today"));
 }
 

@@ -313,10 +313,8 @@ bool is_part_of_json(std::string_view line) {
          (line[first] == '{' || line[first] == '[');
 }
 
-}  // namespace
-
-Result<CorpusDocument> corpus_line(std::string_view line, const std::string& where,
-                                   const Result<ChatTemplate>* chat, bool learns) {
+Result<CorpusDocument> unchecked_line(std::string_view line, const std::string& where,
+                                      const Result<ChatTemplate>* chat, bool learns) {
   if (line.size() > kMostLineBytes) {
     return invalid_argument(fmt::format(
         "{}: a line of {} bytes; expected at most {}. A longer text may stand in a file of its own "
@@ -340,6 +338,23 @@ Result<CorpusDocument> corpus_line(std::string_view line, const std::string& whe
   if (!preference && !is_chat_example(object)) return corpus_document(object, where);
   Result<CorpusDocument> document = chat_document(line, preference, chat);
   return document.ok() ? std::move(document) : document.status().with_context(where);
+}
+
+}  // namespace
+
+Result<CorpusDocument> corpus_line(std::string_view line, const std::string& where,
+                                   const Result<ChatTemplate>* chat, bool learns) {
+  Result<CorpusDocument> document = unchecked_line(line, where, chat, learns);
+  const auto has_zero = [](const CorpusSegment& s) {
+    return s.text.find('\0') != std::string::npos;
+  };
+  if (document.ok() && std::ranges::any_of(*document, has_zero)) {
+    return invalid_argument(
+        fmt::format("{}: a text with the character \\u0000, as broken conversions leave it; "
+                    "expected text without",
+                    where));
+  }
+  return document;
 }
 
 bool is_json_lines(const std::string& path) {

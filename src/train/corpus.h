@@ -64,8 +64,9 @@ struct CorpusOptions {
 
 // Calls `visit` with each document that is not empty, in the file's order, and the line it begins
 // in. Bad documents are objects of another form, broken JSON, and text that is not UTF-8 or has
-// zero bytes, as UTF-16 and binary files have. Stops at the first error, of the file, of `on_bad`
-// or of `visit`; errors name the file and the line. A byte order mark of UTF-8 is no text.
+// zero bytes, as UTF-16 and binary files have, or \u0000 in JSON. Stops at the first error, of the
+// file, of `on_bad` or of `visit`; errors name the file and the line. A byte order mark of UTF-8 is
+// no text.
 Status read_corpus(const std::string& path, const CorpusOptions& options,
                    const std::function<Status(CorpusDocument, int64_t line)>& visit);
 

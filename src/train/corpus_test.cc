@@ -186,11 +186,17 @@ TEST_F(CorpusTest, TextThatIsNotUtf8IsAnErrorOrLeftOut) {
     documents(json, split);
     EXPECT_ERROR_SAYS(status_, "latin.jsonl", "line 2", "UTF-8");
   }
+  const std::string escaped = write(
+      "escaped.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\\u0000\"}\n{\"text\": \"\\\\u0000\"}\n");
+  documents(escaped, TextSplit::kLine);
+  EXPECT_ERROR_SAYS(status_, "escaped.jsonl:2", "character \\u0000");
   std::vector<std::string> bad;
   on_bad_ = [&bad](const Status& why) {
     bad.push_back(why.message());
     return Status();
   };
+  EXPECT_THAT(documents(escaped, TextSplit::kLine), ElementsAre("a", "\\u0000"));
+  EXPECT_THAT(std::exchange(bad, {}), ElementsAre(HasSubstr("escaped.jsonl:2")));
   EXPECT_THAT(documents(latin, TextSplit::kLine), ElementsAre("caf\xC3\xA9", "more"));
   EXPECT_THAT(documents(latin, TextSplit::kParagraph), ElementsAre("more"));
   EXPECT_THAT(documents(json, TextSplit::kLine), ElementsAre("a"));

@@ -314,9 +314,9 @@ Status DataLoader::fill_sequence(Batch& batch) {
   return {};
 }
 
-Result<Batch> DataLoader::next() {
+Result<Batch> DataLoader::next(int64_t sequences) {
   Batch batch;
-  for (int64_t s = 0; s < options_.sequences; ++s) LOOPLM_RETURN_IF_ERROR(fill_sequence(batch));
+  for (int64_t s = 0; s < sequences; ++s) LOOPLM_RETURN_IF_ERROR(fill_sequence(batch));
   batch.document_starts.push_back(batch.rows());
   return batch;
 }

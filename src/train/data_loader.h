@@ -120,7 +120,8 @@ class DataLoader {
   // Weights must be positive and all vocabularies the same, as far as they are known.
   static Result<DataLoader> create(std::vector<Source> sources, const LoaderOptions& options);
 
-  Result<Batch> next();
+  Result<Batch> next() { return next(options_.sequences); }
+  Result<Batch> next(int64_t sequences);
 
   const LoaderState& state() const { return state_; }
   // Fails when the state is for other datasets.

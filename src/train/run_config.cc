@@ -1,5 +1,7 @@
 #include "train/run_config.h"
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <set>
 
@@ -116,9 +118,14 @@ void Reader::shape(RunConfig::Model& model) {
     c = std::move(named).value();
     c.dtype = ModelConfig().dtype;  // compute.save_dtype says how it is saved
   } else {
-    for (const char* key : {"vocab_size", "hidden_size", "layers", "heads", "intermediate_size"}) {
-      table_->require(key);
+    constexpr std::array kSizes = {"vocab_size", "hidden_size", "layers", "heads",
+                                   "intermediate_size"};
+    if (std::ranges::none_of(kSizes, [&](const char* key) { return table_->has(key); })) {
+      table_->fail(
+          "model.from is missing; expected a model to start from, or model.preset or sizes of a "
+          "fresh one");
     }
+    for (const char* key : kSizes) table_->require(key);
   }
   if (table_->has("heads") || table_->has("hidden_size")) c.kv_heads = c.head_dim = 0;
   walk_model_shape(*this, c);
@@ -212,10 +219,11 @@ Status check_together(const RunConfig& c) {
     return invalid_argument(fmt::format(
         "schedule.warmup and schedule.decay take {} steps; run.steps is {}", shaped, c.run.steps));
   }
-  if (c.batch.sequences > kMostSteps / c.data.sequence_length) {
-    return invalid_argument(
-        fmt::format("batch.sequences is {}; with sequences of {} that is too much",
-                    c.batch.sequences, c.data.sequence_length));
+  if (c.batch.sequences > kMostStepTokens / c.data.sequence_length / c.batch.accumulate) {
+    return invalid_argument(fmt::format(
+        "batch.sequences is {}, batch.accumulate {} and data.sequence_length {}; expected a step "
+        "of at most {} tokens",
+        c.batch.sequences, c.batch.accumulate, c.data.sequence_length, kMostStepTokens));
   }
   if ((c.run.patience > 0 || c.run.keep_best) &&
       (c.data.validation.empty() || c.run.validate_every == 0)) {

@@ -9,6 +9,7 @@
 namespace looplm {
 
 inline constexpr int64_t kMostSteps = int64_t{1} << 40;
+inline constexpr int64_t kMostStepTokens = int64_t{1} << 32;
 inline constexpr double kHuge = 1e30;
 
 inline constexpr NameTable<NormPlacement, 2> kNormPlacementNames = {

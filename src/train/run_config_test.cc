@@ -116,8 +116,10 @@ TEST(RunConfig, ErrorsNameKeyValueAndExpectation) {
   EXPECT_ERROR_SAYS(parse_with({"data.train=[]"}), "data.train");
   EXPECT_ERROR_SAYS(parse_with({"batch.sequences=1099511627776", "data.sequence_length=16777216"}),
                     "batch.sequences");
+  EXPECT_ERROR_SAYS(parse_with({"batch.accumulate=1099511627776"}),
+                    "batch.sequences is 4, batch.accumulate 1099511627776", "4294967296 tokens");
   EXPECT_ERROR_SAYS(parse("[model]\nhidden_size = 8"), "model.vocab_size is missing");
-  EXPECT_ERROR_SAYS(parse(""), "missing");
+  EXPECT_ERROR_SAYS(parse(""), "model.from is missing", "model.preset");
 }
 
 TEST(RunConfig, WrittenAndReadAgainIsTheSame) {

@@ -131,6 +131,13 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
   const TrunkShape shape = trunk_shape(run, model, objective->trains_trunk());
   if (run.lora.any()) add(AdapterWeights::plan(model, run_adapter(run, model), shape.rows));
   add(BatchPass::plan(model, shape, *objective));
+  // A step reads all of its tokens before it begins.
+  const auto tokens = static_cast<uint64_t>(run.batch.accumulate * shape.rows);
+  plan.add("tokens of a step", tokens * 2 * sizeof(int32_t), "ids and targets");
+  if (objective->teacher() == Teacher::kFile) {
+    plan.add("the teacher's words", tokens * sizeof(TopTokens),
+             "and the pages of its file that were read");
+  }
   return plan;
 }
 

@@ -198,7 +198,7 @@ TEST_F(TeacherFileTest, ARunComesNearItsTeacherAndResumesWithTheSameOneAlone) {
   ASSERT_OK(plan);
   const auto& memory = plan->start.memory;
   EXPECT_TRUE(std::any_of(memory.begin(), memory.end(), [](const PlannedMemory& item) {
-    return item.name == "the teacher's words" && item.bytes == 48 * sizeof(TopTokens);
+    return item.name == "the teacher's words" && item.bytes == 96 * sizeof(TopTokens);
   }));
   auto run = trainer(config());
   ASSERT_OK(run);

@@ -101,7 +101,7 @@ Status check_keys(const Json& object, const char* name, const std::vector<const 
 }
 
 Result<TrainState> parse_state(const Json& json) {
-  constexpr int64_t kMost = INT64_MAX;
+  constexpr int64_t kMost = INT64_MAX / 2;  // counting goes on from them
   TrainState state;
   if (!json.is_object()) return invalid_argument("expected an object");
   LOOPLM_ASSIGN_OR_RETURN(const int64_t format, json_int(json, "format", 0, 0, kMost));

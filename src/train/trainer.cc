@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -90,12 +91,13 @@ Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options) {
                           open(run, std::move(options), /*shapes_only=*/true));
   TrainPlan plan;
   plan.start = trainer->describe();
-  std::vector<Batch> batches;
-  for (int64_t i = 0; i < trainer->run_.batch.accumulate; ++i) {
-    LOOPLM_ASSIGN_OR_RETURN(Batch batch, trainer->loader_->next());
-    batches.push_back(std::move(batch));
-  }
-  plan.step_flops = step_flops(trainer->run_, trainer->model(), batches);
+  // A large step, which need not fit into memory, is like its beginning.
+  constexpr int64_t kSampled = 64;
+  const int64_t sequences = trainer->run_.batch.accumulate * trainer->run_.batch.sequences;
+  const int64_t some = std::min(sequences, kSampled);
+  LOOPLM_ASSIGN_OR_RETURN(Batch sample, trainer->loader_->next(some));
+  plan.step_flops = step_flops(trainer->run_, trainer->model(), {std::move(sample)}) *
+                    (static_cast<double>(sequences) / static_cast<double>(some));
   plan.sequences = trainer->run_.batch.sequences;
   const Result<MachineMemory> memory = machine_memory();
   plan.usable_bytes = memory.ok() ? memory.value().usable() : 0;
@@ -137,6 +139,16 @@ Status Trainer::check_model() {
         fmt::format("objective.kind is guess, and the run has {} of the model's {}; expected all, "
                     "and at least 2",
                     count_text(loops, "loop"), model().loops));
+  }
+  if (run_.objective.kind == ObjectiveKind::kStageTwo && loops < 2) {
+    return invalid_argument(
+        "objective.kind is stage2, which trains the gate between loops; the run has 1 loop");
+  }
+  if (loops != model().loops) {
+    notes_.push_back(fmt::format(
+        "objective.loops is {}, and the model's config.json still says {}: give run and chat "
+        "--loops {}",
+        loops, model().loops, loops));
   }
   if (objective_->teacher() == Teacher::kLastLoop && loops < 2) {
     return invalid_argument(

@@ -303,6 +303,11 @@ TEST_F(TrainerTest, AStartInBf16ResumesAndOldStatesAreRefusedInWords) {
   ASSERT_OK(write_text_file(state, lacking));
   EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json",
                     "'cursors[].offset' is missing");
+  std::string late = json;
+  late.replace(late.find("\"optimizer_steps\": 12"), 21,
+               "\"optimizer_steps\": 9000000000000000000");
+  ASSERT_OK(write_text_file(state, late));
+  EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "'optimizer_steps' is 9000000000000000000");
   json.replace(json.find("\"format\": 2"), 11, "\"format\": 1");
   ASSERT_OK(write_text_file(state, json));
   EXPECT_ERROR_SAYS(run("stopped", {}, second, true), "train_state.json", "'format' is 1",
@@ -589,6 +594,15 @@ TEST_F(TrainerTest, ARunBeyondTheMachinesMemoryIsNotBegun) {
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(status.message(), testing::HasSubstr("TiB, and this machine has"));
   EXPECT_FALSE(std::filesystem::exists(dir_.file("vast")));
+  // Its plan is made without it.
+  TrainOptions options;
+  options.run_file = run_file_;
+  for (const char* vast : {"batch.sequences=80000000", "batch.accumulate=50000000"}) {
+    options.overrides = {vast};
+    const auto plan = plan_training(options);
+    ASSERT_OK(plan);
+    EXPECT_GT(plan.value().step_flops, 1e15) << vast;
+  }
 }
 
 // As of a copy that was cut off and filled with zeros: of the right length, with tokens of the
@@ -685,6 +699,8 @@ TEST_F(TrainerTest, BadRunsSayWhatIsWrong) {
   EXPECT_ERROR_SAYS(run("x", {"model.vocab_size=60"}, r), "vocabulary of 64", "60");
   EXPECT_ERROR_SAYS(run("x", {"model.exit_gate=false"}, r), "exit gate");
   EXPECT_ERROR_SAYS(run("x", {"data.sequence_length=4096"}, r), "4096", "2048 positions");
+  EXPECT_ERROR_SAYS(run("x", {"objective.kind=\"stage2\"", "objective.loops=1"}, r),
+                    "objective.kind is stage2", "1 loop");
   EXPECT_ERROR_SAYS(run("x",
                         {"optimizer.learning_rate=1e3", "optimizer.clip=0", "schedule.warmup=0",
                          "schedule.kind=\"constant\"", "optimizer.weight_decay=1000"},

@@ -78,6 +78,12 @@ printf 'one\n' | "$looplm" chat stops -n 8 >short 2>err || fail "stop_strings: $
 [ "$(cat short)" = "$(cut -d ' ' -f 1 out)" ] || fail "stop_strings: '$(cat short)' of '$(cat out)'"
 cmp -s short out && fail "stop_strings: nothing stops"
 
+cp -r small untaught && cp stops/generation_config.json untaught
+printf '/loops\n' | "$looplm" chat small >out 2>err || fail "no template"
+expect "no template" "by up to 128 tokens" err
+printf '/loops\n' | "$looplm" chat untaught >out 2>err || fail "stop_strings alone"
+grep -q "128 tokens" err && fail "stop_strings end a text: $(cat err)"
+
 # --- a template of plain words: nothing that it writes ends an answer, though the model has an end of text
 cp -r small words && printf '%s' '{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}' >words/chat_template.jinja
 printf '/loops\n' | "$looplm" chat words >out 2>err || fail "plain words"

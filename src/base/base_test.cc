@@ -98,6 +98,21 @@ TEST(ThreadPool, ShortRegionsSeeEachOthersResults) {
   }
 }
 
+// Workers between distant regions, and the caller while they work.
+TEST(ThreadPool, WakesThreadsThatSleep) {
+  const timespec long_enough_to_sleep = {0, 300'000};
+  ThreadPool pool(3);
+  for (int round = 0; round < 20; ++round) {
+    nanosleep(&long_enough_to_sleep, nullptr);
+    std::atomic<int> inside = 0;
+    pool.parallel_for(3, [&](int64_t, int thread) {
+      for (++inside; inside < 3;) std::this_thread::yield();  // each thread has one task
+      if (thread != 0) nanosleep(&long_enough_to_sleep, nullptr);
+    });
+    EXPECT_EQ(inside, 3);
+  }
+}
+
 std::atomic<bool> worker_held{false};
 std::atomic<bool> worker_released{false};
 

@@ -62,7 +62,7 @@ class ThreadPool {
   // The region's number in the upper half, its tasks that nobody has claimed in the lower one.
   alignas(64) std::atomic<uint64_t> unclaimed_{0};
   // Unfinished tasks. A thread subtracts all of its own at once (release); at 0 run() continues
-  // (acquire). 32 bits, like region_, because threads can sleep directly on such words.
+  // (acquire). 32 bits, like region_, because threads sleep on such words; the highest says so.
   alignas(64) std::atomic<uint32_t> unfinished_{0};
   alignas(64) std::atomic<uint32_t> region_{0};  // its number; only wakes workers
   std::atomic<bool> stop_{false};                // written before region_ (release)

@@ -116,6 +116,32 @@ TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
   }
 }
 
+// Sums that an instruction which adds in 16 bits would not hold.
+TEST_P(EveryIsa, LargestSmallIntegersAddUpExactly) {
+  Device device(1, *cpu::kernel_table(GetParam()));
+  for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+    for (int level : {0, 1, quant == Quant::kInt8 ? 255 : 15}) {
+      QuantizedRow weights;
+      weights.levels.assign(kQuantGroup, static_cast<uint8_t>(level));
+      weights.scales = {1.0f};
+      weights.minimums = {0.0f};
+      PackedMatrix b(kQuantGroup, 1, quant);
+      std::fill_n(b.panel(0), b.bytes(), std::byte{0});
+      place_row(quant, weights, 0, b.panel(0));
+      for (int64_t rows = 1; rows <= 6; ++rows) {
+        std::vector<float> x(static_cast<size_t>(rows * kQuantGroup), 1.0f);
+        std::fill_n(x.begin(), kQuantGroup, -1.0f);
+        const std::vector<float> y = product(x, 0, rows, kQuantGroup, b, device);
+        const int sum = 127 * 64 * (quant == Quant::kInt8 ? level - 128 : level);
+        for (size_t r = 0; r < y.size(); ++r) {
+          EXPECT_EQ(y[r], static_cast<float>(r == 0 ? -sum : sum) * (1.0f / 127.0f))
+              << "level " << level << " row " << r << " of " << rows;
+        }
+      }
+    }
+  }
+}
+
 TEST(Quantized, RowsStandForTheNearestLevels) {
   const std::vector<float> w = random_values(200, 5);
   for (Quant quant : {Quant::kInt8, Quant::kInt4}) {

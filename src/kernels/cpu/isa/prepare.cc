@@ -68,18 +68,20 @@ LOOPLM_INLINE void store_pair(void* out, int64_t even_slot, int64_t odd_first_sl
   }
 }
 
+// The odd term of each pair first.
+LOOPLM_INLINE void store_odd_first(uint32_t* out, VI high) {
+  VI swapped;
+  for (int lane = 0; lane < kLanes; ++lane) swapped[lane] = high[lane ^ 1];
+  memcpy(out, &swapped, sizeof(swapped));
+}
+
 // Whole vectors of consecutive terms: the same slots as store_pair fills. Returns the terms done.
 LOOPLM_INLINE int64_t prepare_vectors(const float* source, int64_t terms, uint32_t* out) {
   int64_t i = 0;
   if constexpr (kBf16Dot) {
     for (; i + 2 * kLanes <= terms; i += 2 * kLanes) round_two_vectors(source + i, out + i / 2);
   } else {
-    for (; i + kLanes <= terms; i += kLanes) {
-      const VI high = rounded_to_bf16(source + i);
-      VI swapped;
-      for (int lane = 0; lane < kLanes; ++lane) swapped[lane] = high[lane ^ 1];
-      memcpy(out + i, &swapped, sizeof(swapped));
-    }
+    for (; i + kLanes <= terms; i += kLanes) store_odd_first(out + i, rounded_to_bf16(source + i));
   }
   return i;
 }
@@ -94,7 +96,11 @@ void prepare_rounded_rows(const PrepareRowsArgs& p) {
       memcpy(out, source, static_cast<size_t>(p.terms) * sizeof(*source));
       if (p.terms % 2 != 0) out[p.terms / 2] = source[p.terms - 1];
     } else {
-      for (int64_t i = 0; i < p.terms; i += 2) {
+      int64_t i = 0;
+      for (; i + kLanes <= p.terms; i += kLanes) {
+        store_odd_first(out + i, load_halves_as_words(source + i, kLanes) << 16);
+      }
+      for (; i < p.terms; i += 2) {
         const uint32_t even = source[i], odd = i + 1 < p.terms ? source[i + 1] : 0u;
         store_pair(p.out, 0, m * kRowStride + i, m * kRowStride + i + 1, even | odd << 16);
       }

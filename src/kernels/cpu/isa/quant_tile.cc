@@ -8,11 +8,12 @@ namespace {
 constexpr int kVectorsPerPanel = static_cast<int>(kPanel) / kLanes;
 #if defined(__AVX512F__)
 constexpr int kTileRows = 6;  // 6 x 2 integer and as many fp32 sums
-constexpr int kVectorsAtOnce = 2;
 #else
-constexpr int kTileRows = 4;
-constexpr int kVectorsAtOnce = 1;
+constexpr int kTileRows = 4;  // 4 x 2 integer sums; the fp32 ones wait in memory meanwhile
 #endif
+
+// How many vectors of a panel are summed at a time, over a group of terms.
+constexpr int vectors_at_once(int rows) { return rows == 1 && kVectorsPerPanel > 2 ? 4 : 2; }
 
 LOOPLM_INLINE VI broadcast(int32_t x) { return x - VI{}; }
 LOOPLM_INLINE VI broadcast_four(const int8_t* p) {
@@ -21,115 +22,208 @@ LOOPLM_INLINE VI broadcast_four(const int8_t* p) {
   return broadcast(four);
 }
 
+// How many terms of int4 are added before the sums are widened; int8's levels, which are q + 128,
+// and a group's terms of A as their products take them.
+#if defined(__AVX2__) && !defined(__AVX512VNNI__)
+#define LOOPLM_PAIRS_OF_BYTES
+// Without a dot product of bytes, there are products of unsigned and signed ones, added in pairs
+// to 16 bits. Sixteen of at most 15 * 127 fit. int8's would not: they are multiplied as words of 16
+// bits, the first and third of four terms apart from the others.
+constexpr int64_t kFoldTerms = 32;
+struct Words {
+  __m256i even, odd;
+};
+template <int kRows>
+struct GroupTerms {
+  alignas(32) int32_t even[kRows][kQuantGroup / 4], odd[kRows][kQuantGroup / 4];
+
+  LOOPLM_INLINE GroupTerms(const QuantTileArgs& t, int64_t g) {
+    for (int m = 0; m < kRows; ++m) {
+      const int8_t* row = t.a + m * t.a_row_stride + g * kQuantGroup;
+      for (int64_t i = 0; i < kQuantGroup / 4; i += kLanes) {
+        const VI bytes = load_words(reinterpret_cast<const char*>(row + 4 * i));
+        const __m256i x = reinterpret_cast<__m256i>(bytes);
+        const __m256i lower = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8);
+        const __m256i upper = _mm256_srai_epi16(x, 8);
+        memcpy(even[m] + i, &lower, sizeof(lower));
+        memcpy(odd[m] + i, &upper, sizeof(upper));
+      }
+    }
+  }
+  LOOPLM_INLINE Words four(const int8_t*, int m, int64_t s) const {
+    return {reinterpret_cast<__m256i>(broadcast(even[m][s / 4])),
+            reinterpret_cast<__m256i>(broadcast(odd[m][s / 4]))};
+  }
+};
+
+LOOPLM_INLINE Words int8_words(VI levels) {
+  const __m256i x = reinterpret_cast<__m256i>(levels);
+  return {_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(x, 8)};
+}
+LOOPLM_INLINE VI dot_int8(VI sum, const Words& w, const Words& a) {
+  return sum + reinterpret_cast<VI>(_mm256_madd_epi16(w.even, a.even)) +
+         reinterpret_cast<VI>(_mm256_madd_epi16(w.odd, a.odd));
+}
+LOOPLM_INLINE VI dot_int4(VI sum, VI w, VI a) {
+  return reinterpret_cast<VI>(_mm256_add_epi16(
+      reinterpret_cast<__m256i>(sum),
+      _mm256_maddubs_epi16(reinterpret_cast<__m256i>(w), reinterpret_cast<__m256i>(a))));
+}
+LOOPLM_INLINE VI folded(VI sum) {
+  return reinterpret_cast<VI>(
+      _mm256_madd_epi16(reinterpret_cast<__m256i>(sum), _mm256_set1_epi16(1)));
+}
+#else
+constexpr int64_t kFoldTerms = kQuantGroup;
+template <int kRows>
+struct GroupTerms {
+  LOOPLM_INLINE GroupTerms(const QuantTileArgs&, int64_t) {}
+  LOOPLM_INLINE VI four(const int8_t* row, int, int64_t s) const { return broadcast_four(row + s); }
+};
+
 // sum + the four products of unsigned w and signed a in each 32-bit lane.
 LOOPLM_INLINE VI dot4(VI sum, VI w, VI a) {
 #if defined(__AVX512VNNI__)
   return reinterpret_cast<VI>(_mm512_dpbusd_epi32(
       reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(w), reinterpret_cast<__m512i>(a)));
-#elif defined(__AVX2__)
-  // The instruction that multiplies bytes saturates; 16-bit products of the even and odd ones do
-  // not.
-  const __m256i wi = reinterpret_cast<__m256i>(w), ai = reinterpret_cast<__m256i>(a);
-  const __m256i w_even = _mm256_and_si256(wi, _mm256_set1_epi16(0xff));
-  const __m256i w_odd = _mm256_srli_epi16(wi, 8);
-  const __m256i a_even = _mm256_srai_epi16(_mm256_slli_epi16(ai, 8), 8);
-  const __m256i a_odd = _mm256_srai_epi16(ai, 8);
-  const __m256i even = _mm256_madd_epi16(w_even, a_even), odd = _mm256_madd_epi16(w_odd, a_odd);
-  return sum + reinterpret_cast<VI>(even) + reinterpret_cast<VI>(odd);
 #else
   for (int k = 0; k < 4; ++k) sum += ((w >> (8 * k)) & 0xff) * ((a << (24 - 8 * k)) >> 24);
   return sum;
 #endif
 }
+LOOPLM_INLINE VI int8_words(VI levels) { return levels; }
+LOOPLM_INLINE VI dot_int8(VI sum, VI w, VI a) { return dot4(sum, w, a); }
+LOOPLM_INLINE VI dot_int4(VI sum, VI w, VI a) { return dot4(sum, w, a); }
+LOOPLM_INLINE VI folded(VI sum) { return sum; }
+#endif
 
-template <bool kFetch>
+// Calls for the same part of what is read 8 KiB later.
+template <bool kFetch, int kVectors>
 LOOPLM_INLINE void prefetch_step([[maybe_unused]] const char* data) {
   if constexpr (kFetch) {
-    __builtin_prefetch(data + 8192, 0, 2);
-    __builtin_prefetch(data + 8192 + 64, 0, 2);
+    for (int i = 0; i < kVectors * kVectorBytes; i += 64) __builtin_prefetch(data + 8192 + i, 0, 2);
   }
 }
 
-template <int kRows, bool kInt4, bool kFetch>
-LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, int vector) {
-  const int64_t offset = static_cast<int64_t>(vector) * kVectorBytes;
+template <int kRows>
+using Sums = V[kRows][kVectorsPerPanel];
+
+// Group g, of kVectors vectors from `vector` on.
+template <int kRows, int kVectors, bool kFetch>
+LOOPLM_INLINE void add_int4_group(const QuantTileArgs& t, int64_t g, const char* block, int vector,
+                                  Sums<kRows>& sum) {
   // The upper halves of int4's bytes as they lie: 16 times the levels, and whole sums of such stay
-  // exact. With more rows there are no registers to sum them apart.
-  constexpr bool kApart = kInt4 && kRows == 1;
-  V sum[kRows][kVectorsAtOnce] = {};
-  const char* block = panel + (kInt4 ? 0 : kInt8HeaderBytes);
-  for (int64_t g = 0; g < t.groups; ++g) {
-    const int8_t* a = t.a + g * kQuantGroup;
-    VI dots[kRows][kVectorsAtOnce] = {}, upper[kRows][kVectorsAtOnce] = {};
-    if constexpr (kInt4) {
-      const char* data = block + kInt4HeaderBytes + offset;
-      for (int64_t s = 0; s < kQuantGroup; s += 8, data += kQuantStepBytes) {
-        prefetch_step<kFetch>(data);
-        VI low[kVectorsAtOnce], high[kVectorsAtOnce];
-#pragma GCC unroll 2
-        for (int v = 0; v < kVectorsAtOnce; ++v) {
-          const VI bytes = load_words_once(data + v * kVectorBytes);
-          low[v] = bytes & 0x0f0f0f0f;
-          high[v] = kApart ? bytes & static_cast<int32_t>(0xf0f0f0f0u) : bytes >> 4 & 0x0f0f0f0f;
-        }
-#pragma GCC unroll 8
-        for (int m = 0; m < kRows; ++m) {
-          const VI a_low = broadcast_four(a + m * t.a_row_stride + s);
-          const VI a_high = broadcast_four(a + m * t.a_row_stride + s + 4);
-#pragma GCC unroll 2
-          for (int v = 0; v < kVectorsAtOnce; ++v) {
-            dots[m][v] = dot4(dots[m][v], low[v], a_low);
-            VI& to = kApart ? upper[m][v] : dots[m][v];
-            to = dot4(to, high[v], a_high);
-          }
-        }
-      }
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectorsAtOnce; ++v) {
-        const char* halves = block + (vector + v) * kLanes * 2;
-        const V scale = load_halves(halves);
-        const V minimum = load_halves(halves + kPanel * 2);
-#pragma GCC unroll 8
-        for (int m = 0; m < kRows; ++m) {
-          if constexpr (kApart) dots[m][v] += upper[m][v] >> 4;
-          const float a_scale = t.a_scales[m * t.groups + g];
-          const float a_sum = a_scale * static_cast<float>(t.a_sums[m * t.groups + g]);
-          sum[m][v] = fma(to_floats(dots[m][v]) * set1(a_scale), scale, sum[m][v]);
-          sum[m][v] = fma(set1(a_sum), minimum, sum[m][v]);
-        }
-      }
-      block += kInt4GroupBytes;
-    } else {
-      const char* data = block + offset;
-      for (int64_t s = 0; s < kQuantGroup; s += 4, data += kQuantStepBytes) {
-        prefetch_step<kFetch>(data);
-        VI w[kVectorsAtOnce];
-#pragma GCC unroll 2
-        for (int v = 0; v < kVectorsAtOnce; ++v) w[v] = load_words(data + v * kVectorBytes);
-#pragma GCC unroll 8
-        for (int m = 0; m < kRows; ++m) {
-          const VI four = broadcast_four(a + m * t.a_row_stride + s);
-#pragma GCC unroll 2
-          for (int v = 0; v < kVectorsAtOnce; ++v) dots[m][v] = dot4(dots[m][v], w[v], four);
-        }
+  // exact in 32 bits. With more rows there are no registers to sum them apart.
+  constexpr bool kApart = kRows == 1 && kFoldTerms == kQuantGroup;
+  const int8_t* a = t.a + g * kQuantGroup;
+  const char* data = block + kInt4HeaderBytes + vector * kVectorBytes;
+  VI dots[kRows][kVectors] = {};
+  for (int64_t fold = 0; fold < kQuantGroup; fold += kFoldTerms) {
+    VI part[kRows][kVectors] = {}, upper[kRows][kVectors] = {};
+#if defined(LOOPLM_PAIRS_OF_BYTES)  // GCC 12 unrolls all of it, and then moves sums to and fro
+#pragma GCC unroll 1
+#endif
+    for (int64_t s = fold; s < fold + kFoldTerms; s += 8, data += kQuantStepBytes) {
+      prefetch_step<kFetch, kVectors>(data);
+      VI low[kVectors], high[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const VI bytes = load_words_once(data + v * kVectorBytes);
+        low[v] = bytes & 0x0f0f0f0f;
+        high[v] = kApart ? bytes & static_cast<int32_t>(0xf0f0f0f0u) : bytes >> 4 & 0x0f0f0f0f;
       }
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m) {
-        const V a_scale = set1(t.a_scales[m * t.groups + g]);
-        const VI centre = broadcast(128 * t.a_sums[m * t.groups + g]);  // levels are q + 128
-#pragma GCC unroll 2
-        for (int v = 0; v < kVectorsAtOnce; ++v) {
-          sum[m][v] = fma(to_floats(dots[m][v] - centre), a_scale, sum[m][v]);
+        const VI a_low = broadcast_four(a + m * t.a_row_stride + s);
+        const VI a_high = broadcast_four(a + m * t.a_row_stride + s + 4);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          part[m][v] = dot_int4(part[m][v], low[v], a_low);
+          VI& to = kApart ? upper[m][v] : part[m][v];
+          to = dot_int4(to, high[v], a_high);
         }
+      }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        if constexpr (kApart) part[m][v] += upper[m][v] >> 4;
+        dots[m][v] += folded(part[m][v]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const char* halves = block + (vector + v) * kLanes * 2;
+    const V scale = load_halves(halves);
+    const V minimum = load_halves(halves + kPanel * 2);
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+      const float a_scale = t.a_scales[m * t.groups + g];
+      const float a_sum = a_scale * static_cast<float>(t.a_sums[m * t.groups + g]);
+      V& to = sum[m][vector + v];
+      to = fma(to_floats(dots[m][v]) * set1(a_scale), scale, to);
+      to = fma(set1(a_sum), minimum, to);
+    }
+  }
+}
+
+template <int kRows, int kVectors, bool kFetch>
+LOOPLM_INLINE void add_int8_group(const QuantTileArgs& t, int64_t g, const GroupTerms<kRows>& terms,
+                                  const char* block, int vector, Sums<kRows>& sum) {
+  const int8_t* a = t.a + g * kQuantGroup;
+  const char* data = block + vector * kVectorBytes;
+  VI dots[kRows][kVectors] = {};
+  for (int64_t s = 0; s < kQuantGroup; s += 4, data += kQuantStepBytes) {
+    prefetch_step<kFetch, kVectors>(data);
+    decltype(int8_words(VI{})) w[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) w[v] = int8_words(load_words(data + v * kVectorBytes));
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+      const auto four = terms.four(a + m * t.a_row_stride, m, s);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) dots[m][v] = dot_int8(dots[m][v], w[v], four);
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) {
+    const V a_scale = set1(t.a_scales[m * t.groups + g]);
+    const VI centre = broadcast(128 * t.a_sums[m * t.groups + g]);  // levels are q + 128
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      V& to = sum[m][vector + v];
+      to = fma(to_floats(dots[m][v] - centre), a_scale, to);
+    }
+  }
+}
+
+template <int kRows, bool kInt4, bool kFetch = true>
+void rows_of_tile(const QuantTileArgs& t) {
+  constexpr int kVectors = vectors_at_once(kRows);
+  const char* panel = static_cast<const char*>(t.b);
+  const char* block = panel + (kInt4 ? 0 : kInt8HeaderBytes);
+  Sums<kRows> sum = {};
+  for (int64_t g = 0; g < t.groups; ++g) {
+    if constexpr (kInt4) {
+      for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
+        add_int4_group<kRows, kVectors, kFetch>(t, g, block, vector, sum);
+      }
+      block += kInt4GroupBytes;
+    } else {
+      const GroupTerms<kRows> terms(t, g);
+      for (int vector = 0; vector < kVectorsPerPanel; vector += kVectors) {
+        add_int8_group<kRows, kVectors, kFetch>(t, g, terms, block, vector, sum);
       }
       block += kInt8GroupBytes;
     }
   }
 #pragma GCC unroll 8
   for (int m = 0; m < kRows; ++m) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectorsAtOnce; ++v) {
-      const int64_t column = (vector + v) * kLanes;
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectorsPerPanel; ++v) {
+      const int64_t column = v * kLanes;
       if (column >= t.columns) continue;
       V result = sum[m][v];
       if constexpr (!kInt4) {
@@ -141,14 +235,6 @@ LOOPLM_INLINE void columns_of_tile(const QuantTileArgs& t, const char* panel, in
       if (t.accumulate) result = load_some(c, n) + result;
       store_some(c, result, n);
     }
-  }
-}
-
-template <int kRows, bool kInt4, bool kFetch = true>
-void rows_of_tile(const QuantTileArgs& t) {
-  const char* panel = static_cast<const char*>(t.b);
-  for (int vector = 0; vector < kVectorsPerPanel; vector += kVectorsAtOnce) {
-    columns_of_tile<kRows, kInt4, kFetch>(t, panel, vector);
   }
 }
 
@@ -176,7 +262,6 @@ void tile(const QuantTileArgs& t) {
 
 // Rounds groups of a row to whole numbers of 1/127 of each group's largest magnitude.
 void quantize_groups(const float* x, int64_t terms, int8_t* levels, float* scales, int32_t* sums) {
-  typedef int8_t Narrow __attribute__((vector_size(kLanes)));
   const V shift = set1(0x1.8p23f);  // adding it rounds to the nearest whole number, ties to even
   for (int64_t g = 0; g * kQuantGroup < terms; ++g) {
     const float* group = x + g * kQuantGroup;
@@ -200,8 +285,7 @@ void quantize_groups(const float* x, int64_t terms, int8_t* levels, float* scale
       const V rounded = (load(group + i) * inverse + shift) - shift;
       const VI whole = __builtin_convertvector(rounded, VI);
       sum += whole;
-      const Narrow narrow = __builtin_convertvector(whole, Narrow);
-      memcpy(levels + g * kQuantGroup + i, &narrow, sizeof(narrow));
+      store_bytes(levels + g * kQuantGroup + i, whole);
     }
     int32_t total = 0;
     for (int i = 0; i < kLanes; ++i) total += sum[i];

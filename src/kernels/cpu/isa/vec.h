@@ -55,10 +55,19 @@ LOOPLM_INLINE VI load_words_once(const char* p) {
 }
 LOOPLM_INLINE V set1(float x) { return x - V{}; }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+LOOPLM_INLINE __m256i first_lanes(int64_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(n)), lane);
+}
+#endif
+
 // The first n lanes (0 < n < kLanes); the others are zero.
 LOOPLM_INLINE V load_n(const float* p, int64_t n) {
 #if defined(__AVX512F__)
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+#elif defined(__AVX2__)
+  return _mm256_maskload_ps(p, first_lanes(n));
 #else
   V v = {};
   for (int64_t i = 0; i < n; ++i) v[i] = p[i];
@@ -68,6 +77,8 @@ LOOPLM_INLINE V load_n(const float* p, int64_t n) {
 LOOPLM_INLINE void store_n(float* p, V v, int64_t n) {
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, first_lanes(n), v);
 #else
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 #endif
@@ -196,6 +207,21 @@ LOOPLM_INLINE VI load_halves_as_words(const uint16_t* p, int64_t n) {
 #endif
 }
 
+// The lowest byte of each word. GCC 12 would take AVX2's words apart one by one.
+LOOPLM_INLINE void store_bytes(int8_t* to, VI words) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const __m256i lowest = _mm256_set1_epi32(0x0c080400);
+  const __m256i bytes = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(words), lowest);
+  const __m128i both =
+      _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  memcpy(to, &both, kLanes);
+#else
+  typedef int8_t Narrow __attribute__((vector_size(kLanes)));
+  const Narrow narrow = __builtin_convertvector(words, Narrow);
+  memcpy(to, &narrow, sizeof(narrow));
+#endif
+}
+
 // Horizontal reductions, in one fixed order: lane i with lane i + half, then halves again.
 LOOPLM_INLINE float sum_lanes(V v) {
   float x[kLanes];
@@ -208,6 +234,10 @@ LOOPLM_INLINE float sum_lanes(V v) {
 LOOPLM_INLINE float max_lanes(V v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_max_ps(v);
+#elif defined(__AVX2__)
+  __m128 most = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+  return _mm_cvtss_f32(_mm_max_ps(most, _mm_movehdup_ps(most)));
 #else
   float m = v[0];
   for (int i = 1; i < kLanes; ++i) m = v[i] > m ? v[i] : m;
@@ -269,6 +299,9 @@ LOOPLM_INLINE void store_words(uint32_t* p, VI words, int64_t n) {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_epi32(p, static_cast<__mmask16>((1u << n) - 1),
                              reinterpret_cast<__m512i>(words));
+#elif defined(__AVX2__)
+    _mm256_maskstore_epi32(reinterpret_cast<int*>(p), first_lanes(n),
+                           reinterpret_cast<__m256i>(words));
 #else
     for (int64_t i = 0; i < n; ++i) p[i] = static_cast<uint32_t>(words[i]);
 #endif

@@ -309,6 +309,7 @@ Status Trainer::take_chat_templates() {
     LOOPLM_ASSIGN_OR_RETURN(own, read_chat_files(companion_directory(from)));
   }
   saves_chat_template_ = !own.has_template(chat_template_);
+  const bool had_one = !own.templates.empty();
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, start_.load_tokenizer());
   if (tokenizer != nullptr) {
     own.templates = {{.text = std::string(chat_template_)}};
@@ -323,7 +324,7 @@ Status Trainer::take_chat_templates() {
                       named.message()));
     }
   }
-  if (saves_chat_template_ && !own.templates.empty()) {
+  if (saves_chat_template_ && had_one) {
     notes_.push_back(fmt::format(
         "{} holds chats in another form than the chat template of '{}'; the result gets theirs",
         first, from));

@@ -24,6 +24,7 @@ cat >chats.jsonl <<'JSON'
 {"messages": [{"role": "user", "content": "What is your name?"}, {"role": "assistant", "content": "My name is Robin."}]}
 JSON
 "$examples/tune" chats.jsonl all "$small" 40 >log 2>&1 || fail "tune: $(tail -n 5 log)"
+grep -q "another form" log && fail "a base without a template has none to differ from: $(cat log)"
 answers "all weights" all/run/model
 "$examples/tune" chats.jsonl lora "$small" 60 16 >log 2>&1 || fail "tune an adapter: $(tail -n 5 log)"
 cmp -s all/run/model/chat_template.jinja lora/run/model/chat_template.jinja || fail "the adapter's template"

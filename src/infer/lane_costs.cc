@@ -19,8 +19,8 @@ constexpr int64_t kTryFewer = 32;
 constexpr size_t kAtATime = 4;
 // Of what the line between its neighbours says: more is a worse time's.
 constexpr double kMostAboveLine = 1.1;
-// Of a pace's logarithm. Where passes of few lanes and of many come in long phases, the pace of each
-// would drift away from the other's if all were believed.
+// Of a pace's logarithm. Where passes of few lanes and of many come in long phases, the pace of
+// each would drift away from the other's if all were believed.
 constexpr double kBelieved = 0.9;
 // Costs are given anew when passes take more than so many times as long, or as much less.
 constexpr double kAnotherPace = 2;

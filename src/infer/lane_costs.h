@@ -67,9 +67,10 @@ class CostCurve {
 
 // They decide which lanes run, never what comes out. A shared machine's speed wanders further
 // within seconds than passes of a few lanes differ. So each pass is held against the latest ones,
-// of whatever lanes, and costs are what passes would take at one pace. Counts that never come within
-// nine passes of each other are compared only where their phases meet: on a steady machine with 3%
-// noise their ratio is then right to some 4%, and another one is learnt slowly, over many phases.
+// of whatever lanes, and costs are what passes would take at one pace. Counts that never come
+// within nine passes of each other are compared only where their phases meet: on a steady machine
+// with 3% noise their ratio is then right to some 4%, and another one is learnt slowly, over many
+// phases.
 class LaneCosts {
  public:
   LaneCosts() = default;

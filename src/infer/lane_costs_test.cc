@@ -134,8 +134,8 @@ TEST(CostCurve, WhatLiesFarAboveItsNeighboursLineIsLeftOut) {
   EXPECT_NEAR(curve.step(8), 2.5, 1e-5);
 }
 
-// Of a steady machine, whose passes differ by 2%: bf16 where all lies in the cache, and where it does
-// not. One lane more costs less at 16 than at 4.
+// Two that were measured with bf16, on a steady machine whose passes differ by 2%. One lane more
+// costs less at 16 than at 4.
 TEST(LaneCosts, LearnsCurvesThatBendBothWays) {
   for (const CostCurve& truth : {CostCurve({{1, 1}, {4, 1.40}, {8, 1.77}, {16, 2.20}, {32, 3.68}}),
                                  CostCurve({{1, 1}, {4, 1.06}, {8, 1.13}, {16, 1.21}})}) {

@@ -80,7 +80,7 @@ Status chat(const ChatCommandOptions& o) {
     fmt::print(stderr,
                "note: this model has no chat template. It continues each text that you type{}, and "
                "remembers none of them. 'looplm chat models/chat' holds a conversation.\n",
-               cut ? " by up to 128 tokens, or --max-tokens" : "");
+               cut ? " by up to 128 tokens (--max-tokens changes that)" : "");
   } else {
     // What a template cannot do matters here only to a system prompt: there are no tools.
     if (files.templates.empty() || o.system.has_value()) {

@@ -34,7 +34,7 @@ Result<ExitOptions> asked_rule(const DepthChoice& choice, const ModelConfig& con
 }  // namespace
 
 void add_loops_option(Command& command, int64_t& loops) {
-  command.add_option("--loops", loops, "Loops to run (0: as many as the model was trained for)")
+  command.add_option("--loops", loops, "Loops to run (0: as many as config.json says)")
       ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
 }
@@ -64,7 +64,7 @@ void add_depth_options(Command& command, DepthChoice& choice, const std::string&
       ->group(group);
   command
       .add_option("--loops", choice.max_loops,
-                  "Maximum number of loops (0: as many as the model was trained for)")
+                  "Maximum number of loops (0: as many as config.json says)")
       ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str()
       ->group(group);

@@ -711,7 +711,8 @@ class Engine::Impl {
     for (const auto& r : running_) observe(*r);
     for (const auto& r : lingering_) observe(*r);
     // The head is read once for both, if at all.
-    if (rows_.empty() || rows_.size() + maybe_.size() > kReadOutRows) maybe_.clear();
+    const int64_t room = rows_.empty() ? 0 : std::max<int64_t>(0, kReadOutRows - std::ssize(rows_));
+    if (std::ssize(maybe_) > room) maybe_.resize(static_cast<size_t>(room));
   }
 
   void read_out() {

@@ -152,7 +152,6 @@ TEST(KvCache, AForkSharesWhatNobodyWrites) {
   EXPECT_THROW(far.fork(right, 38), CheckError);  // not computed
 }
 
-// Position 36 twice, on two tokens, while loops of the positions before it are still missing.
 TEST(KvCache, ACopyHasWhatWasThere) {
   for (KvType type : kKvTypes) {
     SCOPED_TRACE(kv_type_name(type));
@@ -171,6 +170,7 @@ TEST(KvCache, ACopyHasWhatWasThere) {
   }
 }
 
+// Position 36 twice, on two tokens, while loops of the positions before it are still missing.
 TEST(KvCache, ABranchKeepsItsOwnPositionAndMayTakeTheOthersPlace) {
   PagePool pool(kLayout);
   SequenceCache main(pool, kLayers, kLoops);

@@ -17,6 +17,11 @@ constexpr size_t kFewest = 3;
 constexpr int64_t kTryFewer = 32;
 // A full bucket's median is taken again after so many: it takes 0.1 us.
 constexpr size_t kAtATime = 4;
+// Of what the line between its neighbours says: more is a worse time's.
+constexpr double kMostAboveLine = 1.1;
+// Of a pace's logarithm. Where passes of few lanes and of many come in long phases, the pace of
+// each would drift away from the other's if all were believed.
+constexpr double kBelieved = 0.9;
 // Costs are given anew when passes take more than so many times as long, or as much less.
 constexpr double kAnotherPace = 2;
 
@@ -90,13 +95,14 @@ void CostCurve::connect() {
   for (size_t i = points_.size(); i-- > 1;) {
     points_[i - 1].cost = std::min(points_[i - 1].cost, points_[i].cost);
   }
-  // Nor does one more cost less where there are more: what lies above the line between two others
-  // was seen at a worse time.
+  // What lies far above the line between two others was seen at a worse time. A little above it is
+  // true of many machines, whose kernels take rows in fours and eights.
   size_t kept = 0;
   for (const Point& p : points_) {
     for (; kept >= 2; --kept) {
       const Point &a = points_[kept - 2], &b = points_[kept - 1];
-      if ((b.cost - a.cost) * (p.count - b.count) <= (p.cost - b.cost) * (b.count - a.count)) break;
+      const double step = (p.cost - a.cost) / (p.count - a.count);
+      if (b.cost <= kMostAboveLine * (a.cost + step * (b.count - a.count))) break;
     }
     points_[kept++] = p;
   }
@@ -157,14 +163,17 @@ void LaneCosts::find_pace() {
     if (!passes_.knows(p.lanes)) continue;
     ratios[known++] = p.seconds / passes_.at(p.lanes);
   }
-  if (known == 0) return;
+  if (known < kLatest / 2) return;  // one or two are noise
   // The mean of the middle ones: the median would be that of whatever count of lanes is in the
   // majority, and others would never be compared with it.
   std::sort(ratios.begin(), ratios.begin() + static_cast<ptrdiff_t>(known));
   const size_t first = known / 4, end = known - known / 4;
   pace_ = 0;
   for (size_t i = first; i < end; ++i) pace_ += ratios[i] / static_cast<double>(end - first);
-  if (pace_ < kAnotherPace && pace_ > 1 / kAnotherPace) return;
+  if (pace_ < kAnotherPace && pace_ > 1 / kAnotherPace) {
+    pace_ = std::pow(pace_, kBelieved);
+    return;
+  }
   passes_.scale(pace_);
   read_outs_.scale(pace_);
   pace_ = 1;

@@ -70,6 +70,7 @@ struct Wavefront::Alternative {
   Position position{};
   SequenceCache cache;
   bool failed = false;  // its gate is not a number
+  double chance = 0;    // to be chosen in this pass
 };
 
 Wavefront::Wavefront(const EngineParts& parts, Request request, int64_t max_loops)
@@ -355,6 +356,7 @@ void Wavefront::drop_positions() {
 void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows,
                         std::vector<ReadRow>& maybe) {
   const size_t rows_before = rows.size();
+  for (const auto& a : alternatives_) a->chance = chance(*a);  // before the places run on
   for (Position& p : flight_) {
     const Lane& lane = lanes[static_cast<size_t>(p.slot)];
     const bool reads = observe(p, lane, !rows.empty());
@@ -370,7 +372,9 @@ void Wavefront::observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows,
     const Lane& lane = lanes[static_cast<size_t>(a->position.slot)];
     const bool reads = observe(a->position, lane, true);
     a->failed = a->failed || std::isnan(lane.gate_logit);
-    if (reads && !a->failed && !finished_) maybe.push_back(a->position.row());
+    if (reads && !a->failed && !finished_ && a->chance > bounds_.to_read_too) {
+      maybe.push_back(a->position.row());
+    }
   }
   read_outs_ += queue_.reported() > 0 && rows.size() > rows_before;
 }

@@ -119,7 +119,7 @@ class Wavefront {
   double chance() const { return chance_before(static_cast<int64_t>(flight_.size())); }
   int64_t pages_to_speculate();
   void start_provisional(std::vector<int32_t>& ids);
-  // Whether other tokens may be tried beside provisional ones. They are read only once they are
+  // Whether other tokens may be tried beside provisional ones. They are judged only once they are
   // chosen, so nothing may need their earlier logits.
   bool tries_alternatives() const {
     return drafts() && request_.options.read_out == ReadOut::kSelected &&
@@ -148,7 +148,7 @@ class Wavefront {
   void fill(std::vector<Lane>& lanes);
 
   // After the pass: takes the lanes' results, and says whose logits are needed. `rows` may have
-  // those of other requests. `maybe` are those that settle() may ask for.
+  // those of other requests. `maybe` are those that settle() may well ask for.
   void observe(std::span<const Lane> lanes, std::vector<ReadRow>& rows,
                std::vector<ReadRow>& maybe);
   // The logits (V) of one of these rows, in order; they and their summary stay as they are until

@@ -22,17 +22,19 @@ LOOPLM_INLINE VI broadcast_four(const int8_t* p) {
   return broadcast(four);
 }
 
-// How many terms of int4 are added before the sums are widened; int8's levels, which are q + 128,
-// and a group's terms of A as their products take them.
 #if defined(__AVX2__) && !defined(__AVX512VNNI__)
 #define LOOPLM_PAIRS_OF_BYTES
 // Without a dot product of bytes, there are products of unsigned and signed ones, added in pairs
 // to 16 bits. Sixteen of at most 15 * 127 fit. int8's would not: they are multiplied as words of 16
 // bits, the first and third of four terms apart from the others.
+//
+// How many terms of int4 are added before the sums are widened.
 constexpr int64_t kFoldTerms = 32;
+// Levels of int8, which are q + 128, or as many terms of A.
 struct Words {
   __m256i even, odd;
 };
+// A group's terms of A as their products take them.
 template <int kRows>
 struct GroupTerms {
   alignas(32) int32_t even[kRows][kQuantGroup / 4], odd[kRows][kQuantGroup / 4];

@@ -120,10 +120,10 @@ namespace {
 // be unpacked there, which for these takes more instructions than the products in registers.
 constexpr int64_t kFewRows = 4;
 
-// One row is read as fast as memory gives, which the processor's own prefetch sees to: asking too
-// took 5 to 8% of a Zen 5's bandwidth. But Intel's stops at every page, and gave int4 two thirds of
-// it.
-bool one_row_fetches() {
+// A few rows are read as fast as memory gives, which the processor's own prefetch sees to: asking
+// too took 5 to 8% of a Zen 5's bandwidth with one row, and 15 to 40% of a Zen 4's with one to
+// four. But Intel's stops at every page, and gave int4 two thirds of it.
+bool few_rows_fetch() {
 #if defined(LOOPLM_X86_KERNELS)
   static const bool intel = (__builtin_cpu_init(), __builtin_cpu_is("intel") != 0);
   return intel;
@@ -175,7 +175,7 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
       t.columns = std::min(kPanel, b.columns() - panel * kPanel);
       t.c_row_stride = p.c_row_stride;
       t.accumulate = p.accumulate;
-      t.fetches = one_row_fetches();
+      t.fetches = few_rows_fetch();
       for (int64_t m = 0; m < p.rows; m += kernels.quant_tile_rows) {
         t.rows = std::min<int64_t>(kernels.quant_tile_rows, p.rows - m);
         t.a = levels + m * padded;

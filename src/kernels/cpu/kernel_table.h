@@ -89,7 +89,8 @@ struct QuantTileArgs {
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;
-  bool fetches = false;  // one row calls for what of B comes 8 KiB later, as several always do
+  // Calls for what of B comes 8 KiB later; six rows of int8 always do.
+  bool fetches = false;
 };
 
 // Products on a matrix unit (AMX), whose tiles have 16 rows of 64 bytes. A step is the terms that a

@@ -147,8 +147,8 @@ Status Trainer::check_model() {
   if (loops != model().loops) {
     notes_.push_back(fmt::format(
         "objective.loops is {}, and the model's config.json still says {}: give run and chat "
-        "--loops {}",
-        loops, model().loops, loops));
+        "--loops {}, and a server's requests \"loop\": {{\"max_loops\": {}}}",
+        loops, model().loops, loops, loops));
   }
   if (objective_->teacher() == Teacher::kLastLoop && loops < 2) {
     return invalid_argument(

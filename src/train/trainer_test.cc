@@ -693,6 +693,15 @@ TEST_F(TrainerTest, APlanRefusesWhatTheRunWould) {
   EXPECT_THAT(plan_training(options).status().message(), testing::HasSubstr("gate"));
 }
 
+TEST_F(TrainerTest, FewerLoopsThanTheModelsSayHowToRunIt) {
+  Recorder r;
+  ASSERT_OK(run("short", {"objective.loops=2", "run.steps=4"}, r));
+  ASSERT_EQ(r.start.notes.size(), 1u);
+  EXPECT_THAT(r.start.notes[0],
+              testing::AllOf(testing::HasSubstr("still says 3"), testing::HasSubstr("--loops 2"),
+                             testing::HasSubstr("\"max_loops\": 2}")));
+}
+
 TEST_F(TrainerTest, BadRunsSayWhatIsWrong) {
   Recorder r;
   EXPECT_ERROR_SAYS(run("x", {"data.train=\"nowhere\""}, r), "nowhere");

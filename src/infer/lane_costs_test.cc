@@ -143,7 +143,7 @@ TEST(LaneCosts, LearnsCurvesThatBendBothWays) {
     Rng rng(4);
     double four = 0, eight = 0, chance = 0;
     for (int i = 0; i < 1000; ++i) {
-      const auto lanes = static_cast<int64_t>(1 + rng.below(16));
+      const int64_t lanes = 1 + static_cast<int64_t>(rng.below(16));
       costs.saw_pass(lanes, truth.at(lanes) * (1 + 0.02 * rng.normal()));
       if (i < 500) continue;
       four += costs.of_pass(4) / costs.of_pass(1) / 500;

@@ -463,6 +463,7 @@ TEST_F(StageTwoTest, AStartThatChangedIsRefused) {
   EXPECT_EQ(run("stopped", {}, r).code(), StatusCode::kCancelled);
   Recorder other;
   const std::string toml = read_text_file(run_file_).value();
+  // NOLINTNEXTLINE(bugprone-parent-virtual-call)
   TrainerTest::SetUp();
   ASSERT_OK(run("other", {"model.seed=2"}, other));
   ASSERT_OK(write_text_file(run_file_, toml));

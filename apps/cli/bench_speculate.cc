@@ -21,11 +21,16 @@ struct SpeculateBenchOptions : ModelBenchOptions {
   bool ignore_eos = false;
 };
 
+// All loops but the last.
+std::vector<double> early_loops(int64_t loops) {
+  std::vector<double> early;
+  for (double loop = 1; loop < static_cast<double>(loops); ++loop) early.push_back(loop);
+  return early;
+}
+
 std::vector<DecodeMode> benched_modes(const ModelConfig& config) {
   DecodeModeLists lists;
-  for (double loop = 1; loop < static_cast<double>(config.loops); ++loop) {
-    lists.commit_loops.push_back(loop);
-  }
+  lists.commit_loops = early_loops(config.loops);
   lists.commit_gates = {0.2, 0.4};
   lists.commit_margins = {0.3, 0.6};
   lists.exit_gates = {0.3, 0.5, 0.7};
@@ -64,21 +69,20 @@ Status replay(const SpeculateBenchOptions& o, const LoopRanking& ranking, int64_
   ModelBenchOptions other = o;
   other.directory = o.replay_on;
   LOOPLM_ASSIGN_OR_RETURN(const std::vector<BenchedModel> models, load_benched(other));
+  std::vector<std::string> names = {"plain"};
   std::vector<SpeculateOptions> modes = {{}};
-  for (double loop = 1; loop < static_cast<double>(loops); ++loop) {
+  for (const double loop : early_loops(loops)) {
+    names.push_back(fmt::format("loop:{}", loop));
     modes.push_back({CommitKind::kLoop, loop});
   }
+  names.emplace_back("auto");
   modes.push_back({CommitKind::kAuto});
   for (const BenchedModel& benched : models) {
     Model& model = *benched.model;
     LOOPLM_ASSIGN_OR_RETURN(const std::vector<ReplayMeasure> measures,
                             replay_ranking(model, ranking, {o.tokens, loops, o.rounds}, modes));
     for (size_t i = 0; i < modes.size(); ++i) {
-      const std::string name = modes[i].kind == CommitKind::kNever ? "plain"
-                               : modes[i].kind == CommitKind::kAuto
-                                   ? "auto"
-                                   : fmt::format("loop:{}", modes[i].threshold);
-      table.add({{"mode", fmt::format("{} replayed on {} parameters, {}", name,
+      table.add({{"mode", fmt::format("{} replayed on {} parameters, {}", names[i],
                                       model.config().parameter_count(), benched.format)},
                  {"tok/s", median_of(measures[i].rates)},
                  {"over plain", median_ratio(measures[i].rates, measures[0].rates)},

@@ -24,7 +24,7 @@ struct SpeculateBenchOptions : ModelBenchOptions {
 // All loops but the last.
 std::vector<double> early_loops(int64_t loops) {
   std::vector<double> early;
-  for (double loop = 1; loop < static_cast<double>(loops); ++loop) early.push_back(loop);
+  for (int64_t loop = 1; loop < loops; ++loop) early.push_back(static_cast<double>(loop));
   return early;
 }
 

@@ -7,23 +7,23 @@ _looplm() {
   local help i names
   help=$(_looplm_help "$program")
   for ((i = 1; i < COMP_CWORD; ++i)); do
-    names=$(sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\).*/\1/p' <<<"$help")
+    names=$(sed -n 's/^  \([a-z][a-z-]*\).*/\1/p' <<<"$help")
     grep -qxF -e "${COMP_WORDS[i]}" <<<"$names" || break
     commands+=("${COMP_WORDS[i]}")
     help=$(_looplm_help "$program" "${commands[@]}")
   done
 
   local choices="" values
-  # One of a list, which help shows as "--option TEXT:{a,b}".
+  # One of a list, which help shows as "--option {a,b}".
   if [[ $previous == -* ]]; then
-    values=$(sed -nE "s/^  ([^ ]*,)?${previous}(,[^ ]*)? [^{]*:\{([^}]*)\}.*/\3/p" <<<"$help" | tr ',' ' ')
+    values=$(sed -nE "s/^  ([^ ]*,)?${previous}(,[^ ]*)? \{([^}]*)\}.*/\3/p" <<<"$help" | tr ',' ' ')
     [ -n "$values" ] && choices=$values
   fi
   if [ -z "$choices" ]; then
     if [[ $word == -* ]]; then
       choices=$(grep -oE '^  (-[A-Za-z],)?--[a-z][a-z-]*' <<<"$help" | grep -oE -- '--[a-z-]+')
     else
-      choices=$(sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\).*/\1/p' <<<"$help")
+      choices=$(sed -n 's/^  \([a-z][a-z-]*\).*/\1/p' <<<"$help")
     fi
   fi
   COMPREPLY=($(compgen -W "$choices" -- "$word"))

@@ -297,9 +297,11 @@ void add_bench_decode(Program& program, Command& bench) {
     command->add_option("--context", own->context, "Prompt tokens of each sequence")
         ->check(range(int64_t{1}, int64_t{1} << 20))
         ->capture_default_str();
-    command->add_option("--tokens", own->tokens, "Tokens timed per sequence")
-        ->check(range(int64_t{1}, int64_t{1} << 20))
-        ->capture_default_str();
+    if (run == bench_decode || run == bench_batch) {
+      command->add_option("--tokens", own->tokens, "Tokens timed per sequence")
+          ->check(range(int64_t{1}, int64_t{1} << 20))
+          ->capture_default_str();
+    }
     program.on(command, [own, run] { return run(*own); });
   };
   add("decode", "Tokens per second of one sequence, all loops", 16, bench_decode);

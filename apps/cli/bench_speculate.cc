@@ -158,8 +158,9 @@ void add_bench_speculate(Program& program, Command& bench) {
       ->check(range(int64_t{1}, int64_t{1} << 20))
       ->capture_default_str();
   command->add_flag("--ignore-eos", options->ignore_eos, "Continue past the model's end of text");
-  command->add_option("--replay-on", options->replay_on,
-                      "Also time this model, with its loops agreeing as DIR's do");
+  command->add_option(
+      "--replay-on", options->replay_on,
+      "Also time this model, with the guesses of DIR: its loops agree where DIR's agree");
   program.on(command, [options] { return bench_speculate(*options); });
 }
 

@@ -8,9 +8,9 @@
 
 #include "base/count_text.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/timer.h"
 #include "cli/bench.h"
+#include "cli/bench_model.h"
 #include "cli/model_choice.h"
 #include "cli/token_text.h"
 #include "model/tokenizer_files.h"
@@ -22,13 +22,8 @@ struct TokenizerBenchOptions {
   std::string directory;
   std::string file;
   int repeats = 7;
-  bool json = false;
+  std::string output = "table";
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 Status bench_tokenizer(TokenizerBenchOptions options) {
   LOOPLM_ASSIGN_OR_RETURN(options.directory, locate_model(options.directory));
@@ -51,26 +46,18 @@ Status bench_tokenizer(TokenizerBenchOptions options) {
     if (back.empty()) return invalid_argument("the tokenizer gives no text back");
   }
   const double megabytes = static_cast<double>(text.size()) * 1e-6;
-  const double bytes_per_token =
-      static_cast<double>(text.size()) / static_cast<double>(std::max<size_t>(ids.size(), 1));
-  if (options.json) {
-    OrderedJson json;
-    json["tokenizer"] = options.directory;
-    json["file"] = options.file;
-    json["bytes"] = text.size();
-    json["tokens"] = ids.size();
-    json["repeats"] = options.repeats;
-    json["encode_mb_per_s"] = megabytes / median(encode);
-    json["decode_mb_per_s"] = megabytes / median(decode);
-    fmt::print("{}\n", dump_json(json));
-    return {};
+  const auto tokens = static_cast<double>(ids.size());
+  BenchTable table(options.output);
+  table.title(fmt::format("{}, {}: {:.1f} MB, {:.2f} bytes per token; medians of {} on one core",
+                          options.directory, options.file, megabytes,
+                          static_cast<double>(text.size()) / std::max(tokens, 1.0),
+                          count_text(options.repeats, "run")));
+  for (const auto& [work, seconds] :
+       {std::pair("encode", median_of(encode)), std::pair("decode", median_of(decode))}) {
+    table.add(
+        {{"work", work}, {"MB/s", megabytes / seconds}, {"M tokens/s", 1e-6 * tokens / seconds}});
   }
-  fmt::print("{:.1f} MB, {:.2f} bytes per token; medians of {} on one core\n", megabytes,
-             bytes_per_token, count_text(options.repeats, "run"));
-  fmt::print("encode  {:7.1f} MB/s  {:6.2f} M tokens/s\n", megabytes / median(encode),
-             static_cast<double>(ids.size()) * 1e-6 / median(encode));
-  fmt::print("decode  {:7.1f} MB/s  {:6.2f} M tokens/s\n", megabytes / median(decode),
-             static_cast<double>(ids.size()) * 1e-6 / median(decode));
+  table.print();
   return {};
 }
 
@@ -86,7 +73,7 @@ void add_bench_tokenizer(Program& program, Command& bench) {
   command->add_option("--repeats", o->repeats, "Runs to take the median of")
       ->check(range(1, 1000))
       ->capture_default_str();
-  command->add_flag("--json", o->json, "Print one JSON object");
+  add_format_option(*command, o->output);
   program.on(command, [o] { return bench_tokenizer(*o); });
 }
 

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cli/commands.h"
 #include "cli/eval_tasks.h"
@@ -36,12 +37,11 @@ void add_eval_command(Program& program) {
   command->add_option("--loops", o->loops, "Loops to run (0: twice as many as config.json says)")
       ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
-  Option* exit =
-      command
-          ->add_option("--exit", o->exits,
-                       "Tasks: exit rules and thresholds, RULE:X,Y or RULE:auto; rules are q, "
-                       "difference, relative, margin, entropy")
-          ->capture_default_str();
+  Option* exit = command->add_option(
+      "--exit", o->exits,
+      "Tasks: exit rules and thresholds, RULE:X,Y or RULE:auto; rules are q, difference, relative, "
+      "margin, entropy (default: " +
+          fmt::format("{}", fmt::join(o->exits, " ")) + ")");
   Option* generate_loops =
       command
           ->add_option(

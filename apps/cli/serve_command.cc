@@ -22,6 +22,7 @@
 #include "model/chat_model.h"
 #include "serve/line_log.h"
 #include "serve/server.h"
+#include "tensor/memory_plan.h"
 
 namespace looplm::cli {
 namespace {
@@ -229,7 +230,12 @@ Status add_model(Server& server, const NamedModel& named, Model& model,
                             load_chat_template(named.path, *model.tokenizer(), adapter.path));
     served.adapters.back().chat = std::make_shared<const ChatTemplate>(std::move(chat));
   }
-  return server.add(model, served);
+  LOOPLM_RETURN_IF_ERROR(server.add(model, served));
+  if (kv_bytes > 0) {
+    say(stderr, fmt::format("note: {}: up to {} of memory for keys and values (--kv-gib)",
+                            named.name, bytes_text(kv_bytes)));
+  }
+  return {};
 }
 
 Status serve(const ServeCommandOptions& o) {

@@ -10,6 +10,7 @@
 #include <new>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <system_error>
 #include <type_traits>
@@ -46,8 +47,15 @@ Check::Check(const CLI::Validator& validator)
 Check range(int64_t min, int64_t max) {
   return Check(number_between(min, max, "a whole number", "{}"));
 }
-Check range(double min, double max) { return Check(number_between(min, max, "a number", "{:g}")); }
-Check one_of(const std::vector<std::string>& values) { return Check(CLI::IsMember(values)); }
+Check range(double min, double max) { return Check(number_between(min, max, "a number", "{}")); }
+Check one_of(const std::vector<std::string>& values) {
+  return Check(CLI::Validator(
+      [values](const std::string& text) {
+        if (std::ranges::find(values, text) != values.end()) return std::string();
+        return fmt::format("'{}' is not one of {}", text, CLI::detail::join(values, ", "));
+      },
+      "{" + CLI::detail::join(values, ",") + "}"));
+}
 Check read_by(std::function<Status(const std::string& value)> read, const std::string& name) {
   return Check(CLI::Validator(
       [read = std::move(read)](const std::string& value) {
@@ -106,6 +114,7 @@ Option* Command::keep(CLI::Option* option) {
 }
 Command* Command::add_subcommand(const std::string& name, const std::string& help) {
   CLI::App* app = app_.add_subcommand(name, help);
+  app->group(heading_);
   // With one, CLI11 reads the environment only for the command that is given: a bad value of
   // another one's option fails nobody else.
   app->parse_complete_callback([] {});
@@ -126,7 +135,7 @@ Option* Command::add_choice(const std::string& name, std::vector<std::string> na
     choose(static_cast<size_t>(std::ranges::find(names, given) - names.begin()));
   };
   CLI::Option* option = app_.add_option_function<std::string>(name, take, help);
-  return keep(option->check(CLI::IsMember(std::move(names)))->default_str(initial));
+  return keep(option->default_str(initial))->check(one_of(names));
 }
 Option* Command::add_flag(const std::string& name, bool& value, const std::string& help) {
   return keep(app_.add_flag(name, value, help));
@@ -221,11 +230,69 @@ std::string folded(const std::string& text) {
   return lines;
 }
 
+// An option's type as CLI11 writes it, "INT:0..1024" or "TEXT:{a,b}", in two parts.
+struct OptionType {
+  explicit OptionType(const CLI::Option& option) : kind(option.get_type_name()) {
+    const size_t colon = std::min(kind.find(':'), kind.size());
+    check = kind.substr(std::min(colon + 1, kind.size()));
+    kind.resize(colon);
+  }
+  std::string kind;
+  std::string check;  // empty: any value of that kind
+};
+
+std::string joined_names(const std::set<CLI::Option*>& options) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : options) names.push_back(option->get_name());
+  std::ranges::sort(names);  // the set is in the order of addresses
+  return CLI::detail::join(names, " ");
+}
+
+// What stands in brackets behind a description: "0 to 65535; default 8080; $LOOPLM_PORT".
+std::string limits_and_default(const CLI::Option& option) {
+  const std::string check = OptionType(option).check;
+  const size_t dots = check.find("..");
+  std::vector<std::string> parts;
+  if (option.get_required()) parts.push_back("required");
+  if (check == "POSITIVE") parts.push_back("above 0");
+  if (dots != std::string::npos) {
+    const std::string most = check.substr(dots + 2);
+    parts.push_back(check.substr(0, dots) + (most.empty() ? " or more" : " to " + most));
+  }
+  std::string initial = option.get_default_str();
+  if (initial.starts_with('[')) initial = initial.substr(1, initial.size() - 2);  // of a list
+  if (!initial.empty()) parts.push_back("default " + initial);
+  if (!option.get_envname().empty()) parts.push_back("$" + option.get_envname());
+  if (!option.get_needs().empty()) parts.push_back("only with " + joined_names(option.get_needs()));
+  if (!option.get_excludes().empty()) {
+    parts.push_back("not with " + joined_names(option.get_excludes()));
+  }
+  return CLI::detail::join(parts, "; ");
+}
+
 class HelpFormatter : public CLI::Formatter {
  public:
   HelpFormatter() { column_width(kHelpColumn); }
+  std::string make_help(const CLI::App* app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    // CLI11 leaves two empty lines before a group of options.
+    return CLI::detail::find_and_replace(CLI::Formatter::make_help(app, std::move(name), mode),
+                                         "\n\n\n", "\n\n");
+  }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    const OptionType type(*option);
+    std::string value;
+    if (option->get_type_size() != 0 && option->nonpositional()) {
+      const bool choice = type.check.starts_with('{');
+      value = choice ? type.check : type.kind == "INT" || type.kind == "UINT" ? "N" : type.kind;
+      value = " " + value;
+    }
+    const bool list = option->get_expected_max() == CLI::detail::expected_max_vector_size;
+    return value + (list ? " ..." : "");
+  }
   std::string make_option_desc(const CLI::Option* option) const override {
-    return folded(option->get_description());
+    const std::string limits = limits_and_default(*option);
+    return folded(option->get_description() + (limits.empty() ? "" : " [" + limits + "]"));
   }
   std::string make_subcommand(const CLI::App* command) const override {
     std::ostringstream out;

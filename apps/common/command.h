@@ -74,6 +74,8 @@ class Command {
   explicit Command(CLI::App& app) : app_(app) {}
 
   Command* add_subcommand(const std::string& name, const std::string& help);
+  // Under which help lists the subcommands that are added from now on.
+  void heading(const std::string& text) { heading_ = text; }
   // T: std::string, int, int64_t, uint64_t, float, double; std::optional of string, int64_t,
   // double; std::vector of string, int64_t, double.
   template <typename T>
@@ -109,6 +111,7 @@ class Command {
   void apply_config(const std::string& path);
 
   CLI::App& app_;
+  std::string heading_ = "Subcommands";
   std::vector<std::unique_ptr<Option>> options_;
   std::vector<std::unique_ptr<Command>> commands_;
 };

@@ -80,7 +80,7 @@ inline constexpr int64_t kMaxIntermediateSize = int64_t{1} << 18;
 inline constexpr int64_t kMaxPositions = int64_t{1} << 24;
 inline constexpr int64_t kMaxLoops = 256;
 
-// Reads config.json's text; `what` names the source in messages. Model types: ouro, llama,
+// Reads config.json's text; `what` names the source in messages. Model types: ouro, llama, mistral,
 // nanbeige, and qwen2 where it says "attention_bias": false. Sizes must be stated; head_dim and
 // num_key_value_heads follow from them as in Hugging Face's code. The structure follows from the
 // model type (llama: one loop, norms before the sub-layers, no gate) unless looplm's own keys say

@@ -18,11 +18,11 @@
 namespace looplm {
 
 struct EngineOptions {
-  // Speculation starts new positions only while a pass has fewer lanes than this, which then cost
-  // nothing. Results do not depend on it. 0: what lanes and reading out cost is learnt from the
-  // passes that run. CommitKind::kAuto then takes a lane where the passes it is likely to save cost
-  // more than it does, and none while decoding comes no faster for it; other kinds take as many as
-  // cost little more than one.
+  // Limits speculation: it starts a position only while the pass has fewer lanes than this, and
+  // counts these lanes as free. 0: the engine learns from its passes what lanes and read-outs cost.
+  // CommitKind::kAuto then starts a position only if the passes that it will probably save cost
+  // more than its lanes, and stops while that gains no time. The other kinds start positions while
+  // a pass costs little more than one lane. Tokens do not depend on any of this.
   int64_t lane_budget = 0;
   int64_t prompt_lanes = 256;  // prompt positions per pass, of all requests together
   // Maximum bytes of keys and values. Requests wait for room. A running one makes way for an

@@ -68,19 +68,19 @@ struct SamplingOptions {
 };
 
 // When to commit a token provisionally, before its final loop. The next position then starts at
-// once. Each deeper loop checks the token again; a loop that disagrees takes it back with all that
-// followed. The tokens are the same as without speculation. Agreeing loops save passes. A model may
-// have guess maps in a file beside it (docs/training.md), through which its early loops agree more
-// often; requests that name an adapter, or run another number of loops, do without them.
+// once, which saves passes if the later loops agree. One that chooses another token takes it back,
+// with all that followed. The tokens are the same as without speculation. Guess maps in a file
+// beside the model make early loops agree more often (docs/training.md). Requests that name an
+// adapter or run another number of loops do not use them.
 enum class CommitKind {
   kNever,   // no speculation
   kLoop,    // after loop threshold: a whole number from 1
   kGate,    // once the gate's exit probabilities sum to the threshold, [0, 1]
   kMargin,  // once best minus second probability reaches the threshold, [0, 1]
-  // After loop 1; and where prompt and output repeat themselves, what followed last time is
-  // committed before any loop has run. A loop's second and third best tokens are tried beside its
-  // best, to take its place if a later loop says so. All of it only where it is likely to save
-  // time.
+  // After loop 1. Where the last tokens occurred earlier in prompt or output, it also commits the
+  // tokens that followed them there, before any loop has run. It tries a loop's second and third
+  // best token beside the best, and takes one of them if a later loop chooses it. It does each of
+  // these only where that is likely to save time.
   kAuto,
 };
 

@@ -47,9 +47,9 @@ constexpr std::optional<KvPolicy> kv_policy_from_name(std::string_view name) {
 // How prompts are read under a policy that keeps one plane.
 enum class PromptKv {
   kEveryLoop,  // with a plane per loop, which become one when the prompt has been read
-  kAsDecoded,  // as generated positions are, one after the other: each leaves what the policy says,
-               // and that is what its successors see at every loop. The paper's negative control:
-               // more than ten points on GSM8K; and a pass per position and loop
+  kAsDecoded,  // one position after the other, as in decoding: each leaves one plane, which its
+               // successors see at every loop. The paper's negative control: it costs more than ten
+               // points on GSM8K, and takes a pass for each position and loop
 };
 
 // Planes kept while decoding.

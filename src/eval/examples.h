@@ -24,7 +24,7 @@ struct EvalExample {
 struct ExampleLimits {
   int64_t vocab_size = 0;
   int64_t max_positions = 0;
-  int64_t examples = 0;  // read at most so many; 0: all
+  int64_t examples = 0;  // maximum number to read; 0: all
 };
 
 // Each line as `looplm data build` reads it, or {"prompt_ids": [...], "completion_ids": [...]},

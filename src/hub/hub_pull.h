@@ -40,7 +40,7 @@ struct PullProgress {
 struct PullOptions {
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const PullProgress&)> on_progress{};
-  // After so many attempts in a row that brought nothing; each waits twice as long as the last.
+  // In a row that bring no data, before it gives up; each waits twice as long as the one before.
   int attempts = 6;
   std::chrono::milliseconds first_wait{1000};
 };

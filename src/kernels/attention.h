@@ -50,7 +50,7 @@ void attention_backward(const AttentionBackwardParams& params, Device& device);
 // ---- Cached keys and values (inference)
 
 inline constexpr int64_t kPagePositions = 32;  // positions per page: one block of keys
-// Pages that hold so many positions.
+// The number of pages for `positions` positions.
 constexpr int64_t pages_for(int64_t positions) {
   return (positions + kPagePositions - 1) / kPagePositions;
 }

@@ -31,7 +31,7 @@ enum class AdapterUse { kTraining, kForwardOnly };
 class AdapterWeights {
  public:
   AdapterWeights(const ModelConfig& config, const AdapterSettings& settings, AdapterUse use);
-  // Of training with that many rows at once.
+  // The memory of training with `rows` rows at once.
   static MemoryPlan plan(const ModelConfig& config, const AdapterSettings& settings, int64_t rows);
 
   // Takes the current values of A and B.

@@ -88,8 +88,8 @@ Sha256 sha256_of(std::string_view text);
 std::string random_id(const std::string& prefix);
 int64_t now_seconds();  // since 1970
 
-// Whether a prompt of so many tokens, and a token of its answer, fit into the context. The message
-// names both lengths.
+// Whether a prompt of `tokens` tokens fits into the context, with one token of an answer if it
+// `answers`. The message names both lengths.
 Status check_prompt_fits(const ServedModel& served, size_t tokens, bool answers);
 
 // Cuts the limit of tokens to what fits after the prompt and makes the engine's requests, a

@@ -27,7 +27,7 @@ struct ServeOptions {
   bool share_prefixes_between_keys = false;
   std::vector<std::string> cors_origins{};  // "*": all
   EngineOptions engine{};
-  int64_t request_limit = 512;  // while so many run or wait, more are answered 429
+  int64_t request_limit = 512;  // generations that run or wait; beyond, 429
   int64_t max_tokens = 0;       // of one answer; 0: what the context allows
   double max_seconds = 0;       // of one answer; 0: no limit
   // Positions of prompt and answer; 0: the model's. At most what the keys' and values' memory

@@ -64,7 +64,7 @@ fi
 
 # --- the manual page and completion know every command and option
 looplm=$work/root/usr/bin/looplm
-subcommands() { sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\) .*/\1/p'; }
+subcommands() { sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p'; }
 cat >complete.bash <<'BASH'
 PATH=$1:$PATH
 source "$2"

@@ -32,7 +32,7 @@ double knowable_bits(int64_t people);
 
 struct KnowledgeMeasurement {
   uint64_t world = 0;     // the seed of the people
-  int64_t people = 0;     // the first so many of them
+  int64_t people = 0;     // how many of them, from the first
   uint64_t exposure = 0;  // whose templates the biographies have; one that training has not shown
   int64_t loops = 0;
   // Called now and then with the share done; returns false to stop with kCancelled.

@@ -16,8 +16,8 @@ namespace looplm {
 // What trainings of small models share: a cosine over the run, documents kept whole, everything
 // kept in memory, one checkpoint, a fresh model without a gate but for what `kind` needs.
 RunConfig study_run(ObjectiveKind kind);
-// Twenty lines of log and so many measurements, evenly spaced; a warm-up of at most half of the
-// run.
+// Sets the length of a run, with 20 lines of log and `measurements` validations, evenly spaced, and
+// a warm-up of at most half of the run.
 void set_steps(RunConfig& run, int64_t steps, int64_t measurements);
 
 struct CellTraining {

@@ -24,8 +24,8 @@ enum class ManoSplit { kTrain, kHeldOut };
 struct ManoOptions {
   int modulus = 23;  // a prime from 5 to 997
   int max_length = 10;
-  // The longest expression grows by one operator every so many documents of the stream, from one to
-  // max_length; 0: max_length from the start, as in the paper.
+  // After each `documents_per_length` documents of the stream, the longest expression grows by one
+  // operator, from one to max_length. 0: max_length from the start, as in the paper.
   int64_t documents_per_length = 0;
   bool learn_all_tokens = false;  // the expression too; otherwise the answer alone
   ManoSplit split = ManoSplit::kTrain;

@@ -55,7 +55,7 @@ struct ManoTable {
 };
 std::vector<ManoTable> mano_tables(const std::vector<ManoRun>& runs);
 
-// At the end, of expressions of so many operators, and of the longest.
+// At the end of training, on expressions of `length` operators, and on the longest.
 SeedSummary accuracy_at(const ManoGroup& group, int length);
 SeedSummary final_accuracy(const ManoGroup& group);
 

@@ -52,7 +52,7 @@ class MultihopWorld {
   int64_t questions() const;  // of all
   int64_t facts() const;
 
-  // Who is the relation of a person; people are numbered over all layers. None of the last layer.
+  // Whom `relation` of `person` leads to; people are numbered over all layers, the last has none.
   int next(int person, int relation) const;
 
   // Question `number`, 0 .. questions() - 1, in a fixed random order: the held-out ones come first,

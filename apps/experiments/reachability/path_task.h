@@ -30,8 +30,8 @@ struct PathOptions {
   int distance = 0;  // from the end, of all queries (in shorter paths, their length); 0: drawn
   int farthest = 0;  // of the distances drawn; 0: the length of the paths
   int queries = 8;   // per document
-  // If positive, training begins with short paths: those of the first so many documents have one
-  // edge, those of the next so many two, and so on to `length`. Names are drawn from all nodes().
+  // If positive, training begins with short paths: this many documents have paths of one edge, the
+  // next ones of two, and so on to `length`. Names are drawn from all nodes().
   int64_t documents_per_length = 0;
   PathSplit split = PathSplit::kTrain;
   uint64_t seed = 1;

@@ -20,7 +20,7 @@ struct ScalingSettings {
 
   std::vector<ModelSize> sizes;
   std::vector<int> loops = {1, 2, 4};
-  // Plain models with so many times the layers, to compare with as many loops.
+  // Plain models with these multiples of the layers, to compare with as many loops.
   std::vector<int> dense = {2, 4};
   std::vector<uint64_t> seeds = {1};
   int points = 8;  // measurements along a run, evenly spaced

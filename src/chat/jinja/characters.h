@@ -11,7 +11,7 @@ namespace looplm::jinja {
 
 // All texts here are valid UTF-8; positions are bytes unless they say characters.
 size_t count_characters(std::string_view text);
-// The byte at which character `index` starts; the size where there are not so many.
+// The byte at which character `index` starts; the text's size if it has fewer characters.
 size_t character_offset(std::string_view text, size_t index);
 // The character that starts at byte `at`; `at` moves behind it.
 uint32_t next_character(std::string_view text, size_t& at);

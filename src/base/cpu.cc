@@ -28,7 +28,8 @@ bool acquire_tiles() {
   constexpr unsigned kTiles = 1u << 22 | 1u << 24 | 1u << 25;  // AMX-BF16, AMX-TILE, AMX-INT8
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kTiles) != kTiles) return false;
   unsigned low = 0, high = 0;
-  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  // Volatile: it must not move before the look at OSXSAVE, without which it traps.
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   constexpr unsigned kTileData = 18;  // also the bit after tile configuration's
   constexpr unsigned kStates = 1u << 17 | 1u << kTileData;
   if ((low & kStates) != kStates) return false;

@@ -116,6 +116,27 @@ TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
   }
 }
 
+// The fewer the threads, the more panels a call of a kernel takes. Rows for both ways of cutting
+// the work of a matrix unit.
+TEST_P(EveryIsa, ManyColumnsAreTheSameOnAnyNumberOfThreads) {
+  Device one(1, *cpu::kernel_table(GetParam())), many(5, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kIn = 300, kOut = 630, kRows = 40;
+  const std::vector<float> x = random_values(kRows * kIn, 1);
+  const std::vector<float> w = random_values(kOut * kIn, 2);
+  const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, kOut, kIn, kIn}}};
+  std::array<PackedMatrix, 4> packed = {
+      packed_weight(w, kOut, kIn, DType::kF32, one), packed_weight(w, kOut, kIn, DType::kBf16, one),
+      PackedMatrix(kIn, kOut, Quant::kInt8), PackedMatrix(kIn, kOut, Quant::kInt4)};
+  pack_rows(source, packed[2], one);
+  pack_rows(source, packed[3], one);
+  for (const PackedMatrix& matrix : packed) {
+    for (int64_t rows : {int64_t{21}, kRows}) {
+      EXPECT_TRUE(product(x, 0, rows, kIn, matrix, one) == product(x, 0, rows, kIn, matrix, many))
+          << rows << " rows of format " << &matrix - packed.data();
+    }
+  }
+}
+
 // Sums that an instruction which adds in 16 bits would not hold.
 TEST_P(EveryIsa, LargestSmallIntegersAddUpExactly) {
   Device device(1, *cpu::kernel_table(GetParam()));

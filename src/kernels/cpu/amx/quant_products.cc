@@ -136,7 +136,7 @@ void product_of_panel(Tiles& tiles, const AmxQuantArgs& p, const char* panel, in
   alignas(64) Sums sums;
   alignas(64) char bytes[kInt4 ? kGroupsAtOnce * kInt8GroupBytes : 64];
   memset(sums, 0, static_cast<size_t>(p.a.rows + kAmxRows - 1) / kAmxRows * kAmxRows * kPanel * 4);
-  const int64_t columns = p.columns - column;
+  const int64_t columns = p.columns - column < kPanel ? p.columns - column : kPanel;
   constexpr int64_t kStoredBytes = kInt4 ? kInt4GroupBytes : kInt8GroupBytes;
   const int64_t blocks = (p.a.rows + kAmxRows - 1) / kAmxRows;
   for (int64_t first = 0; first < p.groups; first += kGroupsAtOnce) {
@@ -166,7 +166,7 @@ void product_of_panel(Tiles& tiles, const AmxQuantArgs& p, const char* panel, in
     }
   }
   for (int64_t m = 0; m < p.a.rows; ++m) {
-    for (int64_t at = 0; at < kPanel && at < columns; at += kLanes) {
+    for (int64_t at = 0; at < columns; at += kLanes) {
       V result = load(sums[m] + at);
       if constexpr (!kInt4) result = result * load(reinterpret_cast<const float*>(panel) + at);
       const int64_t n = columns - at < kLanes ? columns - at : kLanes;

@@ -160,6 +160,18 @@ Status make_directories(const std::string& path) {
   return {};
 }
 
+Status check_writable_directory(const std::string& path) {
+  // Of what is not there yet, the nearest parent that is.
+  std::error_code error;
+  std::filesystem::path place = std::filesystem::absolute(path, error);
+  while (!std::filesystem::exists(place, error) && place.has_relative_path()) {
+    place = place.parent_path();
+  }
+  if (!is_directory(place)) return io_error(fmt::format("'{}' is not a directory", place.string()));
+  if (::faccessat(AT_FDCWD, place.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return {};
+  return io_error(fmt::format("cannot write into '{}': {}", place.string(), std::strerror(errno)));
+}
+
 Status sync_directory(const std::string& path) {
   const std::string directory = path.empty() ? "." : path;
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,7 +1,7 @@
 #include "model/trunk.h"
 
 #include <algorithm>
-#include <cstring>
+#include <limits>
 
 #include "base/check.h"
 
@@ -12,8 +12,9 @@ namespace {
 constexpr int64_t kPartRows = 256;
 // A task of weights' gradients. A product prepares so many rows at a time.
 constexpr int64_t kTaskRows = 528;
-// What blocks may keep before weights' gradients are made, in all. Small models then have few
-// regions of parallel work, which a busy machine holds up; large ones, little more than they need.
+// What several blocks may keep, in all, before weights' gradients are made. With small models many
+// blocks then share a parallel region, since each region waits for its slowest thread. A block of a
+// large model keeps more than this by itself and has a region of its own.
 constexpr int64_t kStageFloats = int64_t{8} << 20;
 
 // Blocks of the backward pass that go together.
@@ -133,7 +134,7 @@ BlockActivations Trunk::activations(int64_t loop, int64_t layer) {
                                   operands_.data());
 }
 
-void Trunk::cut_parts(std::span<const int64_t> document_starts, Device& device) {
+void Trunk::cut_parts(std::span<const int64_t> document_starts, bool widened, Device& device) {
   const int64_t threads = device.pool().size();
   const int64_t rows = std::clamp(shape_.rows / (4 * threads), kNormSumRows, kPartRows);
   std::vector<size_t> borders = {0};  // of documents
@@ -157,7 +158,8 @@ void Trunk::cut_parts(std::span<const int64_t> document_starts, Device& device) 
   }
   const bool even =
       *std::max_element(taken.begin(), taken.end()) * threads * 10 <= shape_.rows * 11;
-  if (adapter_ != nullptr || !even) borders = {0, documents};
+  // Small integers are widened for each product, so one product takes all rows.
+  if (adapter_ != nullptr || widened || !even) borders = {0, documents};
 
   parts_.clear();
   for (size_t i = 0; i + 1 < borders.size(); ++i) {
@@ -192,7 +194,7 @@ void Trunk::forward(const ModelWeights& weights, std::span<const int32_t> ids,
   LOOPLM_CHECK(static_cast<int64_t>(ids.size()) == shape_.rows, "{} ids for {} rows", ids.size(),
                shape_.rows);
   ids_.assign(ids.begin(), ids.end());
-  cut_parts(document_starts, device);
+  cut_parts(document_starts, weights.block(0).qkv.is_widened(), device);
   for_parts(device, [&](Part& part, Device& own) { forward_part(weights, part, own); });
 }
 
@@ -281,19 +283,27 @@ void Trunk::add_weight_gradients(const Backward& pass, int64_t begin, int64_t en
     blocks_of_layer[static_cast<size_t>(place(block).layer)].push_back(block);
     kept.push_back(gradients_of(block, begin));
   }
-  std::vector<BlockWeightGradients> to;
-  std::vector<Task> tasks;
+  std::vector<BlockWeightGradients> to(static_cast<size_t>(config_.layers));
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    to.push_back(BlockWeightGradients::of(pass.gradients, config_, layer));
     if (blocks_of_layer[static_cast<size_t>(layer)].empty()) continue;
-    const auto matrices = weight_gradient_tasks(config_, kept.front(), to.back());
-    for (size_t m = 0; m < matrices.size(); ++m) {
-      for (int64_t first = 0; first < matrices[m].out; first += kTaskRows) {
-        tasks.push_back({layer, m, first, std::min(kTaskRows, matrices[m].out - first)});
-      }
-    }
-    tasks.push_back({layer, kNormsOfLayer, 0, 0});
+    to[static_cast<size_t>(layer)] =
+        BlockWeightGradients::of(pass.gradients, config_, layer);
   }
+  const auto tasks_of = [&](int64_t rows) {
+    std::vector<Task> tasks;
+    for (int64_t layer = 0; layer < config_.layers; ++layer) {
+      if (blocks_of_layer[static_cast<size_t>(layer)].empty()) continue;
+      const auto matrices =
+          weight_gradient_tasks(config_, kept.front(), to[static_cast<size_t>(layer)]);
+      for (size_t m = 0; m < matrices.size(); ++m) {
+        for (int64_t first = 0; first < matrices[m].out; first += rows) {
+          tasks.push_back({layer, m, first, std::min(rows, matrices[m].out - first)});
+        }
+      }
+      tasks.push_back({layer, kNormsOfLayer, 0, 0});
+    }
+    return tasks;
+  };
   const DType dtype = pass.weights.block(0).qkv.dtype();
   const int64_t width = config_.hidden_size;
   float* const final_norm = pass.gradients.find(kFinalNormName);
@@ -315,9 +325,10 @@ void Trunk::add_weight_gradients(const Backward& pass, int64_t begin, int64_t en
       }
     }
   };
+  const std::vector<Task> tasks = tasks_of(kTaskRows);
   const auto count = static_cast<int64_t>(tasks.size());
-  if (count < 4 * device.pool().size()) {  // too few: threads share each
-    for (const Task& task : tasks) run(task, device);
+  if (count < 4 * device.pool().size()) {  // too few: threads share each, a whole matrix
+    for (const Task& task : tasks_of(std::numeric_limits<int64_t>::max() / 2)) run(task, device);
     return;
   }
   device.pool().parallel_for(count, [&](int64_t i, int thread) {

@@ -76,8 +76,7 @@ class Trunk {
                 ParameterSet& gradients, Device& device);
 
  private:
-  // Rows of whole documents, which need nothing of the others but in the sums of weights'
-  // gradients.
+  // Rows of whole documents. Parts meet only in the sums of weights' gradients.
   struct Part {
     int64_t first;
     int64_t rows;
@@ -98,7 +97,7 @@ class Trunk {
     return {shape_.loops - 1 - block / config_.layers, config_.layers - 1 - block % config_.layers};
   }
 
-  void cut_parts(std::span<const int64_t> document_starts, Device& device);
+  void cut_parts(std::span<const int64_t> document_starts, bool widened, Device& device);
   // Calls body(part, device) for each: on a thread of its own, where there are several.
   template <typename Body>
   void for_parts(Device& device, Body body);

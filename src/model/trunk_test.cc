@@ -31,19 +31,21 @@ struct Pass {
 };
 
 Pass run(const ModelConfig& config, MemoryPolicy policy, DType operands, Device& device,
-         const std::vector<int64_t>& starts = {0, 33, 75}) {
+         const std::vector<int64_t>& starts = {0, 33, 75}, DType dtype = DType::kBf16,
+         int64_t backward_loops = 0) {
   const int64_t rows = starts.back();
   ParameterSet parameters(config), gradients(config);
   Rng rng(4);
   for (float& x : parameters.values()) x = 0.3f * rng.normal();
   std::fill(gradients.values().begin(), gradients.values().end(), 0.0f);
-  const ModelWeights weights = ModelWeights::for_training(parameters, config, DType::kBf16, device);
-  BackwardWeights backward(config, float_format(DType::kBf16));
+  const ModelWeights weights = ModelWeights::for_training(parameters, config, dtype, device);
+  BackwardWeights backward(config, float_format(dtype));
   backward.repack(parameters.source(), device);
   Trunk trunk(config, {.rows = rows,
                        .loops = config.loops,
                        .max_document = rows,
                        .policy = policy,
+                       .backward_loops = backward_loops,
                        .operands = operands});
   std::vector<int32_t> ids;
   for (int64_t r = 0; r < rows; ++r) ids.push_back(static_cast<int32_t>(rng.below(50)));
@@ -74,14 +76,15 @@ TEST(Trunk, RoundedOperandsHaveTheSameBits) {
   }
 }
 
-// Documents that threads take whole, where they begin at whole sums of norms' gradients and leave
-// all threads about the same; otherwise threads share the rows of each operation.
+// A part begins at a multiple of 64 rows, where a sum of norms' gradients does, and parts are used
+// only if all threads get about as many rows. Otherwise threads share the rows of each operation.
+const cpu::KernelTable& fastest() { return *cpu::kernel_table(native_isas().back()); }
+
 TEST(Trunk, DocumentsApartHaveTheSameBits) {
   const std::vector<int64_t> starts = {0, 64, 90, 130, 192, 250};
-  const cpu::KernelTable& kernels = *cpu::kernel_table(native_isas().back());
-  Device one(1, kernels);    // three parts after one another
-  Device two(2, kernels);    // one part, and two
-  Device three(3, kernels);  // no parts
+  Device one(1, fastest());    // three parts after one another
+  Device two(2, fastest());    // one part, and two
+  Device three(3, fastest());  // no parts
   for (NormPlacement norms : {NormPlacement::kSandwich, NormPlacement::kPre}) {
     const ModelConfig config = small_config(norms);
     for (const auto& [policy, name] : kMemoryPolicyNames) {
@@ -93,6 +96,29 @@ TEST(Trunk, DocumentsApartHaveTheSameBits) {
           EXPECT_EQ(apart.state, together.state);
           EXPECT_EQ(apart.gradients, together.gradients);
         }
+      }
+    }
+  }
+}
+
+// Matrices of more rows than a task of weights' gradients takes, an empty document where a part
+// begins, weights in fp32, a backward pass through the last loop alone, no norms between loops.
+TEST(Trunk, DocumentsApartHaveTheSameBitsInOtherShapes) {
+  const std::vector<int64_t> starts = {0, 64, 64, 128};
+  ModelConfig config = small_config(NormPlacement::kPre);
+  config.intermediate_size = 270;
+  config.norm_between_loops = false;
+  Device one(1, fastest()), two(2, fastest()), three(3, fastest());
+  for (DType dtype : {DType::kF32, DType::kBf16}) {
+    for (int64_t backward_loops : {0, 1}) {
+      const auto pass = [&](Device& device) {
+        return run(config, MemoryPolicy::kKeepAll, dtype, device, starts, dtype, backward_loops);
+      };
+      const Pass together = pass(three);
+      for (Device* device : {&one, &two}) {
+        const Pass apart = pass(*device);
+        EXPECT_EQ(apart.state, together.state);
+        EXPECT_EQ(apart.gradients, together.gradients);
       }
     }
   }

@@ -24,8 +24,7 @@ struct CommandHelp {
   const char* help;
 };
 constexpr std::array<CommandHelp, 10> kCommands = {{
-    {"/loops",
-     "[N]: run at most N loops per token (default: as many as the model was trained for)"},
+    {"/loops", "[N]: run at most N loops per token (default: as many as config.json says)"},
     {"/exit",
      "RULE [THRESHOLD]: when a token stops looping, such as q 0.5; fixed: after all loops"},
     {"/compare", "[N]: answer the last message again, after N loops (default: 1) and after all"},
@@ -193,10 +192,10 @@ Status ChatSession::command(const std::string& name, const std::string& argument
 std::string ChatSession::depth_text(const GenerateOptions& options) const {
   const int64_t loops =
       options.exit.max_loops == 0 ? model_.config().loops : options.exit.max_loops;
-  const int64_t trained = model_.config().loops;
+  const int64_t said = model_.config().loops;
   const std::string most =
       fmt::format("{} per token{}", count_text(loops, "loop"),
-                  loops > trained ? fmt::format(" (trained for {})", trained) : "");
+                  loops > said ? fmt::format(" (config.json says {})", said) : "");
   if (options.exit.kind == ExitKind::kFixed) return most;
   return fmt::format("up to {}, exit {} {:.4g}", most, exit_kind_name(options.exit.kind),
                      options.exit.threshold);

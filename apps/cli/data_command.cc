@@ -63,7 +63,9 @@ Result<ChatTemplate> training_template(const std::string& path, const Tokenizer&
                                        std::optional<int32_t> end_token) {
   LOOPLM_ASSIGN_OR_RETURN(ChatFiles files, model_chat_files(path, tokenizer));
   if (end_token) files.tokens.emplace("eos_token", tokenizer.bytes(*end_token));
-  LOOPLM_ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::create(files, tokenizer));
+  Result<ChatTemplate> created = ChatTemplate::create(files, tokenizer);
+  if (!created.ok()) return created.status().with_context("'" + path + "'");
+  ChatTemplate chat = std::move(created).value();
   if (!chat.converses() && files.tokens["eos_token"].empty()) {
     return invalid_argument(fmt::format(
         "'{}' has no chat template and no eos_token, so nothing would end a turn; name a token "
@@ -110,10 +112,11 @@ Status build(const BuildOptions& options) {
     fmt::print("{}\n", dump_json(json));
     return {};
   }
-  fmt::print("{}: {}, {} ({} learnt) in {}\n", options.out, count_text(s.documents, "document"),
+  const char* kind = s.pairs ? "preference pair" : "document";
+  fmt::print("{}: {}, {} ({} learnt) in {}\n", options.out, count_text(s.documents, kind),
              count_text(s.tokens, "token"), s.targets, count_text(s.shards.size(), "shard"));
   if (s.held_out_documents > 0) {
-    fmt::print("{}: {}, {}\n", options.held_out, count_text(s.held_out_documents, "document"),
+    fmt::print("{}: {}, {}\n", options.held_out, count_text(s.held_out_documents, kind),
                count_text(s.held_out_tokens, "token"));
   }
   if (s.lost_bytes > 0) {

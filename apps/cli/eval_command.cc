@@ -34,9 +34,7 @@ void add_eval_command(Program& program) {
   Option* data_dir =
       command->add_option("--data-dir", o->data_folder,
                           "Folder of the files that tasks name (default: beside the task)");
-  command
-      ->add_option("--loops", o->loops,
-                   "Loops to run (0: twice as many as the model was trained for)")
+  command->add_option("--loops", o->loops, "Loops to run (0: twice as many as config.json says)")
       ->check(range(int64_t{0}, kMaxLoops))
       ->capture_default_str();
   Option* exit = command->add_option(

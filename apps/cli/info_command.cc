@@ -107,7 +107,7 @@ void print_config(const Checkpoint& checkpoint, const std::string& guesses) {
   fmt::print("  runs in          {} (--dtype auto)\n", runs_in(checkpoint));
   fmt::print("  parameters       {} in {}\n", c.parameter_count(),
              count_text(checkpoint.specs.size(), "tensor"));
-  fmt::print("  loops            {} trained; norm between loops {}; exit gate {}\n", c.loops,
+  fmt::print("  loops            {}; norm between loops {}; exit gate {}\n", c.loops,
              c.norm_between_loops ? "on" : "off", c.exit_gate ? "yes" : "no");
   fmt::print("  stack            {}, hidden {}, feed-forward {}, {} norms\n",
              count_text(c.layers, "layer"), c.hidden_size, c.intermediate_size,

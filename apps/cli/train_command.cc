@@ -108,6 +108,17 @@ class Printer : public TrainObserver {
 // Runs on processors have been between these shares of the arithmetic peak.
 constexpr double kUsualShares[] = {0.6, 0.3};
 
+void print_choices(const TrainPlan& plan) {
+  fmt::print("memory: {} may be used here (90% of all)\n", bytes_text(plan.usable_bytes));
+  fmt::print("  {:<20} {:>18}  {}\n", "compute.memory",
+             count_text(plan.sequences, "sequence takes", "sequences take"),
+             "most batch.sequences that fit");
+  for (const TrainPlan::Choice& c : plan.choices) {
+    fmt::print("  {:<20} {:>18}  {}\n", c.memory + (c.chosen ? " (now)" : ""), bytes_text(c.bytes),
+               c.most_sequences == 0 ? "none" : fmt::to_string(c.most_sequences));
+  }
+}
+
 Status show_plan(const TrainOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const TrainPlan plan, plan_training(options));
   const TrainStart& s = plan.start;
@@ -120,18 +131,13 @@ Status show_plan(const TrainOptions& options) {
       count_text(s.steps, "step"), plan.step_flops / 1e9, duration_text(fastest),
       duration_text(fastest / kUsualShares[0]), duration_text(fastest / kUsualShares[1]),
       100 * kUsualShares[0], 100 * kUsualShares[1]);
-  if (plan.usable_bytes == 0) return {};
-  fmt::print("memory: {} may be used here (90% of all)\n", bytes_text(plan.usable_bytes));
-  fmt::print("  {:<20} {:>18}  {}\n", "compute.memory",
-             count_text(plan.sequences, "sequence takes", "sequences take"),
-             "most batch.sequences that fit");
-  for (const TrainPlan::Choice& c : plan.choices) {
-    fmt::print("  {:<20} {:>18}  {}\n", c.memory + (c.chosen ? " (now)" : ""), bytes_text(c.bytes),
-               c.most_sequences == 0 ? "none" : fmt::to_string(c.most_sequences));
+  const char* verdict = "";
+  if (plan.usable_bytes > 0) {
+    print_choices(plan);
+    verdict = total_bytes(s) <= plan.usable_bytes ? "this run fits; " : "this run does not fit; ";
   }
-  const bool fits = total_bytes(s) <= plan.usable_bytes;
-  fmt::print("{}; nothing was started or written\n",
-             fits ? "this run fits" : "this run does not fit");
+  fmt::print("{}nothing was started or written\n", verdict);
+  if (!plan.refusal.empty()) fmt::print("it would not start: {}\n", plan.refusal);
   return {};
 }
 

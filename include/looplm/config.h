@@ -39,7 +39,7 @@ struct ModelConfig {
   bool tie_embeddings = false;
 
   // The loop.
-  // "total_ut_steps": loops the model was trained for; requests may run fewer or more.
+  // "total_ut_steps": loops per token unless a request says otherwise: fewer, or more.
   int64_t loops = 1;
   NormPlacement norm_placement = NormPlacement::kSandwich;
   // The final norm ends every loop and its output enters the next one (Ouro). If off, the un-normed

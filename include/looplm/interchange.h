@@ -35,7 +35,7 @@ struct TextStates {
   }
 };
 
-// One forward of `loops` loops (0: as many as the model was trained for). Holds
+// One forward of `loops` loops (0: as many as the config says). Holds
 // loops * layers * ids.size() * hidden_size floats.
 Result<TextStates> read_states(Model& model, std::span<const int32_t> ids, int64_t loops);
 

@@ -14,7 +14,7 @@
 namespace looplm {
 
 struct TraceOptions {
-  int64_t loops = 0;  // loops to run; 0: as many as the model was trained for
+  int64_t loops = 0;  // loops to run; 0: as many as the config says
   int64_t top = 5;    // most likely next tokens to list; 0: none
   int64_t prompt_chunk = 256;
   // Called for every (loop, token), both from 0. The loops of one token come in order; a chunk's

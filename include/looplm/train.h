@@ -47,6 +47,9 @@ struct TrainPlan {
     int64_t most_sequences = 0;  // the largest batch.sequences that fits
   };
   std::vector<Choice> choices;  // from the fastest to the smallest
+  // Why train() would refuse to start all the same: what stands in run.out, or that it cannot be
+  // written. Empty if it would not.
+  std::string refusal;
 };
 
 // What was not measured is NaN here, null in the log and "-" on the terminal.
@@ -128,8 +131,8 @@ struct TrainOptions {
 // checkpoint and then gives the same bits as an uninterrupted one. The final model is in OUT/model.
 Status train(const TrainOptions& options, TrainObserver& observer);
 
-// Checks run file, model and data as train() does, and writes nothing. Of TrainOptions, `resume`
-// and `stop` do not matter.
+// Checks run file, model, data and run.out as train() does, and writes nothing. Of TrainOptions,
+// `stop` does not matter.
 Result<TrainPlan> plan_training(const TrainOptions& options);
 
 }  // namespace looplm

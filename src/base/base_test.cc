@@ -218,6 +218,25 @@ TEST(File, AtomicWriterLeavesNothingWithoutCommit) {
   EXPECT_ERROR_SAYS(MappedFile::open(dir.path()), "not a regular file");
 }
 
+TEST(File, APlaceIsCheckedWithoutWriting) {
+  const TempDir dir;
+  EXPECT_OK(check_writable_directory(dir.path()));
+  EXPECT_OK(check_writable_directory(dir.file("new/deeper/")));
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+  ASSERT_OK(write_text_file(dir.file("file"), "x"));
+  EXPECT_ERROR_SAYS(check_writable_directory(dir.file("file/new")), "file' is not a directory");
+  // Root may write anywhere.
+  const bool root = ::geteuid() == 0;
+  std::filesystem::permissions(dir.path(), std::filesystem::perms(0555));
+  if (root && ::seteuid(65534) != 0) GTEST_SKIP() << "no other user here";
+  const Status status = check_writable_directory(dir.file("new"));
+  if (root) {
+    ASSERT_EQ(::seteuid(0), 0);
+  }
+  std::filesystem::permissions(dir.path(), std::filesystem::perms(0755));
+  EXPECT_ERROR_SAYS(status, "cannot write into", dir.path().c_str(), "Permission denied");
+}
+
 TEST(File, ListsAndMeasuresWhatIsThere) {
   const TempDir dir;
   const std::string loop = dir.file("loop");

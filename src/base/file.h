@@ -73,6 +73,8 @@ bool file_exists(const std::string& path);
 bool is_directory(const std::string& path);
 // Creates the directory and its parents; existing ones are fine.
 Status make_directories(const std::string& path);
+// Whether the directory could be made and written to, as far as can be said without writing.
+Status check_writable_directory(const std::string& path);
 // Makes a rename or new name in the directory durable.
 Status sync_directory(const std::string& path);
 

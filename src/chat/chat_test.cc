@@ -62,6 +62,8 @@ TEST(Messages, ErrorsNamePlaceValueAndWhatWasExpected) {
   EXPECT_ERROR_SAYS(error("[]"), "messages is empty");
   EXPECT_ERROR_SAYS(error("[5]"), "messages[0] is 5; expected an object");
   EXPECT_ERROR_SAYS(error("[{}]"), "messages[0].role is missing");
+  EXPECT_ERROR_SAYS(error(R"([{"from": "human", "value": "hi"}])"), "messages[0].role is missing",
+                    R"("role" and "content", not {"from":"human","value":"hi"})");
   EXPECT_ERROR_SAYS(error(R"([{"role": "robot", "content": ""}])"),
                     "messages[0].role is \"robot\"; expected \"system\"");
   EXPECT_ERROR_SAYS(error(R"([{"role": "user"}])"), "messages[0].content is missing");
@@ -84,6 +86,10 @@ TEST(Messages, ErrorsNamePlaceValueAndWhatWasExpected) {
   EXPECT_ERROR_SAYS(parse_chat_tools(R"([{"type": "web_search"}])"),
                     "tools[0].type is \"web_search\"; expected \"function\"");
   EXPECT_OK(error(R"([{"role": "assistant", "content": null, "tool_calls": null}])"));
+  const auto call = parse_chat_messages(
+      R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": ""}}]}])");
+  ASSERT_OK(call.status());
+  EXPECT_EQ(call.value()[0].tool_calls[0].arguments, "{}");
 }
 
 TEST(ChatTemplate, ModelsWithoutOneGetChatMlOrNamesAndAWordAboutIt) {

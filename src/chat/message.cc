@@ -97,7 +97,7 @@ Status read_tool_call(const OrderedJson& object, const std::string& place, ToolC
   LOOPLM_RETURN_IF_ERROR(read_string(*function, "name", inside, call.name));
   if (call.name.empty()) return invalid_argument(inside + ".name is missing");
   const OrderedJson* arguments = get(*function, "arguments");
-  if (arguments == nullptr) {
+  if (arguments == nullptr || *arguments == "") {
     call.arguments = "{}";
   } else if (arguments->is_string()) {
     call.arguments = arguments->get<std::string>();
@@ -112,7 +112,11 @@ Status read_tool_call(const OrderedJson& object, const std::string& place, ToolC
 Status read_message(const OrderedJson& object, const std::string& place, ChatMessage& message) {
   if (!object.is_object()) return wrong(place, object, "an object with \"role\" and \"content\"");
   const OrderedJson* role = get(object, "role");
-  if (role == nullptr) return invalid_argument(fmt::format("{}.role is missing", place));
+  if (role == nullptr) {
+    return invalid_argument(
+        fmt::format("{}.role is missing; expected an object with \"role\" and \"content\", not {}",
+                    place, shown_json(object)));
+  }
   bool known = false;
   for (const auto& [name, value] : kRoles) {
     if (*role != name) continue;

@@ -35,7 +35,7 @@ std::vector<DecodeMode> decode_modes(const ModelConfig& config, const DecodeMode
 
 struct DecodeOptions {
   int64_t tokens = 32;  // per prompt at most
-  int64_t loops = 0;    // 0: as many as the model was trained for; not of exits
+  int64_t loops = 0;    // 0: as many as the config says; not of exits
   bool ignore_eos = false;
 };
 

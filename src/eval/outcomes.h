@@ -92,7 +92,7 @@ struct OutcomeTable {
   std::vector<MetricColumn> metrics;
   std::vector<OutcomeRow> rows;
 
-  // The row of the depth that the model was trained for, and of one loop; null where not measured.
+  // The row of the depth that the config says, and of one loop; null where not measured.
   const OutcomeRow* fixed(int64_t loops) const;
 };
 

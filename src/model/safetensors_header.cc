@@ -51,13 +51,17 @@ bool is_offset(const Json& value) {
          value.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()};
 }
 
+Status wrong_entry(const std::string& what, const Json& value, const std::string& expected) {
+  return invalid_argument(fmt::format("{} is {}; expected {}", what, shown_json(value), expected));
+}
+
 Status read_shape(const Json& value, StoredTensor& tensor) {
   if (!value.is_array() || value.size() > kMaxRank) {
-    return invalid_argument(fmt::format("'shape' is not a list of at most {} sizes", kMaxRank));
+    return wrong_entry("'shape'", value, fmt::format("a list of at most {} sizes", kMaxRank));
   }
   for (const Json& size : value) {
     if (!is_offset(size)) {
-      return invalid_argument("'shape' holds something that is not a size from 0 to 2^63 - 1");
+      return wrong_entry("'shape'", value, "sizes from 0 to 2^63 - 1");
     }
     tensor.shape.push_back(size.get<int64_t>());
   }
@@ -70,7 +74,7 @@ Status read_shape(const Json& value, StoredTensor& tensor) {
 
 Status read_offsets(const Json& value, uint64_t data_bytes, StoredTensor& tensor) {
   if (!value.is_array() || value.size() != 2 || !is_offset(value[0]) || !is_offset(value[1])) {
-    return invalid_argument("'data_offsets' is not a pair of offsets");
+    return wrong_entry("'data_offsets'", value, "a pair of offsets");
   }
   tensor.begin = value[0].get<uint64_t>();
   tensor.end = value[1].get<uint64_t>();
@@ -101,11 +105,11 @@ Status check_size(const StoredTensor& tensor) {
 Status read_tensor(const Json& value, uint64_t data_bytes, StoredTensor& tensor) {
   if (!value.is_object() || value.size() != 3 || !value.contains("dtype") ||
       !value.contains("shape") || !value.contains("data_offsets")) {
-    return invalid_argument("expected an object with 'dtype', 'shape' and 'data_offsets'");
+    return wrong_entry("it", value, "an object with 'dtype', 'shape' and 'data_offsets'");
   }
   const Json& dtype = value["dtype"];
   if (!dtype.is_string() || has_control_characters(dtype.get_ref<const std::string&>())) {
-    return invalid_argument("'dtype' is not a name");
+    return wrong_entry("'dtype'", dtype, "a name");
   }
   tensor.dtype = dtype.get<std::string>();
   LOOPLM_RETURN_IF_ERROR(read_shape(value["shape"], tensor));
@@ -116,9 +120,9 @@ Status read_tensor(const Json& value, uint64_t data_bytes, StoredTensor& tensor)
 // The reference library reads null as none; it refuses null as a value inside, as this does.
 Status read_metadata(const Json& value, SafetensorsMetadata& metadata) {
   if (value.is_null()) return {};
-  if (!value.is_object()) return invalid_argument("'__metadata__' is not an object");
+  if (!value.is_object()) return wrong_entry("'__metadata__'", value, "an object");
   for (const auto& [key, text] : value.items()) {
-    if (!text.is_string()) return invalid_argument("'__metadata__' holds more than strings");
+    if (!text.is_string()) return wrong_entry("'__metadata__." + key + "'", text, "a string");
     metadata[key] = text.get<std::string>();
   }
   return {};
@@ -186,7 +190,7 @@ Result<SafetensorsHeader> parse(std::span<const std::byte> file) {
       continue;
     }
     if (name.empty() || has_control_characters(name)) {
-      return invalid_argument("a tensor's name is empty or holds control characters");
+      return wrong_entry("a tensor's name", name, "one without control characters");
     }
     StoredTensor tensor;
     tensor.name = name;

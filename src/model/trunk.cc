@@ -74,7 +74,7 @@ MemoryPlan Trunk::plan(const ModelConfig& config, const TrunkShape& shape) {
   add("loop states", sizes.states, fmt::format("{} loops and the embedding", shape.loops));
   add("block inputs", sizes.block_inputs, name_of(kMemoryPolicyNames, shape.policy));
   add("block intermediates", sizes.activations, "");
-  add("operands of products", sizes.operands, dtype_name(shape.operands));
+  add("operands of products", sizes.operands, dtype_word(shape.operands));
   add("norm scales", sizes.inverse_rms, "");
   add("state gradients", sizes.state_gradients, "");
   add("residual gradient", sizes.gradient, "");

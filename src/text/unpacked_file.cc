@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::string_view kGzip = ".gz";
 constexpr std::string_view kZstandard = ".zst";
+// What packed files begin with, and no text in UTF-8.
+constexpr std::string_view kGzipMagic = "\x1f\x8b";
+constexpr std::string_view kZstandardMagic = "\x28\xb5\x2f\xfd";
 constexpr size_t kUnpackedPiece = size_t{1} << 20;
 
 Status damaged(const char* why) {
@@ -137,7 +140,10 @@ Status read_text_parts(const std::string& path, const WholePart& whole, const Vi
         path, path.substr(0, path.rfind('.'))));
   }
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  if (unpacked_name(path) == path) return visit(file.text()).status();
+  const bool gzip = path.ends_with(kGzip) || file.text().starts_with(kGzipMagic);
+  if (!gzip && !path.ends_with(kZstandard) && !file.text().starts_with(kZstandardMagic)) {
+    return visit(file.text()).status();
+  }
   // What is wrong with the packing names the file; what a visitor says does so itself.
   Status said;
   const VisitPart listen = [&](std::string_view part) {
@@ -146,7 +152,7 @@ Status read_text_parts(const std::string& path, const WholePart& whole, const Vi
     return wanted.ok() ? wanted : Result<bool>(false);
   };
   std::unique_ptr<Unpacker> unpacker;
-  if (path.ends_with(kGzip)) {
+  if (gzip) {
     unpacker = std::make_unique<GzipUnpacker>(file.text());
   } else {
     unpacker = std::make_unique<ZstandardUnpacker>(file.text());

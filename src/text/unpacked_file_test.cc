@@ -69,6 +69,8 @@ TEST_F(UnpackedFileTest, AreUnpackedWhateverTheirSizeAndParts) {
     EXPECT_TRUE(read("x.txt", text).value() == text) << text.size();
     EXPECT_TRUE(read("x.gz", gzipped(text)).value() == text) << text.size();
     EXPECT_TRUE(read("x.zst", zstandard(text)).value() == text) << text.size();
+    EXPECT_TRUE(read("x.txt", gzipped(text)).value() == text) << "without the name";
+    EXPECT_TRUE(read("x.txt", zstandard(text)).value() == text) << "without the name";
     EXPECT_TRUE(read("x.gz", gzipped(text) + gzipped("end")).value() == text + "end");
     EXPECT_TRUE(read("x.zst", zstandard(text) + zstandard("end")).value() == text + "end");
   }

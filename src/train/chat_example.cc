@@ -107,6 +107,19 @@ Result<bool> has_weight(const OrderedJson& message, const std::string& place) {
   return learnt;
 }
 
+// Else the model would learn calls that nobody can read.
+Status check_calls(const ChatMessage& message, const std::string& place) {
+  for (size_t i = 0; i < message.tool_calls.size(); ++i) {
+    const std::string& text = message.tool_calls[i].arguments;
+    const Result<OrderedJson> arguments = parse_ordered_json(text, "arguments");
+    if (arguments.ok() && arguments.value().is_object()) continue;
+    return invalid_argument(
+        fmt::format("{}.tool_calls[{}].function.arguments is {}; expected a JSON object", place, i,
+                    shown_json(OrderedJson(text))));
+  }
+  return {};
+}
+
 // Which messages are learnt: the assistant's from `first` on, but for those of weight 0, as
 // OpenAI's files for fine-tuning have them.
 Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
@@ -124,6 +137,10 @@ Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
     LOOPLM_ASSIGN_OR_RETURN(learnt[i], has_weight(list[i], fmt::format("{}[{}]", place, i)));
     if (!learnt[i]) continue;
     any = true;
+    // Such a call may be why an answer was rejected.
+    if (std::string_view(place) != "rejected") {
+      LOOPLM_RETURN_IF_ERROR(check_calls(messages[i], fmt::format("{}[{}]", place, i)));
+    }
     if (!without_space(messages[i].text()).empty() || !messages[i].tool_calls.empty()) continue;
     return invalid_argument(fmt::format(
         "{}[{}] is an empty assistant turn; expected content or tool calls to learn", place, i));

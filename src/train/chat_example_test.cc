@@ -64,6 +64,21 @@ TEST_F(ChatExampleTest, ReadsShareGptsToolRoles) {
       "[assistant]{yes<|end|>}\n");
   const std::string broken = R"({"conversations": [{"from": "function_call", "value": "f 1"}]})";
   EXPECT_THAT(built(broken, tools), HasSubstr("a.jsonl:1: conversations[0].value"));
+  // Else the model would learn calls that nobody can read; one that is only read may be so.
+  const auto call = [&](const std::string& arguments, const std::string& weight) {
+    return built(R"({"messages": [{"role": "user", "content": "hi"}, )"
+                 R"({"role": "assistant", "content": "", )" +
+                     weight + R"("tool_calls": [{"function": {"name": "f", "arguments": )" +
+                     arguments + R"(}}]}, {"role": "assistant", "content": "yes"}]})",
+                 tools);
+  };
+  for (const char* arguments : {R"("a = 1")", R"("[1]")", R"("{\"a\": 1")"}) {
+    EXPECT_THAT(call(arguments, ""),
+                HasSubstr(std::string("messages[1].tool_calls[0].function.arguments is ") +
+                          arguments + "; expected a JSON object"));
+    EXPECT_THAT(call(arguments, R"("weight": 0, )"), HasSubstr("{yes<|end|>}"));
+  }
+  EXPECT_EQ(call(R"("{\"a\": 1}")", ""), call(R"({"a": 1})", ""));
 }
 
 TEST_F(ChatExampleTest, ReasoningThatTheTemplateDoesNotWriteIsCounted) {
@@ -596,7 +611,11 @@ TEST_F(ChatExampleTest, FormsWithoutAPlaceAreRefusedByName) {
        "turn 0: a field 'system' beside texts"},
       {R"({"text": "hi", "role": "prompter", "parent_id": null})",
        "a 'text' of the role \"prompter\""},
-      {R"({"conversations": ["q", "a"]})", "conversations[0] is \"q\""}};
+      {R"({"conversations": ["q", "a"]})", "conversations[0] is \"q\""},
+      {R"({"turns": [{"role": "user", "content": "q"}]})",
+       "turn 0: no field 'prompt'; expected 'prompt' and 'completion'; it has 'content', 'role'"},
+      {R"({"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1})",
+       "'k', 'l' and 2 more"}};
   for (const auto& [line, says] : cases) {
     EXPECT_THAT(built(line, kMarked), testing::AllOf(HasSubstr("a.jsonl:1"), HasSubstr(says)))
         << line;

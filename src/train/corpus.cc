@@ -30,10 +30,14 @@ Result<std::string> string_field(const Json& object, const char* name, const std
                                  const char* expected = kDocumentFields) {
   const auto field = object.find(name);
   if (field == object.end()) {
+    constexpr size_t kMost = 12;
     std::string others;
+    size_t listed = 0;
     for (const auto& [key, value] : object.items()) {
+      if (++listed > kMost) break;
       others += (others.empty() ? "; it has '" : ", '") + key + "'";
     }
+    if (listed > kMost) others += fmt::format(" and {} more", object.size() - kMost);
     return invalid_argument(
         fmt::format("{}: no field '{}'; expected {}{}", where, name, expected, others));
   }
@@ -57,13 +61,15 @@ Status check_plain(const Json& object, const std::string& where) {
   return {};
 }
 
-Status add_turn(const Json& turn, const std::string& where, CorpusDocument& document) {
+Status add_turn(const Json& turn, const std::string& where, const char* expected,
+                CorpusDocument& document) {
   if (!turn.is_object()) {
     return invalid_argument(fmt::format("{}: {}; expected a JSON object", where, shown_json(turn)));
   }
   LOOPLM_RETURN_IF_ERROR(check_plain(turn, where));
-  LOOPLM_ASSIGN_OR_RETURN(std::string prompt, string_field(turn, "prompt", where));
-  LOOPLM_ASSIGN_OR_RETURN(std::string completion, string_field(turn, "completion", where));
+  LOOPLM_ASSIGN_OR_RETURN(std::string prompt, string_field(turn, "prompt", where, expected));
+  LOOPLM_ASSIGN_OR_RETURN(std::string completion,
+                          string_field(turn, "completion", where, expected));
   document.push_back({std::move(prompt), false});
   document.push_back({std::move(completion), true});
   return {};
@@ -263,10 +269,11 @@ Result<CorpusDocument> corpus_document(const Json& object, const std::string& wh
           fmt::format("{}: field 'turns' is {}; expected an array", where, shown_json(list)));
     }
     for (size_t i = 0; i < list.size(); ++i) {
-      LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i), document));
+      LOOPLM_RETURN_IF_ERROR(add_turn(list[i], fmt::format("{}: turn {}", where, i),
+                                      "'prompt' and 'completion'", document));
     }
   } else if (pair) {
-    LOOPLM_RETURN_IF_ERROR(add_turn(object, where, document));
+    LOOPLM_RETURN_IF_ERROR(add_turn(object, where, kDocumentFields, document));
   } else {
     LOOPLM_ASSIGN_OR_RETURN(std::string text, string_field(object, "text", where));
     if (object.contains("role")) {
@@ -322,7 +329,9 @@ Result<CorpusDocument> unchecked_line(std::string_view line, const std::string& 
         where, line.size(), kMostLineBytes));
   }
   LOOPLM_RETURN_IF_ERROR(check_document(line, where));
-  constexpr const char* kExpected = "expected a whole JSON object in each line";
+  constexpr const char* kExpected =
+      "expected a whole JSON object in each line (jq -c '.[]' FILE makes such lines of a list of "
+      "objects, and jq -c . FILE of objects that span lines)";
   if (is_part_of_json(line)) {
     return invalid_argument(fmt::format("{}: the line is '{}'; {}", where, line, kExpected));
   }

@@ -123,7 +123,7 @@ TEST_F(CorpusTest, JsonThatIsNotInLinesIsNoText) {
   for (const char* text :
        {"{\n \"text\": \"x\"\n}\n", "[\n{\"text\": \"x\"}]\n", "[{}]\n", "3\n"}) {
     documents(write("a.jsonl", text), TextSplit::kLine);
-    EXPECT_ERROR_SAYS(status_, "a.jsonl:1", "a whole JSON object in each line");
+    EXPECT_ERROR_SAYS(status_, "a.jsonl:1", "a whole JSON object in each line", "jq -c");
   }
 }
 

@@ -104,7 +104,8 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
     }
     const auto table = static_cast<uint64_t>(model.vocab_size * model.hidden_size);
     plan.add("frozen vectors", vectors * sizeof(float), "fp32");
-    plan.add("frozen embedding", table * (model.dtype == "bfloat16" ? 2 : 4), model.dtype);
+    const DType kept = model.dtype == "bfloat16" ? DType::kBf16 : DType::kF32;
+    plan.add("frozen embedding", table * dtype_size(kept), dtype_word(kept));
   }
   const MatrixFormat format = run_format(run, *objective, stored);
   const uint64_t forward = ModelWeights::planned_packed_bytes(model, format);

@@ -8,11 +8,66 @@
 #include "base/file.h"
 #include "base/file_lock.h"
 #include "base/temporary.h"
+#include "model/adapter.h"
+#include "model/atomic_directory.h"
+#include "model/checkpoint.h"
+#include "model/guess_maps.h"
 #include "train/train_log.h"
 #include "train/trainer.h"
 
 namespace looplm {
 namespace {
+
+// Whether a run's model would be refused by what is there.
+Status check_model_place(const RunConfig& run, const std::string& directory) {
+  return AtomicDirectory::check(directory, run.lora.any() ? is_adapter_file
+                                           : run.objective.kind == ObjectiveKind::kGuess
+                                               ? is_guess_file
+                                               : is_checkpoint_file);
+}
+
+std::string model_place(const std::string& out) { return out + "/model"; }
+std::string best_place(const std::string& out) { return out + "/best"; }
+
+Result<FileLock> lock_directory(const std::string& out) {
+  LOOPLM_ASSIGN_OR_RETURN(std::optional<FileLock> lock, FileLock::try_lock_directory(out));
+  if (lock) return std::move(*lock);
+  return invalid_argument(
+      fmt::format("another run is writing into '{}'; wait for it, or choose another run.out", out));
+}
+
+// Whether run.out holds nothing that the run would have to refuse. What would refuse its model at
+// the end refuses it now.
+Status check_contents(const RunConfig& run, bool resume) {
+  const std::string& out = run.run.out;
+  if (file_exists(out + "/config.json")) {
+    return invalid_argument(fmt::format(
+        "run.out is '{}', which holds a model; expected a directory of the run's own", out));
+  }
+  LOOPLM_RETURN_IF_ERROR(check_model_place(run, model_place(out)));
+  if (run.run.keep_best) LOOPLM_RETURN_IF_ERROR(check_model_place(run, best_place(out)));
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<int64_t> saved, list_train_checkpoints(out));
+  if (saved.empty() || resume) return {};
+  return invalid_argument(
+      fmt::format("'{}' already holds a run at step {}; pass --resume to go on with it, or "
+                  "choose another run.out",
+                  out, saved.back()));
+}
+
+// Whether a run may begin to write into its run.out, as far as can be said without writing.
+Status check_place(const RunConfig& run, bool resume) {
+  const std::string& out = run.run.out;
+  if (out.empty()) return invalid_argument("run.out is missing");
+  LOOPLM_RETURN_IF_ERROR(check_writable_directory(out).with_context("run.out"));
+  if (is_directory(out)) LOOPLM_RETURN_IF_ERROR(lock_directory(out).status());
+  return check_contents(run, resume);
+}
+
+// The newest checkpoint of a run that goes on; empty if there is none.
+Result<std::string> newest_checkpoint(const std::string& out) {
+  LOOPLM_ASSIGN_OR_RETURN(const std::vector<int64_t> saved, list_train_checkpoints(out));
+  return saved.empty() ? std::string() : train_checkpoint_path(out, saved.back());
+}
 
 class Run {
  public:
@@ -20,8 +75,14 @@ class Run {
       : trainer_(trainer), options_(options), observer_(observer) {}
 
   Status execute() {
-    LOOPLM_ASSIGN_OR_RETURN(const FileLock alone, take_directory());
-    LOOPLM_RETURN_IF_ERROR(take_up());
+    const std::string& out = settings().out;
+    LOOPLM_RETURN_IF_ERROR(make_directories(out));
+    LOOPLM_ASSIGN_OR_RETURN(const FileLock alone, lock_directory(out));
+    // Again, since another run may have ended meanwhile.
+    LOOPLM_RETURN_IF_ERROR(check_contents(trainer_.run(), options_.resume));
+    remove_abandoned_files();
+    LOOPLM_ASSIGN_OR_RETURN(const std::string checkpoint, newest_checkpoint(out));
+    if (!checkpoint.empty()) LOOPLM_RETURN_IF_ERROR(trainer_.restore(checkpoint));
     LOOPLM_ASSIGN_OR_RETURN(log_,
                             TrainLog::open(settings().out + "/log.jsonl", trainer_.steps_done()));
     observer_.on_start(trainer_.describe());
@@ -43,8 +104,6 @@ class Run {
 
  private:
   const RunConfig::Run& settings() const { return trainer_.run().run; }
-  std::string model_place() const { return settings().out + "/model"; }
-  std::string best_place() const { return settings().out + "/best"; }
   // Whether the step just done is the last one, or one of every `every`.
   bool is_due(int64_t every) const {
     const int64_t step = trainer_.steps_done();
@@ -54,40 +113,6 @@ class Run {
   // Whether the validation loss has not fallen for as long as is allowed.
   bool is_over() const {
     return settings().patience > 0 && trainer_.best().since >= settings().patience;
-  }
-
-  // Makes the run's directory, for this run alone. What would refuse its model at the end refuses
-  // it now.
-  Result<FileLock> take_directory() const {
-    const std::string& out = settings().out;
-    LOOPLM_RETURN_IF_ERROR(make_directories(out));
-    LOOPLM_ASSIGN_OR_RETURN(std::optional<FileLock> lock, FileLock::try_lock_directory(out));
-    if (!lock) {
-      return invalid_argument(fmt::format(
-          "another run is writing into '{}'; wait for it, or choose another run.out", out));
-    }
-    if (file_exists(out + "/config.json")) {
-      return invalid_argument(fmt::format(
-          "run.out is '{}', which holds a model; expected a directory of the run's own", out));
-    }
-    LOOPLM_RETURN_IF_ERROR(trainer_.check_model_place(model_place()));
-    if (settings().keep_best) LOOPLM_RETURN_IF_ERROR(trainer_.check_model_place(best_place()));
-    return std::move(*lock);
-  }
-
-  // Goes on from the newest checkpoint, if asked to.
-  Status take_up() {
-    LOOPLM_ASSIGN_OR_RETURN(const std::vector<int64_t> saved,
-                            list_train_checkpoints(settings().out));
-    if (saved.empty() || options_.resume) remove_abandoned_files();
-    if (saved.empty()) return {};
-    if (options_.resume) {
-      return trainer_.restore(train_checkpoint_path(settings().out, saved.back()));
-    }
-    return invalid_argument(
-        fmt::format("'{}' already holds a run at step {}; pass --resume to go on with it, or "
-                    "choose another run.out",
-                    settings().out, saved.back()));
   }
 
   // What a run that was killed had begun to write.
@@ -120,8 +145,8 @@ class Run {
       observer_.on_validation(report);
     }
     if (!settings().keep_best || trainer_.best().step != trainer_.steps_done()) return {};
-    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(best_place()));
-    observer_.on_checkpoint(best_place());
+    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(best_place(settings().out)));
+    observer_.on_checkpoint(best_place(settings().out));
     return {};
   }
 
@@ -154,8 +179,8 @@ class Run {
     if (empty_steps_ > 0) {
       observer_.on_note(fmt::format("{} of {} steps had no token to learn", empty_steps_, steps_));
     }
-    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(model_place()));
-    observer_.on_checkpoint(model_place());
+    LOOPLM_RETURN_IF_ERROR(trainer_.save_model(model_place(settings().out)));
+    observer_.on_checkpoint(model_place(settings().out));
     return {};
   }
 
@@ -170,7 +195,7 @@ class Run {
 }  // namespace
 
 Status train(const RunConfig& run, const TrainOptions& options, TrainObserver& observer) {
-  if (run.run.out.empty()) return invalid_argument("run.out is missing");
+  LOOPLM_RETURN_IF_ERROR(check_place(run, options.resume));
   LOOPLM_ASSIGN_OR_RETURN(
       const std::unique_ptr<Trainer> trainer,
       Trainer::create(run, {.threads = options.threads, .streams = options.streams}));
@@ -186,7 +211,16 @@ Status train(const TrainOptions& options, TrainObserver& observer) {
 Result<TrainPlan> plan_training(const TrainOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(const RunConfig run,
                           read_run_config(options.run_file, options.overrides));
-  return Trainer::plan(run, {.threads = options.threads, .streams = options.streams});
+  const Status place = check_place(run, options.resume);
+  std::string checkpoint;
+  if (place.ok() && options.resume) {
+    LOOPLM_ASSIGN_OR_RETURN(checkpoint, newest_checkpoint(run.run.out));
+  }
+  LOOPLM_ASSIGN_OR_RETURN(
+      TrainPlan plan,
+      Trainer::plan(run, {.threads = options.threads, .streams = options.streams}, checkpoint));
+  if (!place.ok()) plan.refusal = place.message();
+  return plan;
 }
 
 }  // namespace looplm

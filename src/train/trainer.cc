@@ -15,7 +15,6 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/timer.h"
-#include "model/atomic_directory.h"
 #include "model/chat_model.h"
 #include "model/checkpoint.h"
 #include "model/tensor_read.h"
@@ -86,7 +85,8 @@ Result<std::unique_ptr<Trainer>> Trainer::create(const RunConfig& run, TrainerOp
   return trainer;
 }
 
-Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options) {
+Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options,
+                                const std::string& checkpoint) {
   LOOPLM_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                           open(run, std::move(options), /*shapes_only=*/true));
   TrainPlan plan;
@@ -103,6 +103,12 @@ Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options) {
   plan.usable_bytes = memory.ok() ? memory.value().usable() : 0;
   plan.choices =
       memory_choices(trainer->run_, trainer->model(), trainer->start_.format(), plan.usable_bytes);
+  if (!checkpoint.empty()) {
+    const Result<TrainState> state = read_train_state(checkpoint);
+    const Status same =
+        state.ok() ? trainer->check_same_run(state.value(), checkpoint) : state.status();
+    plan.refusal = same.message();
+  }
   return plan;
 }
 
@@ -597,8 +603,8 @@ Status Trainer::check_same_data(const TrainState& state, const std::string& dire
   return {};
 }
 
-// Whether this run may go on from a saved state.
-Status Trainer::check_resumable(const TrainState& state, const std::string& directory) {
+// Whether a saved state is of this run, but for what is known only of loaded weights.
+Status Trainer::check_same_run(const TrainState& state, const std::string& directory) const {
   const std::vector<RunKeyDifference> differences = run_differences(state.run, run_);
   if (!differences.empty()) {
     const auto shown = [](const std::string& value) { return value.empty() ? "not set" : value; };
@@ -610,6 +616,14 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
     return invalid_argument(text);
   }
   LOOPLM_RETURN_IF_ERROR(check_same_data(state, directory));
+  if (run_.run.steps >= state.step) return {};
+  return invalid_argument(fmt::format("run.steps is {}; '{}' has done {} already", run_.run.steps,
+                                      directory, count_text(state.step, "step")));
+}
+
+// Whether this run may go on from a saved state.
+Status Trainer::check_resumable(const TrainState& state, const std::string& directory) {
+  LOOPLM_RETURN_IF_ERROR(check_same_run(state, directory));
   if (state.frozen_hash != state_.frozen_hash) {
     return invalid_argument(
         fmt::format("the frozen weights ({}) are not those with which '{}' was saved",
@@ -618,10 +632,6 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
                     directory));
   }
   const int64_t steps = run_.run.steps, before = state.run.run.steps;
-  if (steps < state.step) {
-    return invalid_argument(fmt::format("run.steps is {}; '{}' has done {} already", steps,
-                                        directory, count_text(state.step, "step")));
-  }
   if (steps != before && run_.schedule.looks_ahead()) {
     notes_.push_back(fmt::format(
         "run.steps is {}; the checkpoint was made with {}: schedule.kind {} now ends at step {}, "
@@ -630,12 +640,6 @@ Status Trainer::check_resumable(const TrainState& state, const std::string& dire
         run_.schedule.at(state.step, before), run_.schedule.at(state.step + 1, steps)));
   }
   return {};
-}
-
-Status Trainer::check_model_place(const std::string& directory) const {
-  return AtomicDirectory::check(directory, run_.lora.any()                ? is_adapter_file
-                                           : objective_->trains_guesses() ? is_guess_file
-                                                                          : is_checkpoint_file);
 }
 
 Status Trainer::save_model(const std::string& directory) const {

@@ -36,8 +36,10 @@ class Trainer {
  public:
   static Result<std::unique_ptr<Trainer>> create(const RunConfig& run, TrainerOptions options = {});
   // What such a run takes. Configuration, shapes and data are checked as create() checks them; no
-  // weights are read, and none of the run's memory is taken.
-  static Result<TrainPlan> plan(const RunConfig& run, TrainerOptions options = {});
+  // weights are read, and none of the run's memory is taken. With a checkpoint, `refusal` says why
+  // the run could not go on from there; the frozen weights' hash is not compared.
+  static Result<TrainPlan> plan(const RunConfig& run, TrainerOptions options = {},
+                                const std::string& checkpoint = {});
 
   const RunConfig& run() const { return run_; }
   const ModelConfig& model() const { return start_.config(); }
@@ -63,8 +65,6 @@ class Trainer {
   // The model as a checkpoint in Hugging Face's layout, as compute.save_dtype says; the adapter
   // alone, in PEFT's; or guess maps alone.
   Status save_model(const std::string& directory) const;
-  // Whether save_model() would refuse what is there.
-  Status check_model_place(const std::string& directory) const;
 
  private:
   Trainer(RunConfig run, std::unique_ptr<Device> device, StartWeights start)
@@ -90,6 +90,7 @@ class Trainer {
   // What is saved beside the weights.
   SaveOptions save_options() const;
   Status check_resumable(const TrainState& state, const std::string& directory);
+  Status check_same_run(const TrainState& state, const std::string& directory) const;
   Status check_same_data(const TrainState& state, const std::string& directory) const;
   LoaderOptions loader_options() const;
   // With its teachers, where the objective reads them.

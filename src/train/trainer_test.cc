@@ -694,6 +694,35 @@ TEST_F(TrainerTest, APlanRefusesWhatTheRunWould) {
   EXPECT_THAT(plan_training(options).status().message(), testing::HasSubstr("gate"));
 }
 
+TEST_F(TrainerTest, APlanSaysWhatAStartWouldRefuseInItsPlace) {
+  TrainOptions options;
+  options.run_file = run_file_;
+  const auto refusal = [&](const std::string& name, std::vector<std::string> overrides = {}) {
+    overrides.push_back(out(name));
+    options.overrides = overrides;
+    const auto plan = plan_training(options);
+    EXPECT_OK(plan);
+    return plan.ok() ? plan.value().refusal : "";
+  };
+  EXPECT_EQ(refusal("new/deeper"), "");
+  ASSERT_OK(write_text_file(dir_.file("file"), "x"));
+  EXPECT_THAT(refusal("file"), testing::HasSubstr("file' is not a directory"));
+  EXPECT_THAT(refusal("file/x"), testing::HasSubstr("file' is not a directory"));
+
+  Recorder r;
+  ASSERT_OK(run("old", {"run.steps=4"}, r));
+  EXPECT_THAT(refusal("old"), testing::HasSubstr("already holds a run at step 4"));
+  options.resume = true;
+  EXPECT_EQ(refusal("old"), "");
+  EXPECT_THAT(refusal("old", {"run.steps=3"}), testing::HasSubstr("run.steps is 3"));
+  EXPECT_THAT(refusal("old", {"batch.sequences=2"}), testing::HasSubstr("batch.sequences is 2"));
+  ASSERT_OK(write_text_file(dir_.file("old/model/mine"), "x"));
+  EXPECT_THAT(refusal("old"), testing::HasSubstr("holds 'mine'"));
+  const auto lock = FileLock::try_lock_directory(dir_.file("old"));
+  ASSERT_OK(lock);
+  EXPECT_THAT(refusal("old"), testing::HasSubstr("another run is writing"));
+}
+
 TEST_F(TrainerTest, FewerLoopsThanTheModelsSayHowToRunIt) {
   Recorder r;
   ASSERT_OK(run("short", {"objective.loops=2", "run.steps=4"}, r));

@@ -31,7 +31,7 @@ printf '/loops 2\n/exit q 0.5\n/exit fixed\n/loops\n' | "$looplm" chat "$small" 
 printf '2 loops per token\nup to 2 loops per token, exit q 0.5\n2 loops per token\n4 loops per token\n' | cmp -s - out ||
   fail "depth: $(cat out)"
 printf '/loops 9\n' | "$looplm" chat "$small" >out 2>/dev/null || fail "more loops"
-[ "$(cat out)" = "9 loops per token (trained for 4)" ] || fail "more loops: $(cat out)"
+[ "$(cat out)" = "9 loops per token (config.json says 4)" ] || fail "more loops: $(cat out)"
 printf '/depth\n' | "$looplm" chat "$small" --loops 1 >out 2>/dev/null || fail "--loops"
 [ "$(cat out)" = "1 loop per token" ] || fail "--loops: $(cat out)"
 printf '/depth\n' | "$looplm" chat "$small" --exit q --threshold 0.25 >out 2>/dev/null || fail "--exit"

@@ -4,6 +4,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 failures=0
+# Seconds of processor time for each program, some twenty times what the longest needs.
+ulimit -t 600
 
 fail() {
   echo "FAILED: $*" >&2

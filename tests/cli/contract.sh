@@ -137,10 +137,13 @@ expect "train --plan" "^  optimiser moments" plan
 expect "train --plan" "^time: [0-9]+ steps" plan
 expect "train --plan" "block_inputs \(now\)" plan
 expect "train --plan" "this run fits; nothing was started or written" plan
+grep -q "would not start" plan && fail "train --plan: $(cat plan)"
 "$looplm" train run.toml --set 'objective.kind="stage2"' --plan >gate.plan || fail "train --plan of Stage II"
 expect "train --plan of Stage II" "^  optimiser moments +520 B" gate.plan
 [ ! -e run ] || fail "train --plan wrote"
 "$looplm" train run.toml >/dev/null || fail "train"
+"$looplm" train run.toml --plan >plan || fail "train --plan of a run that is there"
+expect "train --plan" "it would not start: 'run' already holds a run at step 6; pass --resume" plan
 # the model as a GGUF file, which says the same
 rm chat/generation_config.json
 "$looplm" export chat --gguf chat.gguf --type F32 >/dev/null || fail "export"
@@ -293,8 +296,7 @@ expect "experiment report" '^\| the matrices as printed .* \*\*not\*\*' whole/re
 expect "experiment figure" '<svg' whole/report.html
 "$looplm" experiment run reachability --settings paths.toml --out halves --threads 1 >/dev/null 2>&1 &
 pid=$!
-tries=0
-until [ -e halves/cells/paths-1x2-s1/run/log.jsonl ] || [ $tries = 300 ]; do sleep 0.05; tries=$((tries + 1)); done
+while [ ! -e halves/cells/paths-1x2-s1/run/log.jsonl ] && kill -0 $pid 2>/dev/null; do sleep 0.05; done
 kill -INT $pid
 wait $pid && fail "experiment: an interrupted run ends with status 0"
 [ ! -e halves/results.json ] || fail "experiment: an interrupted run has results"
@@ -316,11 +318,7 @@ grep -Eq "^  int4 +[0-9.]+ [KMG]?i?B +[0-9]+ \([0-9]+\)" text || fail "info: wha
 "$looplm" train run.toml --set run.steps=60 --set run.checkpoint_every=5 --set 'run.out="whole"' >/dev/null || fail "train whole"
 "$looplm" train run.toml --set run.steps=60 --set run.checkpoint_every=5 --set 'run.out="killed"' >/dev/null 2>&1 &
 training=$!
-tries=0
-while [ ! -e killed/checkpoints/step-00000010 ] && [ $tries -lt 600 ]; do
-  sleep 0.02
-  tries=$((tries + 1))
-done
+while [ ! -e killed/checkpoints/step-00000010 ] && kill -0 $training 2>/dev/null; do sleep 0.02; done
 kill -9 $training
 wait $training 2>/dev/null
 [ ! -e killed/model ] || echo "note: the run ended before it was killed"
@@ -452,11 +450,7 @@ refuses "serve: a name for no model" "--name is 'a'" "$looplm" serve --model mod
 # --- and one whose log has no room
 "$looplm" serve --config serve.toml >serve.out 2>/dev/full &
 server=$!
-tries=0
-while [ $tries -lt 300 ] && kill -0 $server 2>/dev/null && ! grep -q listening serve.out; do
-  sleep 0.1
-  tries=$((tries + 1))
-done
+while kill -0 $server 2>/dev/null && ! grep -q listening serve.out; do sleep 0.1; done
 expect "serve" "^listening on http://127.0.0.2:[0-9]+$" serve.out
 kill $server
 wait $server || fail "serve: status $?"

@@ -18,7 +18,7 @@ struct FaithfulnessSettings {
   std::string model;
   std::string weights = "stored";  // or "bf16": WeightType
   int loops = 8;                   // observed
-  int intervention_loops = 0;      // 0: as many as the model was trained for
+  int intervention_loops = 0;      // 0: as many as the config says
   int intervention_pairs = 200;
   std::vector<int> probe_targets = {2, 3, 4};
   int probe_folds = 5;

@@ -34,7 +34,7 @@ struct SpeculationText {
 
 struct SpeculationSettings {
   StudyModel model;
-  int64_t loops = 0;   // 0: as many as the model was trained for
+  int64_t loops = 0;   // 0: as many as the config says
   int64_t rounds = 3;  // measurements of speed; medians count
   DecodeModeLists modes;
   std::vector<SpeculationSet> sets;

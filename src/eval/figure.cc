@@ -270,7 +270,7 @@ std::string gnuplot_script(const Figure& f, const std::string& terminal,
     const Marker& m = f.markers[i];
     script += fmt::format(
         "set arrow from {0}, graph 0 to {0}, graph 1 nohead dt 3 lc rgb '#888888'\n"
-        "set label {1} at {0}, graph 0.97 offset 0.5,0 tc rgb '#666666'\n",
+        "set label {1} at {0}, graph 0.04 offset 0.5,0 tc rgb '#666666'\n",
         number(m.x), quoted(m.label));
   }
   return script + (f.cells.empty() ? series_commands(f) : heat_map_commands(f));

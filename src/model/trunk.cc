@@ -286,8 +286,7 @@ void Trunk::add_weight_gradients(const Backward& pass, int64_t begin, int64_t en
   std::vector<BlockWeightGradients> to(static_cast<size_t>(config_.layers));
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     if (blocks_of_layer[static_cast<size_t>(layer)].empty()) continue;
-    to[static_cast<size_t>(layer)] =
-        BlockWeightGradients::of(pass.gradients, config_, layer);
+    to[static_cast<size_t>(layer)] = BlockWeightGradients::of(pass.gradients, config_, layer);
   }
   const auto tasks_of = [&](int64_t rows) {
     std::vector<Task> tasks;

@@ -6,7 +6,6 @@
 
 namespace looplm::cli {
 
-void add_bench_eval(Program& program, Command& bench);
 void add_bench_tokenizer(Program& program, Command& bench);
 void add_bench_decode(Program& program, Command& bench);
 void add_bench_speculate(Program& program, Command& bench);

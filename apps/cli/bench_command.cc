@@ -198,7 +198,6 @@ void add_bench_command(Program& program) {
   add_bench_decode(program, *bench);
   add_bench_speculate(program, *bench);
   add_bench_support(program, *bench);
-  add_bench_eval(program, *bench);
   add_bench_tokenizer(program, *bench);
 }
 

@@ -112,10 +112,11 @@ Status build(const BuildOptions& options) {
     fmt::print("{}\n", dump_json(json));
     return {};
   }
-  fmt::print("{}: {}, {} ({} learnt) in {}\n", options.out, count_text(s.documents, "document"),
+  const char* kind = s.pairs ? "preference pair" : "document";
+  fmt::print("{}: {}, {} ({} learnt) in {}\n", options.out, count_text(s.documents, kind),
              count_text(s.tokens, "token"), s.targets, count_text(s.shards.size(), "shard"));
   if (s.held_out_documents > 0) {
-    fmt::print("{}: {}, {}\n", options.held_out, count_text(s.held_out_documents, "document"),
+    fmt::print("{}: {}, {}\n", options.held_out, count_text(s.held_out_documents, kind),
                count_text(s.held_out_tokens, "token"));
   }
   if (s.lost_bytes > 0) {

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """looplm's server beside llama.cpp's on the same shape: tokens per second and latency at several numbers of streams.
 
-    /tmp/peers/bin/python bench/peers/serve_beside.py LOOPLM MODEL GGUF [--threads 1] [--streams 1,4,16] [--rounds 3]
+    bench/peers/serve_beside.py LOOPLM MODEL LLAMA_SERVER GGUF [--threads 1] [--streams 1,4,16] [--rounds 3]
 
 MODEL is `looplm init --preset ouro-1.4b --out MODEL`; GGUF is a file of make_llama_gguf.py (--vocabulary, so that the server can
-spell tokens). llama.cpp comes built with the package xllamacpp. Both servers are loaded, and the one that is not measured is
+spell tokens). LLAMA_SERVER is llama.cpp's `llama-server`, built for this machine. Both servers are loaded, and the one that is not measured is
 stopped (SIGSTOP). Rounds are taken in turns; each sends new random prompts, so that no cache of prompts helps. The last
 columns are medians over the rounds, and looplm's rate over llama.cpp's within a round. With --under the rounds alone run by a
 command of yours, one that quiets the machine for a while.
@@ -21,6 +21,7 @@ import pathlib
 import random
 import shlex
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,30 +33,12 @@ sys.path.insert(0, str(HERE.parents[1] / "tests" / "clients"))
 import load  # noqa: E402
 
 
-def llama_server(gguf: str, threads: int, streams: int, context: int) -> None:
-    """In a process of its own: serves until standard input ends."""
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = gguf
-    params.n_parallel = streams
-    params.n_ctx = streams * context
-    params.n_gpu_layers = 0
-    params.n_predict = -1
-    params.port = 0
-    params.verbosity = 0
-    params.cache_prompt = False
-    params.cache_ram_mib = 0
-    params.cpuparams.n_threads = threads
-    params.cpuparams_batch.n_threads = threads
-    server = xllamacpp.Server(params)
-    print(server.listening_address, flush=True)
-    sys.stdin.read()
-
-
 def start(stack: contextlib.ExitStack, name: str, command: list[str]) -> tuple[str, str, int]:
     """Name, address and process of a server that takes requests; it ends with the stack."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop() -> None:
         process.send_signal(signal.SIGCONT)
@@ -63,9 +46,12 @@ def start(stack: contextlib.ExitStack, name: str, command: list[str]) -> tuple[s
         process.wait()
 
     stack.callback(stop)
-    for line in process.stdout:
-        if "http://" in line:
-            return name, line.split()[-1], process.pid
+    url = f"http://127.0.0.1:{port}"
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url + "/health")
+            return name, url, process.pid
+        time.sleep(0.2)
     sys.exit(f"{name} has not started: {command}")
 
 
@@ -95,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("looplm")
     parser.add_argument("model")
+    parser.add_argument("llama_server")
     parser.add_argument("gguf")
     parser.add_argument("--dtype", default="int8", help="of looplm's weights")
     parser.add_argument("--threads", type=int, default=1)
@@ -110,12 +97,12 @@ def main() -> None:
     if a.loaded:
         return rounds(a, [Peer(*one) for one in a.loaded])
     context = 256 if a.prompt + a.tokens <= 256 else a.prompt + a.tokens
-    code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import serve_beside; serve_beside.llama_server("
     with contextlib.ExitStack() as stack:
         loaded = [
-            start(stack, "looplm", [a.looplm, "serve", a.model, "--port", "0", "--log", "off", "--dtype", a.dtype, "--speculate", "off",
+            start(stack, "looplm", [a.looplm, "serve", a.model, "--log", "off", "--dtype", a.dtype, "--speculate", "off",
                                     "--threads", str(a.threads), "--kv-gib", "6"]),
-            start(stack, "llama.cpp", [sys.executable, "-c", code + f"{a.gguf!r}, {a.threads}, {max(a.streams)}, {context})"]),
+            start(stack, "llama.cpp", [a.llama_server, "-m", a.gguf, "-t", str(a.threads), "-np", str(max(a.streams)),
+                                       "-c", str(max(a.streams) * context), "--no-cache-prompt", "--cache-ram", "0"]),
         ]
         for one in loaded:
             Peer(*one).measure(0, bodies(a, random.Random(0), 1, 2))

@@ -60,8 +60,9 @@ struct Request {
 struct EngineStatistics {
   int64_t passes = 0;
   int64_t lanes = 0;
-  int64_t running = 0;  // requests that have lanes in the passes
-  int64_t waiting = 0;  // requests that wait for room
+  int64_t read_outs = 0;  // products with the output head, of any number of rows
+  int64_t running = 0;    // requests that have lanes in the passes
+  int64_t waiting = 0;    // requests that wait for room
   uint64_t kv_bytes = 0;
   uint64_t prefix_bytes = 0;         // of these, those that no request uses now
   int64_t prompt_tokens = 0;         // of all requests that began

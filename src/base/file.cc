@@ -21,7 +21,7 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (descriptor < 0) return system_error("open", path);
   struct stat info {};
   if (::fstat(descriptor, &info) != 0) {
-    const Status status = system_error("stat", path);
+    Status status = system_error("stat", path);
     ::close(descriptor);
     return status;
   }
@@ -35,7 +35,7 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   if (file.size_ > 0) {
     void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED) {
-      const Status status = system_error("map", path);
+      Status status = system_error("map", path);
       ::close(descriptor);
       file.size_ = 0;
       return status;
@@ -95,7 +95,7 @@ Status AtomicFileWriter::write(std::span<const std::byte> bytes) {
     const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
-      const Status status = system_error("write", path_);
+      Status status = system_error("write", path_);
       abandon();
       return status;
     }
@@ -112,7 +112,7 @@ Status AtomicFileWriter::write(std::string_view text) {
 Status AtomicFileWriter::sync() {
   if (descriptor_ < 0) return io_error(fmt::format("'{}' is no longer open for writing", path_));
   if (::fsync(descriptor_) == 0) return {};
-  const Status status = system_error("sync", path_);
+  Status status = system_error("sync", path_);
   abandon();
   return status;
 }
@@ -121,7 +121,7 @@ Status AtomicFileWriter::commit() {
   LOOPLM_RETURN_IF_ERROR(sync());
   // Named while it is still locked: nobody may think it abandoned.
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const Status status = system_error("rename into place", path_);
+    Status status = system_error("rename into place", path_);
     abandon();
     return status;
   }
@@ -178,7 +178,7 @@ Status sync_directory(const std::string& path) {
   if (descriptor < 0) return system_error("open", directory);
   const int synced = ::fsync(descriptor);
   // Some file systems cannot sync a directory (EINVAL); the rename is still atomic there.
-  const Status status = synced != 0 && errno != EINVAL ? system_error("sync", directory) : Status();
+  Status status = synced != 0 && errno != EINVAL ? system_error("sync", directory) : Status();
   ::close(descriptor);
   return status;
 }

@@ -1,10 +1,10 @@
 #include "eval/data_report.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include <fmt/format.h>
 
+#include "eval/category_order.h"
 #include "eval/task_report.h"
 
 namespace looplm {
@@ -12,20 +12,6 @@ namespace {
 
 // The metrics of data_task().
 enum : size_t { kNll, kAccuracy, kExact };
-
-// Groups in the order of their values: numbers first, by their value.
-std::vector<OutcomeCategory> in_order(std::vector<OutcomeCategory> groups) {
-  const auto key = [](const std::string& name) {
-    double number = 0;
-    const char* const end = name.data() + name.size();
-    const auto [stop, error] = std::from_chars(name.data(), end, number);
-    const bool is_number = error == std::errc() && stop == end;
-    return std::tuple(!is_number, is_number ? number : 0, name);
-  };
-  std::sort(groups.begin(), groups.end(),
-            [&](const auto& a, const auto& b) { return key(a.name) < key(b.name); });
-  return groups;
-}
 
 bool has_thresholds(const OutcomeTable& table) { return !table.rows.back().setting.fixed(); }
 
@@ -58,7 +44,7 @@ TableCells group_cells(const TaskResult& result) {
     rows[0].push_back(row.setting.fixed() ? fmt::to_string(row.setting.exit.max_loops)
                                           : "mean loops, " + row.setting.name());
   }
-  for (const OutcomeCategory& group : in_order(result.categories)) {
+  for (const OutcomeCategory& group : in_order_of_names(result.categories)) {
     std::vector<std::string> cells = {group.name, fmt::to_string(group.table.questions)};
     for (const OutcomeRow& row : group.table.rows) {
       cells.push_back(row.setting.fixed()
@@ -135,7 +121,7 @@ OrderedJson data_json(const TaskResult& result) {
   OrderedJson json = table_json(result.table);
   if (result.categories.empty()) return json;
   json["by"] = result.category;
-  for (const OutcomeCategory& group : in_order(result.categories)) {
+  for (const OutcomeCategory& group : in_order_of_names(result.categories)) {
     json["groups"][group.name] = table_json(group.table);
   }
   return json;

@@ -246,8 +246,15 @@ std::string gnuplot_script(const Figure& f, const std::string& terminal,
   // Error bars else leave a gap around their point, which hides it.
   script += "set pointintervalbox 0\n";
   // Outside, where it hides no point.
-  script += f.series.size() > 3 ? "set key outside right top spacing 1.2\n"
-                                : "set key outside top center horizontal spacing 1.2\n";
+  if (f.series.size() <= 3) {
+    script += "set key outside top center horizontal spacing 1.2\n";
+  } else {
+    size_t longest = 0;
+    for (const Series& s : f.series) longest = std::max(longest, s.name.size());
+    // In SVG, gnuplot leaves room for letters a third wider than they are.
+    script += fmt::format("set key outside right top Left reverse samplen 2 spacing 1.2 width {}\n",
+                          terminal == "svg" ? -static_cast<int>(longest / 4) : 0);
+  }
   if (!f.log_x && counts_on_x(f)) script += "set xtics 1\n";
   if (f.log_x) script += "set logscale x\n";
   if (f.log_y) script += "set logscale y\n";
@@ -263,7 +270,7 @@ std::string gnuplot_script(const Figure& f, const std::string& terminal,
     const Marker& m = f.markers[i];
     script += fmt::format(
         "set arrow from {0}, graph 0 to {0}, graph 1 nohead dt 3 lc rgb '#888888'\n"
-        "set label {1} at {0}, graph 0.97 offset 0.5,0 tc rgb '#666666'\n",
+        "set label {1} at {0}, graph 0.04 offset 0.5,0 tc rgb '#666666'\n",
         number(m.x), quoted(m.label));
   }
   return script + (f.cells.empty() ? series_commands(f) : heat_map_commands(f));

@@ -143,10 +143,11 @@ Figure over_steps(const std::vector<RunLog>& runs, std::string name, std::string
   return figure;
 }
 
-// One line for each run.
+// One line for each run. A run alone needs no name.
 Figure compared(const std::vector<RunLog>& runs, Figure figure, Curve RunLog::*curve) {
   for (const RunLog& run : runs) {
-    if ((run.*curve).any()) figure.series.push_back(series(run.name, run.*curve));
+    if (!(run.*curve).any()) continue;
+    figure.series.push_back(series(runs.size() == 1 ? "" : run.name, run.*curve));
   }
   return figure;
 }
@@ -157,8 +158,8 @@ Figure losses(const std::vector<RunLog>& runs) {
       compared(runs, over_steps(runs, "loss", "Loss of the objective", "nats"), &RunLog::loss);
   for (const RunLog& run : runs) {
     if (!run.validation_loss.any()) continue;
-    figure.series.push_back(
-        series(run.name + ", validation", run.validation_loss, Series::Style::kLinePoints));
+    figure.series.push_back(series(runs.size() == 1 ? "validation" : run.name + ", validation",
+                                   run.validation_loss, Series::Style::kLinePoints));
   }
   return figure;
 }
@@ -235,7 +236,7 @@ Result<Document> run_report(const std::vector<std::string>& runs) {
   }
   tell_apart(runs, logs);
   Document page;
-  page.title = logs.size() == 1 ? "Training run " + logs.front().name : "Training runs";
+  page.title = logs.size() == 1 ? "Training run " + runs.front() : "Training runs";
   page.table(summary(logs));
   add_figure(losses(logs), page);
   for (size_t i = 0; i < logs.size(); ++i) add_figure(loops(logs[i], i), page);

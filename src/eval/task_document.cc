@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "eval/category_order.h"
 #include "eval/task_report.h"
 #include "infer/exit_rule.h"
 
@@ -85,10 +86,12 @@ Figure category_figure(const TaskResult& r) {
                      : fmt::format("{} by {}", r.name, r.category);
   figure.x_label = "loops";
   figure.y_label = axis(r.table.metrics[0]);
-  for (size_t c = 0; c < std::min(kMostCategories, r.categories.size()); ++c) {
+  std::vector<OutcomeCategory> shown_categories = r.categories;
+  shown_categories.resize(std::min(kMostCategories, shown_categories.size()));
+  for (const OutcomeCategory& category : in_order_of_names(std::move(shown_categories))) {
     Series s;
-    s.name = r.categories[c].name;
-    for (const OutcomeRow& row : r.categories[c].table.rows) {
+    s.name = category.name;
+    for (const OutcomeRow& row : category.table.rows) {
       if (!row.setting.fixed()) continue;
       s.x.push_back(row.mean_loops);
       s.y.push_back(shown(r.table.metrics[0], row.values[0].value));

@@ -728,6 +728,7 @@ class Engine::Impl {
         for (const Row& r : rows) reader_.add(r.entry, r.row);
         for (const Row& r : maybe_) reader_.add(r.entry, r.row);
         reader_.read();
+        ++statistics_.read_outs;
         rows_read_ += static_cast<int64_t>(count + maybe_.size());
         maybe_.clear();
       }

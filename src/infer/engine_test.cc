@@ -249,6 +249,12 @@ TEST_P(EngineTest, ASecondBestThatALaterLoopChoosesTakesTheFirstsPlace) {
   // Every token but the last, on which nothing stands.
   EXPECT_EQ(both.statistics.promoted_tokens, 39);
   EXPECT_LE(both.statistics.decode_passes, 39 + config_.loops);
+  // Alternatives are read out with the other rows: the head is read once for all.
+  Engine engine(*model, {.lane_budget = kMaxLoops});
+  second_is_right.prompt = prompt;
+  second_is_right.options = o;
+  ASSERT_OK(run_request(engine, second_is_right));
+  EXPECT_LE(engine.statistics().read_outs, engine.statistics().passes);
   for (size_t i = 0; i < 40; ++i) {
     EXPECT_TRUE(
         same_bits({&both.tokens[i].log_probability, 1}, {&first.tokens[i].log_probability, 1}));

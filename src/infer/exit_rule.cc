@@ -151,7 +151,9 @@ Result<double> threshold_from_text(ExitKind kind, const std::string& text) {
 Result<ExitRule> make_exit_rule(const ExitOptions& options, bool model_has_gate) {
   if (options.kind == ExitKind::kFixed) return ExitRule(ExitKind::kFixed, INFINITY);
   if (options.kind == ExitKind::kGate && !model_has_gate) {
-    return unsupported("this model has no exit gate to exit by");
+    return unsupported(
+        "this model has no exit gate to exit by; expected the rule fixed, difference, relative, "
+        "margin or entropy, or the gate's file beside a GGUF model (--gate)");
   }
   LOOPLM_RETURN_IF_ERROR(check_threshold(exit_rule_info(options.kind), options.threshold));
   return ExitRule(options.kind, options.threshold);

@@ -88,7 +88,8 @@ Result<int64_t> check_request(const Request& request, Model& model) {
   }
   LOOPLM_RETURN_IF_ERROR(check_sampling(o.sampling, config.vocab_size));
   if (o.read_out == ReadOut::kWeighted && !config.exit_gate) {
-    return unsupported("this model has no exit gate to weight loops by");
+    return unsupported(
+        "this model has no exit gate to weight loops by; expected the read-out selected");
   }
   if (!o.stop_strings.empty() && model.tokenizer() == nullptr) {
     return invalid_argument(

@@ -14,7 +14,7 @@ Result<std::unique_ptr<Device>> Device::create(int threads) {
 }
 
 Device::Device(int threads, const cpu::KernelTable& kernels)
-    : pool_(threads), kernels_(kernels), thread_scratch_(threads) {}
+    : pool_(threads), kernels_(kernels), thread_scratch_(threads), alone_(threads) {}
 
 float* Device::grown(Buffer<float>& buffer, size_t floats) {
   if (buffer.size() < floats) {

@@ -46,6 +46,14 @@ class Device {
   // A second shared area, for kernels that are made of others.
   float* outer_scratch(size_t floats) { return grown(outer_scratch_, floats); }
 
+  // For a task of a region that calls kernels: a device of that thread alone, with scratch of its
+  // own.
+  Device& alone(int thread) {
+    std::unique_ptr<Device>& own = alone_[static_cast<size_t>(thread)];
+    if (own == nullptr) own = std::make_unique<Device>(1, kernels_);
+    return *own;
+  }
+
  private:
   static float* grown(Buffer<float>& buffer, size_t floats);
 
@@ -54,6 +62,7 @@ class Device {
   std::vector<Buffer<float>> thread_scratch_;
   Buffer<float> shared_scratch_;
   Buffer<float> outer_scratch_;
+  std::vector<std::unique_ptr<Device>> alone_;  // of each thread, made by it
 };
 
 }  // namespace looplm

@@ -67,8 +67,16 @@ struct RmsNormBackwardParams {
   bool accumulate = false;           // dx += instead of =
   float* weight_gradient = nullptr;  // (width) +=
   Bf16* dx_rounded = nullptr;        // instead of dx; never accumulated
+  // Instead of weight_gradient: its sums over kNormSumRows rows each, to be added by add_sums.
+  float* weight_sums = nullptr;  // (rows / kNormSumRows rounded up, width)
 };
 void rms_norm_backward(const RmsNormBackwardParams& params, Device& device);
+
+// Rows that share one sum of a weight's gradient. Fixed, so that sums do not depend on the number
+// of threads.
+inline constexpr int64_t kNormSumRows = 64;
+// total[i] += the sum over `count` rows of sums[i], in order.
+void add_sums(const float* sums, int64_t count, int64_t width, float* total, Device& device);
 
 // x += rms_norm(y): a residual with the sandwich's second norm. The backward pass is
 // rms_norm_backward with dy = the gradient of x.
@@ -80,6 +88,7 @@ struct ResidualNormParams {
   int64_t width = 0;
   float* x = nullptr;            // (rows, width) +=
   float* inverse_rms = nullptr;  // (rows); may be null
+  const float* from = nullptr;   // (rows, width): what x is before, unless null
 };
 void residual_norm_forward(const ResidualNormParams& params, Device& device);
 

@@ -232,7 +232,7 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
   const int64_t block_rows = round_up((p.rows + blocks - 1) / blocks, product.tile_rows());
   const int64_t panels = p.b->panels();
   int64_t task_panels = kMostTaskPanels;
-  while (task_panels > kLeastTaskPanels &&
+  while (device.pool().size() > 1 && task_panels > kLeastTaskPanels &&
          blocks * ((panels + task_panels - 1) / task_panels) < 4 * device.pool().size()) {
     task_panels /= 2;
   }

@@ -339,9 +339,9 @@ namespace {
 
 // Puts row r of a source into term `term` and its followers, or as many of them as go together.
 // Returns how many.
-int64_t pack_terms(const MatrixSource& source, int64_t r, int64_t term, int64_t first_column,
-                   int64_t columns, PackedMatrix& out, std::byte* panel,
-                   const cpu::KernelTable& kernels) {
+int64_t pack_source_terms(const MatrixSource& source, int64_t r, int64_t term, int64_t first_column,
+                          int64_t columns, PackedMatrix& out, std::byte* panel,
+                          const cpu::KernelTable& kernels) {
   const auto at = [&](int64_t row) {
     return row_of(source, row) + first_column * static_cast<int64_t>(dtype_size(source.dtype));
   };
@@ -383,23 +383,34 @@ int64_t pack_terms(const MatrixSource& source, int64_t r, int64_t term, int64_t 
 
 void pack_columns(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device) {
   int64_t rows = 0;
+  for (const MatrixSource& source : sources) rows += source.rows;
+  LOOPLM_CHECK(rows == out.terms(), "{} rows into {} terms", rows, out.terms());
+  pack_terms(sources, 0, out, device);
+}
+
+void pack_terms(std::span<const MatrixSource> sources, int64_t first, PackedMatrix& out,
+                Device& device) {
+  int64_t last = first;
   for (const MatrixSource& source : sources) {
     LOOPLM_CHECK(source.columns == out.columns(), "{} columns into {}", source.columns,
                  out.columns());
-    rows += source.rows;
+    last += source.rows;
   }
-  LOOPLM_CHECK(rows == out.terms(), "{} rows into {} terms", rows, out.terms());
+  LOOPLM_CHECK(first % 2 == 0 && last <= out.terms(), "terms {} to {} of {}", first, last,
+               out.terms());
+  const int64_t end = last == out.terms() ? padded_terms(last, out.dtype()) : last;
+  const int64_t term_bytes = kPanel * static_cast<int64_t>(dtype_size(out.dtype()));
   device.pool().parallel_for(out.panels(), [&](int64_t p, int) {
     std::byte* panel = out.panel(p);
     const int64_t columns = std::min(kPanel, out.columns() - p * kPanel);
-    if (columns < kPanel || padded_terms(out.terms(), out.dtype()) != out.terms()) {
-      std::memset(panel, 0, static_cast<size_t>(out.panel_bytes()));
+    if (columns < kPanel || end != last) {
+      std::memset(panel + first * term_bytes, 0, static_cast<size_t>((end - first) * term_bytes));
     }
-    int64_t term = 0;
+    int64_t term = first;
     for (const MatrixSource& source : sources) {
       for (int64_t r = 0; r < source.rows;) {
         const int64_t packed =
-            pack_terms(source, r, term, p * kPanel, columns, out, panel, device.kernels());
+            pack_source_terms(source, r, term, p * kPanel, columns, out, panel, device.kernels());
         r += packed;
         term += packed;
       }

@@ -82,6 +82,9 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
 // For dx = dy W (terms over `out`, columns over `in`), and for weight gradients, where the terms
 // are tokens. Sources are stacked too: their rows must sum to out.terms().
 void pack_columns(std::span<const MatrixSource> sources, PackedMatrix& out, Device& device);
+// The same of some terms, from `first` on, an even number. The others stay as they are.
+void pack_terms(std::span<const MatrixSource> sources, int64_t first, PackedMatrix& out,
+                Device& device);
 
 }  // namespace looplm
 

@@ -143,17 +143,21 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
   const int64_t groups = quant_groups(b.terms());
   const int64_t padded = groups * kQuantGroup;
 
-  // Rows in small integers: levels, then scales and sums of levels per group.
+  // Rows in small integers: levels, then scales and sums of levels per group, and their product.
   const auto levels_floats = static_cast<size_t>(p.rows * padded / 4);
   const auto per_group = static_cast<size_t>(p.rows * groups);
-  float* scratch = device.shared_scratch(levels_floats + 2 * per_group);
+  float* scratch = device.shared_scratch(levels_floats + 3 * per_group);
   auto* levels = reinterpret_cast<int8_t*>(scratch);
   float* scales = scratch + levels_floats;
-  auto* sums = reinterpret_cast<int32_t*>(scales + per_group);
+  float* offsets = scales + per_group;
+  auto* sums = reinterpret_cast<int32_t*>(offsets + per_group);
   const auto prepare = [&](int64_t begin, int64_t end, int) {
     for (int64_t m = begin; m < end; ++m) {
       kernels.quantize_groups(p.a + m * p.a_row_stride, b.terms(), levels + m * padded,
                               scales + m * groups, sums + m * groups);
+      for (int64_t i = m * groups; i < (m + 1) * groups; ++i) {
+        offsets[i] = scales[i] * static_cast<float>(sums[i]);
+      }
     }
   };
   if (p.rows <= 4) {
@@ -181,6 +185,7 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
         t.a = levels + m * padded;
         t.a_scales = scales + m * groups;
         t.a_sums = sums + m * groups;
+        t.a_offsets = offsets + m * groups;
         t.c = p.c + m * p.c_row_stride + panel * kPanel;
         (b.quant() == Quant::kInt8 ? kernels.tile_int8 : kernels.tile_int4)(t);
       }

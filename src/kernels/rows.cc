@@ -13,9 +13,6 @@ namespace {
 
 // Work per task, in elements: some tens of microseconds, so that handing out tasks costs nothing.
 constexpr int64_t kTaskElements = int64_t{1} << 14;
-// Rows that share one partial sum of a weight's gradient. Fixed, so that sums do not depend on the
-// number of threads.
-constexpr int64_t kPartialRows = 64;
 
 // Where row r of rounded values goes.
 uint32_t* rounded_row(Bf16* rows, int64_t r, int64_t width) {
@@ -23,17 +20,6 @@ uint32_t* rounded_row(Bf16* rows, int64_t r, int64_t width) {
 }
 
 int64_t rows_per_task(int64_t width) { return std::max<int64_t>(1, kTaskElements / width); }
-
-// total[i] += the sum over partials of partial[i], in order; `partials` rows of `width`.
-void add_partials(const float* partials, int64_t count, int64_t width, float* total,
-                  Device& device) {
-  const cpu::KernelTable& k = device.kernels();
-  device.for_pieces(width, 512, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = 0; i < count; ++i) {
-      k.add_scaled(partials + i * width + begin, 1.0f, end - begin, total + begin);
-    }
-  });
-}
 
 }  // namespace
 
@@ -86,14 +72,14 @@ void rms_norm_forward(const RmsNormParams& p, Device& device) {
 
 void rms_norm_backward(const RmsNormBackwardParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
-  const int64_t pieces = (p.rows + kPartialRows - 1) / kPartialRows;
-  float* partials = nullptr;
+  const int64_t pieces = (p.rows + kNormSumRows - 1) / kNormSumRows;
+  float* partials = p.weight_sums;
   if (p.weight_gradient != nullptr) {
     partials = device.shared_scratch(static_cast<size_t>(pieces * p.width));
-    std::fill(partials, partials + pieces * p.width, 0.0f);
   }
-  device.for_pieces(p.rows, kPartialRows, [&](int64_t begin, int64_t end, int thread) {
-    float* partial = partials == nullptr ? nullptr : partials + begin / kPartialRows * p.width;
+  device.for_pieces(p.rows, kNormSumRows, [&](int64_t begin, int64_t end, int thread) {
+    float* partial = partials == nullptr ? nullptr : partials + begin / kNormSumRows * p.width;
+    if (partial != nullptr) std::fill_n(partial, p.width, 0.0f);
     float* row = p.dx_rounded == nullptr
                      ? nullptr
                      : device.thread_scratch(thread, static_cast<size_t>(p.width));
@@ -105,13 +91,25 @@ void rms_norm_backward(const RmsNormBackwardParams& p, Device& device) {
       if (row != nullptr) k.round_row_bf16(dx, p.width, rounded_row(p.dx_rounded, r, p.width));
     }
   });
-  if (partials != nullptr) add_partials(partials, pieces, p.width, p.weight_gradient, device);
+  if (p.weight_gradient != nullptr) {
+    add_sums(partials, pieces, p.width, p.weight_gradient, device);
+  }
+}
+
+void add_sums(const float* sums, int64_t count, int64_t width, float* total, Device& device) {
+  const cpu::KernelTable& k = device.kernels();
+  device.for_pieces(width, 512, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = 0; i < count; ++i) {
+      k.add_scaled(sums + i * width + begin, 1.0f, end - begin, total + begin);
+    }
+  });
 }
 
 void residual_norm_forward(const ResidualNormParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
   device.for_pieces(p.rows, rows_per_task(p.width), [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
+      if (p.from != nullptr) std::copy_n(p.from + r * p.width, p.width, p.x + r * p.width);
       k.add_rms_norm_row(p.y + r * p.width, p.weight, p.eps, p.width, p.x + r * p.width,
                          p.inverse_rms == nullptr ? nullptr : p.inverse_rms + r);
     }
@@ -229,18 +227,18 @@ void gate_forward(const GateParams& p, Device& device) {
 
 void gate_backward(const GateBackwardParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
-  const int64_t pieces = (p.rows + kPartialRows - 1) / kPartialRows;
+  const int64_t pieces = (p.rows + kNormSumRows - 1) / kNormSumRows;
   float* partials = device.shared_scratch(static_cast<size_t>(pieces * p.width));
   std::fill(partials, partials + pieces * p.width, 0.0f);
-  device.for_pieces(p.rows, kPartialRows, [&](int64_t begin, int64_t end, int) {
-    float* partial = partials + begin / kPartialRows * p.width;
+  device.for_pieces(p.rows, kNormSumRows, [&](int64_t begin, int64_t end, int) {
+    float* partial = partials + begin / kNormSumRows * p.width;
     for (int64_t r = begin; r < end; ++r) {
       k.add_scaled(p.h + r * p.width, p.dz[r], p.width, partial);
       if (p.dh != nullptr) k.add_scaled(p.weight, p.dz[r], p.width, p.dh + r * p.width);
     }
   });
   if (p.weight_gradient == nullptr) return;
-  add_partials(partials, pieces, p.width, p.weight_gradient, device);
+  add_sums(partials, pieces, p.width, p.weight_gradient, device);
   double bias = 0;
   for (int64_t r = 0; r < p.rows; ++r) bias += static_cast<double>(p.dz[r]);
   *p.bias_gradient += static_cast<float>(bias);

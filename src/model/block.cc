@@ -1,49 +1,14 @@
 #include "model/block.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/attention.h"
 
 namespace looplm {
 namespace {
-
-// Cuts consecutive pieces off one allocation.
-class Carver {
- public:
-  explicit Carver(float* memory) : at_(memory) {}
-  float* take(int64_t floats) {
-    float* piece = at_;
-    at_ += floats;
-    return piece;
-  }
-  Bf16* take_rounded(int64_t rows, int64_t width) {
-    return reinterpret_cast<Bf16*>(take(operand_floats(rows, width, DType::kBf16)));
-  }
-  Operand take_operand(int64_t rows, int64_t width, DType type) {
-    if (type == DType::kBf16) return {.rounded = take_rounded(rows, width)};
-    return {.values = take(rows * width)};
-  }
-  static int64_t operand_floats(int64_t rows, int64_t width, DType type) {
-    return rows * (type == DType::kBf16 ? rounded_stride(width) / 2 : width);
-  }
-
- private:
-  float* at_;
-};
-
-struct Widths {
-  explicit Widths(const ModelConfig& c)
-      : hidden(c.hidden_size),
-        query(c.query_size()),
-        qkv(c.query_size() + 2 * c.kv_size()),
-        feed_forward(c.intermediate_size) {}
-  int64_t hidden;
-  int64_t query;
-  int64_t qkv;
-  int64_t feed_forward;
-};
 
 void project(const Operand& x, int64_t rows, const PackedMatrix& weight, float* y, Device& device) {
   MatmulParams p;
@@ -72,24 +37,6 @@ void project_back(const Operand& dy, int64_t rows, const PackedMatrix& forward,
   matmul(p, device);
 }
 
-void weight_gradient(const Operand& dy, int64_t out, const Operand& x, int64_t in, int64_t rows,
-                     DType dtype, float* gradient, Device& device) {
-  if (gradient == nullptr) return;
-  LinearWeightGradientParams p;
-  p.dy = dy.values;
-  p.dy_rounded = dy.rounded;
-  p.dy_stride = dy.rounded != nullptr ? rounded_stride(out) : out;
-  p.x = x.values;
-  p.x_rounded = x.rounded;
-  p.x_stride = x.rounded != nullptr ? rounded_stride(in) : in;
-  p.rows = rows;
-  p.out = out;
-  p.in = in;
-  p.dtype = dtype;
-  p.weight_gradient = gradient;
-  linear_weight_gradient(p, device);
-}
-
 // y += the adapter's product of x.
 void adapt(const BlockAdapter& adapter, AdaptedMatrix matrix, const float* x, int64_t rows,
            float* y, int64_t y_stride, Device& device) {
@@ -107,10 +54,6 @@ void normalize(const float* x, const float* weight, const ModelConfig& config, i
                    device);
 }
 
-Operand operand_of(float* values, Bf16* rounded) {
-  return rounded != nullptr ? Operand{.rounded = rounded} : Operand{.values = values};
-}
-
 void activate(const ModelConfig& config, const BlockActivations& a, Device& device) {
   const int64_t width = config.intermediate_size;
   swiglu_forward({a.gate_up, a.gate_up + width, 2 * width, a.rows, width, a.activated.values,
@@ -118,13 +61,17 @@ void activate(const ModelConfig& config, const BlockActivations& a, Device& devi
                  device);
 }
 
-// x += y, or x += norm(y) with sandwich norms.
-void add_residual(const float* y, const float* norm, float eps, int64_t rows, int64_t width,
-                  float* x, float* inverse_rms, Device& device) {
+// out = x + y, or x + norm(y) with sandwich norms; out may be x.
+void add_residual(const float* x, const float* y, const float* norm, const ModelConfig& config,
+                  int64_t rows, float* out, float* inverse_rms, Device& device) {
+  const int64_t width = config.hidden_size;
   if (norm == nullptr) {
-    add(y, rows * width, x, device);
+    if (out != x) std::copy_n(x, rows * width, out);
+    add(y, rows * width, out, device);
   } else {
-    residual_norm_forward({y, norm, eps, rows, width, x, inverse_rms}, device);
+    residual_norm_forward({y, norm, static_cast<float>(config.rms_norm_eps), rows, width, out,
+                           inverse_rms, out != x ? x : nullptr},
+                          device);
   }
 }
 
@@ -155,6 +102,7 @@ BlockActivations BlockActivations::assign(const ModelConfig& config, int64_t row
   a.mlp_output = carver.take(rows * w.hidden);
   a.attention_log_sum = carver.take(rows * config.heads);
   a.inverse_rms = carver.take(rows * 4);
+  a.norm_stride = rows;
   Carver operand_carver(operand_memory);
   a.attention_input = operand_carver.take_operand(rows, w.hidden, operands);
   a.mlp_input = operand_carver.take_operand(rows, w.hidden, operands);
@@ -162,56 +110,23 @@ BlockActivations BlockActivations::assign(const ModelConfig& config, int64_t row
   return a;
 }
 
-int64_t BlockGradients::floats(const ModelConfig& config, int64_t rows, DType operands) {
+BlockActivations BlockActivations::of_rows(const ModelConfig& config, int64_t first,
+                                           int64_t count) const {
   const Widths w(config);
-  int64_t floats = rows * (w.hidden + w.qkv + w.query + w.feed_forward) +
-                   Carver::operand_floats(rows, 2 * w.feed_forward, operands);
-  if (operands == DType::kBf16) {
-    floats += Carver::operand_floats(rows, w.hidden, operands) +
-              Carver::operand_floats(rows, w.qkv, operands);
-  }
-  return floats;
-}
-
-BlockGradients BlockGradients::assign(const ModelConfig& config, int64_t rows, DType operands,
-                                      float* memory) {
-  const Widths w(config);
-  Carver carver(memory);
-  BlockGradients g;
-  g.hidden = carver.take(rows * w.hidden);
-  g.qkv = carver.take(rows * w.qkv);
-  g.attention = carver.take(rows * w.query);
-  g.gate_up = carver.take_operand(rows, 2 * w.feed_forward, operands);
-  g.activated = carver.take(rows * w.feed_forward);
-  if (operands == DType::kBf16) {
-    g.hidden_rounded = carver.take_rounded(rows, w.hidden);
-    g.qkv_rounded = carver.take_rounded(rows, w.qkv);
-  }
-  return g;
-}
-
-BlockWeightGradients BlockWeightGradients::of(ParameterSet& gradients, const ModelConfig& config,
-                                              int64_t layer) {
-  const auto find = [&](const char* name) {
-    return gradients.find(layer_parameter_name(layer, name));
-  };
-  BlockWeightGradients g;
-  g.qkv = find(kQueryName);
-  g.output = find(kOutputName);
-  g.gate_up = find(kGateProjectionName);
-  g.down = find(kDownProjectionName);
-  g.attention_norm = find(kAttentionNormName);
-  g.mlp_norm = find(kMlpNormName);
-  if (config.norm_placement == NormPlacement::kSandwich) {
-    g.attention_output_norm = find(kAttentionOutputNormName);
-    g.mlp_output_norm = find(kMlpOutputNormName);
-  }
-  // The stacked gradients need the parts side by side.
-  const int64_t hidden = config.hidden_size;
-  LOOPLM_CHECK(find(kKeyName) == g.qkv + config.query_size() * hidden);
-  LOOPLM_CHECK(find(kValueName) == find(kKeyName) + config.kv_size() * hidden);
-  LOOPLM_CHECK(find(kUpProjectionName) == g.gate_up + config.intermediate_size * hidden);
-  return g;
+  BlockActivations a = *this;
+  a.rows = count;
+  a.qkv += first * w.qkv;
+  a.attention += first * w.query;
+  a.attention_output += first * w.hidden;
+  a.middle += first * w.hidden;
+  a.gate_up += first * 2 * w.feed_forward;
+  a.mlp_output += first * w.hidden;
+  a.attention_log_sum += first * config.heads;
+  a.inverse_rms += first;
+  a.attention_input = attention_input.from_row(first, w.hidden);
+  a.mlp_input = mlp_input.from_row(first, w.hidden);
+  a.activated = activated.from_row(first, w.feed_forward);
+  return a;
 }
 
 void block_forward(const ModelConfig& config, const BlockWeights& weights, int64_t layer,
@@ -219,8 +134,6 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
                    Device& device, const BlockAdapter& adapter) {
   const Widths w(config);
   const int64_t rows = a.rows;
-  const auto eps = static_cast<float>(config.rms_norm_eps);
-  const auto hidden_bytes = static_cast<size_t>(rows * w.hidden) * sizeof(float);
 
   normalize(x, weights.attention_norm, config, rows, a.attention_input, a.norm_scale(0), device);
   project(a.attention_input, rows, weights.qkv, a.qkv, device);
@@ -236,8 +149,7 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
   attention.forward(layer, a.qkv, a.attention, a.attention_log_sum, device);
   project({.values = a.attention}, rows, weights.output, a.attention_output, device);
   adapt(adapter, AdaptedMatrix::kOutput, a.attention, rows, a.attention_output, w.hidden, device);
-  if (a.middle != x) std::memcpy(a.middle, x, hidden_bytes);
-  add_residual(a.attention_output, weights.attention_output_norm, eps, rows, w.hidden, a.middle,
+  add_residual(x, a.attention_output, weights.attention_output_norm, config, rows, a.middle,
                a.norm_scale(1), device);
 
   normalize(a.middle, weights.mlp_norm, config, rows, a.mlp_input, a.norm_scale(2), device);
@@ -249,21 +161,16 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
   activate(config, a, device);
   project(a.activated, rows, weights.down, a.mlp_output, device);
   adapt(adapter, AdaptedMatrix::kDown, a.activated.values, rows, a.mlp_output, w.hidden, device);
-  if (out != a.middle) std::memcpy(out, a.middle, hidden_bytes);
-  add_residual(a.mlp_output, weights.mlp_output_norm, eps, rows, w.hidden, out, a.norm_scale(3),
+  add_residual(a.middle, a.mlp_output, weights.mlp_output_norm, config, rows, out, a.norm_scale(3),
                device);
 }
 
-PackedAttention::PackedAttention(const ModelConfig& config)
-    : config_(config), rotary_(config.head_dim, config.rope_theta) {}
-
-void PackedAttention::set_documents(std::span<const int64_t> starts, Device& device) {
-  starts_.assign(starts.begin(), starts.end());
-  positions_.resize(static_cast<size_t>(starts_.back()));
+PackedAttention::PackedAttention(const ModelConfig& config, const RotaryTable& rotary,
+                                 std::vector<int64_t> starts)
+    : config_(config), rotary_(rotary), starts_(std::move(starts)) {
   for (size_t d = 0; d + 1 < starts_.size(); ++d) {
-    rotary_.grow(starts_[d + 1] - starts_[d], device);
     for (int64_t r = starts_[d]; r < starts_[d + 1]; ++r) {
-      positions_[static_cast<size_t>(r)] = static_cast<int32_t>(r - starts_[d]);
+      positions_.push_back(static_cast<int32_t>(r - starts_[d]));
     }
   }
 }
@@ -304,26 +211,45 @@ void PackedAttention::backward(const float* qkv, const float* out, const float* 
 void block_backward(const ModelConfig& config, const BlockWeights& weights,
                     const BlockBackwardWeights& backward_weights, const float* x,
                     const BlockActivations& a, const PackedAttention& attention,
-                    const BlockGradients& scratch, const BlockWeightGradients& to, float* gradient,
-                    Device& device, const BlockAdapter& adapter, ParameterSet* adapter_gradients) {
+                    const BlockGradients& to, float* gradient, Device& device,
+                    const BlockAdapter& adapter, ParameterSet* adapter_gradients) {
   const Widths w(config);
   const int64_t rows = a.rows;
   const DType dtype = weights.qkv.dtype();
   // The gradient of a sub-layer's output: through the sandwich norm where there is one.
-  const auto through_output_norm = [&](const float* norm, const float* y, int index,
-                                       float* norm_gradient) -> Operand {
+  const auto through_output_norm = [&](const float* norm, const float* y,
+                                       BlockGradients::Norm which, const Operand& out) {
     if (norm != nullptr) {
-      rms_norm_backward({gradient, y, norm, a.norm_scale(index), rows, w.hidden, scratch.hidden,
-                         false, norm_gradient, scratch.hidden_rounded},
+      rms_norm_backward({.dy = gradient,
+                         .x = y,
+                         .weight = norm,
+                         .inverse_rms = a.norm_scale(which),
+                         .rows = rows,
+                         .width = w.hidden,
+                         .dx = out.values,
+                         .dx_rounded = out.rounded,
+                         .weight_sums = to.norm_sum(which, w.hidden)},
                         device);
-    } else if (scratch.hidden_rounded != nullptr) {
-      round_rows({gradient, rows, w.hidden, scratch.hidden_rounded}, device);
+    } else if (out.rounded != nullptr) {
+      round_rows({gradient, rows, w.hidden, out.rounded}, device);
     } else {
-      return {.values = gradient};
+      std::copy_n(gradient, rows * w.hidden, out.values);
     }
-    return operand_of(scratch.hidden, scratch.hidden_rounded);
   };
-
+  // The gradient of a norm's input, added to that of the residual.
+  const auto through_input_norm = [&](const float* norm, const float* input,
+                                      BlockGradients::Norm which) {
+    rms_norm_backward({.dy = to.hidden,
+                       .x = input,
+                       .weight = norm,
+                       .inverse_rms = a.norm_scale(which),
+                       .rows = rows,
+                       .width = w.hidden,
+                       .dx = gradient,
+                       .accumulate = true,
+                       .weight_sums = to.norm_sum(which, w.hidden)},
+                      device);
+  };
   const auto adapter_backward = [&](AdaptedMatrix matrix, const float* input, const float* doutput,
                                     int64_t stride, float* dinput) {
     if (adapter.weights == nullptr) return;
@@ -332,58 +258,49 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   };
 
   // x'' = x' + [norm] m
-  const Operand dm =
-      through_output_norm(weights.mlp_output_norm, a.mlp_output, 3, to.mlp_output_norm);
-  project_back(dm, rows, weights.down, backward_weights.down, scratch.activated, device);
+  const Operand& dm = to.mlp_output;
+  through_output_norm(weights.mlp_output_norm, a.mlp_output, BlockGradients::kMlpOutputNorm, dm);
+  project_back(dm, rows, weights.down, backward_weights.down, to.activated, device);
   if (adapter.weights != nullptr) activate(config, a, device);
-  adapter_backward(AdaptedMatrix::kDown, a.activated.values, dm.values, w.hidden,
-                   scratch.activated);
-  float* dgate = scratch.gate_up.values;
+  adapter_backward(AdaptedMatrix::kDown, a.activated.values, dm.values, w.hidden, to.activated);
+  float* dgate = to.gate_up.values;
   float* dup = dgate == nullptr ? nullptr : dgate + w.feed_forward;
-  swiglu_backward({scratch.activated, a.gate_up, a.gate_up + w.feed_forward, 2 * w.feed_forward,
-                   rows, w.feed_forward, dgate, dup, 2 * w.feed_forward, scratch.gate_up.rounded,
+  swiglu_backward({to.activated, a.gate_up, a.gate_up + w.feed_forward, 2 * w.feed_forward, rows,
+                   w.feed_forward, dgate, dup, 2 * w.feed_forward, to.gate_up.rounded,
                    a.activated.values, a.activated.rounded},
                   device);
-  weight_gradient(dm, w.hidden, a.activated, w.feed_forward, rows, dtype, to.down, device);
+  to.pack(a.activated, rows, w.feed_forward, dtype, to.packed_activated, device);
   normalize(a.middle, weights.mlp_norm, config, rows, a.mlp_input, nullptr, device);
-  weight_gradient(scratch.gate_up, 2 * w.feed_forward, a.mlp_input, w.hidden, rows, dtype,
-                  to.gate_up, device);
-  project_back(scratch.gate_up, rows, weights.gate_up, backward_weights.gate_up, scratch.hidden,
-               device);
-  adapter_backward(AdaptedMatrix::kGate, a.mlp_input.values, dgate, 2 * w.feed_forward,
-                   scratch.hidden);
-  adapter_backward(AdaptedMatrix::kUp, a.mlp_input.values, dup, 2 * w.feed_forward, scratch.hidden);
-  rms_norm_backward({scratch.hidden, a.middle, weights.mlp_norm, a.norm_scale(2), rows, w.hidden,
-                     gradient, true, to.mlp_norm},
-                    device);
+  to.pack(a.mlp_input, rows, w.hidden, dtype, to.packed_mlp_input, device);
+  project_back(to.gate_up, rows, weights.gate_up, backward_weights.gate_up, to.hidden, device);
+  adapter_backward(AdaptedMatrix::kGate, a.mlp_input.values, dgate, 2 * w.feed_forward, to.hidden);
+  adapter_backward(AdaptedMatrix::kUp, a.mlp_input.values, dup, 2 * w.feed_forward, to.hidden);
+  through_input_norm(weights.mlp_norm, a.middle, BlockGradients::kMlpNorm);
 
   // x' = x + [norm] y
-  const Operand dy = through_output_norm(weights.attention_output_norm, a.attention_output, 1,
-                                         to.attention_output_norm);
-  project_back(dy, rows, weights.output, backward_weights.output, scratch.attention, device);
-  adapter_backward(AdaptedMatrix::kOutput, a.attention, dy.values, w.hidden, scratch.attention);
-  weight_gradient(dy, w.hidden, {.values = a.attention}, w.query, rows, dtype, to.output, device);
-  attention.backward(a.qkv, a.attention, a.attention_log_sum, scratch.attention, scratch.qkv,
-                     device);
+  const Operand& dy = to.attention_output;
+  through_output_norm(weights.attention_output_norm, a.attention_output,
+                      BlockGradients::kAttentionOutputNorm, dy);
+  project_back(dy, rows, weights.output, backward_weights.output, to.attention, device);
+  adapter_backward(AdaptedMatrix::kOutput, a.attention, dy.values, w.hidden, to.attention);
+  to.pack({.values = a.attention}, rows, w.query, dtype, to.packed_attention, device);
+  attention.backward(a.qkv, a.attention, a.attention_log_sum, to.attention, to.qkv, device);
   rotary_backward({&attention.rotary(), attention.positions(), rows, config.heads + config.kv_heads,
-                   config.head_dim, scratch.qkv, w.qkv},
+                   config.head_dim, to.qkv, w.qkv},
                   device);
-  if (scratch.qkv_rounded != nullptr) {
-    round_rows({scratch.qkv, rows, w.qkv, scratch.qkv_rounded}, device);
+  if (to.qkv_operand.rounded != nullptr) {
+    round_rows({to.qkv, rows, w.qkv, to.qkv_operand.rounded}, device);
   }
-  const Operand dqkv = operand_of(scratch.qkv, scratch.qkv_rounded);
   normalize(x, weights.attention_norm, config, rows, a.attention_input, nullptr, device);
-  weight_gradient(dqkv, w.qkv, a.attention_input, w.hidden, rows, dtype, to.qkv, device);
-  project_back(dqkv, rows, weights.qkv, backward_weights.qkv, scratch.hidden, device);
-  const float* dkeys = scratch.qkv + w.query;
+  to.pack(a.attention_input, rows, w.hidden, dtype, to.packed_attention_input, device);
+  project_back(to.qkv_operand, rows, weights.qkv, backward_weights.qkv, to.hidden, device);
+  const float* dkeys = to.qkv + w.query;
   const float* dvalues = dkeys + config.kv_size();
   const float* input = a.attention_input.values;
-  adapter_backward(AdaptedMatrix::kQuery, input, scratch.qkv, w.qkv, scratch.hidden);
-  adapter_backward(AdaptedMatrix::kKey, input, dkeys, w.qkv, scratch.hidden);
-  adapter_backward(AdaptedMatrix::kValue, input, dvalues, w.qkv, scratch.hidden);
-  rms_norm_backward({scratch.hidden, x, weights.attention_norm, a.norm_scale(0), rows, w.hidden,
-                     gradient, true, to.attention_norm},
-                    device);
+  adapter_backward(AdaptedMatrix::kQuery, input, to.qkv, w.qkv, to.hidden);
+  adapter_backward(AdaptedMatrix::kKey, input, dkeys, w.qkv, to.hidden);
+  adapter_backward(AdaptedMatrix::kValue, input, dvalues, w.qkv, to.hidden);
+  through_input_norm(weights.attention_norm, x, BlockGradients::kAttentionNorm);
 }
 
 }  // namespace looplm

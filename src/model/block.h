@@ -13,17 +13,10 @@
 #include "kernels/attention.h"
 #include "kernels/kernels.h"
 #include "model/adapter_weights.h"
+#include "model/block_gradients.h"
 #include "model/weights.h"
 
 namespace looplm {
-
-// What products take: values in fp32, or rounded to bf16 already (rows of rounded_stride). Both
-// give the same bits where the matrix is of bf16; rounded ones are half as large, and are rounded
-// once for all products that take them.
-struct Operand {
-  float* values = nullptr;
-  Bf16* rounded = nullptr;
-};
 
 // Intermediates of a block for R rows. The forward pass fills them all. The backward pass reads
 // them, and makes operands again.
@@ -43,8 +36,10 @@ struct BlockActivations {
   Operand mlp_input;        // (R, E): norm(x')
   Operand activated;        // (R, F)
 
+  int64_t norm_stride = 0;  // between the norms in inverse_rms
+
   float* norm_scale(int index) const {
-    return inverse_rms == nullptr ? nullptr : inverse_rms + index * rows;
+    return inverse_rms == nullptr ? nullptr : inverse_rms + index * norm_stride;
   }
   // Floats of what is kept and of operands; `assign` lays them out in two pieces of memory of these
   // sizes. Operands of kBf16 are rounded.
@@ -52,38 +47,8 @@ struct BlockActivations {
   static int64_t operand_floats(const ModelConfig& config, int64_t rows, DType operands);
   static BlockActivations assign(const ModelConfig& config, int64_t rows, DType operands,
                                  float* memory, float* operand_memory);
-};
-
-// Gradients of a block's intermediates: scratch of the backward pass. With operands of kBf16, those
-// that products take are rounded.
-struct BlockGradients {
-  float* hidden = nullptr;     // (R, E)
-  float* qkv = nullptr;        // (R, Q + 2 KV)
-  float* attention = nullptr;  // (R, Q)
-  Operand gate_up;             // (R, 2 F)
-  float* activated = nullptr;  // (R, F)
-  // Null in fp32, where `hidden` and `qkv` are the operands.
-  Bf16* hidden_rounded = nullptr;
-  Bf16* qkv_rounded = nullptr;
-
-  static int64_t floats(const ModelConfig& config, int64_t rows, DType operands);
-  static BlockGradients assign(const ModelConfig& config, int64_t rows, DType operands,
-                               float* memory);
-};
-
-// Where a block's weight gradients go; offsets into a ParameterSet's buffer. All +=. Null: that
-// weight is frozen.
-struct BlockWeightGradients {
-  float* qkv = nullptr;      // (Q + 2 KV, E)
-  float* output = nullptr;   // (E, Q)
-  float* gate_up = nullptr;  // (2 F, E)
-  float* down = nullptr;     // (E, F)
-  float* attention_norm = nullptr;
-  float* attention_output_norm = nullptr;
-  float* mlp_norm = nullptr;
-  float* mlp_output_norm = nullptr;
-
-  static BlockWeightGradients of(ParameterSet& gradients, const ModelConfig& config, int64_t layer);
+  // The same of `count` of the rows.
+  BlockActivations of_rows(const ModelConfig& config, int64_t first, int64_t count) const;
 };
 
 // Which positions rows stand at, and how they attend.
@@ -112,10 +77,11 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
                    Device& device, const BlockAdapter& adapter = {});
 
 // Documents of a training batch: rows [starts[d], starts[d + 1]) with positions from 0 in each.
+// `rotary` must have all their positions.
 class PackedAttention : public BlockAttention {
  public:
-  explicit PackedAttention(const ModelConfig& config);
-  void set_documents(std::span<const int64_t> starts, Device& device);
+  PackedAttention(const ModelConfig& config, const RotaryTable& rotary,
+                  std::vector<int64_t> starts);
 
   const RotaryTable& rotary() const override { return rotary_; }
   const int32_t* positions() const override { return positions_.data(); }
@@ -128,20 +94,19 @@ class PackedAttention : public BlockAttention {
   AttentionParams params(const float* qkv, float* out, float* log_sum) const;
 
   const ModelConfig& config_;
-  RotaryTable rotary_;
+  const RotaryTable& rotary_;
   std::vector<int64_t> starts_;
   std::vector<int32_t> positions_;
 };
 
 // gradient (R, E) is d loss / d out on entry and d loss / d x on exit. `a` holds the intermediates
-// of the forward pass from x. `adapter_gradients` takes those of the adapter's
-// matrices.
+// of the forward pass from x. `to` keeps what weights' gradients are made of.
+// `adapter_gradients` takes those of the adapter's matrices.
 void block_backward(const ModelConfig& config, const BlockWeights& weights,
                     const BlockBackwardWeights& backward_weights, const float* x,
                     const BlockActivations& a, const PackedAttention& attention,
-                    const BlockGradients& scratch, const BlockWeightGradients& weight_gradients,
-                    float* gradient, Device& device, const BlockAdapter& adapter = {},
-                    ParameterSet* adapter_gradients = nullptr);
+                    const BlockGradients& to, float* gradient, Device& device,
+                    const BlockAdapter& adapter = {}, ParameterSet* adapter_gradients = nullptr);
 
 }  // namespace looplm
 

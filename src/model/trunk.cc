@@ -1,12 +1,29 @@
 #include "model/trunk.h"
 
 #include <algorithm>
-#include <cstring>
+#include <limits>
 
 #include "base/check.h"
 
 namespace looplm {
 namespace {
+
+// Rows of a part: a product reads its matrix once for so many.
+constexpr int64_t kPartRows = 256;
+// A task of weights' gradients. A product prepares so many rows at a time.
+constexpr int64_t kTaskRows = 528;
+// What several blocks may keep, in all, before weights' gradients are made. With small models many
+// blocks then share a parallel region, since each region waits for its slowest thread. A block of a
+// large model keeps more than this by itself and has a region of its own.
+constexpr int64_t kStageFloats = int64_t{8} << 20;
+
+// Blocks of the backward pass that go together.
+int64_t blocks_of_stage(const ModelConfig& config, const TrunkShape& s) {
+  if (s.policy != MemoryPolicy::kKeepAll || s.frozen) return 1;
+  const int64_t kept = BlockGradients::kept_floats(config, s.rows, s.operands, s.frozen);
+  const int64_t blocks = (s.loops - s.first_backward_loop()) * config.layers;
+  return std::clamp<int64_t>(kStageFloats / kept, 1, std::max<int64_t>(blocks, 1));
+}
 
 // Floats of each buffer. The forward-only trunk keeps one block's intermediates and one running x.
 struct Sizes {
@@ -28,7 +45,9 @@ struct Sizes {
     inverse_rms = s.loops * s.rows;
     state_gradients = s.loops * state;
     gradient = state;
-    scratch = BlockGradients::floats(config, s.rows, s.operands);
+    scratch = BlockGradients::scratch_floats(config, s.rows, s.operands);
+    kept_gradients = blocks_of_stage(config, s) *
+                     BlockGradients::kept_floats(config, s.rows, s.operands, s.frozen);
   }
   int64_t states = 0;
   int64_t block_inputs = 0;
@@ -38,6 +57,7 @@ struct Sizes {
   int64_t state_gradients = 0;
   int64_t gradient = 0;
   int64_t scratch = 0;
+  int64_t kept_gradients = 0;
 };
 
 Buffer<float> allocate(int64_t floats) { return Buffer<float>(static_cast<size_t>(floats)); }
@@ -49,10 +69,12 @@ Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape, AdapterWeights*
       shape_(shape),
       adapter_(adapter),
       state_floats_(shape.rows * config.hidden_size),
-      attention_(config_),
+      rotary_(config.head_dim, config.rope_theta),
       activation_floats_(BlockActivations::floats(config, shape.rows)) {
   LOOPLM_CHECK(shape.rows > 0 && shape.loops > 0, "{} rows, {} loops", shape.rows, shape.loops);
-  const Sizes sizes(config, shape);
+  shape_.frozen = shape.frozen || adapter != nullptr;
+  stage_blocks_ = blocks_of_stage(config, shape_);
+  const Sizes sizes(config, shape_);
   states_ = allocate(sizes.states);
   block_inputs_ = allocate(sizes.block_inputs);
   activations_ = allocate(sizes.activations);
@@ -61,6 +83,7 @@ Trunk::Trunk(const ModelConfig& config, const TrunkShape& shape, AdapterWeights*
   state_gradients_ = allocate(sizes.state_gradients);
   gradient_ = allocate(sizes.gradient);
   scratch_ = allocate(sizes.scratch);
+  kept_gradients_ = allocate(sizes.kept_gradients);
 }
 
 MemoryPlan Trunk::plan(const ModelConfig& config, const TrunkShape& shape) {
@@ -78,7 +101,7 @@ MemoryPlan Trunk::plan(const ModelConfig& config, const TrunkShape& shape) {
   add("norm scales", sizes.inverse_rms, "");
   add("state gradients", sizes.state_gradients, "");
   add("residual gradient", sizes.gradient, "");
-  add("block gradients", sizes.scratch, "");
+  add("block gradients", sizes.scratch + sizes.kept_gradients, "");
   return plan;
 }
 
@@ -111,12 +134,59 @@ BlockActivations Trunk::activations(int64_t loop, int64_t layer) {
                                   operands_.data());
 }
 
-void Trunk::run_loop(const ModelWeights& weights, int64_t loop, Device& device) {
-  for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    block_forward(config_, weights.block(layer), layer, block_input(loop, layer),
-                  activations(loop, layer), attention_, block_input(loop, layer + 1), device,
-                  adapter(loop, layer));
+void Trunk::cut_parts(std::span<const int64_t> document_starts, bool widened, Device& device) {
+  const int64_t threads = device.pool().size();
+  const int64_t rows = std::clamp(shape_.rows / (4 * threads), kNormSumRows, kPartRows);
+  std::vector<size_t> borders = {0};  // of documents
+  const size_t documents = document_starts.size() - 1;
+  for (size_t d = 1; d < documents; ++d) {
+    const int64_t row = document_starts[d];
+    if (row % kNormSumRows == 0 && row < shape_.rows &&
+        row - document_starts[borders.back()] >= rows) {
+      borders.push_back(d);
+    }
   }
+  borders.push_back(documents);
+  const auto rows_of = [&](size_t i) {
+    return document_starts[borders[i + 1]] - document_starts[borders[i]];
+  };
+  // Whether threads that take one part after the other have about the same number of rows each. If
+  // not, they share the rows of each operation.
+  std::vector<int64_t> taken(static_cast<size_t>(threads), 0);
+  for (size_t i = 0; i + 1 < borders.size(); ++i) {
+    *std::min_element(taken.begin(), taken.end()) += rows_of(i);
+  }
+  const bool even =
+      *std::max_element(taken.begin(), taken.end()) * threads * 10 <= shape_.rows * 11;
+  // Small integers are widened for each product, so one product takes all rows.
+  if (adapter_ != nullptr || widened || !even) borders = {0, documents};
+
+  parts_.clear();
+  for (size_t i = 0; i + 1 < borders.size(); ++i) {
+    const int64_t first = document_starts[borders[i]];
+    std::vector<int64_t> starts;
+    for (size_t d = borders[i]; d <= borders[i + 1]; ++d) {
+      starts.push_back(document_starts[d] - first);
+      if (d > borders[i]) rotary_.grow(document_starts[d] - document_starts[d - 1], device);
+    }
+    parts_.push_back({first, rows_of(i), PackedAttention(config_, rotary_, std::move(starts))});
+  }
+}
+
+template <typename Body>
+void Trunk::for_parts(Device& device, Body body) {
+  if (parts_.size() == 1) return body(parts_.front(), device);
+  device.pool().parallel_for(static_cast<int64_t>(parts_.size()), [&](int64_t i, int thread) {
+    body(parts_[static_cast<size_t>(i)], device.alone(thread));
+  });
+}
+
+void Trunk::run_block(const ModelWeights& weights, Part& part, Place at, float* out,
+                      Device& device) {
+  const int64_t first = part.first * config_.hidden_size;
+  block_forward(config_, weights.block(at.layer), at.layer, block_input(at.loop, at.layer) + first,
+                activations(at.loop, at.layer).of_rows(config_, part.first, part.rows),
+                part.attention, out, device, adapter(at.loop, at.layer));
 }
 
 void Trunk::forward(const ModelWeights& weights, std::span<const int32_t> ids,
@@ -124,68 +194,159 @@ void Trunk::forward(const ModelWeights& weights, std::span<const int32_t> ids,
   LOOPLM_CHECK(static_cast<int64_t>(ids.size()) == shape_.rows, "{} ids for {} rows", ids.size(),
                shape_.rows);
   ids_.assign(ids.begin(), ids.end());
-  attention_.set_documents(document_starts, device);
+  cut_parts(document_starts, weights.block(0).qkv.is_widened(), device);
+  for_parts(device, [&](Part& part, Device& own) { forward_part(weights, part, own); });
+}
+
+void Trunk::forward_part(const ModelWeights& weights, Part& part, Device& device) {
+  const int64_t width = config_.hidden_size, first = part.first * width;
   const TensorView& table = weights.embedding();
   embedding_forward(
-      {ids_.data(), shape_.rows, config_.hidden_size, table.data, table.dtype, states_.data()},
+      {ids_.data() + part.first, part.rows, width, table.data, table.dtype, states_.data() + first},
       device);
   for (int64_t loop = 0; loop < shape_.loops; ++loop) {
-    run_loop(weights, loop, device);
-    float* scales = shape_.backward ? inverse_rms_.data() + loop * shape_.rows : nullptr;
-    rms_norm_forward({block_input(loop, config_.layers), weights.final_norm(),
-                      static_cast<float>(config_.rms_norm_eps), shape_.rows, config_.hidden_size,
-                      states_.data() + (loop + 1) * state_floats_, scales},
+    for (int64_t layer = 0; layer < config_.layers; ++layer) {
+      run_block(weights, part, {loop, layer}, block_input(loop, layer + 1) + first, device);
+    }
+    float* scales =
+        shape_.backward ? inverse_rms_.data() + loop * shape_.rows + part.first : nullptr;
+    rms_norm_forward({block_input(loop, config_.layers) + first, weights.final_norm(),
+                      static_cast<float>(config_.rms_norm_eps), part.rows, width,
+                      states_.data() + (loop + 1) * state_floats_ + first, scales},
                      device);
   }
+}
+
+BlockGradients Trunk::gradients_of(int64_t block, int64_t begin) {
+  const int64_t floats =
+      BlockGradients::kept_floats(config_, shape_.rows, shape_.operands, shape_.frozen);
+  return BlockGradients::assign(config_, shape_.rows, shape_.operands, shape_.frozen,
+                                scratch_.data(), kept_gradients_.data() + (block - begin) * floats);
+}
+
+void Trunk::start_backward_loop(const Backward& pass, Part& part, int64_t loop,
+                                const BlockGradients& to, Device& device) {
+  const int64_t width = config_.hidden_size, first = part.first * width;
+  float* const gradient = gradient_.data() + first;
+  // That of the state carried into the next loop: of h_t, or of x_{t,L} without norms between
+  // loops.
+  if (loop == shape_.loops - 1) std::fill_n(gradient, part.rows * width, 0.0f);
+  float* const dstate = state_gradient(loop) + first;
+  if (config_.norm_between_loops) add(gradient, part.rows * width, dstate, device);
+  rms_norm_backward({.dy = dstate,
+                     .x = block_input(loop, config_.layers) + first,
+                     .weight = pass.weights.final_norm(),
+                     .inverse_rms = inverse_rms_.data() + loop * shape_.rows + part.first,
+                     .rows = part.rows,
+                     .width = width,
+                     .dx = gradient,
+                     .accumulate = !config_.norm_between_loops,
+                     .weight_sums = to.norm_sum(BlockGradients::kNormAfterLoop, width)},
+                    device);
+  if (shape_.policy != MemoryPolicy::kLoopInputs) return;
+  for (int64_t layer = 0; layer + 1 < config_.layers; ++layer) {
+    run_block(pass.weights, part, {loop, layer}, block_input(loop, layer + 1) + first, device);
+  }
+}
+
+void Trunk::backward_part(const Backward& pass, Part& part, int64_t begin, int64_t end,
+                          Device& device) {
+  const int64_t first = part.first * config_.hidden_size;
+  for (int64_t block = begin; block < end; ++block) {
+    const Place at = place(block);
+    const BlockGradients to = gradients_of(block, begin).from_row(config_, part.first);
+    if (at.layer == config_.layers - 1) start_backward_loop(pass, part, at.loop, to, device);
+    if (shape_.policy != MemoryPolicy::kKeepAll) {
+      run_block(pass.weights, part, at, to.hidden, device);
+    }
+    block_backward(config_, pass.weights.block(at.layer), pass.backward_weights.block(at.layer),
+                   block_input(at.loop, at.layer) + first,
+                   activations(at.loop, at.layer).of_rows(config_, part.first, part.rows),
+                   part.attention, to, gradient_.data() + first, device, adapter(at.loop, at.layer),
+                   &pass.gradients);
+  }
+}
+
+// Sums over rows of one weight follow one another in the order of blocks, so a task takes a
+// weight's rows through all blocks of the stage.
+void Trunk::add_weight_gradients(const Backward& pass, int64_t begin, int64_t end, Device& device) {
+  struct Task {
+    int64_t layer;
+    size_t matrix;
+    int64_t first;
+    int64_t count;
+  };
+  constexpr size_t kNormsOfLayer = 4;  // in the place of a matrix
+  std::vector<std::vector<int64_t>> blocks_of_layer(static_cast<size_t>(config_.layers));
+  std::vector<BlockGradients> kept;
+  for (int64_t block = begin; block < end; ++block) {
+    blocks_of_layer[static_cast<size_t>(place(block).layer)].push_back(block);
+    kept.push_back(gradients_of(block, begin));
+  }
+  std::vector<BlockWeightGradients> to(static_cast<size_t>(config_.layers));
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    if (blocks_of_layer[static_cast<size_t>(layer)].empty()) continue;
+    to[static_cast<size_t>(layer)] = BlockWeightGradients::of(pass.gradients, config_, layer);
+  }
+  const auto tasks_of = [&](int64_t rows) {
+    std::vector<Task> tasks;
+    for (int64_t layer = 0; layer < config_.layers; ++layer) {
+      if (blocks_of_layer[static_cast<size_t>(layer)].empty()) continue;
+      const auto matrices =
+          weight_gradient_tasks(config_, kept.front(), to[static_cast<size_t>(layer)]);
+      for (size_t m = 0; m < matrices.size(); ++m) {
+        for (int64_t first = 0; first < matrices[m].out; first += rows) {
+          tasks.push_back({layer, m, first, std::min(rows, matrices[m].out - first)});
+        }
+      }
+      tasks.push_back({layer, kNormsOfLayer, 0, 0});
+    }
+    return tasks;
+  };
+  const DType dtype = pass.weights.block(0).qkv.dtype();
+  const int64_t width = config_.hidden_size;
+  float* const final_norm = pass.gradients.find(kFinalNormName);
+  const auto run = [&](const Task& task, Device& own) {
+    const BlockWeightGradients& g = to[static_cast<size_t>(task.layer)];
+    for (const int64_t block : blocks_of_layer[static_cast<size_t>(task.layer)]) {
+      const BlockGradients& from = kept[static_cast<size_t>(block - begin)];
+      if (task.matrix != kNormsOfLayer) {
+        add_weight_gradient(weight_gradient_tasks(config_, from, g)[task.matrix], task.first,
+                            task.count, dtype, own);
+        continue;
+      }
+      for (size_t norm = 0; norm < g.norms.size(); ++norm) {
+        if (g.norms[norm] == nullptr) continue;
+        add_norm_gradient(from, static_cast<BlockGradients::Norm>(norm), width, g.norms[norm], own);
+      }
+      if (task.layer == config_.layers - 1) {
+        add_norm_gradient(from, BlockGradients::kNormAfterLoop, width, final_norm, own);
+      }
+    }
+  };
+  const std::vector<Task> tasks = tasks_of(kTaskRows);
+  const auto count = static_cast<int64_t>(tasks.size());
+  if (count < 4 * device.pool().size()) {  // too few: threads share each, a whole matrix
+    for (const Task& task : tasks_of(std::numeric_limits<int64_t>::max() / 2)) run(task, device);
+    return;
+  }
+  device.pool().parallel_for(count, [&](int64_t i, int thread) {
+    run(tasks[static_cast<size_t>(i)], device.alone(thread));
+  });
 }
 
 void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backward_weights,
                      ParameterSet& gradients, Device& device) {
   LOOPLM_CHECK(shape_.backward);
-  const BlockGradients scratch =
-      BlockGradients::assign(config_, shape_.rows, shape_.operands, scratch_.data());
-  const bool frozen = adapter_ != nullptr;
-  std::vector<BlockWeightGradients> weight_gradients(static_cast<size_t>(config_.layers));
-  for (int64_t layer = 0; layer < config_.layers && !frozen; ++layer) {
-    weight_gradients[static_cast<size_t>(layer)] =
-        BlockWeightGradients::of(gradients, config_, layer);
-  }
-  float* final_norm_gradient = frozen ? nullptr : gradients.find(kFinalNormName);
-  std::fill(gradient_.begin(), gradient_.end(), 0.0f);
-
+  const Backward pass = {weights, backward_weights, gradients};
   const int64_t first = shape_.first_backward_loop();
-  for (int64_t loop = shape_.loops - 1; loop >= first; --loop) {
-    // gradient_ is that of the state carried into the next loop: of h_t, or of x_{t,L} without
-    // norms between loops.
-    float* dstate = state_gradient(loop);
-    if (config_.norm_between_loops) {
-      add(gradient_.data(), state_floats_, dstate, device);
-    }
-    rms_norm_backward({dstate, block_input(loop, config_.layers), weights.final_norm(),
-                       inverse_rms_.data() + loop * shape_.rows, shape_.rows, config_.hidden_size,
-                       gradient_.data(), !config_.norm_between_loops, final_norm_gradient},
-                      device);
-
-    if (shape_.policy == MemoryPolicy::kLoopInputs) {
-      for (int64_t layer = 0; layer + 1 < config_.layers; ++layer) {
-        block_forward(config_, weights.block(layer), layer, block_input(loop, layer),
-                      activations(loop, layer), attention_, block_input(loop, layer + 1), device,
-                      adapter(loop, layer));
-      }
-    }
-    for (int64_t layer = config_.layers - 1; layer >= 0; --layer) {
-      const BlockActivations a = activations(loop, layer);
-      const float* x = block_input(loop, layer);
-      if (shape_.policy != MemoryPolicy::kKeepAll) {
-        block_forward(config_, weights.block(layer), layer, x, a, attention_, scratch.hidden,
-                      device, adapter(loop, layer));
-      }
-      block_backward(config_, weights.block(layer), backward_weights.block(layer), x, a, attention_,
-                     scratch, weight_gradients[static_cast<size_t>(layer)], gradient_.data(),
-                     device, adapter(loop, layer), &gradients);
-    }
+  const int64_t blocks = (shape_.loops - first) * config_.layers;
+  for (int64_t begin = 0; begin < blocks; begin += stage_blocks_) {
+    const int64_t end = std::min(begin + stage_blocks_, blocks);
+    for_parts(device, [&](Part& part, Device& own) { backward_part(pass, part, begin, end, own); });
+    if (!shape_.frozen) add_weight_gradients(pass, begin, end, device);
   }
-  if (frozen || first > 0) return;
+  if (shape_.frozen || first > 0) return;
   embedding_backward({ids_.data(), shape_.rows, config_.hidden_size, gradient_.data(),
                       gradients.find(kEmbeddingName)},
                      device);

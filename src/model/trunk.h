@@ -41,6 +41,7 @@ struct TrunkShape {
   // kBf16 where all matrices are of bf16 and none is adapted: what products take is then kept
   // rounded.
   DType operands = DType::kF32;
+  bool frozen = false;  // no weight gets a gradient, as beside an adapter
 
   // The first loop (from 0) that the backward pass goes through.
   int64_t first_backward_loop() const {
@@ -75,17 +76,51 @@ class Trunk {
                 ParameterSet& gradients, Device& device);
 
  private:
+  // Rows of whole documents. Parts meet only in the sums of weights' gradients.
+  struct Part {
+    int64_t first;
+    int64_t rows;
+    PackedAttention attention;
+  };
+  // What a backward pass of the trunk is given.
+  struct Backward {
+    const ModelWeights& weights;
+    const BackwardWeights& backward_weights;
+    ParameterSet& gradients;
+  };
+  // A place in the order of the backward pass, which goes through its blocks from 0.
+  struct Place {
+    int64_t loop;
+    int64_t layer;
+  };
+  Place place(int64_t block) const {
+    return {shape_.loops - 1 - block / config_.layers, config_.layers - 1 - block % config_.layers};
+  }
+
+  void cut_parts(std::span<const int64_t> document_starts, bool widened, Device& device);
+  // Calls body(part, device) for each: on a thread of its own, where there are several.
+  template <typename Body>
+  void for_parts(Device& device, Body body);
   // x_{t,l} for l in 0..L.
   float* block_input(int64_t loop, int64_t layer);
   BlockActivations activations(int64_t loop, int64_t layer);
   BlockAdapter adapter(int64_t loop, int64_t layer) const { return {adapter_, loop, layer}; }
-  void run_loop(const ModelWeights& weights, int64_t loop, Device& device);
+  // out (part.rows, E)
+  void run_block(const ModelWeights& weights, Part& part, Place at, float* out, Device& device);
+  void forward_part(const ModelWeights& weights, Part& part, Device& device);
+  // Gradients of `block` of a stage that began with block `begin`, for all rows.
+  BlockGradients gradients_of(int64_t block, int64_t begin);
+  void start_backward_loop(const Backward& pass, Part& part, int64_t loop, const BlockGradients& to,
+                           Device& device);
+  void backward_part(const Backward& pass, Part& part, int64_t begin, int64_t end, Device& device);
+  void add_weight_gradients(const Backward& pass, int64_t begin, int64_t end, Device& device);
 
   ModelConfig config_;
   TrunkShape shape_;
   AdapterWeights* adapter_;
   int64_t state_floats_;
-  PackedAttention attention_;
+  RotaryTable rotary_;
+  std::vector<Part> parts_;
   std::vector<int32_t> ids_;
 
   Buffer<float> states_;           // (T + 1, rows, E): h_0 .. h_T
@@ -96,7 +131,9 @@ class Trunk {
   Buffer<float> state_gradients_;  // (T, rows, E)
   Buffer<float> gradient_;         // (rows, E): what flows back along the residual stream
   Buffer<float> scratch_;          // BlockGradients
+  Buffer<float> kept_gradients_;   // (blocks of a stage): BlockGradients
   int64_t activation_floats_ = 0;
+  int64_t stage_blocks_ = 0;  // of the backward pass, before weights' gradients are made
 };
 
 }  // namespace looplm

@@ -9,8 +9,6 @@
 namespace looplm {
 namespace {
 
-constexpr int64_t kRows = 75;
-
 // Odd widths, so that rounded rows have a gap.
 ModelConfig small_config(NormPlacement norms) {
   ModelConfig c;
@@ -32,24 +30,27 @@ struct Pass {
   std::vector<float> gradients;
 };
 
-Pass run(const ModelConfig& config, MemoryPolicy policy, DType operands, Device& device) {
+Pass run(const ModelConfig& config, MemoryPolicy policy, DType operands, Device& device,
+         const std::vector<int64_t>& starts = {0, 33, 75}, DType dtype = DType::kBf16,
+         int64_t backward_loops = 0) {
+  const int64_t rows = starts.back();
   ParameterSet parameters(config), gradients(config);
   Rng rng(4);
   for (float& x : parameters.values()) x = 0.3f * rng.normal();
   std::fill(gradients.values().begin(), gradients.values().end(), 0.0f);
-  const ModelWeights weights = ModelWeights::for_training(parameters, config, DType::kBf16, device);
-  BackwardWeights backward(config, float_format(DType::kBf16));
+  const ModelWeights weights = ModelWeights::for_training(parameters, config, dtype, device);
+  BackwardWeights backward(config, float_format(dtype));
   backward.repack(parameters.source(), device);
-  Trunk trunk(config, {.rows = kRows,
+  Trunk trunk(config, {.rows = rows,
                        .loops = config.loops,
-                       .max_document = kRows,
+                       .max_document = rows,
                        .policy = policy,
+                       .backward_loops = backward_loops,
                        .operands = operands});
   std::vector<int32_t> ids;
-  for (int64_t r = 0; r < kRows; ++r) ids.push_back(static_cast<int32_t>(rng.below(50)));
-  const std::array<int64_t, 3> starts = {0, 33, kRows};
+  for (int64_t r = 0; r < rows; ++r) ids.push_back(static_cast<int32_t>(rng.below(50)));
   trunk.forward(weights, ids, starts, device);
-  const auto size = static_cast<size_t>(kRows * config.hidden_size);
+  const auto size = static_cast<size_t>(rows * config.hidden_size);
   for (int64_t t = 0; t < config.loops; ++t) {
     for (size_t i = 0; i < size; ++i) trunk.state_gradient(t)[i] = rng.normal();
   }
@@ -70,6 +71,54 @@ TEST(Trunk, RoundedOperandsHaveTheSameBits) {
         const Pass rounded = run(config, policy, DType::kBf16, device);
         EXPECT_EQ(plain.state, rounded.state);
         EXPECT_EQ(plain.gradients, rounded.gradients);
+      }
+    }
+  }
+}
+
+// A part begins at a multiple of 64 rows, where a sum of norms' gradients does, and parts are used
+// only if all threads get about as many rows. Otherwise threads share the rows of each operation.
+const cpu::KernelTable& fastest() { return *cpu::kernel_table(native_isas().back()); }
+
+TEST(Trunk, DocumentsApartHaveTheSameBits) {
+  const std::vector<int64_t> starts = {0, 64, 90, 130, 192, 250};
+  Device one(1, fastest());    // three parts after one another
+  Device two(2, fastest());    // one part, and two
+  Device three(3, fastest());  // no parts
+  for (NormPlacement norms : {NormPlacement::kSandwich, NormPlacement::kPre}) {
+    const ModelConfig config = small_config(norms);
+    for (const auto& [policy, name] : kMemoryPolicyNames) {
+      for (DType operands : {DType::kF32, DType::kBf16}) {
+        SCOPED_TRACE(name);
+        const Pass together = run(config, policy, operands, three, starts);
+        for (Device* device : {&one, &two}) {
+          const Pass apart = run(config, policy, operands, *device, starts);
+          EXPECT_EQ(apart.state, together.state);
+          EXPECT_EQ(apart.gradients, together.gradients);
+        }
+      }
+    }
+  }
+}
+
+// Matrices of more rows than a task of weights' gradients takes, an empty document where a part
+// begins, weights in fp32, a backward pass through the last loop alone, no norms between loops.
+TEST(Trunk, DocumentsApartHaveTheSameBitsInOtherShapes) {
+  const std::vector<int64_t> starts = {0, 64, 64, 128};
+  ModelConfig config = small_config(NormPlacement::kPre);
+  config.intermediate_size = 270;
+  config.norm_between_loops = false;
+  Device one(1, fastest()), two(2, fastest()), three(3, fastest());
+  for (DType dtype : {DType::kF32, DType::kBf16}) {
+    for (int64_t backward_loops : {0, 1}) {
+      const auto pass = [&](Device& device) {
+        return run(config, MemoryPolicy::kKeepAll, dtype, device, starts, dtype, backward_loops);
+      };
+      const Pass together = pass(three);
+      for (Device* device : {&one, &two}) {
+        const Pass apart = pass(*device);
+        EXPECT_EQ(apart.state, together.state);
+        EXPECT_EQ(apart.gradients, together.gradients);
       }
     }
   }

@@ -75,6 +75,9 @@ class HttpReply {
   // `left` is called once, from a network thread, if the client leaves before the answer's end; at
   // once if it has left. It must not wait.
   virtual void on_disconnect(std::function<void()> left) = 0;
+
+  // A fact about the answer, as JSON, for whoever keeps a log. Before the answer's end.
+  virtual void note(const char* /*name*/, const std::string& /*json*/) {}
 };
 
 // Called from network threads, several at once; must not wait. An exception is answered with 500.

@@ -298,11 +298,15 @@ void Exchange::fail(const ApiError& error) {
     return;
   }
   send({format_->stream_error(error)});
+  reply_->note("error", std::to_string(error.status));
   reply_->end();
 }
 
 void Exchange::close() {
   usage_.reasoning_tokens = format_->reasoning_tokens();
+  reply_->note("prompt_tokens", std::to_string(usage_.prompt_tokens));
+  reply_->note("completion_tokens", std::to_string(usage_.completion_tokens));
+  if (usage_.loops() > 0) reply_->note("mean_depth", fmt::format("{:.2f}", usage_.mean_depth()));
   if (!stream_) {
     reply_->send(200, {{"Content-Type", "application/json"}}, dump_json(format_->whole(usage_)));
     over_ = true;

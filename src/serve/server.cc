@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <future>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <set>
 
@@ -41,33 +42,82 @@ std::string_view bearer_of(const HttpCall& call) {
   return call.header("x-api-key");
 }
 
-// Adds the headers of cross-origin requests to whatever is answered, and tells who answered what.
-class LoggedReply : public HttpReply {
+using Clock = std::chrono::steady_clock;
+
+// The log takes lines of 4 KiB, and JSON writes six bytes for some.
+constexpr size_t kMostPath = 400, kMostName = 100, kMostMethod = 32;
+
+// What became of a request.
+struct AnswerRecord {
+  int status = 0;  // 0: no answer began
+  Clock::time_point begun{};
+  std::string notes{};  // ,"name":JSON for each
+  bool left = false;    // the answer has no end: the client left, or it failed
+};
+
+// Adds the headers of cross-origin requests to whatever is answered, and tells what became of the
+// request: `begun` when its answer begins, `ended` once, before the client sees the answer's end.
+class LoggedReply : public HttpReply, public std::enable_shared_from_this<LoggedReply> {
  public:
   LoggedReply(std::shared_ptr<HttpReply> reply, HttpHeaders extra,
-              std::function<void(int status)> answered)
-      : reply_(std::move(reply)), extra_(std::move(extra)), answered_(std::move(answered)) {}
+              std::function<void(int status)> begun, std::function<void(const AnswerRecord&)> ended)
+      : reply_(std::move(reply)),
+        extra_(std::move(extra)),
+        begun_(std::move(begun)),
+        ended_(std::move(ended)) {}
+  ~LoggedReply() override { tell(true); }  // dropped before its end, which cuts the answer
 
   void send(int status, HttpHeaders headers, std::string body) override {
-    answered_(status);
-    headers.insert(headers.end(), extra_.begin(), extra_.end());
+    start(status, headers);
+    tell(false);
     reply_->send(status, std::move(headers), std::move(body));
   }
   void begin(int status, HttpHeaders headers) override {
-    answered_(status);
-    headers.insert(headers.end(), extra_.begin(), extra_.end());
+    start(status, headers);
     reply_->begin(status, std::move(headers));
   }
   void write(std::string piece) override { reply_->write(std::move(piece)); }
-  void end() override { reply_->end(); }
+  void end() override {
+    tell(false);
+    reply_->end();
+  }
   void on_disconnect(std::function<void()> left) override {
-    reply_->on_disconnect(std::move(left));
+    reply_->on_disconnect([weak = weak_from_this(), left = std::move(left)] {
+      if (const auto self = weak.lock()) self->tell(true);
+      left();
+    });
+  }
+  void note(const char* name, const std::string& json) override {
+    const std::lock_guard lock(mutex_);
+    record_.notes += fmt::format(",\"{}\":{}", name, json);
   }
 
  private:
+  void start(int status, HttpHeaders& headers) {
+    begun_(status);
+    headers.insert(headers.end(), extra_.begin(), extra_.end());
+    const std::lock_guard lock(mutex_);
+    record_.status = status;
+    record_.begun = Clock::now();
+  }
+  void tell(bool left) {
+    AnswerRecord record;
+    {
+      const std::lock_guard lock(mutex_);
+      if (std::exchange(told_, true)) return;
+      record = record_;
+    }
+    record.left = left;
+    ended_(record);
+  }
+
   const std::shared_ptr<HttpReply> reply_;
   const HttpHeaders extra_;
-  const std::function<void(int)> answered_;
+  const std::function<void(int)> begun_;
+  const std::function<void(const AnswerRecord&)> ended_;
+  std::mutex mutex_;
+  AnswerRecord record_;  // guarded by mutex_
+  bool told_ = false;    // guarded by mutex_
 };
 
 }  // namespace
@@ -305,13 +355,10 @@ class Server::Impl {
       cors = {{"Access-Control-Allow-Origin", allowed == "*" ? "*" : std::string(origin)},
               {"Vary", "Origin"}};
     }
-    const auto began = std::chrono::steady_clock::now();
     const auto reply = std::make_shared<LoggedReply>(
-        std::move(raw), cors,
-        [this, began, method = call.method, path = call.path, peer = call.peer](int status) {
-          metrics_.answered(status);
-          log_request(method, path, peer, status, began);
-        });
+        std::move(raw), cors, [this](int status) { metrics_.answered(status); },
+        [this, came = Clock::now(), method = call.method, path = call.path, peer = call.peer](
+            const AnswerRecord& record) { log_request(method, path, peer, came, record); });
     ApiCall api{.body = {}, .tenant = {}, .reply = reply, .dialect = dialect_of(call.path)};
     if (call.method == "OPTIONS") return answer_options(call, !cors.empty(), *reply);
     const Route* route = find_route(call, api);
@@ -341,6 +388,7 @@ class Server::Impl {
         }
         const Named named = named_by(api);
         if (named.served == nullptr) return;
+        api.reply->note("model", dump_json(Json(named.served->name.substr(0, kMostName))));
         handler(
             {*named.served, named.hosted->exchange(), options_.max_tokens, options_.max_seconds},
             api);
@@ -418,21 +466,24 @@ class Server::Impl {
   }
 
   void log_request(const std::string& method, const std::string& path, const std::string& peer,
-                   int status, std::chrono::steady_clock::time_point began) {
+                   Clock::time_point came, const AnswerRecord& record) {
     if (!options_.log) return;
-    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(
-                                  std::chrono::steady_clock::now() - began)
-                                  .count();
-    // The log takes lines of 4 KiB, and JSON writes six bytes for some.
-    constexpr size_t kMostPath = 500, kMostMethod = 32;
-    const bool written =
-        options_.log(dump_json(OrderedJson{{"time", now_seconds()},
-                                           {"peer", peer},
-                                           {"method", method.substr(0, kMostMethod)},
-                                           {"path", path.substr(0, kMostPath)},
-                                           {"status", status},
-                                           {"ms_to_answer", milliseconds}}));
-    if (!written) metrics_.log_line_lost();
+    const auto since = [came](Clock::time_point time) {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(time - came).count();
+    };
+    OrderedJson json = {{"time", now_seconds()},
+                        {"peer", peer},
+                        {"method", method.substr(0, kMostMethod)},
+                        {"path", path.substr(0, kMostPath)}};
+    if (record.status != 0) {
+      json["status"] = record.status;
+      json["ms_to_answer"] = since(record.begun);
+    }
+    json["ms"] = since(Clock::now());
+    if (record.left) json["left"] = true;
+    std::string line = dump_json(json);
+    line.insert(line.size() - 1, record.notes);
+    if (!options_.log(line)) metrics_.log_line_lost();
   }
 
   // False where a request is still being read at the deadline: what it uses stays then.

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <filesystem>
 #include <future>
+#include <mutex>
 #include <thread>
 
 #include <boost/asio/io_context.hpp>
@@ -543,8 +544,56 @@ TEST_F(ServerTest, NewWeightsServeNewAnswersAndNoOldPrefix) {
   EXPECT_EQ(complete(body)["choices"][0]["text"], after["choices"][0]["text"]);
 }
 
+// The lines of a server's log. They may come after the test.
+struct Lines {
+  std::mutex mutex;
+  std::vector<OrderedJson> lines;  // guarded by mutex
+
+  static ServeOptions logging(const std::shared_ptr<Lines>& to) {
+    ServeOptions options;
+    options.log = [to](const std::string& line) {
+      const std::lock_guard lock(to->mutex);
+      to->lines.push_back(OrderedJson::parse(line));
+      return true;
+    };
+    return options;
+  }
+  std::vector<OrderedJson> of(const std::string& path) {
+    const std::lock_guard lock(mutex);
+    std::vector<OrderedJson> found;
+    for (const OrderedJson& line : lines) {
+      if (line.at("path") == path) found.push_back(line);
+    }
+    return found;
+  }
+};
+
+TEST_F(ServerTest, TheLogSaysWhatBecameOfARequest) {
+  const auto log = std::make_shared<Lines>();
+  start(Lines::logging(log));
+  const OrderedJson body = {
+      {"prompt", "7-2*3="}, {"max_tokens", 3}, {"ignore_eos", true}, {"loop", {{"max_loops", 2}}}};
+  complete(body);
+  stream("/v1/completions", body);
+  post("/v1/completions", {{"prompt", 7.5}}, 400);
+  const std::vector<OrderedJson> lines = log->of("/v1/completions");
+  ASSERT_EQ(lines.size(), 3u);
+  for (const OrderedJson& line : {lines[0], lines[1]}) {
+    EXPECT_EQ(line.at("status"), 200);
+    EXPECT_EQ(line.at("model"), "small");
+    EXPECT_EQ(line.at("prompt_tokens"), 6);
+    EXPECT_EQ(line.at("completion_tokens"), 3);
+    EXPECT_EQ(line.at("mean_depth"), 2);
+    EXPECT_LE(line.at("ms_to_answer"), line.at("ms"));
+    EXPECT_FALSE(line.contains("left"));
+  }
+  EXPECT_EQ(lines[2].at("status"), 400);
+  EXPECT_FALSE(lines[2].contains("completion_tokens"));
+}
+
 TEST_F(ServerTest, AClientThatLeavesFreesItsLanes) {
-  start();
+  const auto log = std::make_shared<Lines>();
+  start(Lines::logging(log));
   {
     boost::asio::io_context io;
     boost::asio::ip::tcp::socket socket(io);
@@ -562,6 +611,10 @@ TEST_F(ServerTest, AClientThatLeavesFreesItsLanes) {
   EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 0; }));
   EXPECT_TRUE(
       comes_true([&] { return metric("looplm_finished_total{reason=\"cancelled\"}") == 1; }));
+  const std::vector<OrderedJson> lines = log->of("/v1/completions");
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].at("left"), true);
+  EXPECT_EQ(lines[0].at("status"), 200);
 }
 
 TEST_F(ServerTest, AFullQueueSaysSo) {

@@ -52,7 +52,8 @@ TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool back
           .policy = run.compute.memory,
           .backward = backward,
           .backward_loops = run.objective.backprop_loops,
-          .operands = backward && !run.lora.any() ? run.compute.dtype : DType::kF32};
+          .operands = backward && !run.lora.any() ? run.compute.dtype : DType::kF32,
+          .frozen = run.lora.any()};
 }
 
 int64_t count_of(const std::vector<ParameterSpec>& specs) {

@@ -161,12 +161,12 @@ class Builder {
       return {};
     }
     const bool pair = !rejected.ids.empty();
-    if (seen_ > 0 && pair != pairs_) {
+    if (seen_ > 0 && pair != summary_.pairs) {
       return invalid_argument(fmt::format(
           "{}, and what stands before it {}; expected a corpus of pairs alone, or of none",
           pair ? "a preference pair" : "no preference pair", pair ? "is none" : "is one"));
     }
-    pairs_ = pair;
+    summary_.pairs = pair;
     if (std::ranges::any_of(pending.document, &CorpusSegment::lacks_reasoning)) {
       ++summary_.without_reasoning;
     }
@@ -200,7 +200,7 @@ class Builder {
     if (is_rendered_chat(d.document)) {
       shard.set_chat_template(options_.chat->value().source());
     }
-    if (pairs_) {
+    if (summary_.pairs) {
       shard.add_pair(d.coded, d.rejected);
     } else {
       shard.add(d.coded.ids, d.coded.learnt);
@@ -245,7 +245,6 @@ class Builder {
   std::vector<Pending> batch_;
   int64_t batch_bytes_ = 0;
   int64_t seen_ = 0;
-  bool pairs_ = false;  // what has been seen
   ShardBuildSummary summary_;
 };
 

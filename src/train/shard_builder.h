@@ -33,6 +33,7 @@ struct ShardBuildOptions {
 
 struct ShardBuildSummary {
   int64_t documents = 0;
+  bool pairs = false;  // they are preference pairs
   int64_t tokens = 0;
   int64_t targets = 0;  // tokens that are learnt: prompts and first tokens are not
   int64_t bytes = 0;    // of text

@@ -125,8 +125,9 @@ Result<TokenShard> TokenShard::open(const std::string& path) {
   if (file.size() != expected) {
     return wrong(fmt::format("{} bytes; its header describes {}", file.size(), expected));
   }
-  if (header.vocab_size == 0 || header.vocab_size > uint64_t{1} << 31) {
-    return wrong(fmt::format("vocabulary size {}", header.vocab_size));
+  constexpr uint64_t kMostIds = uint64_t{1} << 31;
+  if (header.vocab_size == 0 || header.vocab_size > kMostIds) {
+    return wrong(fmt::format("vocabulary size {}; expected 1 to {}", header.vocab_size, kMostIds));
   }
   if (header.version == kPairVersion && header.documents % 2 != 0) {
     return wrong(fmt::format("{} documents; expected pairs", header.documents));

@@ -97,7 +97,8 @@ printf '{"prompt": "\\u001b[2J\\u00e9", "completion": "caf\\u00e9"}\n' >color.js
 "$LOOPLM" data show color.tokens --tokenizer "$small" --color always >out || fail "data show"
 grep -qF "$(printf '\\x1b[2Jé\033[1;32mcafé\033[0m')" out || fail "data show: $(cat -v out)"
 printf '%s\n' '{"prompt": "a", "chosen": "b", "rejected": "c"}' >pair.jsonl
-"$LOOPLM" data build pair.jsonl --tokenizer "$small" --out pair.tokens >/dev/null || fail "a pair"
+"$LOOPLM" data build pair.jsonl --tokenizer "$small" --out pair.tokens >out || fail "a pair"
+grep -q "^pair.tokens: 1 preference pair," out || fail "data build of a pair: $(cat out)"
 "$LOOPLM" data show pair.tokens --tokenizer "$small" >out
 grep -q "2 documents of 1 preference pair," out && grep -q "document 1, rejected" out || fail "data show of pairs: $(cat out)"
 

@@ -80,9 +80,10 @@ inline constexpr int64_t kInt4GroupBytes = kInt4HeaderBytes + kQuantGroup / 8 * 
 struct QuantTileArgs {
   const int8_t* a = nullptr;  // (rows, groups * 64)
   int64_t a_row_stride = 0;
-  const float* a_scales = nullptr;  // (rows, groups)
-  const int32_t* a_sums = nullptr;  // (rows, groups): sums of a
-  const void* b = nullptr;          // one panel
+  const float* a_scales = nullptr;   // (rows, groups)
+  const int32_t* a_sums = nullptr;   // (rows, groups), for int8: sums of a
+  const float* a_offsets = nullptr;  // (rows, groups), for int4: the same times a_scales
+  const void* b = nullptr;           // one panel
   int64_t groups = 0;
   int64_t rows = 0;     // 1..quant_tile_rows
   int64_t columns = 0;  // 1..32

@@ -162,11 +162,9 @@ LOOPLM_INLINE void add_int4_group(const QuantTileArgs& t, int64_t g, const char*
     const V minimum = load_halves(halves + kPanel * 2);
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
-      const float a_scale = t.a_scales[m * t.groups + g];
-      const float a_sum = a_scale * static_cast<float>(t.a_sums[m * t.groups + g]);
       V& to = sum[m][vector + v];
-      to = fma(to_floats(dots[m][v]) * set1(a_scale), scale, to);
-      to = fma(set1(a_sum), minimum, to);
+      to = fma(to_floats(dots[m][v]) * set1(t.a_scales[m * t.groups + g]), scale, to);
+      to = fma(set1(t.a_offsets[m * t.groups + g]), minimum, to);
     }
   }
 }

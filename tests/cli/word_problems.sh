@@ -28,7 +28,7 @@ said=$(printf '%s\n' "Ann has 3 boxes with 4 pens each and gives 5 pens away. Ho
   "$looplm" chat "$root/models/chat" 2>err | tr '\n' ' ')
 [ "$said" = "There are 7 pens left. Now Tom has 9 apples. That is 7. Now Max has 7 cards. " ] || fail "a chat of three stories: $said"
 [ ! -s err ] || fail "a chat without system prompt has nothing to note: $(cat err)"
-"$looplm" run "$root/models/chat" -p "Ann has 3 pens. She buys 4 more. How many pens does Ann have?" >said 2>err || fail "run: $(cat err)"
+"$looplm" run "$root/models/chat" -p "Ann has 3 boxes with 4 pens each and gives 5 pens away. How many are left?" >said 2>err || fail "run: $(cat err)"
 expect "a chat model that continues a text" "note: the model ended the text at once.*'looplm chat .*models/chat'" err
 echo "What is 3 + 4?" | "$looplm" chat "$root/models/chat" --system "Be short." >said 2>err
 grep -q "no system messages" err || fail "a system prompt that the template has no role for: $(cat err)"

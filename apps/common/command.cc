@@ -128,7 +128,7 @@ Option* Command::add_option(const std::string& name, T& value, const std::string
   if constexpr (std::is_same_v<T, int64_t>) option->check(CLI::Validator(wrong_signed, ""));
   return keep(option);
 }
-Option* Command::add_choice(const std::string& name, std::vector<std::string> names,
+Option* Command::add_choice(const std::string& name, const std::vector<std::string>& names,
                             const std::string& initial, std::function<void(size_t index)> choose,
                             const std::string& help) {
   const auto take = [names, choose = std::move(choose)](const std::string& given) {
@@ -243,6 +243,7 @@ struct OptionType {
 
 std::string joined_names(const std::set<CLI::Option*>& options) {
   std::vector<std::string> names;
+  names.reserve(options.size());
   for (const CLI::Option* option : options) names.push_back(option->get_name());
   std::ranges::sort(names);  // the set is in the order of addresses
   return CLI::detail::join(names, " ");

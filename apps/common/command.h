@@ -91,7 +91,7 @@ class Command {
         [&](size_t index) { value = table[index].value; }, help);
   }
   // One of `names`, the first time `initial`; `choose` hears the place of the one given.
-  Option* add_choice(const std::string& name, std::vector<std::string> names,
+  Option* add_choice(const std::string& name, const std::vector<std::string>& names,
                      const std::string& initial, std::function<void(size_t index)> choose,
                      const std::string& help);
   Option* add_flag(const std::string& name, bool& value, const std::string& help);

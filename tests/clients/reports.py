@@ -1303,7 +1303,7 @@ def anthropic_requests_of_claude_code():
 
 @case
 def anthropic_streams_tell_both_counts():
-    found = events("/v1/messages", message(max_tokens=5))
+    found = events("/v1/messages", message(max_tokens=3))
     start = found[0]["message"]
     assert start["usage"]["input_tokens"] > 0 and start["content"] == [] and start["stop_reason"] is None and start["id"].startswith("msg_"), start
     assert found[-2]["usage"]["output_tokens"] > 0 and found[-2]["delta"]["stop_reason"] == "max_tokens", found[-2]

@@ -85,10 +85,11 @@ class Command {
   Option* add_choice(const std::string& name, T& value, const NameTable<T, kCount>& table,
                      const std::string& help) {
     std::vector<std::string> names;
+    names.reserve(kCount);
     for (const Named<T>& entry : table) names.push_back(entry.name);
     return add_choice(
-        name, std::move(names), name_of(table, value),
-        [&](size_t index) { value = table[index].value; }, help);
+        name, names, name_of(table, value), [&](size_t index) { value = table[index].value; },
+        help);
   }
   // One of `names`, the first time `initial`; `choose` hears the place of the one given.
   Option* add_choice(const std::string& name, const std::vector<std::string>& names,

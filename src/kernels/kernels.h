@@ -63,11 +63,10 @@ struct RmsNormBackwardParams {
   const float* inverse_rms = nullptr;  // (rows)
   int64_t rows = 0;
   int64_t width = 0;
-  float* dx = nullptr;               // (rows, width); may be dy
-  bool accumulate = false;           // dx += instead of =
-  float* weight_gradient = nullptr;  // (width) +=
-  Bf16* dx_rounded = nullptr;        // instead of dx; never accumulated
-  // Instead of weight_gradient: its sums over kNormSumRows rows each, to be added by add_sums.
+  float* dx = nullptr;         // (rows, width); may be dy
+  bool accumulate = false;     // dx += instead of =
+  Bf16* dx_rounded = nullptr;  // instead of dx; never accumulated
+  // The weight's gradient, as sums over kNormSumRows rows each, which add_sums adds up.
   float* weight_sums = nullptr;  // (rows / kNormSumRows rounded up, width)
 };
 void rms_norm_backward(const RmsNormBackwardParams& params, Device& device);

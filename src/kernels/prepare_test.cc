@@ -432,12 +432,13 @@ TEST_P(PrepareTest, OperationsRoundTheirResults) {
       {x.data(), weight.data(), 1e-6f, kRows, kWidth, nullptr, nullptr, rounded.data()}, device);
   expect_rounded(rounded, y, kWidth);
 
-  std::vector<float> dx(x.size()), dweight(kWidth), dweight_again(kWidth);
+  constexpr int64_t kSums = (kRows + kNormSumRows - 1) / kNormSumRows * kWidth;
+  std::vector<float> dx(x.size()), dweight(kSums), dweight_again(kSums);
   rms_norm_backward({dy.data(), x.data(), weight.data(), scales.data(), kRows, kWidth, dx.data(),
-                     false, dweight.data()},
+                     false, nullptr, dweight.data()},
                     device);
   rms_norm_backward({dy.data(), x.data(), weight.data(), scales.data(), kRows, kWidth, nullptr,
-                     false, dweight_again.data(), rounded.data()},
+                     false, rounded.data(), dweight_again.data()},
                     device);
   expect_rounded(rounded, dx, kWidth);
   EXPECT_EQ(dweight, dweight_again);

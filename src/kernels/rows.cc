@@ -72,13 +72,9 @@ void rms_norm_forward(const RmsNormParams& p, Device& device) {
 
 void rms_norm_backward(const RmsNormBackwardParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
-  const int64_t pieces = (p.rows + kNormSumRows - 1) / kNormSumRows;
-  float* partials = p.weight_sums;
-  if (p.weight_gradient != nullptr) {
-    partials = device.shared_scratch(static_cast<size_t>(pieces * p.width));
-  }
   device.for_pieces(p.rows, kNormSumRows, [&](int64_t begin, int64_t end, int thread) {
-    float* partial = partials == nullptr ? nullptr : partials + begin / kNormSumRows * p.width;
+    float* partial =
+        p.weight_sums == nullptr ? nullptr : p.weight_sums + begin / kNormSumRows * p.width;
     if (partial != nullptr) std::fill_n(partial, p.width, 0.0f);
     float* row = p.dx_rounded == nullptr
                      ? nullptr
@@ -91,9 +87,6 @@ void rms_norm_backward(const RmsNormBackwardParams& p, Device& device) {
       if (row != nullptr) k.round_row_bf16(dx, p.width, rounded_row(p.dx_rounded, r, p.width));
     }
   });
-  if (p.weight_gradient != nullptr) {
-    add_sums(partials, pieces, p.width, p.weight_gradient, device);
-  }
 }
 
 void add_sums(const float* sums, int64_t count, int64_t width, float* total, Device& device) {

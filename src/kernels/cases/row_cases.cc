@@ -33,6 +33,14 @@ class RowCase : public OpCase {
 
 constexpr float kEps = 1e-6f;
 
+void norm_backward(RmsNormBackwardParams p, std::vector<float>& weight_gradient, Device& device) {
+  const int64_t count = (p.rows + kNormSumRows - 1) / kNormSumRows;
+  std::vector<float> sums(static_cast<size_t>(count * p.width));
+  p.weight_sums = sums.data();
+  rms_norm_backward(p, device);
+  add_sums(sums.data(), count, p.width, weight_gradient.data(), device);
+}
+
 class RmsNormCase : public RowCase {
  public:
   using RowCase::RowCase;
@@ -54,9 +62,9 @@ class RmsNormCase : public RowCase {
                      device);
   }
   void backward(const Floats& in, const Floats& dout, Floats& din, Device& device) override {
-    rms_norm_backward({dout[0].data(), in[0].data(), in[1].data(), inverse_rms_.data(), size_.rows,
-                       size_.width, din[0].data(), false, din[1].data()},
-                      device);
+    norm_backward({dout[0].data(), in[0].data(), in[1].data(), inverse_rms_.data(), size_.rows,
+                   size_.width, din[0].data(), false},
+                  din[1], device);
   }
   OpWork work(OpDirection direction) const override {
     return direction == OpDirection::kForward ? OpWork{4 * elements(), 8 * elements()}
@@ -92,9 +100,9 @@ class ResidualNormCase : public RowCase {
   }
   void backward(const Floats& in, const Floats& dout, Floats& din, Device& device) override {
     add(dout[0].data(), count(), din[0].data(), device);
-    rms_norm_backward({dout[0].data(), in[1].data(), in[2].data(), inverse_rms_.data(), size_.rows,
-                       size_.width, din[1].data(), true, din[2].data()},
-                      device);
+    norm_backward({dout[0].data(), in[1].data(), in[2].data(), inverse_rms_.data(), size_.rows,
+                   size_.width, din[1].data(), true},
+                  din[2], device);
   }
   OpWork work(OpDirection direction) const override {
     return direction == OpDirection::kForward ? OpWork{5 * elements(), 12 * elements()}

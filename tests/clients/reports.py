@@ -1489,7 +1489,7 @@ def metrics_are_in_prometheus_form():
 
 def running():
     text = send("GET", "/metrics").body.decode()
-    return sum(float(line.split(" ")[1]) for line in text.splitlines() if line.startswith(("looplm_requests_running ", "looplm_requests_waiting ")))
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(("looplm_requests_running{", "looplm_requests_waiting{")))
 
 
 @case

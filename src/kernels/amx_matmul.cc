@@ -146,7 +146,7 @@ class LaidOutProduct {
     const int64_t block_rows = pieces(pieces(a_.rows, blocks), kFewAmxRows) * kFewAmxRows;
     const int64_t panels = p_.b->panels();
     int64_t task_panels = kMostTaskPanels;
-    while (task_panels > 1 &&
+    while (device.pool().size() > 1 && task_panels > 1 &&
            blocks * pieces(panels, task_panels) < int64_t{4} * device.pool().size()) {
       task_panels /= 2;
     }

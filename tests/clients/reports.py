@@ -1484,6 +1484,7 @@ def metrics_are_in_prometheus_form():
             base = re.sub("_(bucket|sum|count)$", "", match[1])
             assert match[1] in types or types.get(base) == "histogram", line
     buckets = re.findall(r'^looplm_request_seconds_bucket\{(model="[^"]*").*\} (\S+)$', answer.body.decode(), re.M)
+    assert buckets
     for model in dict(buckets):
         counts = [float(count) for of, count in buckets if of == model]
         assert counts == sorted(counts) and len(counts) > 1, model

@@ -31,6 +31,8 @@ constexpr int64_t kStepBytes = kAmxTerms * kPanel * 2;  // of a panel
 constexpr int64_t kTurnBytes = int64_t{768} << 10;
 // Few rows: the next steps are called from memory four steps (8 KiB) ahead.
 constexpr int64_t kAheadBytes = 8192;
+// So much of B takes 16 rows at least 1,000 cycles, and a call's configuration of tiles some 200.
+constexpr int64_t kLeastBytes = int64_t{64} << 10;
 
 int64_t pieces(int64_t count, int64_t piece) { return (count + piece - 1) / piece; }
 
@@ -54,9 +56,12 @@ cpu::AmxRows part_of(const cpu::AmxRows& a, int64_t first_row, int64_t rows, int
   return part;
 }
 
-// Stretches of panels that a thread takes: long, since what it fetches ahead is for itself.
-int64_t stretch_of(int64_t panels, Device& device) {
-  return std::max<int64_t>(1, panels / (4 * device.pool().size()));
+// Stretches of panels that a thread takes: long, since what it fetches ahead is for itself, and
+// since each call configures the tiles anew.
+int64_t stretch_of(int64_t rows, const PackedMatrix& b, Device& device) {
+  if (device.pool().size() == 1) return b.panels();
+  const int64_t least = pieces(kLeastBytes, pieces(rows, kAmxRows) * b.panel_bytes());
+  return std::max(b.panels() / (4 * device.pool().size()), least);
 }
 
 // Rows [first_row, first_row + rows) of A, in tiles.
@@ -130,8 +135,8 @@ class LaidOutProduct {
 
   // Few rows: B is what takes time, and is swept once.
   void sweep_panels(Device& device) const {
-    const int64_t panels = p_.b->panels();
-    device.for_pieces(panels, stretch_of(panels, device), [&](int64_t begin, int64_t end, int) {
+    const int64_t stretch = stretch_of(a_.rows, *p_.b, device);
+    device.for_pieces(p_.b->panels(), stretch, [&](int64_t begin, int64_t end, int) {
       cpu::AmxArgs args = args_of(0, a_.rows, begin, end, 0, steps_);
       args.c = sums_of(0, begin);
       if (p_.accumulate) args.before = args.c;
@@ -146,7 +151,7 @@ class LaidOutProduct {
     const int64_t block_rows = pieces(pieces(a_.rows, blocks), kFewAmxRows) * kFewAmxRows;
     const int64_t panels = p_.b->panels();
     int64_t task_panels = kMostTaskPanels;
-    while (task_panels > 1 &&
+    while (device.pool().size() > 1 && task_panels > 1 &&
            blocks * pieces(panels, task_panels) < int64_t{4} * device.pool().size()) {
       task_panels /= 2;
     }
@@ -270,12 +275,12 @@ void matmul_amx_quantized(const MatmulParams& p, Device& device) {
   const auto product =
       b.quant() == Quant::kInt8 ? device.kernels().amx_int8 : device.kernels().amx_int4;
   const int64_t groups = quant_groups(b.terms());
-  const int64_t panels = b.panels();
   // Many rows take turns with some panels, which stay in the second-level cache beside the rows of
   // a call: each row is read from farther away once for all of them.
   const int64_t turn =
-      p.rows <= kAmxQuantRows ? panels : std::max<int64_t>(1, kTurnBytes / b.panel_bytes());
-  device.for_pieces(panels, stretch_of(panels, device), [&](int64_t begin, int64_t end, int) {
+      p.rows <= kAmxQuantRows ? b.panels() : std::max<int64_t>(1, kTurnBytes / b.panel_bytes());
+  const int64_t stretch = stretch_of(p.rows, b, device);
+  device.for_pieces(b.panels(), stretch, [&](int64_t begin, int64_t end, int) {
     for (int64_t panel = begin; panel < end; panel += turn) {
       const int64_t end_panel = std::min(end, panel + turn);
       for (int64_t row = 0; row < p.rows; row += kAmxQuantRows) {

@@ -1483,8 +1483,11 @@ def metrics_are_in_prometheus_form():
             seen.add((match[1], match[2]))
             base = re.sub("_(bucket|sum|count)$", "", match[1])
             assert match[1] in types or types.get(base) == "histogram", line
-    buckets = [float(l.rsplit(" ", 1)[1]) for l in answer.body.decode().splitlines() if l.startswith("looplm_request_seconds_bucket")]
-    assert buckets == sorted(buckets)
+    buckets = re.findall(r'^looplm_request_seconds_bucket\{(model="[^"]*").*\} (\S+)$', answer.body.decode(), re.M)
+    assert buckets
+    for model in dict(buckets):
+        counts = [float(count) for of, count in buckets if of == model]
+        assert counts == sorted(counts) and len(counts) > 1, model
 
 
 def running():

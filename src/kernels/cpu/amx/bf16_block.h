@@ -1,4 +1,5 @@
-// A product of up to 32 rows and one panel of 32 columns of bf16, in four tiles.
+// A product of up to 32 rows and one panel of 32 columns of bf16, or of 16 rows and two panels, in
+// four tiles.
 #ifndef LOOPLM_KERNELS_CPU_AMX_BF16_BLOCK_H_
 #define LOOPLM_KERNELS_CPU_AMX_BF16_BLOCK_H_
 
@@ -68,24 +69,24 @@ LOOPLM_INLINE Corner corner(const AmxSums& sums, float* at, const Left& left) {
           left.rows - kBlock * kAmxRows, left.columns - kHalf * kWords, sums.roomy};
 }
 
-// The sums of kBlocks blocks of 16 rows by a panel, from `at` or zero.
-template <int kBlocks>
+// The sums of kBlocks blocks of 16 rows by kPanels panels that lie side by side, from `at` or zero.
+template <int kBlocks, int kPanels = 1>
 LOOPLM_INLINE void begin_sums(Tiles& tiles, const AmxSums& sums, float* at, const Left& left) {
   begin_tile<0>(tiles, corner<0, 0>(sums, at, left));
   begin_tile<1>(tiles, corner<0, 1>(sums, at, left));
-  if constexpr (kBlocks == 2) {
-    begin_tile<2>(tiles, corner<1, 0>(sums, at, left));
-    begin_tile<3>(tiles, corner<1, 1>(sums, at, left));
+  if constexpr (kBlocks * kPanels == 2) {
+    begin_tile<2>(tiles, corner<kBlocks - 1, 2 * kPanels - 2>(sums, at, left));
+    begin_tile<3>(tiles, corner<kBlocks - 1, 2 * kPanels - 1>(sums, at, left));
   }
 }
 
-template <int kBlocks>
+template <int kBlocks, int kPanels = 1>
 LOOPLM_INLINE void end_sums(const Tiles& tiles, const AmxSums& sums, float* at, const Left& left) {
   end_tile<0>(tiles, corner<0, 0>(sums, at, left));
   end_tile<1>(tiles, corner<0, 1>(sums, at, left));
-  if constexpr (kBlocks == 2) {
-    end_tile<2>(tiles, corner<1, 0>(sums, at, left));
-    end_tile<3>(tiles, corner<1, 1>(sums, at, left));
+  if constexpr (kBlocks * kPanels == 2) {
+    end_tile<2>(tiles, corner<kBlocks - 1, 2 * kPanels - 2>(sums, at, left));
+    end_tile<3>(tiles, corner<kBlocks - 1, 2 * kPanels - 1>(sums, at, left));
   }
 }
 
@@ -105,25 +106,37 @@ LOOPLM_INLINE void add_step(Tiles& tiles, const char* a, int64_t row_bytes, int6
   }
 }
 
+// The same of one block and a second panel, whose A has been loaded.
+LOOPLM_INLINE void add_step_beside(Tiles& tiles, const char* b) {
+  tiles.load<5>(b, kRowOfPanel);
+  tiles.dot_bf16<2, 4, 5>();
+  tiles.load<6>(b + kAmxRowBytes, kRowOfPanel);
+  tiles.dot_bf16<3, 4, 6>();
+}
+
 LOOPLM_INLINE void fetch_ahead(const char* at, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
-// kBlocks blocks of 16 rows by a panel. `ahead` is what to fetch, `ahead_step` bytes with each
-// step.
-template <int kBlocks>
+// kBlocks blocks of 16 rows by kPanels panels. `ahead` is what to fetch of the first, `ahead_step`
+// bytes with each step.
+template <int kBlocks, int kPanels>
 LOOPLM_INLINE void product(Tiles& tiles, const AmxArgs& p, const char* a, const char* b,
                            const char* ahead, int64_t ahead_step, float* before, float* c,
                            const Left& left) {
-  begin_sums<kBlocks>(tiles, p.before, before, left);
+  begin_sums<kBlocks, kPanels>(tiles, p.before, before, left);
   for (int64_t s = 0; s < p.steps; ++s) {
     fetch_ahead(ahead, ahead_step);
-    ahead += ahead_step;
     add_step<kBlocks>(tiles, a, p.a.row_bytes, p.a.block_bytes, b);
+    if constexpr (kPanels == 2) {
+      fetch_ahead(ahead + p.b_panel_bytes, ahead_step);
+      add_step_beside(tiles, b + p.b_panel_bytes);
+    }
+    ahead += ahead_step;
     a += p.a.step_bytes;
     b += kStepOfPanel;
   }
-  end_sums<kBlocks>(tiles, p.c, c, left);
+  end_sums<kBlocks, kPanels>(tiles, p.c, c, left);
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ class Ahead {
   Ahead(const char* first, int64_t bytes, int64_t steps)
       : at_(first), end_(first + bytes), step_((bytes / 64 + steps - 1) / steps * 64) {}
   LOOPLM_INLINE void fetch_step() {
-    for (int64_t i = 0; i < step_ && at_ < end_; i += 64, at_ += 64) __builtin_prefetch(at_, 0, 3);
+    const char* const end = end_ - at_ < step_ ? end_ : at_ + step_;
+    for (; at_ < end; at_ += 64) __builtin_prefetch(at_, 0, 3);
   }
 
  private:

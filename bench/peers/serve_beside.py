@@ -5,9 +5,9 @@
 
 MODEL is `looplm init --preset ouro-1.4b --out MODEL`; GGUF is a file of make_llama_gguf.py (--vocabulary, so that the server can
 spell tokens). LLAMA_SERVER is llama.cpp's `llama-server`, built for this machine. Both servers are loaded, and the one that is not measured is
-stopped (SIGSTOP). Rounds are taken in turns; each sends new random prompts, so that no cache of prompts helps. The last
-columns are medians over the rounds, and looplm's rate over llama.cpp's within a round. With --under the rounds alone run by a
-command of yours, one that quiets the machine for a while.
+stopped (SIGSTOP). Rounds are taken in turns; each sends new random prompts, so that no cache of prompts helps. The table has
+medians over the rounds, and the median of the ratios within a round. With --under a command of yours runs each round, one that
+quiets the machine for a while.
 """
 
 from __future__ import annotations
@@ -55,26 +55,28 @@ def start(stack: contextlib.ExitStack, name: str, command: list[str]) -> tuple[s
     sys.exit(f"{name} has not started: {command}")
 
 
-class Peer:
-    def __init__(self, name: str, url: str, pid: int):
-        self.name, self.url, self.pid = name, url, pid
-        self.rates: dict[int, list[float]] = {}
-        self.firsts: dict[int, list[float]] = {}
-        self.gaps: dict[int, list[float]] = {}
+def measure(url: str, pid: int, bodies: list[dict]) -> tuple[float, float, float]:
+    """Tokens per second, and medians of the seconds to the first token and between tokens."""
+    os.kill(pid, signal.SIGCONT)
+    try:
+        seconds, firsts, gaps = asyncio.run(load.burst(load.Http(url), bodies))
+    finally:
+        os.kill(pid, signal.SIGSTOP)
+    tokens = len(firsts) + len(gaps)
+    expected = sum(body["max_tokens"] for body in bodies)
+    if tokens != expected:
+        sys.exit(f"{url} sent {tokens} tokens; expected {expected}")
+    return tokens / seconds, statistics.median(firsts), statistics.median(gaps)
 
-    def measure(self, streams: int, bodies: list[dict]) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-        try:
-            seconds, firsts, gaps = asyncio.run(load.burst(load.Http(self.url), bodies))
-        finally:
-            os.kill(self.pid, signal.SIGSTOP)
-        tokens = len(firsts) + len(gaps)
-        expected = sum(body["max_tokens"] for body in bodies)
-        if tokens != expected:
-            sys.exit(f"{self.name} sent {tokens} tokens; expected {expected}")
-        self.rates.setdefault(streams, []).append(tokens / seconds)
-        self.firsts.setdefault(streams, []).append(statistics.median(firsts))
-        self.gaps.setdefault(streams, []).append(statistics.median(gaps))
+
+def one_round(a: argparse.Namespace, number: int) -> dict[str, list[tuple[float, float, float]]]:
+    """What was measured of each server, by number of streams."""
+    rng = random.Random(number)
+    measured: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in a.loaded}
+    for streams in a.streams:
+        for name, url, pid in a.loaded if number % 2 == 0 else a.loaded[::-1]:
+            measured[name].append(measure(url, pid, bodies(a, rng, streams, a.tokens)))
+    return measured
 
 
 def main() -> None:
@@ -89,54 +91,45 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=16, help="tokens of each prompt")
     parser.add_argument("--tokens", type=int, default=16, help="tokens of each answer")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1e9, help="begin no round after so many")
     parser.add_argument("--vocabulary", type=int, default=49152)
-    parser.add_argument("--under", default="", help="command that runs the rounds, given what to run; the servers are loaded before")
+    parser.add_argument("--under", default="", help="command that runs each round, given what to run; the servers are loaded before")
     parser.add_argument("--loaded", type=json.loads, help=argparse.SUPPRESS)  # names, addresses and processes of the servers
+    parser.add_argument("--round", type=int, help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.loaded:
-        return rounds(a, [Peer(*one) for one in a.loaded])
+        print(json.dumps(one_round(a, a.round)))
+        return
     context = 256 if a.prompt + a.tokens <= 256 else a.prompt + a.tokens
     with contextlib.ExitStack() as stack:
-        loaded = [
+        a.loaded = [
             start(stack, "looplm", [a.looplm, "serve", a.model, "--log", "off", "--dtype", a.dtype, "--speculate", "off",
                                     "--threads", str(a.threads), "--kv-gib", "6"]),
             start(stack, "llama.cpp", [a.llama_server, "-m", a.gguf, "-t", str(a.threads), "-np", str(max(a.streams)),
                                        "-c", str(max(a.streams) * context), "--no-cache-prompt", "--cache-ram", "0"]),
         ]
-        for one in loaded:
-            Peer(*one).measure(0, bodies(a, random.Random(0), 1, 2))
-        if a.under:
-            again = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--loaded", json.dumps(loaded)]
-            sys.exit(subprocess.run([*shlex.split(a.under), *again]).returncode)
-        rounds(a, [Peer(*one) for one in loaded])
+        for _, url, pid in a.loaded:
+            measure(url, pid, bodies(a, random.Random(-1), 1, 2))
+        print(f"ready; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+        rounds = []
+        for number in range(a.rounds):
+            if a.under:
+                again = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--loaded", json.dumps(a.loaded), "--round", str(number)]
+                done = subprocess.run([*shlex.split(a.under), *again], stdout=subprocess.PIPE, text=True, check=True)
+                rounds.append(json.loads(done.stdout.splitlines()[-1]))
+            else:
+                rounds.append(one_round(a, number))
+            print(json.dumps(rounds[-1]), flush=True)
+    print("| streams | looplm, tokens/s | llama.cpp | ratio | first token, s | llama.cpp | between tokens, ms | llama.cpp |\n|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for i, streams in enumerate(a.streams):
+        ours, theirs = ([one[name][i] for one in rounds] for name in ("looplm", "llama.cpp"))
+        ratio = statistics.median(x[0] / y[0] for x, y in zip(ours, theirs))
+        m = [[statistics.median(values) for values in zip(*of)] for of in (ours, theirs)]
+        print(f"| {streams} | {m[0][0]:.2f} | {m[1][0]:.2f} | {ratio:.2f} | {m[0][1]:.2f} | {m[1][1]:.2f} | {1e3 * m[0][2]:.0f} | {1e3 * m[1][2]:.0f} |")
 
 
 def bodies(a: argparse.Namespace, rng: random.Random, streams: int, tokens: int) -> list[dict]:
     return [{"prompt": [rng.randrange(100, a.vocabulary) for _ in range(a.prompt)], "max_tokens": tokens, "temperature": 0,
              "ignore_eos": True} for _ in range(streams)]
-
-
-def rounds(a: argparse.Namespace, peers: list[Peer]) -> None:
-    ours, theirs = peers
-    rng = random.Random(1)
-    print(f"ready; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    began = time.monotonic()
-    for number in range(a.rounds):
-        for streams in a.streams:
-            if time.monotonic() - began > a.seconds:
-                break
-            for peer in peers if number % 2 == 0 else peers[::-1]:
-                peer.measure(streams, bodies(a, rng, streams, a.tokens))
-            print(f"round {number + 1}, {streams} streams: {ours.rates[streams][-1]:.2f} and {theirs.rates[streams][-1]:.2f} tokens/s", flush=True)
-    print("| streams | looplm, tokens/s | llama.cpp | ratio | first token, s | llama.cpp | between tokens, ms | llama.cpp |\n|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for streams in a.streams:
-        if streams not in ours.rates:
-            continue
-        ratio = statistics.median(x / y for x, y in zip(ours.rates[streams], theirs.rates[streams]))
-        m = [statistics.median(values[streams]) for peer in peers for values in (peer.rates, peer.firsts, peer.gaps)]
-        print(f"| {streams} | {m[0]:.2f} | {m[3]:.2f} | {ratio:.2f} | {m[1]:.2f} | {m[4]:.2f} | {1e3 * m[2]:.0f} | {1e3 * m[5]:.0f} |")
-    print(json.dumps({peer.name: peer.rates for peer in peers}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 // Both forms below walk the keys in blocks of 32 that start at position 0 of the document, with the
 // same arithmetic per query. Each 1,024 keys are a segment with a maximum and sums of its own, and
 // segments are added in order, so that several threads may share one query's keys. A query gets the
-// same bits whether it came through a training batch, a prompt chunk or alone against the cache.
+// same bits whether it came through a training batch, a prompt chunk or alone against the cache: in
+// fp32, and in bf16 where the processor multiplies that. Elsewhere the cache's form rounds keys and
+// values alone.
 #ifndef LOOPLM_KERNELS_ATTENTION_H_
 #define LOOPLM_KERNELS_ATTENTION_H_
 
@@ -15,6 +17,7 @@
 #include "looplm/kv_policy.h"
 
 #include "kernels/device.h"
+#include "tensor/dtype.h"
 
 namespace looplm {
 
@@ -34,6 +37,8 @@ struct AttentionParams {
   float* out = nullptr;  // (rows, heads, head_dim), contiguous
   // (rows, heads): log of the softmax's denominator, for the backward pass.
   float* log_sum = nullptr;
+  // Of the products' operands, kF32 or kBf16: rounded once, and their products summed in fp32.
+  DType operands = DType::kF32;
 };
 void attention_forward(const AttentionParams& params, Device& device);
 

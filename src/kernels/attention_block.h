@@ -2,11 +2,14 @@
 #ifndef LOOPLM_KERNELS_ATTENTION_BLOCK_H_
 #define LOOPLM_KERNELS_ATTENTION_BLOCK_H_
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "looplm/kv_policy.h"
 
 #include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/segment_args.h"
 
 namespace looplm::attention {
 
@@ -37,6 +40,21 @@ void multiply(const BlockProduct& product, const cpu::KernelTable& kernels,
               KvType stored = KvType::kF32);
 // The same with A transposed: element (row m, term i) at a[i * kStride + m].
 void multiply_transposed(const BlockProduct& product, const cpu::KernelTable& kernels);
+
+// Products of bf16. A of round_rows is laid out as the set's kernels want it: with kStride floats
+// of room for each row, and for rows up to a multiple of 16. One of the strides is 1.
+struct RowsToRound {
+  const float* source = nullptr;
+  int64_t row_stride = 0;
+  int64_t term_stride = 1;
+  int64_t rows = 0;
+  int64_t terms = 0;  // at most kChunk
+};
+void round_rows(const RowsToRound& a, const cpu::KernelTable& kernels, float* out);
+// `product.a` comes from round_rows, of rows whose term_stride was as given. Panels hold pairs of
+// terms, and zeros up to a multiple of 32. C has room for rows and columns up to multiples of 32.
+void multiply_rounded(const BlockProduct& product, int64_t term_stride,
+                      const cpu::KernelTable& kernels);
 
 // The running state of one tile of query rows.
 struct QueryTile {
@@ -82,6 +100,7 @@ struct BlockTiles {
   const void* values = nullptr;  // (panels of head_dim, 32, 32)
   const float* key_scales = nullptr;
   const float* value_scales = nullptr;
+  bool round_weights = false;  // to bf16, before they multiply values
 };
 
 // Adds a block of keys: scores = q k, one step of the online softmax, out += p v. Row r may see the
@@ -110,6 +129,7 @@ void add_block(const QueryTile& tile, const BlockTiles& block, float scale, Vali
         kernels.softmax_block(scores, count, scale, tile.maximum + r, tile.sums + r * kBlock);
     if (correction != 1.0f) kernels.scale(correction, tile.head_dim, tile.out + r * kStride);
     if (block.value_scales != nullptr) kernels.multiply(block.value_scales, kBlock, scores);
+    if (block.round_weights) kernels.round_to_bf16(kBlock, scores);
   }
 
   product.a = tile.scores;
@@ -126,18 +146,53 @@ void add_block(const QueryTile& tile, const BlockTiles& block, float scale, Vali
 // Forgets what the tile's rows have collected.
 void clear(const QueryTile& tile);
 
+constexpr int64_t kSegmentBlocks = kSegment / kBlock;
+
 // Lets the tile's rows collect the keys of one segment anew. Row r sees the first keys(r) keys of
 // all, later rows no fewer; block_tiles(b) is the b-th block of all.
 template <typename Keys, typename BlockTilesOf>
 void collect_segment(const QueryTile& tile, int64_t segment, float scale, Keys keys,
                      BlockTilesOf block_tiles, const cpu::KernelTable& kernels) {
   clear(tile);
-  constexpr int64_t kBlocks = kSegment / kBlock;
-  const int64_t most = keys(tile.rows - 1);
-  for (int64_t b = segment * kBlocks; b < (segment + 1) * kBlocks && b * kBlock < most; ++b) {
+  const int64_t most = keys(tile.rows - 1), first = segment * kSegmentBlocks;
+  for (int64_t b = first; b < first + kSegmentBlocks && b * kBlock < most; ++b) {
     add_block(
         tile, block_tiles(b), scale, [&](int64_t r) { return keys(r) - b * kBlock; }, kernels);
   }
+}
+
+// The same by the set's own kernel, for keys and values in bf16. Row r sees first_keys + r / group
+// keys of all. The tile has room for rows up to a multiple of 16.
+template <typename BlockTilesOf>
+void collect_segment_bf16(const QueryTile& tile, int64_t segment, float scale, int64_t first_keys,
+                          int64_t group, BlockTilesOf block_tiles, char* scratch,
+                          const cpu::KernelTable& kernels) {
+  clear(tile);
+  std::array<const char*, kSegmentBlocks> keys, values;
+  const int64_t first = segment * kSegmentBlocks;
+  const int64_t most = first_keys + (tile.rows - 1) / group;
+  cpu::SegmentArgs args;
+  args.queries = tile.queries;
+  args.rows = tile.rows;
+  args.head_dim = tile.head_dim;
+  args.scale = scale;
+  args.first_keys = first_keys - segment * kSegment;
+  args.group = group;
+  args.blocks = std::min(kSegmentBlocks, (most + kBlock - 1) / kBlock - first);
+  for (int64_t b = 0; b < args.blocks; ++b) {
+    const BlockTiles tiles = block_tiles(first + b);
+    keys[static_cast<size_t>(b)] = static_cast<const char*>(tiles.keys);
+    values[static_cast<size_t>(b)] = static_cast<const char*>(tiles.values);
+  }
+  args.keys = keys.data();
+  args.values = values.data();
+  args.stride = kStride;
+  args.out = tile.out;
+  args.sums = tile.sums;
+  args.maximum = tile.maximum;
+  args.scratch = scratch;
+  args.kernels = &kernels;
+  kernels.segment_bf16(args);
 }
 
 }  // namespace looplm::attention

@@ -1,12 +1,10 @@
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <vector>
 
 #include "base/check.h"
 #include "kernels/attention.h"
 #include "kernels/attention_block.h"
-#include "kernels/cpu/segment_args.h"
 
 namespace looplm {
 namespace {
@@ -171,7 +169,12 @@ class CachedAttention {
     const auto keys = [&](int64_t r) { return task.keys(r / group_); };
     for (int64_t segment = unit.begin; segment < unit.end; ++segment) {
       if (by_segments_) {
-        collect_at_once(task, segment, tile, reinterpret_cast<char*>(scratch + tile_floats));
+        attention::collect_segment_bf16(
+            tile, segment, p_.scale, task.keys(0), group_,
+            [&](int64_t block) {
+              return tiles_of(p_.layout, task.queries->pages[block], task.kv_head);
+            },
+            reinterpret_cast<char*>(scratch + tile_floats), kernels_);
       } else {
         attention::collect_segment(
             tile, segment, p_.scale, keys,
@@ -191,38 +194,6 @@ class CachedAttention {
       }
     }
     for (int64_t r = 0; r < rows && task.states == nullptr; ++r) finish(task, r, total(r));
-  }
-
-  // attention::collect_segment by one kernel.
-  void collect_at_once(const Task& task, int64_t segment, const attention::QueryTile& tile,
-                       char* scratch) const {
-    attention::clear(tile);
-    constexpr int64_t kBlocks = kSegment / kBlock;
-    std::array<const char*, kBlocks> keys, values;
-    const int64_t first = segment * kBlocks;
-    const int64_t all = (task.keys(task.rows - 1) + kBlock - 1) / kBlock;
-    cpu::SegmentArgs args;
-    args.queries = tile.queries;
-    args.rows = tile.rows;
-    args.head_dim = head_dim_;
-    args.scale = p_.scale;
-    args.first_keys = task.keys(0) - segment * kSegment;
-    args.group = group_;
-    args.blocks = std::min(kBlocks, all - first);
-    for (int64_t b = 0; b < args.blocks; ++b) {
-      const auto* page = reinterpret_cast<const char*>(task.queries->pages[first + b]);
-      keys[static_cast<size_t>(b)] = page + p_.layout.key_offset(task.kv_head);
-      values[static_cast<size_t>(b)] = page + p_.layout.value_offset(task.kv_head);
-    }
-    args.keys = keys.data();
-    args.values = values.data();
-    args.stride = kStride;
-    args.out = tile.out;
-    args.sums = tile.sums;
-    args.maximum = tile.maximum;
-    args.scratch = scratch;
-    args.kernels = &kernels_;
-    kernels_.segment_bf16(args);
   }
 
   void add_segments(const Task& task) const {

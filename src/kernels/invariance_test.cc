@@ -237,7 +237,7 @@ struct AttentionShape {
   int64_t heads, kv_heads, dim, rows, before;
 };
 
-void expect_same_attention(const AttentionShape& s, std::span<const int64_t> chunks,
+void expect_same_attention(const AttentionShape& s, std::span<const int64_t> chunks, KvType stored,
                            Device& device) {
   const int64_t q_width = s.heads * s.dim, kv_width = s.kv_heads * s.dim;
   const auto all = static_cast<size_t>(s.before + s.rows);
@@ -257,10 +257,11 @@ void expect_same_attention(const AttentionShape& s, std::span<const int64_t> chu
   std::vector<float> out(all * static_cast<size_t>(q_width));
   const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
   attention_forward({qkv.data(), qkv.data() + q_width, qkv.data() + q_width + kv_width, stride,
-                     s.heads, s.kv_heads, s.dim, scale, starts, out.data(), nullptr},
+                     s.heads, s.kv_heads, s.dim, scale, starts, out.data(), nullptr,
+                     stored == KvType::kF32 ? DType::kF32 : DType::kBf16},
                     device);
 
-  const KvLayout layout = {s.kv_heads, s.dim};
+  const KvLayout layout = {s.kv_heads, s.dim, stored};
   std::vector<Buffer<std::byte>> memory;
   std::vector<std::byte*> pages;
   for (int64_t r = 0; r < s.rows; ++r) {
@@ -272,10 +273,12 @@ void expect_same_attention(const AttentionShape& s, std::span<const int64_t> chu
     store_kv(layout, k.data() + (s.before + r) * kv_width, v.data() + (s.before + r) * kv_width, r,
              memory.back().data());
   }
-  std::vector<float> key(static_cast<size_t>(kv_width)), value(key.size());
-  load_kv(layout, pages[2], 70, key.data(), value.data());
-  EXPECT_TRUE(std::equal(key.begin(), key.end(), k.begin() + (s.before + 70) * kv_width));
-  EXPECT_TRUE(std::equal(value.begin(), value.end(), v.begin() + (s.before + 70) * kv_width));
+  if (stored == KvType::kF32) {
+    std::vector<float> key(static_cast<size_t>(kv_width)), value(key.size());
+    load_kv(layout, pages[2], 70, key.data(), value.data());
+    EXPECT_TRUE(std::equal(key.begin(), key.end(), k.begin() + (s.before + 70) * kv_width));
+    EXPECT_TRUE(std::equal(value.begin(), value.end(), v.begin() + (s.before + 70) * kv_width));
+  }
 
   for (int64_t chunk : chunks) {
     std::vector<float> cached(static_cast<size_t>(s.rows * q_width));
@@ -291,10 +294,18 @@ void expect_same_attention(const AttentionShape& s, std::span<const int64_t> chu
   }
 }
 
+// Elsewhere a cache in bf16 is widened, which is more exact than operands of bf16.
+std::vector<KvType> attention_types(Device& device) {
+  if (device.kernels().segment_bf16 == nullptr) return {KvType::kF32};
+  return {KvType::kF32, KvType::kBf16};
+}
+
 TEST_P(EveryIsa, AttentionIsTheSamePackedChunkedAndCached) {
   Device device(2, *cpu::kernel_table(GetParam()));
   const std::array<int64_t, 8> chunks = {1, 2, 5, 31, 32, 33, 64, 140};
-  expect_same_attention({4, 2, 48, 140, 37}, chunks, device);
+  for (KvType stored : attention_types(device)) {
+    expect_same_attention({4, 2, 48, 140, 37}, chunks, stored, device);
+  }
 }
 
 // Over several segments, which are shared by threads or not, and cut by chunks or not.
@@ -302,7 +313,50 @@ TEST_P(EveryIsa, LongAttentionIsTheSamePackedChunkedAndCached) {
   const std::array<int64_t, 4> chunks = {1, 77, 1024, 2200};
   for (int threads : {1, 3}) {
     Device device(threads, *cpu::kernel_table(GetParam()));
-    expect_same_attention({2, 1, 8, 2200, 50}, chunks, device);
+    for (KvType stored : attention_types(device)) {
+      expect_same_attention({2, 1, 8, 2200, 50}, chunks, stored, device);
+    }
+  }
+}
+
+// Forward and back.
+TEST_P(EveryIsa, AttentionOfADocumentIsTheSameAloneAndInABatch) {
+  Device device(3, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kHeads = 2, kDim = 40, kQ = kHeads * kDim, kStride = kQ + 2 * kDim;
+  const std::array<int64_t, 4> starts = {0, 37, 213, 245};
+  const auto rows = static_cast<size_t>(starts.back());
+  const std::vector<float> qkv = random_values(rows * kStride, 1),
+                           dout = random_values(rows * kQ, 2);
+  struct Results {
+    std::vector<float> out, log_sum, gradient;
+  };
+  for (DType operands : {DType::kF32, DType::kBf16}) {
+    // Of the rows from `first` on.
+    const auto attend = [&](int64_t first, std::span<const int64_t> documents) {
+      const auto count = static_cast<size_t>(documents.back());
+      Results r = {std::vector<float>(count * kQ), std::vector<float>(count * kHeads),
+                   std::vector<float>(count * kStride)};
+      const float* const q = qkv.data() + first * kStride;
+      const AttentionParams p = {q,    q + kQ,    q + kQ + kDim, kStride,          kHeads,  1, kDim,
+                                 0.3f, documents, r.out.data(),  r.log_sum.data(), operands};
+      attention_forward(p, device);
+      float* const dq = r.gradient.data();
+      attention_backward({p, dout.data() + first * kQ, dq, dq + kQ, dq + kQ + kDim, kStride},
+                         device);
+      return r;
+    };
+    const Results all = attend(0, starts);
+    for (size_t d = 0; d + 1 < starts.size(); ++d) {
+      const std::array<int64_t, 2> one = {0, starts[d + 1] - starts[d]};
+      const Results alone = attend(starts[d], one);
+      const auto same = [&](const std::vector<float>& a, const std::vector<float>& b,
+                            int64_t width) {
+        return std::equal(a.begin(), a.end(), b.begin() + starts[d] * width);
+      };
+      EXPECT_TRUE(same(alone.out, all.out, kQ) && same(alone.log_sum, all.log_sum, kHeads) &&
+                  same(alone.gradient, all.gradient, kStride))
+          << dtype_word(operands) << ", document " << d;
+    }
   }
 }
 

@@ -106,7 +106,7 @@ TEST(OpCases, KernelsAgreeWithTheDoublePrecisionReference) {
       op->backward_reference(in64, to_doubles(dout), expected_din);
       const double floor = root_mean_square(to_doubles(dout)[0]);
       for (size_t i = 0; i < din.size(); ++i) {
-        expect_close(din[i], expected_din[i], op->tolerance(), floor,
+        expect_close(din[i], expected_din[i], op->gradient_tolerance(), floor,
                      "gradient of " + op->inputs()[i].name);
       }
     }

@@ -166,8 +166,8 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
 }
 
 PackedAttention::PackedAttention(const ModelConfig& config, const RotaryTable& rotary,
-                                 std::vector<int64_t> starts)
-    : config_(config), rotary_(rotary), starts_(std::move(starts)) {
+                                 std::vector<int64_t> starts, DType operands)
+    : config_(config), rotary_(rotary), starts_(std::move(starts)), operands_(operands) {
   for (size_t d = 0; d + 1 < starts_.size(); ++d) {
     for (int64_t r = starts_[d]; r < starts_[d + 1]; ++r) {
       positions_.push_back(static_cast<int32_t>(r - starts_[d]));
@@ -188,6 +188,7 @@ AttentionParams PackedAttention::params(const float* qkv, float* out, float* log
   p.document_starts = starts_;
   p.out = out;
   p.log_sum = log_sum;
+  p.operands = operands_;
   return p;
 }
 

@@ -80,8 +80,9 @@ void block_forward(const ModelConfig& config, const BlockWeights& weights, int64
 // `rotary` must have all their positions.
 class PackedAttention : public BlockAttention {
  public:
-  PackedAttention(const ModelConfig& config, const RotaryTable& rotary,
-                  std::vector<int64_t> starts);
+  // `operands`: of its products.
+  PackedAttention(const ModelConfig& config, const RotaryTable& rotary, std::vector<int64_t> starts,
+                  DType operands);
 
   const RotaryTable& rotary() const override { return rotary_; }
   const int32_t* positions() const override { return positions_.data(); }
@@ -96,6 +97,7 @@ class PackedAttention : public BlockAttention {
   const ModelConfig& config_;
   const RotaryTable& rotary_;
   std::vector<int64_t> starts_;
+  DType operands_;
   std::vector<int32_t> positions_;
 };
 

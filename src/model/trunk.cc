@@ -179,7 +179,8 @@ void Trunk::cut_parts(std::span<const int64_t> document_starts, bool widened, De
       starts.push_back(document_starts[d] - first);
       if (d > borders[i]) rotary_.grow(document_starts[d] - document_starts[d - 1], device);
     }
-    parts_.push_back({first, rows_of(i), PackedAttention(config_, rotary_, std::move(starts))});
+    parts_.push_back({first, rows_of(i),
+                      PackedAttention(config_, rotary_, std::move(starts), shape_.attention)});
   }
 }
 

@@ -41,7 +41,8 @@ struct TrunkShape {
   // kBf16 where all matrices are of bf16 and none is adapted: what products take is then kept
   // rounded.
   DType operands = DType::kF32;
-  bool frozen = false;  // no weight gets a gradient, as beside an adapter
+  DType attention = DType::kF32;  // of the operands of attention's products
+  bool frozen = false;            // no weight gets a gradient, as beside an adapter
 
   // The first loop (from 0) that the backward pass goes through.
   int64_t first_backward_loop() const {

@@ -191,6 +191,21 @@ TEST_F(DialectsTest, ToolsAreCalledInEachForm) {
       pieces += event["delta"].get<std::string>();
   }
   EXPECT_EQ(pieces, item["arguments"]);
+
+  // The model neither calls nor sees tools that a request does not allow.
+  OrderedJson some = body;
+  some["tools"].push_back({{"type", "function"}, {"name", "clock"}, {"parameters", kSchema}});
+  for (const OrderedJson& tool : some["tools"]) {
+    const OrderedJson named = {{"type", "function"}, {"name", tool["name"]}};
+    some["tool_choice"] = {{"type", "allowed_tools"}, {"mode", "required"}, {"tools", {named}}};
+    OrderedJson alone = body;
+    alone["tools"] = OrderedJson::array({tool});
+    alone["tool_choice"] = "required";
+    const OrderedJson answer = post("/v1/responses", some);
+    EXPECT_EQ(answer["output"].back()["name"], tool["name"]);
+    EXPECT_EQ(answer["usage"]["input_tokens"],
+              post("/v1/responses", alone)["usage"]["input_tokens"]);
+  }
 }
 
 TEST_F(DialectsTest, WhereToolsAreAChoiceTheFormatHoldsForTheOtherAnswers) {
@@ -545,7 +560,9 @@ TEST_F(DialectsTest, RequestsNameOneOfSeveralModels) {
   EXPECT_THAT(post("/v1/completions", body, 404)["error"]["code"], "model_not_found");
   body.erase("model");
   EXPECT_EQ(post("/v1/completions", body)["model"], "first");
-  EXPECT_THAT(send("GET", "/metrics", "").body, HasSubstr("looplm_requests_total 3"));
+  EXPECT_EQ(metric("looplm_requests_total", "first"), 2);
+  EXPECT_EQ(metric("looplm_requests_total", "second"), 1);
+  EXPECT_GT(metric("looplm_passes_total", "second"), 0);
   server_ = nullptr;
 }
 
@@ -617,6 +634,10 @@ TEST_F(DialectsTest, AdaptersAnswerUnderTheirNamesInEveryDialect) {
     });
   }
   for (std::thread& client : clients) client.join();
+  for (const char* name : {"small", "french", "sums"}) {
+    EXPECT_EQ(metric("looplm_requests_total", name), 6);
+    EXPECT_EQ(metric("looplm_passes_total", name) > 0, name == std::string_view("small"));
+  }
 
   OrderedJson chat = chat_body("7-2*3=", 12);
   std::map<std::string, OrderedJson> said;

@@ -95,7 +95,7 @@ class AnswerFormat {
 struct ExchangeServices {
   EngineRunner& runner;
   Worker& worker;
-  ServeMetrics& metrics;
+  ModelMetrics& metrics;
   std::chrono::milliseconds ping_every{15'000};
 };
 

@@ -118,7 +118,7 @@ TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
   ServeMetrics metrics;
   Worker worker;
   EngineRunner runner(*model, {}, 8);
-  ExchangeServices services{runner, worker, metrics, std::chrono::milliseconds(1)};
+  ExchangeServices services{runner, worker, metrics.of("small"), std::chrono::milliseconds(1)};
   // Broken off where it was not answered.
   const auto answer = [&](Throws where, bool stream) -> std::string {
     Request request;

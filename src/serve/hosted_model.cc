@@ -79,9 +79,11 @@ Result<std::unique_ptr<HostedModel>> HostedModel::create(Model& model,
 
 HostedModel::HostedModel(std::vector<ServedModel> served, Model& model, const EngineOptions& engine,
                          const ServeOptions& server, Worker& texts, ServeMetrics& metrics)
-    : served_(std::move(served)),
-      runner_(std::in_place, model, engine, server.request_limit),
-      exchange_{*runner_, texts, metrics, server.ping_every} {}
+    : served_(std::move(served)), runner_(std::in_place, model, engine, server.request_limit) {
+  for (const ServedModel& one : served_) {
+    exchanges_.push_back({*runner_, texts, metrics.of(one.name), server.ping_every});
+  }
+}
 
 Status HostedModel::update_weights(const TensorSource& tensors) {
   Status status;

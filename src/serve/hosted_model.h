@@ -23,7 +23,10 @@ class HostedModel {
   // The model, and then its adapters.
   const std::vector<ServedModel>& served() const { return served_; }
   const EngineRunner& runner() const { return *runner_; }
-  ExchangeServices& exchange() { return exchange_; }
+  // For requests of one of served().
+  ExchangeServices& exchange(const ServedModel& served) {
+    return exchanges_[static_cast<size_t>(&served - served_.data())];
+  }
   // Between two passes of the engine.
   Status update_weights(const TensorSource& tensors);
   // Ends the engine and its requests. Their output so far may still be read.
@@ -35,7 +38,7 @@ class HostedModel {
 
   const std::vector<ServedModel> served_;
   std::optional<EngineRunner> runner_;
-  ExchangeServices exchange_;
+  std::vector<ExchangeServices> exchanges_;  // of each of served_
 };
 
 }  // namespace looplm

@@ -16,8 +16,9 @@ TEST(ServeMetrics, TheDashboardShowsThemAll) {
   Generation generation;
   generation.tokens.emplace_back().loops = 1;
   metrics.answered(200);
-  metrics.ended(generation, 1);
-  const std::string text = metrics.text({}, 1, 1);
+  metrics.of("a").ended(generation, 1);
+  const ServeMetrics::Engine engine{"a"};
+  const std::string text = metrics.text({&engine, 1}, 1);
   std::set<std::string> exported;
   const std::regex typed("# TYPE (looplm_[a-z_]+)");
   for (std::sregex_iterator i(text.begin(), text.end(), typed), end; i != end; ++i)

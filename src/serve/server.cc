@@ -325,22 +325,13 @@ class Server::Impl {
     return named;
   }
 
-  // Of all engines together.
   std::string metrics_text() {
-    EngineStatistics sum;
-    int64_t lane_budget = 0;
+    std::vector<ServeMetrics::Engine> engines;
     for (const auto& hosted : models_) {
-      const EngineStatistics one = hosted->runner().statistics();
-      sum.passes += one.passes;
-      sum.lanes += one.lanes;
-      sum.running += one.running;
-      sum.waiting += one.waiting;
-      sum.kv_bytes += one.kv_bytes;
-      sum.prefix_bytes += one.prefix_bytes;
-      sum.preemptions += one.preemptions;
-      lane_budget = std::max(lane_budget, hosted->runner().lane_budget());
+      engines.push_back({hosted->served()[0].name, hosted->runner().statistics(),
+                         hosted->runner().lane_budget()});
     }
-    return metrics_.text(sum, lane_budget, http_->connections());
+    return metrics_.text(engines, http_->connections());
   }
 
   void handle(HttpCall call, std::shared_ptr<HttpReply> raw) {
@@ -389,9 +380,9 @@ class Server::Impl {
         const Named named = named_by(api);
         if (named.served == nullptr) return;
         api.reply->note("model", dump_json(Json(named.served->name.substr(0, kMostName))));
-        handler(
-            {*named.served, named.hosted->exchange(), options_.max_tokens, options_.max_seconds},
-            api);
+        handler({*named.served, named.hosted->exchange(*named.served), options_.max_tokens,
+                 options_.max_seconds},
+                api);
       } catch (const std::exception& error) {
         api.refuse({.status = 500, .message = std::string("internal error: ") + error.what()});
       }

@@ -609,8 +609,8 @@ TEST_F(ServerTest, AClientThatLeavesFreesItsLanes) {
     EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 1; }));
   }
   EXPECT_TRUE(comes_true([&] { return metric("looplm_requests_running") == 0; }));
-  EXPECT_TRUE(
-      comes_true([&] { return metric("looplm_finished_total{reason=\"cancelled\"}") == 1; }));
+  EXPECT_TRUE(comes_true(
+      [&] { return metric("looplm_finished_total{model=\"small\",reason=\"cancelled\"}") == 1; }));
   const std::vector<OrderedJson> lines = log->of("/v1/completions");
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_EQ(lines[0].at("left"), true);

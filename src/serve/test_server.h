@@ -78,10 +78,14 @@ class ServerTest : public testing::Test {
     return events;
   }
 
-  double metric(const std::string& name) const {
+  // `name` with the braces' labels, or a model's without.
+  double metric(const std::string& name, const std::string& model = "small") const {
     const std::string text = send("GET", "/metrics").body;
-    const size_t at = text.find("\n" + name + " ");
-    return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
+    for (const std::string& series : {name, fmt::format("{}{{model=\"{}\"}}", name, model)}) {
+      const size_t at = text.find("\n" + series + " ");
+      if (at != std::string::npos) return std::stod(text.substr(at + series.size() + 2));
+    }
+    return -1;
   }
   template <typename Condition>
   static bool comes_true(Condition condition) {

@@ -281,7 +281,12 @@ Result<RunConfig> read_run_config(const std::string& path,
 
 Result<RunConfig> parse_written_run_config(const std::string& toml_text, const std::string& what) {
   LOOPLM_ASSIGN_OR_RETURN(const toml::table root, parse_toml(toml_text, what));
-  return with_context(read_keys(root, {"steps"}), what);
+  Result<RunConfig> config = with_context(read_keys(root, {"steps"}), what);
+  // Before there was this key, attention multiplied in fp32.
+  if (config.ok() && config->compute.dtype != DType::kF32 && !root["compute"]["attention"]) {
+    config->compute.attention = AttentionProducts::kF32;
+  }
+  return config;
 }
 
 void read_run_keys(TomlReader& table, RunConfig& config, const std::vector<std::string>& names) {

@@ -36,6 +36,11 @@ inline constexpr NameTable<FrozenMatrices, 3> kFrozenMatricesNames = {
      {FrozenMatrices::kInt8, "int8"},
      {FrozenMatrices::kInt4, "int4"}}};
 
+// What attention multiplies in.
+enum class AttentionProducts { kDType, kF32 };
+inline constexpr NameTable<AttentionProducts, 2> kAttentionProductsNames = {
+    {{AttentionProducts::kDType, "dtype"}, {AttentionProducts::kF32, "f32"}}};
+
 struct RunConfig {
   struct Model {
     std::string from;       // checkpoint to start from; empty: a fresh model of `config`
@@ -80,6 +85,7 @@ struct RunConfig {
   };
   struct Compute {
     DType dtype = DType::kF32;
+    AttentionProducts attention = AttentionProducts::kDType;
     FrozenMatrices frozen = FrozenMatrices::kStored;
     MemoryPolicy memory = MemoryPolicy::kBlockInputs;
     int threads = 0;

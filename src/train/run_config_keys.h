@@ -120,6 +120,7 @@ void walk_run_config(Walker& w, Config& c) {
 
   w.table("compute");
   w.name("dtype", c.compute.dtype, kComputeTypeNames);
+  w.name("attention", c.compute.attention, kAttentionProductsNames);
   w.name("frozen", c.compute.frozen, kFrozenMatricesNames);
   w.name("memory", c.compute.memory, kMemoryPolicyNames);
   w.value("threads", c.compute.threads, 0, 1024);

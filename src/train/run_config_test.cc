@@ -146,6 +146,10 @@ TEST(RunConfig, WrittenAndReadAgainIsTheSame) {
         "[model]\npreset = \"" + preset + "\"\n[run]\nout = \"x\"\nsteps = 1\n";
     EXPECT_EQ(parse(write_run_config(parse(text).value())).value(), parse(text).value()) << preset;
   }
+  // Versions before this key multiplied in fp32, so a run that they began goes on only with that.
+  EXPECT_EQ(parse_written_run_config(kRun, "run")->compute.attention, AttentionProducts::kF32);
+  const std::string written = write_run_config(parse(kRun).value());
+  EXPECT_EQ(parse_written_run_config(written, "run").value(), parse(kRun).value());
   const char* from = "[model]\nfrom = \"m\"\ntokenizer = \"t\"\n[run]\nout = \"x\"\nsteps = 1\n";
   EXPECT_EQ(parse(write_run_config(parse(from).value())).value(), parse(from).value());
 }
@@ -180,8 +184,8 @@ TEST(RunConfig, DifferencesAreTheKeysThatChangeNumbersAndNothingElse) {
   for (const char* change :
        {"model.hidden_size=32", "model.seed=2", "data.sequence_length=16", "batch.sequences=5",
         "batch.accumulate=2", "objective.beta=0.2", "objective.loops=3", "optimizer.beta2=0.99",
-        "optimizer.learning_rate=2e-3", "schedule.warmup=6", "run.seed=2",
-        "compute.dtype=\"f32\""}) {
+        "optimizer.learning_rate=2e-3", "schedule.warmup=6", "run.seed=2", "compute.dtype=\"f32\"",
+        "compute.attention=\"f32\""}) {
     const auto differences = run_differences(base, parse_with({change}).value());
     const std::string key = std::string(change).substr(0, std::string(change).find('='));
     // Others may follow from it: head_dim from hidden_size.

@@ -53,6 +53,8 @@ TrunkShape trunk_shape(const RunConfig& run, const ModelConfig& model, bool back
           .backward = backward,
           .backward_loops = run.objective.backprop_loops,
           .operands = backward && !run.lora.any() ? run.compute.dtype : DType::kF32,
+          .attention =
+              run.compute.attention == AttentionProducts::kF32 ? DType::kF32 : run.compute.dtype,
           .frozen = run.lora.any()};
 }
 

@@ -235,7 +235,14 @@ TEST_F(TrainerTest, ResultsDoNotDependOnMemoryPolicyOrThreads) {
   EXPECT_EQ(final_weights("one", {}, 1), expected);
   EXPECT_EQ(final_weights("five", {}, 5), expected);
   EXPECT_NE(final_weights("seed", {"run.seed=9"}), expected);
-  EXPECT_NE(final_weights("bf16", {"compute.dtype=\"bf16\""}), expected);
+  const std::string bf16 = final_weights("bf16", {"compute.dtype=\"bf16\""});
+  EXPECT_NE(bf16, expected);
+  EXPECT_EQ(
+      final_weights("bf16 loop", {"compute.dtype=\"bf16\"", "compute.memory=\"loop_inputs\""}, 3),
+      bf16);
+  EXPECT_NE(
+      final_weights("bf16 but attention", {"compute.dtype=\"bf16\"", "compute.attention=\"f32\""}),
+      bf16);
 }
 
 TEST_F(TrainerTest, AStoppedRunResumesBitForBit) {

@@ -203,7 +203,7 @@ async def soak(http, o):
                     kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
                 memory.append(kib / 1024)
                 lines = (await http.get("/metrics")).splitlines()
-                kept = sum(float(line.split()[1]) for line in lines if line.startswith("looplm_kv_bytes "))
+                kept = sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("looplm_kv_bytes{"))
                 print(f"{time.monotonic() - begun:.0f} s: {memory[-1]:.1f} MiB, of these {kept / 2**20:.1f} keys and values; {count}", flush=True)
             await asyncio.sleep(min(o.every, max(0.1, end - time.monotonic())))
 

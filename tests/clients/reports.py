@@ -1483,13 +1483,16 @@ def metrics_are_in_prometheus_form():
             seen.add((match[1], match[2]))
             base = re.sub("_(bucket|sum|count)$", "", match[1])
             assert match[1] in types or types.get(base) == "histogram", line
-    buckets = [float(l.rsplit(" ", 1)[1]) for l in answer.body.decode().splitlines() if l.startswith("looplm_request_seconds_bucket")]
-    assert buckets == sorted(buckets)
+    buckets = re.findall(r'^looplm_request_seconds_bucket\{(model="[^"]*").*\} (\S+)$', answer.body.decode(), re.M)
+    assert buckets
+    for model in dict(buckets):
+        counts = [float(count) for of, count in buckets if of == model]
+        assert counts == sorted(counts) and len(counts) > 1, model
 
 
 def running():
     text = send("GET", "/metrics").body.decode()
-    return sum(float(line.split(" ")[1]) for line in text.splitlines() if line.startswith(("looplm_requests_running ", "looplm_requests_waiting ")))
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(("looplm_requests_running{", "looplm_requests_waiting{")))
 
 
 @case

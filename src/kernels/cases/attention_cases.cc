@@ -47,8 +47,25 @@ class AttentionCaseBase : public OpCase {
 
 class PackedAttentionCase : public AttentionCaseBase {
  public:
-  using AttentionCaseBase::AttentionCaseBase;
-  std::string op() const override { return "attention"; }
+  explicit PackedAttentionCase(ref::AttentionSize size, DType operands = DType::kF32)
+      : AttentionCaseBase(std::move(size)), operands_(operands) {}
+  std::string op() const override {
+    return operands_ == DType::kF32 ? "attention" : "attention_bf16";
+  }
+  std::vector<OpInput> inputs() const override {
+    return {{"q", query_count(), 0, 2, operands_},
+            {"k", kv_count(), 0, 1, operands_},
+            {"v", kv_count(), 0, 1, operands_}};
+  }
+  // Weights are rounded to bf16 too: see CachedAttentionCase. Gradients have three such factors,
+  // and may be mainly one term that is five root mean squares large.
+  double tolerance() const override {
+    return operands_ == DType::kBf16 ? 4 * 0x1p-9 : AttentionCaseBase::tolerance();
+  }
+  double gradient_tolerance() const override {
+    return operands_ == DType::kBf16 ? 15 * 0x1p-9 : AttentionCaseBase::tolerance();
+  }
+  DType arithmetic() const override { return operands_; }
   std::string shape() const override {
     return fmt::format("documents={} rows={} heads={} kv_heads={} head_dim={}",
                        size_.document_starts.size() - 1, rows(), size_.heads, size_.kv_heads,
@@ -84,7 +101,8 @@ class PackedAttentionCase : public AttentionCaseBase {
                static_cast<float>(size_.scale),
                size_.document_starts,
                out[0].data(),
-               log_sum_.data()};
+               log_sum_.data(),
+               operands_};
     attention_forward(params_, device);
   }
   void backward(const Floats&, const Floats& dout, Floats& din, Device& device) override {
@@ -102,6 +120,7 @@ class PackedAttentionCase : public AttentionCaseBase {
   }
 
  private:
+  DType operands_;
   int64_t stride_ = 0;
   std::vector<float> qkv_;
   std::vector<float> dqkv_;
@@ -215,10 +234,13 @@ class CachedAttentionCase : public AttentionCaseBase {
 
 void add_attention_cases(bool perf, OpCases& cases) {
   if (perf) {
-    cases.push_back(
-        std::make_unique<PackedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 1024}}));
-    cases.push_back(
-        std::make_unique<PackedAttentionCase>(ref::AttentionSize{16, 16, 128, 0, {0, 4096}}));
+    for (const ref::AttentionSize& size : {ref::AttentionSize{16, 16, 128, 0, {0, 1024}},
+                                           {16, 16, 128, 0, {0, 4096}},
+                                           {8, 8, 64, 0, {0, 256, 512, 768, 1024}}}) {
+      for (DType type : {DType::kF32, DType::kBf16}) {
+        cases.push_back(std::make_unique<PackedAttentionCase>(size, type));
+      }
+    }
     for (KvType type : kKvTypes) {
       auto decode = std::make_unique<CachedAttentionCase>(
           ref::AttentionSize{16, 16, 128, 0, {0, 4096}}, 1, type);
@@ -244,6 +266,8 @@ void add_attention_cases(bool perf, OpCases& cases) {
   };
   for (const ref::AttentionSize& size : sizes) {
     cases.push_back(std::make_unique<PackedAttentionCase>(size));
+    if (size.document_starts.back() > 1000) continue;
+    cases.push_back(std::make_unique<PackedAttentionCase>(size, DType::kBf16));
   }
   for (KvType type : {KvType::kF32, KvType::kBf16}) {
     cases.push_back(

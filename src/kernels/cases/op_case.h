@@ -55,6 +55,7 @@ class OpCase {
   // Largest error allowed, as a share of the root mean square of the reference's tensor. Each case
   // derives it from the fp32 rounding unit and the length of its sums.
   virtual double tolerance() const = 0;
+  virtual double gradient_tolerance() const { return tolerance(); }
 
   virtual OpWork work(OpDirection direction) const = 0;
   // The type whose dot-product rate bounds this case; kU8 for small integers.

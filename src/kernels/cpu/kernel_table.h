@@ -156,6 +156,8 @@ struct KernelTable {
                             uint32_t* out) = nullptr;
   // A row rounded to bf16, where it lies if `pairs` is; an odd last term is paired with zero.
   void (*round_row_bf16)(const float* x, int64_t n, uint32_t* pairs) = nullptr;
+  // The same values as floats, in place; n a multiple of kPanel.
+  void (*round_to_bf16)(int64_t n, float* x) = nullptr;
   // out[i * kPanel + r] <- word i of rows[r], of any alignment, for `count` rows, at most kPanel.
   void (*transpose_words)(const void* const* rows, int64_t count, int64_t words,
                           uint32_t* out) = nullptr;

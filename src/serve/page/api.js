@@ -58,8 +58,8 @@ export async function describeModels() {
 export async function metrics() {
   const values = new Map();
   for (const line of (await (await request("/metrics")).text()).split("\n")) {
-    const [name, value] = line.split(" ");
-    if (name && !name.startsWith("#")) values.set(name, Number(value));
+    const [, name, value] = line.match(/^(\w+).* (\S+)$/) || [];
+    if (name) values.set(name, (values.get(name) || 0) + Number(value));
   }
   return values;
 }

@@ -35,11 +35,19 @@ void round_row_bf16(const float* x, int64_t n, uint32_t* pairs) {
   for (; i < n; i += 2) pairs[i / 2] = pair_bits(x, i, n, 1);
 }
 
+void round_to_bf16(int64_t n, float* x) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const VI rounded = rounded_to_bf16(x + i);
+    memcpy(x + i, &rounded, sizeof(rounded));
+  }
+}
+
 }  // namespace
 
 void add_layout_kernels(KernelTable& table) {
   table.transpose_words = transpose_words;
   table.round_row_bf16 = round_row_bf16;
+  table.round_to_bf16 = round_to_bf16;
 }
 
 }  // namespace looplm::cpu::LOOPLM_ISA_NAMESPACE

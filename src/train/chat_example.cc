@@ -138,7 +138,7 @@ Result<std::vector<bool>> learnt_turns(const std::vector<ChatMessage>& messages,
     if (!learnt[i]) continue;
     any = true;
     // Such a call may be why an answer was rejected.
-    if (std::string_view(place) != "rejected") {
+    if (!std::string_view(place).ends_with("rejected")) {
       LOOPLM_RETURN_IF_ERROR(check_calls(messages[i], fmt::format("{}[{}]", place, i)));
     }
     if (!without_space(messages[i].text()).empty() || !messages[i].tool_calls.empty()) continue;
@@ -690,10 +690,11 @@ Result<CorpusDocument> render_preference(const OrderedJson& line, const ChatTemp
   CorpusDocument document;
   std::string learnt;
   for (const char* key : {"chosen", "rejected"}) {
+    const std::string place = (prompt.empty() ? "" : "prompt and ") + std::string(key);
     OrderedJson list = prompt;
     for (const OrderedJson& message : object[key]) list.push_back(message);
     LOOPLM_ASSIGN_OR_RETURN(const CorpusDocument answer,
-                            render_messages(object, list, key, shared, chat));
+                            render_messages(object, list, place.c_str(), shared, chat));
     if (!document.empty() && learnt_text(answer) == learnt) return same;
     learnt = learnt_text(answer);
     for (CorpusSegment segment : answer) {

@@ -296,6 +296,12 @@ TEST_F(ChatExampleTest, PreferencesThatSayTheSameOrAnswerOthersAreErrors) {
       HasSubstr("begin with different messages"));
   EXPECT_THAT(built(R"({"prompt": "x", "chosen": "a"})", kMarked),
               HasSubstr("no field 'rejected'; expected 'prompt', 'chosen' and 'rejected'"));
+  // Messages are counted from the prompt's first.
+  EXPECT_THAT(built(R"({"prompt": [{"role": "user", "content": "x"}],)"
+                    R"( "chosen": [{"role": "assistant", "content": ""}],)"
+                    R"( "rejected": [{"role": "assistant", "content": "no"}]})",
+                    kMarked),
+              HasSubstr("prompt and chosen[1] is an empty assistant turn"));
 }
 
 TEST_F(ChatExampleTest, ATurnOfWeightZeroIsOnlyRead) {

@@ -385,7 +385,7 @@ refuses "a long name in a message" "model_type" "$looplm" info odd
 [ "$(wc -c <err)" -lt 4500 ] || fail "a message of $(wc -c <err) bytes"
 refuses "control characters in an option" "dtype: '.x1b\[2J' is not one of auto, f32" "$looplm" run model --dtype "$(printf '\033[2J')"
 LOOPLM_DTYPE=frob LOOPLM_KV_TYPE=frob "$looplm" info model >/dev/null || fail "a bad value in the environment of another command"
-refuses "a bad value in the environment" "frob" env LOOPLM_DTYPE=frob "$looplm" run model --ids 1
+refuses "a bad value in the environment" "^looplm: --dtype \(.LOOPLM_DTYPE\): 'frob' is not one of" env LOOPLM_DTYPE=frob "$looplm" run model --ids 1
 refuses "a long word in the environment" "LOOPLM_KV_TYPE|kv-type" env LOOPLM_KV_TYPE="$(printf 'x%.0s' $(seq 9000))" "$looplm" run model
 [ "$(wc -c <err)" -lt 4500 ] || fail "a message of $(wc -c <err) bytes"
 

@@ -335,11 +335,30 @@ int report(const std::string& message) {
   return kExitFailure;
 }
 
-// Whether the arguments name a group of commands and none of it.
-bool lacks_command(const CLI::App& app) {
+// The command that the arguments name.
+const CLI::App& chosen(const CLI::App& app) {
   const CLI::App* at = &app;
   while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
-  return at->get_require_subcommand_min() > 0 && at->remaining().empty();
+  return *at;
+}
+
+// Whether the arguments name a group of commands and none of it.
+bool lacks_command(const CLI::App& app) {
+  const CLI::App& command = chosen(app);
+  return command.get_require_subcommand_min() > 0 && command.remaining().empty();
+}
+
+// An error of an option's value names the variable that it came from: "--port ($LOOPLM_PORT): ...".
+std::string with_variable(const CLI::App& app, std::string message,
+                          const std::vector<std::string>& arguments) {
+  const std::string name = message.substr(0, message.find(':'));
+  if (!name.starts_with("--")) return message;
+  const CLI::Option* option = chosen(app).get_option_no_throw(name);
+  if (option == nullptr || std::getenv(option->get_envname().c_str()) == nullptr) return message;
+  for (const std::string& argument : arguments) {
+    if (argument.starts_with(name)) return message;
+  }
+  return message.insert(name.size(), " ($" + option->get_envname() + ")");
 }
 
 // How many letters one has to insert, delete or replace.
@@ -384,8 +403,7 @@ std::string named(const CLI::App& app) {
 // What to say where the arguments name a command or an option that is not there; empty: they do
 // not, or ask for help without it.
 std::string unknown_name(const CLI::App& app, bool asks_for_help) {
-  const CLI::App* at = &app;
-  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const CLI::App* at = &chosen(app);
   const std::string path = named(app);
   const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
   if (rest.empty()) return {};
@@ -445,7 +463,7 @@ int run_program(const ProgramText& text, int argc, char** argv,
   std::ranges::reverse(arguments);  // as CLI11 takes them
   try {
     try {
-      app.parse(std::move(arguments));
+      app.parse(std::vector(arguments));
     } catch (const CLI::ParseError& error) {
       const std::string unknown = unknown_name(app, error.get_exit_code() == 0);
       if (!unknown.empty()) {
@@ -456,7 +474,8 @@ int run_program(const ProgramText& text, int argc, char** argv,
         app.exit(error);
         return end_of_output();
       } else {
-        report(fmt::format("{}; {} --help lists the options", error.what(), named(app)));
+        report(fmt::format("{}; {} --help lists the options",
+                           with_variable(app, error.what(), arguments), named(app)));
       }
       return kExitUsage;
     }

@@ -106,6 +106,9 @@ class HeardReply : public HttpReply {
   void write(std::string piece) override { streamed_ += piece; }
   void end() override { heard.set_value(streamed_); }
   void on_disconnect(std::function<void()>) override {}
+  void note(const char* name, const std::string& json) override {
+    streamed_ += fmt::format("[{} {}]", name, json);
+  }
 
   std::promise<std::string> heard;
 
@@ -144,7 +147,9 @@ TEST(Failure, OfOneAnswerIsThatAnswersAlone) {
   for (const Throws where : {Throws::kToken, Throws::kEnded, Throws::kClosed}) {
     EXPECT_THAT(answer(where, true), told);
   }
-  EXPECT_THAT(answer(Throws::kClosed, true), testing::StartsWith("200 stream data: \"word\""));
+  EXPECT_THAT(answer(Throws::kClosed, true),
+              testing::AllOf(testing::StartsWith("200 stream data: \"word\""),
+                             testing::EndsWith("[error 500]")));
   std::promise<void> stopped, pinged;
   std::future<void> engine_waits = std::async(std::launch::async, [&] {
     runner.between_passes([&] {

@@ -137,8 +137,8 @@ Status show_plan(const TrainOptions& options) {
     verdict = total_bytes(s) <= plan.usable_bytes ? "this run fits; " : "this run does not fit; ";
   }
   fmt::print("{}nothing was started or written\n", verdict);
-  if (!plan.refusal.empty()) fmt::print("it would not start: {}\n", plan.refusal);
-  return {};
+  std::fflush(stdout);
+  return plan.refusal.with_context("this run would not start");
 }
 
 struct ReportOptions {
@@ -197,7 +197,8 @@ void add_train_command(Program& program) {
                     "Resume from the run's newest checkpoint, bit for bit");
   command->add_flag(
       "--plan", *plan,
-      "Instead of training: check model and data, and show memory, time and what fits");
+      "Instead of training: check model and data, and show memory, time and what fits. Fails where "
+      "the run would not start");
   command->add_option(
       "--set", options->overrides,
       "Change a key of the run file: --set run.steps=100 --set data.validation='\"val\"'");

@@ -134,8 +134,6 @@ class ChatTemplate {
   bool converses() const;
   // What a user should know: which template replaces a missing one, and what looplm works around.
   const std::vector<std::string>& notes() const;
-  // Whether it marks the assistant's words with {% generation %}.
-  bool marks_generation() const;
   // The text of the template for chats without tools.
   const std::string& source() const;
 

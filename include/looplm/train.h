@@ -47,9 +47,9 @@ struct TrainPlan {
     int64_t most_sequences = 0;  // the largest batch.sequences that fits
   };
   std::vector<Choice> choices;  // from the fastest to the smallest
-  // Why train() would refuse to start all the same: what stands in run.out, or that it cannot be
-  // written. Empty if it would not.
-  std::string refusal;
+  // Why train() would refuse to start all the same: what stands in run.out, that it cannot be
+  // written, or a run that is larger than the machine's memory. OK if it would not.
+  Status refusal;
 };
 
 // What was not measured is NaN here, null in the log and "-" on the terminal.

@@ -328,8 +328,4 @@ bool ChatTemplate::converses() const { return !state_->names_as_roles; }
 const std::vector<std::string>& ChatTemplate::notes() const { return state_->notes; }
 const std::string& ChatTemplate::source() const { return state_->plain.source; }
 
-bool ChatTemplate::marks_generation() const {
-  return has_part(state_->plain.source, "endgeneration");
-}
-
 }  // namespace looplm

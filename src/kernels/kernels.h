@@ -67,13 +67,16 @@ struct RmsNormBackwardParams {
   bool accumulate = false;     // dx += instead of =
   Bf16* dx_rounded = nullptr;  // instead of dx; never accumulated
   // The weight's gradient, as sums over kNormSumRows rows each, which add_sums adds up.
-  float* weight_sums = nullptr;  // (rows / kNormSumRows rounded up, width)
+  float* weight_sums = nullptr;  // (norm_sum_count(rows), width)
 };
 void rms_norm_backward(const RmsNormBackwardParams& params, Device& device);
 
 // Rows that share one sum of a weight's gradient. Fixed, so that sums do not depend on the number
 // of threads.
 inline constexpr int64_t kNormSumRows = 64;
+inline constexpr int64_t norm_sum_count(int64_t rows) {
+  return (rows + kNormSumRows - 1) / kNormSumRows;
+}
 // total[i] += the sum over `count` rows of sums[i], in order.
 void add_sums(const float* sums, int64_t count, int64_t width, float* total, Device& device);
 
@@ -122,6 +125,8 @@ struct MatmulParams {
   bool accumulate = false;
 };
 void matmul(const MatmulParams& params, Device& device);
+// Shared scratch that a product of floats takes at most, with any kernels.
+size_t matmul_scratch_bytes(int64_t rows, int64_t terms);
 
 // dW += dy^T x, the product over tokens; with kBf16 both are rounded to bf16 first.
 struct LinearWeightGradientParams {
@@ -134,9 +139,7 @@ struct LinearWeightGradientParams {
   int64_t in = 0;
   DType dtype = DType::kF32;
   float* weight_gradient = nullptr;  // (out, in) +=
-  // Instead of dy and x, with kBf16; each on its own.
-  const Bf16* dy_rounded = nullptr;
-  const Bf16* x_rounded = nullptr;
+  const Bf16* dy_rounded = nullptr;  // instead of dy, with kBf16
 };
 void linear_weight_gradient(const LinearWeightGradientParams& params, Device& device);
 

@@ -294,6 +294,14 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
 
 }  // namespace
 
+size_t matmul_scratch_bytes(int64_t rows, int64_t terms) {
+  const int64_t blocks = std::min(kPreparedBlocks, (rows + kBlockRows - 1) / kBlockRows);
+  const int64_t prepared = std::min(rows, blocks * kBlockRows) + blocks * cpu::kMaxTileRows;
+  const int64_t chunks = (terms + kChunk - 1) / kChunk;
+  const auto bytes = static_cast<size_t>(prepared * chunks * kRowStride) * sizeof(float);
+  return bytes + bytes / 4;  // a device takes a quarter more than it is asked for
+}
+
 void matmul(const MatmulParams& params, Device& device) {
   LOOPLM_CHECK(params.b != nullptr && !params.b->empty());
   LOOPLM_CHECK(params.a_term_stride == 1 || params.a_row_stride == 1, "strides {} and {}",
@@ -321,8 +329,7 @@ void linear_weight_gradient(const LinearWeightGradientParams& p, Device& device)
   const size_t bytes = PackedMatrix::packed_bytes(p.rows, p.in, p.dtype);
   float* memory = device.outer_scratch(bytes / sizeof(float) + 1);
   PackedMatrix x(p.rows, p.in, p.dtype, reinterpret_cast<std::byte*>(memory));
-  std::array<MatrixSource, 1> source = {{{p.x, DType::kF32, p.rows, p.in, p.x_stride}}};
-  if (p.x_rounded != nullptr) source = {{{p.x_rounded, DType::kBf16, p.rows, p.in, p.x_stride}}};
+  const std::array<MatrixSource, 1> source = {{{p.x, DType::kF32, p.rows, p.in, p.x_stride}}};
   pack_columns(source, x, device);
   MatmulParams product;
   product.a = p.dy;

@@ -140,6 +140,7 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
   const cpu::KernelTable& kernels = device.kernels();
   const bool tiles = kernels.amx_int8 != nullptr;
   if (tiles && p.rows > kFewRows) return matmul_amx_quantized(p, device);
+  const bool int8 = b.quant() == Quant::kInt8;
   const int64_t groups = quant_groups(b.terms());
   const int64_t padded = groups * kQuantGroup;
 
@@ -155,7 +156,7 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
     for (int64_t m = begin; m < end; ++m) {
       kernels.quantize_groups(p.a + m * p.a_row_stride, b.terms(), levels + m * padded,
                               scales + m * groups, sums + m * groups);
-      for (int64_t i = m * groups; i < (m + 1) * groups; ++i) {
+      for (int64_t i = m * groups; !int8 && i < (m + 1) * groups; ++i) {
         offsets[i] = scales[i] * static_cast<float>(sums[i]);
       }
     }
@@ -187,7 +188,7 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
         t.a_sums = sums + m * groups;
         t.a_offsets = offsets + m * groups;
         t.c = p.c + m * p.c_row_stride + panel * kPanel;
-        (b.quant() == Quant::kInt8 ? kernels.tile_int8 : kernels.tile_int4)(t);
+        (int8 ? kernels.tile_int8 : kernels.tile_int4)(t);
       }
     }
   });

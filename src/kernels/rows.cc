@@ -220,9 +220,9 @@ void gate_forward(const GateParams& p, Device& device) {
 
 void gate_backward(const GateBackwardParams& p, Device& device) {
   const cpu::KernelTable& k = device.kernels();
-  const int64_t pieces = (p.rows + kNormSumRows - 1) / kNormSumRows;
-  float* partials = device.shared_scratch(static_cast<size_t>(pieces * p.width));
-  std::fill(partials, partials + pieces * p.width, 0.0f);
+  const int64_t sums = norm_sum_count(p.rows);
+  float* partials = device.shared_scratch(static_cast<size_t>(sums * p.width));
+  std::fill(partials, partials + sums * p.width, 0.0f);
   device.for_pieces(p.rows, kNormSumRows, [&](int64_t begin, int64_t end, int) {
     float* partial = partials + begin / kNormSumRows * p.width;
     for (int64_t r = begin; r < end; ++r) {
@@ -231,7 +231,7 @@ void gate_backward(const GateBackwardParams& p, Device& device) {
     }
   });
   if (p.weight_gradient == nullptr) return;
-  add_sums(partials, pieces, p.width, p.weight_gradient, device);
+  add_sums(partials, sums, p.width, p.weight_gradient, device);
   double bias = 0;
   for (int64_t r = 0; r < p.rows; ++r) bias += static_cast<double>(p.dz[r]);
   *p.bias_gradient += static_cast<float>(bias);

@@ -217,9 +217,11 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   const Widths w(config);
   const int64_t rows = a.rows;
   const DType dtype = weights.qkv.dtype();
-  // The gradient of a sub-layer's output: through the sandwich norm where there is one.
+  // The gradient of a sub-layer's output: through the sandwich norm where there is one. Without
+  // one, and where nothing is kept of it, that is the residual's.
   const auto through_output_norm = [&](const float* norm, const float* y,
                                        BlockGradients::Norm which, const Operand& out) {
+    if (norm == nullptr && out.values == to.hidden) return Operand{.values = gradient};
     if (norm != nullptr) {
       rms_norm_backward({.dy = gradient,
                          .x = y,
@@ -236,6 +238,7 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
     } else {
       std::copy_n(gradient, rows * w.hidden, out.values);
     }
+    return out;
   };
   // The gradient of a norm's input, added to that of the residual.
   const auto through_input_norm = [&](const float* norm, const float* input,
@@ -259,8 +262,8 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   };
 
   // x'' = x' + [norm] m
-  const Operand& dm = to.mlp_output;
-  through_output_norm(weights.mlp_output_norm, a.mlp_output, BlockGradients::kMlpOutputNorm, dm);
+  const Operand dm = through_output_norm(weights.mlp_output_norm, a.mlp_output,
+                                         BlockGradients::kMlpOutputNorm, to.mlp_output);
   project_back(dm, rows, weights.down, backward_weights.down, to.activated, device);
   if (adapter.weights != nullptr) activate(config, a, device);
   adapter_backward(AdaptedMatrix::kDown, a.activated.values, dm.values, w.hidden, to.activated);
@@ -279,9 +282,8 @@ void block_backward(const ModelConfig& config, const BlockWeights& weights,
   through_input_norm(weights.mlp_norm, a.middle, BlockGradients::kMlpNorm);
 
   // x' = x + [norm] y
-  const Operand& dy = to.attention_output;
-  through_output_norm(weights.attention_output_norm, a.attention_output,
-                      BlockGradients::kAttentionOutputNorm, dy);
+  const Operand dy = through_output_norm(weights.attention_output_norm, a.attention_output,
+                                         BlockGradients::kAttentionOutputNorm, to.attention_output);
   project_back(dy, rows, weights.output, backward_weights.output, to.attention, device);
   adapter_backward(AdaptedMatrix::kOutput, a.attention, dy.values, w.hidden, to.attention);
   to.pack({.values = a.attention}, rows, w.query, dtype, to.packed_attention, device);

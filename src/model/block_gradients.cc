@@ -7,8 +7,6 @@
 namespace looplm {
 namespace {
 
-int64_t norm_pieces(int64_t rows) { return (rows + kNormSumRows - 1) / kNormSumRows; }
-
 // Whole cache lines, of a matrix in either type: operands in fp32 may belong to weights in bf16.
 int64_t packed_floats(int64_t rows, int64_t width, DType operands) {
   size_t bytes = PackedMatrix::packed_bytes(rows, width, DType::kBf16);
@@ -58,7 +56,7 @@ int64_t BlockGradients::kept_floats(const ModelConfig& config, int64_t rows, DTy
   int64_t floats = operand(2 * w.feed_forward) + operand(w.qkv);
   if (!frozen) {
     floats += 2 * operand(w.hidden) + packed(w.feed_forward) + 2 * packed(w.hidden) +
-              packed(w.query) + kNorms * norm_pieces(rows) * w.hidden;
+              packed(w.query) + kNorms * norm_sum_count(rows) * w.hidden;
   }
   return (floats + 15) / 16 * 16;
 }
@@ -83,7 +81,7 @@ BlockGradients BlockGradients::assign(const ModelConfig& config, int64_t rows, D
     g.packed_attention_input = packed(w.hidden);
     g.mlp_output = operand(w.hidden);
     g.attention_output = operand(w.hidden);
-    g.norm_sums = carver.take(kNorms * norm_pieces(rows) * w.hidden);
+    g.norm_sums = carver.take(kNorms * norm_sum_count(rows) * w.hidden);
   } else {
     g.mlp_output = g.attention_output = {.values = g.hidden};
   }
@@ -110,7 +108,7 @@ BlockGradients BlockGradients::from_row(const ModelConfig& config, int64_t first
 
 float* BlockGradients::norm_sum(Norm norm, int64_t width) const {
   if (norm_sums == nullptr) return nullptr;
-  return norm_sums + (norm * norm_pieces(all_rows) + first_row / kNormSumRows) * width;
+  return norm_sums + (norm * norm_sum_count(all_rows) + first_row / kNormSumRows) * width;
 }
 
 void BlockGradients::pack(const Operand& x, int64_t rows, int64_t width, DType dtype, float* packed,
@@ -155,7 +153,7 @@ void add_weight_gradient(const WeightGradientTask& t, int64_t first, int64_t cou
 
 void add_norm_gradient(const BlockGradients& from, BlockGradients::Norm norm, int64_t width,
                        float* gradient, Device& device) {
-  add_sums(from.norm_sum(norm, width), norm_pieces(from.all_rows), width, gradient, device);
+  add_sums(from.norm_sum(norm, width), norm_sum_count(from.all_rows), width, gradient, device);
 }
 
 }  // namespace looplm

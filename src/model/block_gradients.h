@@ -43,8 +43,8 @@ struct BlockGradients {
   Operand qkv_operand;       // (R, Q + 2 KV); in fp32 that is qkv
 
   // The rest is null where weights are frozen. The products' other operands, packed with rows as
-  // terms, and the sums of the norms' gradients over each kNormSumRows rows: (5, R / kNormSumRows
-  // rounded up, E). Rows are counted from first_row.
+  // terms, and the sums of the norms' gradients over each kNormSumRows rows: (5, norm_sum_count(R),
+  // E). Rows are counted from first_row.
   float* packed_activated = nullptr;
   float* packed_mlp_input = nullptr;
   float* packed_attention = nullptr;

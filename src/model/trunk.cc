@@ -105,6 +105,16 @@ MemoryPlan Trunk::plan(const ModelConfig& config, const TrunkShape& shape) {
   return plan;
 }
 
+uint64_t Trunk::scratch_bytes(const ModelConfig& config, const TrunkShape& s, int threads) {
+  const Widths w(config);
+  const int64_t terms =
+      std::max({w.qkv, w.hidden, s.backward ? 2 * w.feed_forward : w.feed_forward});
+  if (s.frozen) return matmul_scratch_bytes(s.rows, terms);  // threads share each product
+  size_t own = matmul_scratch_bytes(std::min(s.rows, kPartRows + s.max_document), terms);
+  if (s.backward) own = std::max(own, matmul_scratch_bytes(kTaskRows, s.rows));
+  return static_cast<uint64_t>(threads) * own;
+}
+
 float* Trunk::block_input(int64_t loop, int64_t layer) {
   const int64_t layers = config_.layers;
   if (layer == 0) {
@@ -284,17 +294,12 @@ void Trunk::add_weight_gradients(const Backward& pass, int64_t begin, int64_t en
     blocks_of_layer[static_cast<size_t>(place(block).layer)].push_back(block);
     kept.push_back(gradients_of(block, begin));
   }
-  std::vector<BlockWeightGradients> to(static_cast<size_t>(config_.layers));
-  for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    if (blocks_of_layer[static_cast<size_t>(layer)].empty()) continue;
-    to[static_cast<size_t>(layer)] = BlockWeightGradients::of(pass.gradients, config_, layer);
-  }
   const auto tasks_of = [&](int64_t rows) {
     std::vector<Task> tasks;
     for (int64_t layer = 0; layer < config_.layers; ++layer) {
       if (blocks_of_layer[static_cast<size_t>(layer)].empty()) continue;
       const auto matrices =
-          weight_gradient_tasks(config_, kept.front(), to[static_cast<size_t>(layer)]);
+          weight_gradient_tasks(config_, kept.front(), pass.layers[static_cast<size_t>(layer)]);
       for (size_t m = 0; m < matrices.size(); ++m) {
         for (int64_t first = 0; first < matrices[m].out; first += rows) {
           tasks.push_back({layer, m, first, std::min(rows, matrices[m].out - first)});
@@ -308,7 +313,7 @@ void Trunk::add_weight_gradients(const Backward& pass, int64_t begin, int64_t en
   const int64_t width = config_.hidden_size;
   float* const final_norm = pass.gradients.find(kFinalNormName);
   const auto run = [&](const Task& task, Device& own) {
-    const BlockWeightGradients& g = to[static_cast<size_t>(task.layer)];
+    const BlockWeightGradients& g = pass.layers[static_cast<size_t>(task.layer)];
     for (const int64_t block : blocks_of_layer[static_cast<size_t>(task.layer)]) {
       const BlockGradients& from = kept[static_cast<size_t>(block - begin)];
       if (task.matrix != kNormsOfLayer) {
@@ -339,7 +344,10 @@ void Trunk::add_weight_gradients(const Backward& pass, int64_t begin, int64_t en
 void Trunk::backward(const ModelWeights& weights, const BackwardWeights& backward_weights,
                      ParameterSet& gradients, Device& device) {
   LOOPLM_CHECK(shape_.backward);
-  const Backward pass = {weights, backward_weights, gradients};
+  Backward pass = {weights, backward_weights, gradients, {}};
+  for (int64_t layer = 0; !shape_.frozen && layer < config_.layers; ++layer) {
+    pass.layers.push_back(BlockWeightGradients::of(gradients, config_, layer));
+  }
   const int64_t first = shape_.first_backward_loop();
   const int64_t blocks = (shape_.loops - first) * config_.layers;
   for (int64_t begin = 0; begin < blocks; begin += stage_blocks_) {

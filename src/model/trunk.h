@@ -33,7 +33,7 @@ inline constexpr NameTable<MemoryPolicy, 3> kMemoryPolicyNames = {
 struct TrunkShape {
   int64_t rows = 0;  // tokens of a batch
   int64_t loops = 0;
-  int64_t max_document = 0;  // longest document, for the rotary table
+  int64_t max_document = 0;  // longest document, for the plan
   MemoryPolicy policy = MemoryPolicy::kBlockInputs;
   bool backward = true;  // false: forward only, nothing is kept but the states
   // Gradients flow through the last loops alone: what earlier ones made is a constant. 0: all.
@@ -58,6 +58,8 @@ class Trunk {
 
   // The named buffers and their sizes, without allocating them.
   static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
+  // What products of so many threads take beside these.
+  static uint64_t scratch_bytes(const ModelConfig& config, const TrunkShape& shape, int threads);
 
   // ids (rows), each in [0, vocab_size). starts: first row of each document, then the row count.
   void forward(const ModelWeights& weights, std::span<const int32_t> ids,
@@ -88,6 +90,7 @@ class Trunk {
     const ModelWeights& weights;
     const BackwardWeights& backward_weights;
     ParameterSet& gradients;
+    std::vector<BlockWeightGradients> layers;  // in gradients; none where weights are frozen
   };
   // A place in the order of the backward pass, which goes through its blocks from 0.
   struct Place {

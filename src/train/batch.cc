@@ -77,7 +77,7 @@ BatchPass::BatchPass(const ModelConfig& config, const TrunkShape& shape, Adapter
 }
 
 MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
-                           const Objective& objective) {
+                           const Objective& objective, int threads) {
   MemoryPlan plan = Trunk::plan(config, shape);
   const int64_t tokens = tokens_per_chunk(config, shape);
   const int64_t rows = tokens * shape.loops;
@@ -85,6 +85,11 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
   plan.add("logits of a chunk", bytes(rows * config.vocab_size), fmt::format("{} rows", rows));
   const int64_t copies = objective.trains_guesses() ? 3 : shape.backward ? 2 : 1;
   plan.add("states of a chunk", bytes(rows * config.hidden_size * copies));
+  const uint64_t head = shape.backward ? std::max(matmul_scratch_bytes(rows, config.vocab_size),
+                                                  matmul_scratch_bytes(config.vocab_size, rows))
+                                       : matmul_scratch_bytes(rows, config.hidden_size);
+  plan.add("scratch of products", Trunk::scratch_bytes(config, shape, threads) + head,
+           fmt::format("{} threads", threads));
   if (objective.teacher() == Teacher::kLastLoop) {
     plan.add("the teacher's words", bytes(tokens * config.vocab_size));
   }

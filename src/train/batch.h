@@ -60,7 +60,7 @@ class BatchPass {
             const GuessMaps* guesses = nullptr);
 
   static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape,
-                         const Objective& objective);
+                         const Objective& objective, int threads);
 
   // Forward only. `reference`, here and below: what the objective's reference scores each of the
   // batch's pairs, for an objective of pairs.

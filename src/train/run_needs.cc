@@ -91,7 +91,7 @@ MatrixFormat run_format(const RunConfig& run, const Objective& objective,
 }
 
 MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
-                           const MatrixFormat& stored) {
+                           const MatrixFormat& stored, int threads) {
   const std::unique_ptr<Objective> objective = make_objective(run.objective, run_loops(run, model));
   const std::vector<ParameterSpec> trained = trained_parameters(run, model, *objective);
   const auto set = static_cast<uint64_t>(count_of(trained)) * sizeof(float);
@@ -134,7 +134,7 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
   };
   const TrunkShape shape = trunk_shape(run, model, objective->trains_trunk());
   if (run.lora.any()) add(AdapterWeights::plan(model, run_adapter(run, model), shape.rows));
-  add(BatchPass::plan(model, shape, *objective));
+  add(BatchPass::plan(model, shape, *objective, threads));
   // A step reads all of its tokens before it begins.
   const auto tokens = static_cast<uint64_t>(run.batch.accumulate * shape.rows);
   plan.add("tokens of a step", tokens * 2 * sizeof(int32_t), "ids and targets");
@@ -146,14 +146,15 @@ MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
 }
 
 std::vector<TrainPlan::Choice> memory_choices(const RunConfig& run, const ModelConfig& model,
-                                              const MatrixFormat& stored, uint64_t usable) {
+                                              const MatrixFormat& stored, int threads,
+                                              uint64_t usable) {
   std::vector<TrainPlan::Choice> choices;
   for (const auto& [policy, name] : kMemoryPolicyNames) {
     RunConfig other = run;
     other.compute.memory = policy;
     const auto bytes = [&](int64_t sequences) {
       other.batch.sequences = sequences;
-      return training_memory(other, model, stored).total();
+      return training_memory(other, model, stored, threads).total();
     };
     choices.push_back({.memory = name,
                        .chosen = policy == run.compute.memory,

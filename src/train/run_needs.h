@@ -37,11 +37,12 @@ MatrixFormat run_format(const RunConfig& run, const Objective& objective,
 
 // The buffers of a run by name.
 MemoryPlan training_memory(const RunConfig& run, const ModelConfig& model,
-                           const MatrixFormat& stored);
+                           const MatrixFormat& stored, int threads);
 
 // What each memory policy takes, and how much of it fits.
 std::vector<TrainPlan::Choice> memory_choices(const RunConfig& run, const ModelConfig& model,
-                                              const MatrixFormat& stored, uint64_t usable);
+                                              const MatrixFormat& stored, int threads,
+                                              uint64_t usable);
 
 // Arithmetic of a step over these batches. What a memory policy computes again does not count.
 double step_flops(const RunConfig& run, const ModelConfig& model,

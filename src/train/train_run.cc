@@ -219,7 +219,7 @@ Result<TrainPlan> plan_training(const TrainOptions& options) {
   LOOPLM_ASSIGN_OR_RETURN(
       TrainPlan plan,
       Trainer::plan(run, {.threads = options.threads, .streams = options.streams}, checkpoint));
-  if (!place.ok()) plan.refusal = place.message();
+  if (!place.ok()) plan.refusal = place;
   return plan;
 }
 

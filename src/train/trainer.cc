@@ -101,14 +101,13 @@ Result<TrainPlan> Trainer::plan(const RunConfig& run, TrainerOptions options,
   plan.sequences = trainer->run_.batch.sequences;
   const Result<MachineMemory> memory = machine_memory();
   plan.usable_bytes = memory.ok() ? memory.value().usable() : 0;
-  plan.choices =
-      memory_choices(trainer->run_, trainer->model(), trainer->start_.format(), plan.usable_bytes);
+  plan.choices = memory_choices(trainer->run_, trainer->model(), trainer->start_.format(),
+                                trainer->device_->pool().size(), plan.usable_bytes);
   if (!checkpoint.empty()) {
     const Result<TrainState> state = read_train_state(checkpoint);
-    const Status same =
-        state.ok() ? trainer->check_same_run(state.value(), checkpoint) : state.status();
-    plan.refusal = same.message();
+    plan.refusal = state.ok() ? trainer->check_same_run(state.value(), checkpoint) : state.status();
   }
+  if (plan.refusal.ok()) plan.refusal = trainer->check_memory();
   return plan;
 }
 
@@ -172,7 +171,8 @@ Status Trainer::check_model() {
 Status Trainer::check_memory() const {
   const Result<MachineMemory> memory = machine_memory();
   if (!memory.ok()) return {};
-  const uint64_t taken = training_memory(run_, model(), start_.format()).total();
+  const uint64_t taken =
+      training_memory(run_, model(), start_.format(), device_->pool().size()).total();
   if (taken <= memory.value().total + memory.value().swap) return {};
   return resource_exhausted(fmt::format(
       "the run takes {}, and this machine has {}; looplm train --plan shows which compute.memory "
@@ -418,7 +418,7 @@ TrainStart Trainer::describe() const {
                   device_->kernels().name);
   start.peak_flops = peak_->flops();
   start.notes = notes_;
-  const MemoryPlan plan = training_memory(run_, model(), start_.format());
+  const MemoryPlan plan = training_memory(run_, model(), start_.format(), device_->pool().size());
   for (const MemoryItem& item : plan.items()) {
     start.memory.push_back({item.name, item.bytes, item.note});
   }

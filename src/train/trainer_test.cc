@@ -676,16 +676,16 @@ TEST_F(TrainerTest, TheMostSequencesThatFitAreTheMost) {
   ASSERT_OK(run);
   const ModelConfig& model = run.value().model.config;
   const MatrixFormat f32 = float_format(DType::kF32);
-  const uint64_t usable = training_memory(run.value(), model, f32).total() * 5 / 2;
-  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, f32, usable)) {
+  const uint64_t usable = training_memory(run.value(), model, f32, 2).total() * 5 / 2;
+  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, f32, 2, usable)) {
     RunConfig other = run.value();
     other.compute.memory = value_named(kMemoryPolicyNames, c.memory).value();
     other.batch.sequences = c.most_sequences;
-    EXPECT_LE(training_memory(other, model, f32).total(), usable) << c.memory;
+    EXPECT_LE(training_memory(other, model, f32, 2).total(), usable) << c.memory;
     ++other.batch.sequences;
-    EXPECT_GT(training_memory(other, model, f32).total(), usable) << c.memory;
+    EXPECT_GT(training_memory(other, model, f32, 2).total(), usable) << c.memory;
   }
-  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, f32, 1000)) {
+  for (const TrainPlan::Choice& c : memory_choices(run.value(), model, f32, 2, 1000)) {
     EXPECT_EQ(c.most_sequences, 0);
   }
 }
@@ -709,9 +709,10 @@ TEST_F(TrainerTest, APlanSaysWhatAStartWouldRefuseInItsPlace) {
     options.overrides = overrides;
     const auto plan = plan_training(options);
     EXPECT_OK(plan);
-    return plan.ok() ? plan.value().refusal : "";
+    return plan.ok() ? plan.value().refusal.message() : "";
   };
   EXPECT_EQ(refusal("new/deeper"), "");
+  EXPECT_THAT(refusal("new", {"batch.sequences=80000000"}), testing::HasSubstr("the run takes"));
   ASSERT_OK(write_text_file(dir_.file("file"), "x"));
   EXPECT_THAT(refusal("file"), testing::HasSubstr("file' is not a directory"));
   EXPECT_THAT(refusal("file/x"), testing::HasSubstr("file' is not a directory"));

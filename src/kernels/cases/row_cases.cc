@@ -34,7 +34,7 @@ class RowCase : public OpCase {
 constexpr float kEps = 1e-6f;
 
 void norm_backward(RmsNormBackwardParams p, std::vector<float>& weight_gradient, Device& device) {
-  const int64_t count = (p.rows + kNormSumRows - 1) / kNormSumRows;
+  const int64_t count = norm_sum_count(p.rows);
   std::vector<float> sums(static_cast<size_t>(count * p.width));
   p.weight_sums = sums.data();
   rms_norm_backward(p, device);

@@ -114,7 +114,7 @@ def main() -> None:
                                        "-c", str(max(a.streams) * context), "--no-cache-prompt", "--cache-ram", "0"]),
         ]
         for _, url, pid in a.loaded:
-            measure(url, pid, bodies(a, random.Random(-1), 1, 2))
+            measure(url, pid, bodies(a, random.Random(10**6), 1, 2))
         print(f"ready; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
         rounds = []
         for number in range(a.rounds):

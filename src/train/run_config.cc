@@ -255,6 +255,8 @@ Result<RunConfig> read_keys(const toml::table& root, const std::vector<const cha
     return invalid_argument(fmt::format("run.{} is missing", key));
   }
   LOOPLM_RETURN_IF_ERROR(check_together(config));
+  // Two words for one thing.
+  if (config.compute.dtype == DType::kF32) config.compute.attention = AttentionProducts::kDType;
   return config;
 }
 

@@ -196,6 +196,11 @@ TEST(RunConfig, DifferencesAreTheKeysThatChangeNumbersAndNothingElse) {
                               ? "0.002"
                               : std::string(change).substr(key.size() + 1));
   }
+  // In fp32 two words say the same.
+  const RunConfig f32 = parse_with({"compute.dtype=\"f32\""}).value();
+  EXPECT_TRUE(run_differences(
+                  f32, parse_with({"compute.dtype=\"f32\"", "compute.attention=\"f32\""}).value())
+                  .empty());
   const auto weight = run_differences(base, parse_with({"data.train=[\"a\", \"b\"]"}).value());
   ASSERT_EQ(weight.size(), 1u);
   EXPECT_EQ(weight[0].key, "data.train.weight");

@@ -125,7 +125,12 @@ LOOPLM_INLINE void product(Tiles& tiles, const AmxArgs& p, const char* a, const 
                            const char* ahead, int64_t ahead_step, float* before, float* c,
                            const Left& left) {
   begin_sums<kBlocks, kPanels>(tiles, p.before, before, left);
+  const char* const beside = b + p.b_panel_bytes;
   for (int64_t s = 0; s < p.steps; ++s) {
+    // Behind a panel lies the one beside it, which is read at the same time: the next pair follows.
+    if (kPanels == 2 && ahead >= beside && ahead < beside + p.b_panel_bytes) {
+      ahead += p.b_panel_bytes;
+    }
     fetch_ahead(ahead, ahead_step);
     add_step<kBlocks>(tiles, a, p.a.row_bytes, p.a.block_bytes, b);
     if constexpr (kPanels == 2) {

@@ -7,7 +7,7 @@ MODEL is `looplm init --preset ouro-1.4b --out MODEL`; GGUF is a file of make_ll
 spell tokens). LLAMA_SERVER is llama.cpp's `llama-server`, built for this machine. Both servers are loaded, and the one that is not measured is
 stopped (SIGSTOP). Rounds are taken in turns; each sends new random prompts, so that no cache of prompts helps. The table has
 medians over the rounds, and the median of the ratios within a round. With --under a command of yours runs each round, one that
-quiets the machine for a while.
+quiets the machine for a while. On a busy machine compare the processor time of --threads 1; waiting threads spin.
 """
 
 from __future__ import annotations
@@ -55,9 +55,15 @@ def start(stack: contextlib.ExitStack, name: str, command: list[str]) -> tuple[s
     sys.exit(f"{name} has not started: {command}")
 
 
-def measure(url: str, pid: int, bodies: list[dict]) -> tuple[float, float, float]:
-    """Tokens per second, and medians of the seconds to the first token and between tokens."""
+def processor_seconds(pid: int) -> float:
+    user, system = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(url: str, pid: int, bodies: list[dict]) -> tuple[float, ...]:
+    """Tokens per second, medians of the seconds to the first token and between tokens, and processor seconds per token."""
     os.kill(pid, signal.SIGCONT)
+    used = processor_seconds(pid)
     try:
         seconds, firsts, gaps = asyncio.run(load.burst(load.Http(url), bodies))
     finally:
@@ -66,13 +72,13 @@ def measure(url: str, pid: int, bodies: list[dict]) -> tuple[float, float, float
     expected = sum(body["max_tokens"] for body in bodies)
     if tokens != expected:
         sys.exit(f"{url} sent {tokens} tokens; expected {expected}")
-    return tokens / seconds, statistics.median(firsts), statistics.median(gaps)
+    return tokens / seconds, statistics.median(firsts), statistics.median(gaps), (processor_seconds(pid) - used) / tokens
 
 
-def one_round(a: argparse.Namespace, number: int) -> dict[str, list[tuple[float, float, float]]]:
+def one_round(a: argparse.Namespace, number: int) -> dict[str, list[tuple[float, ...]]]:
     """What was measured of each server, by number of streams."""
     rng = random.Random(number)
-    measured: dict[str, list[tuple[float, float, float]]] = {name: [] for name, _, _ in a.loaded}
+    measured: dict[str, list[tuple[float, ...]]] = {name: [] for name, _, _ in a.loaded}
     for streams in a.streams:
         for name, url, pid in a.loaded if number % 2 == 0 else a.loaded[::-1]:
             measured[name].append(measure(url, pid, bodies(a, rng, streams, a.tokens)))
@@ -119,12 +125,13 @@ def main() -> None:
             else:
                 rounds.append(one_round(a, number))
             print(json.dumps(rounds[-1]), flush=True)
-    print("| streams | looplm, tokens/s | llama.cpp | ratio | first token, s | llama.cpp | between tokens, ms | llama.cpp |\n|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("| streams | looplm, tokens/s | llama.cpp | ratio | first token, s | llama.cpp | between tokens, ms | llama.cpp | processor time per token, ms | llama.cpp |\n" + "|---:" * 10 + "|")
     for i, streams in enumerate(a.streams):
         ours, theirs = ([one[name][i] for one in rounds] for name in ("looplm", "llama.cpp"))
         ratio = statistics.median(x[0] / y[0] for x, y in zip(ours, theirs))
         m = [[statistics.median(values) for values in zip(*of)] for of in (ours, theirs)]
-        print(f"| {streams} | {m[0][0]:.2f} | {m[1][0]:.2f} | {ratio:.2f} | {m[0][1]:.2f} | {m[1][1]:.2f} | {1e3 * m[0][2]:.0f} | {1e3 * m[1][2]:.0f} |")
+        print(f"| {streams} | {m[0][0]:.2f} | {m[1][0]:.2f} | {ratio:.2f} | {m[0][1]:.2f} | {m[1][1]:.2f} | {1e3 * m[0][2]:.0f} | {1e3 * m[1][2]:.0f} "
+              f"| {1e3 * m[0][3]:.0f} | {1e3 * m[1][3]:.0f} |")
 
 
 def bodies(a: argparse.Namespace, rng: random.Random, streams: int, tokens: int) -> list[dict]:

@@ -1,11 +1,14 @@
 #include "eval/decoding.h"
 
 #include <algorithm>
+#include <numeric>
+#include <span>
 
 #include <fmt/format.h>
 
 #include "base/median.h"
 #include "base/rng.h"
+#include "infer/parts.h"
 #include "infer/run_request.h"
 
 namespace looplm {
@@ -146,9 +149,52 @@ double median_ratio(const std::vector<double>& rates, const std::vector<double>&
   return median_of(std::move(ratios));
 }
 
+namespace {
+
+constexpr int64_t kRanks = 4;
+
+// The best tokens of a row of logits, best first; of equal ones the lower.
+std::vector<int32_t> best_tokens(std::span<const float> logits) {
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto ranks = std::min(kRanks, std::ssize(ids));
+  std::partial_sort(ids.begin(), ids.begin() + ranks, ids.end(), [&](int32_t a, int32_t b) {
+    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+    return x > y || (x == y && a < b);
+  });
+  ids.resize(static_cast<size_t>(ranks));
+  return ids;
+}
+
+// What early loops rank through the guess maps of `parts`.
+void rank_through_maps(const std::vector<GeneratedToken>& tokens, Model::Parts& parts,
+                       std::vector<std::vector<std::vector<int32_t>>>& ranks) {
+  const auto width = static_cast<size_t>(parts.config().hidden_size);
+  const auto vocabulary = static_cast<size_t>(parts.config().vocab_size);
+  std::vector<float> states, logits(tokens.size() * vocabulary);
+  std::vector<LogitSummary> summaries(tokens.size());
+  states.reserve(tokens.size() * width);
+  for (size_t loop = 0; loop < static_cast<size_t>(parts.guesses->loops()); ++loop) {
+    states.clear();
+    for (const GeneratedToken& token : tokens) {
+      const std::vector<float>& state = token.readings[loop].state;
+      states.insert(states.end(), state.begin(), state.end());
+    }
+    const std::vector<int64_t> loops(tokens.size(), static_cast<int64_t>(loop));
+    parts.guesses->apply(loops, states.data(), parts.runner->device());
+    parts.runner->read_out(states.data(), std::ssize(tokens), logits.data(), summaries.data());
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      ranks[i][loop] = best_tokens(std::span(logits).subspan(i * vocabulary, vocabulary));
+    }
+  }
+}
+
+}  // namespace
+
 Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<int32_t>>& prompts,
                                    const DecodeOptions& options) {
-  constexpr int64_t kRanks = 4;
+  const int64_t loops = options.loops == 0 ? model.config().loops : options.loops;
+  const bool maps = model.parts().guesses != nullptr && loops == model.config().loops;
   LoopRanking all;
   for (const std::vector<int32_t>& prompt : prompts) {
     GenerateOptions g;
@@ -157,6 +203,7 @@ Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<i
     g.exit.max_loops = options.loops;
     g.plan.output = ReadLoops::kEvery;
     g.plan.top = std::min(kRanks, model.config().vocab_size);
+    g.plan.states = maps;
     LOOPLM_ASSIGN_OR_RETURN(const Generation got, generate(model, prompt, g));
     all.emplace_back();
     for (const GeneratedToken& token : got.tokens) {
@@ -167,6 +214,7 @@ Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<i
         all.back().back().push_back(std::move(ranks));
       }
     }
+    if (maps) rank_through_maps(got.tokens, model.parts(), all.back());
   }
   return all;
 }

@@ -74,7 +74,7 @@ Status measure_decoding(Model& model, const std::vector<std::vector<int32_t>>& p
 double median_ratio(const std::vector<double>& rates, const std::vector<double>& others);
 
 // What each loop ranks first, second, ... at each generated position: prompt, token, loop, rank. Of
-// plain decoding.
+// plain decoding; early loops rank through the model's guess maps, where it has them.
 using LoopRanking = std::vector<std::vector<std::vector<std::vector<int32_t>>>>;
 Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<int32_t>>& prompts,
                                    const DecodeOptions& options);

@@ -45,7 +45,7 @@ def tree(folder):
 
 hub = os.path.join(work.name, "hub")
 model = os.path.join(hub, "models--org--small")
-files = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+files = ["config.json", "generation_config.json", "guess.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
          "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "model.safetensors"]
 
 # What Python fetched, looplm uses, without asking anyone.

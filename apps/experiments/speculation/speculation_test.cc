@@ -1,10 +1,12 @@
 #include <array>
+#include <filesystem>
 
 #include <gmock/gmock.h>
 
 #include "eval/decoding.h"
 #include "experiments/core/test_study.h"
 #include "experiments/speculation/speculation_study.h"
+#include "infer/test_model.h"
 
 namespace looplm {
 namespace {
@@ -108,6 +110,24 @@ TEST_F(Decoding, ExactExitsCostTheirLoopsInPasses) {
   const DecodeMeasure m = measured({"", {ExitKind::kGate, 0.5, 1, 0}, {}});
   EXPECT_LT(m.per_token(m.loops), 4);
   EXPECT_EQ(m.passes, m.loops);
+}
+
+TEST_F(Decoding, ARecordRanksEarlyLoopsThroughGuessMaps) {
+  const auto record = [&](Model& model) { return record_ranking(model, prompts_, {12}).value(); };
+  TempDir directory;
+  std::filesystem::copy(project_root() + "/models/small", directory.file("small"));
+  std::filesystem::remove(directory.file("small/guess.safetensors"));
+  const auto plain = Model::load(directory.file("small"), {.threads = 1}).value();
+  write_random_guesses(directory.file("small"), plain->config(), 1, 0);  // all zero
+  const auto zero = Model::load(directory.file("small"), {.threads = 1}).value();
+  const LoopRanking ranks = record(*plain), mapped = record(*model_);
+  EXPECT_EQ(record(*zero), ranks);
+  EXPECT_NE(mapped, ranks);
+  for (size_t p = 0; p < ranks.size(); ++p) {
+    for (size_t i = 0; i < ranks[p].size(); ++i) {
+      EXPECT_EQ(mapped.at(p).at(i).at(3), ranks[p][i].at(3));
+    }
+  }
 }
 
 TEST_F(Decoding, ReplayTakesThePassesThatTheRecordAllows) {

@@ -163,12 +163,14 @@ TEST(SpeculationSettings, MistakesAreNamed) {
 
 TEST(SpeculationStudy, RunsAndReports) {
   const TempDir directory;
-  const std::vector<std::string> overrides = {
-      "rounds=1", "modes={commit_loops=[1],exit_gates=[0.5]}",
+  const char* const sets =
       "sets=[{name='sums',count=3,tokens=4,ignore_eos=true},"
-      "{name='glosses',path='{study}/glosses.txt',words=2,count=2,tokens=5,ignore_eos=true}]",
+      "{name='glosses',path='{study}/glosses.txt',words=2,count=2,tokens=5,ignore_eos=true}]";
+  const char* const agreement =
       "agreement={loops=5,texts=[{name='glosses',path='{study}/glosses.txt',count=3},"
-      "{name='sums',count=5}]}",
+      "{name='sums',count=5}]}";
+  const std::vector<std::string> overrides = {
+      "rounds=1", "modes={commit_loops=[1],exit_gates=[0.5]}", sets, agreement,
       "replay={model='{root}/models/small',dtype='f32'}"};
   const Json cells =
       run_shipped(*make_speculation_study(), directory, overrides).value().at("cells");

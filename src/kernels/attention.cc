@@ -412,6 +412,11 @@ void attention_forward(const AttentionParams& p, Device& device) {
   });
 }
 
+size_t attention_backward_scratch_bytes(const AttentionParams& params, int64_t rows) {
+  const size_t bytes = static_cast<size_t>(BackwardHead::floats(params, rows)) * sizeof(float);
+  return bytes + bytes / 4;  // a device takes a quarter more than it is asked for
+}
+
 void attention_backward(const AttentionBackwardParams& b, Device& device) {
   check_shapes(b.forward);
   const std::vector<HeadOfDocument> heads = list_heads(b.forward);

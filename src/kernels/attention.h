@@ -51,6 +51,9 @@ struct AttentionBackwardParams {
   int64_t gradient_stride = 0;  // elements between rows of dq, dk and dv
 };
 void attention_backward(const AttentionBackwardParams& params, Device& device);
+// What a thread's scratch for it grows to, for documents of up to `rows`; the forward pass takes
+// less. Of `params` it reads head_dim and operands.
+size_t attention_backward_scratch_bytes(const AttentionParams& params, int64_t rows);
 
 // ---- Cached keys and values (inference)
 

@@ -115,6 +115,14 @@ uint64_t Trunk::scratch_bytes(const ModelConfig& config, const TrunkShape& s, in
   return static_cast<uint64_t>(threads) * own;
 }
 
+uint64_t Trunk::attention_scratch_bytes(const ModelConfig& config, const TrunkShape& s,
+                                        int threads) {
+  AttentionParams p;
+  p.head_dim = config.head_dim;
+  p.operands = s.attention;
+  return static_cast<uint64_t>(threads) * attention_backward_scratch_bytes(p, s.max_document);
+}
+
 float* Trunk::block_input(int64_t loop, int64_t layer) {
   const int64_t layers = config_.layers;
   if (layer == 0) {

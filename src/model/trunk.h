@@ -60,6 +60,9 @@ class Trunk {
   static MemoryPlan plan(const ModelConfig& config, const TrunkShape& shape);
   // What products of so many threads take beside these.
   static uint64_t scratch_bytes(const ModelConfig& config, const TrunkShape& shape, int threads);
+  // And what attention takes, which grows with the longest document.
+  static uint64_t attention_scratch_bytes(const ModelConfig& config, const TrunkShape& shape,
+                                          int threads);
 
   // ids (rows), each in [0, vocab_size). starts: first row of each document, then the row count.
   void forward(const ModelWeights& weights, std::span<const int32_t> ids,

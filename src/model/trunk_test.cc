@@ -101,17 +101,21 @@ TEST(Trunk, DocumentsApartHaveTheSameBits) {
   }
 }
 
-TEST(Trunk, ProductsHaveRoomInThePlannedScratch) {
+TEST(Trunk, ProductsAndAttentionHaveRoomInThePlannedScratch) {
   const ModelConfig config = small_config(NormPlacement::kSandwich);
   const std::vector<int64_t> starts = {0, 64, 128, 192, 256};
   const TrunkShape shape = {.rows = 256, .loops = config.loops, .max_document = 64};
   Device device(2, fastest());
+  const size_t wide = Trunk::attention_scratch_bytes(config, shape, 2) / 2 * 4 / 5 / sizeof(float);
   const size_t floats = Trunk::scratch_bytes(config, shape, 2) / 2 * 4 / 5 / sizeof(float);
   const std::array<const float*, 2> room = {device.alone(0).shared_scratch(floats),
                                             device.alone(1).shared_scratch(floats)};
+  const std::array<const float*, 2> attends = {device.alone(0).thread_scratch(0, wide),
+                                               device.alone(1).thread_scratch(0, wide)};
   run(config, MemoryPolicy::kKeepAll, DType::kBf16, device, starts);
   for (int thread : {0, 1}) {
     EXPECT_EQ(device.alone(thread).shared_scratch(0), room[static_cast<size_t>(thread)]);
+    EXPECT_EQ(device.alone(thread).thread_scratch(0, 0), attends[static_cast<size_t>(thread)]);
   }
 }
 

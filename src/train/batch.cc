@@ -90,6 +90,8 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
                                        : matmul_scratch_bytes(rows, config.hidden_size);
   plan.add("scratch of products", Trunk::scratch_bytes(config, shape, threads) + head,
            fmt::format("{} threads", threads));
+  plan.add("scratch of attention", Trunk::attention_scratch_bytes(config, shape, threads),
+           fmt::format("{} threads, documents of {}", threads, shape.max_document));
   if (objective.teacher() == Teacher::kLastLoop) {
     plan.add("the teacher's words", bytes(tokens * config.vocab_size));
   }

@@ -1,8 +1,6 @@
 #include "eval/decoding.h"
 
 #include <algorithm>
-#include <numeric>
-#include <span>
 
 #include <fmt/format.h>
 
@@ -10,6 +8,7 @@
 #include "base/rng.h"
 #include "infer/parts.h"
 #include "infer/run_request.h"
+#include "kernels/sample.h"
 
 namespace looplm {
 namespace {
@@ -153,25 +152,12 @@ namespace {
 
 constexpr int64_t kRanks = 4;
 
-// The best tokens of a row of logits, best first; of equal ones the lower.
-std::vector<int32_t> best_tokens(std::span<const float> logits) {
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto ranks = std::min(kRanks, std::ssize(ids));
-  std::partial_sort(ids.begin(), ids.begin() + ranks, ids.end(), [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x > y || (x == y && a < b);
-  });
-  ids.resize(static_cast<size_t>(ranks));
-  return ids;
-}
-
 // What early loops rank through the guess maps of `parts`.
 void rank_through_maps(const std::vector<GeneratedToken>& tokens, Model::Parts& parts,
                        std::vector<std::vector<std::vector<int32_t>>>& ranks) {
   const auto width = static_cast<size_t>(parts.config().hidden_size);
-  const auto vocabulary = static_cast<size_t>(parts.config().vocab_size);
-  std::vector<float> states, logits(tokens.size() * vocabulary);
+  const int64_t vocabulary = parts.config().vocab_size;
+  std::vector<float> states, logits(tokens.size() * static_cast<size_t>(vocabulary));
   std::vector<LogitSummary> summaries(tokens.size());
   states.reserve(tokens.size() * width);
   for (size_t loop = 0; loop < static_cast<size_t>(parts.guesses->loops()); ++loop) {
@@ -184,7 +170,8 @@ void rank_through_maps(const std::vector<GeneratedToken>& tokens, Model::Parts& 
     parts.guesses->apply(loops, states.data(), parts.runner->device());
     parts.runner->read_out(states.data(), std::ssize(tokens), logits.data(), summaries.data());
     for (size_t i = 0; i < tokens.size(); ++i) {
-      ranks[i][loop] = best_tokens(std::span(logits).subspan(i * vocabulary, vocabulary));
+      ranks[i][loop] = most_likely(logits.data() + static_cast<int64_t>(i) * vocabulary, vocabulary,
+                                   std::min(kRanks, vocabulary), parts.runner->device().kernels());
     }
   }
 }

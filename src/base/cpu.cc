@@ -108,6 +108,11 @@ Isa fastest_isa(std::span<const Isa> native, std::string_view vendor) {
   return native.back();
 }
 
+bool is_intel() {
+  static const bool intel = processor_vendor() == "GenuineIntel";
+  return intel;
+}
+
 Result<Isa> choose_isa() {
   const std::vector<Isa>& isas = available_isas();
   const char* forced = std::getenv("LOOPLM_ISA");

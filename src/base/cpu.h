@@ -27,6 +27,9 @@ const std::vector<Isa>& native_isas();
 // without tiles widens bf16.
 Isa fastest_isa(std::span<const Isa> native, std::string_view vendor);
 
+// Whether Intel made the processor.
+bool is_intel();
+
 // The set named by the environment variable LOOPLM_ISA (portable, avx2, avx512, avx512_bf16, amx),
 // or the fastest. An unknown name, or one that does not run here, is an error.
 Result<Isa> choose_isa();

@@ -86,6 +86,47 @@ TEST_P(EveryIsa, LinearRowsAreTheSameAmongThousands) {
   }
 }
 
+// Which of the two forms a product takes depends on the processor, so both are called here.
+TEST_P(EveryIsa, TilesByPairsOfPanelsAreTheSameAsByOne) {
+  const cpu::KernelTable& kernels = *cpu::kernel_table(GetParam());
+  if (kernels.pair_rows == 0) GTEST_SKIP() << "no tiles by pairs of panels";
+  Device device(1, kernels);
+  for (int64_t terms : {1, 2, 255, 256}) {
+    for (int64_t columns : {31, 33, 64, 90, 160}) {
+      const std::vector<float> w = random_values(static_cast<size_t>(columns * terms), 1);
+      const PackedMatrix b = packed_weight(w, columns, terms, DType::kF32, device);
+      for (int64_t rows = 1; rows <= kernels.pair_rows; ++rows) {
+        const std::vector<float> a = random_values(static_cast<size_t>(rows * cpu::kRowStride), 2);
+        for (bool accumulate : {false, true}) {
+          cpu::TileArgs t;
+          t.a = a.data();
+          t.a_row_stride = cpu::kRowStride;
+          t.b = b.panel(0);
+          t.b_panel_bytes = b.panel_bytes();
+          t.terms = terms;
+          t.rows = rows;
+          t.columns = columns;
+          t.c_row_stride = columns + 3;
+          t.accumulate = accumulate;
+          const std::vector<float> before =
+              random_values(static_cast<size_t>(rows * t.c_row_stride), 3);
+          std::vector<float> single = before;
+          t.c = single.data();
+          kernels.tile_f32(t);
+          t.pairs = true;
+          for (auto tile : {kernels.tile_f32, kernels.tile_f32_in_place}) {
+            std::vector<float> paired = before;
+            t.c = paired.data();
+            tile(t);
+            ASSERT_EQ(paired, single) << terms << " terms, " << columns << " columns, " << rows
+                                      << (accumulate ? " rows, added" : " rows");
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
   Device device(3, *cpu::kernel_table(GetParam()));
   constexpr int64_t kIn = 700, kOut = 170, kRows = 61;

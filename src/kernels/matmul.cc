@@ -2,6 +2,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "base/cpu.h"
 #include "kernels/amx_matmul.h"
 #include "kernels/kernels.h"
 
@@ -78,6 +79,11 @@ class Product {
   Product(const MatmulParams& p, const KernelTable& table)
       : p_(p), kernels_(choose_kernels(p, table)), chunks_((p.b->terms() + kChunk - 1) / kChunk) {
     few_rows_ = p.rows <= 4 * kernels_.tile_rows;
+    // Intel's processors multiply and add twice a cycle, so that loads and the instructions around
+    // that count, all the more where another thread shares the core.
+    pairs_ = table.pair_rows > 0 && p.b->dtype() == DType::kF32 && !kernels_.interleaved &&
+             !few_rows_ && is_intel();
+    if (pairs_) kernels_.tile_rows = table.pair_rows;
     if (few_rows_) {  // tiles of one height, so that none is too low to be fast
       const int64_t tiles = (p.rows + kernels_.tile_rows - 1) / kernels_.tile_rows;
       kernels_.tile_rows = (p.rows + tiles - 1) / tiles;
@@ -172,6 +178,7 @@ class Product {
     t.columns = std::min(panels * kPanel, b.columns() - first_panel * kPanel);
     t.c_row_stride = p_.c_row_stride;
     t.accumulate = p_.accumulate || chunk > 0;
+    t.pairs = pairs_;
     t.fetch = prefetch.fetch;
     t.fetch_bytes = prefetch.fetch_bytes;
     t.ahead = prefetch.ahead;
@@ -183,6 +190,7 @@ class Product {
   Kernels kernels_;
   int64_t chunks_;
   bool few_rows_;
+  bool pairs_;
 };
 
 // Few rows: the matrix B is what takes time, so it is cut into groups of panels and swept once; the

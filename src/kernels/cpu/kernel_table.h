@@ -60,6 +60,7 @@ struct TileArgs {
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;  // add to C, or overwrite it
+  bool pairs = false;       // fp32, not interleaved, at most pair_rows rows: two panels at a time
   // Bytes of B to fetch into the first cache meanwhile, evenly over the terms; of each panel.
   int64_t fetch = 0;  // distance from the panel's start in this call
   int64_t fetch_bytes = 0;
@@ -141,6 +142,7 @@ struct KernelTable {
   Isa isa = Isa::kPortable;
   const char* name = "";
   int tile_rows = 0;  // most rows that a tile call takes
+  int pair_rows = 0;  // most rows of a call by pairs of panels; 0: there are none
   // tile_bf16 uses the processor's bf16 dot product, on rows rounded to bf16 pairs.
   bool bf16_dot = false;
 

@@ -67,8 +67,10 @@ void add_bench_tokenizer(Program& program, Command& bench) {
   auto o = std::make_shared<TokenizerBenchOptions>();
   Command* command =
       bench.add_subcommand("tokenizer", "Speed of encoding and decoding a text file, on one core");
-  command->add_option("DIR", o->directory,
-                      std::string(kTokenizerPlace) + " (default: the bundled model)");
+  command
+      ->add_option("DIR", o->directory,
+                   std::string(kTokenizerPlace) + " (default: the bundled model)")
+      ->environment("LOOPLM_MODEL");
   command->add_option("--file", o->file, "Text to encode; some megabytes")->required();
   command->add_option("--repeats", o->repeats, "Runs to take the median of")
       ->check(range(1, 1000))

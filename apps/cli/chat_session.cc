@@ -13,6 +13,7 @@
 #include "cli/catch_interrupt.h"
 #include "cli/loop_colors.h"
 #include "cli/provisional_text.h"
+#include "common/nearest.h"
 #include "infer/exit_rule.h"
 #include "text/utf8.h"
 
@@ -184,7 +185,10 @@ Status ChatSession::command(const std::string& name, const std::string& argument
   } else if (name == "/quit") {
     ended_ = true;
   } else {
-    return invalid_argument(fmt::format("'{}' is not a command; /help lists them", name));
+    const std::string meant = nearest(name, commands());
+    return invalid_argument(
+        fmt::format("'{}' is not a command; {}", name,
+                    meant.empty() ? "/help lists them" : "did you mean " + meant + "?"));
   }
   return {};
 }

@@ -1,6 +1,5 @@
 #include "cli/model_choice.h"
 
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <vector>
@@ -28,9 +27,11 @@ ModelOptions ModelChoice::options() const {
 }
 
 void add_model_argument(Command& command, std::string& directory, const char* name) {
-  command.add_option(name, directory,
-                     "Model directory, GGUF file, or ORG/NAME from the hub (default: "
-                     "$LOOPLM_MODEL, else the bundled one)");
+  command
+      .add_option(name, directory,
+                  "Model directory, GGUF file, or ORG/NAME from the hub (default: the bundled "
+                  "model)")
+      ->environment("LOOPLM_MODEL");
 }
 
 void add_kv_type_option(Command& command, std::string& kv_type) {
@@ -109,9 +110,6 @@ std::string model_title(const std::string& path) {
 
 Result<std::string> locate_model(const std::string& given) {
   if (!given.empty()) return locate_named_model(given);
-  if (const char* chosen = std::getenv("LOOPLM_MODEL"); chosen != nullptr && *chosen != '\0') {
-    return locate_named_model(chosen);
-  }
   constexpr const char* kBundled = "models/small";
   if (std::string place = find_bundled(kBundled); !place.empty()) return place;
   return not_found(

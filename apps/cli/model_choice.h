@@ -34,7 +34,7 @@ void add_weight_options(Command& command, ModelChoice& choice);
 // Where a model lies that someone named: a path that exists, or ORG/NAME in the hub's cache,
 // fetched if there is a person to agree. Fails where there is neither.
 Result<std::string> locate_named_model(const std::string& given);
-// `given` if not empty, else $LOOPLM_MODEL, else the bundled model, wherever project_places has it.
+// `given` if not empty, else the bundled model, wherever project_places has it.
 Result<std::string> locate_model(const std::string& given);
 
 // What to call the model that lies there: ORG/NAME of one from the hub, else its file's name.

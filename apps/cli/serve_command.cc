@@ -168,9 +168,7 @@ Status add_adapter(const std::string& text, std::vector<NamedModel>& models) {
 // bundled one.
 Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   std::vector<NamedModel> named;
-  const char* chosen = std::getenv("LOOPLM_MODEL");
-  const bool first = !o.model.directory.empty() || (chosen != nullptr && *chosen != '\0');
-  if (first || o.more.empty()) {
+  if (!o.model.directory.empty() || o.more.empty()) {
     LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
     named.push_back({{o.name.empty() ? model_title(path) : o.name, path}});
   } else if (!o.name.empty()) {

@@ -8,7 +8,6 @@
 #include <exception>
 #include <fstream>
 #include <new>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "common/nearest.h"
 
 namespace looplm::cli {
 namespace {
@@ -141,8 +141,9 @@ Option* Command::add_flag(const std::string& name, bool& value, const std::strin
   return keep(app_.add_flag(name, value, help));
 }
 Option* Command::add_threads(int& value) {
-  return add_option("--threads", value, "Threads (0: LOOPLM_THREADS, or all processors)")
+  return add_option("--threads", value, "Threads (0: all processors)")
       ->check(range(0, 1024))
+      ->environment("LOOPLM_THREADS")
       ->capture_default_str();
 }
 void Command::read_config(const std::string& name, const std::string& help) {
@@ -361,32 +362,31 @@ std::string with_variable(const CLI::App& app, std::string message,
   return message.insert(name.size(), " ($" + option->get_envname() + ")");
 }
 
-// How many letters one has to insert, delete or replace.
-size_t edits_between(const std::string& from, const std::string& to) {
-  std::vector<size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < from.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 0; j < to.size(); ++j) {
-      const size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
+// Those that options of the command and of its subcommands read.
+void add_variables(const CLI::App& command, std::vector<std::string>& names) {
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_envname().empty()) names.push_back(option->get_envname());
   }
-  return row.back();
+  for (const CLI::App* inner : command.get_subcommands([](const CLI::App*) { return true; })) {
+    add_variables(*inner, names);
+  }
 }
 
-// The name that someone meant who typed `given`; empty: none is like it.
-std::string nearest(const std::string& given, const std::vector<std::string>& names) {
-  constexpr size_t kMostEdits = 2;
-  const auto distance = [&](const std::string& name) {
-    const size_t shorter = std::min(name.size(), given.size());
-    if (shorter >= 3 && name.compare(0, shorter, given, 0, shorter) == 0) return size_t{1};
-    return edits_between(given, name);
-  };
-  const auto best = std::ranges::min_element(names, {}, distance);
-  if (best == names.end() || given.size() <= kMostEdits) return {};
-  return distance(*best) <= kMostEdits ? *best : "";
+// Names that nothing reads are no errors: for a service called looplm, Kubernetes sets
+// LOOPLM_PORT_80_TCP and more.
+void warn_of_mistyped_variables(const CLI::App& app) {
+  std::vector<std::string> known, read;
+  add_variables(app, known);
+  add_variables(chosen(app), read);
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view whole = *variable;
+    const std::string name(whole.substr(0, whole.find('=')));
+    if (!name.starts_with("LOOPLM_") || std::ranges::find(known, name) != known.end()) continue;
+    const std::string meant = nearest(name, read, edits_between);
+    if (meant.empty()) continue;
+    report(fmt::format("nothing reads {}, which is in the environment; did you mean {}?", name,
+                       meant));
+  }
 }
 
 // The program and the command that the arguments name.
@@ -479,6 +479,7 @@ int run_program(const ProgramText& text, int argc, char** argv,
       }
       return kExitUsage;
     }
+    warn_of_mistyped_variables(app);
     const Status status = program.run();
     if (!status.ok()) return report(status.message());
   } catch (const std::bad_alloc&) {

@@ -1,5 +1,6 @@
 #include "chat/message.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <utility>
@@ -175,6 +176,15 @@ ChatMessage chat_message(ChatRole role, std::string content) {
   return message;
 }
 
+bool is_api_name(std::string_view name) {
+  constexpr size_t kMost = 128;
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  };
+  return !name.empty() && name.size() <= kMost && std::ranges::all_of(name, allowed);
+}
+
 Result<std::vector<ChatMessage>> read_chat_messages(const OrderedJson& list,
                                                     const std::string& place) {
   if (!list.is_array()) return wrong(place, list, "a list of messages");
@@ -206,6 +216,9 @@ Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std
     ChatTool& read = tools.emplace_back();
     LOOPLM_RETURN_IF_ERROR(read_string(*function, "name", here + ".function", read.name));
     if (read.name.empty()) return invalid_argument(here + ".function.name is missing");
+    if (!is_api_name(read.name)) {
+      return wrong(here + ".function.name", read.name, kApiNameExpected);
+    }
     const OrderedJson* parameters = get(*function, "parameters");
     if (parameters != nullptr && !parameters->is_object()) {
       return wrong(here + ".function.parameters", *parameters, "a JSON Schema, an object");

@@ -3,6 +3,7 @@
 #define LOOPLM_CHAT_MESSAGE_H_
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "looplm/chat.h"
@@ -10,6 +11,11 @@
 #include "base/json.h"
 
 namespace looplm {
+
+// Names of tools and of response formats. OpenAI's chat takes up to 64 characters of these; its
+// Responses and Anthropic's Messages take 128, and names of MCP tools are long.
+bool is_api_name(std::string_view name);
+inline constexpr char kApiNameExpected[] = "1 to 128 of a-z, A-Z, 0-9, _ and -";
 
 // `place` begins the places in messages ("messages", "tools").
 Result<std::vector<ChatMessage>> read_chat_messages(const OrderedJson& list,

@@ -148,6 +148,10 @@ TEST(RunConfig, WrittenAndReadAgainIsTheSame) {
   }
   // Versions before this key multiplied in fp32, so a run that they began goes on only with that.
   EXPECT_EQ(parse_written_run_config(kRun, "run")->compute.attention, AttentionProducts::kF32);
+  // In fp32 they multiplied as they do now.
+  std::string f32 = kRun;
+  f32.replace(f32.find("dtype = \"bf16\""), 14, "dtype = \"f32\"");
+  EXPECT_EQ(parse_written_run_config(f32, "run").value(), parse(f32).value());
   const std::string written = write_run_config(parse(kRun).value());
   EXPECT_EQ(parse_written_run_config(written, "run").value(), parse(kRun).value());
   const char* from = "[model]\nfrom = \"m\"\ntokenizer = \"t\"\n[run]\nout = \"x\"\nsteps = 1\n";

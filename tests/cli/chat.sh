@@ -50,7 +50,8 @@ expect "compare deeper" "^-- 4 loops per token" out
 expect "save" '"role": "user"' talk.json
 expect "save" '"content": "5"' talk.json
 grep -q "$(printf '\033')" out && fail "colours in a pipe"
-refuses "unknown command" "message 1: '/nope' is not a command" '/nope\n'
+refuses "unknown command" "message 1: '/nope' is not a command; /help lists them" '/nope\n'
+refuses "a mistyped command" "'/lops' is not a command; did you mean /loops\?" '/lops 2\n'
 refuses "threshold" "/exit: the threshold of the gate .q. exit rule is 2; expected between 0 and 1" '/exit q 2\n'
 refuses "rule" "/exit" '/exit never\n'
 refuses "loops" "/loops is 'two'" '/loops two\n'

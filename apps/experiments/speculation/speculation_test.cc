@@ -123,9 +123,18 @@ TEST_F(Decoding, ARecordRanksEarlyLoopsThroughGuessMaps) {
   const LoopRanking ranks = record(*plain), mapped = record(*model_);
   EXPECT_EQ(record(*zero), ranks);
   EXPECT_NE(mapped, ranks);
+  // First stands what the engine proposes through the same maps.
+  GenerateOptions speculating;
+  speculating.max_tokens = 12;
+  speculating.speculate = {CommitKind::kLoop, 1};
   for (size_t p = 0; p < ranks.size(); ++p) {
+    const Generation got = generate(*model_, prompts_[p], speculating).value();
+    ASSERT_EQ(got.tokens.size(), ranks[p].size());
     for (size_t i = 0; i < ranks[p].size(); ++i) {
       EXPECT_EQ(mapped.at(p).at(i).at(3), ranks[p][i].at(3));
+      for (size_t loop = 0; loop < 3; ++loop) {
+        EXPECT_EQ(mapped[p][i][loop].at(0), got.tokens[i].proposals.at(loop)) << i << " " << loop;
+      }
     }
   }
 }

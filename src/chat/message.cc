@@ -216,9 +216,6 @@ Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std
     ChatTool& read = tools.emplace_back();
     LOOPLM_RETURN_IF_ERROR(read_string(*function, "name", here + ".function", read.name));
     if (read.name.empty()) return invalid_argument(here + ".function.name is missing");
-    if (!is_api_name(read.name)) {
-      return wrong(here + ".function.name", read.name, kApiNameExpected);
-    }
     const OrderedJson* parameters = get(*function, "parameters");
     if (parameters != nullptr && !parameters->is_object()) {
       return wrong(here + ".function.parameters", *parameters, "a JSON Schema, an object");
@@ -240,7 +237,12 @@ Result<std::vector<ChatMessage>> parse_chat_messages(std::string_view json) {
 
 Result<std::vector<ChatTool>> parse_chat_tools(std::string_view json) {
   LOOPLM_ASSIGN_OR_RETURN(const OrderedJson list, parse_ordered_json(json, "tools"));
-  return read_chat_tools(list, "tools");
+  LOOPLM_ASSIGN_OR_RETURN(std::vector<ChatTool> tools, read_chat_tools(list, "tools"));
+  for (size_t i = 0; i < tools.size(); ++i) {
+    if (is_api_name(tools[i].name)) continue;
+    return wrong(fmt::format("tools[{}].function.name", i), tools[i].name, kApiNameExpected);
+  }
+  return tools;
 }
 
 }  // namespace looplm

@@ -17,7 +17,8 @@ namespace looplm {
 bool is_api_name(std::string_view name);
 inline constexpr char kApiNameExpected[] = "1 to 128 of a-z, A-Z, 0-9, _ and -";
 
-// `place` begins the places in messages ("messages", "tools").
+// `place` begins the places in messages ("messages", "tools"). Tools may have any names here, as
+// those of training files do.
 Result<std::vector<ChatMessage>> read_chat_messages(const OrderedJson& list,
                                                     const std::string& place);
 Result<std::vector<ChatTool>> read_chat_tools(const OrderedJson& list, const std::string& place);

@@ -127,9 +127,10 @@ TEST_P(EveryIsa, TilesByPairsOfPanelsAreTheSameAsByOne) {
   }
 }
 
+// An odd number of panels, the last one partly used.
 TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
   Device device(3, *cpu::kernel_table(GetParam()));
-  constexpr int64_t kIn = 700, kOut = 170, kRows = 61;
+  constexpr int64_t kIn = 700, kOut = 150, kRows = 61;
   const std::vector<float> x = random_values(kRows * kIn, 1);
   const std::vector<float> w = random_values(kOut * kIn, 2);
   const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, kOut, kIn, kIn}}};
@@ -137,7 +138,7 @@ TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
     PackedMatrix packed(kIn, kOut, quant);
     pack_rows(source, packed, device);
     const std::vector<float> whole = product(x, 0, kRows, kIn, packed, device);
-    for (int64_t batch : {1, 2, 3, 4, 5, 7, 16}) {
+    for (int64_t batch : {1, 2, 3, 4, 5, 6, 7, 16}) {
       for (int64_t first = 0; first + batch <= kRows; first += 9) {
         const std::vector<float> part = product(x, first, batch, kIn, packed, device);
         ASSERT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + first * kOut))
@@ -154,6 +155,33 @@ TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
       size += static_cast<double>(plain[i]) * static_cast<double>(plain[i]);
     }
     EXPECT_LT(std::sqrt(error / size), quant == Quant::kInt8 ? 0.015 : 0.12);
+  }
+}
+
+TEST_P(EveryIsa, QuantizedProductsAddToWhatIsThere) {
+  Device device(2, *cpu::kernel_table(GetParam()));
+  constexpr int64_t kIn = 330, kOut = 75;
+  const std::vector<float> w = random_values(kOut * kIn, 2);
+  const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, kOut, kIn, kIn}}};
+  for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+    PackedMatrix packed(kIn, kOut, quant);
+    pack_rows(source, packed, device);
+    for (int64_t rows : {3, 8}) {
+      const std::vector<float> x = random_values(static_cast<size_t>(rows * kIn), 1);
+      const std::vector<float> before = random_values(static_cast<size_t>(rows * kOut), 3);
+      std::vector<float> y = before;
+      MatmulParams p;
+      p.a = x.data();
+      p.a_row_stride = kIn;
+      p.rows = rows;
+      p.b = &packed;
+      p.c = y.data();
+      p.c_row_stride = kOut;
+      p.accumulate = true;
+      matmul(p, device);
+      const std::vector<float> added = product(x, 0, rows, kIn, packed, device);
+      for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(y[i], before[i] + added[i]) << rows;
+    }
   }
 }
 

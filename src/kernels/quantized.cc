@@ -144,51 +144,73 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
   const int64_t groups = quant_groups(b.terms());
   const int64_t padded = groups * kQuantGroup;
 
-  // Rows in small integers: levels, then scales and sums of levels per group, and their product.
+  // Rows in small integers: levels, then for each group the scales, offsets and starts of all rows.
   const auto levels_floats = static_cast<size_t>(p.rows * padded / 4);
   const auto per_group = static_cast<size_t>(p.rows * groups);
   float* scratch = device.shared_scratch(levels_floats + 3 * per_group);
   auto* levels = reinterpret_cast<int8_t*>(scratch);
   float* scales = scratch + levels_floats;
   float* offsets = scales + per_group;
-  auto* sums = reinterpret_cast<int32_t*>(offsets + per_group);
-  const auto prepare = [&](int64_t begin, int64_t end, int) {
+  auto* starts = reinterpret_cast<int32_t*>(offsets + per_group);
+  const auto prepare = [&](int64_t begin, int64_t end, int thread) {
+    float* row_scales = device.thread_scratch(thread, static_cast<size_t>(2 * groups));
+    auto* row_sums = reinterpret_cast<int32_t*>(row_scales + groups);
     for (int64_t m = begin; m < end; ++m) {
-      kernels.quantize_groups(p.a + m * p.a_row_stride, b.terms(), levels + m * padded,
-                              scales + m * groups, sums + m * groups);
-      for (int64_t i = m * groups; !int8 && i < (m + 1) * groups; ++i) {
-        offsets[i] = scales[i] * static_cast<float>(sums[i]);
+      kernels.quantize_groups(p.a + m * p.a_row_stride, b.terms(), levels + m * padded, row_scales,
+                              row_sums);
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t at = g * p.rows + m;
+        scales[at] = row_scales[g];
+        offsets[at] = row_scales[g] * static_cast<float>(row_sums[g]);
+        starts[at] = -128 * row_sums[g];
       }
     }
   };
-  if (p.rows <= 4) {
+  if (p.rows <= kFewRows) {
     prepare(0, p.rows, 0);
   } else {
     device.for_pieces(p.rows, 4, prepare);
   }
 
-  const int64_t panels = b.panels();
+  // Blocks take the fewest loads. For a few rows more than four they have not been measured on
+  // processors other than Intel's.
+  const bool block = kernels.block_int8 != nullptr && p.rows > (few_rows_fetch() ? kFewRows : 16);
+  const auto product = block  ? int8 ? kernels.block_int8 : kernels.block_int4
+                       : int8 ? kernels.tile_int8
+                              : kernels.tile_int4;
+  const int64_t most_rows = block ? cpu::kQuantBlockRows : kernels.quant_tile_rows;
+  const int64_t calls = (p.rows + most_rows - 1) / most_rows;
+  const auto first_row = [&](int64_t call) {  // blocks are of nearly equal size, none of few rows
+    return block ? call * p.rows / calls : std::min(call * most_rows, p.rows);
+  };
+  const int64_t panels_at_once = block ? 2 : 1;
   // Long stretches: a thread's panels are fetched ahead, and another thread that took the next
   // panel would fetch it again.
-  const int64_t task_panels = std::max<int64_t>(1, panels / (4 * device.pool().size()));
-  device.for_pieces(panels, task_panels, [&](int64_t begin, int64_t end, int) {
-    for (int64_t panel = begin; panel < end; ++panel) {
-      cpu::QuantTileArgs t;
-      t.groups = groups;
-      t.a_row_stride = padded;
+  const int64_t turns = (b.panels() + panels_at_once - 1) / panels_at_once;
+  const int64_t task_turns = std::max<int64_t>(1, turns / (4 * device.pool().size()));
+  device.for_pieces(turns, task_turns, [&](int64_t begin, int64_t end, int thread) {
+    cpu::QuantTileArgs t;
+    t.groups = groups;
+    t.a_row_stride = padded;
+    t.a_rows = p.rows;
+    t.c_row_stride = p.c_row_stride;
+    t.accumulate = p.accumulate;
+    t.fetches = few_rows_fetch();
+    if (block) t.scratch = device.thread_scratch(thread, cpu::kQuantScratchFloats);
+    for (int64_t turn = begin; turn < end; ++turn) {
+      const int64_t panel = turn * panels_at_once;
       t.b = b.panel(panel);
-      t.columns = std::min(kPanel, b.columns() - panel * kPanel);
-      t.c_row_stride = p.c_row_stride;
-      t.accumulate = p.accumulate;
-      t.fetches = few_rows_fetch();
-      for (int64_t m = 0; m < p.rows; m += kernels.quant_tile_rows) {
-        t.rows = std::min<int64_t>(kernels.quant_tile_rows, p.rows - m);
+      t.b_panel_bytes = panel + 1 < b.panels() ? b.panel_bytes() : 0;
+      t.columns = std::min(panels_at_once * kPanel, b.columns() - panel * kPanel);
+      for (int64_t call = 0; call < calls; ++call) {
+        const int64_t m = first_row(call);
+        t.rows = first_row(call + 1) - m;
         t.a = levels + m * padded;
-        t.a_scales = scales + m * groups;
-        t.a_sums = sums + m * groups;
-        t.a_offsets = offsets + m * groups;
+        t.a_scales = scales + m;
+        t.a_starts = starts + m;
+        t.a_offsets = offsets + m;
         t.c = p.c + m * p.c_row_stride + panel * kPanel;
-        (int8 ? kernels.tile_int8 : kernels.tile_int4)(t);
+        product(t);
       }
     }
   });

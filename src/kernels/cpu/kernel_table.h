@@ -76,23 +76,37 @@ inline constexpr int64_t kInt4HeaderBytes = 2 * kPanel * 2;  // fp16 scales, min
 inline constexpr int64_t kInt8GroupBytes = kQuantGroup / 4 * kQuantStepBytes;
 inline constexpr int64_t kInt4GroupBytes = kInt4HeaderBytes + kQuantGroup / 8 * kQuantStepBytes;
 
-// C[0..rows) x [32 columns) (+)= A * B in small integers, over all terms; layouts in
+// A block of rows goes through two panels and keeps the levels of kQuantChunk groups in the
+// first-level cache.
+inline constexpr int64_t kQuantBlockRows = 256;
+inline constexpr int64_t kQuantChunk = 4;
+// What a block needs: fp32 sums, and int4's chunk unpacked.
+inline constexpr int64_t kQuantScratchFloats =
+    2 * kPanel * (kQuantBlockRows + kQuantChunk * (2 + kQuantGroup / 4));
+
+// C[0..rows) x columns (+)= A * B in small integers, over all terms; layouts in
 // kernels/quantized.h.
 struct QuantTileArgs {
   const int8_t* a = nullptr;  // (rows, groups * 64)
   int64_t a_row_stride = 0;
-  const float* a_scales = nullptr;   // (rows, groups)
-  const int32_t* a_sums = nullptr;   // (rows, groups), for int8: sums of a
-  const float* a_offsets = nullptr;  // (rows, groups), for int4: the same times a_scales
-  const void* b = nullptr;           // one panel
+  int64_t a_rows = 0;               // distance between groups of what follows
+  const float* a_scales = nullptr;  // (groups, rows)
+  // (groups, rows), for int8: what integer sums start from, -128 times the sum of a, since levels
+  // are q + 128.
+  const int32_t* a_starts = nullptr;
+  const float* a_offsets = nullptr;  // (groups, rows), for int4: a_scales times the sum of a
+  const void* b = nullptr;           // the first panel
   int64_t groups = 0;
-  int64_t rows = 0;     // 1..quant_tile_rows
-  int64_t columns = 0;  // 1..32
+  int64_t rows = 0;     // a tile's: 1..quant_tile_rows; a block's: 5..kQuantBlockRows
+  int64_t columns = 0;  // of one panel, or of a block's two
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;
-  // Calls for what of B comes 8 KiB later; six rows of int8 always do.
+  // Tiles: calls for what of B comes 8 KiB later; six rows of int8 always do.
   bool fetches = false;
+  // Blocks:
+  int64_t b_panel_bytes = 0;  // distance to the second panel; 0 where there is none
+  float* scratch = nullptr;   // kQuantScratchFloats, undefined
 };
 
 // Products on a matrix unit (AMX), whose tiles have 16 rows of 64 bytes. A step is the terms that a
@@ -176,6 +190,9 @@ struct KernelTable {
   int quant_tile_rows = 0;
   void (*tile_int8)(const QuantTileArgs&) = nullptr;
   void (*tile_int4)(const QuantTileArgs&) = nullptr;
+  // Null where only tiles are.
+  void (*block_int8)(const QuantTileArgs&) = nullptr;
+  void (*block_int4)(const QuantTileArgs&) = nullptr;
   // A row of `terms` values in groups of 64: levels (padded with zeros to whole groups), scales
   // and sums of levels per group.
   void (*quantize_groups)(const float* x, int64_t terms, int8_t* levels, float* scales,

@@ -46,6 +46,7 @@ const KernelTable& table() {
     add_prepare_kernels(t);
     add_layout_kernels(t);
     add_quant_kernels(t);
+    add_quant_blocks(t);
     add_fit_kernels(t);
     add_optimizer_kernels(t);
     add_peak_loops(t);

@@ -14,6 +14,7 @@ void add_softmax_kernels(KernelTable& table);
 void add_segment_kernels(KernelTable& table);
 void add_sampling_kernels(KernelTable& table);
 void add_quant_kernels(KernelTable& table);
+void add_quant_blocks(KernelTable& table);
 void add_fit_kernels(KernelTable& table);
 void add_optimizer_kernels(KernelTable& table);
 void add_peak_loops(KernelTable& table);

@@ -1,11 +1,9 @@
-// Register tiles of products of small integers: up to 6 rows by one panel of 32 columns.
-#include "kernels/cpu/isa/isa_kernels.h"
-#include "kernels/cpu/isa/vec.h"
+// Register tiles of products of small integers with few rows: up to 6 by one panel of 32 columns.
+#include "kernels/cpu/isa/quant_vec.h"
 
 namespace looplm::cpu::LOOPLM_ISA_NAMESPACE {
 namespace {
 
-constexpr int kVectorsPerPanel = static_cast<int>(kPanel) / kLanes;
 #if defined(__AVX512F__)
 constexpr int kTileRows = 6;  // 6 x 2 integer and as many fp32 sums
 #else
@@ -14,13 +12,6 @@ constexpr int kTileRows = 4;  // 4 x 2 integer sums; the fp32 ones wait in memor
 
 // How many vectors of a panel are summed at a time, over a group of terms.
 constexpr int vectors_at_once(int rows) { return rows == 1 && kVectorsPerPanel > 2 ? 4 : 2; }
-
-LOOPLM_INLINE VI broadcast(int32_t x) { return x - VI{}; }
-LOOPLM_INLINE VI broadcast_four(const int8_t* p) {
-  int32_t four;
-  memcpy(&four, p, sizeof(four));
-  return broadcast(four);
-}
 
 #if defined(__AVX2__) && !defined(__AVX512VNNI__)
 #define LOOPLM_PAIRS_OF_BYTES
@@ -163,8 +154,8 @@ LOOPLM_INLINE void add_int4_group(const QuantTileArgs& t, int64_t g, const char*
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) {
       V& to = sum[m][vector + v];
-      to = fma(to_floats(dots[m][v]) * set1(t.a_scales[m * t.groups + g]), scale, to);
-      to = fma(set1(t.a_offsets[m * t.groups + g]), minimum, to);
+      to = fma(to_floats(dots[m][v]) * set1(t.a_scales[g * t.a_rows + m]), scale, to);
+      to = fma(set1(t.a_offsets[g * t.a_rows + m]), minimum, to);
     }
   }
 }
@@ -174,7 +165,12 @@ LOOPLM_INLINE void add_int8_group(const QuantTileArgs& t, int64_t g, const Group
                                   const char* block, int vector, Sums<kRows>& sum) {
   const int8_t* a = t.a + g * kQuantGroup;
   const char* data = block + vector * kVectorBytes;
-  VI dots[kRows][kVectors] = {};
+  VI dots[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) dots[m][v] = broadcast(t.a_starts[g * t.a_rows + m]);
+  }
   for (int64_t s = 0; s < kQuantGroup; s += 4, data += kQuantStepBytes) {
     prefetch_step<kFetch, kVectors>(data);
     decltype(int8_words(VI{})) w[kVectors];
@@ -189,12 +185,11 @@ LOOPLM_INLINE void add_int8_group(const QuantTileArgs& t, int64_t g, const Group
   }
 #pragma GCC unroll 8
   for (int m = 0; m < kRows; ++m) {
-    const V a_scale = set1(t.a_scales[m * t.groups + g]);
-    const VI centre = broadcast(128 * t.a_sums[m * t.groups + g]);  // levels are q + 128
+    const V a_scale = set1(t.a_scales[g * t.a_rows + m]);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       V& to = sum[m][vector + v];
-      to = fma(to_floats(dots[m][v] - centre), a_scale, to);
+      to = fma(to_floats(dots[m][v]), a_scale, to);
     }
   }
 }

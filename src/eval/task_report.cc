@@ -162,9 +162,9 @@ TableCells category_cells(const TaskResult& result) {
 }
 
 std::string category_caption(const TaskResult& result) {
-  std::string text =
-      fmt::format("{} after each loop by {}; gain: from one loop to the trained depth",
-                  result.table.metrics[kFirst].name, result.category);
+  std::string text = fmt::format(
+      "{} after each loop by {}, most gain first; gain: from one loop to the trained depth",
+      result.table.metrics[kFirst].name, result.category);
   const bool gate =
       std::any_of(result.table.rows.begin(), result.table.rows.end(),
                   [](const OutcomeRow& row) { return row.setting.exit.kind == ExitKind::kGate; });

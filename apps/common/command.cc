@@ -141,9 +141,8 @@ Option* Command::add_flag(const std::string& name, bool& value, const std::strin
   return keep(app_.add_flag(name, value, help));
 }
 Option* Command::add_threads(int& value) {
-  return add_option("--threads", value, "Threads (0: all processors)")
+  return add_option("--threads", value, "Threads (0: LOOPLM_THREADS, or all processors)")
       ->check(range(0, 1024))
-      ->environment("LOOPLM_THREADS")
       ->capture_default_str();
 }
 void Command::read_config(const std::string& name, const std::string& help) {
@@ -375,7 +374,8 @@ void add_variables(const CLI::App& command, std::vector<std::string>& names) {
 // Names that nothing reads are no errors: for a service called looplm, Kubernetes sets
 // LOOPLM_PORT_80_TCP and more.
 void warn_of_mistyped_variables(const CLI::App& app) {
-  std::vector<std::string> known, read;
+  // The library reads these, for all commands.
+  std::vector<std::string> known = {"LOOPLM_ISA", "LOOPLM_THREADS"}, read = known;
   add_variables(app, known);
   add_variables(chosen(app), read);
   for (char** variable = environ; *variable != nullptr; ++variable) {
@@ -383,7 +383,8 @@ void warn_of_mistyped_variables(const CLI::App& app) {
     const std::string name(whole.substr(0, whole.find('=')));
     if (!name.starts_with("LOOPLM_") || std::ranges::find(known, name) != known.end()) continue;
     const std::string meant = nearest(name, read, edits_between);
-    if (meant.empty()) continue;
+    const bool is_short = name.size() <= sizeof("LOOPLM_HOST") - 1;  // HOME is no HOST
+    if (meant.empty() || (is_short && edits_between(name, meant) > 1)) continue;
     report(fmt::format("nothing reads {}, which is in the environment; did you mean {}?", name,
                        meant));
   }

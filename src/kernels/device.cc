@@ -14,7 +14,14 @@ Result<std::unique_ptr<Device>> Device::create(int threads) {
 }
 
 Device::Device(int threads, const cpu::KernelTable& kernels)
-    : pool_(threads), kernels_(kernels), thread_scratch_(threads), alone_(threads) {}
+    : Device(threads, kernels, is_intel()) {}
+
+Device::Device(int threads, const cpu::KernelTable& kernels, bool two_panels)
+    : pool_(threads),
+      kernels_(kernels),
+      two_panels_(two_panels),
+      thread_scratch_(threads),
+      alone_(threads) {}
 
 float* Device::grown(Buffer<float>& buffer, size_t floats) {
   if (buffer.size() < floats) {

@@ -22,9 +22,15 @@ class Device {
   static Result<std::unique_ptr<Device>> create(int threads = 0);
 
   Device(int threads, const cpu::KernelTable& kernels);
+  // With or without products by two panels.
+  Device(int threads, const cpu::KernelTable& kernels, bool two_panels);
 
   ThreadPool& pool() { return pool_; }
   const cpu::KernelTable& kernels() const { return kernels_; }
+  // Whether products of many rows take two panels at a time, where there are kernels for it: the
+  // same numbers with fewer loads. So on Intel's processors, which multiply twice a cycle and load
+  // once or twice; nobody has measured others.
+  bool two_panels() const { return two_panels_; }
 
   // Calls task(begin, end, thread) over [0, count) in pieces of at most `piece`. Pieces have fixed
   // borders, so a task may reduce within its piece.
@@ -50,7 +56,7 @@ class Device {
   // own.
   Device& alone(int thread) {
     std::unique_ptr<Device>& own = alone_[static_cast<size_t>(thread)];
-    if (own == nullptr) own = std::make_unique<Device>(1, kernels_);
+    if (own == nullptr) own = std::make_unique<Device>(1, kernels_, two_panels_);
     return *own;
   }
 
@@ -59,6 +65,7 @@ class Device {
 
   ThreadPool pool_;
   const cpu::KernelTable& kernels_;
+  bool two_panels_;
   std::vector<Buffer<float>> thread_scratch_;
   Buffer<float> shared_scratch_;
   Buffer<float> outer_scratch_;

@@ -86,40 +86,40 @@ TEST_P(EveryIsa, LinearRowsAreTheSameAmongThousands) {
   }
 }
 
-// Which of the two forms a product takes depends on the processor, so both are called here.
-TEST_P(EveryIsa, TilesByPairsOfPanelsAreTheSameAsByOne) {
+// Processors differ in which of the two forms they take.
+TEST_P(EveryIsa, ProductsByTwoPanelsAreThoseByOne) {
   const cpu::KernelTable& kernels = *cpu::kernel_table(GetParam());
-  if (kernels.pair_rows == 0) GTEST_SKIP() << "no tiles by pairs of panels";
-  Device device(1, kernels);
-  for (int64_t terms : {1, 2, 255, 256}) {
-    for (int64_t columns : {31, 33, 64, 90, 160}) {
-      const std::vector<float> w = random_values(static_cast<size_t>(columns * terms), 1);
-      const PackedMatrix b = packed_weight(w, columns, terms, DType::kF32, device);
-      for (int64_t rows = 1; rows <= kernels.pair_rows; ++rows) {
-        const std::vector<float> a = random_values(static_cast<size_t>(rows * cpu::kRowStride), 2);
-        for (bool accumulate : {false, true}) {
-          cpu::TileArgs t;
-          t.a = a.data();
-          t.a_row_stride = cpu::kRowStride;
-          t.b = b.panel(0);
-          t.b_panel_bytes = b.panel_bytes();
-          t.terms = terms;
-          t.rows = rows;
-          t.columns = columns;
-          t.c_row_stride = columns + 3;
-          t.accumulate = accumulate;
-          const std::vector<float> before =
-              random_values(static_cast<size_t>(rows * t.c_row_stride), 3);
-          std::vector<float> single = before;
-          t.c = single.data();
-          kernels.tile_f32(t);
-          t.pairs = true;
-          for (auto tile : {kernels.tile_f32, kernels.tile_f32_in_place}) {
-            std::vector<float> paired = before;
-            t.c = paired.data();
-            tile(t);
-            ASSERT_EQ(paired, single) << terms << " terms, " << columns << " columns, " << rows
-                                      << (accumulate ? " rows, added" : " rows");
+  Device one(2, kernels, false), two(2, kernels, true);
+  for (int64_t in : {64, 330, 1024}) {  // 1024: rows are copied, not read in place
+    for (int64_t out : {31, 33, 90, 160}) {
+      const std::vector<float> w = random_values(static_cast<size_t>(out * in), 1);
+      std::vector<PackedMatrix> weights;
+      weights.push_back(packed_weight(w, out, in, DType::kF32, one));
+      const std::array<MatrixSource, 1> source = {{{w.data(), DType::kF32, out, in, in}}};
+      for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
+        weights.emplace_back(in, out, quant);
+        pack_rows(source, weights.back(), one);
+      }
+      for (int64_t rows : {5, 6, 7, 8, 9, 13, 61, 258}) {
+        const std::vector<float> x = random_values(static_cast<size_t>(rows * in), 2);
+        const std::vector<float> before = random_values(static_cast<size_t>(rows * out), 3);
+        for (const PackedMatrix& b : weights) {
+          for (bool accumulate : {false, true}) {
+            std::vector<float> single = before, paired = before;
+            MatmulParams p;
+            p.a = x.data();
+            p.a_row_stride = in;
+            p.rows = rows;
+            p.b = &b;
+            p.c_row_stride = out;
+            p.accumulate = accumulate;
+            p.c = single.data();
+            matmul(p, one);
+            p.c = paired.data();
+            matmul(p, two);
+            ASSERT_EQ(paired, single)
+                << (&b == weights.data() ? "fp32 " : "quantised ") << rows << " rows, " << in
+                << " -> " << out << (accumulate ? ", added" : "");
           }
         }
       }
@@ -166,7 +166,7 @@ TEST_P(EveryIsa, QuantizedProductsAddToWhatIsThere) {
   for (Quant quant : {Quant::kInt8, Quant::kInt4}) {
     PackedMatrix packed(kIn, kOut, quant);
     pack_rows(source, packed, device);
-    for (int64_t rows : {3, 8}) {
+    for (int64_t rows : {3, 8, 24}) {
       const std::vector<float> x = random_values(static_cast<size_t>(rows * kIn), 1);
       const std::vector<float> before = random_values(static_cast<size_t>(rows * kOut), 3);
       std::vector<float> y = before;

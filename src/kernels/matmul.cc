@@ -2,7 +2,6 @@
 #include <array>
 
 #include "base/check.h"
-#include "base/cpu.h"
 #include "kernels/amx_matmul.h"
 #include "kernels/kernels.h"
 
@@ -76,13 +75,11 @@ Kernels choose_kernels(const MatmulParams& p, const KernelTable& k) {
 // One product, cut into chunks of terms and tiles of rows.
 class Product {
  public:
-  Product(const MatmulParams& p, const KernelTable& table)
+  Product(const MatmulParams& p, const KernelTable& table, bool two_panels)
       : p_(p), kernels_(choose_kernels(p, table)), chunks_((p.b->terms() + kChunk - 1) / kChunk) {
     few_rows_ = p.rows <= 4 * kernels_.tile_rows;
-    // Intel's processors multiply and add twice a cycle, so that loads and the instructions around
-    // that count, all the more where another thread shares the core.
-    pairs_ = table.pair_rows > 0 && p.b->dtype() == DType::kF32 && !kernels_.interleaved &&
-             !few_rows_ && is_intel();
+    pairs_ = two_panels && table.pair_rows > 0 && p.b->dtype() == DType::kF32 &&
+             !kernels_.interleaved && !few_rows_;
     if (pairs_) kernels_.tile_rows = table.pair_rows;
     if (few_rows_) {  // tiles of one height, so that none is too low to be fast
       const int64_t tiles = (p.rows + kernels_.tile_rows - 1) / kernels_.tile_rows;
@@ -324,7 +321,7 @@ void matmul(const MatmulParams& params, Device& device) {
   if (params.b->dtype() == DType::kBf16 && device.kernels().amx_bf16 != nullptr) {
     return matmul_amx_bf16(params, device);
   }
-  const Product product(params, device.kernels());
+  const Product product(params, device.kernels(), device.two_panels());
   if (product.few_rows()) {
     matmul_few_rows(params, product, device);
   } else {

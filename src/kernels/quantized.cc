@@ -120,18 +120,6 @@ namespace {
 // be unpacked there, which for these takes more instructions than the products in registers.
 constexpr int64_t kFewRows = 4;
 
-// A few rows are read as fast as memory gives, which the processor's own prefetch sees to: asking
-// too took 5 to 8% of a Zen 5's bandwidth with one row, and 15 to 40% of a Zen 4's with one to
-// four. But Intel's stops at every page, and gave int4 two thirds of it.
-bool few_rows_fetch() {
-#if defined(LOOPLM_X86_KERNELS)
-  static const bool intel = (__builtin_cpu_init(), __builtin_cpu_is("intel") != 0);
-  return intel;
-#else
-  return false;
-#endif
-}
-
 }  // namespace
 
 void matmul_quantized(const MatmulParams& p, Device& device) {
@@ -172,9 +160,7 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
     device.for_pieces(p.rows, 4, prepare);
   }
 
-  // Blocks take the fewest loads. For a few rows more than four they have not been measured on
-  // processors other than Intel's.
-  const bool block = kernels.block_int8 != nullptr && p.rows > (few_rows_fetch() ? kFewRows : 16);
+  const bool block = device.two_panels() && kernels.block_int8 != nullptr && p.rows > kFewRows;
   const auto product = block  ? int8 ? kernels.block_int8 : kernels.block_int4
                        : int8 ? kernels.tile_int8
                               : kernels.tile_int4;
@@ -195,7 +181,10 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
     t.a_rows = p.rows;
     t.c_row_stride = p.c_row_stride;
     t.accumulate = p.accumulate;
-    t.fetches = few_rows_fetch();
+    // A few rows are read as fast as memory gives, which the processor's own prefetch sees to:
+    // asking too took 5 to 8% of a Zen 5's bandwidth with one row, and 15 to 40% of a Zen 4's with
+    // one to four. But Intel's stops at every page, and gave int4 two thirds of it.
+    t.fetches = is_intel();
     if (block) t.scratch = device.thread_scratch(thread, cpu::kQuantScratchFloats);
     for (int64_t turn = begin; turn < end; ++turn) {
       const int64_t panel = turn * panels_at_once;

@@ -386,8 +386,8 @@ refuses "a long name in a message" "model_type" "$looplm" info odd
 refuses "control characters in an option" "dtype: '.x1b\[2J' is not one of auto, f32" "$looplm" run model --dtype "$(printf '\033[2J')"
 LOOPLM_DTYPE=frob LOOPLM_KV_TYPE=frob "$looplm" info model >/dev/null || fail "a bad value in the environment of another command"
 refuses "a bad value in the environment" "^looplm: --dtype \(.LOOPLM_DTYPE\): 'frob' is not one of" env LOOPLM_DTYPE=frob "$looplm" run model --ids 1
-refuses "another bad value in the environment" "^looplm: --threads \(.LOOPLM_THREADS\): 'x' is not" env LOOPLM_THREADS=x "$looplm" run model --ids 1
-LOOPLM_DTYP=f32 LOOPLM_PORT_80_TCP=tcp://1 LOOPLM_KVGIB=1 LOOPLM_KV_GIB=1 "$looplm" run model --ids 1 -n 1 >/dev/null 2>err || fail "a mistyped variable"
+refuses "another bad value in the environment" "LOOPLM_THREADS is 'x'" env LOOPLM_THREADS=x "$looplm" run model --ids 1
+LOOPLM_DTYP=f32 LOOPLM_ROOT=/ LOOPLM_PORT_80_TCP=tcp://1 LOOPLM_KVGIB=1 LOOPLM_KV_GIB=1 "$looplm" run model --ids 1 -n 1 >/dev/null 2>err || fail "a mistyped variable"
 expect "a mistyped variable" "^looplm: nothing reads LOOPLM_DTYP, .* did you mean LOOPLM_DTYPE\?" err
 [ "$(grep -c "nothing reads" err)" = 1 ] || fail "warnings of other variables: $(cat err)"
 refuses "a long word in the environment" "LOOPLM_KV_TYPE|kv-type" env LOOPLM_KV_TYPE="$(printf 'x%.0s' $(seq 9000))" "$looplm" run model

@@ -119,7 +119,8 @@ template <int kRows, bool kInt4>
 void add_rows(const QuantTileArgs& t, const Chunk& chunk, Ahead& ahead, float* sums) {
   for (int64_t i = 0; i < chunk.groups; ++i) {
     add_group<kRows, kInt4>(t, chunk.first_group + i, chunk.levels + i * kInt8GroupBytes,
-                            chunk.panel_bytes, chunk.scales + i * 2 * kColumns, ahead, sums);
+                            chunk.panel_bytes, kInt4 ? chunk.scales + i * 2 * kColumns : nullptr,
+                            ahead, sums);
   }
 }
 
@@ -168,7 +169,6 @@ void add_chunk(QuantTileArgs t, const Chunk& chunk, Ahead& ahead, float* sums) {
       default:
         __builtin_trap();  // fewer than five rows are for tiles of one panel
     }
-    // At once, so that stores wait for memory while the next rows are multiplied.
     if (chunk.first_group + chunk.groups == t.groups) finish<kInt4>(t, rows, sums);
     row += rows;
     t.c += rows * t.c_row_stride;

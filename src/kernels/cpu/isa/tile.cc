@@ -1,5 +1,5 @@
 // Register tiles of matrix products: up to tile_rows rows by one panel of 32 columns, or several
-// panels when rows are few.
+// panels when rows are few; or up to six rows by two panels.
 #include "kernels/cpu/isa/dot_pairs.h"
 #include "kernels/cpu/isa/isa_kernels.h"
 

@@ -49,8 +49,7 @@ struct ChatTool {
 // Read the lists "messages" and "tools" of OpenAI's API. Errors name the place ("messages[2].
 // content[0].type"), the value and what was expected. Content is text, or a list of text parts.
 // Arguments of tool calls may be an object or its JSON text. Reasoning may be in reasoning_content,
-// reasoning or thinking. Names that parse_chat_tools takes are 1 to 128
-// of a-z, A-Z, 0-9, _ and -.
+// reasoning or thinking.
 Result<std::vector<ChatMessage>> parse_chat_messages(std::string_view json);
 Result<std::vector<ChatTool>> parse_chat_tools(std::string_view json);
 

@@ -1,6 +1,5 @@
 #include "chat/message.h"
 
-#include <algorithm>
 #include <array>
 #include <map>
 #include <utility>
@@ -176,15 +175,6 @@ ChatMessage chat_message(ChatRole role, std::string content) {
   return message;
 }
 
-bool is_api_name(std::string_view name) {
-  constexpr size_t kMost = 128;
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
-  };
-  return !name.empty() && name.size() <= kMost && std::ranges::all_of(name, allowed);
-}
-
 Result<std::vector<ChatMessage>> read_chat_messages(const OrderedJson& list,
                                                     const std::string& place) {
   if (!list.is_array()) return wrong(place, list, "a list of messages");
@@ -237,12 +227,7 @@ Result<std::vector<ChatMessage>> parse_chat_messages(std::string_view json) {
 
 Result<std::vector<ChatTool>> parse_chat_tools(std::string_view json) {
   LOOPLM_ASSIGN_OR_RETURN(const OrderedJson list, parse_ordered_json(json, "tools"));
-  LOOPLM_ASSIGN_OR_RETURN(std::vector<ChatTool> tools, read_chat_tools(list, "tools"));
-  for (size_t i = 0; i < tools.size(); ++i) {
-    if (is_api_name(tools[i].name)) continue;
-    return wrong(fmt::format("tools[{}].function.name", i), tools[i].name, kApiNameExpected);
-  }
-  return tools;
+  return read_chat_tools(list, "tools");
 }
 
 }  // namespace looplm

@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include "chat/message.h"
 #include "grammar/gbnf.h"
 #include "grammar/json_parts.h"
 #include "grammar/json_schema.h"
@@ -376,10 +375,6 @@ void read_response_format(Fields& f, std::vector<GrammarField>& found) {
         add_schema(named, "schema", *schema, found);
       } else {
         named.wrong("schema", "is missing");
-      }
-      const OrderedJson* name = named.find("name");
-      if (name != nullptr && !(name->is_string() && is_api_name(name->get<std::string>()))) {
-        named.wrong_value("name", *name, kApiNameExpected);
       }
       format.adopt(named);
     } else if (const OrderedJson* schema = format.find("schema")) {  // llama.cpp's form again

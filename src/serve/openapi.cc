@@ -83,10 +83,6 @@ OrderedJson token_limit(int64_t least) { return whole(least, 1 << 24); }
 OrderedJson flag() { return {{"type", {"boolean", "null"}}}; }
 OrderedJson text() { return {{"type", "string"}}; }
 OrderedJson text_or_null() { return {{"type", {"string", "null"}}}; }
-// What is_api_name() takes.
-OrderedJson api_name() {
-  return {{"type", "string"}, {"pattern", "^[a-zA-Z0-9_-]{1,128}$"}, {"format", "api-name"}};
-}
 OrderedJson filled_text() { return {{"type", "string"}, {"minLength", 1}}; }
 // An empty text chooses nothing, as null does.
 OrderedJson one_of(const std::vector<std::string>& values) {
@@ -232,7 +228,7 @@ class Schemas {
          object_of(
              {{"type", {{"const", "json_schema"}}},
               {"json_schema",
-               object_of({{"name", api_name()}, {"schema", reference("JsonSchema")}}, {"schema"})}},
+               object_of({{"name", text()}, {"schema", reference("JsonSchema")}}, {"schema"})}},
              {"type", "json_schema"})});
     return {{"model", text_or_null()},
             {"n", whole(1, 128)},
@@ -283,8 +279,8 @@ class Schemas {
     all["Completion"] = answer;
     OrderedJson said = messages({"system", "developer", "user", "assistant"}, content({"text"}));
     said["description"] = kToolMessages;
-    const OrderedJson function =
-        object_of({{"name", api_name()}, {"parameters", {{"type", {"object", "null"}}}}}, {"name"});
+    const OrderedJson function = object_of(
+        {{"name", filled_text()}, {"parameters", {{"type", {"object", "null"}}}}}, {"name"});
     const OrderedJson tool = object_of({{"type", {{"const", "function"}}}, {"function", function}},
                                        {"type", "function"});
     OrderedJson chat = generation_fields();

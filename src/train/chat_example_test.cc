@@ -125,8 +125,6 @@ TEST_F(ChatExampleTest, ToolsMayLackTheObjectAroundThem) {
   EXPECT_EQ(shown(R"([{"name": "f"}])"), whole);
   EXPECT_EQ(shown(R"("[{\"name\": \"f\"}]")"), whole);
   EXPECT_THAT(shown(R"([{"title": "f"}])"), HasSubstr("tools[0].type"));
-  // Files have names that the API would refuse.
-  EXPECT_THAT(shown(R"([{"name": "Get Weather v1.0"}])"), HasSubstr("Get Weather v1.0"));
 }
 
 // A prompt that opens the reasoning, and turns that were said without any.

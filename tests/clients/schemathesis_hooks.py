@@ -9,8 +9,6 @@ GRAMMARS = ['root ::= "a"', 'root ::= [0-9]{1,3} "x"?', 'root ::= "a" | b\nb ::=
 schemathesis.openapi.format("gbnf", strategies.sampled_from(GRAMMARS))
 schemathesis.openapi.format("token-id", strategies.integers(0, 255).map(str))
 schemathesis.openapi.format("speculation", strategies.sampled_from(["loop:1", "margin:0.5"]))
-# By the pattern beside it, Python would end some with a line feed.
-schemathesis.openapi.format("api-name", strategies.from_regex("[a-zA-Z0-9_-]{1,9}", fullmatch=True))
 
 SHORT = 300  # bytes of what goes into a prompt
 FREE_OF_CONFLICT = {"max_loops", "per_token"}

@@ -42,6 +42,21 @@ std::vector<float> product(const std::vector<float>& x, int64_t first, int64_t r
   return y;
 }
 
+// `before` and the product of all rows of x.
+std::vector<float> added_product(std::vector<float> before, const std::vector<float>& x,
+                                 const PackedMatrix& w, Device& device) {
+  MatmulParams p;
+  p.a = x.data();
+  p.a_row_stride = w.terms();
+  p.rows = std::ssize(x) / w.terms();
+  p.b = &w;
+  p.c = before.data();
+  p.c_row_stride = w.columns();
+  p.accumulate = true;
+  matmul(p, device);
+  return before;
+}
+
 class EveryIsa : public testing::TestWithParam<Isa> {};
 
 TEST_P(EveryIsa, LinearRowsAreTheSameAloneAndInAnyBatch) {
@@ -104,23 +119,10 @@ TEST_P(EveryIsa, ProductsByTwoPanelsAreThoseByOne) {
         const std::vector<float> x = random_values(static_cast<size_t>(rows * in), 2);
         const std::vector<float> before = random_values(static_cast<size_t>(rows * out), 3);
         for (const PackedMatrix& b : weights) {
-          for (bool accumulate : {false, true}) {
-            std::vector<float> single = before, paired = before;
-            MatmulParams p;
-            p.a = x.data();
-            p.a_row_stride = in;
-            p.rows = rows;
-            p.b = &b;
-            p.c_row_stride = out;
-            p.accumulate = accumulate;
-            p.c = single.data();
-            matmul(p, one);
-            p.c = paired.data();
-            matmul(p, two);
-            ASSERT_EQ(paired, single)
-                << (&b == weights.data() ? "fp32 " : "quantised ") << rows << " rows, " << in
-                << " -> " << out << (accumulate ? ", added" : "");
-          }
+          SCOPED_TRACE(testing::Message() << (&b == weights.data() ? "fp32 " : "quantised ") << rows
+                                          << " rows, " << in << " -> " << out);
+          ASSERT_EQ(product(x, 0, rows, in, b, two), product(x, 0, rows, in, b, one));
+          ASSERT_EQ(added_product(before, x, b, two), added_product(before, x, b, one));
         }
       }
     }
@@ -169,16 +171,7 @@ TEST_P(EveryIsa, QuantizedProductsAddToWhatIsThere) {
     for (int64_t rows : {3, 8, 24}) {
       const std::vector<float> x = random_values(static_cast<size_t>(rows * kIn), 1);
       const std::vector<float> before = random_values(static_cast<size_t>(rows * kOut), 3);
-      std::vector<float> y = before;
-      MatmulParams p;
-      p.a = x.data();
-      p.a_row_stride = kIn;
-      p.rows = rows;
-      p.b = &packed;
-      p.c = y.data();
-      p.c_row_stride = kOut;
-      p.accumulate = true;
-      matmul(p, device);
+      const std::vector<float> y = added_product(before, x, packed, device);
       const std::vector<float> added = product(x, 0, rows, kIn, packed, device);
       for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(y[i], before[i] + added[i]) << rows;
     }

@@ -149,8 +149,11 @@ void matmul_quantized(const MatmulParams& p, Device& device) {
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t at = g * p.rows + m;
         scales[at] = row_scales[g];
-        offsets[at] = row_scales[g] * static_cast<float>(row_sums[g]);
-        starts[at] = -128 * row_sums[g];
+        if (int8) {
+          starts[at] = -128 * row_sums[g];
+        } else {
+          offsets[at] = row_scales[g] * static_cast<float>(row_sums[g]);
+        }
       }
     }
   };

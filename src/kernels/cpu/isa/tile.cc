@@ -15,8 +15,7 @@ constexpr int kTileRows = 6;  // 6 x 2 accumulators of 16 registers
 #endif
 static_assert(kTileRows <= kMaxTileRows);
 // Half as many rows by two panels: as many accumulators, but 10 loads a term, not 14.
-constexpr bool kPairs = kVectorsPerPanel == 2;
-constexpr int kPairRows = 6;
+constexpr int kPairRows = kVectorsPerPanel == 2 ? 6 : 0;
 
 // How many vectors of a panel a pass over the terms covers, and how many panels at once. Few rows
 // take more columns, because independent sums must hide the latency of the multiply-add (4 cycles x
@@ -231,7 +230,7 @@ void rows_of_tile(const TileArgs& t) {
       b += kPanels * t.b_panel_bytes;
     }
   }
-  if constexpr (kPairs && kRows > 2 && kRows <= kPairRows && !kBf16 && kType == Stored::kF32 &&
+  if constexpr (kRows > 2 && kRows <= kPairRows && !kBf16 && kType == Stored::kF32 &&
                 kA != Rows::kInterleaved) {
     for (; t.pairs && column + kPanel < t.columns; column += 2 * kPanel) {
       panels_of_tile<kRows, 2, kBf16, kA, kType>(t, b, column);
@@ -281,7 +280,7 @@ void tile(const TileArgs& t) {
 
 void add_tile_kernels(KernelTable& table) {
   table.tile_rows = kTileRows;
-  table.pair_rows = kPairs ? kPairRows : 0;
+  table.pair_rows = kPairRows;
   table.bf16_dot = kBf16Dot;
   table.tile_f32 = tile<false, Rows::kPrepared>;
   table.tile_bf16 = tile<true, Rows::kPrepared>;

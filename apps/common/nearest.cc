@@ -1,19 +1,25 @@
 #include "common/nearest.h"
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
+#include <utility>
 
 namespace looplm::cli {
 
 size_t edits_between(const std::string& from, const std::string& to) {
-  std::vector<size_t> row(to.size() + 1);
+  // Edits from a beginning of `from`, of this length, to each beginning of `to`.
+  std::vector<size_t> before_last, last, row(to.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < from.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 0; j < to.size(); ++j) {
-      const size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+  for (size_t i = 1; i <= from.size(); ++i) {
+    before_last = std::exchange(last, row);
+    row[0] = i;
+    for (size_t j = 1; j <= to.size(); ++j) {
+      const size_t replaced = last[j - 1] + (from[i - 1] == to[j - 1] ? 0 : 1);
+      row[j] = std::min({replaced, row[j - 1] + 1, last[j] + 1});
+      if (i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1]) {
+        row[j] = std::min(row[j], before_last[j - 2] + 1);
+      }
     }
   }
   return row.back();
@@ -27,11 +33,14 @@ size_t edits_or_beginning(const std::string& from, const std::string& to) {
 
 std::string nearest(const std::string& given, const std::vector<std::string>& names,
                     size_t (*distance)(const std::string& from, const std::string& to)) {
-  constexpr size_t kMostEdits = 2;
+  // Two edits make almost any word of four letters of another.
+  const size_t letters =
+      std::ranges::count_if(given, [](unsigned char c) { return std::isalnum(c); });
+  const size_t most_edits = letters < 5 ? 1 : 2;
   const auto from_given = [&](const std::string& name) { return distance(given, name); };
   const auto best = std::ranges::min_element(names, {}, from_given);
-  if (best == names.end() || given.size() <= kMostEdits) return {};
-  return from_given(*best) <= kMostEdits ? *best : "";
+  if (best == names.end() || letters < 3) return {};
+  return from_given(*best) <= most_edits ? *best : "";
 }
 
 }  // namespace looplm::cli

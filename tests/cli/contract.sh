@@ -62,6 +62,7 @@ refuses "unknown subcommand" "there is no command 'looplm data make'; expected o
 refuses "a mistyped command" "there is no command 'looplm data buidl'; did you mean 'build'" "$looplm" data buidl x
 refuses "a mistyped option" "'looplm run' has no option --promt; did you mean --prompt" "$looplm" run model --promt=x
 refuses "another program's option" "'looplm run' has no option --temperature; did you mean --temp" "$looplm" run model --temperature 1
+refuses "an option of four other letters" "no option --save; looplm chat --help lists them" "$looplm" chat --save x
 refuses "no such option" "'looplm run' has no option --frobnicate; looplm run --help lists them" "$looplm" run model --frobnicate
 refuses "a word for a number" "looplm: --max-tokens: 'abc' is not a whole number from 0 to 16777216; looplm run --help lists the options" "$looplm" run model -n abc
 refuses "an option that is needed" "looplm: --lora is required; looplm merge --help" "$looplm" merge model
@@ -387,6 +388,8 @@ refuses "control characters in an option" "dtype: '.x1b\[2J' is not one of auto,
 LOOPLM_DTYPE=frob LOOPLM_KV_TYPE=frob "$looplm" info model >/dev/null || fail "a bad value in the environment of another command"
 refuses "a bad value in the environment" "^looplm: --dtype \(.LOOPLM_DTYPE\): 'frob' is not one of" env LOOPLM_DTYPE=frob "$looplm" run model --ids 1
 refuses "another bad value in the environment" "LOOPLM_THREADS is 'x'" env LOOPLM_THREADS=x "$looplm" run model --ids 1
+LOOPLM_IAS=avx2 "$looplm" run model --ids 1 -n 1 >/dev/null 2>err
+expect "two letters of a short variable in the wrong order" "nothing reads LOOPLM_IAS, .* did you mean LOOPLM_ISA\?" err
 LOOPLM_DTYP=f32 LOOPLM_ROOT=/ LOOPLM_PORT_80_TCP=tcp://1 LOOPLM_KVGIB=1 LOOPLM_KV_GIB=1 "$looplm" run model --ids 1 -n 1 >/dev/null 2>err || fail "a mistyped variable"
 expect "a mistyped variable" "^looplm: nothing reads LOOPLM_DTYP, .* did you mean LOOPLM_DTYPE\?" err
 [ "$(grep -c "nothing reads" err)" = 1 ] || fail "warnings of other variables: $(cat err)"

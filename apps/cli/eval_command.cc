@@ -19,7 +19,8 @@ void add_eval_command(Program& program) {
   Command* command = program.app().add_subcommand(
       "eval",
       "Measure a model after every loop and under exit rules: on tasks, or the loss on a file");
-  add_model_argument(*command, o->model.directory);
+  add_model_argument(*command, o->model.directory)->check(not_a_task());
+  command->validate_positionals();
   Option* tasks = command->add_option("TASK", o->tasks,
                                       "Names of shipped tasks (--list), or .yaml files "
                                       "(docs/evaluation.md)");

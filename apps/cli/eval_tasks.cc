@@ -230,6 +230,18 @@ Result<std::string> locate_task(const std::string& task) {
       task));
 }
 
+Check not_a_task() {
+  return read_by(
+      [](const std::string& given) -> Status {
+        const std::filesystem::path path(given);
+        const bool is_file = path.extension() == ".yaml" || path.extension() == ".yml";
+        const bool is_name = !given.empty() && !path.has_parent_path() && !name_exists(given);
+        if (!is_file && (!is_name || !locate_task(given).ok())) return {};
+        return invalid_argument(fmt::format("'{}' is a task; expected a model", given));
+      },
+      "");
+}
+
 Status eval_tasks(const EvalOptions& options) {
   // Everything that can be wrong is read before the model runs.
   std::vector<Task> tasks;

@@ -34,6 +34,9 @@ struct EvalOptions {
 
 // The file of a shipped task, or the file that is named.
 Result<std::string> locate_task(const std::string& task);
+// For a model's positional argument, before that of tasks: a task's name is no model unless there
+// is a file or folder of that name.
+Check not_a_task();
 
 Status eval_tasks(const EvalOptions& options);
 Status eval_data(const EvalOptions& options);

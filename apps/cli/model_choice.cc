@@ -26,8 +26,8 @@ ModelOptions ModelChoice::options() const {
   return o;
 }
 
-void add_model_argument(Command& command, std::string& directory, const char* name) {
-  command
+Option* add_model_argument(Command& command, std::string& directory, const char* name) {
+  return command
       .add_option(name, directory,
                   "Model directory, GGUF file, or ORG/NAME from the hub (default: the bundled "
                   "model)")

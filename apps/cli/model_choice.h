@@ -23,7 +23,7 @@ struct ModelChoice {
 };
 
 // The model as a positional argument, for locate_model.
-void add_model_argument(Command& command, std::string& directory, const char* name = "DIR");
+Option* add_model_argument(Command& command, std::string& directory, const char* name = "DIR");
 void add_gate_option(Command& command, std::string& gate_file);
 void add_kv_type_option(Command& command, std::string& kv_type);
 // --dtype, --kv-type, --threads and --gate.

@@ -1,11 +1,13 @@
 // looplm tune: the lowest mean depth that costs a task almost nothing.
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "base/count_text.h"
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/eval_tasks.h"
 #include "cli/model_choice.h"
@@ -30,6 +32,14 @@ Status tune(const TuneCommandOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string task_file, locate_task(o.task));
   LOOPLM_ASSIGN_OR_RETURN(const Task task, read_task(task_file));
   LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(o.model.directory));
+  if (!o.dry_run) {
+    const std::string folder = std::filesystem::path(tuned_depth_file(path)).parent_path();
+    const Status writable = check_writable_directory(folder.empty() ? "." : folder);
+    if (!writable.ok()) {
+      return io_error(writable.message() +
+                      "; --dry-run only prints, and a copy of the model can be tuned");
+    }
+  }
   LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(path, o.model.options()));
   TuneOptions options;
   LOOPLM_ASSIGN_OR_RETURN(options.kind, exit_kind_from_name(o.exit));
@@ -81,7 +91,8 @@ void add_tune_command(Program& program) {
   Command* c = program.app().add_subcommand(
       "tune",
       "Find the lowest mean depth that costs a task almost nothing, and use it from then on");
-  add_model_argument(*c, o->model.directory);
+  add_model_argument(*c, o->model.directory)->check(not_a_task());
+  c->validate_positionals();
   c->add_option("TASK", o->task, "A shipped task that scores texts, or a .yaml file")->required();
   c->add_option("--exit", o->exit, "The rule: q, difference, relative, margin or entropy")
       ->check(read_by([](const std::string& name) { return exit_kind_from_name(name).status(); },

@@ -178,6 +178,7 @@ void Command::apply_config(const std::string& path) {
     }
   }
 }
+void Command::validate_positionals() { app_.validate_positionals(); }
 void Command::require_subcommand() { app_.require_subcommand(1); }
 void Command::take_everything() {
   app_.prefix_command();

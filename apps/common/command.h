@@ -99,6 +99,8 @@ class Command {
   // --threads; 0 is what choose_thread_count makes of it.
   Option* add_threads(int& value);
   void require_subcommand();
+  // A word that the check of one positional argument refuses is tried as the next one.
+  void validate_positionals();
   // `name` takes a TOML file whose lines stand in for options that neither the command line nor the
   // environment gives.
   void read_config(const std::string& name, const std::string& help);

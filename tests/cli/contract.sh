@@ -233,6 +233,18 @@ refuses "task name" "no task is called 'mmmlu'" "$looplm" eval run/model mmmlu
 refuses "no task" "looplm eval run/model sums" "$looplm" eval run/model
 refuses "exit rule" "no rule is called 'mood'" "$looplm" eval run/model sums.yaml --exit mood:1
 refuses "no tokenizer" "tokenizer.json" "$looplm" eval model sums.yaml
+# A task where a model may stand is a task, of the model that is used when none is named.
+sed 's/name: digits/name: sums/' sums.yaml >digits.yaml
+for command in "eval sums" "eval sums.yaml" "eval digits.yaml run/model" "tune sums --dry-run --loss 100"; do
+  # shellcheck disable=SC2086
+  LOOPLM_MODEL=run/model "$looplm" $command --limit 100 >out 2>err || fail "$command: $(cat err)"
+  expect "$command" '(^|[0-9]{1,4} questions of )(sums|digits)' out
+done
+"$looplm" export run/model --gguf here.gguf >/dev/null && "$looplm" tune here.gguf sums.yaml --limit 100 --loss 100 >out || fail "tune a GGUF file"
+expect "tune a GGUF file" "written to here.depth.json" out
+mkdir sums
+refuses "a folder that is called like a task" "name tasks after the model .'looplm eval sums sums'" "$looplm" eval sums
+rmdir sums
 "$looplm" eval --exit q:0.5 --generate-loops 1,2 run/model sums.yaml --limit 5 --resamples 0 --json >swallowed.json 2>/dev/null ||
   fail "eval: options before positionals"
 expect "eval --exit first" '"exit":"q","threshold":0.5' swallowed.json
@@ -427,6 +439,12 @@ if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=64k tmpfs full 2>/
   rm -r full/run
   [ -z "$(ls full)" ] || fail "a full disk keeps $(ls full)"
   umount full
+fi
+if [ "$(id -u)" = 0 ] && mkdir readonly && mount -t tmpfs -o size=2m tmpfs readonly 2>/dev/null; then
+  cp -r run/model readonly && mount -o remount,ro readonly || fail "a read-only model"
+  refuses "tune of a read-only model" "cannot write into '.*readonly/model': .*; --dry-run only prints" "$looplm" tune readonly/model sums.yaml
+  [ ! -s out ] || fail "tune measures before it knows where to write: $(cat out)"
+  umount readonly
 fi
 refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
 

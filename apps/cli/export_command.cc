@@ -28,6 +28,7 @@ struct ExportOptions {
 
 Status run_export(const ExportOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
+  LOOPLM_RETURN_IF_ERROR(check_other_place("--gguf", o.gguf, directory));
   LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(o.threads));
   ThreadPool pool(threads);
   CheckpointOptions opening;

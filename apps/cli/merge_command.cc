@@ -39,6 +39,7 @@ Result<std::vector<int32_t>> ends_of_turn(const Checkpoint& base, const std::str
 
 Status merge(const MergeOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
+  LOOPLM_RETURN_IF_ERROR(check_other_place("--out", o.out, directory));
   LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(o.threads));
   ThreadPool pool(threads);
   CheckpointOptions opening;

@@ -99,6 +99,14 @@ Result<std::string> locate_named_model(const std::string& given) {
                   given));
 }
 
+Status check_other_place(const std::string& option, const std::string& out,
+                         const std::string& model) {
+  std::error_code error;  // there is no `out` yet
+  if (!std::filesystem::equivalent(out, model, error) || error) return {};
+  return invalid_argument(
+      fmt::format("{} is '{}', the model itself; expected another name", option, out));
+}
+
 std::string model_title(const std::string& path) {
   const std::string name = HubCache::name_of(path);
   if (!name.empty()) return name;

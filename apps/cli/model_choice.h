@@ -37,6 +37,10 @@ Result<std::string> locate_named_model(const std::string& given);
 // `given` if not empty, else the bundled model, wherever project_places has it.
 Result<std::string> locate_model(const std::string& given);
 
+// Fails where `out`, which `option` names, would take the place of the model it is made from.
+Status check_other_place(const std::string& option, const std::string& out,
+                         const std::string& model);
+
 // What to call the model that lies there: ORG/NAME of one from the hub, else its file's name.
 std::string model_title(const std::string& path);
 

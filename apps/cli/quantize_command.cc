@@ -52,6 +52,7 @@ Status keep_stack(const std::string& text, BlockQuants& blocks) {
 
 Status quantize(const QuantizeOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const std::string directory, locate_model(o.directory));
+  LOOPLM_RETURN_IF_ERROR(check_other_place("--out", o.out, directory));
   BlockQuants blocks = BlockQuants::all(quant_named(o.to));
   for (const std::string& text : o.keep) LOOPLM_RETURN_IF_ERROR(keep_stack(text, blocks));
   LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(o.threads));

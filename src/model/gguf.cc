@@ -145,7 +145,8 @@ Result<uint64_t> read_count(GgufReader& reader, const char* thing, uint64_t leas
 Status read_version(GgufReader& reader, uint32_t& version) {
   LOOPLM_ASSIGN_OR_RETURN(const auto magic, reader.bytes(4));
   if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
-    return invalid_argument("does not begin with 'GGUF'; expected a GGUF file");
+    return invalid_argument(
+        "does not begin with 'GGUF'; expected a GGUF file or a model's directory");
   }
   LOOPLM_ASSIGN_OR_RETURN(version, reader.number<uint32_t>());
   if (version == 2 || version == 3) return {};

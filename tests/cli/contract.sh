@@ -362,6 +362,9 @@ for format in int8 int4; do
   "$looplm" run model --dtype $format --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q >rounded || fail "run --dtype $format"
   [ "$(sed 's/,"text.*//' stored)" = "$(sed 's/,"text.*//' rounded)" ] || fail "$format: the file is another model"
 done
+refuses "quantize onto itself" "--out is './/model/', the model itself; expected another name" "$looplm" quantize model --to int8 --out .//model/
+refuses "merge onto the base" "--out is 'model', the model itself" "$looplm" merge model --lora lora/model --out model
+refuses "export onto itself" "--gguf is './chat.gguf', the model itself" "$looplm" export chat.gguf --gguf ./chat.gguf
 refuses "quantised twice" "quantised already" "$looplm" quantize q-int8 --out twice
 [ ! -e twice ] || fail "a refused quantize left a directory"
 "$looplm" compare model --samples 1 --tokens 8 --dtype int8 --format json >compared || fail "compare"
@@ -378,7 +381,7 @@ expect "bench decode" '"tok/s"' benched
 # --- wrong input
 refuses "no directory" "absent" "$looplm" run absent --ids 1
 refuses "no GGUF file" "absent.gguf" "$looplm" run absent.gguf --ids 1
-refuses "not a GGUF file" "expected a GGUF file" "$looplm" info shape/config.json
+refuses "not a GGUF file" "expected a GGUF file or a model's directory" "$looplm" info shape/config.json
 refuses "gate of a directory" "is not a GGUF file" "$looplm" run model --gate model --ids 1
 refuses "no tokenizer" "no tokenizer with it" "$looplm" run model -p hello
 refuses "id" "300" "$looplm" run model --ids 300

@@ -150,7 +150,7 @@ OrderedJson info_json(const Checkpoint& checkpoint, int64_t context) {
 }
 
 Status info(const InfoOptions& options) {
-  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_named_model(options.directory));
+  LOOPLM_ASSIGN_OR_RETURN(const std::string path, locate_model(options.directory));
   LOOPLM_ASSIGN_OR_RETURN(
       const Checkpoint checkpoint,
       open_checkpoint(path, {.gate_file = options.gate_file, .shapes_only = true}));
@@ -193,10 +193,7 @@ void add_info_command(Program& program) {
   auto options = std::make_shared<InfoOptions>();
   Command* command =
       program.app().add_subcommand("info", "Show a model's shape, tensors and memory needs");
-  command
-      ->add_option("DIR", options->directory,
-                   "Model directory, GGUF file, or ORG/NAME from the hub")
-      ->required();
+  add_model_argument(*command, options->directory);
   add_gate_option(*command, options->gate_file);
   command
       ->add_option("--context", options->context,

@@ -59,22 +59,23 @@ void print_room(const Checkpoint& checkpoint, const MachineMemory& memory, int64
   fmt::print("this machine: {} of memory, {} of it free now\n", bytes_text(memory.total),
              bytes_text(memory.free));
   fmt::print(
-      "  What fits into 90% of its memory: the longest context of one stream, and in brackets\n"
-      "  how many streams of {} tokens (--context). The planes of all loops are kept.\n",
+      "  What fits into 90% of its memory: the longest context of one stream, and in\n"
+      "  brackets how many streams of {} tokens (--context). The planes of all loops\n"
+      "  are kept.\n",
       context);
   fmt::print("  {:<18}", "weights");
   for (const KvType type : kKvTypes)
-    fmt::print(" {:>20}", fmt::format("kv {}", kv_type_name(type)));
+    fmt::print(" {:>19}", fmt::format("kv {}", kv_type_name(type)));
   fmt::print("\n  {:<18}", "");
   for (const KvType type : kKvTypes) {
-    fmt::print(" {:>20}", fmt::format("{}/token", bytes_text(kv_bytes_per_token(config, type))));
+    fmt::print(" {:>19}", fmt::format("{}/token", bytes_text(kv_bytes_per_token(config, type))));
   }
   fmt::print("\n");
   for (const WeightType weights : kWeightTypes) {
     fmt::print("  {:<5} {:>12}", weight_type_name(weights),
                bytes_text(held_bytes(checkpoint, weights)));
     for (const KvType type : kKvTypes) {
-      fmt::print(" {:>20}", room_text(room_of(checkpoint, memory, weights, type, context)));
+      fmt::print(" {:>19}", room_text(room_of(checkpoint, memory, weights, type, context)));
     }
     fmt::print("\n");
   }
@@ -86,12 +87,12 @@ void print_memory(const Checkpoint& checkpoint, int64_t context) {
   const ModelConfig& config = checkpoint.config;
   fmt::print("keys and values of one stream of {} tokens, half of them prompt\n", context);
   fmt::print("  {:<18}", "policy (--kv)");
-  for (const KvType type : kKvTypes) fmt::print(" {:>20}", kv_type_name(type));
+  for (const KvType type : kKvTypes) fmt::print(" {:>19}", kv_type_name(type));
   fmt::print("\n");
   for (const KvPolicy policy : kKvPolicies) {
     fmt::print("  {:<18}", kv_policy_name(policy));
     for (const KvType type : kKvTypes) {
-      fmt::print(" {:>20}", bytes_text(need_of(config, policy, type, context).peak_bytes()));
+      fmt::print(" {:>19}", bytes_text(need_of(config, policy, type, context).peak_bytes()));
     }
     fmt::print("\n");
   }

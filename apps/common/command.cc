@@ -17,6 +17,7 @@
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -213,16 +214,24 @@ constexpr int kExitUsage = 2;       // CLI11 has a number of its own for each ki
 constexpr size_t kHelpColumn = 34;  // where descriptions begin
 constexpr size_t kHelpWidth = 100;
 
-// The words of a description in lines that end before kHelpWidth.
-std::string folded(const std::string& text) {
+// Of the terminal, if that is narrower.
+size_t help_width() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kHelpWidth;
+  return std::clamp(size_t{size.ws_col}, 2 * kHelpColumn, kHelpWidth);
+}
+
+// The words of a description in lines of at most help_width() columns.
+std::string folded(const std::string& text, size_t first_column = kHelpColumn) {
+  const size_t width = help_width();
   std::istringstream words(text);
   std::string lines;
-  size_t column = kHelpColumn;
+  size_t column = first_column;
   for (std::string word; words >> word; column += word.size()) {
-    if (column > kHelpColumn && column + 1 + word.size() > kHelpWidth) {
+    if (column > first_column && column + 1 + word.size() > width) {
       lines += '\n';
-      column = kHelpColumn;
-    } else if (column > kHelpColumn) {
+      column = first_column;
+    } else if (column > first_column) {
       lines += ' ';
       ++column;
     }
@@ -280,6 +289,9 @@ class HelpFormatter : public CLI::Formatter {
     // CLI11 leaves two empty lines before a group of options.
     return CLI::detail::find_and_replace(CLI::Formatter::make_help(app, std::move(name), mode),
                                          "\n\n\n", "\n\n");
+  }
+  std::string make_description(const CLI::App* app) const override {
+    return folded(app->get_description(), 0) + "\n";
   }
   std::string make_option_opts(const CLI::Option* option) const override {
     const OptionType type(*option);

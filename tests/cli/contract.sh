@@ -351,6 +351,14 @@ for command in run trace info init data "data build" tokenizer "tokenizer train"
   expect "$command --help" "Usage" help
   grep -qE '^ {34}.{67}' help && fail "$command --help: a line has more than 100 columns"
 done
+# At a terminal, no line is longer than the terminal.
+for command in "--help" "run --help" "eval --help" "info chat"; do
+  script -qec "stty cols 80; '$looplm' $command" /dev/null </dev/null | tr -d '\r' >narrow || fail "$command at a terminal"
+  expect "$command at a terminal" "^(Usage|this machine)" narrow
+  grep -vE '^  ends of text' narrow | grep -E '.{81}' && fail "$command: a line has more than 80 columns"
+done
+LOOPLM_MODEL=chat "$looplm" info >info || fail "info without a model"
+expect "info without a model" "^chat$" info
 
 # --- speculation and small integers
 "$looplm" run model --ids 1,2,3 -n 16 --temp 0 --ignore-eos --json -q >plain || fail "run"

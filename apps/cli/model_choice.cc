@@ -108,7 +108,7 @@ Status check_other_place(const std::string& option, const std::string& out,
 }
 
 std::string model_title(const std::string& path) {
-  const std::string name = HubCache::name_of(path);
+  std::string name = HubCache::name_of(path);
   if (!name.empty()) return name;
   std::error_code error;  // in a folder that is gone
   std::filesystem::path whole = std::filesystem::absolute(path, error).lexically_normal();

@@ -116,14 +116,17 @@ Status check_holds_model(const std::string& directory) {
         fmt::format("'{0}' holds a run; expected its model, '{0}/model'", directory));
   }
   const Result<std::vector<std::string>> names = list_directory(directory);
-  for (const std::string& name : names.ok() ? names.value() : std::vector<std::string>()) {
-    if (!name.ends_with(".gguf") && !holds(name + "/config.json")) continue;
-    return invalid_argument(
-        fmt::format("'{0}' holds no config.json; expected a model's directory, or a GGUF file, "
-                    "such as '{0}/{1}'",
-                    directory, name));
+  if (!names.ok()) return {};  // reading config.json says why
+  std::string found;
+  for (const std::string& name : names.value()) {
+    for (const std::string& place : {name, name + "/model"}) {  // a run has a folder of that name
+      if (!place.ends_with(".gguf") && !holds(place + "/config.json")) continue;
+      if (found.empty()) found = fmt::format(", such as '{}/{}'", directory, place);
+    }
   }
-  return {};
+  return invalid_argument(
+      fmt::format("'{}' holds no config.json; expected a model's directory, or a GGUF file{}",
+                  directory, found));
 }
 
 Result<Checkpoint> open_once(const std::string& directory) {

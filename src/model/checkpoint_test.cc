@@ -83,7 +83,8 @@ TEST_F(CheckpointTest, SaysWhatElseADirectoryIs) {
   EXPECT_ERROR_SAYS(holding("model/adapter_config.json"), "holds a run", "/x/model'");
   EXPECT_ERROR_SAYS(holding("a.Q4_0.gguf"), "holds no config.json", "/x/a.Q4_0.gguf'");
   EXPECT_ERROR_SAYS(holding("m/config.json"), "holds no config.json", "such as '", "/x/m'");
-  EXPECT_ERROR_SAYS(holding("notes.txt"), "cannot open", "x/config.json");
+  EXPECT_ERROR_SAYS(holding("run/model/config.json"), "holds no config.json", "/x/run/model'");
+  EXPECT_ERROR_SAYS(holding("notes.txt"), "x' holds no config.json; expected a model's directory");
 }
 
 TEST_F(CheckpointTest, RefusesMissingMisshapenAndUnexpectedTensors) {
@@ -116,7 +117,7 @@ TEST_F(CheckpointTest, RefusesMissingMisshapenAndUnexpectedTensors) {
   EXPECT_ERROR_SAYS(open_checkpoint(directory_.path()), "unexpected", "model.layers.2.");
 
   std::filesystem::remove(directory_.file("config.json"));
-  EXPECT_ERROR_SAYS(open_checkpoint(directory_.path()), "config.json", "No such file");
+  EXPECT_ERROR_SAYS(open_checkpoint(directory_.path()), "holds no config.json");
 }
 
 TEST_F(CheckpointTest, ToleratesConstantsAndACopiedHeadOnly) {

@@ -1,4 +1,5 @@
 // looplm export: a checkpoint in the form of another program.
+#include <iterator>
 #include <memory>
 
 #include <fmt/format.h>
@@ -65,6 +66,7 @@ void add_export_command(Program& program) {
       ->add_option("--gguf", options->gguf, "File to write; exit gate and guess maps go beside it")
       ->required();
   std::vector<std::string> types;
+  types.reserve(std::size(kWrittenGgmlTypes));
   for (const GgmlType type : kWrittenGgmlTypes) types.push_back(ggml_block(type).name);
   command->add_choice(
       "--type", types, ggml_block(options->writing.type).name,

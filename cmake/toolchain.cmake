@@ -38,6 +38,3 @@ endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT LOOPLM_SANITIZE)
   set(LOOPLM_X86_KERNELS ON)
 endif()
-if(LOOPLM_FUZZ)
-  add_compile_options(-fsanitize=fuzzer-no-link)  # only the fuzz targets bring libFuzzer's main
-endif()

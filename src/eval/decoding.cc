@@ -150,7 +150,7 @@ double median_ratio(const std::vector<double>& rates, const std::vector<double>&
 
 namespace {
 
-constexpr int64_t kRanks = 4;
+constexpr int64_t kRanks = LoopOdds::kRanks;
 
 // What early loops rank through the guess maps of `parts`.
 void rank_through_maps(const std::vector<GeneratedToken>& tokens, Model::Parts& parts,

@@ -11,19 +11,28 @@ namespace looplm {
 // Learnt from what loops said; the latest counts most. Results never depend on it, lanes do.
 class LoopOdds {
  public:
-  static constexpr int64_t kRanks = 3;
+  static constexpr int64_t kRanks = 8;
+  // How sure a loop is, in steps: from the probability of its best token.
+  static constexpr int64_t kSureness = 6;
+  static constexpr int64_t kUnknown = -1;
+  static int64_t sureness(double probability);
 
-  // The loop after `loop` (from 1) chose what `loop` had ranked `rank`, from 0; or `ranks` for none
-  // of as many as are known.
-  void saw(int64_t loop, int64_t rank, int64_t ranks);
-  double chance(int64_t loop, int64_t rank) const;
+  // The loop after `loop` (from 1), which was so sure, chose what `loop` had ranked `rank`, from 0;
+  // or `ranks` for none of as many as are known.
+  void saw(int64_t loop, int64_t sureness, int64_t rank, int64_t ranks);
+  double chance(int64_t loop, int64_t sureness, int64_t rank) const;
 
  private:
   struct Share {
     double seen = 0;
     double hits = 0;
   };
-  std::vector<std::array<Share, kRanks>> loops_;
+  typedef std::array<Share, kRanks> Ranks;
+  // The last row is of all, however sure.
+  typedef std::array<Ranks, kSureness + 1> Loop;
+  static void count(Ranks& shares, int64_t rank, int64_t ranks);
+
+  std::vector<Loop> loops_;
 };
 
 }  // namespace looplm

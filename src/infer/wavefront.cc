@@ -45,15 +45,17 @@ struct Wavefront::View {
   ReadLoops prompt = ReadLoops::kNone;
   ReadLoops output = ReadLoops::kNone;
 
-  bool committed = false;           // a token was proposed
-  bool judged = false;              // the reader needs this loop's logits
-  bool proposes = false;            // speculation does
-  bool guesses = false;             // it does alone, so that they are those of a mapped state
-  bool decides = false;             // this loop's are the position's
-  size_t proposal = 0;              // the choice of this loop's token, where it proposes one
-  size_t decision = 0;              // the choice of the position's token, where it decides
-  std::vector<int32_t> proposed;    // each loop's token, -1 where it was not read
-  std::vector<int32_t> candidates;  // the last loop's best tokens
+  bool committed = false;                 // a token was proposed
+  bool judged = false;                    // the reader needs this loop's logits
+  bool proposes = false;                  // speculation does
+  bool guesses = false;                   // it does alone, so that they are those of a mapped state
+  bool decides = false;                   // this loop's are the position's
+  size_t proposal = 0;                    // the choice of this loop's token, where it proposes one
+  size_t decision = 0;                    // the choice of the position's token, where it decides
+  std::vector<int32_t> proposed;          // each loop's token, -1 where it was not read
+  std::vector<int32_t> candidates;        // the last loop's best tokens
+  int64_t sureness = LoopOdds::kUnknown;  // the last loop's
+  int64_t sureness_before = LoopOdds::kUnknown;  // the one's before it
 
   bool reads() const { return prompt != ReadLoops::kNone || output != ReadLoops::kNone; }
   bool reads(ReadLoops loops) const { return prompt == loops || output == loops; }
@@ -125,6 +127,7 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view(int64_t index) {
   if (v.commit) v.commit->reset();
   v.committed = false;
   v.candidates.clear();
+  v.sureness = LoopOdds::kUnknown;
   v.proposed.assign(static_cast<size_t>(max_loops_), -1);
   if (v.reads()) {
     std::optional<int32_t> next;
@@ -223,6 +226,11 @@ void Wavefront::start_provisional(std::vector<int32_t>& ids) {
   start(prompt_size() + fed_ - 1, queue_.at(fed_ - 1), ids);
 }
 
+// How likely the next loop of a position chooses what the last one ranked so.
+double Wavefront::odds(const Position& p, int64_t rank) const {
+  return parts_.odds.chance(p.loops, p.view->sureness, rank);
+}
+
 // How likely the next loops of the flight's first positions leave the tokens behind them in place.
 double Wavefront::chance_before(int64_t flying) const {
   double chance = 1;
@@ -232,7 +240,7 @@ double Wavefront::chance_before(int64_t flying) const {
     if (p.view == nullptr || !p.view->chooses || p.view->reader.decided()) continue;
     if (output >= queue_.size()) continue;
     const bool guess = std::ranges::binary_search(guessed_, output);
-    chance *= guess ? text_drafts_.chance() : parts_.odds.chance(p.loops, 0);
+    chance *= guess ? text_drafts_.chance() : odds(p, 0);
   }
   return chance;
 }
@@ -244,8 +252,7 @@ double Wavefront::chance(const Alternative& a) const {
   const std::vector<int32_t>& candidates = p.view->candidates;
   const auto at = std::ranges::find(candidates, a.token);
   if (at == candidates.end()) return 0;
-  return chance_before(static_cast<int64_t>(before)) *
-         parts_.odds.chance(p.loops, at - candidates.begin());
+  return chance_before(static_cast<int64_t>(before)) * odds(p, at - candidates.begin());
 }
 
 void Wavefront::drop_unlikely(double least) {
@@ -263,7 +270,7 @@ bool Wavefront::start_alternative(double least, std::vector<int32_t>& ids) {
     if (std::ranges::count_if(alternatives_, beside) == kAlternatives) continue;
     const double before = chance_before(static_cast<int64_t>(i));
     for (size_t rank = 0; rank < p.view->candidates.size(); ++rank) {
-      if (before * parts_.odds.chance(p.loops, static_cast<int64_t>(rank)) <= least) continue;
+      if (before * odds(p, static_cast<int64_t>(rank)) <= least) continue;
       const int32_t token = p.view->candidates[rank];
       const auto runs = [&](const auto& a) { return beside(a) && a->token == token; };
       if (token == queue_.at(output) || output_.is_stop_id(token) ||
@@ -393,6 +400,7 @@ bool Wavefront::observe(Position& p, const Lane& lane, bool others) {
   if (view.reads()) view.readings.see({normed, static_cast<size_t>(width_)}, lane.gate_logit);
   if (view.exits && !view.reader.decided()) {
     view.judged = view.reader.observe(p.loops, normed, lane.gate_logit);
+    view.sureness_before = std::exchange(view.sureness, LoopOdds::kUnknown);
     if (view.commit && view.chooses) {
       const LoopFigures seen = {.loop = p.loops, .gate_logit = lane.gate_logit};
       view.proposes =
@@ -417,7 +425,7 @@ bool Wavefront::pays_to_read(const Position& p, bool others) const {
   if (!drafts() || p.loops == max_loops_ || fed_ > output_index(p.index)) return true;
   if (bounds_.effort == Effort::kPlain) return false;
   if (explores(p)) return true;
-  return chance_before(p.index - flight_.front().index) * parts_.odds.chance(p.loops, 0) >
+  return chance_before(p.index - flight_.front().index) * odds(p, 0) >
          (others ? bounds_.to_read_too : bounds_.to_read);
 }
 
@@ -432,8 +440,7 @@ int64_t Wavefront::runners_up(const Position& p) const {
   if (explores(p)) return kAlternatives;
   const double before = chance_before(p.index - flight_.front().index);
   int64_t count = 0;
-  while (count < kAlternatives &&
-         before * parts_.odds.chance(p.loops, count + 1) > bounds_.to_start) {
+  while (count < kAlternatives && before * odds(p, count + 1) > bounds_.to_start) {
     ++count;
   }
   return count;
@@ -556,6 +563,10 @@ void Wavefront::judge(const ReadRow& row, const float* logits, const LogitSummar
   if (over_ && view.chooses) view.judged = view.proposes = false;
   if (view.judged) view.reader.judge(logits, summary, parts_.runner.device());
   view.decides = view.judged && view.reader.decided();
+  if (view.proposes) {
+    view.sureness =
+        LoopOdds::sureness(std::exp(static_cast<double>(summary.best_logit) - summary.log_sum));
+  }
   if (view.proposes && !view.committed) {
     view.committed = !view.commit->needs_logits() ||
                      view.commit->enough({.loop = p->loops, .margin = summary.margin()});
@@ -631,7 +642,8 @@ bool Wavefront::keep_candidates(Position& p, int32_t best, const TokenChoice& ch
   std::vector<int32_t>& candidates = p.view->candidates;
   if (!candidates.empty()) {
     const auto at = std::ranges::find(candidates, best);
-    parts_.odds.saw(p.loops - 1, at - candidates.begin(), static_cast<int64_t>(candidates.size()));
+    parts_.odds.saw(p.loops - 1, p.view->sureness_before, at - candidates.begin(),
+                    static_cast<int64_t>(candidates.size()));
   }
   candidates = {best};
   for (size_t rank = 1; rank <= choice.others.size() && choice.others[rank - 1] >= 0; ++rank) {

@@ -201,6 +201,7 @@ class Wavefront {
   bool speculates() const { return request_.options.speculate.kind != CommitKind::kNever; }
   bool drafts() const { return counts() && !request_.callbacks.screen; }
   bool keeps_guess(const Position& position) const;
+  double odds(const Position& position, int64_t rank) const;
   double chance_before(int64_t flying) const;
   double chance(const Alternative& alternative) const;
   bool explores(const Position& position) const;

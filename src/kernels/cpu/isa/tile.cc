@@ -230,8 +230,7 @@ void rows_of_tile(const TileArgs& t) {
       b += kPanels * t.b_panel_bytes;
     }
   }
-  if constexpr (kRows > 2 && kRows <= kPairRows && !kBf16 && kType == Stored::kF32 &&
-                kA != Rows::kInterleaved) {
+  if constexpr (kRows > 2 && kRows <= kPairRows && !kBf16 && kType == Stored::kF32) {
     for (; t.pairs && column + kPanel < t.columns; column += 2 * kPanel) {
       panels_of_tile<kRows, 2, kBf16, kA, kType>(t, b, column);
       b += 2 * t.b_panel_bytes;

@@ -91,6 +91,8 @@ void pack_panels(const HeadOfDocument& head, Row row, int64_t panel_floats, int6
       if (head.rounded()) {
         kernels.pair_rows_bf16(row(r) + i, r + 1 < head.rows ? row(r + 1) + i : kZeros.data(),
                                columns, reinterpret_cast<uint32_t*>(to));
+      } else if (columns == kPanel) {  // a known size, so no call and no loop
+        std::memcpy(to, row(r) + i, kPanel * sizeof(float));
       } else {
         std::memcpy(to, row(r) + i, static_cast<size_t>(columns) * sizeof(float));
       }

@@ -129,6 +129,33 @@ TEST_P(EveryIsa, ProductsByTwoPanelsAreThoseByOne) {
   }
 }
 
+// Weights' gradients: rows side by side, left where they are up to 128 columns unless 4 KiB apart.
+TEST_P(EveryIsa, GradientsByTwoPanelsAreThoseByOne) {
+  const cpu::KernelTable& kernels = *cpu::kernel_table(GetParam());
+  Device one(2, kernels, false), two(2, kernels, true);
+  constexpr int64_t kRows = 300;
+  for (int64_t out : {61, 270, 1024}) {
+    const std::vector<float> dy = random_values(static_cast<size_t>(kRows * out), 1);
+    for (int64_t in : {33, 128, 550}) {
+      const std::vector<float> x = random_values(static_cast<size_t>(kRows * in), 2);
+      const auto gradient = [&](Device& device) {
+        std::vector<float> sums = random_values(static_cast<size_t>(out * in), 3);
+        linear_weight_gradient({.dy = dy.data(),
+                                .dy_stride = out,
+                                .x = x.data(),
+                                .x_stride = in,
+                                .rows = kRows,
+                                .out = out,
+                                .in = in,
+                                .weight_gradient = sums.data()},
+                               device);
+        return sums;
+      };
+      ASSERT_EQ(gradient(one), gradient(two)) << in << " -> " << out;
+    }
+  }
+}
+
 // An odd number of panels, the last one partly used.
 TEST_P(EveryIsa, QuantizedRowsAreTheSameAloneAndInAnyBatch) {
   Device device(3, *cpu::kernel_table(GetParam()));

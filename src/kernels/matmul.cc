@@ -47,12 +47,12 @@ struct Kernels {
 };
 
 // Whether fp32 tiles of many rows read A where it is. Rows side by side lie far apart from term to
-// term, so that copying pays as soon as several panels read the copy. Rows whose distance is a
-// multiple of 4 KiB share the same few places of the first cache.
+// term, so that copying pays as soon as several panels read the copy. Rows, or terms, whose
+// distance is a multiple of 4 KiB share the same few places of the first cache.
 bool reads_in_place(const MatmulParams& p, bool interleaved) {
   if (p.b->dtype() != DType::kF32) return false;
-  if (interleaved) return p.b->panels() <= kFewPanels;
-  return p.a_row_stride % 1024 != 0;
+  if (interleaved && p.b->panels() > kFewPanels) return false;
+  return (interleaved ? p.a_term_stride : p.a_row_stride) % 1024 != 0;
 }
 
 Kernels choose_kernels(const MatmulParams& p, const KernelTable& k) {
@@ -78,9 +78,10 @@ class Product {
   Product(const MatmulParams& p, const KernelTable& table, bool two_panels)
       : p_(p), kernels_(choose_kernels(p, table)), chunks_((p.b->terms() + kChunk - 1) / kChunk) {
     few_rows_ = p.rows <= 4 * kernels_.tile_rows;
-    pairs_ = two_panels && table.pair_rows > 0 && p.b->dtype() == DType::kF32 &&
-             !kernels_.interleaved && !few_rows_;
-    if (pairs_) kernels_.tile_rows = table.pair_rows;
+    pairs_ = two_panels && table.pair_rows > 0 && p.b->dtype() == DType::kF32 && !few_rows_;
+    // Rows side by side are laid out by full tiles, which makes fewer copies.
+    if (pairs_ && !kernels_.interleaved) kernels_.tile_rows = table.pair_rows;
+    call_rows_ = pairs_ ? table.pair_rows : kernels_.tile_rows;
     if (few_rows_) {  // tiles of one height, so that none is too low to be fast
       const int64_t tiles = (p.rows + kernels_.tile_rows - 1) / kernels_.tile_rows;
       kernels_.tile_rows = (p.rows + tiles - 1) / tiles;
@@ -134,11 +135,10 @@ class Product {
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t m = i * kernels_.tile_rows;
       t.fetch = prefetch.fetch + i * t.fetch_bytes;
-      t.rows = std::min(kernels_.tile_rows, rows - m);
       t.a = prepared + m * kRowStride;
-      t.a_term_stride = t.rows;
       t.c = p_.c + (first_row + m) * p_.c_row_stride + first_panel * kPanel;
-      kernels_.tile(t);
+      t.a_term_stride = std::min(kernels_.tile_rows, rows - m);
+      run_calls(t, t.a_term_stride, kernels_.interleaved ? 1 : kRowStride, kernels_.tile);
     }
   }
 
@@ -147,12 +147,11 @@ class Product {
   void run_in_place(int64_t first_row, int64_t rows, int64_t first_panel, int64_t panels,
                     int64_t chunk, const Prefetch& prefetch) const {
     TileArgs t = tile_args(first_panel, panels, chunk, prefetch);
-    t.rows = rows;
     t.a = p_.a + first_row * p_.a_row_stride + chunk * kChunk * p_.a_term_stride;
     t.a_row_stride = p_.a_row_stride;
     t.a_term_stride = p_.a_term_stride;
     t.c = p_.c + first_row * p_.c_row_stride + first_panel * kPanel;
-    kernels_.tile_in_place(t);
+    run_calls(t, rows, p_.a_row_stride, kernels_.tile_in_place);
   }
 
   int64_t term_bytes() const {  // of a panel
@@ -163,6 +162,18 @@ class Product {
   }
 
  private:
+  // A tile of rows, `row_slots` apart, by as many calls as it takes.
+  void run_calls(TileArgs t, int64_t rows, int64_t row_slots, void (*tile)(const TileArgs&)) const {
+    const auto* a = static_cast<const float*>(t.a);
+    for (int64_t m = 0; m < rows; m += call_rows_) {
+      t.rows = std::min(call_rows_, rows - m);
+      t.a = a + m * row_slots;
+      tile(t);
+      t.c += t.rows * t.c_row_stride;
+      t.ahead_bytes = 0;  // called for once
+    }
+  }
+
   // Without A and C.
   TileArgs tile_args(int64_t first_panel, int64_t panels, int64_t chunk,
                      const Prefetch& prefetch) const {
@@ -188,6 +199,7 @@ class Product {
   int64_t chunks_;
   bool few_rows_;
   bool pairs_;
+  int64_t call_rows_;  // of a tile in one call
 };
 
 // Few rows: the matrix B is what takes time, so it is cut into groups of panels and swept once; the
@@ -230,68 +242,93 @@ void prefetch_prepared(const float* prepared, int64_t rows, int64_t floats) {
   }
 }
 
-// Many rows: all of them are prepared first, or are left where they are; then blocks of rows by
-// groups of panels.
+// A block of rows of A by a group of panels, one chunk of terms.
+struct BlockOfProduct {
+  int64_t first_row;
+  int64_t rows;
+  int64_t first_panel;
+  int64_t panels;
+  int64_t chunk;
+  const float* prepared;  // null: rows are where they are
+};
+
+void run_block(const Product& product, const BlockOfProduct& b) {
+  const int64_t tiles = (b.rows + product.tile_rows() - 1) / product.tile_rows();
+  // Each tile row fetches its share of the panels' next chunk.
+  const int64_t share = round_up((product.chunk_bytes(b.chunk + 1) + tiles - 1) / tiles, 64);
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t m = i * product.tile_rows();
+    const int64_t rows = std::min(product.tile_rows(), b.rows - m);
+    const Product::Prefetch prefetch = {.fetch = kManyFetch,
+                                        .fetch_bytes = product.chunk_bytes(b.chunk),
+                                        .ahead = product.chunk_bytes(b.chunk) + i * share,
+                                        .ahead_bytes = share};
+    if (b.prepared == nullptr) {
+      product.run_in_place(b.first_row + m, rows, b.first_panel, b.panels, b.chunk, prefetch);
+      continue;
+    }
+    if (i + 1 < tiles) {
+      prefetch_prepared(b.prepared + (m + product.tile_rows()) * kRowStride, rows,
+                        product.prepared_row_floats());
+    }
+    product.run(b.prepared + m * kRowStride, b.first_row + m, rows, b.first_panel, b.panels,
+                b.chunk, prefetch);
+  }
+}
+
+// Many rows: blocks of rows by groups of panels. Rows that are not left where they are are prepared
+// by the task that takes them if it takes all panels, so that they stay in its caches; otherwise
+// some blocks are prepared first.
 void matmul_many_rows(const MatmulParams& p, const Product& product, Device& device) {
   const int64_t blocks = (p.rows + kBlockRows - 1) / kBlockRows;
   const int64_t block_rows = round_up((p.rows + blocks - 1) / blocks, product.tile_rows());
-  const int64_t panels = p.b->panels();
+  const int64_t panels = p.b->panels(), threads = device.pool().size();
   int64_t task_panels = kMostTaskPanels;
-  while (device.pool().size() > 1 && task_panels > kLeastTaskPanels &&
-         blocks * ((panels + task_panels - 1) / task_panels) < 4 * device.pool().size()) {
+  while (threads > 1 && task_panels > kLeastTaskPanels &&
+         blocks * ((panels + task_panels - 1) / task_panels) < 4 * threads) {
     task_panels /= 2;
   }
   const int64_t column_tasks = (panels + task_panels - 1) / task_panels;
   const int64_t chunk_floats = product.prepared_floats(block_rows);
   const int64_t block_floats = chunk_floats * product.chunks();
-  const bool in_place = product.in_place();
-  const int64_t blocks_at_once = in_place ? blocks : std::min(blocks, kPreparedBlocks);
-  float* prepared = in_place
-                        ? nullptr
-                        : device.shared_scratch(static_cast<size_t>(blocks_at_once * block_floats));
+  const bool in_place = product.in_place(), alone = !in_place && column_tasks == 1;
+  const bool first = !in_place && !alone;
+  const int64_t blocks_at_once = !first         ? blocks
+                                 : threads == 1 ? 1
+                                                : std::min(blocks, kPreparedBlocks);
+  float* prepared = nullptr;
+  if (!in_place) {
+    const int64_t floats = alone ? threads * chunk_floats : blocks_at_once * block_floats;
+    prepared = device.shared_scratch(static_cast<size_t>(floats));
+  }
   const auto rows_of = [&](int64_t block) {
     return std::clamp<int64_t>(p.rows - block * block_rows, 0, block_rows);
   };
   for (int64_t first_block = 0; first_block < blocks; first_block += blocks_at_once) {
     const int64_t some_blocks = std::min(blocks_at_once, blocks - first_block);
-    const int64_t to_prepare = in_place ? 0 : some_blocks * product.chunks();
+    const int64_t to_prepare = first ? some_blocks * product.chunks() : 0;
     device.for_pieces(to_prepare, 1, [&](int64_t index, int64_t, int) {
       const int64_t block = index / product.chunks(), chunk = index % product.chunks();
       product.prepare((first_block + block) * block_rows, rows_of(first_block + block), chunk,
                       prepared + block * block_floats + chunk * chunk_floats);
     });
-    device.for_pieces(some_blocks * column_tasks, 1, [&](int64_t task, int64_t, int) {
+    device.for_pieces(some_blocks * column_tasks, 1, [&](int64_t task, int64_t, int thread) {
       const int64_t block = task / column_tasks;
-      const int64_t first_row = (first_block + block) * block_rows;
-      const int64_t rows = rows_of(first_block + block);
-      const int64_t first_panel = task % column_tasks * task_panels;
-      const int64_t last_panel = std::min(panels, first_panel + task_panels);
-      const int64_t tiles = (rows + product.tile_rows() - 1) / product.tile_rows();
-      for (int64_t chunk = 0; chunk < product.chunks(); ++chunk) {
-        const float* a =
-            in_place ? nullptr : prepared + block * block_floats + chunk * chunk_floats;
-        // Each tile row fetches its share of the panels' next chunk.
-        const int64_t share = round_up((product.chunk_bytes(chunk + 1) + tiles - 1) / tiles, 64);
-        for (int64_t i = 0; i < tiles; ++i) {
-          const int64_t m = i * product.tile_rows();
-          const int64_t tile_rows = std::min(product.tile_rows(), rows - m);
-          const Product::Prefetch prefetch = {.fetch = kManyFetch,
-                                              .fetch_bytes = product.chunk_bytes(chunk),
-                                              .ahead = product.chunk_bytes(chunk) + i * share,
-                                              .ahead_bytes = share};
-          const int64_t panels_here = last_panel - first_panel;
-          if (in_place) {
-            product.run_in_place(first_row + m, tile_rows, first_panel, panels_here, chunk,
-                                 prefetch);
-            continue;
-          }
-          if (i + 1 < tiles) {
-            prefetch_prepared(a + (m + product.tile_rows()) * kRowStride, tile_rows,
-                              product.prepared_row_floats());
-          }
-          product.run(a + m * kRowStride, first_row + m, tile_rows, first_panel, panels_here, chunk,
-                      prefetch);
+      BlockOfProduct part;
+      part.first_row = (first_block + block) * block_rows;
+      part.rows = rows_of(first_block + block);
+      part.first_panel = task % column_tasks * task_panels;
+      part.panels = std::min(panels - part.first_panel, task_panels);
+      for (part.chunk = 0; part.chunk < product.chunks(); ++part.chunk) {
+        float* rows = nullptr;
+        if (alone) {
+          rows = prepared + thread * chunk_floats;
+          product.prepare(part.first_row, part.rows, part.chunk, rows);
+        } else if (first) {
+          rows = prepared + block * block_floats + part.chunk * chunk_floats;
         }
+        part.prepared = rows;
+        run_block(product, part);
       }
     });
   }

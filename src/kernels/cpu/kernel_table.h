@@ -60,7 +60,7 @@ struct TileArgs {
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;  // add to C, or overwrite it
-  bool pairs = false;       // fp32, not interleaved, at most pair_rows rows: two panels at a time
+  bool pairs = false;       // fp32, at most pair_rows rows: two panels at a time
   // Bytes of B to fetch into the first cache meanwhile, evenly over the terms; of each panel.
   int64_t fetch = 0;  // distance from the panel's start in this call
   int64_t fetch_bytes = 0;

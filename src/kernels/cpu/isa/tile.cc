@@ -93,6 +93,54 @@ LOOPLM_INLINE void add_term(const float* a, int64_t term, int64_t stride,
   }
 }
 
+// sum += a * b, in the register where the sum is: among many sums GCC 12 moves some to others.
+LOOPLM_INLINE void add_product(V a, V b, V& sum) {
+#if defined(__AVX512F__)
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#else
+  sum = fma(a, b, sum);
+#endif
+}
+
+// Whole groups of four terms of six rows by two panels, in fp32; returns how many terms that are.
+// Where a core's instructions are the bound, those of the loop itself count. Two pointers to A and
+// the stride give all addresses; GCC 12 would keep, and move on, one for every row.
+template <Rows kA, int kRows, int kPanels, int kVectors>
+LOOPLM_INLINE int64_t add_terms_of_pair(const TileArgs& t, const float* a, const char* column,
+                                        V (&sum)[kRows][kPanels][kVectors]) {
+  constexpr int kHalf = kRows / 2, kTerms = 4;
+  const int64_t stride = kA == Rows::kInPlace ? t.a_row_stride : t.a_term_stride;
+  const float* halves[2] = {a, a + slot<kA>(kHalf, 0, stride)};
+  const char* panels[2] = {column, column + t.b_panel_bytes};
+  int64_t i = 0;
+  for (; i + kTerms <= t.terms; i += kTerms) {
+    asm("" : "+r"(halves[0]), "+r"(halves[1]), "+r"(panels[0]), "+r"(panels[1]));
+#pragma GCC unroll 4
+    for (int k = 0; k < kTerms; ++k) {
+      V b[kPanels][kVectors];
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 2
+        for (int g = 0; g < kVectors; ++g) {
+          b[p][g] = load_stored<Stored::kF32>(panels[p] + k * kPanel * 4 + g * kVectorBytes);
+        }
+      }
+#pragma GCC unroll 6
+      for (int m = 0; m < kRows; ++m) {
+        const V av = set1(halves[m / kHalf][slot<kA>(m % kHalf, k, stride)]);
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 2
+          for (int g = 0; g < kVectors; ++g) add_product(av, b[p][g], sum[m][p][g]);
+        }
+      }
+    }
+    for (const float*& half : halves) half += slot<kA>(0, kTerms, stride);
+    for (const char*& panel : panels) panel += kTerms * kPanel * 4;
+  }
+  return i;
+}
+
 // The odd or the even term of pairs, widened.
 template <bool kOdd, Rows kA, int kRows, int kPanels, int kVectors>
 LOOPLM_INLINE void add_half(const float* a, int64_t term, int64_t stride,
@@ -133,7 +181,12 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
     const float* a = static_cast<const float*>(t.a);
     constexpr int64_t kElement = stored_bytes(kType);
     const char* column = b + vector * kLanes * kElement;
-    for (int64_t i = 0; i < t.terms; ++i, column += kPanel * kElement) {
+    int64_t i = 0;
+    if constexpr (kPanels == 2 && kRows == kPairRows) {
+      i = add_terms_of_pair<kA>(t, a, column, sum);
+      column += i * kPanel * kElement;
+    }
+    for (; i < t.terms; ++i, column += kPanel * kElement) {
       if constexpr (kRows > 2 && kPanels == 1 && kType == Stored::kF32) fetch.next();
       V bv[kPanels][kVectors];
 #pragma GCC unroll 16
@@ -230,8 +283,7 @@ void rows_of_tile(const TileArgs& t) {
       b += kPanels * t.b_panel_bytes;
     }
   }
-  if constexpr (kRows > 2 && kRows <= kPairRows && !kBf16 && kType == Stored::kF32 &&
-                kA != Rows::kInterleaved) {
+  if constexpr (kRows > 2 && kRows <= kPairRows && !kBf16 && kType == Stored::kF32) {
     for (; t.pairs && column + kPanel < t.columns; column += 2 * kPanel) {
       panels_of_tile<kRows, 2, kBf16, kA, kType>(t, b, column);
       b += 2 * t.b_panel_bytes;

@@ -36,6 +36,10 @@ Status run_export(const ExportOptions& o) {
   opening.pool = &pool;
   opening.block_dtype = DType::kF32;  // all that the blocks of a GGUF file say
   LOOPLM_ASSIGN_OR_RETURN(const Checkpoint source, open_checkpoint(directory, opening));
+  // Parts of a split file.
+  for (const std::string& file : source.files()) {
+    LOOPLM_RETURN_IF_ERROR(check_other_place("--gguf", o.gguf, file));
+  }
   LOOPLM_RETURN_IF_ERROR(check_finite(source, pool));
   GgufExportOptions options = o.writing;
   LOOPLM_ASSIGN_OR_RETURN(options.chat_templates, chat_template_texts(directory));

@@ -102,9 +102,17 @@ Result<std::string> locate_named_model(const std::string& given) {
 Status check_other_place(const std::string& option, const std::string& out,
                          const std::string& model) {
   std::error_code error;  // there is no `out` yet
-  if (!std::filesystem::equivalent(out, model, error) || error) return {};
-  return invalid_argument(
-      fmt::format("{} is '{}', the model itself; expected another name", option, out));
+  if (std::filesystem::equivalent(out, model, error) && !error) {
+    return invalid_argument(
+        fmt::format("{} is '{}', the model itself; expected another name", option, out));
+  }
+  const std::filesystem::path file(out);
+  if (std::filesystem::is_regular_file(file, error) && file.extension() != ".gguf" &&
+      std::filesystem::equivalent(file.parent_path(), model, error) && !error) {
+    return invalid_argument(
+        fmt::format("{} is '{}', a file of the model itself; expected another name", option, out));
+  }
+  return {};
 }
 
 std::string model_title(const std::string& path) {

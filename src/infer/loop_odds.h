@@ -17,8 +17,8 @@ class LoopOdds {
   static constexpr int64_t kUnknown = -1;
   static int64_t sureness(double probability);
 
-  // The loop after `loop` (from 1), which was so sure, chose what `loop` had ranked `rank`, from 0;
-  // or `ranks` for none of as many as are known.
+  // `loop` (from 1) was as sure as `sureness` says; the loop after it chose what it had ranked
+  // `rank`, from 0, or `ranks` for none of as many as are known.
   void saw(int64_t loop, int64_t sureness, int64_t rank, int64_t ranks);
   double chance(int64_t loop, int64_t sureness, int64_t rank) const;
 

@@ -127,7 +127,7 @@ std::unique_ptr<Wavefront::View> Wavefront::make_view(int64_t index) {
   if (v.commit) v.commit->reset();
   v.committed = false;
   v.candidates.clear();
-  v.sureness = LoopOdds::kUnknown;
+  v.sureness = v.sureness_before = LoopOdds::kUnknown;
   v.proposed.assign(static_cast<size_t>(max_loops_), -1);
   if (v.reads()) {
     std::optional<int32_t> next;
@@ -563,9 +563,9 @@ void Wavefront::judge(const ReadRow& row, const float* logits, const LogitSummar
   if (over_ && view.chooses) view.judged = view.proposes = false;
   if (view.judged) view.reader.judge(logits, summary, parts_.runner.device());
   view.decides = view.judged && view.reader.decided();
-  if (view.proposes) {
-    view.sureness =
-        LoopOdds::sureness(std::exp(static_cast<double>(summary.best_logit) - summary.log_sum));
+  // What is chosen by a replay or within a constraint says nothing of it.
+  if (view.proposes && !request_.replay && request_.constraint == nullptr) {
+    view.sureness = LoopOdds::sureness(std::exp(summary.log_probability(summary.best_logit)));
   }
   if (view.proposes && !view.committed) {
     view.committed = !view.commit->needs_logits() ||

@@ -125,8 +125,8 @@ struct MatmulParams {
   bool accumulate = false;
 };
 void matmul(const MatmulParams& params, Device& device);
-// Shared scratch that a product of floats takes at most, with any kernels.
-size_t matmul_scratch_bytes(int64_t rows, int64_t terms);
+// Shared scratch that a product of floats takes at most on so many threads, with any kernels.
+size_t matmul_scratch_bytes(int64_t rows, int64_t terms, int threads);
 
 // dW += dy^T x, the product over tokens; with kBf16 both are rounded to bf16 first.
 struct LinearWeightGradientParams {

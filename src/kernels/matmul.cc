@@ -298,7 +298,8 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
                                                 : std::min(blocks, kPreparedBlocks);
   float* prepared = nullptr;
   if (!in_place) {
-    const int64_t floats = alone ? threads * chunk_floats : blocks_at_once * block_floats;
+    const int64_t floats =
+        alone ? std::min(threads, blocks) * chunk_floats : blocks_at_once * block_floats;
     prepared = device.shared_scratch(static_cast<size_t>(floats));
   }
   const auto rows_of = [&](int64_t block) {
@@ -322,7 +323,7 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
       for (part.chunk = 0; part.chunk < product.chunks(); ++part.chunk) {
         float* rows = nullptr;
         if (alone) {
-          rows = prepared + thread * chunk_floats;
+          rows = prepared + (blocks < threads ? block : thread) * chunk_floats;
           product.prepare(part.first_row, part.rows, part.chunk, rows);
         } else if (first) {
           rows = prepared + block * block_floats + part.chunk * chunk_floats;
@@ -336,11 +337,16 @@ void matmul_many_rows(const MatmulParams& p, const Product& product, Device& dev
 
 }  // namespace
 
-size_t matmul_scratch_bytes(int64_t rows, int64_t terms) {
-  const int64_t blocks = std::min(kPreparedBlocks, (rows + kBlockRows - 1) / kBlockRows);
-  const int64_t prepared = std::min(rows, blocks * kBlockRows) + blocks * cpu::kMaxTileRows;
+size_t matmul_scratch_bytes(int64_t rows, int64_t terms, int threads) {
+  const int64_t all = (rows + kBlockRows - 1) / kBlockRows;
+  const auto rows_of = [rows](int64_t blocks) {
+    return std::min(rows, blocks * kBlockRows) + blocks * cpu::kMaxTileRows;
+  };
   const int64_t chunks = (terms + kChunk - 1) / kChunk;
-  const auto bytes = static_cast<size_t>(prepared * chunks * kRowStride) * sizeof(float);
+  // Some blocks whole, or a chunk of one for each thread.
+  const int64_t prepared = std::max(rows_of(std::min(kPreparedBlocks, all)) * chunks,
+                                    rows_of(std::min<int64_t>(threads, all)));
+  const auto bytes = static_cast<size_t>(prepared * kRowStride) * sizeof(float);
   return bytes + bytes / 4;  // a device takes a quarter more than it is asked for
 }
 

@@ -374,11 +374,13 @@ TEST_P(PrepareTest, RoundedRowsHaveTheProductsOfTheirValues) {
     p.b = &b;
     p.c = expected.data();
     p.c_row_stride = columns;
-    Device fresh(1, kernels_);
-    const float* scratch =
-        fresh.shared_scratch(matmul_scratch_bytes(rows, terms) * 4 / 5 / sizeof(float));
-    matmul(p, fresh);
-    EXPECT_EQ(fresh.shared_scratch(0), scratch);  // had room
+    for (const int threads : {1, 3}) {
+      Device fresh(threads, kernels_);
+      const float* scratch =
+          fresh.shared_scratch(matmul_scratch_bytes(rows, terms, threads) * 4 / 5 / sizeof(float));
+      matmul(p, fresh);
+      EXPECT_EQ(fresh.shared_scratch(0), scratch) << "no room on " << threads << " threads";
+    }
     p.a = nullptr;
     p.a_rounded = x_rounded.data();
     p.a_row_stride = rounded_stride(terms);

@@ -109,9 +109,9 @@ uint64_t Trunk::scratch_bytes(const ModelConfig& config, const TrunkShape& s, in
   const Widths w(config);
   const int64_t terms =
       std::max({w.qkv, w.hidden, s.backward ? 2 * w.feed_forward : w.feed_forward});
-  if (s.frozen) return matmul_scratch_bytes(s.rows, terms);  // threads share each product
-  size_t own = matmul_scratch_bytes(std::min(s.rows, kPartRows + s.max_document), terms);
-  if (s.backward) own = std::max(own, matmul_scratch_bytes(kTaskRows, s.rows));
+  if (s.frozen) return matmul_scratch_bytes(s.rows, terms, threads);  // they share each product
+  size_t own = matmul_scratch_bytes(std::min(s.rows, kPartRows + s.max_document), terms, 1);
+  if (s.backward) own = std::max(own, matmul_scratch_bytes(kTaskRows, s.rows, 1));
   return static_cast<uint64_t>(threads) * own;
 }
 

@@ -85,9 +85,10 @@ MemoryPlan BatchPass::plan(const ModelConfig& config, const TrunkShape& shape,
   plan.add("logits of a chunk", bytes(rows * config.vocab_size), fmt::format("{} rows", rows));
   const int64_t copies = objective.trains_guesses() ? 3 : shape.backward ? 2 : 1;
   plan.add("states of a chunk", bytes(rows * config.hidden_size * copies));
-  const uint64_t head = shape.backward ? std::max(matmul_scratch_bytes(rows, config.vocab_size),
-                                                  matmul_scratch_bytes(config.vocab_size, rows))
-                                       : matmul_scratch_bytes(rows, config.hidden_size);
+  const uint64_t head = shape.backward
+                            ? std::max(matmul_scratch_bytes(rows, config.vocab_size, threads),
+                                       matmul_scratch_bytes(config.vocab_size, rows, threads))
+                            : matmul_scratch_bytes(rows, config.hidden_size, threads);
   plan.add("scratch of products", Trunk::scratch_bytes(config, shape, threads) + head,
            fmt::format("{} threads", threads));
   plan.add("scratch of attention", Trunk::attention_scratch_bytes(config, shape, threads),

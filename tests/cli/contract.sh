@@ -372,6 +372,8 @@ for format in int8 int4; do
 done
 refuses "quantize onto itself" "--out is './/model/', the model itself; expected another name" "$looplm" quantize model --to int8 --out .//model/
 refuses "merge onto the base" "--out is 'model', the model itself" "$looplm" merge model --lora lora/model --out model
+refuses "export onto the weights" "--gguf is 'model/model.safetensors', a file of the model itself" "$looplm" export model --gguf model/model.safetensors
+refuses "export onto the configuration" "--gguf is 'model/config.json', a file of the model itself" "$looplm" export model --gguf model/config.json
 refuses "export onto itself" "--gguf is './chat.gguf', the model itself" "$looplm" export chat.gguf --gguf ./chat.gguf
 refuses "quantised twice" "quantised already" "$looplm" quantize q-int8 --out twice
 [ ! -e twice ] || fail "a refused quantize left a directory"

@@ -94,7 +94,7 @@ LOOPLM_INLINE void add_term(const float* a, int64_t term, int64_t stride,
 }
 
 // sum += a * b, in the register where the sum is: among many sums GCC 12 moves some to others.
-LOOPLM_INLINE void add_product(V a, V b, V& sum) {
+[[maybe_unused]] LOOPLM_INLINE void add_product(V a, V b, V& sum) {
 #if defined(__AVX512F__)
   asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 #else

@@ -213,13 +213,15 @@ class ResultPrinter {
   TableFormat format_;
 };
 
+bool is_task_file(const std::filesystem::path& path) {
+  return path.extension() == ".yaml" || path.extension() == ".yml";
+}
+
 }  // namespace
 
 Result<std::string> locate_task(const std::string& task) {
   const std::filesystem::path path(task);
-  if (path.has_parent_path() || path.extension() == ".yaml" || path.extension() == ".yml") {
-    return task;
-  }
+  if (path.has_parent_path() || is_task_file(path)) return task;
   const std::vector<std::string> places = project_places("tasks/" + task + ".yaml");
   for (const std::string& place : places) {
     if (file_exists(place)) return place;
@@ -234,9 +236,8 @@ Check not_a_task() {
   return read_by(
       [](const std::string& given) -> Status {
         const std::filesystem::path path(given);
-        const bool is_file = path.extension() == ".yaml" || path.extension() == ".yml";
         const bool is_name = !given.empty() && !path.has_parent_path() && !name_exists(given);
-        if (!is_file && (!is_name || !locate_task(given).ok())) return {};
+        if (!is_task_file(path) && (!is_name || !locate_task(given).ok())) return {};
         return invalid_argument(fmt::format("'{}' is a task; expected a model", given));
       },
       "");

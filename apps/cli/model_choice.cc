@@ -106,7 +106,7 @@ Status check_other_place(const std::string& option, const std::string& out,
     return invalid_argument(
         fmt::format("{} is '{}', the model itself; expected another name", option, out));
   }
-  const std::filesystem::path file(out);
+  const std::filesystem::path file = std::filesystem::absolute(out, error);
   if (std::filesystem::is_regular_file(file, error) && file.extension() != ".gguf" &&
       std::filesystem::equivalent(file.parent_path(), model, error) && !error) {
     return invalid_argument(

@@ -150,8 +150,6 @@ double median_ratio(const std::vector<double>& rates, const std::vector<double>&
 
 namespace {
 
-constexpr int64_t kRanks = LoopOdds::kRanks;
-
 // What early loops rank through the guess maps of `parts`.
 void rank_through_maps(const std::vector<GeneratedToken>& tokens, Model::Parts& parts,
                        std::vector<std::vector<std::vector<int32_t>>>& ranks) {
@@ -170,8 +168,9 @@ void rank_through_maps(const std::vector<GeneratedToken>& tokens, Model::Parts& 
     parts.guesses->apply(loops, states.data(), parts.runner->device());
     parts.runner->read_out(states.data(), std::ssize(tokens), logits.data(), summaries.data());
     for (size_t i = 0; i < tokens.size(); ++i) {
-      ranks[i][loop] = most_likely(logits.data() + static_cast<int64_t>(i) * vocabulary, vocabulary,
-                                   std::min(kRanks, vocabulary), parts.runner->device().kernels());
+      ranks[i][loop] =
+          most_likely(logits.data() + static_cast<int64_t>(i) * vocabulary, vocabulary,
+                      std::min(LoopOdds::kRanks, vocabulary), parts.runner->device().kernels());
     }
   }
 }
@@ -189,7 +188,7 @@ Result<LoopRanking> record_ranking(Model& model, const std::vector<std::vector<i
     g.ignore_eos = options.ignore_eos;
     g.exit.max_loops = options.loops;
     g.plan.output = ReadLoops::kEvery;
-    g.plan.top = std::min(kRanks, model.config().vocab_size);
+    g.plan.top = std::min(LoopOdds::kRanks, model.config().vocab_size);
     g.plan.states = maps;
     LOOPLM_ASSIGN_OR_RETURN(const Generation got, generate(model, prompt, g));
     all.emplace_back();

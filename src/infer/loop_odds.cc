@@ -5,14 +5,13 @@
 namespace looplm {
 namespace {
 
-// What is believed before anything was seen.
+// The chances of a loop before anything was seen of it, and how many sightings they count as.
 constexpr std::array<double, LoopOdds::kRanks> kFirst = {0.6,  0.15, 0.05, 0.03,
                                                          0.02, 0.02, 0.01, 0.01};
-// Upper ends of the steps but the last.
-constexpr std::array<double, LoopOdds::kSureness - 1> kUpTo = {0.2, 0.4, 0.6, 0.8, 0.95};
-// How many sightings they are worth; and for a loop that is so sure, what is known of it however
-// sure it is.
 constexpr double kFirstWeight = 4;
+// Upper ends of the steps of sureness but the last. Each step begins with the chances of its loop,
+// which count as so many sightings.
+constexpr std::array<double, LoopOdds::kSureness - 1> kUpTo = {0.2, 0.4, 0.6, 0.8, 0.95};
 constexpr double kLoopWeight = 16;
 // Each sighting counts this much less with every later one.
 constexpr double kFade = 1 - 1.0 / 128;

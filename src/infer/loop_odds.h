@@ -28,7 +28,7 @@ class LoopOdds {
     double hits = 0;
   };
   typedef std::array<Share, kRanks> Ranks;
-  // The last row is of all, however sure.
+  // A row for each step of sureness; the last one counts all sightings.
   typedef std::array<Ranks, kSureness + 1> Loop;
   static void count(Ranks& shares, int64_t rank, int64_t ranks);
 

@@ -45,17 +45,17 @@ struct Wavefront::View {
   ReadLoops prompt = ReadLoops::kNone;
   ReadLoops output = ReadLoops::kNone;
 
-  bool committed = false;                 // a token was proposed
-  bool judged = false;                    // the reader needs this loop's logits
-  bool proposes = false;                  // speculation does
-  bool guesses = false;                   // it does alone, so that they are those of a mapped state
-  bool decides = false;                   // this loop's are the position's
-  size_t proposal = 0;                    // the choice of this loop's token, where it proposes one
-  size_t decision = 0;                    // the choice of the position's token, where it decides
-  std::vector<int32_t> proposed;          // each loop's token, -1 where it was not read
-  std::vector<int32_t> candidates;        // the last loop's best tokens
-  int64_t sureness = LoopOdds::kUnknown;  // the last loop's
-  int64_t sureness_before = LoopOdds::kUnknown;  // the one's before it
+  bool committed = false;           // a token was proposed
+  bool judged = false;              // the reader needs this loop's logits
+  bool proposes = false;            // speculation does
+  bool guesses = false;             // it does alone, so that they are those of a mapped state
+  bool decides = false;             // this loop's are the position's
+  size_t proposal = 0;              // the choice of this loop's token, where it proposes one
+  size_t decision = 0;              // the choice of the position's token, where it decides
+  std::vector<int32_t> proposed;    // each loop's token, -1 where it was not read
+  std::vector<int32_t> candidates;  // the last loop's best tokens
+  // How sure the last loop is, and how sure the one before it was.
+  int64_t sureness = LoopOdds::kUnknown, sureness_before = LoopOdds::kUnknown;
 
   bool reads() const { return prompt != ReadLoops::kNone || output != ReadLoops::kNone; }
   bool reads(ReadLoops loops) const { return prompt == loops || output == loops; }
@@ -226,7 +226,7 @@ void Wavefront::start_provisional(std::vector<int32_t>& ids) {
   start(prompt_size() + fed_ - 1, queue_.at(fed_ - 1), ids);
 }
 
-// How likely the next loop of a position chooses what the last one ranked so.
+// How likely a position's next loop chooses the token that its last loop ranked `rank`.
 double Wavefront::odds(const Position& p, int64_t rank) const {
   return parts_.odds.chance(p.loops, p.view->sureness, rank);
 }
@@ -563,7 +563,7 @@ void Wavefront::judge(const ReadRow& row, const float* logits, const LogitSummar
   if (over_ && view.chooses) view.judged = view.proposes = false;
   if (view.judged) view.reader.judge(logits, summary, parts_.runner.device());
   view.decides = view.judged && view.reader.decided();
-  // What is chosen by a replay or within a constraint says nothing of it.
+  // Logits do not say how likely a token is that a replay gives or a constraint forces.
   if (view.proposes && !request_.replay && request_.constraint == nullptr) {
     view.sureness = LoopOdds::sureness(std::exp(summary.log_probability(summary.best_logit)));
   }

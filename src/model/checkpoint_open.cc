@@ -117,16 +117,17 @@ Status check_holds_model(const std::string& directory) {
   }
   const Result<std::vector<std::string>> names = list_directory(directory);
   if (!names.ok()) return {};  // reading config.json says why
+  const auto model_in = [&](const std::string& name) {
+    if (name.ends_with(".gguf") || holds(name + "/config.json")) return name;
+    return holds(name + "/model/config.json") ? name + "/model" : std::string();  // a run's
+  };
   std::string found;
-  for (const std::string& name : names.value()) {
-    for (const std::string& place : {name, name + "/model"}) {  // a run has a folder of that name
-      if (!place.ends_with(".gguf") && !holds(place + "/config.json")) continue;
-      if (found.empty()) found = fmt::format(", such as '{}/{}'", directory, place);
-    }
+  for (size_t i = 0; i < names.value().size() && found.empty(); ++i) {
+    found = model_in(names.value()[i]);
   }
-  return invalid_argument(
-      fmt::format("'{}' holds no config.json; expected a model's directory, or a GGUF file{}",
-                  directory, found));
+  return invalid_argument(fmt::format(
+      "'{}' holds no config.json; expected a model's directory, or a GGUF file{}", directory,
+      found.empty() ? "" : fmt::format(", such as '{}/{}'", directory, found)));
 }
 
 Result<Checkpoint> open_once(const std::string& directory) {

@@ -374,6 +374,10 @@ refuses "quantize onto itself" "--out is './/model/', the model itself; expected
 refuses "merge onto the base" "--out is 'model', the model itself" "$looplm" merge model --lora lora/model --out model
 refuses "export onto the weights" "--gguf is 'model/model.safetensors', a file of the model itself" "$looplm" export model --gguf model/model.safetensors
 refuses "export onto the configuration" "--gguf is 'model/config.json', a file of the model itself" "$looplm" export model --gguf model/config.json
+cd model
+refuses "export onto a file of the folder it stands in" "--gguf is 'config.json', a file of the model itself" "$looplm" export . --gguf config.json
+rm -f out err
+cd ..
 refuses "export onto itself" "--gguf is './chat.gguf', the model itself" "$looplm" export chat.gguf --gguf ./chat.gguf
 refuses "quantised twice" "quantised already" "$looplm" quantize q-int8 --out twice
 [ ! -e twice ] || fail "a refused quantize left a directory"

@@ -62,31 +62,25 @@ LOOPLM_INLINE void add_group(const QuantTileArgs& t, int64_t g, const char* leve
       for (int v = 0; v < kVectors; ++v) dots[m][v] = broadcast(a_starts[m]);
     }
   }
-  // Few registers, so that none has to be loaded again: one for each panel and for three rows.
-  const int64_t stride = t.a_row_stride;
-  const int8_t* rows[] = {t.a + g * kQuantGroup, t.a + g * kQuantGroup + 3 * stride};
-  const char* panels[] = {levels, levels + panel_bytes};
-#pragma GCC unroll 1
-  for (int64_t i = 0; i < kQuantGroup / kStretch; ++i) {
-    ahead.fetch(ahead.stretch_lines);
-    asm("" : "+r"(rows[0]), "+r"(rows[1]), "+r"(panels[0]), "+r"(panels[1]));
-#pragma GCC unroll 4
-    for (int64_t s = 0; s < kStretch; s += 4) {
-      VI w[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        w[v] = load_words_once(panels[v / kVectorsPerPanel] + s / 4 * kQuantStepBytes +
-                               v % kVectorsPerPanel * kVectorBytes);
-      }
+  const int8_t* rows[kRows];
 #pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m) {
-        const VI four = broadcast_four(rows[m / 3] + m % 3 * stride + s);
+  for (int m = 0; m < kRows; ++m) rows[m] = t.a + g * kQuantGroup + m * t.a_row_stride;
+  const char* panels[] = {levels, levels + panel_bytes};
+#pragma GCC unroll 16
+  for (int64_t s = 0; s < kQuantGroup; s += 4) {
+    if (s % kStretch == 0) ahead.fetch(ahead.stretch_lines);
+    VI w[kVectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) add_dots(w[v], four, dots[m][v]);
-      }
+    for (int v = 0; v < kVectors; ++v) {
+      w[v] = load_words_once(panels[v / kVectorsPerPanel] + s / 4 * kQuantStepBytes +
+                             v % kVectorsPerPanel * kVectorBytes);
     }
-    for (const int8_t*& row : rows) row += kStretch;
-    for (const char*& panel : panels) panel += kStretch / 4 * kQuantStepBytes;
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) {
+      const VI four = broadcast_four(rows[m] + s);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) add_dots(w[v], four, dots[m][v]);
+    }
   }
   // int4's scales and minimums of more than two vectors would not fit in registers.
   constexpr int kTogether = kInt4 ? 2 : kVectors;

@@ -81,6 +81,7 @@ class Product {
     pairs_ = two_panels && table.pair_rows > 0 && p.b->dtype() == DType::kF32 && !few_rows_;
     // Rows side by side are laid out by full tiles, which makes fewer copies.
     if (pairs_ && !kernels_.interleaved) kernels_.tile_rows = table.pair_rows;
+    fetches_ = few_rows_ || !two_panels;
     call_rows_ = pairs_ ? table.pair_rows : kernels_.tile_rows;
     if (few_rows_) {  // tiles of one height, so that none is too low to be fast
       const int64_t tiles = (p.rows + kernels_.tile_rows - 1) / kernels_.tile_rows;
@@ -187,6 +188,7 @@ class Product {
     t.c_row_stride = p_.c_row_stride;
     t.accumulate = p_.accumulate || chunk > 0;
     t.pairs = pairs_;
+    t.fetches = fetches_;
     t.fetch = prefetch.fetch;
     t.fetch_bytes = prefetch.fetch_bytes;
     t.ahead = prefetch.ahead;
@@ -199,6 +201,7 @@ class Product {
   int64_t chunks_;
   bool few_rows_;
   bool pairs_;
+  bool fetches_;
   int64_t call_rows_;  // of a tile in one call
 };
 

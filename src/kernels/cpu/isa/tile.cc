@@ -102,19 +102,21 @@ LOOPLM_INLINE void add_term(const float* a, int64_t term, int64_t stride,
 #endif
 }
 
-// Whole groups of four terms of six rows by two panels, in fp32; returns how many terms that are.
+// Whole groups of four terms of a tile of most rows, in fp32; returns how many terms that are.
 // Where a core's instructions are the bound, those of the loop itself count. Two pointers to A and
 // the stride give all addresses; GCC 12 would keep, and move on, one for every row.
 template <Rows kA, int kRows, int kPanels, int kVectors>
-LOOPLM_INLINE int64_t add_terms_of_pair(const TileArgs& t, const float* a, const char* column,
-                                        V (&sum)[kRows][kPanels][kVectors]) {
+LOOPLM_INLINE int64_t add_terms(const TileArgs& t, const float* a, const char* column,
+                                V (&sum)[kRows][kPanels][kVectors]) {
   constexpr int kHalf = kRows / 2, kTerms = 4;
   const int64_t stride = kA == Rows::kInPlace ? t.a_row_stride : t.a_term_stride;
   const float* halves[2] = {a, a + slot<kA>(kHalf, 0, stride)};
-  const char* panels[2] = {column, column + t.b_panel_bytes};
+  const char* panels[kPanels];
+  for (int p = 0; p < kPanels; ++p) panels[p] = column + p * t.b_panel_bytes;
   int64_t i = 0;
   for (; i + kTerms <= t.terms; i += kTerms) {
-    asm("" : "+r"(halves[0]), "+r"(halves[1]), "+r"(panels[0]), "+r"(panels[1]));
+    asm("" : "+r"(halves[0]), "+r"(halves[1]));
+    for (const char*& panel : panels) asm("" : "+r"(panel));
 #pragma GCC unroll 4
     for (int k = 0; k < kTerms; ++k) {
       V b[kPanels][kVectors];
@@ -182,8 +184,10 @@ LOOPLM_INLINE void accumulate(const TileArgs& t, const char* b, int vector, Fetc
     constexpr int64_t kElement = stored_bytes(kType);
     const char* column = b + vector * kLanes * kElement;
     int64_t i = 0;
-    if constexpr (kPanels == 2 && kRows == kPairRows) {
-      i = add_terms_of_pair<kA>(t, a, column, sum);
+    constexpr bool kPair = kPanels == 2 && kRows == kPairRows;
+    constexpr bool kMostRows = kPairRows == 0 && kRows == kTileRows && kType == Stored::kF32;
+    if constexpr (kPair || kMostRows) {
+      if (kPair || !t.fetches) i = add_terms<kA>(t, a, column, sum);
       column += i * kPanel * kElement;
     }
     for (; i < t.terms; ++i, column += kPanel * kElement) {

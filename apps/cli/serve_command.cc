@@ -179,7 +179,9 @@ Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   }
   for (const std::string& text : o.more) {
     LOOPLM_ASSIGN_OR_RETURN(NamedFolder model, named_folder("--model", text));
-    LOOPLM_ASSIGN_OR_RETURN(model.path, locate_named_model(model.path));
+    Result<std::string> path = locate_named_model(model.path);
+    LOOPLM_RETURN_IF_ERROR(path.status().with_context("--model"));
+    model.path = std::move(*path);
     if (model.name.empty()) model.name = model_title(model.path);
     named.push_back({std::move(model)});
   }
@@ -340,8 +342,11 @@ void add_serve_command(Program& program) {
   option("--cors", o->cors,
          "Web origins that may call the server, such as https://a.org,https://b.org; * for all")
       ->delimiter(',');
-  option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
-  option("--tls-key", o->key, "PEM file with the certificate's key");
+  Option* certificate =
+      option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
+  Option* key = option("--tls-key", o->key, "PEM file with the certificate's key");
+  certificate->needs(key);
+  key->needs(certificate);
   option("--context", o->context, "Maximum tokens of prompt and answer (0: the model's)")
       ->check(not_negative("the model's"))
       ->capture_default_str();

@@ -59,9 +59,7 @@ Result<StoredGuesses> read_guess_file(const std::string& path, const ModelConfig
 }  // namespace
 
 std::string guess_file(const std::string& model_path) {
-  if (file_exists(model_path) || model_path.ends_with(".gguf")) {
-    return gguf_guess_file(model_path);
-  }
+  if (is_gguf_model(model_path)) return gguf_guess_file(model_path);
   return model_path + "/" + kGuessFile;
 }
 

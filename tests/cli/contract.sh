@@ -242,6 +242,9 @@ for command in "eval sums" "eval sums.yaml" "eval digits.yaml run/model" "tune s
 done
 "$looplm" export run/model --gguf here.gguf >/dev/null && "$looplm" tune here.gguf sums.yaml --limit 100 --loss 100 >out || fail "tune a GGUF file"
 expect "tune a GGUF file" "written to here.depth.json" out
+cp -r run/model folder.gguf && "$looplm" tune folder.gguf sums.yaml --limit 100 --loss 100 >out || fail "tune a folder called like a GGUF file"
+expect "tune a folder called like a GGUF file" "written to folder.gguf/looplm-depth.json" out
+rm -r folder.gguf
 mkdir sums
 refuses "a folder that is called like a task" "name tasks after the model .'looplm eval sums sums'" "$looplm" eval sums
 rmdir sums

@@ -96,6 +96,28 @@ bool Option::given() const { return option_->count() > 0; }
 
 namespace {
 
+// An option's type as CLI11 writes it, "INT:0..1024" or "TEXT:{a,b}", in two parts.
+struct OptionType {
+  explicit OptionType(const CLI::Option& option) : kind(option.get_type_name()) {
+    const size_t colon = std::min(kind.find(':'), kind.size());
+    check = kind.substr(std::min(colon + 1, kind.size()));
+    kind.resize(colon);
+  }
+  std::string kind;
+  std::string check;  // empty: any value of that kind
+};
+
+// CLI11's "Could not convert: --temp = x", in the words of our checks.
+std::string with_kind(const CLI::Option& option, const std::string& message) {
+  const std::string start = "Could not convert: " + option.get_name() + " = ";
+  if (!message.starts_with(start)) return message;
+  const std::string type = OptionType(option).kind;
+  const char* kind = option.get_expected_max() == 0    ? "true or false"
+                     : type == "INT" || type == "UINT" ? "a whole number"
+                                                       : "a number";
+  return fmt::format("{}: '{}' is not {}", option.get_name(), message.substr(start.size()), kind);
+}
+
 // Empty for text that is no number at all, which the conversion refuses.
 std::string wrong_unsigned(const std::string& text) {
   errno = 0;
@@ -176,7 +198,7 @@ void Command::apply_config(const std::string& path) {
       for (const std::string& input : item.inputs) option->add_result(input);
       option->run_callback();
     } catch (const CLI::ParseError& error) {
-      throw CLI::ValidationError(path, error.what());
+      throw CLI::ValidationError(path, with_kind(*option, error.what()));
     }
   }
 }
@@ -240,17 +262,6 @@ std::string folded(const std::string& text, size_t first_column = kHelpColumn) {
   }
   return lines;
 }
-
-// An option's type as CLI11 writes it, "INT:0..1024" or "TEXT:{a,b}", in two parts.
-struct OptionType {
-  explicit OptionType(const CLI::Option& option) : kind(option.get_type_name()) {
-    const size_t colon = std::min(kind.find(':'), kind.size());
-    check = kind.substr(std::min(colon + 1, kind.size()));
-    kind.resize(colon);
-  }
-  std::string kind;
-  std::string check;  // empty: any value of that kind
-};
 
 std::string joined_names(const std::set<CLI::Option*>& options) {
   std::vector<std::string> names;
@@ -360,21 +371,6 @@ const CLI::App& chosen(const CLI::App& app) {
 bool lacks_command(const CLI::App& app) {
   const CLI::App& command = chosen(app);
   return command.get_require_subcommand_min() > 0 && command.remaining().empty();
-}
-
-// CLI11's "Could not convert: --temp = x", in the words of our checks.
-std::string with_kind(const CLI::App& app, const std::string& message) {
-  constexpr std::string_view kStart = "Could not convert: ";
-  const size_t equals = message.find(" = ");
-  if (!message.starts_with(kStart) || equals == std::string::npos) return message;
-  const std::string name = message.substr(kStart.size(), equals - kStart.size());
-  const CLI::Option* option = chosen(app).get_option_no_throw(name);
-  if (option == nullptr) return message;
-  const std::string type = OptionType(*option).kind;
-  const char* kind = option->get_expected_max() == 0   ? "true or false"
-                     : type == "INT" || type == "UINT" ? "a whole number"
-                                                       : "a number";
-  return fmt::format("{}: '{}' is not {}", name, message.substr(equals + 3), kind);
 }
 
 // Where `name` stands as a whole in `message`, else npos.
@@ -527,9 +523,12 @@ int run_program(const ProgramText& text, int argc, char** argv,
         app.exit(error);
         return end_of_output();
       } else {
+        std::string message = error.what();
+        for (const CLI::Option* option : chosen(app).get_options()) {
+          message = with_kind(*option, message);
+        }
         report(fmt::format("{}; {} --help lists the options",
-                           with_variable(app, with_kind(app, error.what()), arguments),
-                           named(app)));
+                           with_variable(app, std::move(message), arguments), named(app)));
       }
       return kExitUsage;
     }

@@ -432,6 +432,14 @@ for command in "eval" "eval sums" "tune sums"; do
   # shellcheck disable=SC2086
   refuses "$command: a task in the environment" "^looplm: LOOPLM_MODEL: 'sums' is a task; expected a model;" env LOOPLM_MODEL=sums "$looplm" $command
 done
+for option in --api-key --api-key-file; do
+  refuses "serve $option of nothing" "^looplm: $option: it is empty" "$looplm" serve model --port 0 $option ""
+done
+for origin in a.org https://a.org/ 'https://a b' ://a; do
+  refuses "serve --cors $origin" "^looplm: --cors: .* is not an origin; expected one such as https://a.org" "$looplm" serve model --port 0 --cors "*,$origin"
+done
+echo 'share-prefixes = "maybe"' >serve.toml
+refuses "a flag in a settings file" "^looplm: serve.toml: --share-prefixes: 'maybe' is not true or false;" "$looplm" serve model --port 0 --config serve.toml
 refuses "the command line's model, not the environment's" "^looplm: there is no 'nope'" env LOOPLM_MODEL=model "$looplm" info nope
 refuses "the command line's, which is the environment's too" "^looplm: there is no 'nope'" env LOOPLM_MODEL=nope "$looplm" info nope
 refuses "a number with an exponent" "^looplm: --context: '1e3' is not a whole number;" "$looplm" serve model --context 1e3

@@ -107,6 +107,21 @@ std::string variable_of(const std::string& option) {
   return variable;
 }
 
+// Of a shell's variable that is not set, perhaps: not to be served without a key.
+Status check_not_empty(const std::string& value) {
+  if (!value.empty()) return {};
+  return invalid_argument("it is empty; without a key, leave the option out");
+}
+
+Status check_origin(const std::string& value) {
+  const size_t colon = value.find("://");  // behind a scheme, and a host behind it
+  const bool whole = colon != std::string::npos && colon > 0 && colon + 3 < value.size() &&
+                     value.find_first_of("/ ", colon + 3) == std::string::npos;
+  if (whole || value == "*" || value == "null") return {};
+  return invalid_argument(
+      fmt::format("'{}' is not an origin; expected one such as https://a.org, or *", value));
+}
+
 std::chrono::milliseconds milliseconds_of(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
 }
@@ -179,7 +194,9 @@ Result<std::vector<NamedModel>> models_to_serve(const ServeCommandOptions& o) {
   }
   for (const std::string& text : o.more) {
     LOOPLM_ASSIGN_OR_RETURN(NamedFolder model, named_folder("--model", text));
-    LOOPLM_ASSIGN_OR_RETURN(model.path, locate_named_model(model.path));
+    Result<std::string> path = locate_named_model(model.path);
+    LOOPLM_RETURN_IF_ERROR(path.status().with_context("--model"));
+    model.path = std::move(*path);
     if (model.name.empty()) model.name = model_title(model.path);
     named.push_back({std::move(model)});
   }
@@ -332,16 +349,22 @@ void add_serve_command(Program& program) {
          "NAME@OTHER=FOLDER is one of the model OTHER; repeatable. A request's \"model\" chooses")
       ->allow_extra_args(false)
       ->delimiter(',');
-  option("--api-key", o->api_key, "Key that clients must give");
-  option("--api-key-file", o->api_key_file, "File with one key per line");
+  option("--api-key", o->api_key, "Key that clients must give")
+      ->check(read_by(check_not_empty, ""));
+  option("--api-key-file", o->api_key_file, "File with one key per line")
+      ->check(read_by(check_not_empty, ""));
   c->add_flag("--share-prefixes", o->share_prefixes,
               "Let clients with different keys share cached prompts")
       ->environment("LOOPLM_SHARE_PREFIXES");
   option("--cors", o->cors,
          "Web origins that may call the server, such as https://a.org,https://b.org; * for all")
-      ->delimiter(',');
-  option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
-  option("--tls-key", o->key, "PEM file with the certificate's key");
+      ->delimiter(',')
+      ->check(read_by(check_origin, ""));
+  Option* certificate =
+      option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
+  Option* key = option("--tls-key", o->key, "PEM file with the certificate's key");
+  certificate->needs(key);
+  key->needs(certificate);
   option("--context", o->context, "Maximum tokens of prompt and answer (0: the model's)")
       ->check(not_negative("the model's"))
       ->capture_default_str();

@@ -1,6 +1,7 @@
 #include "common/command.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -95,6 +96,28 @@ bool Option::given() const { return option_->count() > 0; }
 
 namespace {
 
+// An option's type as CLI11 writes it, "INT:0..1024" or "TEXT:{a,b}", in two parts.
+struct OptionType {
+  explicit OptionType(const CLI::Option& option) : kind(option.get_type_name()) {
+    const size_t colon = std::min(kind.find(':'), kind.size());
+    check = kind.substr(std::min(colon + 1, kind.size()));
+    kind.resize(colon);
+  }
+  std::string kind;
+  std::string check;  // empty: any value of that kind
+};
+
+// CLI11's "Could not convert: --temp = x", in the words of our checks.
+std::string with_kind(const CLI::Option& option, const std::string& message) {
+  const std::string start = "Could not convert: " + option.get_name() + " = ";
+  if (!message.starts_with(start)) return message;
+  const std::string type = OptionType(option).kind;
+  const char* kind = option.get_expected_max() == 0    ? "true or false"
+                     : type == "INT" || type == "UINT" ? "a whole number"
+                                                       : "a number";
+  return fmt::format("{}: '{}' is not {}", option.get_name(), message.substr(start.size()), kind);
+}
+
 // Empty for text that is no number at all, which the conversion refuses.
 std::string wrong_unsigned(const std::string& text) {
   errno = 0;
@@ -175,7 +198,7 @@ void Command::apply_config(const std::string& path) {
       for (const std::string& input : item.inputs) option->add_result(input);
       option->run_callback();
     } catch (const CLI::ParseError& error) {
-      throw CLI::ValidationError(path, error.what());
+      throw CLI::ValidationError(path, with_kind(*option, error.what()));
     }
   }
 }
@@ -239,17 +262,6 @@ std::string folded(const std::string& text, size_t first_column = kHelpColumn) {
   }
   return lines;
 }
-
-// An option's type as CLI11 writes it, "INT:0..1024" or "TEXT:{a,b}", in two parts.
-struct OptionType {
-  explicit OptionType(const CLI::Option& option) : kind(option.get_type_name()) {
-    const size_t colon = std::min(kind.find(':'), kind.size());
-    check = kind.substr(std::min(colon + 1, kind.size()));
-    kind.resize(colon);
-  }
-  std::string kind;
-  std::string check;  // empty: any value of that kind
-};
 
 std::string joined_names(const std::set<CLI::Option*>& options) {
   std::vector<std::string> names;
@@ -361,17 +373,40 @@ bool lacks_command(const CLI::App& app) {
   return command.get_require_subcommand_min() > 0 && command.remaining().empty();
 }
 
-// An error of an option's value names the variable that it came from: "--port ($LOOPLM_PORT): ...".
+// Where `name` stands as a whole in `message`, else npos.
+size_t place_of(const std::string& message, const std::string& name) {
+  const size_t at = message.find(name);
+  if (at == std::string::npos) return at;
+  const char next = at + name.size() < message.size() ? message[at + name.size()] : ' ';
+  return next == '-' || std::isalnum(static_cast<unsigned char>(next)) != 0 ? std::string::npos
+                                                                            : at;
+}
+
+// An error of a value from the environment names its variable: "--port ($LOOPLM_PORT): ..." where
+// it names the option, else "LOOPLM_MODEL: ..." where it quotes the value.
 std::string with_variable(const CLI::App& app, std::string message,
                           const std::vector<std::string>& arguments) {
-  const std::string name = message.substr(0, message.find(':'));
-  if (!name.starts_with("--")) return message;
-  const CLI::Option* option = chosen(app).get_option_no_throw(name);
-  if (option == nullptr || std::getenv(option->get_envname().c_str()) == nullptr) return message;
-  for (const std::string& argument : arguments) {
-    if (argument.starts_with(name)) return message;
+  for (const CLI::Option* option : chosen(app).get_options()) {
+    const std::string& variable = option->get_envname();
+    const char* value = variable.empty() ? nullptr : std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0') continue;
+    const std::string name = option->get_name();
+    const bool positional = !name.starts_with("--");
+    // A word of the command line that a positional argument refuses is tried as the next one.
+    const std::string refused = name + ": ";
+    if (positional && message.starts_with(fmt::format("{}'{}'", refused, value))) {
+      return variable + ": " + message.substr(refused.size());
+    }
+    const auto gives = [&](const std::string& argument) {
+      return positional ? argument == value : argument.starts_with(name);
+    };
+    if (std::ranges::any_of(arguments, gives)) continue;
+    const size_t at = positional ? std::string::npos : place_of(message, name);
+    if (at != std::string::npos) return message.insert(at + name.size(), " ($" + variable + ")");
+    const bool quoted = message.find(fmt::format("'{}'", value)) != std::string::npos;
+    if (quoted && OptionType(*option).check.empty()) return variable + ": " + message;
   }
-  return message.insert(name.size(), " ($" + option->get_envname() + ")");
+  return message;
 }
 
 // Those that options of the command and of its subcommands read.
@@ -488,14 +523,18 @@ int run_program(const ProgramText& text, int argc, char** argv,
         app.exit(error);
         return end_of_output();
       } else {
+        std::string message = error.what();
+        for (const CLI::Option* option : chosen(app).get_options()) {
+          message = with_kind(*option, message);
+        }
         report(fmt::format("{}; {} --help lists the options",
-                           with_variable(app, error.what(), arguments), named(app)));
+                           with_variable(app, std::move(message), arguments), named(app)));
       }
       return kExitUsage;
     }
     warn_of_mistyped_variables(app);
     const Status status = program.run();
-    if (!status.ok()) return report(status.message());
+    if (!status.ok()) return report(with_variable(app, status.message(), arguments));
   } catch (const std::bad_alloc&) {
     return report("out of memory");
   } catch (const std::system_error& error) {  // fmt::print on a full disk or a closed pipe

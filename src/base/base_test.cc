@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bf16.h"
@@ -212,6 +213,12 @@ TEST(File, AtomicWriterLeavesNothingWithoutCommit) {
   }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
   EXPECT_ERROR_SAYS(AtomicFileWriter::create(dir.path()), "is a directory");
+  EXPECT_ERROR_SAYS(AtomicFileWriter::create(""), "'' is no path; expected a file");
+  EXPECT_ERROR_SAYS(AtomicFileWriter::create("/dev/null"), "'/dev/null' is a device or a pipe");
+  EXPECT_ERROR_SAYS(AtomicFileWriter::create("/dev/stdout"), "is a device or a pipe");
+  ASSERT_EQ(::mkfifo(dir.file("pipe").c_str(), 0600), 0);
+  EXPECT_ERROR_SAYS(write_text_file(dir.file("pipe"), "x"), "is a device or a pipe");
+  std::filesystem::remove(dir.file("pipe"));
   ASSERT_OK(write_text_file(dir.file("out"), "whole"));
   EXPECT_EQ(read_text_file(dir.file("out")).value(), "whole");
   EXPECT_ERROR_SAYS(read_text_file(dir.file("absent")), "absent", "No such file");

@@ -67,9 +67,25 @@ void MappedFile::release_pages() const {
   if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
 }
 
+namespace {
+
+// What a rename would remove: /dev/null, a pipe, and /dev/stdout, which is a link into /proc.
+bool is_special_file(const std::string& path) {
+  std::error_code error;  // no link, or nothing there
+  if (std::filesystem::read_symlink(path, error).string().starts_with("/proc/")) return true;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  return std::filesystem::is_other(status);
+}
+
+}  // namespace
+
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
-  if (is_directory(path)) {
-    return invalid_argument(fmt::format("'{}' is a directory; expected a file to write", path));
+  const char* what = path.empty()            ? "is no path"
+                     : is_directory(path)    ? "is a directory"
+                     : is_special_file(path) ? "is a device or a pipe"
+                                             : nullptr;
+  if (what != nullptr) {
+    return invalid_argument(fmt::format("'{}' {}; expected a file to write", path, what));
   }
   LOOPLM_ASSIGN_OR_RETURN(Temporary temporary, make_temporary(path, TemporaryKind::kFile));
   return AtomicFileWriter(path, std::move(temporary.path), temporary.descriptor);

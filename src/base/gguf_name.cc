@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/file.h"
+
 namespace looplm {
 namespace {
 
@@ -35,6 +37,10 @@ std::optional<Part> part_of(const std::string& path) {
 }
 
 }  // namespace
+
+bool is_gguf_model(const std::string& path) {
+  return file_exists(path) || (path.ends_with(kEnding) && !is_directory(path));
+}
 
 std::string gguf_model_stem(const std::string& path) {
   if (const std::optional<Part> part = part_of(path)) return part->stem;

@@ -10,6 +10,9 @@
 
 namespace looplm {
 
+// Whether a model of this path is a GGUF file: what is there is a file, or nothing is and the name
+// says so. A folder may have any name.
+bool is_gguf_model(const std::string& path);
 // "models/m" of "models/m.gguf" and of "models/m-00002-of-00003.gguf".
 std::string gguf_model_stem(const std::string& path);
 // The path of part `number`, from 1.

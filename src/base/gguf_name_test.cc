@@ -1,7 +1,12 @@
 #include "base/gguf_name.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -24,6 +29,18 @@ TEST(GgufName, WhatIsNoPartIsAModel) {
     EXPECT_EQ(gguf_model_stem(std::string(stem) + ".gguf"), stem);
     EXPECT_THAT(gguf_parts(std::string(stem) + ".gguf"), ElementsAre(std::string(stem) + ".gguf"));
   }
+}
+
+TEST(GgufName, AFolderIsNoFile) {
+  const TempDir directory;
+  const std::string folder = directory.file("m.gguf"), file = directory.file("weights");
+  std::filesystem::create_directory(folder);
+  std::ofstream(file) << "GGUF";
+  EXPECT_FALSE(is_gguf_model(folder));
+  EXPECT_FALSE(is_gguf_model(directory.path()));
+  EXPECT_TRUE(is_gguf_model(file));
+  EXPECT_TRUE(is_gguf_model(directory.file("none.gguf"))) << "so that an error names that file";
+  EXPECT_FALSE(is_gguf_model(directory.file("none")));
 }
 
 TEST(GgufName, FilesBesideAModel) {

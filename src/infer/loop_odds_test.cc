@@ -1,6 +1,15 @@
 #include "infer/loop_odds.h"
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
 #include <gtest/gtest.h>
+
+#include "infer/test_model.h"
+#include "infer/test_requests.h"
+#include "support/temp_dir.h"
 
 namespace looplm {
 namespace {
@@ -44,6 +53,62 @@ TEST(LoopOdds, ASureLoopIsRightMoreOften) {
   EXPECT_NEAR(odds.chance(1, kAny, 0), 0.75, 0.05) << "however sure it is";
   const int64_t unseen = LoopOdds::sureness(0.5);
   EXPECT_EQ(odds.chance(1, unseen, 0), odds.chance(1, kAny, 0)) << "nothing else is known";
+}
+
+// What each loop says of a prompt's last position, read here, is what an engine must have learnt.
+TEST(LoopOdds, AnEngineCountsALoopUnderItsOwnSureness) {
+  ModelConfig config = small_config();
+  config.loops = 4;
+  config.initializer_range = 0.6;  // loops of all steps of sureness
+  const TempDir directory;
+  write_test_checkpoint(directory.path(), random_parameters(config, 3), config);
+  const auto model =
+      std::move(Model::load(directory.path(), {.threads = 1, .kv = KvType::kF32})).value();
+  GenerateOptions options;
+  options.max_tokens = 1;
+  options.speculate = {CommitKind::kAuto};
+
+  LoopOdds expected;
+  int64_t changes = 0;
+  PassRunner& runner = *model->parts().runner;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    const std::vector<int32_t> prompt = random_ids(5, config.vocab_size, seed);
+    ASSERT_OK(generate_on_free_lanes(*model, prompt, options));
+    const PromptResult read =
+        read_prompt(runner, model->parts().pages, prompt, config.loops, std::ssize(prompt));
+    std::vector<int32_t> ranked;  // the loop's best tokens
+    int64_t sureness = kAny;
+    for (int64_t loop = 0; loop < config.loops; ++loop) {
+      const int64_t row = (loop + 1) * std::ssize(prompt) - 1;
+      const std::span logits(read.logits.data() + row * config.vocab_size,
+                             static_cast<size_t>(config.vocab_size));
+      const LogitSummary summary = summarize(logits);
+      if (loop > 0) {
+        const auto at = std::ranges::find(ranked, summary.best) - ranked.begin();
+        expected.saw(loop, sureness, at, std::ssize(ranked));
+      }
+      const int64_t before = std::exchange(
+          sureness, LoopOdds::sureness(std::exp(summary.log_probability(summary.best_logit))));
+      changes += loop > 0 && before != sureness;
+      ranked.resize(logits.size());
+      std::iota(ranked.begin(), ranked.end(), 0);
+      const auto better = [&](int32_t a, int32_t b) {
+        return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+      };
+      std::ranges::partial_sort(ranked, ranked.begin() + LoopOdds::kRanks, better);
+      ranked.resize(LoopOdds::kRanks);
+    }
+  }
+  EXPECT_GT(changes, 40) << "else a neighbour's sureness would do as well";
+  for (int64_t loop = 1; loop < config.loops; ++loop) {
+    for (int64_t sureness = kAny; sureness < LoopOdds::kSureness; ++sureness) {
+      for (int64_t rank = 0; rank < LoopOdds::kRanks; ++rank) {
+        EXPECT_EQ(model->parts().loop_odds.chance(loop, sureness, rank),
+                  expected.chance(loop, sureness, rank))
+            << "loop " << loop << ", sureness " << sureness << ", rank " << rank;
+      }
+    }
+  }
 }
 
 }  // namespace

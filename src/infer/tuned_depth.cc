@@ -89,7 +89,7 @@ Result<ExitOptions> TunedDepth::exit_at(double mean) const {
 }
 
 std::string tuned_depth_file(const std::string& model_path) {
-  if (model_path.ends_with(".gguf")) return gguf_depth_file(model_path);
+  if (is_gguf_model(model_path)) return gguf_depth_file(model_path);
   return model_path + "/looplm-depth.json";
 }
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/directory.h"
+#include "base/file.h"
+#include "base/gguf_name.h"
 #include "model/checkpoint.h"
 #include "model/gguf_model.h"
 #include "model/guess_maps.h"
@@ -118,7 +120,8 @@ Status check_holds_model(const std::string& directory) {
   const Result<std::vector<std::string>> names = list_directory(directory);
   if (!names.ok()) return {};  // reading config.json says why
   const auto model_in = [&](const std::string& name) {
-    if (name.ends_with(".gguf") || holds(name + "/config.json")) return name;
+    const bool gguf = name.ends_with(".gguf") && file_exists(directory + "/" + name);
+    if (gguf || holds(name + "/config.json")) return name;
     return holds(name + "/model/config.json") ? name + "/model" : std::string();  // a run's
   };
   std::string found;
@@ -152,10 +155,6 @@ Result<Checkpoint> open_directory(const std::string& directory) {
   }
 }
 
-bool is_gguf(const std::string& path) {
-  return file_exists(path) || (path.ends_with(".gguf") && !is_directory(path));
-}
-
 }  // namespace
 
 std::vector<std::string> Checkpoint::files() const {
@@ -171,7 +170,7 @@ void Checkpoint::release_pages() const {
 }
 
 Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOptions& options) {
-  if (is_gguf(path)) return open_gguf_checkpoint(path, options);
+  if (is_gguf_model(path)) return open_gguf_checkpoint(path, options);
   if (!options.gate_file.empty()) {
     return invalid_argument(
         fmt::format("a gate file '{}' is given, but '{}' is not a GGUF file; a directory's weights "
@@ -183,7 +182,7 @@ Result<Checkpoint> open_checkpoint(const std::string& path, const CheckpointOpti
 
 Result<ModelConfig> read_checkpoint_config(const std::string& path,
                                            const CheckpointOptions& options) {
-  if (!is_gguf(path)) {
+  if (!is_gguf_model(path)) {
     LOOPLM_RETURN_IF_ERROR(check_holds_model(path));
     return read_model_config(path);
   }
@@ -194,7 +193,7 @@ Result<ModelConfig> read_checkpoint_config(const std::string& path,
 }
 
 std::string companion_directory(const std::string& path) {
-  if (!is_gguf(path)) return path;
+  if (!is_gguf_model(path)) return path;
   const std::string parent = std::filesystem::path(path).parent_path().string();
   return parent.empty() ? "." : parent;
 }

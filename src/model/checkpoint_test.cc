@@ -83,6 +83,8 @@ TEST_F(CheckpointTest, SaysWhatElseADirectoryIs) {
   EXPECT_ERROR_SAYS(holding("model/adapter_config.json"), "holds a run", "/x/model'");
   EXPECT_ERROR_SAYS(holding("a.Q4_0.gguf"), "holds no config.json", "/x/a.Q4_0.gguf'");
   EXPECT_ERROR_SAYS(holding("m/config.json"), "holds no config.json", "such as '", "/x/m'");
+  EXPECT_ERROR_SAYS(holding("m.gguf/config.json"), "such as '", "/x/m.gguf'");
+  EXPECT_THAT(holding("m.gguf/notes.txt").status().message(), testing::EndsWith("or a GGUF file"));
   EXPECT_ERROR_SAYS(holding("run/model/config.json"), "holds no config.json", "/x/run/model'");
   EXPECT_ERROR_SAYS(holding("notes.txt"), "x' holds no config.json; expected a model's directory");
 }

@@ -234,7 +234,7 @@ Result<GgufExport> export_gguf(const Checkpoint& checkpoint, const std::string& 
         "'{}' is there, and this model has no exit gate; it would be read as this model's",
         gate_file));
   }
-  const std::string guesses = guess_file(path);
+  const std::string guesses = gguf_guess_file(path);  // whatever its ending
   if (!file_exists(guess_file(checkpoint.directory)) && file_exists(guesses)) {
     return invalid_argument(fmt::format(
         "'{}' is there, and this model has no guess maps; they would be read as this model's",
@@ -264,7 +264,7 @@ Result<GgufExport> export_gguf(const Checkpoint& checkpoint, const std::string& 
     result.gate_file = gate_file;
   }
   LOOPLM_ASSIGN_OR_RETURN(std::optional<AtomicFileWriter> guess_copy,
-                          begin_guess_copy(checkpoint.directory, checkpoint.config, path));
+                          begin_guess_copy(checkpoint.directory, checkpoint.config, guesses));
   if (guess_copy) result.guess_file = guesses;
   // None appears before all are on the disk, and the model itself last.
   if (gate) LOOPLM_RETURN_IF_ERROR(gate->commit());

@@ -186,6 +186,10 @@ TEST_F(GgufExportTest, GuessMapsGoBesideTheFile) {
   const auto result = run(directory, file, GgmlType::kF32);
   ASSERT_OK(result);
   EXPECT_EQ(result.value().guess_file, folder_ + "/m.guess.safetensors");
+  const auto plain = run(directory, folder_ + "/plain", GgmlType::kF32);
+  ASSERT_OK(plain);  // a name without .gguf
+  EXPECT_EQ(plain.value().guess_file, folder_ + "/plain.guess.safetensors");
+  EXPECT_TRUE(read_guesses(folder_ + "/plain", config).value().has_value());
   const auto read = read_guesses(file, config);
   ASSERT_OK(read);
   ASSERT_TRUE(read.value().has_value());

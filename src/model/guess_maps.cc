@@ -59,9 +59,7 @@ Result<StoredGuesses> read_guess_file(const std::string& path, const ModelConfig
 }  // namespace
 
 std::string guess_file(const std::string& model_path) {
-  if (file_exists(model_path) || model_path.ends_with(".gguf")) {
-    return gguf_guess_file(model_path);
-  }
+  if (is_gguf_model(model_path)) return gguf_guess_file(model_path);
   return model_path + "/" + kGuessFile;
 }
 
@@ -108,13 +106,12 @@ Status save_guesses(const std::string& directory, const ParameterSet& values, DT
 
 Result<std::optional<AtomicFileWriter>> begin_guess_copy(const std::string& from_model,
                                                          const ModelConfig& config,
-                                                         const std::string& model_path) {
+                                                         const std::string& to) {
   LOOPLM_ASSIGN_OR_RETURN(const std::optional<StoredGuesses> guesses,
                           read_guesses(from_model, config));
   if (!guesses) return std::optional<AtomicFileWriter>();
   LOOPLM_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(guess_file(from_model)));
-  LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer,
-                          AtomicFileWriter::create(guess_file(model_path)));
+  LOOPLM_ASSIGN_OR_RETURN(AtomicFileWriter writer, AtomicFileWriter::create(to));
   LOOPLM_RETURN_IF_ERROR(writer.write(file.text()));
   LOOPLM_RETURN_IF_ERROR(writer.sync());
   return std::optional(std::move(writer));
@@ -123,7 +120,7 @@ Result<std::optional<AtomicFileWriter>> begin_guess_copy(const std::string& from
 Result<bool> copy_guesses(const std::string& from_model, const ModelConfig& config,
                           const std::string& model_path) {
   LOOPLM_ASSIGN_OR_RETURN(std::optional<AtomicFileWriter> copy,
-                          begin_guess_copy(from_model, config, model_path));
+                          begin_guess_copy(from_model, config, guess_file(model_path)));
   if (copy) LOOPLM_RETURN_IF_ERROR(copy->commit());
   return copy.has_value();
 }

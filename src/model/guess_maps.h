@@ -55,10 +55,10 @@ bool is_guess_file(const std::string& name);
 // `model_path`. False where there are none.
 Result<bool> copy_guesses(const std::string& from_model, const ModelConfig& config,
                           const std::string& model_path);
-// The same, all but the last step.
+// The same into the file `to`, all but the last step.
 Result<std::optional<AtomicFileWriter>> begin_guess_copy(const std::string& from_model,
                                                          const ModelConfig& config,
-                                                         const std::string& model_path);
+                                                         const std::string& to);
 
 // The maps in the form that products read.
 class GuessMaps {

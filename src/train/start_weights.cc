@@ -132,7 +132,7 @@ Result<std::unique_ptr<Tokenizer>> StartWeights::load_tokenizer() const {
   if (path == model_.from && !tokenizer_json_.empty()) {
     return Tokenizer::parse(tokenizer_json_, path);
   }
-  if (!model_.tokenizer.empty() && !path.ends_with(".gguf")) {
+  if (!model_.tokenizer.empty() && !(path.ends_with(".gguf") && file_exists(path))) {
     return not_found(fmt::format("model.tokenizer is '{}'; it holds no tokenizer.json", path));
   }
   return std::unique_ptr<Tokenizer>();

@@ -242,6 +242,9 @@ for command in "eval sums" "eval sums.yaml" "eval digits.yaml run/model" "tune s
 done
 "$looplm" export run/model --gguf here.gguf >/dev/null && "$looplm" tune here.gguf sums.yaml --limit 100 --loss 100 >out || fail "tune a GGUF file"
 expect "tune a GGUF file" "written to here.depth.json" out
+cp -r run/model folder.gguf && "$looplm" tune folder.gguf sums.yaml --limit 100 --loss 100 >out || fail "tune a folder called like a GGUF file"
+expect "tune a folder called like a GGUF file" "written to folder.gguf/looplm-depth.json" out
+rm -r folder.gguf
 mkdir sums
 refuses "a folder that is called like a task" "name tasks after the model .'looplm eval sums sums'" "$looplm" eval sums
 rmdir sums
@@ -417,6 +420,29 @@ refuses "control characters in an option" "dtype: '.x1b\[2J' is not one of auto,
 LOOPLM_DTYPE=frob LOOPLM_KV_TYPE=frob "$looplm" info model >/dev/null || fail "a bad value in the environment of another command"
 refuses "a bad value in the environment" "^looplm: --dtype \(.LOOPLM_DTYPE\): 'frob' is not one of" env LOOPLM_DTYPE=frob "$looplm" run model --ids 1
 refuses "another bad value in the environment" "LOOPLM_THREADS is 'x'" env LOOPLM_THREADS=x "$looplm" run model --ids 1
+refuses "a flag in the environment" "^looplm: --share-prefixes \(.LOOPLM_SHARE_PREFIXES\): 'maybe' is not true or false" env LOOPLM_SHARE_PREFIXES=maybe "$looplm" serve model --port 0
+refuses "a setting that is read later" "^looplm: --speculate \(.LOOPLM_SPECULATE\) is 'frob'" env LOOPLM_SPECULATE=frob "$looplm" serve model --port 0
+refuses "a gate file in the environment" "^looplm: LOOPLM_GATE: .*'no.safetensors'" env LOOPLM_GATE=no.safetensors "$looplm" run model --ids 1
+refuses "more models in the environment" "^looplm: --model \(.LOOPLM_MODELS\): there is no 'nope'" env LOOPLM_MODELS=b=nope "$looplm" serve model --port 0
+for command in "run --ids 1" "info" "eval sums" "tune sums" "serve --port 0"; do
+  # shellcheck disable=SC2086
+  refuses "$command: no such model in the environment" "^looplm: LOOPLM_MODEL: there is no 'nope'; expected" env LOOPLM_MODEL=nope "$looplm" $command
+done
+for command in "eval" "eval sums" "tune sums"; do
+  # shellcheck disable=SC2086
+  refuses "$command: a task in the environment" "^looplm: LOOPLM_MODEL: 'sums' is a task; expected a model;" env LOOPLM_MODEL=sums "$looplm" $command
+done
+for option in --api-key --api-key-file; do
+  refuses "serve $option of nothing" "^looplm: $option: it is empty" "$looplm" serve model --port 0 $option ""
+done
+for origin in a.org https://a.org/ 'https://a b' ://a; do
+  refuses "serve --cors $origin" "^looplm: --cors: .* is not an origin; expected one such as https://a.org" "$looplm" serve model --port 0 --cors "*,$origin"
+done
+echo 'share-prefixes = "maybe"' >serve.toml
+refuses "a flag in a settings file" "^looplm: serve.toml: --share-prefixes: 'maybe' is not true or false;" "$looplm" serve model --port 0 --config serve.toml
+refuses "the command line's model, not the environment's" "^looplm: there is no 'nope'" env LOOPLM_MODEL=model "$looplm" info nope
+refuses "the command line's, which is the environment's too" "^looplm: there is no 'nope'" env LOOPLM_MODEL=nope "$looplm" info nope
+refuses "a number with an exponent" "^looplm: --context: '1e3' is not a whole number;" "$looplm" serve model --context 1e3
 LOOPLM_IAS=avx2 "$looplm" run model --ids 1 -n 1 >/dev/null 2>err
 expect "two letters of a short variable in the wrong order" "nothing reads LOOPLM_IAS, .* did you mean LOOPLM_ISA\?" err
 LOOPLM_DTYP=f32 LOOPLM_ROOT=/ LOOPLM_PORT_80_TCP=tcp://1 LOOPLM_KVGIB=1 LOOPLM_KV_GIB=1 "$looplm" run model --ids 1 -n 1 >/dev/null 2>err || fail "a mistyped variable"

@@ -6,6 +6,7 @@
 #include "looplm/config.h"
 
 #include "base/cpu.h"
+#include "base/file.h"
 #include "base/timer.h"
 #include "cli/commands.h"
 #include "model/initialize.h"
@@ -32,6 +33,15 @@ Status init(const InitOptions& options) {
   Result<ModelConfig> config = options.preset.empty() ? read_model_config(options.config_from)
                                                       : model_preset(options.preset);
   LOOPLM_RETURN_IF_ERROR(config.status());
+  for (const char* weights : {"model.safetensors", "model.safetensors.index.json"}) {
+    const std::string file = fmt::format("{}/{}", options.out, weights);
+    if (file_exists(file)) {
+      return invalid_argument(fmt::format(
+          "--out: '{}' is there already, and random weights would replace it; remove it, or name "
+          "another directory",
+          file));
+    }
+  }
   LOOPLM_ASSIGN_OR_RETURN(const int threads, choose_thread_count(options.threads));
   ThreadPool pool(threads);
   const Timer timer;

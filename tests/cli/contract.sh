@@ -57,6 +57,7 @@ cmp -s s7.1 s8.1 && fail "another seed, the same ids"
 for many in 1 2; do "$looplm" run model --ids 1,2,3 -n $many --temp 0 --ignore-eos 2>"told$many" >/dev/null || fail "run -n $many"; done
 expect "one token" "^1 token; prompt of 3 in .* mean loops 4.00; KV" told1
 expect "two tokens" "^2 tokens, .* tok/s; .* mean loops 4.00; .* passes per token" told2
+refuses "random weights over a model" "model/model.safetensors' is there already.*name another directory" "$looplm" init --preset tiny --out model
 refuses "unknown command" "there is no command 'looplm frob'; expected one of run, chat" "$looplm" frob
 refuses "unknown subcommand" "there is no command 'looplm data make'; expected one of build, show" "$looplm" data make x
 refuses "a mistyped command" "there is no command 'looplm data buidl'; did you mean 'build'" "$looplm" data buidl x

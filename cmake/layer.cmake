@@ -1,10 +1,10 @@
-# looplm_sources(OUT ROOT FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include up to eight
-# sources of a folder each, so that headers are read once for the eight: reading them is half of the time. A source with compile options of
-# its own, or with SKIP_UNITY_BUILD_INCLUSION because its names would clash, stays alone. Sources are named relative to ROOT, one of the
-# include directories, so that the compiler cache serves other checkouts too.
+# looplm_sources(OUT ROOT FILES...): what to compile for these sources. With LOOPLM_UNITY it is generated files that include up to 16
+# sources of a folder each, so that headers are read once for all of them. A source with compile options of its own, or with
+# SKIP_UNITY_BUILD_INCLUSION because its names would clash, stays alone. Sources are named relative to ROOT, one of the include
+# directories, so that the compiler cache serves other checkouts too.
 function(looplm_sources out root)
   set(compiled "")
-  set(groups "")
+  set(folders "")
   foreach(file ${ARGN})
     get_source_file_property(own_options ${file} COMPILE_OPTIONS)
     get_source_file_property(alone ${file} SKIP_UNITY_BUILD_INCLUSION)
@@ -14,23 +14,28 @@ function(looplm_sources out root)
     endif()
     file(RELATIVE_PATH path ${root} ${file})
     get_filename_component(folder ${path} DIRECTORY)
-    if(NOT groups OR count EQUAL 8 OR NOT folder STREQUAL group_folder)
-      set(count 0)
-      set(group_folder ${folder})
-      list(LENGTH groups group)
-      list(APPEND groups ${PROJECT_BINARY_DIR}/unity/${path})
-      set(includes_${group} "")
-    endif()
-    string(APPEND includes_${group} "#include \"${path}\"\n")
-    math(EXPR count "${count} + 1")
+    list(APPEND folders ${folder})
+    list(APPEND paths_${folder} ${path})
   endforeach()
-  # Once per group: file(CONFIGURE) leaves a file alone that is the same already, and then nothing is compiled again.
-  set(group 0)
-  foreach(file ${groups})
-    file(CONFIGURE OUTPUT ${file} CONTENT "${includes_${group}}" @ONLY)
-    math(EXPR group "${group} + 1")
+  list(REMOVE_DUPLICATES folders)
+  foreach(folder ${folders})
+    set(paths ${paths_${folder}})
+    # Files of about the same length, so that no processor waits for the longest.
+    list(LENGTH paths count)
+    math(EXPR files "(${count} + 15) / 16")
+    math(EXPR count "(${count} + ${files} - 1) / ${files}")
+    while(paths)
+      list(SUBLIST paths 0 ${count} joined)
+      list(REMOVE_ITEM paths ${joined})
+      list(GET joined 0 first)
+      list(TRANSFORM joined REPLACE ".+" "#include \"\\0\"\n")
+      list(JOIN joined "" includes)
+      # Leaves a file alone that is the same already, and then nothing is compiled again.
+      file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/unity/${first} CONTENT "${includes}" @ONLY)
+      list(APPEND compiled ${PROJECT_BINARY_DIR}/unity/${first})
+    endwhile()
   endforeach()
-  set(${out} ${compiled} ${groups} PARENT_SCOPE)
+  set(${out} ${compiled} PARENT_SCOPE)
 endfunction()
 
 # looplm_wait(TARGET): the target's code waits for what others compute, so it is optimised a little, and under sanitizers not at all:

@@ -181,10 +181,10 @@ class ChatOutputParser::Impl {
     if (message_.content.empty()) {
       const size_t begin = std::min(held_.find_first_not_of(" \n\r\t"), held_.size());
       const std::string_view rest = std::string_view(held_).substr(begin);
-      constexpr std::string_view kPythonTag = "<|python_tag|>";
-      const bool may_begin = rest.empty() || kPythonTag.starts_with(rest);
+      constexpr std::string_view kTag = "<|python_tag|>";
+      const bool may_begin = rest.empty() || kTag.starts_with(rest);
       if (!ended_ && may_begin) return false;
-      if (rest.starts_with('{') || rest.starts_with(kPythonTag)) {
+      if (rest.starts_with('{') || rest.starts_with(kTag)) {
         space_before_call_ = held_.substr(0, begin);
         held_.erase(0, begin);
         state_ = State::kCall;

@@ -6,7 +6,7 @@
 namespace looplm {
 namespace {
 
-using Kind = GrammarProgram::State::Kind;
+using StateKind = GrammarProgram::State::Kind;
 
 constexpr size_t kMostReadings = 16'384;  // items of a state
 constexpr size_t kMostSteps = 200'000;    // of one closure
@@ -79,23 +79,23 @@ class GrammarAutomaton::Closure {
   void follow(const Place& place) {
     const GrammarProgram::State& s = program_state(place.state);
     switch (s.kind) {
-      case Kind::kBytes:
+      case StateKind::kBytes:
         items_.push_back({place.state, place.frame});
         return;
-      case Kind::kSplit:
+      case StateKind::kSplit:
         for (int32_t target : s.targets) {
           pending_.push_back({target, place.frame, 0, place.fresh});
         }
         return;
-      case Kind::kCall:
+      case StateKind::kCall:
         // A call at the end of a rule needs no frame, so that right recursion takes no stack.
-        if (program_state(s.next).kind == Kind::kEnd) {
+        if (program_state(s.next).kind == StateKind::kEnd) {
           pending_.push_back({s.body, place.frame, 0, place.fresh});
         } else {
           enter(s.body, {s.next, place.frame, 0}, place.fresh);
         }
         return;
-      case Kind::kRepeat:
+      case StateKind::kRepeat:
         if (place.counter >= s.least) pending_.push_back({s.next, place.frame, 0, place.fresh});
         if (s.most == kUnbounded || place.counter < s.most) {
           // Beyond the least an unbounded repeat counts no more.
@@ -104,7 +104,7 @@ class GrammarAutomaton::Closure {
           enter(s.body, {place.state, place.frame, count}, place.fresh);
         }
         return;
-      case Kind::kEnd:
+      case StateKind::kEnd:
         leave(place);
         return;
     }
@@ -122,7 +122,7 @@ class GrammarAutomaton::Closure {
     const Frame f = automaton_.frames_[static_cast<size_t>(place.frame)];
     const GrammarProgram::State& s = program_state(f.state);
     const int32_t fresh = std::max(0, place.fresh - 1);
-    if (s.kind == Kind::kRepeat && place.fresh > 0) {
+    if (s.kind == StateKind::kRepeat && place.fresh > 0) {
       // The body has matched nothing; all that are left may do the same.
       pending_.push_back({s.next, f.parent, 0, fresh});
     } else {
@@ -222,7 +222,7 @@ int32_t GrammarAutomaton::canonical_frame(int32_t frame, int64_t bytes, FrameMap
     Frame copy = frames_[static_cast<size_t>(*f)];
     copy.parent = parent;
     const GrammarProgram::State& s = program_->states[static_cast<size_t>(copy.state)];
-    if (s.kind == Kind::kRepeat) {
+    if (s.kind == StateKind::kRepeat) {
       // Each of the next repetitions reads a byte at least; `counter` of them have begun.
       const bool far_below = copy.counter + bytes < s.least;
       const bool above = copy.counter >= s.least;

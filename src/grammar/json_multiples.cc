@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kMostListed = 1'000;  // multiples that are listed one by one
 constexpr size_t kMostRules = 4'000;
-constexpr int kMostPlaces = 8;                         // behind the point
+constexpr int kMostDecimals = 8;                       // behind the point
 constexpr int64_t kLargest = 999'999'999'999'999'999;  // 18 digits, the point left out
 
 int64_t power_of_ten(int n) {
@@ -155,11 +155,11 @@ class MultiplesWriter {
 Result<ExpressionPtr> json_multiples_in(const NumberRange& range, double factor, bool whole,
                                         Grammar& grammar) {
   ExactDecimal step = exact_decimal(factor);
-  if (step.places > kMostPlaces || std::abs(factor) > 1e9 || step.units > 1'000'000'000) {
+  if (step.places > kMostDecimals || std::abs(factor) > 1e9 || step.units > 1'000'000'000) {
     return unsupported(
         fmt::format("multipleOf is {}; expected at most {} digits behind the point, "
                     "and no more than nine digits in all",
-                    factor, kMostPlaces));
+                    factor, kMostDecimals));
   }
   if (step.places < 0) step = {step.units * power_of_ten(-step.places), 0};
   if (whole) step = {step.units / std::gcd(step.units, power_of_ten(step.places)), 0};

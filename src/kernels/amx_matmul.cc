@@ -25,7 +25,7 @@ constexpr int64_t kLaidOutRows = 1024;
 // such parts of 512 rows (256 KiB), and a task's sums (64 KiB a panel).
 constexpr int64_t kChunkSteps = 8;
 constexpr int64_t kAmxTaskRows = 512;
-constexpr int64_t kMostTaskPanels = 8;
+constexpr int64_t kMostAmxTaskPanels = 8;
 constexpr int64_t kStepBytes = kAmxTerms * kPanel * 2;  // of a panel
 // Many rows of small integers: so much of B, beside 128 rows of A (704 KiB for 5632 terms).
 constexpr int64_t kTurnBytes = int64_t{768} << 10;
@@ -150,7 +150,7 @@ class LaidOutProduct {
     const int64_t blocks = pieces(a_.rows, kAmxTaskRows);
     const int64_t block_rows = pieces(pieces(a_.rows, blocks), kFewAmxRows) * kFewAmxRows;
     const int64_t panels = p_.b->panels();
-    int64_t task_panels = kMostTaskPanels;
+    int64_t task_panels = kMostAmxTaskPanels;
     while (device.pool().size() > 1 && task_panels > 1 &&
            blocks * pieces(panels, task_panels) < int64_t{4} * device.pool().size()) {
       task_panels /= 2;

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kPart = 4096;
 // Logits per task: some tens of microseconds.
 constexpr int64_t kTaskLogits = 4 * kPart;
-constexpr int64_t kTaskRows = 16;  // whose parts one task adds up
+constexpr int64_t kSummaryTaskRows = 16;  // whose parts one task adds up
 
 struct Row {
   const float* logits;
@@ -99,7 +99,7 @@ void logit_summary(const LogitSummaryParams& p, Device& device) {
                                         std::min(kPart, p.vocabulary - first));
     }
   });
-  device.for_pieces(p.rows, kTaskRows, [&](int64_t begin, int64_t end, int) {
+  device.for_pieces(p.rows, kSummaryTaskRows, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       const Row row = {p.logits + r * p.vocabulary, p.vocabulary, results + r * parts};
       find_best(row, p.out[r], kernels);

@@ -320,9 +320,9 @@ void pack_rows(std::span<const MatrixSource> sources, PackedMatrix& out, Device&
       return pack_rounded(row_data, columns, out.terms(), panel, device.kernels());
     }
     // Blocks of terms, so that the 32 source rows and the destination stay in the first cache.
-    constexpr int64_t kBlock = 64;
-    for (int64_t first = 0; first < out.terms(); first += kBlock) {
-      const int64_t count = std::min(kBlock, out.terms() - first);
+    constexpr int64_t kTermsAtOnce = 64;
+    for (int64_t first = 0; first < out.terms(); first += kTermsAtOnce) {
+      const int64_t count = std::min(kTermsAtOnce, out.terms() - first);
       for (int64_t c = 0; c < columns; ++c) {
         with_element(row_dtype[c], [&](auto element) {
           using Element = decltype(element);

@@ -17,7 +17,7 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Weights are summed in parts of this many.
-constexpr int64_t kPart = 4096;
+constexpr int64_t kWeightsAtOnce = 4096;
 // Tokens whose noise is drawn together.
 constexpr int64_t kStretch = 1024;
 // A set is kept as a list once it is this many times smaller than what it was chosen from.
@@ -139,10 +139,10 @@ class RowSampler {
     const auto factor = static_cast<float>(std::clamp(1 / rule_.temperature, 1e-37, 1e37));
     count_ = count;
     sum_ = 0;
-    for (int64_t at = 0; at < count; at += kPart) {
-      sum_ += static_cast<double>(kernels_.softmax_weights(values + at, std::min(kPart, count - at),
-                                                           static_cast<float>(most_), factor,
-                                                           weights_ + at));
+    for (int64_t at = 0; at < count; at += kWeightsAtOnce) {
+      sum_ += static_cast<double>(
+          kernels_.softmax_weights(values + at, std::min(kWeightsAtOnce, count - at),
+                                   static_cast<float>(most_), factor, weights_ + at));
     }
   }
 

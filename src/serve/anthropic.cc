@@ -7,7 +7,7 @@
 namespace looplm {
 namespace {
 
-OrderedJson error_json(const ApiError& error) {
+OrderedJson anthropic_error(const ApiError& error) {
   const char* type = error.status == 401   ? "authentication_error"
                      : error.status == 403 ? "permission_error"
                      : error.status == 404 ? "not_found_error"
@@ -28,8 +28,8 @@ class MessagesAnswer : public TranslatedAnswer {
         stops_(std::move(stops)),
         prompt_tokens_(prompt_tokens) {}
 
-  OrderedJson error(const ApiError& e) const override { return error_json(e); }
-  StreamEvent stream_error(const ApiError& e) override { return {"error", error_json(e)}; }
+  OrderedJson error(const ApiError& e) const override { return anthropic_error(e); }
+  StreamEvent stream_error(const ApiError& e) override { return {"error", anthropic_error(e)}; }
 
  protected:
   void delta(const OrderedJson& d, std::vector<StreamEvent>& out) override {
@@ -309,7 +309,7 @@ void translate_output(Fields& f, OrderedJson& chat) {
 
 }  // namespace
 
-const Dialect kAnthropic = {error_json};
+const Dialect kAnthropic = {anthropic_error};
 
 void serve_messages(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);

@@ -18,7 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-OrderedJson error_json(const ApiError& error) { return {{"error", error.message}}; }
+OrderedJson ollama_error(const ApiError& error) { return {{"error", error.message}}; }
 
 std::string utc(std::time_t seconds) {
   std::tm parts{};
@@ -37,7 +37,7 @@ class OllamaAnswer : public TranslatedAnswer {
   OllamaAnswer(std::unique_ptr<AnswerFormat> openai, const ServedModel& served, OllamaForm form)
       : TranslatedAnswer(std::move(openai)), served_(served), form_(form) {}
 
-  OrderedJson error(const ApiError& e) const override { return error_json(e); }
+  OrderedJson error(const ApiError& e) const override { return ollama_error(e); }
   const char* stream_type() const override { return "application/x-ndjson"; }
   std::string framed(const StreamEvent& event) const override {
     return dump_json(event.data) + "\n";
@@ -247,7 +247,7 @@ class OllamaEmbedding : public AnswerFormat {
     openai_->ended(index, generation, out);
   }
   void closed(const Usage&, std::vector<StreamEvent>&) override {}
-  OrderedJson error(const ApiError& e) const override { return error_json(e); }
+  OrderedJson error(const ApiError& e) const override { return ollama_error(e); }
   OrderedJson whole(const Usage& usage) override {
     const OrderedJson answer = openai_->whole(usage);
     if (form_ == EmbedForm::kOne) return {{"embedding", answer["data"][0]["embedding"]}};
@@ -308,7 +308,7 @@ OrderedJson details_json(const ServedModel& served) {
 
 }  // namespace
 
-const Dialect kOllama = {error_json};
+const Dialect kOllama = {ollama_error};
 
 void serve_ollama_chat(const ApiContext& context, const ApiCall& call) {
   Fields f(call.body);

@@ -79,10 +79,10 @@ std::optional<ChatReply> read_reply(const std::string& body) {
 }  // namespace
 
 Result<ChatReply> complete_chat(const ChatEndpoint& endpoint,
-                                const std::vector<ChatMessage>& messages) {
+                                const std::vector<ClientMessage>& messages) {
   OrderedJson body;
   body["model"] = endpoint.model;
-  for (const ChatMessage& m : messages) {
+  for (const ClientMessage& m : messages) {
     body["messages"].push_back({{"role", m.role}, {"content", m.content}});
   }
   for (const auto& field : endpoint.extra.items()) body[field.key()] = field.value();

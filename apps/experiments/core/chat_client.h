@@ -27,7 +27,7 @@ struct ChatEndpoint {
   const std::atomic<bool>* stop = nullptr;
 };
 
-struct ChatMessage {
+struct ClientMessage {
   std::string role;
   std::string content;
 };
@@ -43,7 +43,7 @@ struct ChatReply {
 // Tries again after transport errors, the statuses 408, 409, 429 and from 500 on, and answers that
 // are not a chat completion. Other statuses are errors at once, with what the server said.
 Result<ChatReply> complete_chat(const ChatEndpoint& endpoint,
-                                const std::vector<ChatMessage>& messages);
+                                const std::vector<ClientMessage>& messages);
 
 }  // namespace looplm
 

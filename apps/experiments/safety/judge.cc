@@ -90,7 +90,7 @@ Result<Judgement> judge(const JudgeOptions& options, const JudgedPair& pair) {
     judgement.score = rule_score(pair.response, options.words);
     return judgement;
   }
-  const std::vector<ChatMessage> question = {{"user", fill_rubric(options.rubric, pair)}};
+  const std::vector<ClientMessage> question = {{"user", fill_rubric(options.rubric, pair)}};
   judgement.tries = 0;
   for (int i = 0; i < options.score_tries && !judgement.score.has_value(); ++i) {
     LOOPLM_ASSIGN_OR_RETURN(const ChatReply reply, complete_chat(options.endpoint, question));

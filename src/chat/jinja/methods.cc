@@ -51,7 +51,7 @@ Value capitalize_method(Interpreter& interpreter, const Value& self, const Argum
   return capitalize(interpreter, *self.string());
 }
 
-Value title(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
+Value title_method(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   bind_arguments("title", arguments, {}, 0);
   bool in_word = false;
   return mapped(interpreter, *self.string(), [&](std::string_view part) {
@@ -352,7 +352,7 @@ const Table& methods_of(const Value& object) {
       {"startswith", affix<false>},
       {"strip", strip_method<Side::kBoth>},
       {"swapcase", swapcase},
-      {"title", title},
+      {"title", title_method},
       {"translate", nullptr},
       {"upper", case_method<Case::kUpper>},
       {"zfill", zfill},

@@ -14,7 +14,7 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-s
                     -Woverloaded-virtual -Wundef)
 if(LOOPLM_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-Wno-subobject-linkage)  # it takes a source that is included for a header
-  # From 128 MB on GCC looks for garbage of its own, which takes up to a seventh of its time. Up to 512 MB it need not; the code is the same.
+  # GCC collects its own garbage from 128 MB on. From 1 GB on, three files took up to a seventh less time; 512 MB spares memory.
   add_compile_options(--param=ggc-min-heapsize=524288)
 endif()
 if(LOOPLM_WERROR)

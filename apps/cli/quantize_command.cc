@@ -88,7 +88,7 @@ void add_quantize_command(Program& program) {
       program.app().add_subcommand("quantize", "Convert a model's weights to int8 or int4");
   add_model_argument(*command, options->directory);
   command
-      ->add_option("--to,--dtype", options->to,
+      ->add_option("--to", options->to,
                    "Type of the blocks' matrices: int8 (a scale per row) or int4 (a scale and "
                    "minimum per 64 "
                    "weights)")

@@ -107,19 +107,29 @@ std::string variable_of(const std::string& option) {
   return variable;
 }
 
-// Of a shell's variable that is not set, perhaps: not to be served without a key.
+// An empty key may come from a variable that somebody forgot to set. It must not open the server.
 Status check_not_empty(const std::string& value) {
   if (!value.empty()) return {};
-  return invalid_argument("it is empty; without a key, leave the option out");
+  return invalid_argument("it is empty; to serve without a key, leave it out");
+}
+
+// The command line takes an empty variable for one that is not set.
+Status check_key_variables() {
+  for (const char* name : {"LOOPLM_API_KEY", "LOOPLM_API_KEY_FILE"}) {
+    const char* value = std::getenv(name);
+    if (value != nullptr) LOOPLM_RETURN_IF_ERROR(check_not_empty(value).with_context(name));
+  }
+  return {};
 }
 
 Status check_origin(const std::string& value) {
-  const size_t colon = value.find("://");  // behind a scheme, and a host behind it
+  const size_t colon = value.find("://");  // between a scheme and a host
   const bool whole = colon != std::string::npos && colon > 0 && colon + 3 < value.size() &&
-                     value.find_first_of("/ ", colon + 3) == std::string::npos;
+                     value.find('/', colon + 3) == std::string::npos &&
+                     value.find_first_of(" *?#") == std::string::npos;
   if (whole || value == "*" || value == "null") return {};
-  return invalid_argument(
-      fmt::format("'{}' is not an origin; expected one such as https://a.org, or *", value));
+  return invalid_argument(fmt::format(
+      "'{}' is not an origin; expected one such as https://a.org, or null, or *", value));
 }
 
 std::chrono::milliseconds milliseconds_of(double seconds) {
@@ -266,6 +276,7 @@ Status serve(const ServeCommandOptions& o) {
   options.http.body_timeout = milliseconds_of(o.read_seconds);
   options.http.idle_timeout = milliseconds_of(o.idle_seconds);
   options.http.connection_limit = o.connections;
+  LOOPLM_RETURN_IF_ERROR(check_key_variables());
   LOOPLM_ASSIGN_OR_RETURN(options.api_keys, read_keys(o));
   options.share_prefixes_between_keys = o.share_prefixes;
   options.cors_origins = o.cors;
@@ -360,11 +371,8 @@ void add_serve_command(Program& program) {
          "Web origins that may call the server, such as https://a.org,https://b.org; * for all")
       ->delimiter(',')
       ->check(read_by(check_origin, ""));
-  Option* certificate =
-      option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
-  Option* key = option("--tls-key", o->key, "PEM file with the certificate's key");
-  certificate->needs(key);
-  key->needs(certificate);
+  option("--tls-certificate", o->certificate, "PEM file; with --tls-key serves HTTPS");
+  option("--tls-key", o->key, "PEM file with the certificate's key");
   option("--context", o->context, "Maximum tokens of prompt and answer (0: the model's)")
       ->check(not_negative("the model's"))
       ->capture_default_str();

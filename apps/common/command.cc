@@ -383,7 +383,7 @@ size_t place_of(const std::string& message, const std::string& name) {
 }
 
 // An error of a value from the environment names its variable: "--port ($LOOPLM_PORT): ..." where
-// it names the option, else "LOOPLM_MODEL: ..." where it quotes the value.
+// it names the option, else "LOOPLM_MODEL: ..." where it quotes the value and no argument has it.
 std::string with_variable(const CLI::App& app, std::string message,
                           const std::vector<std::string>& arguments) {
   for (const CLI::Option* option : chosen(app).get_options()) {
@@ -392,7 +392,7 @@ std::string with_variable(const CLI::App& app, std::string message,
     if (value == nullptr || *value == '\0') continue;
     const std::string name = option->get_name();
     const bool positional = !name.starts_with("--");
-    // A word of the command line that a positional argument refuses is tried as the next one.
+    // CLI11 gives a word that this argument refuses to the next one, so it may not have failed.
     const std::string refused = name + ": ";
     if (positional && message.starts_with(fmt::format("{}'{}'", refused, value))) {
       return variable + ": " + message.substr(refused.size());
@@ -403,8 +403,15 @@ std::string with_variable(const CLI::App& app, std::string message,
     if (std::ranges::any_of(arguments, gives)) continue;
     const size_t at = positional ? std::string::npos : place_of(message, name);
     if (at != std::string::npos) return message.insert(at + name.size(), " ($" + variable + ")");
+    const auto has = [&](const std::string& argument) {
+      return argument.find(value) != std::string::npos;
+    };
+    if (option->get_expected_max() == 0 || !OptionType(*option).check.empty() ||
+        std::ranges::any_of(arguments, has)) {
+      continue;
+    }
     const bool quoted = message.find(fmt::format("'{}'", value)) != std::string::npos;
-    if (quoted && OptionType(*option).check.empty()) return variable + ": " + message;
+    if (quoted) return variable + ": " + message;
   }
   return message;
 }

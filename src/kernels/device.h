@@ -28,8 +28,8 @@ class Device {
   ThreadPool& pool() { return pool_; }
   const cpu::KernelTable& kernels() const { return kernels_; }
   // Whether products of many rows take two panels at a time, where there are kernels for it: the
-  // same numbers with fewer loads. Where there are none, fp32 products call for nothing ahead:
-  // fewer instructions. So on Intel's processors, which multiply twice a cycle and load once or
+  // same numbers with fewer loads. Where there are none, fp32 products do not prefetch: fewer
+  // instructions. So on Intel's processors, which multiply twice a cycle and load once or
   // twice; nobody has measured others.
   bool two_panels() const { return two_panels_; }
 

@@ -61,8 +61,8 @@ struct TileArgs {
   int64_t c_row_stride = 0;
   bool accumulate = false;  // add to C, or overwrite it
   bool pairs = false;       // fp32, at most pair_rows rows: two panels at a time
-  // fp32 without pair_rows, tile_rows rows: whether to call for B as `fetch` says. Pairs never do,
-  // all other tiles always.
+  // fp32 without pair_rows, tile_rows rows: whether to prefetch B as `fetch` says; the last terms
+  // of a number that is no multiple of four always do. Pairs never do, all other tiles always.
   bool fetches = true;
   // Bytes of B to fetch into the first cache meanwhile, evenly over the terms; of each panel.
   int64_t fetch = 0;  // distance from the panel's start in this call

@@ -443,7 +443,7 @@ echo 'tls-key = "no.pem"' >tls.toml
 refuses "a key of a settings file with a certificate of the command line" "TLS certificate 'no.pem'" "$looplm" serve model --port 0 --tls-certificate no.pem --config tls.toml
 refuses "a certificate without a key" "TLS needs a certificate and its key" "$looplm" serve model --port 0 --tls-certificate no.pem
 refuses "a variable that is not to blame" "^looplm: --speculate is '1'" env LOOPLM_SHARE_PREFIXES=1 "$looplm" serve model --port 0 --speculate 1
-refuses "a name in the environment that is not to blame" "^looplm: --lora x=x: as an adapter of the model 'm'" env LOOPLM_NAME=m "$looplm" serve m --port 0 --lora x
+refuses "a name in the environment that is not to blame" "^looplm: --lora x=x: as an adapter of the model 'model'" env LOOPLM_NAME=model "$looplm" serve model --port 0 --lora x
 refuses "good origins" "TLS needs" "$looplm" serve model --port 0 --tls-key no.pem --cors https://a.org:8080,null,'*'
 for origin in a.org https://a.org/ 'https://a b' ://a ' https://b.org' 'https://*.a.org' 'https://a.org?x'; do
   refuses "serve --cors $origin" "^looplm: --cors: .* is not an origin; expected one such as https://a.org" "$looplm" serve model --port 0 --cors "*,$origin"

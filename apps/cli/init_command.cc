@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "model/initialize.h"
 #include "model/memory_report.h"
+#include "model/safetensors_index.h"
 #include "tensor/memory_plan.h"
 #include "train/run_config_keys.h"
 
@@ -33,7 +34,7 @@ Status init(const InitOptions& options) {
   Result<ModelConfig> config = options.preset.empty() ? read_model_config(options.config_from)
                                                       : model_preset(options.preset);
   LOOPLM_RETURN_IF_ERROR(config.status());
-  for (const char* weights : {"model.safetensors", "model.safetensors.index.json"}) {
+  for (const char* weights : {kWeightsFile, kWeightsIndexFile}) {
     const std::string file = fmt::format("{}/{}", options.out, weights);
     if (file_exists(file)) {
       return invalid_argument(fmt::format(

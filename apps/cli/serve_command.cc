@@ -115,9 +115,10 @@ Status check_not_empty(const std::string& value) {
 
 // The command line takes an empty variable for one that is not set.
 Status check_key_variables() {
-  for (const char* name : {"LOOPLM_API_KEY", "LOOPLM_API_KEY_FILE"}) {
-    const char* value = std::getenv(name);
-    if (value != nullptr) LOOPLM_RETURN_IF_ERROR(check_not_empty(value).with_context(name));
+  for (const char* option : {"--api-key", "--api-key-file"}) {
+    const std::string variable = variable_of(option);
+    const char* value = std::getenv(variable.c_str());
+    if (value != nullptr) LOOPLM_RETURN_IF_ERROR(check_not_empty(value).with_context(variable));
   }
   return {};
 }

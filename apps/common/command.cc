@@ -397,21 +397,18 @@ std::string with_variable(const CLI::App& app, std::string message,
     if (positional && message.starts_with(fmt::format("{}'{}'", refused, value))) {
       return variable + ": " + message.substr(refused.size());
     }
-    const auto gives = [&](const std::string& argument) {
-      return positional ? argument == value : argument.starts_with(name);
-    };
-    if (std::ranges::any_of(arguments, gives)) continue;
+    bool given = false, has_value = false;  // by an argument
+    for (const std::string& argument : arguments) {
+      given |= !positional && argument.starts_with(name);
+      has_value |= argument.find(value) != std::string::npos;
+    }
+    if (given) continue;
     const size_t at = positional ? std::string::npos : place_of(message, name);
     if (at != std::string::npos) return message.insert(at + name.size(), " ($" + variable + ")");
-    const auto has = [&](const std::string& argument) {
-      return argument.find(value) != std::string::npos;
-    };
-    if (option->get_expected_max() == 0 || !OptionType(*option).check.empty() ||
-        std::ranges::any_of(arguments, has)) {
-      continue;
+    const bool any_text = option->get_expected_max() > 0 && OptionType(*option).check.empty();
+    if (any_text && !has_value && message.find(fmt::format("'{}'", value)) != std::string::npos) {
+      return variable + ": " + message;
     }
-    const bool quoted = message.find(fmt::format("'{}'", value)) != std::string::npos;
-    if (quoted) return variable + ": " + message;
   }
   return message;
 }

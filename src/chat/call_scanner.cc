@@ -12,7 +12,6 @@ constexpr size_t kLongestName = 256;
 constexpr std::string_view kSpace = " \n\r\t";
 constexpr std::string_view kHermesEnd = "</tool_call>";
 constexpr std::string_view kMistralArguments = "[ARGS]";
-constexpr std::string_view kPythonTag = "<|python_tag|>";
 
 // Reads a text from the front. Running out of text is not the same as finding something else.
 class Reader {

@@ -11,6 +11,8 @@
 
 namespace looplm {
 
+inline constexpr std::string_view kPythonTag = "<|python_tag|>";  // Llama's, before a call
+
 // What stands in front of a call; empty: nothing does.
 std::string_view call_marker(ToolCallFormat format);
 

@@ -181,10 +181,9 @@ class ChatOutputParser::Impl {
     if (message_.content.empty()) {
       const size_t begin = std::min(held_.find_first_not_of(" \n\r\t"), held_.size());
       const std::string_view rest = std::string_view(held_).substr(begin);
-      constexpr std::string_view kTag = "<|python_tag|>";
-      const bool may_begin = rest.empty() || kTag.starts_with(rest);
+      const bool may_begin = rest.empty() || kPythonTag.starts_with(rest);
       if (!ended_ && may_begin) return false;
-      if (rest.starts_with('{') || rest.starts_with(kTag)) {
+      if (rest.starts_with('{') || rest.starts_with(kPythonTag)) {
         space_before_call_ = held_.substr(0, begin);
         held_.erase(0, begin);
         state_ = State::kCall;
@@ -374,7 +373,7 @@ std::vector<std::string> chat_markers(const ChatFormat& format) {
       markers.insert(markers.end(), {"[TOOL_CALLS]", "[ARGS]"});
       break;
     case ToolCallFormat::kLlama:
-      markers.emplace_back("<|python_tag|>");
+      markers.emplace_back(kPythonTag);
       break;
   }
   return markers;

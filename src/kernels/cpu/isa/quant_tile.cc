@@ -90,11 +90,15 @@ LOOPLM_INLINE VI dot_int4(VI sum, VI w, VI a) { return dot4(sum, w, a); }
 LOOPLM_INLINE VI folded(VI sum) { return sum; }
 #endif
 
-// Calls for the same part of what is read 8 KiB later.
-template <bool kFetch, int kVectors>
+// Calls for the same part of what is read 8 KiB later. One to four rows call it into the first
+// cache: on an Ice Lake, into the second one took 4 to 30% longer.
+template <int kRows, bool kFetch, int kVectors>
 LOOPLM_INLINE void prefetch_step([[maybe_unused]] const char* data) {
   if constexpr (kFetch) {
-    for (int i = 0; i < kVectors * kVectorBytes; i += 64) __builtin_prefetch(data + 8192 + i, 0, 2);
+    constexpr int kLocality = kRows > 4 ? 2 : 3;
+    for (int i = 0; i < kVectors * kVectorBytes; i += 64) {
+      __builtin_prefetch(data + 8192 + i, 0, kLocality);
+    }
   }
 }
 
@@ -117,7 +121,7 @@ LOOPLM_INLINE void add_int4_group(const QuantTileArgs& t, int64_t g, const char*
 #pragma GCC unroll 1
 #endif
     for (int64_t s = fold; s < fold + kFoldTerms; s += 8, data += kQuantStepBytes) {
-      prefetch_step<kFetch, kVectors>(data);
+      prefetch_step<kRows, kFetch, kVectors>(data);
       VI low[kVectors], high[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
@@ -172,7 +176,7 @@ LOOPLM_INLINE void add_int8_group(const QuantTileArgs& t, int64_t g, const Group
     for (int v = 0; v < kVectors; ++v) dots[m][v] = broadcast(t.a_starts[g * t.a_rows + m]);
   }
   for (int64_t s = 0; s < kQuantGroup; s += 4, data += kQuantStepBytes) {
-    prefetch_step<kFetch, kVectors>(data);
+    prefetch_step<kRows, kFetch, kVectors>(data);
     decltype(int8_words(VI{})) w[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) w[v] = int8_words(load_words(data + v * kVectorBytes));

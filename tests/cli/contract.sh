@@ -383,6 +383,12 @@ refuses "export onto a file of the folder it stands in" "--gguf is 'config.json'
 rm -f out err
 cd ..
 refuses "export onto itself" "--gguf is './chat.gguf', the model itself" "$looplm" export chat.gguf --gguf ./chat.gguf
+# A link stays, and what is written goes where it leads.
+mkdir linked && ln -s linked/new.gguf new.gguf && ln -s linked/q8 q8 && ln -s model/model.safetensors weights.gguf && ln -s loop.gguf loop.gguf
+"$looplm" export chat --gguf new.gguf >/dev/null && [ -L new.gguf ] && [ -f linked/new.gguf ] || fail "export through a link: $(ls -l new.gguf linked)"
+"$looplm" quantize model --out q8 >/dev/null && [ -L q8 ] && [ -f linked/q8/config.json ] || fail "quantize through a link: $(ls -l q8 linked)"
+refuses "export through a link onto the weights" "--gguf is 'weights.gguf', a file of the model itself" "$looplm" export model --gguf weights.gguf
+refuses "export through a link to itself" "'loop.gguf': Too many levels of symbolic links" "$looplm" export chat --gguf loop.gguf
 refuses "quantised twice" "quantised already" "$looplm" quantize q-int8 --out twice
 [ ! -e twice ] || fail "a refused quantize left a directory"
 "$looplm" compare model --samples 1 --tokens 8 --dtype int8 --format json >compared || fail "compare"

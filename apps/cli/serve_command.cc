@@ -24,6 +24,7 @@
 #include "serve/line_log.h"
 #include "serve/server.h"
 #include "tensor/memory_plan.h"
+#include "text/lines.h"
 
 namespace looplm::cli {
 namespace {
@@ -88,7 +89,8 @@ Status check_no_key_is_meant(const ServeCommandOptions& o) {
   return {};
 }
 
-// One key per line; empty lines and those that begin with '#' are left out.
+// One key per line, without blanks around it; empty lines and those that begin with '#' are left
+// out.
 Result<std::vector<std::string>> read_keys(const ServeCommandOptions& o) {
   std::vector<std::string> keys;
   if (!o.api_key.empty()) keys.push_back(o.api_key);
@@ -101,9 +103,13 @@ Result<std::vector<std::string>> read_keys(const ServeCommandOptions& o) {
     return io_error(fmt::format(
         "--api-key-file: cannot read '{}'; expected a file with one key per line", o.api_key_file));
   }
-  for (std::string line; std::getline(file, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (!line.empty() && line[0] != '#') keys.push_back(line);
+  bool first = true;
+  for (std::string line; std::getline(file, line); first = false) {
+    std::string_view key = first ? without_byte_order_mark(line) : line;
+    constexpr const char* kBlanks = " \t\r";
+    key.remove_prefix(std::min(key.find_first_not_of(kBlanks), key.size()));
+    key = key.substr(0, key.find_last_not_of(kBlanks) + 1);
+    if (!key.empty() && key[0] != '#') keys.emplace_back(key);
   }
   if (keys.empty()) {
     return invalid_argument(fmt::format("--api-key-file: '{}' has no key", o.api_key_file));

@@ -527,8 +527,10 @@ int run_program(const ProgramText& text, int argc, char** argv,
     if (!status.ok()) return report(with_variable(app, status.message(), arguments));
   } catch (const std::bad_alloc&) {
     return report("out of memory");
-  } catch (const std::system_error& error) {  // fmt::print on a full disk or a closed pipe
-    return report(std::string("standard output: ") + error.what());
+  } catch (const std::system_error& error) {
+    // fmt::print on a full disk or a closed pipe; else a thread that the system refuses
+    const char* where = std::ferror(stdout) != 0 ? "standard output: " : "";
+    return report(std::string(where) + error.what());
   } catch (const std::exception& error) {
     return report(std::string("internal error: ") + error.what());
   }

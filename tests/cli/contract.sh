@@ -370,6 +370,8 @@ for command in "--help" "run --help" "eval --help" "info chat" "eval --list" "ex
   expect "$command at a terminal" "^(Usage|this machine|sums +classification|reachability )|  (acc gain \(points\)|accuracy gain.*|agreement by loop|% of peak)$" narrow
   grep -vE '^  ends of text' narrow | grep -E '.{81}' && fail "$command: a line has more than 80 columns"
 done
+TERM=dumb script -qec "'$looplm' run chat -p a -n 1 --show-loops" /dev/null </dev/null >dumb || fail "run at a dumb terminal"
+grep -q "$(printf '\033')" dumb && fail "colours at a dumb terminal: $(cat -v dumb)"
 LOOPLM_MODEL=chat "$looplm" info >info || fail "info without a model"
 expect "info without a model" "^chat$" info
 
@@ -466,6 +468,9 @@ done
 for variable in LOOPLM_API_KEY LOOPLM_API_KEY_FILE; do
   refuses "serve with an empty $variable" "^looplm: $variable: it is empty" env $variable= "$looplm" serve model --port 0
 done
+printf '\357\273\277# none\r\n  # yet\n\t\n' >no.keys
+refuses "serve with a file of comments" "^looplm: --api-key-file: 'no.keys' has no key" "$looplm" serve model --port 0 --tls-key no.pem --api-key-file no.keys
+rm no.keys
 echo 'tls-key = "no.pem"' >tls.toml
 refuses "a key of a settings file with a certificate of the command line" "TLS certificate 'no.pem'" "$looplm" serve model --port 0 --tls-certificate no.pem --config tls.toml
 refuses "a certificate without a key" "TLS needs a certificate and its key" "$looplm" serve model --port 0 --tls-certificate no.pem
@@ -526,6 +531,8 @@ if [ "$(id -u)" = 0 ] && mkdir readonly && mount -t tmpfs -o size=2m tmpfs reado
   [ ! -s out ] || fail "tune measures before it knows where to write: $(cat out)"
   umount readonly
 fi
+refuses "threads that the system refuses" "^looplm: cannot start 1000 threads: Resource temporarily unavailable" \
+  sh -c "ulimit -v 2000000; '$looplm' run model --ids 1 -n 1 --threads 1000"
 refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
 
 # --- a server's options from a file

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -82,7 +83,7 @@ Status add_bias(const std::string& text, std::map<int32_t, double>& bias) {
 // In the command line's words: an error begins with a field such as top_p, which is --top-p here.
 Status check_sampling_options(const SamplingOptions& sampling, int64_t vocabulary) {
   const Status status = check_sampling(sampling, vocabulary);
-  if (status.ok()) return status;
+  if (status.ok()) return {};
   std::string message = status.message();
   const auto end = message.begin() + static_cast<std::ptrdiff_t>(message.find(' '));
   std::replace(message.begin(), end, '_', '-');
@@ -364,6 +365,7 @@ void add_loop_options(Command& command, RunOptions& o) {
       ->capture_default_str()
       ->group(group);
   std::vector<std::string> policies;
+  policies.reserve(std::size(kKvPolicies));
   for (KvPolicy policy : kKvPolicies) policies.emplace_back(kv_policy_name(policy));
   command
       .add_option(

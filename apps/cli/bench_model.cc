@@ -4,12 +4,15 @@
 #include <cstdio>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/count_text.h"
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "cli/depth_choice.h"
 #include "cli/model_choice.h"
+#include "common/terminal.h"
+#include "eval/text_table.h"
 #include "tensor/memory_plan.h"
 
 namespace looplm::cli {
@@ -76,7 +79,7 @@ std::string bench_title(const BenchedModel& benched, const ModelBenchOptions& op
 }
 
 void BenchTable::title(const std::string& text) const {
-  if (output_ == "table") fmt::print("{}\n", text);
+  if (output_ == "table") fmt::print("{}", fold_long_lines(text, terminal_width()));
 }
 
 namespace {
@@ -100,24 +103,17 @@ void BenchTable::print() const {
   if (rows_.empty()) return;
   std::vector<std::string> names;
   for (const auto& item : rows_.front().items()) names.push_back(item.key());
-  std::vector<std::vector<std::string>> lines = {names};
+  TableCells lines = {names};
   for (const OrderedJson& row : rows_) {
     lines.emplace_back();
     for (const std::string& name : names) {
       lines.back().push_back(row.contains(name) ? cell(row.at(name)) : "");
     }
   }
-  for (const std::vector<std::string>& line : lines) {
-    for (size_t i = 0; i < line.size(); ++i) {
-      if (output_ == "csv") {
-        fmt::print("{}{}", i == 0 ? "" : ",", line[i]);
-        continue;
-      }
-      size_t width = 0;
-      for (const std::vector<std::string>& other : lines) width = std::max(width, other[i].size());
-      fmt::print("{}{:>{}}", i == 0 ? "" : "  ", line[i], width);
-    }
-    fmt::print("\n");
+  if (output_ == "csv") {
+    for (const auto& line : lines) fmt::print("{}\n", fmt::join(line, ","));
+  } else {
+    fmt::print("{}", text_table(lines, TableFormat::kText, terminal_width()));
   }
   std::fflush(stdout);
 }

@@ -60,7 +60,6 @@ Status chat(const ChatCommandOptions& o) {
   LOOPLM_ASSIGN_OR_RETURN(const ChosenDepth depth, choose_depth(o.depth, path, config, true));
   LOOPLM_RETURN_IF_ERROR(make_exit_rule(depth.exit, config.exit_gate).status());
   options.generate.exit = depth.exit;
-  if (!depth.note.empty()) fmt::print(stderr, "{}\n", depth.note);
   options.colors = use_colors(o.color);
   options.proposals = options.colors && terminal;
   if (options.proposals && config.loops > 1) {
@@ -101,6 +100,7 @@ Status chat(const ChatCommandOptions& o) {
     options.chat = std::move(chat);
     options.system = o.system;
   }
+  if (!depth.note.empty()) fmt::print(stderr, "{}\n", depth.note);
   ChatSession session(*model, options);
   for (const std::string& text : o.begin) LOOPLM_RETURN_IF_ERROR(session.take(text));
   if (terminal) {

@@ -80,6 +80,11 @@ Result<ChosenDepth> choose_depth(const DepthChoice& choice, const std::string& m
   if (choice.target_depth.has_value() && choice.exit.has_value()) {
     return invalid_argument("both --target-depth and --exit are given; expected one of them");
   }
+  const int64_t loops = choice.max_loops == 0 ? config.loops : choice.max_loops;
+  if (choice.min_loops > loops) {
+    return invalid_argument(
+        fmt::format("--min-loops is {}; expected 1 to {}", choice.min_loops, loops));
+  }
   if (choice.exit.has_value()) {
     LOOPLM_ASSIGN_OR_RETURN(chosen.exit, asked_rule(choice, config));
   } else {

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "cli/token_text.h"
 #include "common/project_files.h"
+#include "common/terminal.h"
 #include "eval/data_report.h"
 #include "eval/figure.h"
 #include "eval/task.h"
@@ -187,7 +188,8 @@ class ResultPrinter {
 
   void finished(const TaskResult& result) const {
     if (options_.json || options_.csv) return;
-    fmt::print("{}\n", task_text(result, format_));
+    const size_t width = options_.markdown ? 0 : terminal_width();
+    fmt::print("{}\n", fold_long_lines(task_text(result, format_, width), width));
     std::fflush(stdout);
   }
 
@@ -202,7 +204,7 @@ class ResultPrinter {
       fmt::print("{}", tasks_csv(results));
     } else if (results.size() > 1) {
       fmt::print("{}\n\n{}", options_.markdown ? "## All tasks" : "All tasks",
-                 text_table(summary_cells(results), format_));
+                 text_table(summary_cells(results), format_, terminal_width()));
     }
     std::fflush(stdout);
   }
@@ -328,11 +330,14 @@ Status eval_data(const EvalOptions& options) {
     fmt::print("{}\n", dump_json(json));
     return {};
   }
-  fmt::print("{} on {}: {}, {}{}\n\n{}", model->name(), options.data,
-             count_text(result->table.questions, "example"),
-             count_text(result->table.tokens, "scored token"),
-             options.resamples > 0 ? "; 95% intervals in brackets" : "",
-             data_text(*result, options.markdown ? TableFormat::kMarkdown : TableFormat::kText));
+  const size_t width = options.markdown ? 0 : terminal_width();
+  const std::string text = fmt::format(
+      "{} on {}: {}, {}{}\n\n{}", model->name(), options.data,
+      count_text(result->table.questions, "example"),
+      count_text(result->table.tokens, "scored token"),
+      options.resamples > 0 ? "; 95% intervals in brackets" : "",
+      data_text(*result, options.markdown ? TableFormat::kMarkdown : TableFormat::kText, width));
+  fmt::print("{}", fold_long_lines(text, width));
   return {};
 }
 
@@ -354,8 +359,9 @@ Status list_tasks() {
       for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
     }
     for (const auto& row : rows) {
-      fmt::print("{:<{}}  {:<{}}  {:<{}}  {}\n", row[0], width[0], row[1], width[1], row[2],
-                 width[2], row[3]);
+      const std::string start = fmt::format("{:<{}}  {:<{}}  {:<{}}  ", row[0], width[0], row[1],
+                                            width[1], row[2], width[2]);
+      fmt::print("{}{}\n", start, folded(row[3], start.size(), terminal_width()));
     }
     return {};
   }

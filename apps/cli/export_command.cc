@@ -73,7 +73,7 @@ void add_export_command(Program& program) {
   types.reserve(std::size(kWrittenGgmlTypes));
   for (const GgmlType type : kWrittenGgmlTypes) types.push_back(ggml_block(type).name);
   command->add_choice(
-      "--type", types, ggml_block(options->writing.type).name,
+      "--dtype,--type", types, ggml_block(options->writing.type).name,
       [options](size_t index) { options->writing.type = kWrittenGgmlTypes[index]; },
       "Type of the matrices; with a four-bit type, embedding and head are Q8_0");
   command->add_threads(options->threads);

@@ -24,7 +24,10 @@ Option* add_color_option(Command& command, std::string& when, const std::string&
 bool use_colors(std::string_view when) {
   if (when != "auto") return when == "always";
   const char* no_color = std::getenv("NO_COLOR");
-  return (no_color == nullptr || *no_color == '\0') && ::isatty(STDOUT_FILENO) == 1;
+  if (no_color != nullptr && *no_color != '\0') return false;
+  const char* terminal = std::getenv("TERM");
+  const bool is_dumb = terminal != nullptr && std::string_view(terminal) == "dumb";
+  return !is_dumb && ::isatty(STDOUT_FILENO) == 1;
 }
 
 std::string LoopColors::paint(std::string_view text, int64_t loops) const {

@@ -10,8 +10,8 @@
 
 namespace looplm::cli {
 
-// "always", "never", or "auto": when standard output is a terminal and NO_COLOR (no-color.org) is
-// unset or empty.
+// "always", "never", or "auto": when standard output is a terminal that is not dumb, and NO_COLOR
+// (no-color.org) is unset or empty.
 bool use_colors(std::string_view when);
 // --color, which takes these.
 Option* add_color_option(

@@ -106,9 +106,14 @@ Status check_other_place(const std::string& option, const std::string& out,
     return invalid_argument(
         fmt::format("{} is '{}', the model itself; expected another name", option, out));
   }
-  const std::filesystem::path file = std::filesystem::absolute(out, error);
-  if (std::filesystem::is_regular_file(file, error) && file.extension() != ".gguf" &&
-      std::filesystem::equivalent(file.parent_path(), model, error) && !error) {
+  // By whatever name: a link may lead to it.
+  std::filesystem::directory_iterator files(model, error);
+  for (; !error && files != std::filesystem::directory_iterator(); files.increment(error)) {
+    std::error_code missing;
+    if (files->path().extension() == ".gguf" ||
+        !std::filesystem::equivalent(out, files->path(), missing)) {
+      continue;
+    }
     return invalid_argument(
         fmt::format("{} is '{}', a file of the model itself; expected another name", option, out));
   }

@@ -88,17 +88,17 @@ void add_quantize_command(Program& program) {
       program.app().add_subcommand("quantize", "Convert a model's weights to int8 or int4");
   add_model_argument(*command, options->directory);
   command
-      ->add_option("--to", options->to,
+      ->add_option("--dtype,--to", options->to,
                    "Type of the blocks' matrices: int8 (a scale per row) or int4 (a scale and "
                    "minimum per 64 "
                    "weights)")
       ->check(one_of({"int8", "int4"}))
       ->capture_default_str();
   command
-      ->add_option(
-          "--keep", options->keep,
-          "Exceptions from --to, such as down=int8,o=int8: qkv, o, gate_up or down, kept in int8 "
-          "or float (as stored); down and o matter most")
+      ->add_option("--keep", options->keep,
+                   "Exceptions from --dtype, such as down=int8,o=int8: qkv, o, gate_up or down, "
+                   "kept in int8 "
+                   "or float (as stored); down and o matter most")
       ->delimiter(',');
   command->add_option("--head", options->head, "Type of the head: int8, int4, or keep (as stored)")
       ->check(one_of({"int8", "int4", "keep"}))

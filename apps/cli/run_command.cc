@@ -1,11 +1,14 @@
 // looplm run: text from a model, as it comes.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -22,6 +25,8 @@
 #include "cli/provisional_text.h"
 #include "cli/token_text.h"
 #include "infer/parts.h"
+#include "infer/request.h"
+#include "infer/sampler.h"
 #include "infer/speculation_text.h"
 #include "kernels/peaks.h"
 #include "model/checkpoint.h"
@@ -75,8 +80,26 @@ Status add_bias(const std::string& text, std::map<int32_t, double>& bias) {
   return {};
 }
 
-Result<GenerateOptions> resolve(const RunOptions& options, const std::string& path,
-                                const ModelConfig& config) {
+// In the command line's words: an error begins with a field such as top_p, which is --top-p here.
+Status check_sampling_options(const SamplingOptions& sampling, int64_t vocabulary) {
+  const Status status = check_sampling(sampling, vocabulary);
+  if (status.ok()) return {};
+  std::string message = status.message();
+  const auto end = message.begin() + static_cast<std::ptrdiff_t>(message.find(' '));
+  std::replace(message.begin(), end, '_', '-');
+  constexpr std::string_view kTemperature = "temperature";
+  if (message.starts_with(kTemperature)) message.replace(0, kTemperature.size(), "temp");
+  return invalid_argument("--" + message);
+}
+
+// What to generate, and what to say of its depth before it begins.
+struct RunRequest {
+  GenerateOptions generate;
+  std::string note;
+};
+
+Result<RunRequest> resolve(const RunOptions& options, const std::string& path,
+                           const ModelConfig& config) {
   GenerateOptions o = options.generate;
   o.read_out = options.read_out == "weighted" ? ReadOut::kWeighted : ReadOut::kSelected;
   o.kv = kv_policy_from_name(options.kv).value();
@@ -84,7 +107,6 @@ Result<GenerateOptions> resolve(const RunOptions& options, const std::string& pa
   LOOPLM_ASSIGN_OR_RETURN(const ChosenDepth depth,
                           choose_depth(options.depth, path, config, exact));
   o.exit = depth.exit;
-  if (!depth.note.empty() && !options.quiet) fmt::print(stderr, "{}\n", depth.note);
   o.prompt_kv = options.prompt_kv == "as-decoded" ? PromptKv::kAsDecoded : PromptKv::kEveryLoop;
   if (options.speculate.has_value()) {
     const Result<SpeculateOptions> speculate = speculation_from_text(*options.speculate);
@@ -106,7 +128,8 @@ Result<GenerateOptions> resolve(const RunOptions& options, const std::string& pa
   for (const std::string& text : o.stop_strings) {
     if (text.empty()) return invalid_argument("--stop is empty; expected a text to stop before");
   }
-  return o;
+  LOOPLM_RETURN_IF_ERROR(check_sampling_options(o.sampling, config.vocab_size));
+  return RunRequest{std::move(o), options.quiet ? "" : depth.note};
 }
 
 // Of the tokens after the first; NaN where there are none, which JSON has as null.
@@ -202,13 +225,20 @@ Status flush_out() {
   return io_error("cannot write to standard output");
 }
 
-// Runs one request and shows it.
+// Runs one request and shows it. The note stands before the first one.
 Status answer(Model& model, const RunOptions& options, std::span<const int32_t> prompt,
-              GenerateOptions request) {
+              RunRequest& run) {
+  GenerateOptions request = run.generate;
   const ModelConfig& config = model.config();
   // Without -n the answer may be shorter than usual to fit the model.
   const int64_t room = config.max_positions - static_cast<int64_t>(prompt.size());
   request.max_tokens = options.max_tokens.value_or(std::clamp<int64_t>(room, 1, kDefaultTokens));
+  // What is wrong comes alone.
+  Request checked;
+  checked.prompt.assign(prompt.begin(), prompt.end());
+  checked.options = request;
+  LOOPLM_RETURN_IF_ERROR(check_request(checked, model).status());
+  if (!run.note.empty()) fmt::print(stderr, "{}\n", std::exchange(run.note, ""));
 
   const int64_t max_loops = request.exit.max_loops == 0 ? config.loops : request.exit.max_loops;
   const bool colors = options.show_loops && use_colors(options.color);
@@ -272,7 +302,7 @@ Status answer(Model& model, const RunOptions& options, std::span<const int32_t> 
 
 // Each line of standard input is a request of its own. At a terminal a request that fails does not
 // end the conversation.
-Status answer_lines(Model& model, const RunOptions& options, const GenerateOptions& request) {
+Status answer_lines(Model& model, const RunOptions& options, RunRequest& request) {
   if (model.tokenizer() == nullptr) return encode_prompt(model, "").status();
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   std::string line;
@@ -307,7 +337,7 @@ Status run(const RunOptions& options) {
   // Options are checked against the config before gigabytes of weights are read.
   LOOPLM_ASSIGN_OR_RETURN(const ModelConfig config,
                           read_checkpoint_config(path, {.gate_file = options.model.gate_file}));
-  LOOPLM_ASSIGN_OR_RETURN(const GenerateOptions request, resolve(options, path, config));
+  LOOPLM_ASSIGN_OR_RETURN(RunRequest request, resolve(options, path, config));
   LOOPLM_ASSIGN_OR_RETURN(const auto model, Model::load(path, options.model.options()));
   if (options.ids.has_value()) return answer(*model, options, prompt, request);
   if (!options.prompt.has_value()) return answer_lines(*model, options, request);
@@ -335,6 +365,7 @@ void add_loop_options(Command& command, RunOptions& o) {
       ->capture_default_str()
       ->group(group);
   std::vector<std::string> policies;
+  policies.reserve(std::size(kKvPolicies));
   for (KvPolicy policy : kKvPolicies) policies.emplace_back(kv_policy_name(policy));
   command
       .add_option(

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -23,9 +24,13 @@
 #include "serve/line_log.h"
 #include "serve/server.h"
 #include "tensor/memory_plan.h"
+#include "text/lines.h"
 
 namespace looplm::cli {
 namespace {
+
+constexpr char kKeyOption[] = "--api-key";
+constexpr char kKeyFileOption[] = "--api-key-file";
 
 struct ServeCommandOptions {
   ModelChoice model;
@@ -36,6 +41,8 @@ struct ServeCommandOptions {
   int64_t port = 8080;
   std::string api_key_file;
   std::string api_key;
+  Option* has_api_key = nullptr;
+  Option* has_api_key_file = nullptr;
   bool share_prefixes = false;
   std::vector<std::string> cors;
   std::string certificate;
@@ -57,19 +64,52 @@ struct ServeCommandOptions {
   std::string log = "requests";
 };
 
-// One key per line; empty lines and those that begin with '#' are left out.
+// "--max-body-mib" is LOOPLM_MAX_BODY_MIB.
+std::string variable_of(const std::string& option) {
+  std::string variable = "LOOPLM_";
+  for (char c : option.substr(2)) {
+    const bool small = c >= 'a' && c <= 'z';
+    variable += c == '-' ? '_' : small ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return variable;
+}
+
+// An empty key may come from a variable that somebody forgot to set. It must not open the server;
+// beside another key it does no harm.
+Status check_no_key_is_meant(const ServeCommandOptions& o) {
+  const char* rest = "it is empty; to serve without a key, leave it out";
+  for (const auto& [name, given] : {std::pair{kKeyOption, o.has_api_key->given()},
+                                    std::pair{kKeyFileOption, o.has_api_key_file->given()}}) {
+    if (given) return invalid_argument(rest).with_context(name);
+    // The command line takes an empty variable for one that is not set.
+    const std::string variable = variable_of(name);
+    if (std::getenv(variable.c_str()) == nullptr) continue;
+    return invalid_argument(rest).with_context(variable);
+  }
+  return {};
+}
+
+// One key per line, without blanks around it; empty lines and those that begin with '#' are left
+// out.
 Result<std::vector<std::string>> read_keys(const ServeCommandOptions& o) {
   std::vector<std::string> keys;
   if (!o.api_key.empty()) keys.push_back(o.api_key);
+  if (o.api_key_file.empty() && keys.empty()) {
+    LOOPLM_RETURN_IF_ERROR(check_no_key_is_meant(o));
+  }
   if (o.api_key_file.empty()) return keys;
   std::ifstream file(o.api_key_file);
   if (!file || is_directory(o.api_key_file)) {
     return io_error(fmt::format(
         "--api-key-file: cannot read '{}'; expected a file with one key per line", o.api_key_file));
   }
-  for (std::string line; std::getline(file, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (!line.empty() && line[0] != '#') keys.push_back(line);
+  bool first = true;
+  for (std::string line; std::getline(file, line); first = false) {
+    std::string_view key = first ? without_byte_order_mark(line) : line;
+    constexpr const char* kBlanks = " \t\r";
+    key.remove_prefix(std::min(key.find_first_not_of(kBlanks), key.size()));
+    key = key.substr(0, key.find_last_not_of(kBlanks) + 1);
+    if (!key.empty() && key[0] != '#') keys.emplace_back(key);
   }
   if (keys.empty()) {
     return invalid_argument(fmt::format("--api-key-file: '{}' has no key", o.api_key_file));
@@ -95,32 +135,6 @@ Result<SpeculateOptions> speculation(const std::string& text, const ModelConfig&
 void say(std::FILE* file, const std::string& line) {
   std::fprintf(file, "%s\n", line.c_str());
   std::fflush(file);
-}
-
-// "--max-body-mib" is LOOPLM_MAX_BODY_MIB.
-std::string variable_of(const std::string& option) {
-  std::string variable = "LOOPLM_";
-  for (char c : option.substr(2)) {
-    const bool small = c >= 'a' && c <= 'z';
-    variable += c == '-' ? '_' : small ? static_cast<char>(c - 'a' + 'A') : c;
-  }
-  return variable;
-}
-
-// An empty key may come from a variable that somebody forgot to set. It must not open the server.
-Status check_not_empty(const std::string& value) {
-  if (!value.empty()) return {};
-  return invalid_argument("it is empty; to serve without a key, leave it out");
-}
-
-// The command line takes an empty variable for one that is not set.
-Status check_key_variables() {
-  for (const char* option : {"--api-key", "--api-key-file"}) {
-    const std::string variable = variable_of(option);
-    const char* value = std::getenv(variable.c_str());
-    if (value != nullptr) LOOPLM_RETURN_IF_ERROR(check_not_empty(value).with_context(variable));
-  }
-  return {};
 }
 
 Status check_origin(const std::string& value) {
@@ -277,7 +291,6 @@ Status serve(const ServeCommandOptions& o) {
   options.http.body_timeout = milliseconds_of(o.read_seconds);
   options.http.idle_timeout = milliseconds_of(o.idle_seconds);
   options.http.connection_limit = o.connections;
-  LOOPLM_RETURN_IF_ERROR(check_key_variables());
   LOOPLM_ASSIGN_OR_RETURN(options.api_keys, read_keys(o));
   options.share_prefixes_between_keys = o.share_prefixes;
   options.cors_origins = o.cors;
@@ -361,10 +374,8 @@ void add_serve_command(Program& program) {
          "NAME@OTHER=FOLDER is one of the model OTHER; repeatable. A request's \"model\" chooses")
       ->allow_extra_args(false)
       ->delimiter(',');
-  option("--api-key", o->api_key, "Key that clients must give")
-      ->check(read_by(check_not_empty, ""));
-  option("--api-key-file", o->api_key_file, "File with one key per line")
-      ->check(read_by(check_not_empty, ""));
+  o->has_api_key = option(kKeyOption, o->api_key, "Key that clients must give");
+  o->has_api_key_file = option(kKeyFileOption, o->api_key_file, "File with one key per line");
   c->add_flag("--share-prefixes", o->share_prefixes,
               "Let clients with different keys share cached prompts")
       ->environment("LOOPLM_SHARE_PREFIXES");

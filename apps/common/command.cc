@@ -18,11 +18,11 @@
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "common/nearest.h"
+#include "common/terminal.h"
 
 namespace looplm::cli {
 namespace {
@@ -239,28 +239,14 @@ constexpr size_t kHelpWidth = 100;
 
 // Of the terminal, if that is narrower.
 size_t help_width() {
-  winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kHelpWidth;
-  return std::clamp(size_t{size.ws_col}, 2 * kHelpColumn, kHelpWidth);
+  const size_t width = terminal_width();
+  return width == 0 ? kHelpWidth : std::clamp(width, 2 * kHelpColumn, kHelpWidth);
 }
 
-// The words of a description in lines of at most help_width() columns.
-std::string folded(const std::string& text, size_t first_column = kHelpColumn) {
-  const size_t width = help_width();
-  std::istringstream words(text);
-  std::string lines;
-  size_t column = first_column;
-  for (std::string word; words >> word; column += word.size()) {
-    if (column > first_column && column + 1 + word.size() > width) {
-      lines += '\n';
-      column = first_column;
-    } else if (column > first_column) {
-      lines += ' ';
-      ++column;
-    }
-    lines += word;
-  }
-  return lines;
+// A description; CLI11 puts its lines below each other.
+std::string folded_help(const std::string& text) {
+  return CLI::detail::find_and_replace(folded(text, kHelpColumn, help_width()),
+                                       '\n' + std::string(kHelpColumn, ' '), "\n");
 }
 
 std::string joined_names(const std::set<CLI::Option*>& options) {
@@ -303,7 +289,7 @@ class HelpFormatter : public CLI::Formatter {
                                          "\n\n\n", "\n\n");
   }
   std::string make_description(const CLI::App* app) const override {
-    return folded(app->get_description(), 0) + "\n";
+    return folded(app->get_description(), 0, help_width()) + "\n";
   }
   std::string make_option_opts(const CLI::Option* option) const override {
     const OptionType type(*option);
@@ -318,12 +304,12 @@ class HelpFormatter : public CLI::Formatter {
   }
   std::string make_option_desc(const CLI::Option* option) const override {
     const std::string limits = limits_and_default(*option);
-    return folded(option->get_description() + (limits.empty() ? "" : " [" + limits + "]"));
+    return folded_help(option->get_description() + (limits.empty() ? "" : " [" + limits + "]"));
   }
   std::string make_subcommand(const CLI::App* command) const override {
     std::ostringstream out;
     CLI::detail::format_help(out, command->get_display_name(true),
-                             folded(command->get_description()), kHelpColumn);
+                             folded_help(command->get_description()), kHelpColumn);
     return out.str();
   }
 };
@@ -541,8 +527,10 @@ int run_program(const ProgramText& text, int argc, char** argv,
     if (!status.ok()) return report(with_variable(app, status.message(), arguments));
   } catch (const std::bad_alloc&) {
     return report("out of memory");
-  } catch (const std::system_error& error) {  // fmt::print on a full disk or a closed pipe
-    return report(std::string("standard output: ") + error.what());
+  } catch (const std::system_error& error) {
+    // fmt::print on a full disk or a closed pipe; else a thread that the system refuses
+    const char* where = std::ferror(stdout) != 0 ? "standard output: " : "";
+    return report(std::string(where) + error.what());
   } catch (const std::exception& error) {
     return report(std::string("internal error: ") + error.what());
   }

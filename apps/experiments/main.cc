@@ -12,6 +12,7 @@
 #include "common/duration_text.h"
 #include "common/interrupt.h"
 #include "common/project_files.h"
+#include "common/terminal.h"
 #include "experiments/core/runner.h"
 
 namespace looplm::cli {
@@ -28,7 +29,7 @@ Result<std::unique_ptr<Study>> find_study(const std::string& name) {
 
 Status list_studies() {
   for (const StudyEntry& entry : all_studies()) {
-    fmt::print("{:<14} {}\n", entry.name, entry.make()->question());
+    fmt::print("{:<14} {}\n", entry.name, folded(entry.make()->question(), 15, terminal_width()));
   }
   return {};
 }

@@ -93,7 +93,7 @@ def main() -> int:
     faults = 0
     with tempfile.TemporaryDirectory() as directory:
         exported = pathlib.Path(directory) / "exported.gguf"
-        export = [arguments.looplm, "export", str(model), "--gguf", str(exported), "--type", arguments.type]
+        export = [arguments.looplm, "export", str(model), "--gguf", str(exported), "--dtype", arguments.type]
         subprocess.run(export, check=True, capture_output=True)
         server = llama(exported, arguments.threads)
         if arguments.type != "F32":

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -223,6 +225,34 @@ TEST(File, AtomicWriterLeavesNothingWithoutCommit) {
   EXPECT_EQ(read_text_file(dir.file("out")).value(), "whole");
   EXPECT_ERROR_SAYS(read_text_file(dir.file("absent")), "absent", "No such file");
   EXPECT_ERROR_SAYS(MappedFile::open(dir.path()), "not a regular file");
+}
+
+TEST(File, WritesThroughLinks) {
+  const TempDir dir;
+  const TempDir other;
+  std::filesystem::create_symlink(other.file("file"), dir.file("link"));  // a file not there yet
+  std::filesystem::create_symlink("link", dir.file("link2"));
+  for (const char* text : {"1", "2"}) {
+    ASSERT_OK(write_text_file(dir.file("link2"), text));
+    EXPECT_TRUE(std::filesystem::is_symlink(dir.file("link")));
+    EXPECT_TRUE(std::filesystem::is_symlink(dir.file("link2")));
+    EXPECT_EQ(read_text_file(other.file("file")).value(), text);
+  }
+  EXPECT_EQ(list_directory(other.path()).value(), std::vector<std::string>{"file"});
+  std::filesystem::create_symlink(other.file("none/file"), dir.file("lost"));
+  EXPECT_ERROR_SAYS(write_text_file(dir.file("lost"), "x"), "none/file", "No such file");
+  std::filesystem::create_symlink("loop", dir.file("loop"));
+  EXPECT_ERROR_SAYS(write_text_file(dir.file("loop"), "x"), "loop", "Too many levels");
+  std::filesystem::create_symlink("/dev/null", dir.file("null"));
+  EXPECT_ERROR_SAYS(write_text_file(dir.file("null"), "x"), "is a device or a pipe");
+  // Links that are open files.
+  const int opened = ::open(other.file("file").c_str(), O_WRONLY | O_CLOEXEC);
+  const std::string descriptor = fmt::format("/dev/fd/{}", opened);
+  std::filesystem::create_symlink(descriptor, dir.file("descriptor"));
+  for (const std::string& path : {descriptor, dir.file("descriptor")}) {
+    EXPECT_ERROR_SAYS(write_text_file(path, "x"), "is a device or a pipe");
+  }
+  ::close(opened);
 }
 
 TEST(File, APlaceIsCheckedWithoutWriting) {

@@ -69,26 +69,47 @@ void MappedFile::release_pages() const {
 
 namespace {
 
-// What a rename would remove: /dev/null, a pipe, and /dev/stdout, which is a link into /proc.
+namespace fs = std::filesystem;
+
+bool is_in_proc(const fs::path& path) {
+  std::error_code error;  // no such folder
+  return fs::canonical(fs::absolute(path, error).parent_path(), error)
+      .string()
+      .starts_with("/proc/");
+}
+
+// What a rename would remove: /dev/null, a pipe, and /dev/stdout, which leads into /proc.
 bool is_special_file(const std::string& path) {
-  std::error_code error;  // no link, or nothing there
-  if (std::filesystem::read_symlink(path, error).string().starts_with("/proc/")) return true;
-  const std::filesystem::file_status status = std::filesystem::status(path, error);
-  return std::filesystem::is_other(status);
+  std::error_code error;  // nothing there
+  return is_in_proc(path) || fs::is_other(fs::status(path, error));
 }
 
 }  // namespace
 
+Result<std::string> follow_links(const std::string& path) {
+  constexpr int kMaxLinks = 40;  // as Linux has it
+  fs::path place = path;
+  for (int links = 0; links <= kMaxLinks; ++links) {
+    std::error_code error;  // no link, or nothing there
+    const fs::path target = fs::read_symlink(place, error);
+    if (error || is_in_proc(place)) return place.string();
+    place = place.parent_path() / target;
+  }
+  errno = ELOOP;
+  return system_error("follow", path);
+}
+
 Result<AtomicFileWriter> AtomicFileWriter::create(const std::string& path) {
-  const char* what = path.empty()            ? "is no path"
-                     : is_directory(path)    ? "is a directory"
-                     : is_special_file(path) ? "is a device or a pipe"
-                                             : nullptr;
+  LOOPLM_ASSIGN_OR_RETURN(std::string place, follow_links(path));
+  const char* what = path.empty()             ? "is no path"
+                     : is_directory(place)    ? "is a directory"
+                     : is_special_file(place) ? "is a device or a pipe"
+                                              : nullptr;
   if (what != nullptr) {
     return invalid_argument(fmt::format("'{}' {}; expected a file to write", path, what));
   }
-  LOOPLM_ASSIGN_OR_RETURN(Temporary temporary, make_temporary(path, TemporaryKind::kFile));
-  return AtomicFileWriter(path, std::move(temporary.path), temporary.descriptor);
+  LOOPLM_ASSIGN_OR_RETURN(Temporary temporary, make_temporary(place, TemporaryKind::kFile));
+  return AtomicFileWriter(std::move(place), std::move(temporary.path), temporary.descriptor);
 }
 
 AtomicFileWriter::AtomicFileWriter(AtomicFileWriter&& other) noexcept

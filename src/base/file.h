@@ -38,7 +38,8 @@ class MappedFile {
 
 // Writes a file beside PATH (see temporary.h), then fsyncs and renames it to PATH in commit().
 // Without commit() nothing appears at PATH and the temporary file is removed. Errors (a full disk)
-// are remembered and returned by commit().
+// are remembered and returned by commit(). If PATH is a symbolic link, all this happens where the
+// link leads, and it stays.
 class AtomicFileWriter {
  public:
   static Result<AtomicFileWriter> create(const std::string& path);
@@ -68,6 +69,10 @@ class AtomicFileWriter {
 
 Result<std::string> read_text_file(const std::string& path);
 Status write_text_file(const std::string& path, std::string_view text);
+
+// Where the symbolic link leads, and the link that stands there, which need not exist; `path` if it
+// is none. A link in /proc stays what it is: an open file.
+Result<std::string> follow_links(const std::string& path);
 
 bool file_exists(const std::string& path);
 bool is_directory(const std::string& path);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <climits>
 #include <cstddef>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -14,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 #endif
+
+#include <fmt/format.h>
 
 #include "base/check.h"
 
@@ -186,22 +189,30 @@ void wait(std::atomic<uint32_t>& word, int threads, Done done) {
   }
 }
 
+void end_workers(std::atomic<bool>& stop, std::atomic<uint32_t>& region,
+                 std::vector<std::thread>& workers) {
+  stop.store(true, std::memory_order_relaxed);
+  region.fetch_add(1, std::memory_order_release);
+  wake_all(region);
+  for (std::thread& worker : workers) worker.join();
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
   LOOPLM_CHECK(threads >= 1, "thread count {}", threads);
   workers_.reserve(threads - 1);
-  for (int i = 1; i < threads; ++i) {
-    workers_.emplace_back([this, i, threads] { worker_main(i, threads); });
+  try {
+    for (int i = 1; i < threads; ++i) {
+      workers_.emplace_back([this, i, threads] { worker_main(i, threads); });
+    }
+  } catch (const std::system_error& error) {  // a limit of processes or of memory
+    end_workers(stop_, region_, workers_);
+    throw std::system_error(error.code(), fmt::format("cannot start {} threads", threads));
   }
 }
 
-ThreadPool::~ThreadPool() {
-  stop_.store(true, std::memory_order_relaxed);
-  region_.fetch_add(1, std::memory_order_release);
-  wake_all(region_);
-  for (std::thread& worker : workers_) worker.join();
-}
+ThreadPool::~ThreadPool() { end_workers(stop_, region_, workers_); }
 
 void ThreadPool::run(int64_t count, Trampoline call, void* context) {
   if (count <= 0) return;

@@ -103,8 +103,8 @@ Result<TaskQuestions> data_questions(const Task& task, std::vector<EvalExample> 
   return result;
 }
 
-std::string data_text(const TaskResult& result, TableFormat format) {
-  std::string text = text_table(data_cells(result.table), format);
+std::string data_text(const TaskResult& result, TableFormat format, size_t width) {
+  std::string text = text_table(data_cells(result.table), format, width);
   if (has_thresholds(result.table)) {
     text +=
         "\nq: exit at the first loop where the exit probabilities sum to the threshold. Gain: over "
@@ -112,7 +112,7 @@ std::string data_text(const TaskResult& result, TableFormat format) {
   }
   if (!result.categories.empty()) {
     text += fmt::format("\nAccuracy after each loop, by {}:\n\n{}", result.category,
-                        text_table(group_cells(result), format));
+                        text_table(group_cells(result), format, width));
   }
   return text;
 }

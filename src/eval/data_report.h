@@ -21,7 +21,7 @@ Result<TaskQuestions> data_questions(const Task& task, std::vector<EvalExample> 
 
 // A row per depth and threshold. The accuracy of each group after each loop stands below, with the
 // mean loops of each threshold.
-std::string data_text(const TaskResult& result, TableFormat format);
+std::string data_text(const TaskResult& result, TableFormat format, size_t width = 0);
 OrderedJson data_json(const TaskResult& result);
 
 }  // namespace looplm

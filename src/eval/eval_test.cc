@@ -9,6 +9,7 @@
 #include "eval/data_report.h"
 #include "eval/depth_scores.h"
 #include "eval/examples.h"
+#include "eval/text_table.h"
 #include "infer/position.h"
 #include "infer/test_model.h"
 #include "support/temp_dir.h"
@@ -441,6 +442,18 @@ TEST(DepthTable, InterpolatesBetweenFixedDepths) {
   EXPECT_DOUBLE_EQ(gain_at(1.25).value(), 3.5);
   EXPECT_DOUBLE_EQ(gain_at(3).value(), 1);
   EXPECT_EQ(gain_at(3.5), std::nullopt);  // outside what was measured
+}
+
+TEST(Report, TablesFitTheWidthInParts) {
+  const TableCells rows = {{"exit", "loops", "nll", "\u03b2"}, {"q", "1", "2.5", ""}};
+  const std::string whole = text_table(rows, TableFormat::kText);
+  EXPECT_EQ(whole, "exit  loops  nll  \u03b2\nq         1  2.5\n");
+  EXPECT_EQ(text_table(rows, TableFormat::kText, 19), whole);
+  EXPECT_EQ(text_table(rows, TableFormat::kText, 18),
+            "exit  loops  nll\nq         1  2.5\n\nexit  \u03b2\nq\n");
+  EXPECT_EQ(text_table(rows, TableFormat::kText, 3),
+            "exit  loops\nq         1\n\nexit  nll\nq     2.5\n\nexit  \u03b2\nq\n");
+  EXPECT_EQ(text_table(rows, TableFormat::kMarkdown, 3), text_table(rows, TableFormat::kMarkdown));
 }
 
 TEST(Report, TablesNameEveryDepthAndThreshold) {

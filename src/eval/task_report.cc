@@ -227,16 +227,17 @@ std::vector<std::string> task_notes(const TaskResult& r) {
   return notes;
 }
 
-std::string task_text(const TaskResult& r, TableFormat format) {
+std::string task_text(const TaskResult& r, TableFormat format, size_t width) {
   const bool markdown = format == TableFormat::kMarkdown;
   std::string text = markdown ? fmt::format("## {}\n\n", r.name) : r.name;
   if (!r.about.empty()) text += markdown ? r.about + "\n\n" : ": " + r.about;
   if (!markdown) text += "\n\n";
-  if (!r.table.metrics.empty()) text += text_table(outcome_cells(r.table), format) + "\n";
+  if (!r.table.metrics.empty()) text += text_table(outcome_cells(r.table), format, width) + "\n";
   for (const std::string& note : task_notes(r)) text += note + (markdown ? " " : "\n");
   if (markdown) text += "\n";
   if (!r.categories.empty() && !r.table.metrics.empty()) {
-    text += fmt::format("\n{}\n\n{}", category_caption(r), text_table(category_cells(r), format));
+    text += fmt::format("\n{}\n\n{}", category_caption(r),
+                        text_table(category_cells(r), format, width));
   }
   return text;
 }

@@ -25,7 +25,7 @@ TableCells summary_cells(const std::vector<TaskResult>& results);
 
 // Everything of one task, with a line above that says what it is and lines below that say what was
 // measured.
-std::string task_text(const TaskResult& result, TableFormat format);
+std::string task_text(const TaskResult& result, TableFormat format, size_t width = 0);
 
 // A list of everything, and the same flat: one line per task, category, setting and metric.
 OrderedJson task_json(const TaskResult& result);

@@ -2,6 +2,7 @@
 #ifndef LOOPLM_EVAL_TEXT_TABLE_H_
 #define LOOPLM_EVAL_TEXT_TABLE_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,9 @@ enum class TableFormat { kText, kMarkdown };
 // Rows of cells; the first row holds the titles.
 using TableCells = std::vector<std::vector<std::string>>;
 
-// Columns lined up; all but the first are right-aligned. All rows have the first one's length.
-std::string text_table(const TableCells& rows, TableFormat format);
+// Columns lined up; all but the first are right-aligned. All rows have the first one's length. In
+// text, what does not fit `width` columns (0: any number) follows below, beside the first again.
+std::string text_table(const TableCells& rows, TableFormat format, size_t width = 0);
 
 }  // namespace looplm
 

@@ -148,7 +148,7 @@ refuses "train --plan of a run that is there" "this run would not start: 'run' a
 expect "train --plan of a run that is there" "this run fits; nothing was started or written" out
 # the model as a GGUF file, which says the same
 rm chat/generation_config.json
-"$looplm" export chat --gguf chat.gguf --type F32 >/dev/null || fail "export"
+"$looplm" export chat --gguf chat.gguf --dtype F32 >/dev/null || fail "export"
 for model in chat chat.gguf; do
   "$looplm" run "$model" -p "7-2*3=" -n 8 --temp 0 --ignore-eos --json -q | grep -o '"ids":.*"text"' >"with.$model" || fail "run $model"
 done
@@ -183,7 +183,7 @@ answer() { "$looplm" run "$@" --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q |
 answer model --lora own/model >with.own || fail "run with an adapter for each loop"
 cmp -s with.model with.own && fail "adapters of the loops change nothing"
 refuses "merge of adapters of loops" "cannot be merged" "$looplm" merge model --lora own/model --out merged2
-"$looplm" quantize model --to int8 --out model8 >/dev/null || fail "quantize"
+"$looplm" quantize model --dtype int8 --out model8 >/dev/null || fail "quantize"
 "$looplm" train lora.toml --set 'model.from="model8"' --set 'run.out="lora8"' --set optimizer.learning_rate=0.05 >/dev/null ||
   fail "train an adapter beside int8"
 answer model8 >with.int8 && answer model8 --lora lora8/model >with.lora8 || fail "run int8 with an adapter"
@@ -243,6 +243,13 @@ for command in "eval sums" "eval sums.yaml" "eval digits.yaml run/model" "tune s
 done
 "$looplm" export run/model --gguf here.gguf >/dev/null && "$looplm" tune here.gguf sums.yaml --limit 100 --loss 100 >out || fail "tune a GGUF file"
 expect "tune a GGUF file" "written to here.depth.json" out
+"$looplm" run here.gguf -p 7 -n 1 >out 2>err || fail "run at a tuned depth"
+expect "run at a tuned depth" '^depth: .* as tuned on digits' err
+for option in "-n 1000" "--top-p 0" "--read-out weighted --kv last --speculate" "--prompt-kv as-decoded"; do
+  # shellcheck disable=SC2086
+  refuses "run at a tuned depth $option" "^looplm: " "$looplm" run here.gguf -p 7 $option
+  [ "$(wc -l <err)" = 1 ] || fail "run $option: more than the error: $(cat err)"
+done
 cp -r run/model folder.gguf && "$looplm" tune folder.gguf sums.yaml --limit 100 --loss 100 >out || fail "tune a folder called like a GGUF file"
 expect "tune a folder called like a GGUF file" "written to folder.gguf/looplm-depth.json" out
 rm -r folder.gguf
@@ -356,11 +363,15 @@ for command in run trace info init data "data build" tokenizer "tokenizer train"
   grep -qE '^ {34}.{67}' help && fail "$command --help: a line has more than 100 columns"
 done
 # At a terminal, no line is longer than the terminal.
-for command in "--help" "run --help" "eval --help" "info chat"; do
-  script -qec "stty cols 80; '$looplm' $command" /dev/null </dev/null | tr -d '\r' >narrow || fail "$command at a terminal"
-  expect "$command at a terminal" "^(Usage|this machine)" narrow
+for command in "--help" "run --help" "eval --help" "info chat" "eval --list" "experiment list" "eval run/model sums.yaml --limit 20 --resamples 10" \
+  "eval run/model --data a.jsonl --limit 20 --by operations" "bench speculate run/model --rounds 1 --tokens 2 --prompt-count 1" \
+  "bench decode model --rounds 1 --tokens 2 --context 2"; do
+  script -qec "stty cols 80; '$looplm' $command 2>/dev/null" /dev/null </dev/null | tr -d '\r' >narrow || fail "$command at a terminal"
+  expect "$command at a terminal" "^(Usage|this machine|sums +classification|reachability )|  (acc gain \(points\)|accuracy gain.*|agreement by loop|% of peak)$" narrow
   grep -vE '^  ends of text' narrow | grep -E '.{81}' && fail "$command: a line has more than 80 columns"
 done
+TERM=dumb script -qec "'$looplm' run chat -p a -n 1 --show-loops" /dev/null </dev/null >dumb || fail "run at a dumb terminal"
+grep -q "$(printf '\033')" dumb && fail "colours at a dumb terminal: $(cat -v dumb)"
 LOOPLM_MODEL=chat "$looplm" info >info || fail "info without a model"
 expect "info without a model" "^chat$" info
 
@@ -369,7 +380,7 @@ expect "info without a model" "^chat$" info
 "$looplm" run model --ids 1,2,3 -n 16 --temp 0 --ignore-eos --json -q --speculate loop:1 >fast || fail "run --speculate"
 [ "$(sed 's/,"log_prob.*//' plain)" = "$(sed 's/,"log_prob.*//' fast)" ] || fail "speculation changed the tokens"
 for format in int8 int4; do
-  "$looplm" quantize model --to $format --out q-$format >/dev/null || fail "quantize --to $format"
+  "$looplm" quantize model --dtype $format --out q-$format >/dev/null || fail "quantize --dtype $format"
   "$looplm" run q-$format --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q >stored || fail "run q-$format"
   "$looplm" run model --dtype $format --ids 1,2,3 -n 8 --temp 0 --ignore-eos --json -q >rounded || fail "run --dtype $format"
   [ "$(sed 's/,"text.*//' stored)" = "$(sed 's/,"text.*//' rounded)" ] || fail "$format: the file is another model"
@@ -383,6 +394,16 @@ refuses "export onto a file of the folder it stands in" "--gguf is 'config.json'
 rm -f out err
 cd ..
 refuses "export onto itself" "--gguf is './chat.gguf', the model itself" "$looplm" export chat.gguf --gguf ./chat.gguf
+# A link stays, and what is written goes where it leads.
+mkdir linked && ln -s linked/new.gguf new.gguf && ln -s linked/q8 q8 && ln -s model/model.safetensors weights.gguf && ln -s loop.gguf loop.gguf
+"$looplm" export chat --gguf new.gguf >/dev/null && [ -L new.gguf ] && [ -f linked/new.gguf ] || fail "export through a link: $(ls -l new.gguf linked)"
+"$looplm" quantize model --out q8 >/dev/null && [ -L q8 ] && [ -f linked/q8/config.json ] || fail "quantize through a link: $(ls -l q8 linked)"
+refuses "export through a link onto the weights" "--gguf is 'weights.gguf', a file of the model itself" "$looplm" export model --gguf weights.gguf
+refuses "export through a link to itself" "'loop.gguf': Too many levels of symbolic links" "$looplm" export chat --gguf loop.gguf
+# their older names
+"$looplm" quantize model --to int4 --out older >/dev/null && cmp -s older/model.safetensors q-int4/model.safetensors || fail "quantize --to"
+"$looplm" export chat --gguf older.gguf --type Q8_0 >out || fail "export --type"
+expect "export --type" "in Q8_0" out
 refuses "quantised twice" "quantised already" "$looplm" quantize q-int8 --out twice
 [ ! -e twice ] || fail "a refused quantize left a directory"
 "$looplm" compare model --samples 1 --tokens 8 --dtype int8 --format json >compared || fail "compare"
@@ -407,6 +428,10 @@ refuses "ids" "one" "$looplm" run model --ids 1,one
 refuses "option" "no-such" "$looplm" run model --no-such
 [ $status = 2 ] || fail "a mistake on the command line: status $status"
 refuses "threshold" "1.5" "$looplm" run model --ids 1 --exit q --threshold 1.5
+for option in --top-p=0 --temp=-1 --top-k=-1 --min-p=2 --repetition-penalty=0 --presence-penalty=1e9 --frequency-penalty=-1e9 --logit-bias=1=1e20 --min-loops=9; do
+  refuses "run $option" "^looplm: ${option%%=*} is .*; expected" "$looplm" run model --ids 1 $option
+done
+refuses "a bias of no token" "^looplm: --logit-bias names token 300;" "$looplm" run model --ids 1 --logit-bias 300=1
 refuses "run file" "stepz" "$looplm" train run.toml --set run.stepz=3
 refuses "empty corpus" "no " sh -c ": >empty.txt; '$looplm' data build empty.txt --tokenizer tok --out e.tokens"
 [ ! -e e.tokens ] || fail "an empty corpus left a shard"
@@ -433,12 +458,19 @@ for command in "eval" "eval sums" "tune sums"; do
   # shellcheck disable=SC2086
   refuses "$command: a task in the environment" "^looplm: LOOPLM_MODEL: 'sums' is a task; expected a model;" env LOOPLM_MODEL=sums "$looplm" $command
 done
+for given in "LOOPLM_API_KEY= LOOPLM_API_KEY_FILE=no.keys" "LOOPLM_API_KEY_FILE= LOOPLM_API_KEY=a"; do
+  # shellcheck disable=SC2086
+  refuses "serve with an empty key beside another ($given)" "cannot read 'no.keys'|TLS needs" env $given "$looplm" serve model --port 0 --tls-key no.pem
+done
 for option in --api-key --api-key-file; do
   refuses "serve $option of nothing" "^looplm: $option: it is empty" "$looplm" serve model --port 0 $option ""
 done
 for variable in LOOPLM_API_KEY LOOPLM_API_KEY_FILE; do
   refuses "serve with an empty $variable" "^looplm: $variable: it is empty" env $variable= "$looplm" serve model --port 0
 done
+printf '\357\273\277# none\r\n  # yet\n\t\n' >no.keys
+refuses "serve with a file of comments" "^looplm: --api-key-file: 'no.keys' has no key" "$looplm" serve model --port 0 --tls-key no.pem --api-key-file no.keys
+rm no.keys
 echo 'tls-key = "no.pem"' >tls.toml
 refuses "a key of a settings file with a certificate of the command line" "TLS certificate 'no.pem'" "$looplm" serve model --port 0 --tls-certificate no.pem --config tls.toml
 refuses "a certificate without a key" "TLS needs a certificate and its key" "$looplm" serve model --port 0 --tls-certificate no.pem
@@ -499,6 +531,8 @@ if [ "$(id -u)" = 0 ] && mkdir readonly && mount -t tmpfs -o size=2m tmpfs reado
   [ ! -s out ] || fail "tune measures before it knows where to write: $(cat out)"
   umount readonly
 fi
+refuses "threads that the system refuses" "^looplm: cannot start 1000 threads: Resource temporarily unavailable" \
+  sh -c "ulimit -v 2000000; '$looplm' run model --ids 1 -n 1 --threads 1000"
 refuses "standard output" "output" sh -c "'$looplm' trace model --ids 1,2,3 --json >/dev/full"
 
 # --- a server's options from a file

@@ -35,7 +35,7 @@ answers "merged" merged
 "$examples/tune" chats.jsonl again merged 1 >log 2>&1 || fail "tune again: $(tail -n 5 log)"
 cmp -s all/run/model/chat_template.jinja again/run/model/chat_template.jinja || fail "the template of a second run"
 # From a GGUF file, which brings the names of its tokens.
-"$LOOPLM" export "$small" --gguf small.gguf --type F32 >log 2>&1 || fail "export: $(cat log)"
+"$LOOPLM" export "$small" --gguf small.gguf --dtype F32 >log 2>&1 || fail "export: $(cat log)"
 cp "$small/tokenizer_config.json" .  # beside the file
 "$examples/tune" chats.jsonl gguf small.gguf 40 >log 2>&1 || fail "tune a GGUF file: $(tail -n 5 log)"
 answers "from GGUF" gguf/run/model

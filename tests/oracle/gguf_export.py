@@ -71,7 +71,7 @@ def check(program: str, model: str, library: ctypes.CDLL, folder: pathlib.Path) 
 
     def export(source: str | pathlib.Path, name: str, kind: str) -> pathlib.Path:
         out = folder / f"{name}.gguf"
-        command = [program, "export", str(source), "--gguf", str(out), "--type", kind]
+        command = [program, "export", str(source), "--gguf", str(out), "--dtype", kind]
         subprocess.run(command, check=True, capture_output=True)
         return out
 

@@ -10,6 +10,8 @@
 #include "base/json.h"
 #include "cli/bench.h"
 #include "cli/token_text.h"
+#include "common/terminal.h"
+#include "eval/text_table.h"
 #include "kernels/cases/op_case.h"
 
 namespace looplm::cli {
@@ -86,22 +88,21 @@ Status bench_support(bool as_json) {
     fmt::print("{}\n", dump_json(json));
     return {};
   }
-  fmt::print(
-      "Worst difference from the double-precision reference, forward / backward, as a share of "
-      "the\n"
-      "result's root mean square\n\n{:<24}",
-      "");
-  for (Isa isa : available_isas()) fmt::print("{:>20}", isa_name(isa));
-  fmt::print("\n");
+  TableCells cells = {{"operation"}};
+  for (Isa isa : available_isas()) cells.front().emplace_back(isa_name(isa));
   for (const auto& [op, sets] : table) {
-    fmt::print("{:<24}", op);
+    cells.push_back({op});
     for (Isa isa : available_isas()) {
       const OpErrors& e = sets.at(isa_name(isa));
       const std::string backward = e.backward < 0 ? "-" : fmt::format("{:.0e}", e.backward);
-      fmt::print("{:>20}", fmt::format("{:.0e} / {}", e.forward, backward));
+      cells.back().push_back(fmt::format("{:.0e} / {}", e.forward, backward));
     }
-    fmt::print("\n");
   }
+  fmt::print("{}\n{}",
+             fold_long_lines("Worst difference from the double-precision reference, forward / "
+                             "backward, as a share of the result's root mean square",
+                             terminal_width()),
+             text_table(cells, TableFormat::kText, terminal_width()));
   return {};
 }
 

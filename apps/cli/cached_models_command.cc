@@ -27,6 +27,7 @@ const char* state_text(CachedModel::State state) {
 
 Status list_models(bool json) {
   const HubSettings settings = HubSettings::from_environment();
+  LOOPLM_RETURN_IF_ERROR(settings.check_cache());
   const std::vector<CachedModel> models = HubCache(settings.cache).list();
   if (json) {
     OrderedJson list = OrderedJson::array();
@@ -53,7 +54,9 @@ Status list_models(bool json) {
 }
 
 Status remove_models(const std::vector<std::string>& names) {
-  const HubCache cache(HubSettings::from_environment().cache);
+  const HubSettings settings = HubSettings::from_environment();
+  LOOPLM_RETURN_IF_ERROR(settings.check_cache());
+  const HubCache cache(settings.cache);
   for (const std::string& name : names) {
     const std::optional<HubReference> reference = hub_reference(name);
     if (!reference.has_value()) {

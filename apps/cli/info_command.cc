@@ -179,8 +179,10 @@ Status info(const InfoOptions& options) {
   print_memory(checkpoint, context);
   if (options.tensors) {
     fmt::print("tensors\n");
+    size_t width = 0;
+    for (const ParameterSpec& spec : checkpoint.specs) width = std::max(width, spec.name.size());
     for (size_t i = 0; i < checkpoint.specs.size(); ++i) {
-      fmt::print("  {:<52} {:<5} {}\n", checkpoint.specs[i].name, checkpoint.stored_types[i],
+      fmt::print("  {:<{}} {:<5} {}\n", checkpoint.specs[i].name, width, checkpoint.stored_types[i],
                  shape_text(checkpoint.specs[i].shape));
     }
   }

@@ -159,6 +159,16 @@ Option* Command::add_choice(const std::string& name, const std::vector<std::stri
     choose(static_cast<size_t>(std::ranges::find(names, given) - names.begin()));
   };
   CLI::Option* option = app_.add_option_function<std::string>(name, take, help);
+  // GGUF writes BF16 where others write bf16.
+  option->transform(CLI::Validator(
+      [names](std::string& given) {
+        const auto same =
+            std::ranges::find(names, CLI::detail::to_lower(given),
+                              [](const auto& one) { return CLI::detail::to_lower(one); });
+        if (same != names.end()) given = *same;
+        return std::string();
+      },
+      ""));
   return keep(option->default_str(initial))->check(one_of(names));
 }
 Option* Command::add_flag(const std::string& name, bool& value, const std::string& help) {

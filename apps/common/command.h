@@ -91,7 +91,8 @@ class Command {
         name, names, name_of(table, value), [&](size_t index) { value = table[index].value; },
         help);
   }
-  // One of `names`, the first time `initial`; `choose` hears the place of the one given.
+  // One of `names` in upper or lower case, the first time `initial`; `choose` hears the place of
+  // the one given.
   Option* add_choice(const std::string& name, const std::vector<std::string>& names,
                      const std::string& initial, std::function<void(size_t index)> choose,
                      const std::string& help);

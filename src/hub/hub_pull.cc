@@ -197,9 +197,7 @@ Status check_space(const HubSettings& settings, uint64_t missing) {
 
 Result<PullPlan> plan_pull(const HubSettings& settings, const HubReference& reference,
                            const std::atomic<bool>* stop) {
-  if (settings.cache.empty()) {
-    return invalid_argument("there is no place for models: set HOME, HF_HOME or HF_HUB_CACHE");
-  }
+  LOOPLM_RETURN_IF_ERROR(settings.check_cache());
   if (settings.offline) {
     return invalid_argument("HF_HUB_OFFLINE forbids asking the hub for " + reference.text());
   }

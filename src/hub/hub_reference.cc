@@ -111,4 +111,9 @@ HubSettings HubSettings::from_environment() {
   return s;
 }
 
+Status HubSettings::check_cache() const {
+  if (!cache.empty()) return {};
+  return invalid_argument("there is no place for models: set HOME, HF_HOME or HF_HUB_CACHE");
+}
+
 }  // namespace looplm

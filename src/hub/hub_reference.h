@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "looplm/status.h"
+
 namespace looplm {
 
 // ORG/NAME[@REVISION][:FILE]
@@ -33,6 +35,7 @@ struct HubSettings {
   // $HF_HOME/token; HF_HUB_CACHE, else $HF_HOME/hub; HF_HUB_OFFLINE. HF_HOME is
   // ~/.cache/huggingface, or below XDG_CACHE_HOME.
   static HubSettings from_environment();
+  Status check_cache() const;  // an error if there is no place for models
 };
 
 }  // namespace looplm

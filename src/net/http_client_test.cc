@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/percent.h"
+#include "net/http_server.h"
 #include "support/scripted_server.h"
 #include "support/temp_dir.h"
 
@@ -216,8 +217,9 @@ TEST(Url, PercentSigns) {
   EXPECT_EQ(resolve_url("https://h/a", "//g/b").value(), "https://g/b");
 }
 
-// A certificate for "localhost" that signs itself, and its key, both as PEM.
-std::pair<std::string, std::string> self_signed() {
+// A certificate for "localhost" that signs itself, and its key, both as PEM; the key is encrypted
+// if there is a password.
+std::pair<std::string, std::string> self_signed(const char* password = nullptr) {
   EVP_PKEY* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
   X509* cert = X509_new();
   X509_set_version(cert, 2);
@@ -245,7 +247,9 @@ std::pair<std::string, std::string> self_signed() {
   };
   std::pair<std::string, std::string> both = {
       pem([&](BIO* out) { PEM_write_bio_X509(out, cert); }), pem([&](BIO* out) {
-        PEM_write_bio_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr);
+        const EVP_CIPHER* cipher = password == nullptr ? nullptr : EVP_aes_128_cbc();
+        PEM_write_bio_PrivateKey(out, key, cipher, nullptr, 0, nullptr,
+                                 const_cast<char*>(password));
       })};
   X509_free(cert);
   EVP_PKEY_free(key);
@@ -275,6 +279,19 @@ TEST(HttpClient, TlsNeedsACertificateThatVerifiesForTheHost) {
   request.url = "https://127.0.0.1:" + server.port();
   EXPECT_THAT(http_exchange(request).status().message(), HasSubstr("certificate verify failed"));
   unsetenv("SSL_CERT_FILE");
+}
+
+TEST(HttpServer, RefusesAnEncryptedKeyAndAsksNobody) {
+  const auto [certificate, key] = self_signed("secret");
+  const TempDir dir;
+  HttpServerOptions options;
+  options.port = 0;
+  options.certificate_file = dir.path() + "/certificate.pem";
+  options.key_file = dir.path() + "/key.pem";
+  ASSERT_TRUE(write_text_file(options.certificate_file, certificate).ok());
+  ASSERT_TRUE(write_text_file(options.key_file, key).ok());
+  EXPECT_THAT(HttpServer::start(options, {}, {}).status().message(),
+              HasSubstr("key.pem' is encrypted; expected a key without a pass phrase"));
 }
 
 }  // namespace

@@ -57,7 +57,18 @@ Status prepare_tls(asio::ssl::context& tls, const HttpServerOptions& options) {
     return invalid_argument(fmt::format("TLS certificate '{}': {}; expected a PEM file",
                                         options.certificate_file, error.message()));
   }
+  bool encrypted = false;  // a server must not ask at the terminal
+  tls.set_password_callback(
+      [&encrypted](size_t, asio::ssl::context::password_purpose) {
+        encrypted = true;
+        return std::string();
+      },
+      error);
   tls.use_private_key_file(options.key_file, asio::ssl::context::pem, error);
+  if (encrypted) {
+    return invalid_argument(fmt::format(
+        "TLS key '{}' is encrypted; expected a key without a pass phrase", options.key_file));
+  }
   if (error) {
     return invalid_argument(fmt::format("TLS key '{}': {}; expected the certificate's key as PEM",
                                         options.key_file, error.message()));

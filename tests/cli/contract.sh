@@ -404,6 +404,12 @@ refuses "export through a link to itself" "'loop.gguf': Too many levels of symbo
 "$looplm" quantize model --to int4 --out older >/dev/null && cmp -s older/model.safetensors q-int4/model.safetensors || fail "quantize --to"
 "$looplm" export chat --gguf older.gguf --type Q8_0 >out || fail "export --type"
 expect "export --type" "in Q8_0" out
+"$looplm" export chat --gguf older.gguf --dtype bf16 >out || fail "export --dtype bf16"
+expect "export --dtype bf16" "in BF16" out
+for command in list "rm A/B"; do
+  # shellcheck disable=SC2086
+  refuses "$command without a home" "^looplm: there is no place for models: set HOME" env -u HOME -u HF_HOME -u HF_HUB_CACHE -u HUGGINGFACE_HUB_CACHE -u XDG_CACHE_HOME "$looplm" $command
+done
 refuses "quantised twice" "quantised already" "$looplm" quantize q-int8 --out twice
 [ ! -e twice ] || fail "a refused quantize left a directory"
 "$looplm" compare model --samples 1 --tokens 8 --dtype int8 --format json >compared || fail "compare"

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include <boost/asio/co_spawn.hpp>
@@ -119,10 +120,16 @@ class HttpServer::Impl {
                                   taken ? "; port 0 picks a free one" : ""));
     }
     port_ = acceptor_.local_endpoint().port();
-    asio::co_spawn(acceptor_.get_executor(), accept(), asio::detached);
-    for (int i = 0; i < o.threads; ++i) {
-      threads_.emplace_back([io = io_] { io->run(); });
+    try {
+      for (int i = 0; i < o.threads; ++i) {
+        threads_.emplace_back([io = io_] { io->run(); });
+      }
+    } catch (const std::system_error& refused) {  // a limit of processes or of memory
+      stop();
+      return io_error(fmt::format("cannot start {} threads of the server: {}", o.threads,
+                                  refused.code().message()));
     }
+    asio::co_spawn(acceptor_.get_executor(), accept(), asio::detached);
     return {};
   }
 

@@ -71,7 +71,8 @@ struct EngineStatistics {
   int64_t preemptions = 0;
 };
 
-// Not for use by several threads at once. The model must outlive the engine.
+// Not for use by several threads at once; to end a request from another thread, let its token
+// callback return false. The model must outlive the engine.
 //
 // Callbacks (token, screen, replay, done, on_logits, and a constraint's functions) come from step()
 // only; the destructor may also call done(). A callback may submit() and cancel() any request, its

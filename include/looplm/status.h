@@ -69,8 +69,11 @@ class [[nodiscard]] Result {
   T& value() & { return checked(); }
   const T& value() const& { return const_cast<Result*>(this)->checked(); }
   T&& value() && { return std::move(checked()); }
-  T* operator->() { return &checked(); }
-  T& operator*() & { return checked(); }
+  T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
+  T& operator*() & { return value(); }
+  const T& operator*() const& { return value(); }
+  T&& operator*() && { return std::move(checked()); }
 
  private:
   T& checked() {

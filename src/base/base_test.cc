@@ -7,6 +7,7 @@
 #include <ctime>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -225,6 +226,16 @@ TEST(File, AtomicWriterLeavesNothingWithoutCommit) {
   EXPECT_EQ(read_text_file(dir.file("out")).value(), "whole");
   EXPECT_ERROR_SAYS(read_text_file(dir.file("absent")), "absent", "No such file");
   EXPECT_ERROR_SAYS(MappedFile::open(dir.path()), "not a regular file");
+}
+
+TEST(Result, IsReadThroughPointers) {
+  const Result<std::string> constant(std::string("abc"));
+  EXPECT_EQ(constant->size(), 3u);
+  EXPECT_EQ(*constant, "abc");
+  Result<std::unique_ptr<int>> owner(std::make_unique<int>(3));
+  EXPECT_EQ(**owner, 3);
+  const std::unique_ptr<int> taken = *std::move(owner);
+  EXPECT_EQ(*taken, 3);
 }
 
 TEST(File, WritesThroughLinks) {

@@ -180,7 +180,7 @@ TEST_F(AdaptedModel, NamesOfAdaptersAreKnownAndDiffer) {
   Request request;
   request.prompt = ids_;
   request.adapter = "french";
-  EXPECT_ERROR_SAYS(generate(**model, request), "no adapter 'french'", "expected none");
+  EXPECT_ERROR_SAYS(generate(**model, request), "no adapter 'french'", "it has none at all");
   ASSERT_OK((*model)->add_adapter("sums", directory_.file("shared")));
   EXPECT_ERROR_SAYS(generate(**model, request), "'french'", "expected 'sums'");
   EXPECT_ERROR_SAYS((*model)->add_adapter("sums", directory_.file("shared")), "two", "'sums'");

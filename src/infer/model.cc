@@ -1,5 +1,6 @@
 #include "looplm/model.h"
 
+#include <exception>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -25,10 +26,15 @@ class GivenTensors {
  public:
   static Result<GivenTensors> take(const ModelConfig& config, const TensorSource& source,
                                    ThreadPool& pool) {
+    if (source == nullptr) {
+      return invalid_argument(
+          "the source of tensors is an empty function; expected one that finds "
+          "a tensor by its name");
+    }
     GivenTensors given;
     given.specs_ = parameter_specs(config);
     for (const ParameterSpec& spec : given.specs_) {
-      LOOPLM_ASSIGN_OR_RETURN(TensorView view, source(spec.name));
+      LOOPLM_ASSIGN_OR_RETURN(TensorView view, find(spec.name, source));
       LOOPLM_RETURN_IF_ERROR(check(spec, view));
       given.places_.emplace(spec.name, given.tensors_.size());
       given.tensors_.push_back(std::move(view));
@@ -46,6 +52,14 @@ class GivenTensors {
   MatrixFormat format(WeightType wanted) const { return weight_format(wanted, specs_, tensors_); }
 
  private:
+  static Result<TensorView> find(const std::string& name, const TensorSource& source) {
+    try {
+      return source(name);
+    } catch (const std::exception& x) {
+      return internal_error(fmt::format("the source of tensor '{}' threw: {}", name, x.what()));
+    }
+  }
+
   static Status check(const ParameterSpec& spec, const TensorView& view) {
     if (view.shape != spec.shape) {
       return invalid_argument(fmt::format("tensor '{}' has shape {}; the config expects {}",
@@ -170,7 +184,8 @@ AdapterWeights& Model::Parts::place_adapter(const std::string& adapter, const Ad
 }
 
 Status Model::add_adapter(const std::string& name, const std::string& directory) {
-  if (name.empty()) return invalid_argument("an adapter's name is empty");
+  if (name.empty())
+    return invalid_argument("an adapter's name is empty; expected the name that requests give");
   if (parts_->find_adapter(name) != nullptr) {
     return invalid_argument(fmt::format("two adapters are called '{}'", name));
   }

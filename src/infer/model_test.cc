@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <stdexcept>
 
 #include <unistd.h>
 
@@ -174,6 +175,9 @@ TEST_F(ModelTest, WhatDoesNotFitIsRefusedAndChangesNothing) {
         return good(name);
       },
       "no lm_head here");
+  refused(with([](TensorView&) { throw std::runtime_error("lost"); }),
+          "the source of tensor 'lm_head.weight' threw: lost");
+  refused(nullptr, "the source of tensors is an empty function");
   refused(with([](TensorView& v) { std::swap(v.shape[0], v.shape[1]); }),
           "'lm_head.weight' has shape [40, 61]; the config expects [61, 40]");
   refused(with([](TensorView& v) { v.dtype = DType::kU8; }), "'lm_head.weight' is U8");

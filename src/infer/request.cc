@@ -52,8 +52,8 @@ Status check_adapter(const std::string& adapter, Model& model) {
   for (const auto& [name, weights] : model.parts().adapters) {
     if (!name.empty()) names += fmt::format("{}'{}'", names.empty() ? "" : ", ", name);
   }
-  return not_found(fmt::format("'{}' has no adapter '{}'; expected {}", model.name(), adapter,
-                               names.empty() ? "none" : names));
+  return not_found(fmt::format("'{}' has no adapter '{}'; {}", model.name(), adapter,
+                               names.empty() ? "it has none at all" : "expected " + names));
 }
 
 Status check_plan(const GenerateOptions& o, int64_t prompt_size, int64_t max_loops) {

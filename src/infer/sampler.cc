@@ -14,7 +14,7 @@ constexpr double kMostRepetition = 1e6;
 constexpr double kMostPenalty = 1e6;
 constexpr double kMostBias = 1e9;
 
-Status out_of_range(const char* name, double value, const std::string& expected) {
+Status out_of_range(const std::string& name, double value, const std::string& expected) {
   return invalid_argument(fmt::format("{} is {}; expected {}", name, value, expected));
 }
 
@@ -31,7 +31,7 @@ Status check_bias(const std::map<int32_t, double>& biases, int64_t vocabulary) {
           "logit_bias names token {}; the vocabulary has {} entries", token, vocabulary));
     }
     if (!std::isinf(bias) && !(std::abs(bias) <= kMostBias)) {
-      return out_of_range("logit_bias", bias,
+      return out_of_range(fmt::format("logit_bias of token {}", token), bias,
                           fmt::format("{} to {}, or infinite", -kMostBias, kMostBias));
     }
     forbidden += bias == -INFINITY;

@@ -99,6 +99,9 @@ Status find_parameters(Checkpoint& checkpoint) {
 
 // What else the directory may be taken for, in a word about where to go from there.
 Status check_holds_model(const std::string& directory) {
+  if (directory.empty()) {
+    return invalid_argument("the model's path is empty; expected a directory or a GGUF file");
+  }
   const auto holds = [&](const std::string& name) { return name_exists(directory + "/" + name); };
   if (holds("config.json")) return {};
   if (holds("adapter_config.json")) {

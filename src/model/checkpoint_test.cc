@@ -77,6 +77,7 @@ TEST_F(CheckpointTest, SaysWhatElseADirectoryIs) {
     EXPECT_EQ(read_checkpoint_config(folder).status().message(), opened.status().message());
     return opened;
   };
+  EXPECT_ERROR_SAYS(open_checkpoint(""), "the model's path is empty", "GGUF file");
   EXPECT_ERROR_SAYS(holding("adapter_config.json"), "x' holds an adapter and no model", "--lora");
   EXPECT_ERROR_SAYS(holding("guess.safetensors"), "holds guess maps and no model");
   EXPECT_ERROR_SAYS(holding("model/config.json"), "holds a run", "its model, '", "/x/model'");

@@ -435,7 +435,7 @@ refuses "option" "no-such" "$looplm" run model --no-such
 [ $status = 2 ] || fail "a mistake on the command line: status $status"
 refuses "threshold" "1.5" "$looplm" run model --ids 1 --exit q --threshold 1.5
 for option in --top-p=0 --temp=-1 --top-k=-1 --min-p=2 --repetition-penalty=0 --presence-penalty=1e9 --frequency-penalty=-1e9 --logit-bias=1=1e20 --min-loops=9; do
-  refuses "run $option" "^looplm: ${option%%=*} is .*; expected" "$looplm" run model --ids 1 $option
+  refuses "run $option" "^looplm: ${option%%=*} (of token 1 )?is .*; expected" "$looplm" run model --ids 1 $option
 done
 refuses "a bias of no token" "^looplm: --logit-bias names token 300;" "$looplm" run model --ids 1 --logit-bias 300=1
 refuses "run file" "stepz" "$looplm" train run.toml --set run.stepz=3

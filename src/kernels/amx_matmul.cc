@@ -19,18 +19,15 @@ using cpu::kPanel;
 constexpr int64_t kFewAmxRows = 2 * kAmxRows;
 // Rows that are laid out at a time: 11 MB for 5632 terms.
 constexpr int64_t kLaidOutRows = 1024;
-// Many rows: a panel's part of 256 terms (16 KiB), as much of two blocks of rows, and their sums (4
-// KiB) stay together in the first cache (48 KiB). Parts of 512 terms would not: each would push the
-// other out, and all that tiles load would come from the second-level cache. That one (2 MiB) has
-// such parts of 512 rows (256 KiB), and a task's sums (64 KiB a panel).
-constexpr int64_t kChunkSteps = 8;
-constexpr int64_t kAmxTaskRows = 512;
-constexpr int64_t kMostAmxTaskPanels = 8;
+constexpr int64_t kPrepareSteps = 8;
+// Many rows: so much of A stays in the second-level cache (2 MiB) while a task's panels pass over
+// it.
+constexpr int64_t kPartBytes = int64_t{1} << 20;
+constexpr int64_t kPartSteps = 16;  // a part is a multiple
+constexpr int64_t kMostAmxTaskPanels = 16;
 constexpr int64_t kStepBytes = kAmxTerms * kPanel * 2;  // of a panel
 // Many rows of small integers: so much of B, beside 128 rows of A (704 KiB for 5632 terms).
 constexpr int64_t kTurnBytes = int64_t{768} << 10;
-// Few rows: the next steps are called from memory four steps (8 KiB) ahead.
-constexpr int64_t kAheadBytes = 8192;
 // So much of B takes 16 rows at least 1,000 cycles, and a call's configuration of tiles some 200.
 constexpr int64_t kLeastBytes = int64_t{64} << 10;
 
@@ -71,10 +68,10 @@ cpu::AmxRows lay_out(const MatmulParams& p, int64_t first_row, int64_t rows, int
   auto* tiles = reinterpret_cast<char*>(
       device.shared_scratch(static_cast<size_t>(layout_bytes(a)) / sizeof(float)));
   a.tiles = tiles;
-  const int64_t chunks = pieces(steps, kChunkSteps);
+  const int64_t chunks = pieces(steps, kPrepareSteps);
   const auto prepare = [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t block = i / chunks, step = i % chunks * kChunkSteps;
+      const int64_t block = i / chunks, step = i % chunks * kPrepareSteps;
       cpu::AmxPrepareArgs args;
       args.row_stride = p.a_row_stride;
       args.term_stride = p.a_term_stride;
@@ -86,7 +83,7 @@ cpu::AmxRows lay_out(const MatmulParams& p, int64_t first_row, int64_t rows, int
         args.source = p.a + at;
       }
       args.rows = std::min(kAmxRows, rows - block * kAmxRows);
-      args.terms = std::min(kChunkSteps * kAmxTerms, p.b->terms() - step * kAmxTerms);
+      args.terms = std::min(kPrepareSteps * kAmxTerms, p.b->terms() - step * kAmxTerms);
       args.out = tiles + block * a.block_bytes + step * a.step_bytes;
       args.step_bytes = a.step_bytes;
       device.kernels().amx_prepare(args);
@@ -140,14 +137,13 @@ class LaidOutProduct {
       cpu::AmxArgs args = args_of(0, a_.rows, begin, end, 0, steps_);
       args.c = sums_of(0, begin);
       if (p_.accumulate) args.before = args.c;
-      args.fetch = kAheadBytes;
-      args.fetch_bytes = args.b_panel_bytes;
+      args.fetches = true;
       device.kernels().amx_bf16(args);
     });
   }
 
   void run_blocks(Device& device) const {
-    const int64_t blocks = pieces(a_.rows, kAmxTaskRows);
+    const int64_t blocks = pieces(a_.rows, cpu::kAmxMostRows);
     const int64_t block_rows = pieces(pieces(a_.rows, blocks), kFewAmxRows) * kFewAmxRows;
     const int64_t panels = p_.b->panels();
     int64_t task_panels = kMostAmxTaskPanels;
@@ -155,6 +151,9 @@ class LaidOutProduct {
            blocks * pieces(panels, task_panels) < int64_t{4} * device.pool().size()) {
       task_panels /= 2;
     }
+    // As many for each thread.
+    const int64_t threads = device.pool().size();
+    task_panels = pieces(panels, pieces(pieces(panels, task_panels), threads) * threads);
     const int64_t column_tasks = pieces(panels, task_panels);
     device.for_pieces(blocks * column_tasks, 1, [&](int64_t task, int64_t, int thread) {
       const int64_t first_row = task / column_tasks * block_rows;
@@ -165,20 +164,21 @@ class LaidOutProduct {
     });
   }
 
-  // Sums lie apart until the last steps add theirs: rows of C may lie 4 KiB apart, and would then
-  // share few places of the caches.
+  // Long rows in parts. Sums of the task lie apart until the last part adds its own.
   void run_block(int64_t first_row, int64_t rows, int64_t panel, int64_t end_panel, Device& device,
                  int thread) const {
-    const int64_t whole_rows = pieces(rows, kAmxRows) * kAmxRows;
+    const int64_t blocks = pieces(rows, kAmxRows);
+    const int64_t most = kPartBytes / (blocks * kAmxTileBytes);
+    const int64_t part = pieces(pieces(steps_, pieces(steps_, most)), kPartSteps) * kPartSteps;
     cpu::AmxSums between = {
-        .row_stride = kPanel, .panel_stride = whole_rows * kPanel, .roomy = true};
-    if (steps_ > kChunkSteps) {
+        .row_stride = kPanel, .panel_stride = blocks * kAmxRows * kPanel, .roomy = true};
+    if (steps_ > part) {
       between.at = device.thread_scratch(
           thread, static_cast<size_t>((end_panel - panel) * between.panel_stride));
     }
     const cpu::AmxSums c = sums_of(first_row, panel);
-    for (int64_t step = 0; step < steps_; step += kChunkSteps) {
-      const int64_t steps = std::min(kChunkSteps, steps_ - step), next = step + steps;
+    for (int64_t step = 0; step < steps_; step += part) {
+      const int64_t steps = std::min(part, steps_ - step), next = step + steps;
       cpu::AmxArgs args = args_of(first_row, rows, panel, end_panel, step, steps);
       if (step > 0) {
         args.before = between;
@@ -186,10 +186,8 @@ class LaidOutProduct {
         args.before = c;
       }
       args.c = next < steps_ ? between : c;
-      // The same part of the next panel, then the first one's next part.
-      args.fetch = args.b_panel_bytes;
-      args.fetch_last = args.b + steps * kStepBytes;
-      args.fetch_bytes = steps * kStepBytes;
+      args.fetches = true;
+      if (next < steps_) args.fetch_last = args.b + steps * kStepBytes;
       device.kernels().amx_bf16(args);
     }
   }

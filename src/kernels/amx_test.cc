@@ -37,12 +37,14 @@ thread_local Unit unit;
 // for longest makes way.
 class FirstCache {
  public:
-  void touch(uint64_t address) {
+  // Loads past it leave it as it is.
+  void touch(uint64_t address, bool stays) {
     const uint64_t line = address / 64;
     std::array<uint64_t, 12>& place = places_[line % places_.size()];
     auto at = std::find(place.begin(), place.end(), line);
     if (at == place.end()) {
       ++missed_;
+      if (!stays) return;
       --at;
       *at = line;
     }
@@ -201,16 +203,16 @@ bool execute(const Decoded& d) {
     std::memset(unit.tiles[d.reg], 0, sizeof(unit.tiles[d.reg]));
     return true;
   }
-  if (d.opcode == 0x4b && d.memory && (d.pp == kF2 || d.pp == kF3)) {
+  if (d.opcode == 0x4b && d.memory && d.pp != kNone) {
     if (cache != nullptr) cache->count_transfer();
     for (uint64_t m = 0; m < 16; ++m) {
       // NOLINTNEXTLINE(performance-no-int-to-ptr): a register's address
       auto* row = reinterpret_cast<uint8_t*>(d.base + m * d.index);
-      if (cache != nullptr) cache->touch(d.base + m * d.index);
-      if (d.pp == kF2) {
-        std::memcpy(unit.tiles[d.reg][m], row, 64);
-      } else {
+      if (cache != nullptr) cache->touch(d.base + m * d.index, d.pp != k66);
+      if (d.pp == kF3) {
         std::memcpy(row, unit.tiles[d.reg][m], 64);
+      } else {
+        std::memcpy(unit.tiles[d.reg][m], row, 64);
       }
     }
     return true;

@@ -6,6 +6,8 @@
 
 namespace looplm::cpu {
 
+inline constexpr int64_t kAmxMostRows = 256;  // of a call of amx_bf16
+
 // A in tiles: blocks of 16 rows, each a sequence of steps. A row that is alone has no tiles, only
 // its own 64 bytes of each step, which a tile then holds 16 times.
 struct AmxRows {
@@ -33,24 +35,23 @@ struct AmxPrepareArgs {
 struct AmxSums {
   float* at = nullptr;
   int64_t row_stride = 0;
-  int64_t panel_stride = kPanel;  // floats between panels
+  int64_t panel_stride = kPanel;  // floats between panels; kPanel where rows are at most 32
   bool roomy = false;             // there is room for whole tiles beyond the last row and column
 };
 
 // C[0..rows) x columns = before + A * B over `steps` steps.
 struct AmxArgs {
-  AmxRows a;
+  AmxRows a;  // at most kAmxMostRows
   int64_t steps = 0;
   const char* b = nullptr;  // the first panel, from the first step on
   int64_t b_panel_bytes = 0;
   int64_t columns = 0;
   AmxSums before;  // without `at`: zero
   AmxSums c;       // may be `before`
-  // Bytes of B to fetch meanwhile with each panel: as far from where it begins; with the last one,
-  // from `fetch_last`.
-  int64_t fetch = 0;
+  // Whether to call for B, which lies in memory, a little ahead; behind the last panel of many rows
+  // come the first steps from `fetch_last` on, unless it is null.
+  bool fetches = false;
   const char* fetch_last = nullptr;
-  int64_t fetch_bytes = 0;
 };
 
 // C[0..rows) x columns (+)= A * B in small integers, with the bits of tile_int8 and tile_int4.

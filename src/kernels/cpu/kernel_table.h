@@ -100,13 +100,14 @@ struct QuantTileArgs {
   const float* a_offsets = nullptr;  // (groups, rows), for int4: a_scales times the sum of a
   const void* b = nullptr;           // the first panel
   int64_t groups = 0;
-  int64_t rows = 0;     // a tile's: 1..quant_tile_rows; a block's: 5..kQuantBlockRows
+  int64_t rows = 0;     // a tile's: 1..quant_tile_rows; a block's: 3..kQuantBlockRows
   int64_t columns = 0;  // of one panel, or of a block's two
   float* c = nullptr;
   int64_t c_row_stride = 0;
   bool accumulate = false;
-  // Tiles: calls for what of B comes 8 KiB later; six rows of int8 always do.
-  bool fetches = false;
+  // Tiles: so many bytes ahead they call for B, which lies in memory. 0: they do not, but for six
+  // rows of int8.
+  int64_t fetch = 0;
   // Blocks:
   int64_t b_panel_bytes = 0;  // distance to the second panel; 0 where there is none
   float* scratch = nullptr;   // kQuantScratchFloats, undefined

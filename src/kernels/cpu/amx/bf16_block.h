@@ -90,17 +90,29 @@ LOOPLM_INLINE void end_sums(const Tiles& tiles, const AmxSums& sums, float* at, 
   }
 }
 
+// Where tiles of A go on their way.
+enum class Way { kThroughFirstCache, kPastFirstCache };
+
+template <Way kWay, int kTile>
+LOOPLM_INLINE void load_a(Tiles& tiles, const char* a, int64_t row_bytes) {
+  if constexpr (kWay == Way::kPastFirstCache) {
+    tiles.load_past<kTile>(a, row_bytes);
+  } else {
+    tiles.load<kTile>(a, row_bytes);
+  }
+}
+
 // Adds one step's products of the tiles at `a`, blocks `block_bytes` apart, and those of a panel.
-template <int kBlocks>
+template <int kBlocks, Way kWay = Way::kThroughFirstCache>
 LOOPLM_INLINE void add_step(Tiles& tiles, const char* a, int64_t row_bytes, int64_t block_bytes,
                             const char* b) {
   tiles.load<6>(b, kRowOfPanel);
-  tiles.load<4>(a, row_bytes);
+  load_a<kWay, 4>(tiles, a, row_bytes);
   tiles.dot_bf16<0, 4, 6>();
   tiles.load<7>(b + kAmxRowBytes, kRowOfPanel);
   tiles.dot_bf16<1, 4, 7>();
   if constexpr (kBlocks == 2) {
-    tiles.load<5>(a + block_bytes, row_bytes);
+    load_a<kWay, 5>(tiles, a + block_bytes, row_bytes);
     tiles.dot_bf16<2, 5, 6>();
     tiles.dot_bf16<3, 5, 7>();
   }
@@ -114,34 +126,10 @@ LOOPLM_INLINE void add_step_beside(Tiles& tiles, const char* b) {
   tiles.dot_bf16<3, 4, 6>();
 }
 
+// Calls into the first cache, or the second-level one.
+template <bool kFirst = false>
 LOOPLM_INLINE void fetch_ahead(const char* at, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
-}
-
-// kBlocks blocks of 16 rows by kPanels panels. `ahead` is what to fetch of the first, `ahead_step`
-// bytes with each step.
-template <int kBlocks, int kPanels>
-LOOPLM_INLINE void product(Tiles& tiles, const AmxArgs& p, const char* a, const char* b,
-                           const char* ahead, int64_t ahead_step, float* before, float* c,
-                           const Left& left) {
-  begin_sums<kBlocks, kPanels>(tiles, p.before, before, left);
-  const char* const beside = b + p.b_panel_bytes;
-  for (int64_t s = 0; s < p.steps; ++s) {
-    // Behind a panel lies the one beside it, which is read at the same time: the next pair follows.
-    if (kPanels == 2 && ahead >= beside && ahead < beside + p.b_panel_bytes) {
-      ahead += p.b_panel_bytes;
-    }
-    fetch_ahead(ahead, ahead_step);
-    add_step<kBlocks>(tiles, a, p.a.row_bytes, p.a.block_bytes, b);
-    if constexpr (kPanels == 2) {
-      fetch_ahead(ahead + p.b_panel_bytes, ahead_step);
-      add_step_beside(tiles, b + p.b_panel_bytes);
-    }
-    ahead += ahead_step;
-    a += p.a.step_bytes;
-    b += kStepOfPanel;
-  }
-  end_sums<kBlocks, kPanels>(tiles, p.c, c, left);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, kFirst ? 3 : 2);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 // tested on processors without the unit.
 //
 // Facts are from the Intel 64 and IA-32 Architectures Software Developer's Manual: LDTILECFG,
-// TILELOADD, TILESTORED, TDPBF16PS, TDPBSUD.
+// TILELOADD, TILELOADDT1, TILESTORED, TDPBF16PS, TDPBSUD.
 #ifndef LOOPLM_KERNELS_CPU_AMX_TILES_H_
 #define LOOPLM_KERNELS_CPU_AMX_TILES_H_
 
@@ -60,6 +60,14 @@ class Tiles {
   template <int kTile>
   LOOPLM_INLINE void load(const void* from, int64_t stride) {
     asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(kTile) : "memory");
+  }
+  // The same, past the first cache: what lies there stays.
+  template <int kTile>
+  LOOPLM_INLINE void load_past(const void* from, int64_t stride) {
+    asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2"
+                 :
+                 : "r"(from), "r"(stride), "i"(kTile)
+                 : "memory");
   }
   template <int kTile>
   LOOPLM_INLINE void store(void* to, int64_t stride) const {
@@ -159,6 +167,10 @@ class Tiles {
     for (int m = 0; m < kAmxRows; ++m) {
       memcpy(tiles_[kTile][m], static_cast<const char*>(from) + m * stride, kAmxRowBytes);
     }
+  }
+  template <int kTile>
+  void load_past(const void* from, int64_t stride) {
+    load<kTile>(from, stride);
   }
   template <int kTile>
   void store(void* to, int64_t stride) const {

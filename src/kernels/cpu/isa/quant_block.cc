@@ -35,8 +35,8 @@ struct Ahead {
 
   LOOPLM_INLINE void fetch(int64_t lines) {
     for (; lines > 0 && next < end; --lines, next += 64) {
-      __builtin_prefetch(next, 0, 2);
-      __builtin_prefetch(next + panel_bytes, 0, 2);
+      __builtin_prefetch(next, 0, 3);
+      __builtin_prefetch(next + panel_bytes, 0, 3);
     }
   }
 };
@@ -161,7 +161,7 @@ void add_chunk(QuantTileArgs t, const Chunk& chunk, Ahead& ahead, float* sums) {
         add_rows<6, kInt4>(t, chunk, ahead, sums);
         break;
       default:
-        __builtin_trap();  // fewer than five rows are for tiles of one panel
+        __builtin_trap();  // fewer than three rows are for tiles of one panel
     }
     if (chunk.first_group + chunk.groups == t.groups) finish<kInt4>(t, rows, sums);
     row += rows;

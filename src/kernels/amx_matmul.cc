@@ -201,12 +201,11 @@ class LaidOutProduct {
 // A's rows in small integers as tiles, with what goes with each group of each row.
 struct QuantizedRows {
   cpu::AmxRows levels;
-  const float* scales = nullptr;     // (blocks, groups, 16)
-  const int32_t* offsets = nullptr;  // (blocks, groups, 16): AmxQuantArgs::a_offsets
+  const float* scales = nullptr;   // (blocks, groups, 16)
+  const float* offsets = nullptr;  // (blocks, groups, 16): AmxQuantArgs::a_offsets
 };
 
 QuantizedRows quantize_rows(const MatmulParams& p, Device& device) {
-  const bool int8 = p.b->quant() == Quant::kInt8;
   const int64_t groups = quant_groups(p.b->terms());
   const int64_t blocks = pieces(p.rows, kAmxRows);
   QuantizedRows rows;
@@ -216,7 +215,7 @@ QuantizedRows quantize_rows(const MatmulParams& p, Device& device) {
   float* scratch = device.shared_scratch(static_cast<size_t>(tile_bytes / 4 + 2 * per_group));
   auto* tiles = reinterpret_cast<char*>(scratch);
   float* scales = scratch + tile_bytes / 4;
-  auto* offsets = reinterpret_cast<int32_t*>(scales + per_group);
+  float* offsets = scales + per_group;
   const auto prepare = [&](int64_t begin, int64_t end, int thread) {
     // One row as quantize_groups gives it.
     float* row = device.thread_scratch(thread, static_cast<size_t>(groups * (kQuantGroup / 4 + 2)));
@@ -241,12 +240,7 @@ QuantizedRows quantize_rows(const MatmulParams& p, Device& device) {
         const int64_t at = (block * groups + g) * kAmxRows + slot;
         std::memcpy(to + g * rows.levels.step_bytes, levels + g * kQuantGroup, kAmxRowBytes);
         scales[at] = row_scales[g];
-        const float offset = row_scales[g] * static_cast<float>(sums[g]);
-        if (int8) {
-          offsets[at] = 128 * sums[g];
-        } else {
-          std::memcpy(offsets + at, &offset, sizeof(offset));
-        }
+        offsets[at] = row_scales[g] * static_cast<float>(sums[g]);
       }
     }
   };

@@ -120,13 +120,14 @@ void dot_bf16(int c, int a, int b) {
   }
 }
 
-void dot_signed_by_unsigned(int c, int a, int b) {
+void dot_signed(int c, int a, int b) {
   for (int m = 0; m < 16; ++m) {
     for (int n = 0; n < 16; ++n) {
       uint8_t* to = unit.tiles[c][m] + 4 * n;
       auto sum = read_as<int32_t>(to);
       for (int k = 0; k < 64; ++k) {
-        sum += static_cast<int8_t>(unit.tiles[a][m][k]) * unit.tiles[b][k / 4][4 * n + k % 4];
+        sum += static_cast<int8_t>(unit.tiles[a][m][k]) *
+               static_cast<int8_t>(unit.tiles[b][k / 4][4 * n + k % 4]);
       }
       std::memcpy(to, &sum, sizeof(sum));
     }
@@ -218,15 +219,15 @@ bool execute(const Decoded& d) {
     return true;
   }
   // Operands are three different tiles, or the instruction faults.
-  if (d.memory || d.pp != kF3 || d.vvvv > 7 || !whole(d.rm) || !whole(d.vvvv) || d.reg == d.rm ||
+  if (d.memory || d.vvvv > 7 || !whole(d.rm) || !whole(d.vvvv) || d.reg == d.rm ||
       d.reg == d.vvvv || d.rm == d.vvvv) {
     return false;
   }
   if (cache != nullptr) cache->count_product();
-  if (d.opcode == 0x5c) {
+  if (d.opcode == 0x5c && d.pp == kF3) {
     dot_bf16(d.reg, d.rm, d.vvvv);
-  } else if (d.opcode == 0x5e) {
-    dot_signed_by_unsigned(d.reg, d.rm, d.vvvv);
+  } else if (d.opcode == 0x5e && d.pp == kF2) {
+    dot_signed(d.reg, d.rm, d.vvvv);
   } else {
     return false;
   }

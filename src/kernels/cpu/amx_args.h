@@ -56,11 +56,9 @@ struct AmxArgs {
 
 // C[0..rows) x columns (+)= A * B in small integers, with the bits of tile_int8 and tile_int4.
 struct AmxQuantArgs {
-  AmxRows a;                        // at most kAmxQuantRows
-  const float* a_scales = nullptr;  // (blocks, groups, 16)
-  // (blocks, groups, 16). For int8, int32_t: 128 times the sum of a's levels. For int4, float: that
-  // sum times the scale.
-  const void* a_offsets = nullptr;
+  AmxRows a;                         // at most kAmxQuantRows
+  const float* a_scales = nullptr;   // (blocks, groups, 16)
+  const float* a_offsets = nullptr;  // (blocks, groups, 16), for int4: a_scales times the sum of a
   const char* b = nullptr;
   int64_t b_panel_bytes = 0;
   int64_t groups = 0;

@@ -3,7 +3,7 @@
 // tested on processors without the unit.
 //
 // Facts are from the Intel 64 and IA-32 Architectures Software Developer's Manual: LDTILECFG,
-// TILELOADD, TILELOADDT1, TILESTORED, TDPBF16PS, TDPBSUD.
+// TILELOADD, TILELOADDT1, TILESTORED, TDPBF16PS, TDPBSSD.
 #ifndef LOOPLM_KERNELS_CPU_AMX_TILES_H_
 #define LOOPLM_KERNELS_CPU_AMX_TILES_H_
 
@@ -78,10 +78,10 @@ class Tiles {
   LOOPLM_INLINE void dot_bf16() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
-  // C += A B with fours of signed bytes in A and unsigned ones in B.
+  // C += A B with fours of signed bytes.
   template <int kC, int kA, int kB>
   LOOPLM_INLINE void dot_int8() {
-    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
 };
 
@@ -148,7 +148,7 @@ LOOPLM_INLINE V as_floats(VI bits) {
       for (int k = 0; k < kAmxRowBytes / 4; ++k) {
         const VI w = load_words(reinterpret_cast<const char*>(b[k]) + v * kVectorBytes);
         for (int byte = 0; byte < 32; byte += 8) {
-          sum += (w >> byte & 0xff) * static_cast<int8_t>(a[m][k] >> byte);
+          sum += (w << (24 - byte) >> 24) * static_cast<int8_t>(a[m][k] >> byte);
         }
       }
       memcpy(to, &sum, sizeof(sum));

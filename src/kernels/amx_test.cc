@@ -342,14 +342,17 @@ class TileInstructions : public testing::Test {
   std::unique_ptr<Device> emulated_ = std::make_unique<Device>(2, emulated_kernels_);
 };
 
-// Rows from one to more than a product of two blocks; steps over two chunks; columns cut off.
-constexpr std::array<Shape, 7> kShapes = {{{1, 100, 40},
+// Rows from one to more than a product of two blocks; steps over two chunks, and over two parts of A;
+// columns cut off.
+constexpr std::array<Shape, 9> kShapes = {{{1, 100, 40},
                                            {3, 64, 64},
                                            {5, 70, 40},
                                            {16, 33, 90},
                                            {20, 130, 17},
                                            {40, 580, 49},
-                                           {130, 64, 32}}};
+                                           {130, 64, 32},
+                                           {100, 1090, 33},
+                                           {250, 2090, 33}}};
 
 TEST_F(TileInstructions, ProductsOfBf16AreTheEmulations) {
   const TrappedTiles trapped;

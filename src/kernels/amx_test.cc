@@ -342,8 +342,8 @@ class TileInstructions : public testing::Test {
   std::unique_ptr<Device> emulated_ = std::make_unique<Device>(2, emulated_kernels_);
 };
 
-// Rows from one to more than a product of two blocks; steps over two chunks, and over two parts of A;
-// columns cut off.
+// Rows from one to more than a product of two blocks; steps over two chunks, and over two parts of
+// A; columns cut off.
 constexpr std::array<Shape, 9> kShapes = {{{1, 100, 40},
                                            {3, 64, 64},
                                            {5, 70, 40},

@@ -79,14 +79,15 @@ OrderedJson chat_body(const std::string& question, int64_t tokens) {
           {"temperature", 0}};
 }
 
+// Eight tokens: on some processors, whose bits differ, the model ends its text after eleven.
 TEST_F(DialectsTest, AllSayWhatChatSays) {
-  const OrderedJson chat = chat_body("7-2*3=", 12);
+  const OrderedJson chat = chat_body("7-2*3=", 8);
   const OrderedJson expected = post("/v1/chat/completions", chat);
   const OrderedJson text = expected["choices"][0]["message"]["content"];
   const OrderedJson depth = expected["usage"]["loop"]["loops"];
 
   const OrderedJson response =
-      post("/v1/responses", {{"input", "7-2*3="}, {"max_output_tokens", 12}, {"temperature", 0}});
+      post("/v1/responses", {{"input", "7-2*3="}, {"max_output_tokens", 8}, {"temperature", 0}});
   EXPECT_EQ(response["output"][0]["content"][0]["text"], text);
   EXPECT_EQ(response["usage"]["loop"]["loops"], depth);
   EXPECT_EQ(response["status"], "incomplete");
@@ -99,7 +100,7 @@ TEST_F(DialectsTest, AllSayWhatChatSays) {
 
   OrderedJson ollama = {{"messages", chat["messages"]},
                         {"stream", false},
-                        {"options", {{"temperature", 0}, {"num_predict", 12}}}};
+                        {"options", {{"temperature", 0}, {"num_predict", 8}}}};
   const OrderedJson said = post("/api/chat", ollama);
   EXPECT_EQ(said["message"]["content"], text);
   EXPECT_EQ(said["done_reason"], "length");
@@ -267,15 +268,15 @@ TEST_F(DialectsTest, OllamaGeneratesAndDescribesTheModel) {
 }
 
 TEST_F(DialectsTest, ResponsesTellLogProbabilities) {
-  OrderedJson body = {{"input", "7-2*3="}, {"max_output_tokens", 12}, {"temperature", 0}};
+  OrderedJson body = {{"input", "7-2*3="}, {"max_output_tokens", 8}, {"temperature", 0}};
   EXPECT_TRUE(post("/v1/responses", body)["output"][0]["content"][0]["logprobs"].empty());
   body["include"] = OrderedJson::array({"message.output_text.logprobs"});
   body["top_logprobs"] = 2;
-  OrderedJson chat = chat_body("7-2*3=", 12);
+  OrderedJson chat = chat_body("7-2*3=", 8);
   chat.update({{"logprobs", true}, {"top_logprobs", 2}});
   const OrderedJson expected =
       post("/v1/chat/completions", chat)["choices"][0]["logprobs"]["content"];
-  EXPECT_EQ(expected.size(), 12);
+  EXPECT_EQ(expected.size(), 8);
   const OrderedJson whole = post("/v1/responses", body);
   EXPECT_EQ(whole["top_logprobs"], 2);
   EXPECT_EQ(whole["output"][0]["content"][0]["logprobs"], expected);

@@ -404,6 +404,10 @@ refuses "export onto itself" "--gguf is './chat.gguf', the model itself" "$loopl
 mkdir linked && ln -s linked/new.gguf new.gguf && ln -s linked/q8 q8 && ln -s model/model.safetensors weights.gguf && ln -s loop.gguf loop.gguf
 "$looplm" export chat --gguf new.gguf >/dev/null && [ -L new.gguf ] && [ -f linked/new.gguf ] || fail "export through a link: $(ls -l new.gguf linked)"
 "$looplm" quantize model --out q8 >/dev/null && [ -L q8 ] && [ -f linked/q8/config.json ] || fail "quantize through a link: $(ls -l q8 linked)"
+cp -r model outer
+for time in first second; do
+  "$looplm" quantize outer --dtype INT8 --out outer/q8 >/dev/null || fail "quantize into the model's folder, the $time time"
+done
 refuses "export through a link onto the weights" "--gguf is 'weights.gguf', a file of the model itself" "$looplm" export model --gguf weights.gguf
 refuses "export through a link to itself" "'loop.gguf': Too many levels of symbolic links" "$looplm" export chat --gguf loop.gguf
 # their older names

@@ -110,7 +110,7 @@ Status check_other_place(const std::string& option, const std::string& out,
   std::filesystem::directory_iterator files(model, error);
   for (; !error && files != std::filesystem::directory_iterator(); files.increment(error)) {
     std::error_code missing;
-    if (files->path().extension() == ".gguf" ||
+    if (files->path().extension() == ".gguf" || !files->is_regular_file(missing) ||
         !std::filesystem::equivalent(out, files->path(), missing)) {
       continue;
     }

@@ -87,13 +87,12 @@ void add_quantize_command(Program& program) {
   Command* command =
       program.app().add_subcommand("quantize", "Convert a model's weights to int8 or int4");
   add_model_argument(*command, options->directory);
-  command
-      ->add_option("--dtype,--to", options->to,
-                   "Type of the blocks' matrices: int8 (a scale per row) or int4 (a scale and "
-                   "minimum per 64 "
-                   "weights)")
-      ->check(one_of({"int8", "int4"}))
-      ->capture_default_str();
+  const std::vector<std::string> types = {"int8", "int4"};
+  command->add_choice(
+      "--dtype,--to", types, options->to,
+      [options, types](size_t index) { options->to = types[index]; },
+      "Type of the blocks' matrices: int8 (a scale per row) or int4 (a scale and minimum per 64 "
+      "weights)");
   command
       ->add_option("--keep", options->keep,
                    "Exceptions from --dtype, such as down=int8,o=int8: qkv, o, gate_up or down, "

@@ -1,11 +1,21 @@
 #include "common/terminal.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace looplm::cli {
+namespace {
+
+// Characters, not bytes.
+size_t columns_of(const std::string& text) {
+  return static_cast<size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+}  // namespace
 
 size_t terminal_width() {
   winsize size{};
@@ -16,8 +26,8 @@ std::string folded(const std::string& text, size_t first_column, size_t width) {
   std::istringstream words(text);
   std::string lines;
   size_t column = first_column;
-  for (std::string word; words >> word; column += word.size()) {
-    if (width > 0 && column > first_column && column + 1 + word.size() > width) {
+  for (std::string word; words >> word; column += columns_of(word)) {
+    if (width > 0 && column > first_column && column + 1 + columns_of(word) > width) {
       lines += '\n' + std::string(first_column, ' ');
       column = first_column;
     } else if (column > first_column) {
@@ -33,7 +43,7 @@ std::string fold_long_lines(const std::string& text, size_t width) {
   std::istringstream lines(text);
   std::string result;
   for (std::string line; std::getline(lines, line);) {
-    result += (width > 0 && line.size() > width ? folded(line, 0, width) : line) + '\n';
+    result += (width > 0 && columns_of(line) > width ? folded(line, 0, width) : line) + '\n';
   }
   return result;
 }

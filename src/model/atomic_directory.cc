@@ -35,6 +35,7 @@ Result<std::string> resolved(const std::string& target) {
   path = path.lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
   LOOPLM_ASSIGN_OR_RETURN(path, follow_links(path.string()));
+  if (!path.has_filename()) path = path.parent_path();
   if (fs::exists(path, error)) path = fs::canonical(path, error);
   if (error || !path.has_filename()) {
     return invalid_argument(fmt::format("'{}' is not a path to write a directory at", target));

@@ -93,7 +93,7 @@ TEST(AtomicDirectory, ALinkToADirectoryStaysALink) {
   ASSERT_OK(write_pair(directory.file("latest"), "2"));
   EXPECT_TRUE(fs::is_symlink(directory.file("latest")));
   EXPECT_EQ(read_text_file(directory.file("step-1/a.txt")).value(), "2");
-  fs::create_directory_symlink("new/step-2", directory.file("next"));  // not there yet
+  fs::create_directory_symlink("new/step-2/", directory.file("next"));  // not there yet
   ASSERT_OK(write_pair(directory.file("next"), "3"));
   EXPECT_TRUE(fs::is_symlink(directory.file("next")));
   EXPECT_EQ(read_text_file(directory.file("new/step-2/a.txt")).value(), "3");

@@ -370,6 +370,12 @@ for command in "--help" "run --help" "eval --help" "info chat" "eval --list" "ex
   expect "$command at a terminal" "^(Usage|this machine|sums +classification|reachability )|  (acc gain \(points\)|accuracy gain.*|agreement by loop|% of peak)$" narrow
   grep -vE '^  ends of text' narrow | grep -E '.{81}' && fail "$command: a line has more than 80 columns"
 done
+# Nor is a line folded that fits, whatever its bytes.
+printf '{"prompt":"7-%s=","completion":"%s","level":"сложение и вычитание"}\n' 2 5 3 4 >letters.jsonl
+script -qec "stty cols 80; '$looplm' eval run/model --data letters.jsonl --by level --resamples 0 2>/dev/null" /dev/null </dev/null | tr -d '\r' >narrow ||
+  fail "eval of other letters at a terminal"
+expect "eval of other letters at a terminal" "^сложение и вычитание {2}" narrow
+grep '^сложение и вычитание [^ ]' narrow && fail "a line that fits is folded"
 TERM=dumb script -qec "'$looplm' run chat -p a -n 1 --show-loops" /dev/null </dev/null >dumb || fail "run at a dumb terminal"
 grep -q "$(printf '\033')" dumb && fail "colours at a dumb terminal: $(cat -v dumb)"
 LOOPLM_MODEL=chat "$looplm" info >info || fail "info without a model"
@@ -398,6 +404,10 @@ refuses "export onto itself" "--gguf is './chat.gguf', the model itself" "$loopl
 mkdir linked && ln -s linked/new.gguf new.gguf && ln -s linked/q8 q8 && ln -s model/model.safetensors weights.gguf && ln -s loop.gguf loop.gguf
 "$looplm" export chat --gguf new.gguf >/dev/null && [ -L new.gguf ] && [ -f linked/new.gguf ] || fail "export through a link: $(ls -l new.gguf linked)"
 "$looplm" quantize model --out q8 >/dev/null && [ -L q8 ] && [ -f linked/q8/config.json ] || fail "quantize through a link: $(ls -l q8 linked)"
+cp -r model outer
+for time in first second; do
+  "$looplm" quantize outer --dtype INT8 --out outer/q8 >/dev/null || fail "quantize into the model's folder, the $time time"
+done
 refuses "export through a link onto the weights" "--gguf is 'weights.gguf', a file of the model itself" "$looplm" export model --gguf weights.gguf
 refuses "export through a link to itself" "'loop.gguf': Too many levels of symbolic links" "$looplm" export chat --gguf loop.gguf
 # their older names
